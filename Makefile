@@ -1,0 +1,182 @@
+# make            library, command          make test    all tests          make demo   the whole loop on real data
+# make bench      benchmarks                make install uninstall          DESTDIR=DIR for packagers
+# make asan ubsan tsan                      tests under a sanitizer, each in its own build directory
+# make exhaustive all 2^32 inputs of the f32 functions (hours)              make format-check
+# make clean      what was built            make distclean  that and the configuration
+#
+# V=1 shows the commands, DMPO_TEST_FAST=1 shortens the tests. SRC and B (build directory) are set by the Makefile of an out-of-tree build.
+
+SRC ?= .
+B ?= build
+ifeq ($(abspath $(B)),$(abspath $(SRC)))
+$(error the build directory must not be the source directory: make clean would remove tests/)
+endif
+
+CONFIG = $(B)/config.mk
+ifeq ($(filter clean distclean format-check,$(MAKECMDGOALS)),)
+include $(CONFIG)
+endif
+
+all:
+
+$(CONFIG): $(SRC)/configure
+	@if [ -f $(B)/config.status ]; then sh $(B)/config.status; else $(SRC)/configure; fi
+
+VERSION := $(shell sed -n 's/^\#define DMPO_VERSION "\(.*\)"$$/\1/p' $(SRC)/include/dmpo.h)
+MAJOR := $(firstword $(subst ., ,$(VERSION)))
+
+ifeq ($(V),1)
+Q =
+say =
+else
+Q = @
+say = @printf '  %-5s %s\n' $(1) $(2);
+endif
+
+# ---- what there is ----
+
+sources = $(patsubst $(SRC)/%,%,$(sort $(wildcard $(SRC)/$(1))))
+
+SIMD_FAMILIES = $(call sources,simd/k_*.c)
+LIB_SOURCES = $(filter-out $(SIMD_FAMILIES),$(foreach d,core io simd model agent,$(call sources,$(d)/*.c)))
+CLI_SOURCES = $(call sources,cli/*.c)
+TESTS = $(patsubst tests/test_%.c,$(B)/tests/%,$(call sources,tests/test_*.c))
+SHELL_TESTS = $(filter-out tests/run.sh,$(call sources,tests/*.sh))
+BENCHES = $(patsubst bench/%.c,$(B)/bench/%,$(call sources,bench/*.c))
+
+# A kernel family is one source and one object for every instruction set.
+SIMD_OBJECTS = $(foreach isa,$(ISAS),$(SIMD_FAMILIES:%.c=$(B)/obj/%_$(isa).o))
+LIB_OBJECTS = $(LIB_SOURCES:%.c=$(B)/obj/%.o) $(SIMD_OBJECTS)
+CLI_OBJECTS = $(CLI_SOURCES:%.c=$(B)/obj/%.o)
+
+STATIC_LIB = $(B)/libdmpo.a
+SONAME = libdmpo.so.$(MAJOR)
+SHARED_FILE = libdmpo.so.$(VERSION)
+ifeq ($(SHARED),yes)
+SHARED_LIB = $(B)/$(SHARED_FILE)
+endif
+PROGRAM = $(if $(CLI_SOURCES),$(B)/dmpo)
+
+all: $(STATIC_LIB) $(SHARED_LIB) $(PROGRAM)
+
+# ---- how it is built ----
+
+# -ffp-contract=off stands behind the user's flags: it is part of the numerics contract.
+COMPILE = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -I$(B) -I$(SRC) -I$(SRC)/include $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) \
+    -ffp-contract=off -fPIC -fvisibility=hidden -pthread -MMD -MP
+LINK = $(CC) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) -pthread $(LDFLAGS)
+
+define compile
+$(call say,CC,$@)
+@mkdir -p $(@D)
+$(Q)$(COMPILE) $(1) -c -o $@ $<
+endef
+
+define link
+$(call say,LINK,$@)
+@mkdir -p $(@D)
+$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) -lm
+endef
+
+$(B)/obj/%.o: $(SRC)/%.c $(CONFIG)
+	$(call compile)
+
+define isa_rule
+$(B)/obj/simd/k_%_$(1).o: $(SRC)/simd/k_%.c $(CONFIG)
+	$$(call compile,$$(ISA_FLAGS_$(1)))
+endef
+$(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
+
+$(STATIC_LIB): $(LIB_OBJECTS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/$(SHARED_FILE): $(LIB_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) -o $@ $^ -lm
+
+$(B)/dmpo: $(CLI_OBJECTS) $(STATIC_LIB)
+	$(call link)
+
+$(B)/tests/%: $(B)/obj/tests/test_%.o $(STATIC_LIB)
+	$(call link)
+
+$(B)/bench/%: $(B)/obj/bench/%.o $(STATIC_LIB)
+	$(call link)
+
+.SECONDARY:
+-include $(shell [ ! -d $(B)/obj ] || find $(B)/obj -name '*.d')
+
+# ---- test, bench, demo ----
+
+ENVIRONMENT = BUILD='$(abspath $(B))' SRC='$(abspath $(SRC))' CC='$(CC)' MAKE='$(MAKE)' EXEC_WRAPPER='$(EXEC_WRAPPER)'
+
+test: all $(TESTS)
+	@$(ENVIRONMENT) sh $(SRC)/tests/run.sh $(TESTS) $(addprefix $(SRC)/,$(SHELL_TESTS))
+
+tests: $(TESTS)
+
+bench: all $(BENCHES)
+	@for b in $(BENCHES); do $(EXEC_WRAPPER) $$b || exit 1; done
+
+demo: all
+	@$(ENVIRONMENT) sh $(SRC)/cli/demo.sh
+
+exhaustive: $(B)/tests/exact
+	$(EXEC_WRAPPER) $(B)/tests/exact --exhaustive
+
+asan: SANITIZER = address
+ubsan: SANITIZER = undefined
+tsan: SANITIZER = thread
+asan ubsan tsan:
+	@mkdir -p build-$@
+	cd build-$@ && CC='$(CC)' $(abspath $(SRC))/configure --enable-sanitize=$(SANITIZER) && \
+	    DMPO_TEST_FAST=1 $(MAKE) SRC=$(abspath $(SRC)) B=. test
+
+format-check:
+	cd $(SRC) && clang-format --dry-run -Werror $(foreach d,core io simd model agent cli tests bench include,\
+	    $(call sources,$(d)/*.[ch]))
+
+# ---- install ----
+
+relocatable = $(patsubst $(prefix)/%,$${prefix}/%,$(1))
+MAN_PAGES = $(addprefix $(SRC)/,$(call sources,docs/man/*.1))
+DEST_BIN = $(DESTDIR)$(bindir)
+DEST_LIB = $(DESTDIR)$(libdir)
+DEST_INCLUDE = $(DESTDIR)$(includedir)
+DEST_MAN = $(DESTDIR)$(mandir)/man1
+
+$(B)/dmpo.pc: $(CONFIG) $(SRC)/include/dmpo.h
+	@printf '%s\n' 'prefix=$(prefix)' 'libdir=$(call relocatable,$(libdir))' \
+	    'includedir=$(call relocatable,$(includedir))' '' 'Name: dmpo' \
+	    'Description: Direct Multi-Turn Preference Optimization of small transformers on CPU' \
+	    'Version: $(VERSION)' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -ldmpo' \
+	    'Libs.private: -lm -pthread' >$@
+
+install: all $(B)/dmpo.pc
+	install -d $(DEST_BIN) $(DEST_LIB)/pkgconfig $(DEST_INCLUDE) $(DEST_MAN)
+	$(if $(PROGRAM),install -m 755 $(PROGRAM) $(DEST_BIN))
+	install -m 644 $(STATIC_LIB) $(DEST_LIB)
+	install -m 644 $(B)/dmpo.pc $(DEST_LIB)/pkgconfig
+	install -m 644 $(SRC)/include/dmpo.h $(DEST_INCLUDE)
+	$(if $(MAN_PAGES),install -m 644 $(MAN_PAGES) $(DEST_MAN))
+ifeq ($(SHARED),yes)
+	install -m 755 $(SHARED_LIB) $(DEST_LIB)
+	ln -sf $(SHARED_FILE) $(DEST_LIB)/$(SONAME)
+	ln -sf $(SONAME) $(DEST_LIB)/libdmpo.so
+endif
+
+uninstall:
+	rm -f $(DEST_BIN)/dmpo $(DEST_INCLUDE)/dmpo.h $(DEST_LIB)/pkgconfig/dmpo.pc $(DEST_LIB)/libdmpo.a \
+	    $(DEST_LIB)/$(SHARED_FILE) $(DEST_LIB)/$(SONAME) $(DEST_LIB)/libdmpo.so \
+	    $(addprefix $(DEST_MAN)/,$(notdir $(MAN_PAGES)))
+
+clean:
+	rm -rf $(addprefix $(B)/,obj tests bench dmpo dmpo.pc libdmpo.a libdmpo.so.*)
+
+distclean: clean
+	rm -f $(addprefix $(B)/,config.h config.mk config.log config.status)
+	rm -rf build-asan build-ubsan build-tsan
+	$(if $(filter-out .,$(B)),[ ! -d $(B) ] || rmdir $(B),rm -f Makefile)
+
+.PHONY: all test tests bench demo exhaustive asan ubsan tsan format-check install uninstall clean distclean

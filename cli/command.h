@@ -1,0 +1,51 @@
+/* The subcommands and what they share. */
+#ifndef DM_CLI_COMMAND_H
+#define DM_CLI_COMMAND_H
+
+#include "cli/args.h"
+#include "dmpo.h"
+
+typedef int (*cli_main_fn)(int argc, char **argv);
+
+typedef struct cli_entry {
+    const char *name;
+    cli_main_fn run;
+    const char *summary;
+} cli_entry;
+
+int cli_train(int argc, char **argv);
+int cli_plan(int argc, char **argv);
+int cli_score(int argc, char **argv);
+int cli_generate(int argc, char **argv);
+int cli_info(int argc, char **argv);
+int cli_tokenizer(int argc, char **argv);
+int cli_init(int argc, char **argv);
+
+/* Prints "dmpo NAME: message" and returns the exit status: 2 for a wrong argument, 1 for everything else. */
+int cli_failed(const char *name, int status, const char *message);
+
+/* Opens the engine that --isa and --threads ask for; prints and returns an exit status on failure, else 0. */
+int cli_open_engine(const char *name, const cli_common *common, dmpo_engine **engine);
+
+/* ---- progress on stderr (cli/progress.c) ---- */
+typedef struct cli_progress {
+    int quiet, terminal;
+    const char *phase;
+    char phase_text[128];
+    double phase_start, last_shown;
+    int64_t first;          /* done when the phase began */
+    int line_open;          /* a progress line without newline is on the terminal */
+} cli_progress;
+
+void cli_progress_open(cli_progress *p, const cli_common *common);
+int cli_progress_event(void *progress, const dmpo_event *event); /* a dmpo_event_fn; stops after Ctrl-C */
+void cli_progress_close(cli_progress *p);
+
+/* First Ctrl-C (or SIGTERM) asks the run to stop with a checkpoint, the second ends the process. */
+void cli_catch_interrupt(void);
+int cli_interrupted(void);
+
+/* The option table and defaults of train and plan. */
+extern const cli_option cli_train_options[];
+
+#endif

@@ -1,0 +1,85 @@
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+
+static const cli_entry commands[] = {
+    { "train", cli_train, "fine-tune a policy: SFT, DMPO, DMPO token-wise, DPO" },
+    { "plan", cli_plan, "the memory a training run will need" },
+    { "tokenizer", cli_tokenizer, "train a tokenizer; encode and decode text" },
+    { "init", cli_init, "make a new model with seeded weights" },
+};
+
+static volatile sig_atomic_t interrupts;
+
+static void on_signal(int number)
+{
+    if (++interrupts > 1)
+        _exit(128 + number);
+}
+
+void cli_catch_interrupt(void)
+{
+    struct sigaction action = { .sa_handler = on_signal };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+int cli_interrupted(void)
+{
+    return interrupts > 0;
+}
+
+int cli_failed(const char *name, int status, const char *message)
+{
+    fprintf(stderr, "dmpo %s: %s\n", name, message);
+    return status == DMPO_ERR_ARGUMENT ? 2 : 1;
+}
+
+int cli_open_engine(const char *name, const cli_common *common, dmpo_engine **engine)
+{
+    dmpo_error error;
+    const int s = dmpo_engine_open(engine, common->isa, (unsigned)common->threads, &error);
+    return s ? cli_failed(name, s, error.message) : 0;
+}
+
+static void usage(FILE *out)
+{
+    fputs("usage: dmpo COMMAND [options]        dmpo COMMAND --help explains one\n\n"
+          "Fine-tunes small Llama-family transformers on multi-turn agent trajectories with Direct Multi-Turn\n"
+          "Preference Optimization (arXiv 2406.14868), on CPU, with the same bits everywhere.\n\n", out);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n  --version  print the version\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("dmpo %s\n", dmpo_version());
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        const int status = commands[i].run(argc - 2, argv + 2);
+        if (fflush(stdout) != 0 || ferror(stdout)) {
+            fprintf(stderr, "dmpo %s: cannot write standard output\n", argv[1]);
+            return 1;
+        }
+        return status;
+    }
+    fprintf(stderr, "dmpo: unknown command '%s'; dmpo --help lists them\n", argv[1]);
+    return 2;
+}

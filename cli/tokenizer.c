@@ -1,0 +1,222 @@
+/* dmpo tokenizer train | encode | decode. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "core/file.h"
+#include "io/template.h"
+#include "io/tokenizer.h"
+
+typedef struct tokenizer_options {
+    const char *output, *chat_template, *tokenizer;
+    int64_t vocabulary, min_frequency;
+    int split, digits, special;
+} tokenizer_options;
+
+static const char *const splits[] = { "gpt2", "llama3", "qwen2", NULL };
+
+#define AT(f) offsetof(tokenizer_options, f)
+static const cli_option options[] = {
+    { "output", CLI_STRING, AT(output), "DIR", NULL, "train: where tokenizer.json and tokenizer_config.json go" },
+    { "vocabulary", CLI_INT, AT(vocabulary), "N", NULL, "train: most ids, 256 bytes and special tokens included" },
+    { "min-frequency", CLI_INT, AT(min_frequency), "N", NULL, "train: a merge must occur this often" },
+    { "split", CLI_CHOICE, AT(split), "NAME", splits, "train: how text is cut into words: gpt2, llama3 or qwen2" },
+    { "digits", CLI_FLAG, AT(digits), NULL, NULL, "train: every digit a token of its own" },
+    { "template", CLI_STRING, AT(chat_template), "NAME", NULL,
+      "train: chatml, llama2, llama3, mistral, vicuna or plain, with its special tokens" },
+    { "tokenizer", CLI_STRING, AT(tokenizer), "DIR", NULL, "encode, decode: the tokenizer" },
+    { "special", CLI_FLAG, AT(special), NULL, NULL, "encode: recognise special tokens; decode: show them" },
+    { 0 },
+};
+#undef AT
+
+static const cli_command command = {
+    "tokenizer", "Trains a byte-level BPE tokenizer on data files, or encodes and decodes lines of text.",
+    "train --output DIR DATA... | encode --tokenizer DIR | decode --tokenizer DIR",
+    "train takes data files of dmpo (the message texts are used) or plain text files. encode reads text lines from\n"
+    "standard input and prints ids; decode does the reverse. Same texts, same tokenizer, byte for byte.",
+    options, 1, CLI_POSITIONAL
+};
+
+typedef struct texts {
+    const char **text;
+    size_t *size;
+    size_t n, capacity;
+} texts;
+
+static dm_status add_text(texts *t, const char *text, size_t size, dm_error *err)
+{
+    if (t->n == t->capacity) {
+        const size_t capacity = t->capacity ? 2 * t->capacity : 1024;
+        const char **a = realloc(t->text, capacity * sizeof *a);
+        if (a)
+            t->text = a;
+        size_t *b = realloc(t->size, capacity * sizeof *b);
+        if (b)
+            t->size = b;
+        if (!a || !b)
+            return dm_fail(err, DM_ERR_MEMORY, "no memory for the list of texts");
+        t->capacity = capacity;
+    }
+    t->text[t->n] = text;
+    t->size[t->n++] = size;
+    return DM_OK;
+}
+
+/* Every message text of a data file: strings named "value" or "content". Depth is bounded by the JSON parser. */
+static dm_status collect(texts *t, const dm_json *v, dm_error *err)
+{
+    dm_status s = DM_OK;
+    if (v->type == DM_JSON_STRING && v->key && (strcmp(v->key, "value") == 0 || strcmp(v->key, "content") == 0))
+        return add_text(t, v->text, v->length, err);
+    for (const dm_json *c = v->child; c && s == DM_OK; c = c->next)
+        s = collect(t, c, err);
+    return s;
+}
+
+static int is_json(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && (strcmp(dot, ".json") == 0 || strcmp(dot, ".jsonl") == 0);
+}
+
+static dm_status train_on(const tokenizer_options *o, const texts *t, const dm_chat_template *chat, dm_error *err)
+{
+    const char *const *specials;
+    dm_chat_template named = *chat;
+    dm_tokenizer *tokenizer = NULL;
+    int kind = 0;
+
+    while (kind < DM_TEMPLATE_COUNT && strcmp(o->chat_template, dm_template_name((dm_template_kind)kind)) != 0)
+        kind++;
+    if (kind == DM_TEMPLATE_COUNT)
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "--template '%s' is none of: chatml, llama2, llama3, mistral, vicuna, plain", o->chat_template);
+    const size_t n = dm_template_specials((dm_template_kind)kind, &specials);
+    dm_status s = dm_tokenizer_train(&tokenizer, t->text, t->size, t->n, (size_t)o->vocabulary, (size_t)o->min_frequency,
+                                     (dm_word_split)o->split, o->digits != 0, specials, n, err);
+    if (s == DM_OK && (s = dm_tokenizer_save(tokenizer, o->output, err)) == DM_OK &&
+        (s = dm_template_open(&named, o->chat_template, NULL, tokenizer, err)) == DM_OK)
+        s = dm_template_save(&named, tokenizer, o->output, err);
+    if (s == DM_OK)
+        printf("%s: %zu ids from %zu texts, template %s\n", o->output, dm_tokenizer_size(tokenizer), t->n,
+               o->chat_template);
+    dm_tokenizer_close(&tokenizer);
+    return s;
+}
+
+static dm_status train(const tokenizer_options *o, const cli_args *args, dm_error *err)
+{
+    dm_json_doc *docs[CLI_POSITIONAL] = { 0 };
+    char *plain[CLI_POSITIONAL] = { 0 };
+    texts t = { 0 };
+    const dm_chat_template none = { 0 };
+    dm_status s = DM_OK;
+
+    if (!o->output)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the tokenizer's directory");
+    if (args->n_positional < 2)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no data given; usage: dmpo tokenizer train --output DIR DATA...");
+    if (o->vocabulary < 257 || o->vocabulary > 1 << 24 || o->min_frequency < 1)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--vocabulary must be 257 to 16777216 and --min-frequency 1 or more");
+    for (int i = 1; i < args->n_positional && s == DM_OK; i++) {
+        size_t size = 0;
+        if (is_json(args->positional[i])) {
+            if ((s = dm_json_read_any(&docs[i], args->positional[i], err)) == DM_OK)
+                s = collect(&t, dm_json_root(docs[i]), err);
+        } else if ((s = dm_file_read(args->positional[i], (size_t)1 << 30, &plain[i], &size, err)) == DM_OK) {
+            s = add_text(&t, plain[i], size, err);
+        }
+    }
+    if (s == DM_OK && t.n == 0)
+        s = dm_fail(err, DM_ERR_INPUT, "%s: no message text found (members named \"value\" or \"content\")",
+                    args->positional[1]);
+    if (s == DM_OK)
+        s = train_on(o, &t, &none, err);
+    for (int i = 0; i < CLI_POSITIONAL; i++) {
+        dm_json_close(&docs[i]);
+        free(plain[i]);
+    }
+    free(t.text);
+    free(t.size);
+    return s;
+}
+
+static dm_status encode_line(const dm_tokenizer *t, const char *line, size_t n, int special, dm_error *err)
+{
+    dm_ids ids = { 0 };
+    const dm_status s = dm_tokenizer_encode(t, line, n, special != 0, &ids, err);
+    for (size_t i = 0; s == DM_OK && i < ids.size; i++)
+        printf("%s%d", i ? " " : "", (int)ids.data[i]);
+    if (s == DM_OK)
+        putchar('\n');
+    dm_ids_free(&ids);
+    return s;
+}
+
+static dm_status decode_line(const dm_tokenizer *t, const char *line, int special, dm_error *err)
+{
+    dm_text text = { 0 };
+    dm_status s = DM_OK;
+    char *end;
+
+    while (s == DM_OK && *(line += strspn(line, " \t\r"))) {
+        const long id = strtol(line, &end, 10);
+        if (end == line || id < 0 || id > INT32_MAX)
+            s = dm_fail(err, DM_ERR_INPUT, "standard input: '%.20s' is no token id", line);
+        else {
+            const int32_t one = (int32_t)id;
+            s = dm_tokenizer_decode(t, &one, 1, !special, &text, err);
+        }
+        line = end;
+    }
+    if (s == DM_OK) {
+        if (text.size)
+            fwrite(text.data, 1, text.size, stdout);
+        putchar('\n');
+    }
+    dm_text_free(&text);
+    return s;
+}
+
+static dm_status each_line(const tokenizer_options *o, int encode, dm_error *err)
+{
+    dm_tokenizer *t = NULL;
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n;
+
+    if (!o->tokenizer)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no tokenizer given; --tokenizer DIR");
+    dm_status s = dm_tokenizer_open(&t, o->tokenizer, err);
+    while (s == DM_OK && (n = getline(&line, &room, stdin)) >= 0) {
+        if (n > 0 && line[n - 1] == '\n')
+            line[--n] = 0;
+        s = encode ? encode_line(t, line, (size_t)n, o->special, err) : decode_line(t, line, o->special, err);
+    }
+    free(line);
+    dm_tokenizer_close(&t);
+    return s;
+}
+
+int cli_tokenizer(int argc, char **argv)
+{
+    tokenizer_options o = { .vocabulary = 2048, .min_frequency = 2, .chat_template = "plain" };
+    cli_common common = { 0 };
+    cli_args args = { 0 };
+    dm_error err = { 0 };
+
+    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    if (s == DM_OK && !args.help) {
+        const char *action = args.positional[0];
+        if (strcmp(action, "train") == 0)
+            s = train(&o, &args, &err);
+        else if (strcmp(action, "encode") == 0 || strcmp(action, "decode") == 0)
+            s = each_line(&o, action[0] == 'e', &err);
+        else
+            s = dm_fail(&err, DM_ERR_ARGUMENT, "unknown action '%s'; legal: train, encode, decode", action);
+    }
+    cli_args_close(&args);
+    return s == DM_OK ? 0 : cli_failed("tokenizer", s, err.message);
+}

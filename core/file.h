@@ -1,0 +1,44 @@
+/* Whole files in, whole files out: what is written appears complete or not at all. */
+#ifndef DM_CORE_FILE_H
+#define DM_CORE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "core/error.h"
+#include "core/sha256.h"
+
+/* Reads a regular file of at most `limit` bytes into malloc'ed memory with a NUL behind it.
+ * *data is freed by the caller with free(). Larger files, directories and pipes are errors. */
+dm_status dm_file_read(const char *path, size_t limit, char **data, size_t *size, dm_error *err);
+
+/* Writes `path` atomically: into `path.tmp-PID`, flushed to disk, renamed over. */
+dm_status dm_file_write(const char *path, const void *data, size_t size, dm_error *err);
+
+bool dm_file_exists(const char *path);
+bool dm_dir_exists(const char *path);
+
+/* Creates `path` and missing parents. An existing directory is fine. */
+dm_status dm_dir_create(const char *path, dm_error *err);
+
+/* Removes a directory and all below it (only what dm_* wrote is ever given to it). */
+dm_status dm_dir_remove(const char *path, dm_error *err);
+
+/* rename(2) + fsync of the parent directory. */
+dm_status dm_rename_durable(const char *from, const char *to, dm_error *err);
+
+dm_status dm_file_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err);
+
+/* "dir/name" into buf; too long is an error. */
+dm_status dm_path_join(char *buf, size_t size, const char *dir, const char *name, dm_error *err);
+
+/* Resident set size of this process now, and its peak, in bytes (0 where the OS does not tell). */
+size_t dm_rss_now(void);
+size_t dm_rss_peak(void);
+
+/* Monotonic seconds. */
+double dm_seconds(void);
+
+#endif

@@ -1,0 +1,20 @@
+/* SHA-256 (FIPS 180-4), for checksums that a user can repeat with sha256sum. */
+#ifndef DM_CORE_SHA256_H
+#define DM_CORE_SHA256_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct dm_sha256 {
+    uint32_t state[8];
+    uint64_t bytes;
+    unsigned char block[64];
+} dm_sha256;
+
+#define DM_SHA256_HEX 65 /* 64 digits and NUL */
+
+void dm_sha256_init(dm_sha256 *h);
+void dm_sha256_update(dm_sha256 *h, const void *data, size_t size);
+void dm_sha256_finish(dm_sha256 *h, char hex[DM_SHA256_HEX]);
+
+#endif

@@ -1,0 +1,216 @@
+/* dmpo: fine-tune small Llama-family transformers on multi-turn agent trajectories, on CPU, with the same bits everywhere.
+ *
+ * The public interface of libdmpo. Functions return 0 on success and a negative dmpo_status otherwise, and then
+ * fill *error (may be NULL) with one line: what is wrong, where, what would be right. The library never prints, exits
+ * or aborts. Strings are UTF-8. An engine and what was opened with it belong to one thread at a time; several
+ * engines may live side by side. */
+#ifndef DMPO_H
+#define DMPO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DMPO_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define DMPO_API __attribute__((visibility("default")))
+#else
+#define DMPO_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum dmpo_status {
+    DMPO_OK = 0,
+    DMPO_ERR_ARGUMENT = -1,    /* an option is out of its legal range */
+    DMPO_ERR_INPUT = -2,       /* a file's content is broken or contradicts another */
+    DMPO_ERR_FILE = -3,        /* a file cannot be read, written or renamed */
+    DMPO_ERR_MEMORY = -4,      /* memory is exhausted, or the given limit too small */
+    DMPO_ERR_UNSUPPORTED = -5, /* valid, but not something this build, machine or engine does */
+    DMPO_ERR_NONFINITE = -6,   /* a loss, gradient or weight is NaN or infinite */
+    DMPO_ERR_INTERRUPTED = -7, /* a callback asked to stop; what was saved is valid */
+    DMPO_ERR_INTERNAL = -8     /* a bug */
+} dmpo_status;
+
+typedef struct dmpo_error {
+    int status;
+    char message[1024];
+} dmpo_error;
+
+/* Of the library that is linked; equals DMPO_VERSION of the header it was built with. */
+DMPO_API const char *dmpo_version(void);
+
+/* ---- engine ---- */
+
+typedef struct dmpo_engine dmpo_engine;
+
+/* isa: "scalar", "avx2", "avx512", "neon", or NULL for $DMPO_ISA and without it the best of this machine. A level that the
+ * machine lacks is an error. threads: 1..256, or 0 for $DMPO_THREADS and without it every processor. Neither changes a bit
+ * of any result. */
+DMPO_API int dmpo_engine_open(dmpo_engine **engine, const char *isa, unsigned threads, dmpo_error *error);
+DMPO_API void dmpo_engine_close(dmpo_engine **engine); /* sets *engine to NULL; NULL is fine */
+DMPO_API const char *dmpo_engine_isa(const dmpo_engine *engine);
+DMPO_API unsigned dmpo_engine_threads(const dmpo_engine *engine);
+
+/* ---- training ---- */
+
+typedef enum dmpo_objective { DMPO_SFT, DMPO_DMPO, DMPO_DMPO_TOKEN, DMPO_DPO } dmpo_objective;
+typedef enum dmpo_link { DMPO_LINK_SIGMOID, DMPO_LINK_ROBUST, DMPO_LINK_HINGE, DMPO_LINK_IPO, DMPO_LINK_KTO_PAIR } dmpo_link;
+typedef enum dmpo_schedule { DMPO_CONSTANT, DMPO_LINEAR, DMPO_COSINE } dmpo_schedule;
+typedef enum dmpo_phi { DMPO_PHI_CODE, DMPO_PHI_PRINTED } dmpo_phi;
+
+/* Everything that decides the result of a run. dmpo_train_defaults fills it; change what you need. */
+typedef struct dmpo_train_options {
+    /* files; paths stay the caller's */
+    const char *model;      /* Hugging Face directory of the policy (required) */
+    const char *reference;  /* reference policy; NULL: the initial policy itself */
+    const char *data;       /* training data (required), see docs/data.md */
+    const char *eval_data;  /* held-out data; NULL: none */
+    const char *output;     /* directory for the result (required by dmpo_train, not by dmpo_plan_train) */
+    const char *chat_template; /* chatml, llama2, llama3, mistral, vicuna, plain; NULL: recognised from the model */
+    const char *reference_cache; /* file that keeps reference log-probabilities between runs; NULL: none */
+
+    /* loss (docs/losses.md) */
+    dmpo_objective objective; /* default DMPO_DMPO */
+    dmpo_link link;           /* default sigmoid */
+    dmpo_phi phi;             /* default the code's form, gamma^t (1-gamma^(T-t)) / (1-gamma^T) */
+    double beta;              /* > 0; default 0.1 */
+    double gamma;             /* [0, 1]; default 0.7 */
+    double label_smoothing;   /* sigmoid [0, 0.5], robust [0, 0.5); default 0 */
+    double sft_weight;        /* >= 0: adds this times the mean negative log-likelihood of chosen's action tokens */
+    int length_normalised;    /* divide each side's weighted sum by its number of action tokens */
+
+    /* optimisation */
+    double lr;                /* > 0; default 1e-6 (sft 2e-5) */
+    double beta1, beta2, eps; /* 0.9, 0.999, 1e-8 */
+    double weight_decay;      /* >= 0; default 0 */
+    double max_grad_norm;     /* > 0, or 0 for no clipping; default 1 */
+    dmpo_schedule schedule;   /* after the warm-up; default constant (sft cosine) */
+    double warmup_ratio;      /* [0, 1] of all steps; default 0.1 (sft 0.03); rounded up to whole steps */
+    int64_t warmup_steps;     /* >= 0 overrides the ratio; default -1 */
+    int64_t batch;            /* pairs (or trajectories) a step, >= 1; default 32 (sft 64) */
+    double epochs;            /* > 0; default 3; the last batch of an epoch may be smaller */
+    int64_t steps;            /* > 0 overrides epochs; default 0 */
+    int64_t max_length;       /* tokens a trajectory; default 4096 */
+    uint64_t seed;            /* order of the data; default 0 */
+    int shuffle;              /* default 1 */
+    int skip_invalid;         /* count and skip broken items instead of stopping */
+
+    /* running */
+    int64_t eval_every;       /* steps; 0: only before and after; default 0 */
+    int64_t checkpoint_every; /* steps; 0: only at the end; default 0 */
+    int resume;               /* continue from output/checkpoint when there is one */
+    int recompute;            /* 1: keep only each layer's input, recompute the rest; -1: let the memory limit decide */
+    int share_prefix;         /* 1 (default): chosen and rejected share their common leading tokens; part of the numerics */
+    uint64_t memory;          /* limit in bytes for the whole process; 0: none */
+} dmpo_train_options;
+
+/* The authors' defaults (arXiv 2406.14868 and its code) for the objective. */
+DMPO_API void dmpo_train_defaults(dmpo_train_options *options, dmpo_objective objective);
+
+/* One step's figures; also a line of output/metrics.jsonl. Means over the batch. */
+typedef struct dmpo_metrics {
+    int64_t step;             /* from 1 when a step is done; 0 for the evaluation before the first */
+    double epoch;
+    double loss;              /* nats */
+    double reward_chosen, reward_rejected; /* beta * weighted log-ratio */
+    double reward_margin, reward_accuracy;
+    double logp_chosen, logp_rejected;     /* sums over the action tokens, nats */
+    double grad_norm, lr;     /* 0 in an evaluation */
+    double tokens_per_second; /* tokens of both trajectories, shared ones counted twice */
+    double seconds;
+    uint64_t peak_memory;     /* bytes, resident set size */
+    int64_t tokens, action_tokens;
+} dmpo_metrics;
+
+typedef enum dmpo_event_kind {
+    DMPO_EVENT_NOTE,      /* text: something a person should know (truncation, skipped items, plan, resumed from) */
+    DMPO_EVENT_PHASE,     /* text: what begins now; total: how many items it has */
+    DMPO_EVENT_PROGRESS,  /* done of total */
+    DMPO_EVENT_STEP,      /* metrics of a training step; done of total steps */
+    DMPO_EVENT_EVAL       /* metrics of an evaluation on eval_data */
+} dmpo_event_kind;
+
+typedef struct dmpo_event {
+    dmpo_event_kind kind;
+    const char *text;
+    int64_t done, total;
+    const dmpo_metrics *metrics;
+} dmpo_event;
+
+/* Called on the thread that called the library. Return nonzero to stop: after the running step a checkpoint is written and
+ * the call returns DMPO_ERR_INTERRUPTED. */
+typedef int (*dmpo_event_fn)(void *context, const dmpo_event *event);
+
+typedef struct dmpo_train_result {
+    int64_t steps;
+    dmpo_metrics before, after;  /* evaluation on eval_data; step -1 when there is none */
+    char weights_sha256[65];     /* of output/model.safetensors: what sha256sum prints */
+    char data_sha256[65], model_sha256[65];
+    uint64_t planned_memory, peak_memory; /* bytes */
+} dmpo_train_result;
+
+/* Trains and writes `output`: model (config.json, model.safetensors in f32, tokenizer files), metrics.jsonl, checkpoint/.
+ * A non-finite loss or gradient stops before the weights are touched, naming the items of the batch. */
+DMPO_API int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_event_fn event, void *context,
+                        dmpo_train_result *result, dmpo_error *error);
+
+/* ---- memory plan ---- */
+
+#define DMPO_PLAN_LINES 24
+typedef struct dmpo_plan {
+    struct {
+        const char *what; /* "weights", "gradients", ... */
+        uint64_t bytes;
+    } line[DMPO_PLAN_LINES];
+    size_t lines;
+    uint64_t total;        /* what the run's peak resident set size will be, within 5 % */
+    uint64_t smallest;     /* the smallest --memory that works */
+    int recompute;         /* what the run will do */
+    uint64_t longest_pack; /* tokens of the longest item after sharing its prefix */
+    uint64_t parameters;
+} dmpo_plan;
+
+/* Reads what dmpo_train would read (model headers, tokenizer, data) and says what it would need. */
+DMPO_API int dmpo_plan_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_plan *plan, dmpo_error *error);
+
+/* ---- a model in memory: log-probabilities and generation ---- */
+
+typedef struct dmpo_model dmpo_model;
+
+/* max_length: the longest sequence (prompt and answer) it will be asked for. */
+DMPO_API int dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t max_length,
+                             dmpo_error *error);
+DMPO_API void dmpo_model_close(dmpo_model **model);
+DMPO_API size_t dmpo_model_vocabulary(const dmpo_model *model);
+
+/* logps[i] = log p(ids[i + 1] | ids[0..i]) in nats for i < n - 1; logps has room for n - 1. */
+DMPO_API int dmpo_model_logprobs(dmpo_model *model, const int32_t *ids, size_t n, float *logps, dmpo_error *error);
+
+/* logits[n x vocabulary] for every position (for comparisons; training never makes this tensor). */
+DMPO_API int dmpo_model_logits(dmpo_model *model, const int32_t *ids, size_t n, float *logits, dmpo_error *error);
+
+typedef struct dmpo_sampling {
+    double temperature; /* 0: greedy */
+    int64_t top_k;      /* 0: all */
+    double top_p;       /* (0, 1]; 1: all */
+    uint64_t seed, episode; /* the random numbers are a function of (seed, episode, position) */
+    int64_t max_tokens;
+    const int32_t *stop; /* ids that end the answer (they are part of it) */
+    size_t n_stop;
+} dmpo_sampling;
+
+/* Called for each generated token; nonzero stops. logp: under the unmodified distribution. */
+typedef int (*dmpo_token_fn)(void *context, int32_t id, float logp);
+
+/* Continues ids[0..n); out has room for max_tokens. *n_out: how many were generated. */
+DMPO_API int dmpo_model_generate(dmpo_model *model, const int32_t *ids, size_t n, const dmpo_sampling *sampling,
+                                 int32_t *out, size_t *n_out, dmpo_token_fn token, void *context, dmpo_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

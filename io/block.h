@@ -1,0 +1,19 @@
+/* Memory that only grows, in mapped blocks, given back to the system all at once.
+ *
+ * For parsed documents and data sets: malloc would keep what they free, and the memory plan could not tell why. */
+#ifndef DM_IO_BLOCK_H
+#define DM_IO_BLOCK_H
+
+#include <stddef.h>
+
+typedef struct dm_block dm_block; /* newest block of a chain; NULL is an empty one */
+
+/* `size` zeroed bytes, aligned to 16; NULL when memory ran out. */
+void *dm_block_alloc(dm_block **chain, size_t size);
+void dm_block_free(dm_block **chain);
+
+/* Whole mappings, zeroed. dm_unmap takes NULL. */
+void *dm_map(size_t size);
+void dm_unmap(void *memory, size_t size);
+
+#endif

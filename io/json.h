@@ -1,0 +1,87 @@
+/* Strict JSON (RFC 8259) in, bounded in size and depth; every value knows its line and column.
+ *
+ * Rejected with file:line:column: anything after the value, comments, trailing commas, NaN, leading zeros,
+ * unescaped control characters, lone surrogates, invalid UTF-8, duplicate keys, a byte order mark, depth over
+ * DM_JSON_DEPTH, files over DM_JSON_BYTES. The document lives in its own mapped memory, returned to the system
+ * by dm_json_close, so that loading leaves no trace in the memory plan. */
+#ifndef DM_IO_JSON_H
+#define DM_IO_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+#define DM_JSON_DEPTH 64
+#define DM_JSON_BYTES ((size_t)1 << 30)
+
+typedef enum dm_json_type {
+    DM_JSON_NULL, DM_JSON_BOOL, DM_JSON_NUMBER, DM_JSON_STRING, DM_JSON_ARRAY, DM_JSON_OBJECT
+} dm_json_type;
+
+typedef struct dm_json dm_json;
+struct dm_json {
+    dm_json_type type;
+    uint32_t line, column; /* of the value's first byte, from 1; column in bytes */
+    bool boolean;
+    bool is_integer;       /* the number is written without fraction or exponent and fits int64 */
+    double number;
+    int64_t integer;
+    const char *text;      /* string value, decoded UTF-8, NUL-terminated (may hold NUL inside) */
+    size_t length;         /* bytes of text; number of children of an array or object */
+    const char *key;       /* name inside the parent object, else NULL */
+    size_t key_length;
+    const dm_json *child;  /* first element or member */
+    const dm_json *next;   /* next sibling */
+};
+
+typedef struct dm_json_doc dm_json_doc; /* owns every value below its root */
+
+/* Parses text[0..size); `name` (a path) is copied for messages. On failure *out is NULL. */
+dm_status dm_json_parse(dm_json_doc **out, const char *text, size_t size, const char *name, dm_error *err);
+dm_status dm_json_read(dm_json_doc **out, const char *path, dm_error *err);
+/* One value a line (JSON lines); the root is an array of them, each with its true line number. Empty lines are
+ * skipped. */
+dm_status dm_json_parse_lines(dm_json_doc **out, const char *text, size_t size, const char *name, dm_error *err);
+/* A file whose first non-blank byte is '[' or that holds one whole value is JSON, else JSON lines. */
+dm_status dm_json_read_any(dm_json_doc **out, const char *path, dm_error *err);
+void dm_json_close(dm_json_doc **doc);
+const dm_json *dm_json_root(const dm_json_doc *doc);
+const char *dm_json_name(const dm_json_doc *doc);
+
+/* Member of an object, NULL when absent (or `v` is no object). */
+const dm_json *dm_json_get(const dm_json *v, const char *key);
+bool dm_json_is(const dm_json *v, const char *text); /* v is a string equal to text */
+
+/* Fails with "name:line:column: message", for a complaint about `v`. */
+dm_status dm_json_fail(const dm_json_doc *doc, const dm_json *v, dm_error *err, const char *fmt, ...) DM_PRINTF(4, 5);
+
+/* Typed members. `fallback` != NULL makes the key optional (absent or null gives *fallback). Out of
+ * [low, high] or of another type is an error naming key, value and legal range. */
+dm_status dm_json_get_int(const dm_json_doc *doc, const dm_json *v, const char *key, int64_t low, int64_t high,
+                          const int64_t *fallback, int64_t *out, dm_error *err);
+dm_status dm_json_get_double(const dm_json_doc *doc, const dm_json *v, const char *key, double low, double high,
+                             const double *fallback, double *out, dm_error *err);
+dm_status dm_json_get_bool(const dm_json_doc *doc, const dm_json *v, const char *key, const bool *fallback, bool *out,
+                           dm_error *err);
+
+/* ---- writing ---- */
+typedef struct dm_text { /* a growing string; data is NUL-terminated and freed by dm_text_free */
+    char *data;
+    size_t size, capacity;
+    bool failed; /* memory ran out: sticky */
+} dm_text;
+
+void dm_text_free(dm_text *t);
+void dm_text_add(dm_text *t, const char *bytes, size_t size);
+void dm_text_print(dm_text *t, const char *fmt, ...) DM_PRINTF(2, 3);
+/* Quoted and escaped; controls as \u00XX, bytes that are no UTF-8 as U+FFFD. */
+void dm_text_json_string(dm_text *t, const char *bytes, size_t size);
+void dm_text_json_double(dm_text *t, double x); /* shortest decimal that reads back to x; non-finite: null */
+
+#define DM_DOUBLE_TEXT 40
+/* Shortest of 15 to 17 digits that reads back to x, with a '.' in any locale; "inf", "-inf", "nan". */
+void dm_double_text(char buf[DM_DOUBLE_TEXT], double x);
+
+#endif

@@ -1,0 +1,64 @@
+/* safetensors files: one file or shards with an index, every claim of the header checked, written atomically. */
+#ifndef DM_IO_SAFETENSORS_H
+#define DM_IO_SAFETENSORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+#include "core/sha256.h"
+
+typedef enum dm_dtype { DM_F32, DM_F16, DM_BF16, DM_F64, DM_I64, DM_I32, DM_U8, DM_DTYPE_COUNT } dm_dtype;
+const char *dm_dtype_name(dm_dtype t); /* "F32" ... as in safetensors; "unknown" for DM_DTYPE_COUNT */
+size_t dm_dtype_size(dm_dtype t);      /* bytes; 0 for DM_DTYPE_COUNT */
+
+#define DM_ST_DIMS 8
+
+typedef struct dm_st_tensor {
+    const char *name;
+    dm_dtype type;             /* DM_DTYPE_COUNT: a type that is not read (its size is checked where it is known) */
+    const char *type_name;     /* as the file says it */
+    unsigned dims;
+    uint64_t shape[DM_ST_DIMS];
+    uint64_t count;            /* product of shape; 1 without dimensions */
+    uint64_t begin, end;       /* absolute byte range in its file */
+    unsigned file;             /* index into the set's files */
+} dm_st_tensor;
+
+typedef struct dm_st dm_st;
+
+/* `path`: a .safetensors file, a *.index.json, or a directory with model.safetensors or
+ * model.safetensors.index.json. Checks: header length inside the file and <= 100 MB, strict JSON, known dtypes,
+ * shape*size == byte range, ranges inside the file, no two overlapping, no holes, no tensor twice, index and
+ * shards agree. Unknown dtypes are an error only when such a tensor is read. */
+dm_status dm_st_open(dm_st **out, const char *path, dm_error *err);
+void dm_st_close(dm_st **st);
+size_t dm_st_count(const dm_st *st);
+const dm_st_tensor *dm_st_at(const dm_st *st, size_t i); /* in order of (file, offset) */
+const dm_st_tensor *dm_st_find(const dm_st *st, const char *name);
+const char *dm_st_path(const dm_st *st, const dm_st_tensor *t); /* the file it is in */
+const char *dm_st_metadata(const dm_st *st, const char *key);   /* __metadata__ value, or NULL */
+
+/* Reads a tensor as f32 (F32, F16, BF16 exactly; F64 rounded) into out[count] with pread(2), no mmap, through a small
+ * fixed buffer. A NaN or infinity in it is DM_ERR_NONFINITE naming tensor and element; integers and types that are not
+ * known are DM_ERR_UNSUPPORTED. Safe from several threads. */
+dm_status dm_st_read_f32(const dm_st *st, const dm_st_tensor *t, float *out, dm_error *err);
+/* Likewise as f64 (goldens), integers too. */
+dm_status dm_st_read_f64(const dm_st *st, const dm_st_tensor *t, double *out, dm_error *err);
+
+typedef struct dm_st_out {
+    const char *name;
+    dm_dtype type;          /* F32, F16 or BF16 as stored; `data` is always f32 and converted while writing */
+    unsigned dims;
+    uint64_t shape[DM_ST_DIMS];
+    const float *data;
+} dm_st_out;
+
+/* Writes one file atomically (path.tmp-PID, fsync, rename). Header keys in the given order, 8-byte padded with spaces,
+ * __metadata__ first: {"format":"pt"} plus the optional pairs. Data in the given order too, but F32 before 16-bit
+ * tensors, so that each is aligned. Names are distinct. The same input gives the same bytes. A value that is not finite
+ * in the stored type is DM_ERR_NONFINITE. `hex` (optional) receives the file's SHA-256, computed while writing. */
+dm_status dm_st_write(const char *path, const dm_st_out *tensors, size_t n, const char *const (*metadata)[2],
+                      size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err);
+
+#endif

@@ -1,0 +1,26 @@
+/* The opened set behind io/safetensors.h, shared by the checks and the reader. */
+#ifndef DM_IO_SAFETENSORS_INTERNAL_H
+#define DM_IO_SAFETENSORS_INTERNAL_H
+
+#include "io/json.h"
+#include "io/safetensors.h"
+
+typedef struct dm_st_file {
+    char *path;
+    int fd;
+    uint64_t data, size;  /* where the tensors begin; bytes of the whole file */
+    dm_json_doc *header;  /* names point into it */
+} dm_st_file;
+
+struct dm_st {
+    dm_st_file *files;
+    size_t n_files;
+    dm_st_tensor *tensors;          /* in order of (file, begin) */
+    const dm_st_tensor **by_name;   /* in order of name */
+    size_t n, capacity;
+};
+
+/* pread(2) of exactly `size` bytes at `offset`. */
+dm_status dm_st_pread(const dm_st_file *f, void *out, size_t size, uint64_t offset, dm_error *err);
+
+#endif

@@ -1,0 +1,58 @@
+/* Byte-level BPE tokenizers as in Hugging Face's tokenizer.json: encode, decode, train, read, write. */
+#ifndef DM_IO_TOKENIZER_H
+#define DM_IO_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/error.h"
+#include "io/json.h"
+
+typedef struct dm_tokenizer dm_tokenizer;
+
+/* path: a tokenizer.json or a directory that holds one. What is read: model BPE (vocab, merges as "a b" or ["a","b"],
+ * ignore_merges, byte-level; no dropout, unk, byte_fallback, continuing/end suffix), normalizer null or NFC (or a
+ * Sequence of them), pre_tokenizer ByteLevel (add_prefix_space, use_regex) or Sequence of Split(GPT-2, Llama-3/cl100k,
+ * Qwen2 regex)/Digits(individual)/ByteLevel, decoder ByteLevel, added_tokens (special or not, lstrip/rstrip/normalized/
+ * single_word), post_processor ignored for our purposes except that dm_tokenizer_encode's `bos` is told by the config.
+ * Anything else is DM_ERR_UNSUPPORTED naming the field and its value. */
+dm_status dm_tokenizer_open(dm_tokenizer **out, const char *path, dm_error *err);
+void dm_tokenizer_close(dm_tokenizer **t);
+
+/* Number of ids: 1 + the largest id of vocab and added tokens. */
+size_t dm_tokenizer_size(const dm_tokenizer *t);
+/* Id of a token by its text as written in tokenizer.json (added tokens included), or -1. */
+int32_t dm_tokenizer_id(const dm_tokenizer *t, const char *token);
+/* Text of an id as written in tokenizer.json, or NULL. *special (optional) says if it is a special added token. */
+const char *dm_tokenizer_token(const dm_tokenizer *t, int32_t id, bool *special);
+size_t dm_tokenizer_bytes(const dm_tokenizer *t); /* memory it holds, for the plan */
+
+typedef struct dm_ids {
+    int32_t *data; /* malloc'ed, grown as needed; dm_ids_free */
+    size_t size, capacity;
+} dm_ids;
+void dm_ids_free(dm_ids *ids);
+dm_status dm_ids_push(dm_ids *ids, int32_t id, dm_error *err);
+
+/* Appends the ids of text[0..size) to *out. `added`: recognise added tokens inside the text (what the tokenizers
+ * library does); false: they are ordinary text, so that data can never forge a control token. The text must be valid
+ * UTF-8 (DM_ERR_INPUT with the byte offset otherwise). Adds no BOS or EOS. */
+dm_status dm_tokenizer_encode(const dm_tokenizer *t, const char *text, size_t size, bool added, dm_ids *out,
+                              dm_error *err);
+/* Appends the bytes of ids to *out (special tokens left out when skip_special). Bytes that are no valid UTF-8 on their
+ * own are kept as they are: tokens are bytes. An id out of range is DM_ERR_ARGUMENT. */
+dm_status dm_tokenizer_decode(const dm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, dm_text *out,
+                              dm_error *err);
+
+typedef enum dm_word_split { DM_SPLIT_GPT2, DM_SPLIT_LLAMA3, DM_SPLIT_QWEN2 } dm_word_split;
+
+/* Trains byte-level BPE (Sennrich et al. 2016): the 256 bytes, then merges of the most frequent pair (ties: the pair
+ * whose (left, right) token ids are smallest) until `vocabulary` ids, special tokens first, are reached or no pair
+ * occurs min_frequency times. Same texts, same bytes out. */
+dm_status dm_tokenizer_train(dm_tokenizer **out, const char *const *texts, const size_t *sizes, size_t n,
+                             size_t vocabulary, size_t min_frequency, dm_word_split split, bool split_digits,
+                             const char *const *specials, size_t n_specials, dm_error *err);
+/* Writes tokenizer.json into directory `dir` (created), loadable by the tokenizers library with equal results. */
+dm_status dm_tokenizer_save(const dm_tokenizer *t, const char *dir, dm_error *err);
+
+#endif

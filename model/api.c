@@ -1,0 +1,169 @@
+/* The public interface (include/dmpo.h) over the internal one. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "dmpo.h"
+#include "model/api.h"
+#include "model/trainer.h"
+
+_Static_assert(DM_ERROR_MAX == sizeof((dmpo_error){ 0 }).message, "dmpo_error mirrors dm_error");
+
+int dm_api_report(dmpo_error *out, dm_status status, const dm_error *err)
+{
+    if (out) {
+        out->status = status;
+        memcpy(out->message, status == DM_OK ? "" : err->message, status == DM_OK ? 1 : sizeof out->message);
+    }
+    return status;
+}
+
+const char *dmpo_version(void)
+{
+    return DMPO_VERSION;
+}
+
+static dm_status choose_threads(unsigned *threads, dm_error *err)
+{
+    const char *text = getenv("DMPO_THREADS");
+    if (*threads == 0 && text && *text) {
+        char *end;
+        const unsigned long n = strtoul(text, &end, 10);
+        if (*end || n < 1 || n > DM_THREADS_MAX)
+            return dm_fail(err, DM_ERR_ARGUMENT, "DMPO_THREADS is '%s'; legal: 1 to %u", text, DM_THREADS_MAX);
+        *threads = (unsigned)n;
+    }
+    if (*threads == 0)
+        *threads = dm_cpu_count() < DM_THREADS_MAX ? dm_cpu_count() : DM_THREADS_MAX;
+    return DM_OK;
+}
+
+int dmpo_engine_open(dmpo_engine **engine, const char *isa, unsigned threads, dmpo_error *error)
+{
+    dm_error err = { 0 };
+    dm_isa level;
+    dm_status s = dm_isa_choose(&level, isa, &err);
+
+    *engine = NULL;
+    if (s == DM_OK)
+        s = choose_threads(&threads, &err);
+    if (s != DM_OK)
+        return dm_api_report(error, s, &err);
+    dmpo_engine *opened = calloc(1, sizeof *opened);
+    if (!opened)
+        return dm_api_report(error, dm_fail(&err, DM_ERR_MEMORY, "no memory for an engine"), &err);
+    if ((s = dm_engine_open(&opened->e, level, threads, &err)) != DM_OK)
+        free(opened);
+    else
+        *engine = opened;
+    return dm_api_report(error, s, &err);
+}
+
+void dmpo_engine_close(dmpo_engine **engine)
+{
+    if (!engine || !*engine)
+        return;
+    dm_engine_close(&(*engine)->e);
+    free(*engine);
+    *engine = NULL;
+}
+
+const char *dmpo_engine_isa(const dmpo_engine *engine)
+{
+    return dm_isa_name(engine->e.k.isa);
+}
+
+unsigned dmpo_engine_threads(const dmpo_engine *engine)
+{
+    return engine->e.threads;
+}
+
+void dmpo_train_defaults(dmpo_train_options *o, dmpo_objective objective)
+{
+    const int sft = objective == DMPO_SFT;
+    *o = (dmpo_train_options){
+        .objective = objective, .link = DMPO_LINK_SIGMOID, .phi = DMPO_PHI_CODE, .beta = 0.1, .gamma = 0.7,
+        .lr = sft ? 2e-5 : 1e-6, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1.0,
+        .schedule = sft ? DMPO_COSINE : DMPO_CONSTANT, .warmup_ratio = sft ? 0.03 : 0.1, .warmup_steps = -1,
+        .batch = sft ? 64 : 32, .epochs = 3, .max_length = 4096, .shuffle = 1, .recompute = -1, .share_prefix = 1,
+    };
+}
+
+/* The output directory is made before the long work starts, so that an unwritable one fails at once. */
+static dm_status open_output(dm_run *r, dm_error *err)
+{
+    char path[4096];
+    dm_status s;
+
+    if (!r->o.output)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the directory for the trained model");
+    if ((s = dm_dir_create(r->o.output, err)) != DM_OK ||
+        (s = dm_path_join(path, sizeof path, r->o.output, "metrics.jsonl", err)) != DM_OK)
+        return s;
+    r->metrics_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    return r->metrics_fd >= 0 ? DM_OK : dm_fail(err, DM_ERR_FILE, "cannot write %s", path);
+}
+
+static dm_status begin(dm_run *r, int64_t *first, dmpo_train_result *result, dm_error *err)
+{
+    char text[128];
+    dm_status s = r->o.resume ? dm_checkpoint_read(r, first, &result->before, err) : DM_OK;
+
+    if (s != DM_OK)
+        return s;
+    if (*first == 0 && ftruncate(r->metrics_fd, 0) != 0)
+        return dm_fail(err, DM_ERR_FILE, "cannot empty %s/metrics.jsonl", r->o.output);
+    if (*first > 0) {
+        snprintf(text, sizeof text, "resumed after step %lld of %lld", (long long)*first, (long long)r->steps);
+        dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+    }
+    return DM_OK;
+}
+
+static dm_status train(dm_run *r, dmpo_train_result *result, dm_error *err)
+{
+    int64_t first = 0;
+    dm_status s;
+
+    if ((s = open_output(r, err)) != DM_OK || (s = dm_run_place(r, err)) != DM_OK ||
+        (s = dm_reference(r, err)) != DM_OK || (s = begin(r, &first, result, err)) != DM_OK)
+        return s;
+    result->planned_memory = r->plan.total;
+    memcpy(result->data_sha256, r->train.sha256, sizeof result->data_sha256);
+    memcpy(result->model_sha256, r->model_sha256, sizeof result->model_sha256);
+    if ((s = dm_run_steps(r, first, result, err)) != DM_OK ||
+        (s = dm_output_write(r, result->weights_sha256, err)) != DM_OK)
+        return s;
+    result->peak_memory = dm_rss_peak();
+    return DM_OK;
+}
+
+int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_event_fn event, void *context,
+               dmpo_train_result *result, dmpo_error *error)
+{
+    dm_error err = { 0 };
+    dm_run run;
+
+    *result = (dmpo_train_result){ .before = { .step = -1 }, .after = { .step = -1 } };
+    dm_status s = dm_run_open(&run, &engine->e, options, event, context, &err);
+    if (s == DM_OK)
+        s = train(&run, result, &err);
+    if (run.metrics_fd >= 0)
+        close(run.metrics_fd);
+    dm_run_close(&run);
+    return dm_api_report(error, s, &err);
+}
+
+int dmpo_plan_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_plan *plan, dmpo_error *error)
+{
+    dm_error err = { 0 };
+    dm_run run;
+    const dm_status s = dm_run_open(&run, &engine->e, options, NULL, NULL, &err);
+
+    *plan = run.plan;
+    dm_run_close(&run);
+    return dm_api_report(error, s, &err);
+}

@@ -1,0 +1,257 @@
+/* Checkpoints and the finished model.
+ *
+ * output/checkpoint/ holds model.safetensors, optimizer.safetensors and state.json (step, the run's identity, the metrics
+ * file's length, a SHA-256 for each file). It is written as checkpoint.new; then the old one is moved to checkpoint.old,
+ * the new one into place, the old one removed: at every moment one of the three is whole, and reading looks in the order
+ * checkpoint, checkpoint.old. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "io/safetensors.h"
+#include "model/trainer.h"
+
+#define PATH_SIZE 4096
+
+static const char *const model_files[] = { "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                                           "generation_config.json", "chat_template.jinja", "added_tokens.json",
+                                           "vocab.json", "merges.txt" };
+
+dm_status dm_model_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err)
+{
+    dm_st *st = NULL;
+    dm_sha256 h;
+    const char *last = "";
+    dm_status s = dm_st_open(&st, dir, err);
+
+    dm_sha256_init(&h);
+    for (size_t i = 0; s == DM_OK && i < dm_st_count(st); i++) { /* tensors come ordered by file */
+        const char *path = dm_st_path(st, dm_st_at(st, i));
+        if (strcmp(path, last) != 0) {
+            if ((s = dm_file_sha256(path, hex, err)) == DM_OK)
+                dm_sha256_update(&h, hex, DM_SHA256_HEX - 1);
+            last = path;
+        }
+    }
+    if (s == DM_OK)
+        dm_sha256_finish(&h, hex);
+    dm_st_close(&st);
+    return s;
+}
+
+void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
+{
+    const dmpo_train_options *o = &r->o;
+    char text[2048];
+    dm_sha256 h;
+
+    /* %a: exact. What may differ between the two halves of a run (threads, ISA, memory, where files are) is not in it. */
+    snprintf(text, sizeof text,
+             "1 %s %s %s %s %d %d %d %a %a %a %a %d %a %a %a %a %a %a %d %a %lld %lld %a %lld %lld %llu %d %d %d",
+             r->model_sha256, r->reference_sha256, r->train.sha256, r->tokenizer ? dm_template_name(r->chat.kind) : "-",
+             (int)o->objective, (int)o->link, (int)o->phi, o->beta, o->gamma, o->label_smoothing, o->sft_weight,
+             o->length_normalised, o->lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->max_grad_norm,
+             (int)o->schedule, o->warmup_ratio, (long long)o->warmup_steps, (long long)o->batch, o->epochs,
+             (long long)o->steps, (long long)o->max_length, (unsigned long long)o->seed, o->shuffle, o->skip_invalid,
+             o->share_prefix);
+    dm_sha256_init(&h);
+    dm_sha256_update(&h, text, strlen(text));
+    dm_sha256_finish(&h, hex);
+}
+
+/* Moments as tensors "exp_avg.NAME" and "exp_avg_sq.NAME". Called only while saving and loading: it may allocate. */
+static dm_status moments(dm_run *r, dm_st_out **out, char **names, dm_error *err)
+{
+    const size_t n = r->layout.n, width = DM_TENSOR_NAME + 16;
+    *out = calloc(2 * n, sizeof **out);
+    *names = calloc(2 * n, width);
+    if (!*out || !*names)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory to list the optimizer's tensors");
+    for (size_t i = 0; i < 2 * n; i++) {
+        const dm_tensor *t = &r->layout.tensors[i / 2];
+        char *name = *names + i * width;
+        snprintf(name, width, "%s.%s", i % 2 ? "exp_avg_sq" : "exp_avg", t->name);
+        dm_st_out *o = &(*out)[i];
+        *o = (dm_st_out){ .name = name, .type = DM_F32, .dims = t->dims, .data = (i % 2 ? r->v : r->m) + t->offset };
+        o->shape[0] = t->dims == 2 ? t->rows : t->cols;
+        o->shape[1] = t->cols;
+    }
+    return DM_OK;
+}
+
+static dm_status write_state(const dm_run *r, const char *dir, int64_t step, const dmpo_metrics *before,
+                             const char *model, const char *optimizer, dm_error *err)
+{
+    char identity[DM_SHA256_HEX], path[PATH_SIZE];
+    struct stat st;
+    dm_text text = { 0 };
+    dm_status s = dm_path_join(path, sizeof path, dir, "state.json", err);
+
+    dm_run_identity(r, identity);
+    const long long metrics = fstat(r->metrics_fd, &st) == 0 ? (long long)st.st_size : 0;
+    dm_text_print(&text, "{\"format\": 1, \"step\": %lld, \"identity\": \"%s\", \"metrics_bytes\": %lld,\n"
+                  " \"model.safetensors\": \"%s\", \"optimizer.safetensors\": \"%s\",\n \"before\": ",
+                  (long long)step, identity, metrics, model, optimizer);
+    dm_metrics_json(&text, "eval", before);
+    dm_text_print(&text, "}\n");
+    if (s == DM_OK)
+        s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
+                        : dm_file_write(path, text.data, text.size, err);
+    dm_text_free(&text);
+    return s;
+}
+
+static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmpo_metrics *before, dm_error *err)
+{
+    char model[DM_SHA256_HEX], optimizer[DM_SHA256_HEX], path[PATH_SIZE];
+    dm_st_out *out = NULL;
+    char *names = NULL;
+    dm_status s = dm_weights_write(r->w, &r->layout, dir, model, err);
+
+    if (s == DM_OK && (s = moments(r, &out, &names, err)) == DM_OK &&
+        (s = dm_path_join(path, sizeof path, dir, "optimizer.safetensors", err)) == DM_OK)
+        s = dm_st_write(path, out, 2 * r->layout.n, NULL, 0, optimizer, err);
+    free(out);
+    free(names);
+    return s == DM_OK ? write_state(r, dir, step, before, model, optimizer, err) : s;
+}
+
+dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_metrics *before, dm_error *err)
+{
+    char now[PATH_SIZE], fresh[PATH_SIZE], old[PATH_SIZE];
+    dm_status s;
+
+    if ((s = dm_path_join(now, sizeof now, r->o.output, "checkpoint", err)) != DM_OK ||
+        (s = dm_path_join(fresh, sizeof fresh, r->o.output, "checkpoint.new", err)) != DM_OK ||
+        (s = dm_path_join(old, sizeof old, r->o.output, "checkpoint.old", err)) != DM_OK)
+        return s;
+    if (dm_dir_exists(fresh) && (s = dm_dir_remove(fresh, err)) != DM_OK) /* of a run that was killed here */
+        return s;
+    if ((s = dm_dir_create(fresh, err)) != DM_OK || (s = write_files(r, fresh, step, before, err)) != DM_OK)
+        return s;
+    if (dm_dir_exists(now)) {
+        if ((dm_dir_exists(old) && (s = dm_dir_remove(old, err)) != DM_OK) ||
+            (s = dm_rename_durable(now, old, err)) != DM_OK)
+            return s;
+    }
+    if ((s = dm_rename_durable(fresh, now, err)) != DM_OK)
+        return s;
+    return dm_dir_exists(old) ? dm_dir_remove(old, err) : DM_OK;
+}
+
+static dm_status verify(const dm_json_doc *doc, const char *dir, const char *name, dm_error *err)
+{
+    char path[PATH_SIZE], hex[DM_SHA256_HEX];
+    dm_status s = dm_path_join(path, sizeof path, dir, name, err);
+
+    if (s == DM_OK && (s = dm_file_sha256(path, hex, err)) == DM_OK &&
+        !dm_json_is(dm_json_get(dm_json_root(doc), name), hex))
+        s = dm_fail(err, DM_ERR_INPUT, "%s: the checksum differs from state.json's; the checkpoint is damaged", path);
+    return s;
+}
+
+static dm_status read_moments(dm_run *r, const char *dir, dm_error *err)
+{
+    char path[PATH_SIZE];
+    dm_st_out *out = NULL;
+    char *names = NULL;
+    dm_st *st = NULL;
+    dm_status s = dm_path_join(path, sizeof path, dir, "optimizer.safetensors", err);
+
+    if (s == DM_OK && (s = moments(r, &out, &names, err)) == DM_OK)
+        s = dm_st_open(&st, path, err);
+    for (size_t i = 0; s == DM_OK && i < 2 * r->layout.n; i++) {
+        const dm_tensor *t = &r->layout.tensors[i / 2];
+        const dm_st_tensor *found = dm_st_find(st, out[i].name);
+        if (!found || found->count != (uint64_t)t->rows * t->cols)
+            s = dm_fail(err, DM_ERR_INPUT, "%s: tensor %s is missing or has another size", path, out[i].name);
+        else
+            s = dm_st_read_f32(st, found, (i % 2 ? r->v : r->m) + t->offset, err);
+    }
+    dm_st_close(&st);
+    free(out);
+    free(names);
+    return s;
+}
+
+static double metric(const dm_json *v, const char *key)
+{
+    const dm_json *x = dm_json_get(v, key);
+    return x && x->type == DM_JSON_NUMBER ? x->number : 0.0;
+}
+
+static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dmpo_metrics *before, dm_error *err)
+{
+    const dm_json *root = dm_json_root(doc), *m = dm_json_get(root, "before");
+    char identity[DM_SHA256_HEX];
+    int64_t bytes = 0;
+    dm_status s;
+
+    dm_run_identity(r, identity);
+    if (!dm_json_is(dm_json_get(root, "identity"), identity))
+        return dm_json_fail(doc, root, err, "the checkpoint belongs to a run with other options, model or data; "
+                            "resume with the same ones, or choose another --output");
+    if ((s = dm_json_get_int(doc, root, "step", 0, r->steps, NULL, step, err)) != DM_OK ||
+        (s = dm_json_get_int(doc, root, "metrics_bytes", 0, INT64_MAX, NULL, &bytes, err)) != DM_OK)
+        return s;
+    if (ftruncate(r->metrics_fd, (off_t)bytes) != 0) /* lines of steps that the checkpoint does not have */
+        return dm_fail(err, DM_ERR_FILE, "cannot cut %s/metrics.jsonl back to the checkpoint", r->o.output);
+    *before = (dmpo_metrics){
+        .step = r->eval.n ? 0 : -1, .loss = metric(m, "loss"), .reward_chosen = metric(m, "rewards/chosen"),
+        .reward_rejected = metric(m, "rewards/rejected"), .reward_margin = metric(m, "rewards/margins"),
+        .reward_accuracy = metric(m, "rewards/accuracies"), .logp_chosen = metric(m, "logps/chosen"),
+        .logp_rejected = metric(m, "logps/rejected"),
+    };
+    return DM_OK;
+}
+
+dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_metrics *before, dm_error *err)
+{
+    char dir[PATH_SIZE], path[PATH_SIZE];
+    dm_json_doc *doc = NULL;
+    dm_status s = dm_path_join(dir, sizeof dir, r->o.output, "checkpoint", err);
+
+    *step = 0;
+    if (s == DM_OK && !dm_dir_exists(dir))
+        s = dm_path_join(dir, sizeof dir, r->o.output, "checkpoint.old", err);
+    if (s != DM_OK || !dm_dir_exists(dir))
+        return s;
+    if ((s = dm_path_join(path, sizeof path, dir, "state.json", err)) != DM_OK ||
+        (s = dm_json_read(&doc, path, err)) != DM_OK)
+        return s;
+    if ((s = verify(doc, dir, "model.safetensors", err)) == DM_OK &&
+        (s = verify(doc, dir, "optimizer.safetensors", err)) == DM_OK &&
+        (s = read_state(r, doc, step, before, err)) == DM_OK &&
+        (s = dm_weights_read(r->w, &r->layout, &r->config, dir, err)) == DM_OK)
+        s = read_moments(r, dir, err);
+    dm_json_close(&doc);
+    return s;
+}
+
+static dm_status copy_file(const char *from, const char *to, const char *name, dm_error *err)
+{
+    char source[PATH_SIZE], target[PATH_SIZE];
+    char *data = NULL;
+    size_t size = 0;
+    dm_status s;
+
+    if ((s = dm_path_join(source, sizeof source, from, name, err)) != DM_OK || !dm_file_exists(source) ||
+        (s = dm_path_join(target, sizeof target, to, name, err)) != DM_OK ||
+        (s = dm_file_read(source, (size_t)1 << 30, &data, &size, err)) != DM_OK)
+        return s;
+    s = dm_file_write(target, data, size, err);
+    free(data);
+    return s;
+}
+
+dm_status dm_output_write(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err)
+{
+    dm_status s = dm_config_copy(r->o.model, r->o.output, err);
+    for (size_t i = 0; s == DM_OK && i < sizeof model_files / sizeof *model_files; i++)
+        s = copy_file(r->o.model, r->o.output, model_files[i], err);
+    return s == DM_OK ? dm_weights_write(r->w, &r->layout, r->o.output, hex, err) : s;
+}

@@ -1,0 +1,47 @@
+/* The shape of a model: what config.json says, checked. */
+#ifndef DM_MODEL_CONFIG_H
+#define DM_MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+#define DM_LAYERS_MAX 512
+
+typedef enum dm_arch { DM_ARCH_LLAMA, DM_ARCH_MISTRAL, DM_ARCH_QWEN2, DM_ARCH_QWEN3, DM_ARCH_COUNT } dm_arch;
+typedef enum dm_rope_kind { DM_ROPE_DEFAULT, DM_ROPE_LINEAR, DM_ROPE_LLAMA3 } dm_rope_kind;
+
+typedef struct dm_config {
+    dm_arch arch;
+    uint32_t hidden, intermediate, layers, heads, kv_heads, head_dim, vocab;
+    uint32_t max_positions;
+    uint32_t window;                 /* keys a query sees in windowed layers, itself included; 0: no such layer */
+    uint8_t windowed[DM_LAYERS_MAX]; /* layer uses the window */
+    bool qkv_bias;                   /* Qwen2 */
+    bool qk_norm;                    /* Qwen3: RMSNorm per head on q and k before RoPE */
+    bool tied;                       /* lm_head is embed_tokens */
+    double eps;
+    double rope_theta;
+    dm_rope_kind rope;
+    double rope_factor, rope_low, rope_high; /* linear: factor; llama3: all three */
+    uint32_t rope_original;          /* llama3: original_max_position_embeddings */
+    int32_t bos, eos;                /* -1: none; the first of a list */
+} dm_config;
+
+const char *dm_arch_name(dm_arch arch); /* "llama" ... as model_type */
+
+/* Reads dir/config.json. Both forms of the RoPE keys (rope_theta + rope_scaling, and rope_parameters) are read. What the
+ * engine does not do (another activation, attention or MLP biases, partial rotary, experts, …) is refused by name. */
+dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err);
+
+/* Checks the ranges of a configuration made by hand; `where` begins the message. */
+dm_status dm_config_check(const dm_config *c, const char *where, dm_error *err);
+
+/* Writes dir/config.json for transformers. */
+dm_status dm_config_write(const dm_config *c, const char *dir, dm_error *err);
+
+/* Copies from/config.json to dir/config.json with every key kept and the stored type said to be float32. */
+dm_status dm_config_copy(const char *from, const char *dir, dm_error *err);
+
+#endif

@@ -1,0 +1,78 @@
+#include <string.h>
+
+#include "core/numeric.h"
+#include "model/layer.h"
+#include "model/ops.h"
+#include "simd/attention.h"
+#include "simd/gemm.h"
+
+/* y [rows, out] = x [rows, in] * w [out, in]^T */
+static void project(const dm_engine *e, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in)
+{
+    dm_gemm(e, rows, out, in, (dm_mat){ x, in, 1 }, (dm_mat){ w, 1, in }, y, out, DM_GEMM_SET);
+}
+
+/* Queries or keys: projection, bias, qk-norm, RoPE. raw is where the projection goes before the norm. */
+static void queries(dm_network *n, const float *w, float *y, float *raw, float *inv, size_t weight, size_t bias,
+                    size_t norm, size_t heads, const dm_rows *r)
+{
+    const dm_config *c = n->c;
+    float *first = norm != DM_NO_TENSOR ? raw : y;
+
+    project(n->e, first, n->norm, w + weight, r->rows, heads * c->head_dim, c->hidden);
+    if (bias != DM_NO_TENSOR)
+        dm_op_bias(n->e, first, w + bias, r->rows, heads * c->head_dim);
+    if (norm != DM_NO_TENSOR)
+        dm_op_rmsnorm(n->e, y, inv, raw, w + norm, r->rows * heads, c->head_dim, (float)c->eps);
+    dm_op_rope(n->e, y, n->cos, n->sin, r->position, r->rows, heads, c->head_dim, 0);
+}
+
+void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows *r, float *out)
+{
+    const dm_engine *e = n->e;
+    const dm_config *c = n->c;
+    const dm_layer_offsets *o = &n->layout->layer[layer];
+    const dm_acts *a = &n->acts[layer];
+    const size_t d = c->hidden, f = c->intermediate, rows = r->rows;
+    const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
+    float *k = a->k + r->past * hk, *v = a->v + r->past * hk;
+
+    dm_op_rmsnorm(e, n->norm, a->inv1, a->x, w + o->input_norm, rows, d, (float)c->eps);
+    queries(n, w, a->q, a->q_raw, a->q_inv, o->q, o->q_bias, o->q_norm, c->heads, r);
+    queries(n, w, k, a->k_raw, a->k_inv, o->k, o->k_bias, o->k_norm, c->kv_heads, r);
+    project(e, v, n->norm, w + o->v, rows, hk, d);
+    if (o->v_bias != DM_NO_TENSOR)
+        dm_op_bias(e, v, w + o->v_bias, rows, hk);
+
+    const dm_attention attention = {
+        .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
+        .window = c->windowed[layer] ? c->window : 0,
+        .segments = r->segments, .n_segments = r->n_segments, .q_base = r->past,
+        .q = a->q, .k = a->k, .v = a->v,
+    };
+    dm_attention_forward(e, &attention, a->att, n->attention);
+    project(e, n->delta, a->att, w + o->o, rows, d, hq);
+    memcpy(a->mid, a->x, rows * d * sizeof(float));
+    dm_op_add(e, a->mid, n->delta, rows * d);
+
+    dm_op_rmsnorm(e, n->norm, a->inv2, a->mid, w + o->post_norm, rows, d, (float)c->eps);
+    project(e, a->gate, n->norm, w + o->gate, rows, f, d);
+    project(e, a->up, n->norm, w + o->up, rows, f, d);
+    if (!out)
+        return;
+    dm_op_swiglu(e, n->ffn, a->gate, a->up, rows * f);
+    project(e, n->delta, n->ffn, w + o->down, rows, d, f);
+    memcpy(out, a->mid, rows * d * sizeof(float));
+    dm_op_add(e, out, n->delta, rows * d);
+}
+
+void dm_network_forward(dm_network *n, const float *w, const int32_t *ids, const uint32_t *position, size_t rows,
+                        const dm_segment *segments, size_t n_segments, size_t past)
+{
+    const dm_rows r = { position, segments, rows, n_segments, past };
+    const size_t layers = n->c->layers;
+
+    dm_op_gather(n->e, n->acts[0].x, w + n->layout->embed, ids, rows, n->c->hidden);
+    for (size_t l = 0; l < layers; l++)
+        dm_layer_forward(n, w, l, &r, l + 1 < layers ? n->acts[l + 1].x : n->out);
+}

@@ -1,0 +1,18 @@
+/* The vocabulary in chunks: no [rows, vocabulary] tensor ever exists while training. */
+#ifndef DM_MODEL_HEAD_H
+#define DM_MODEL_HEAD_H
+
+#include <stddef.h>
+
+/* Part of the numerics contract: the online log-sum-exp rescales at chunk borders (simd/kernels.h, lse_chunk). */
+#define DM_VOCAB_CHUNK ((size_t)2048)
+
+static inline size_t dm_head_chunk(size_t vocab)
+{
+    return vocab < DM_VOCAB_CHUNK ? vocab : DM_VOCAB_CHUNK;
+}
+
+/* log of the sum of a state's 16 lanes (simd/kernels.h, lse_chunk), folded 8, 4, 2, 1. */
+float dm_lse_log_sum(const float *state);
+
+#endif

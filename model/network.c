@@ -1,0 +1,135 @@
+#include "model/network.h"
+
+#include "core/exact.h"
+#include "core/numeric.h"
+#include "model/head.h"
+
+static float *floats(dm_arena *a, size_t rows, size_t cols)
+{
+    if (cols && rows > SIZE_MAX / cols / sizeof(float)) {
+        a->failed = true;
+        return NULL;
+    }
+    return dm_arena_alloc(a, rows * cols, sizeof(float));
+}
+
+/* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. */
+static void place_shared(dm_acts *acts, dm_arena *a, const dm_config *c, size_t rows)
+{
+    const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
+    acts->inv1 = floats(a, rows, 1);
+    acts->q = floats(a, rows, hq);
+    if (c->qk_norm) {
+        acts->q_raw = floats(a, rows, hq);
+        acts->k_raw = floats(a, rows, hk);
+        acts->q_inv = floats(a, rows, c->heads);
+        acts->k_inv = floats(a, rows, c->kv_heads);
+    }
+    acts->att = floats(a, rows, hq);
+    acts->mid = floats(a, rows, c->hidden);
+    acts->inv2 = floats(a, rows, 1);
+    acts->gate = floats(a, rows, c->intermediate);
+    acts->up = floats(a, rows, c->intermediate);
+}
+
+static void place_keys(dm_acts *acts, dm_arena *a, const dm_config *c, size_t rows)
+{
+    acts->k = floats(a, rows, (size_t)c->kv_heads * c->head_dim);
+    acts->v = floats(a, rows, (size_t)c->kv_heads * c->head_dim);
+}
+
+static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const dm_network_size *s)
+{
+    const int generate = s->mode == DM_NETWORK_GENERATE, own = !generate && !s->recompute;
+    dm_acts common = { 0 };
+
+    n->acts = dm_arena_zalloc(a, c->layers, sizeof *n->acts);
+    n->out = floats(a, s->rows, c->hidden);
+    if (!own)
+        place_shared(&common, a, c, s->rows);
+    if (!own && !generate)
+        place_keys(&common, a, c, s->rows);
+    if (generate)
+        common.x = floats(a, s->rows, c->hidden);
+    for (uint32_t l = 0; l < c->layers; l++) {
+        dm_acts layer = common;
+        if (own)
+            place_shared(&layer, a, c, s->rows);
+        if (own || generate)
+            place_keys(&layer, a, c, generate ? s->cache : s->rows);
+        if (!generate)
+            layer.x = floats(a, s->rows, c->hidden);
+        if (n->acts)
+            n->acts[l] = layer;
+    }
+}
+
+void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_config *c, const dm_layout *layout,
+                      const dm_network_size *s)
+{
+    const size_t d = c->hidden, f = c->intermediate;
+    const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
+    const int train = s->mode == DM_NETWORK_TRAIN;
+
+    *n = (dm_network){ .e = e, .c = c, .layout = layout, .size = *s };
+    dm_arena_phase(a, DM_STEP);
+    n->cos = floats(a, s->longest, c->head_dim / 2);
+    n->sin = floats(a, s->longest, c->head_dim / 2);
+    place_layers(n, a, c, s);
+
+    dm_arena_phase(a, DM_SCRATCH);
+    n->norm = floats(a, s->rows, d);
+    n->delta = floats(a, s->rows, d);
+    n->ffn = floats(a, s->rows, f);
+    if (train) {
+        n->dx = floats(a, s->rows, d);
+        n->dffn = floats(a, s->rows, f);
+        n->datt = floats(a, s->rows, hq);
+        n->dq = floats(a, s->rows, hq);
+        n->dk = floats(a, s->rows, hk);
+        n->dv = floats(a, s->rows, hk);
+        n->dhidden = floats(a, s->entries, d);
+    }
+    n->attention = floats(a, dm_attention_scratch(e, c->heads, c->kv_heads, c->head_dim, s->longest,
+                                                  train ? s->rows : s->cache, train), 1);
+    n->hidden = floats(a, s->entries, d);
+    n->hnorm = floats(a, s->entries, d);
+    n->hinv = floats(a, s->entries, 1);
+    n->logits = floats(a, s->entries, dm_head_chunk(c->vocab));
+    n->lse = floats(a, s->entries, DM_LSE_STATE);
+    n->log_sum = floats(a, s->entries, 1);
+    n->target = floats(a, s->entries, 1);
+    n->logp = floats(a, s->entries, 1);
+}
+
+/* Inverse frequency i of the head, in f64 (Su et al. 2021; llama3: transformers' _compute_llama3_parameters). */
+static double rope_frequency(const dm_config *c, size_t i)
+{
+    const double pi = 3.14159265358979323846;
+    const double plain = 1.0 / dm_pow(c->rope_theta, (double)(2 * i) / (double)c->head_dim);
+
+    if (c->rope == DM_ROPE_LINEAR)
+        return plain / c->rope_factor;
+    if (c->rope == DM_ROPE_LLAMA3) {
+        const double wave = 2.0 * pi / plain, original = (double)c->rope_original;
+        if (wave > original / c->rope_low)
+            return plain / c->rope_factor;
+        if (wave >= original / c->rope_high) {
+            const double smooth = (original / wave - c->rope_low) / (c->rope_high - c->rope_low);
+            return (1.0 - smooth) * plain / c->rope_factor + smooth * plain;
+        }
+    }
+    return plain;
+}
+
+void dm_network_tables(dm_network *n)
+{
+    const size_t half = n->c->head_dim / 2;
+    for (size_t i = 0; i < half; i++) {
+        const double frequency = rope_frequency(n->c, i);
+        for (size_t p = 0; p < n->size.longest; p++) {
+            n->cos[p * half + i] = (float)dm_cos((double)p * frequency);
+            n->sin[p * half + i] = (float)dm_sin((double)p * frequency);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+/* Forward and backward of the Llama family over one packed sequence.
+ *
+ * Per layer (Touvron et al. 2023; d hidden, f intermediate, R rows):
+ *     n = rmsnorm(x);  q, k, v = n Wq^T, n Wk^T, n Wv^T (+ biases);  q, k = qk-norm (Qwen3), RoPE
+ *     mid = x + attention(q, k, v) Wo^T
+ *     n = rmsnorm(mid);  out = mid + (silu(n Wg^T) * (n Wu^T)) Wd^T
+ * The backward is derived by hand, in reverse; there is no tape. With `recompute` only each layer's input is kept and the
+ * layer is run again before its backward: the same bits, one layer's activations instead of all.
+ *
+ * Numeric order of gradients: weight gradients are chains over the packed rows ascending that resume from what dw holds
+ * (the batch's earlier items), in the order head, final norm, layers from last to first (down, gate, up, post norm, o, q, k,
+ * v, biases, qk-norms, input norm), embedding. Data gradients: gate then up; q, then k, then v. */
+#ifndef DM_MODEL_NETWORK_H
+#define DM_MODEL_NETWORK_H
+
+#include "model/model.h"
+#include "model/pack.h"
+#include "simd/engine.h"
+
+typedef struct dm_acts { /* activations of one layer that its backward reads */
+    float *x;            /* [R, d] input */
+    float *inv1;         /* [R] 1/rms of x */
+    float *q, *k, *v;    /* [R, heads*head_dim], [R, kv_heads*head_dim] x 2, as attention sees them */
+    float *q_raw, *k_raw, *q_inv, *k_inv; /* before the qk-norm and its 1/rms; Qwen3 only */
+    float *att;          /* [R, heads*head_dim] */
+    float *mid;          /* [R, d] */
+    float *inv2;         /* [R] */
+    float *gate, *up;    /* [R, f] */
+} dm_acts;
+
+typedef enum dm_network_mode {
+    DM_NETWORK_TRAIN,    /* forward and backward of packs */
+    DM_NETWORK_GENERATE  /* forward with a KV cache */
+} dm_network_mode;
+
+typedef struct dm_network_size {
+    dm_network_mode mode;
+    size_t rows;         /* most packed rows (TRAIN), most rows computed at once (GENERATE) */
+    size_t cache;        /* GENERATE: most positions */
+    size_t entries;      /* most predictions */
+    size_t longest;      /* longest logical sequence */
+    int recompute;
+} dm_network_size;
+
+typedef struct dm_network {
+    const dm_engine *e;
+    const dm_config *c;
+    const dm_layout *layout;
+    dm_network_size size;
+    float *cos, *sin;    /* [longest, head_dim/2] */
+    dm_acts *acts;       /* [layers] */
+    float *out;          /* [R, d] of the last layer */
+    /* scratch */
+    float *norm, *delta; /* [R, d] */
+    float *dx;           /* [R, d] */
+    float *ffn, *dffn;   /* [R, f] */
+    float *datt, *dq, *dk, *dv;
+    float *attention;
+    /* head */
+    float *hidden, *hnorm, *hinv, *dhidden; /* [entries, d], [entries] */
+    float *logits;       /* [entries, chunk] */
+    float *lse;          /* [entries, DM_LSE_STATE] */
+    float *log_sum;      /* [entries] log sum exp(logit - maximum) */
+    float *target;       /* [entries] logit of the target */
+    float *logp;         /* [entries] */
+} dm_network;
+
+/* Lays the network out in the arena (measuring or real; acts itself is part of it). After a real placement
+ * dm_network_tables fills the RoPE tables. Floats that `dm_network_place` asks for are those of the plan. */
+void dm_network_place(dm_network *n, dm_arena *arena, const dm_engine *e, const dm_config *c, const dm_layout *layout,
+                      const dm_network_size *size);
+void dm_network_tables(dm_network *n);
+
+/* Runs rows ids[0..rows) through all layers; n->out holds the result. segments as in simd/attention.h; past: rows already
+ * in the KV cache (0 in TRAIN mode), where this call's keys are appended. */
+void dm_network_forward(dm_network *n, const float *w, const int32_t *ids, const uint32_t *position, size_t rows,
+                        const dm_segment *segments, size_t n_segments, size_t past);
+
+/* Head: n->logp[i] = log softmax(rmsnorm(out[row[i]]) W^T)[target[i]], in nats. */
+void dm_head_forward(dm_network *n, const float *w, const uint32_t *row, const int32_t *target, size_t entries);
+
+/* Gradient of sum_i coef[i] * logp[i] after dm_head_forward of the same entries: adds to dw, writes n->dx [rows, d]. */
+void dm_head_backward(dm_network *n, const float *w, float *dw, const uint32_t *row, const int32_t *target,
+                      const float *coef, size_t entries, size_t rows);
+
+/* Full logits [rows, vocab] of n->out[row0 .. row0+rows): for generation and comparisons. hidden scratch: n->hidden. */
+void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits);
+
+/* Backward of dm_network_forward from n->dx; adds to dw. */
+void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_pack *pack);
+
+#endif

@@ -1,0 +1,33 @@
+/* One item through the network: log-probabilities, loss, coefficients, gradient. */
+#ifndef DM_MODEL_OBJECTIVE_H
+#define DM_MODEL_OBJECTIVE_H
+
+#include "model/loss.h"
+#include "model/network.h"
+
+/* Room for the per-token values of one item, placed once. */
+typedef struct dm_objective {
+    float *logp[2];      /* [actions] of chosen, rejected: policy */
+    float *coef;         /* [entries] dL/dlogp */
+} dm_objective;
+
+void dm_objective_place(dm_objective *o, dm_arena *arena, const dm_pack_size *max);
+
+/* Forward: o->logp of both sides from the pack. */
+void dm_objective_forward(dm_objective *o, dm_network *n, const float *w, const dm_pack *pack);
+
+/* Preference loss of the pack just run forward; reference[s] holds the reference's log-probabilities. `batch` as
+ * dm_pair_loss_of. Fills o->coef when gradient != 0. */
+dm_pair_loss dm_objective_pair(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
+                               const float *const reference[2], const dm_batch_stats *batch, int gradient);
+
+/* Negative log-likelihood (summed, nats) of the chosen side; coefficients are -1/tokens. */
+double dm_objective_sft(dm_objective *o, const dm_pack *pack, size_t tokens);
+
+/* Adds the gradient of the coefficients to dw. */
+void dm_objective_backward(dm_objective *o, dm_network *n, const float *w, float *dw, const dm_pack *pack);
+
+/* The view of one side that the loss functions take. */
+dm_side dm_objective_side(const dm_objective *o, const dm_pack *pack, int side, const float *reference);
+
+#endif

@@ -1,0 +1,280 @@
+/* Opening a run: options, configuration, tokenizer, data, and the memory plan that everything is placed by. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "model/trainer.h"
+
+static dm_status check_range(const char *name, double value, double low, double high, const char *legal, dm_error *err)
+{
+    if (value >= low && value <= high) /* false for NaN */
+        return DM_OK;
+    return dm_fail(err, DM_ERR_ARGUMENT, "--%s %g is out of range; legal: %s", name, value, legal);
+}
+
+static dm_status check_options(const dmpo_train_options *o, dm_error *err)
+{
+    const double tiny = 1e-300, huge = 1e300;
+    const struct {
+        const char *name;
+        double value, low, high;
+        const char *legal;
+    } checks[] = {
+        { "lr", o->lr, tiny, huge, "above 0" },
+        { "adam-beta1", o->beta1, 0, 1 - 1e-9, "0 <= x < 1" },
+        { "adam-beta2", o->beta2, 0, 1 - 1e-9, "0 <= x < 1" },
+        { "adam-eps", o->eps, 1e-30, 1, "1e-30 to 1" },
+        { "weight-decay", o->weight_decay, 0, huge, "0 or more" },
+        { "max-grad-norm", o->max_grad_norm, 0, huge, "above 0, or 0 for no clipping" },
+        { "warmup-ratio", o->warmup_ratio, 0, 1, "0 to 1" },
+        { "warmup-steps", (double)o->warmup_steps, -1, 1e15, "0 or more" },
+        { "batch", (double)o->batch, 1, 1e9, "1 or more" },
+        { "steps", (double)o->steps, 0, 1e12, "1 or more (0: by --epochs)" },
+        { "epochs", o->epochs, tiny, 1e9, "above 0" },
+        { "max-length", (double)o->max_length, 2, 1 << 24, "2 to 16777216 tokens" },
+        { "eval-every", (double)o->eval_every, 0, 1e15, "0 or more" },
+        { "checkpoint-every", (double)o->checkpoint_every, 0, 1e15, "0 or more" },
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+        const dm_status s =
+            check_range(checks[i].name, checks[i].value, checks[i].low, checks[i].high, checks[i].legal, err);
+        if (s != DM_OK)
+            return s;
+    }
+    if (!o->model)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no model given; --model DIR names the policy to train");
+    if (!o->data)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no data given; --data FILE names the training data");
+    return DM_OK;
+}
+
+/* The tokenizer is optional: pre-tokenized data needs none. */
+static dm_status open_tokenizer(dm_run *r, dm_error *err)
+{
+    char path[4096];
+    dm_status s = dm_path_join(path, sizeof path, r->o.model, "tokenizer.json", err);
+    if (s != DM_OK || !dm_file_exists(path))
+        return s;
+    if ((s = dm_tokenizer_open(&r->tokenizer, path, err)) != DM_OK)
+        return s;
+    if (dm_tokenizer_size(r->tokenizer) > r->config.vocab)
+        return dm_fail(err, DM_ERR_INPUT, "%s: the tokenizer has %zu ids but config.json says vocab_size %u", path,
+                       dm_tokenizer_size(r->tokenizer), r->config.vocab);
+    return dm_template_open(&r->chat, r->o.chat_template, r->o.model, r->tokenizer, err);
+}
+
+static void say_report(dm_run *r, const char *path, const dm_data_report *report)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "%s: %zu items, %zu tokens, %zu of them actions, longest %zu", path, report->items,
+             report->tokens, report->action_tokens, report->longest);
+    dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+    if (report->truncated_items) {
+        snprintf(text, sizeof text, "%s: %zu items cut to --max-length %lld (%zu tokens and %zu turns left out)", path,
+                 report->truncated_items, (long long)r->o.max_length, report->truncated_tokens, report->truncated_turns);
+        dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+    }
+    if (report->skipped) {
+        snprintf(text, sizeof text, "%s: %zu items skipped as invalid, the first: %s", path, report->skipped,
+                 report->first_skipped);
+        dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+    }
+}
+
+static dm_status open_data(dm_run *r, dm_dataset *out, const char *path, dm_error *err)
+{
+    const dm_data_options options = {
+        .tokenizer = r->tokenizer, .chat = r->tokenizer ? &r->chat : NULL, .vocabulary = r->config.vocab,
+        .max_length = (size_t)r->o.max_length, .need_pairs = r->o.objective != DMPO_SFT,
+        .skip_invalid = r->o.skip_invalid != 0,
+    };
+    const dm_status s = dm_dataset_open(out, path, &options, err);
+    if (s != DM_OK)
+        return s;
+    say_report(r, path, &out->report);
+    if (out->n == 0)
+        return dm_fail(err, DM_ERR_INPUT, "%s: no item left to use", path);
+    if (r->o.objective == DMPO_SFT) /* of pairs, SFT imitates the chosen side */
+        for (size_t i = 0; i < out->n; i++)
+            out->items[i].rejected = (dm_trajectory){ 0 };
+    return DM_OK;
+}
+
+static void widen(dm_pack_size *max, const dm_dataset *data, int share)
+{
+    for (size_t i = 0; i < data->n; i++) {
+        const dm_pack_size s = dm_pack_measure(&data->items[i], share);
+        if (s.rows > max->rows) max->rows = s.rows;
+        if (s.entries > max->entries) max->entries = s.entries;
+        if (s.longest > max->longest) max->longest = s.longest;
+        for (int side = 0; side < 2; side++)
+            if (s.actions[side] > max->actions[side]) max->actions[side] = s.actions[side];
+    }
+}
+
+static void schedule_steps(dm_run *r)
+{
+    const int64_t n = (int64_t)r->train.n, batch = r->o.batch;
+    r->steps_per_epoch = n / batch + (n % batch != 0);
+    r->steps = r->o.steps ? r->o.steps : (int64_t)ceil(r->o.epochs * (double)r->steps_per_epoch);
+    r->warmup = r->o.warmup_steps >= 0 ? r->o.warmup_steps : (int64_t)ceil(r->o.warmup_ratio * (double)r->steps);
+}
+
+static void place_references(dm_references *ref, dm_arena *a, const dm_dataset *data)
+{
+    size_t n = 0;
+    ref->begin = dm_arena_alloc(a, 2 * data->n, sizeof *ref->begin);
+    for (size_t i = 0; i < data->n; i++) {
+        if (ref->begin) {
+            ref->begin[2 * i] = n;
+            ref->begin[2 * i + 1] = n + data->items[i].chosen.n_actions;
+        }
+        n += data->items[i].chosen.n_actions + data->items[i].rejected.n_actions;
+    }
+    ref->n = n;
+    ref->logp = dm_arena_alloc(a, n, sizeof(float));
+}
+
+typedef struct plan_line {
+    const char *what;
+    size_t bytes;
+} plan_line;
+
+/* The one layout function: measures with a measuring arena, places with a real one. lines: where each part ends. */
+static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
+{
+    const size_t floats = r->layout.floats;
+    size_t n = 0, before = 0;
+#define LINE(name) (lines[n++] = (plan_line){ name, a->used - before }, before = a->used)
+
+    dm_arena_phase(a, DM_PERMANENT);
+    r->w = dm_arena_zalloc(a, floats, sizeof(float));
+    LINE("weights");
+    r->g = dm_arena_zalloc(a, floats, sizeof(float));
+    LINE("gradients");
+    r->m = dm_arena_zalloc(a, floats, sizeof(float));
+    r->v = dm_arena_zalloc(a, floats, sizeof(float));
+    LINE("optimizer moments");
+    r->partial = dm_arena_alloc(a, (floats + 4095) / 4096, sizeof(float));
+    r->order = dm_arena_alloc(a, r->train.n, sizeof *r->order);
+    if (r->o.objective != DMPO_SFT) {
+        place_references(&r->ref_train, a, &r->train);
+        place_references(&r->ref_eval, a, &r->eval);
+    }
+    if (dm_loss_needs_batch(&r->loss)) {
+        r->scores_room = (size_t)r->o.batch < r->train.n ? (size_t)r->o.batch : r->train.n;
+        if (r->scores_room < DM_EVAL_GROUP)
+            r->scores_room = DM_EVAL_GROUP;
+        r->scores = dm_arena_alloc(a, 2 * r->scores_room, sizeof *r->scores);
+    }
+    dm_pack_place(&r->pack, a, &r->pack_max);
+    dm_objective_place(&r->objective, a, &r->pack_max);
+    LINE("reference log-probabilities and item");
+    dm_network_place(&r->network, a, r->e, &r->config, &r->layout, &r->size);
+    lines[n++] = (plan_line){ "activations", a->phase_peak[DM_STEP] };
+    lines[n++] = (plan_line){ "scratch", a->used - before - a->phase_peak[DM_STEP] };
+#undef LINE
+    return n;
+}
+
+static void make_plan(dm_run *r, size_t base, int recompute)
+{
+    plan_line lines[DMPO_PLAN_LINES];
+    dm_arena measure = dm_arena_measure();
+
+    r->size.recompute = recompute;
+    const size_t n = layout_run(r, &measure, lines);
+    r->plan = (dmpo_plan){ .recompute = recompute, .longest_pack = r->pack_max.rows,
+                           .parameters = r->layout.parameters, .total = base + measure.peak };
+    r->plan.line[r->plan.lines].what = "program, engine, tokenizer and data";
+    r->plan.line[r->plan.lines++].bytes = base;
+    for (size_t i = 0; i < n; i++) {
+        r->plan.line[r->plan.lines].what = lines[i].what;
+        r->plan.line[r->plan.lines++].bytes = lines[i].bytes;
+    }
+}
+
+static dm_status choose_plan(dm_run *r, dm_error *err)
+{
+    const size_t base = dm_rss_now();
+
+    make_plan(r, base, 1);
+    const uint64_t smallest = r->plan.total;
+    const uint64_t limit = r->o.memory;
+    if (limit && smallest > limit)
+        return dm_fail(err, DM_ERR_MEMORY,
+                       "--memory %llu bytes is too small for this run: the smallest that works is %llu (%.1f MiB)",
+                       (unsigned long long)limit, (unsigned long long)smallest, (double)smallest / 1048576.0);
+    if (r->o.recompute != 1) {
+        make_plan(r, base, 0);
+        if (limit && r->plan.total > limit)
+            make_plan(r, base, 1);
+    }
+    if (r->o.recompute == 0 && r->plan.recompute)
+        return dm_fail(err, DM_ERR_MEMORY, "--memory %llu bytes is too small without recomputation; leave --no-recompute out",
+                       (unsigned long long)limit);
+    r->plan.smallest = smallest;
+    return DM_OK;
+}
+
+dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
+                      dm_error *err)
+{
+    dm_status s;
+
+    *r = (dm_run){ .e = e, .o = *o, .event = event, .event_context = context, .metrics_fd = -1, .order_epoch = -1 };
+    r->loss = (dm_loss_options){ o->objective, o->link, o->phi, o->beta, o->gamma, o->label_smoothing, o->sft_weight,
+                                 o->length_normalised };
+    if ((s = check_options(o, err)) != DM_OK || (s = dm_loss_check(&r->loss, err)) != DM_OK ||
+        (s = dm_config_read(&r->config, o->model, err)) != DM_OK ||
+        (s = dm_layout_build(&r->layout, &r->config, err)) != DM_OK || (s = open_tokenizer(r, err)) != DM_OK)
+        return s;
+    dm_run_event(r, DMPO_EVENT_PHASE, "reading data", 0, 0, NULL);
+    if ((s = open_data(r, &r->train, o->data, err)) != DM_OK ||
+        (o->eval_data && (s = open_data(r, &r->eval, o->eval_data, err)) != DM_OK))
+        return s;
+    schedule_steps(r);
+    widen(&r->pack_max, &r->train, o->share_prefix);
+    widen(&r->pack_max, &r->eval, o->share_prefix);
+    if (r->pack_max.longest > r->config.max_positions) {
+        char text[256];
+        snprintf(text, sizeof text, "the longest trajectory has %zu tokens, the model was made for %u",
+                 r->pack_max.longest, r->config.max_positions);
+        dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+    }
+    r->size = (dm_network_size){ .mode = DM_NETWORK_TRAIN, .rows = r->pack_max.rows, .entries = r->pack_max.entries,
+                                 .longest = r->pack_max.longest };
+    return choose_plan(r, err);
+}
+
+dm_status dm_run_place(dm_run *r, dm_error *err)
+{
+    plan_line lines[DMPO_PLAN_LINES];
+    dm_arena measure = dm_arena_measure();
+    dm_status s;
+
+    layout_run(r, &measure, lines);
+    if (measure.failed)
+        return dm_fail(err, DM_ERR_MEMORY, "the run needs more memory than this machine can address");
+    if ((s = dm_arena_open(&r->arena, measure.peak, err)) != DM_OK)
+        return s;
+    layout_run(r, &r->arena, lines);
+    if (r->arena.failed)
+        return dm_fail(err, DM_ERR_INTERNAL, "the memory layout does not fit its own plan");
+    dm_network_tables(&r->network);
+    if ((s = dm_model_sha256(r->o.model, r->model_sha256, err)) != DM_OK)
+        return s;
+    return dm_weights_read(r->w, &r->layout, &r->config, r->o.model, err);
+}
+
+void dm_run_close(dm_run *r)
+{
+    dm_arena_close(&r->arena);
+    dm_dataset_close(&r->train);
+    dm_dataset_close(&r->eval);
+    dm_tokenizer_close(&r->tokenizer);
+    dm_layout_free(&r->layout);
+    dm_text_free(&r->line);
+}

@@ -1,0 +1,102 @@
+/* A training run: what it opens, where everything lies in memory, and its steps.
+ *
+ *   dm_run_open     reads configuration, tokenizer, data; measures the memory plan (nothing big is allocated)
+ *   dm_run_place    allocates the arena that was planned, reads the weights
+ *   dm_reference    the reference policy's log-probabilities of every item, once
+ *   dm_run_steps    evaluation, steps, checkpoints
+ *   dm_run_close    gives everything back; fine at any stage */
+#ifndef DM_MODEL_TRAINER_H
+#define DM_MODEL_TRAINER_H
+
+#include "dmpo.h"
+#include "io/dataset.h"
+#include "model/objective.h"
+#include "model/optimizer.h"
+
+#define DM_EVAL_GROUP 64 /* most items that an evaluation takes as one batch */
+
+typedef struct dm_references { /* reference log-probabilities of a data set's items */
+    float *logp;        /* all action tokens: item 0 chosen, item 0 rejected, item 1 chosen, ... */
+    size_t *begin;      /* [2 * items] where side s of item i starts: begin[2*i + s] */
+    size_t n;           /* floats in logp */
+} dm_references;
+
+typedef struct dm_run {
+    const dm_engine *e;
+    dmpo_train_options o;
+    dm_loss_options loss;
+    dm_config config;
+    dm_layout layout;
+    dm_tokenizer *tokenizer;      /* NULL for pre-tokenized data without a tokenizer */
+    dm_chat_template chat;
+    dm_dataset train, eval;       /* eval.n == 0: none */
+    char model_sha256[65];        /* of the policy's weight files */
+    char reference_sha256[65];
+
+    dm_arena arena;
+    dm_network_size size;
+    dm_pack_size pack_max;
+    float *w, *g, *m, *v;         /* [layout.floats]; policy, gradient, AdamW moments */
+    float *partial;               /* gradient norm */
+    uint32_t *order;              /* [train.n] */
+    double *scores;               /* [2 * scores_room] of a batch's pairs: chosen, then rejected; kto-pair only */
+    size_t scores_room;
+    int64_t order_epoch;          /* whose order `order` is; -1: none yet */
+    dm_references ref_train, ref_eval;
+    dm_pack pack;
+    dm_objective objective;
+    dm_network network;
+
+    int64_t steps, steps_per_epoch, warmup;
+    dmpo_plan plan;
+    dmpo_event_fn event;
+    void *event_context;
+    int stop;                     /* the callback asked to stop */
+    int metrics_fd;
+    dm_text line;                 /* one metrics line, reused */
+} dm_run;
+
+dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
+                      dm_error *err);
+dm_status dm_run_place(dm_run *r, dm_error *err);
+void dm_run_close(dm_run *r);
+
+/* Fills ref_train and ref_eval (from the cache file when its key matches, else by running the reference policy, then
+ * writing the cache). Uses r->g for the reference's weights when it is not the initial policy. */
+dm_status dm_reference(dm_run *r, dm_error *err);
+
+/* Means over all items of a data set under the current weights; no gradient. */
+dm_status dm_evaluate(dm_run *r, const dm_dataset *data, const dm_references *ref, dmpo_metrics *out, dm_error *err);
+
+/* One batch of training items: adds the gradient of its mean loss to dw [layout.floats], means to *out. */
+dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, float *dw, dmpo_metrics *out, dm_error *err);
+
+/* Step `step` (from 0): batch, gradient, clipping, update. */
+dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err);
+
+/* Runs steps [first, r->steps) with the checkpoints and evaluations that the options ask for. */
+dm_status dm_run_steps(dm_run *r, int64_t first, dmpo_train_result *result, dm_error *err);
+
+/* ---- output directory (model/checkpoint.c) ---- */
+/* Writes output/checkpoint: beside, then renamed; the previous one is kept until the new one is durable. */
+dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_metrics *before, dm_error *err);
+/* *step: steps done, 0 when there is no checkpoint. Verifies every checksum and that the run is the same one. */
+dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_metrics *before, dm_error *err);
+/* The finished model in output/. */
+dm_status dm_output_write(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err);
+
+/* ---- metrics (model/metrics.c) ---- */
+/* Appends a line to output/metrics.jsonl; kind "train" or "eval". Allocates nothing after the first call. */
+dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, dm_error *err);
+void dm_metrics_json(dm_text *out, const char *kind, const dmpo_metrics *m);
+
+/* Sends an event; remembers when the callback asks to stop. */
+void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t done, int64_t total, const dmpo_metrics *m);
+
+/* SHA-256 (hex) over what decides the run's numbers: options, data, model and reference hashes. */
+void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX]);
+
+/* SHA-256 over the names and hashes of a model directory's weight files. */
+dm_status dm_model_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err);
+
+#endif

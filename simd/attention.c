@@ -1,0 +1,216 @@
+#include "simd/attention.h"
+
+#include "simd/attention_internal.h"
+#include "simd/gemm.h"
+
+#define FEW_ROWS 4u /* up to here each query row reads the keys where they are instead of packing them all */
+
+/* ---- scratch ---- */
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static size_t place(dm_attention_plan *p, size_t count, size_t floats)
+{
+    const size_t at = p->total;
+    p->total += count * floats;
+    return at;
+}
+
+/* Blocks of 28 to 32 rows keep a panel of keys busy for two tiles and more; a strip is four of them, or more when there
+ * are fewer heads in flight than threads to feed. Every field grows with `longest`, so a plan for the longest fits. */
+dm_attention_plan dm_attention_layout(const dm_engine *e, size_t heads, size_t kv_heads, size_t head_dim,
+                                      size_t longest, int backward)
+{
+    const dm_gemm_kernel *g = &e->k.gemm;
+    dm_attention_plan p = {.unit = round_up(28, g->mr), .batch = dm_min(kv_heads, dm_max(4, e->threads))};
+    const size_t feed = (4 * e->threads + p.batch - 1) / p.batch;
+
+    p.block = 2 * p.unit;
+    p.strip = dm_min(dm_max(4, dm_min(feed, g->kc / p.unit)) * p.unit, round_up(longest, p.unit));
+    p.width = round_up(longest, g->nr) + 16; /* 16: rows a power of two apart would share cache sets */
+    p.width = round_up(p.width, 16);
+    p.keys_size = round_up(longest, g->nr) * head_dim;
+    p.sums_size = longest * round_up(head_dim, g->nr);
+    p.keys_size = round_up(p.keys_size, 16);
+    p.sums_size = round_up(p.sums_size, 16);
+    p.strip_size = p.strip * p.width;
+    p.rows_size = round_up(p.strip * round_up(head_dim, g->nr), 16);
+    p.own_scores = round_up(p.block * head_dim, 16);
+
+    p.k_scores = place(&p, p.batch, p.keys_size);
+    if (backward) {
+        p.v_scores = place(&p, p.batch, p.keys_size);
+        p.k_sums = place(&p, p.batch, p.sums_size);
+        p.p = place(&p, p.batch, p.strip_size);
+        p.ds = place(&p, p.batch, p.strip_size);
+        p.q_rows = place(&p, p.batch, p.rows_size);
+        p.dout_rows = place(&p, p.batch, p.rows_size);
+        p.own_size = p.own_scores;
+    } else {
+        p.v_sums = place(&p, p.batch, p.sums_size);
+        p.own_size = p.own_scores + p.block * p.width;
+    }
+    p.own = place(&p, e->threads, p.own_size);
+    p.total = dm_max(p.total, heads * p.width); /* few rows: the scores of one row, all heads */
+    return p;
+}
+
+size_t dm_attention_scratch(const dm_engine *e, size_t heads, size_t kv_heads, size_t head_dim, size_t longest,
+                            size_t rows, int backward)
+{
+    const size_t forward = dm_attention_layout(e, heads, kv_heads, head_dim, dm_min(longest, rows), 0).total;
+    if (!backward)
+        return forward;
+    return dm_max(forward, dm_attention_layout(e, heads, kv_heads, head_dim, dm_min(longest, rows), 1).total);
+}
+
+/* ---- forward ---- */
+
+typedef struct forward_task {
+    const dm_engine *e;
+    const dm_attention *a;
+    float *out, *scratch;
+    dm_attention_plan plan;
+} forward_task;
+
+/* One head, one block of query rows: scores, softmax, weighted sum of the values. */
+static void forward_block(const forward_task *x, const dm_sequence *s, unsigned part, size_t slot, size_t head,
+                          dm_range rows)
+{
+    const dm_attention *a = x->a;
+    const dm_kernels *k = &x->e->k;
+    const dm_gemm_kernel *g = &k->gemm;
+    const dm_attention_plan *plan = &x->plan;
+    float *q = x->scratch + plan->own + part * plan->own_size, *strip = q + plan->own_scores;
+    const size_t column = dm_sequence_low(s, rows.begin) / g->nr * g->nr;
+    const size_t at = (dm_sequence_row(s, rows.begin) - a->q_base) * s->ldq + head * a->head_dim;
+    const float scale = dm_attention_scale(a->head_dim);
+
+    g->pack(q, a->q + at, rows.end - rows.begin, a->head_dim, s->ldq, 1, g->mr);
+    dm_band_scores(g, s, q, x->scratch + plan->k_scores + slot * plan->keys_size, a->head_dim, rows, strip, plan->width,
+                   column);
+    for (size_t p = rows.begin; p < rows.end; p++) {
+        const size_t low = dm_sequence_low(s, p);
+        k->softmax(strip + (p - rows.begin) * plan->width + (low - column), p + 1 - low, scale);
+    }
+    dm_band_sums(g, s, x->e->pack_a[part], strip, plan->width, column,
+                 x->scratch + plan->v_sums + slot * plan->sums_size, a->head_dim, rows, x->out + at, s->ldq);
+}
+
+/* Units are dealt out from the last rows, which see the most keys, to the first. */
+static void forward_blocks(const forward_task *x, const dm_sequence *s, unsigned part, unsigned parts)
+{
+    const dm_attention *a = x->a;
+    const dm_attention_plan *plan = &x->plan;
+    const dm_gemm_kernel *g = &x->e->k.gemm;
+    const size_t group = a->heads / a->kv_heads;
+    const dm_range keys = dm_sequence_share(s, g->nr, part, parts);
+    const size_t blocks = (s->length - s->first + plan->block - 1) / plan->block;
+
+    for (size_t kv = 0; kv < a->kv_heads; kv += plan->batch) {
+        const size_t batch = dm_min(plan->batch, a->kv_heads - kv);
+        for (size_t slot = 0; slot < batch; slot++) {
+            const size_t at = (kv + slot) * a->head_dim;
+            dm_pack_for_scores(g, s, x->scratch + plan->k_scores + slot * plan->keys_size, a->k + at, a->head_dim,
+                               keys);
+            dm_pack_for_sums(g, s, x->scratch + plan->v_sums + slot * plan->sums_size, a->v + at, a->head_dim, keys);
+        }
+        dm_pool_barrier(x->e->pool);
+        for (size_t u = part; u < blocks * batch * group; u += parts) {
+            const size_t block = blocks - 1 - u / (batch * group), slot = u % (batch * group) / group;
+            const size_t begin = s->first + block * plan->block;
+            forward_block(x, s, part, slot, (kv + slot) * group + u % group,
+                          (dm_range){begin, dm_min(begin + plan->block, s->length)});
+        }
+        dm_pool_barrier(x->e->pool);
+    }
+}
+
+/* Scores of one query row, all heads, for the keys in r: the heads of a group share the keys, so they are the rows of
+ * one product. r may begin in the prefix and end in the own rows. */
+static void row_scores(const forward_task *x, const dm_sequence *s, float *pack, size_t p, size_t low, dm_range r)
+{
+    const dm_attention *a = x->a;
+    const size_t group = a->heads / a->kv_heads, d = a->head_dim;
+    const float *q = a->q + (dm_sequence_row(s, p) - a->q_base) * s->ldq;
+
+    for (size_t j = r.begin; j < r.end;) {
+        const size_t end = j < s->prefix ? dm_min(r.end, s->prefix) : r.end;
+        const float *k = a->k + dm_sequence_row(s, j) * s->ldk;
+        for (size_t kv = 0; kv < a->kv_heads; kv++)
+            dm_gemm_local(&x->e->k, pack, group, end - j, d, (dm_mat){q + kv * group * d, d, 1},
+                          (dm_mat){k + kv * d, 1, s->ldk}, x->scratch + kv * group * x->plan.width + (j - low),
+                          x->plan.width, DM_GEMM_SET);
+        j = end;
+    }
+}
+
+/* Columns [c, c + n) of the output of one kv head's group. */
+static void row_sums(const forward_task *x, const dm_sequence *s, float *pack, size_t p, size_t low, size_t kv,
+                     size_t c, size_t n)
+{
+    const dm_attention *a = x->a;
+    const size_t group = a->heads / a->kv_heads, d = a->head_dim;
+    float *out = x->out + (dm_sequence_row(s, p) - a->q_base) * s->ldq + kv * group * d + c;
+    dm_gemm_mode mode = DM_GEMM_SET;
+
+    for (size_t j = low; j <= p; mode = DM_GEMM_ADD) {
+        const size_t end = j < s->prefix ? dm_min(p + 1, s->prefix) : p + 1;
+        dm_gemm_local(&x->e->k, pack, group, n, end - j,
+                      (dm_mat){x->scratch + kv * group * x->plan.width + (j - low), x->plan.width, 1},
+                      (dm_mat){a->v + dm_sequence_row(s, j) * s->ldk + kv * d + c, s->ldk, 1}, out, d, mode);
+        j = end;
+    }
+}
+
+/* A few rows against a long past (generation): split over keys, then heads, then columns, so that two threads are busy
+ * with three kv heads too. */
+static void forward_few(const forward_task *x, const dm_sequence *s, unsigned part, unsigned parts)
+{
+    const dm_attention *a = x->a;
+    const dm_gemm_kernel *g = &x->e->k.gemm;
+    float *pack = x->e->pack_a[part];
+    const size_t panels = (a->head_dim + g->nr - 1) / g->nr;
+    const float scale = dm_attention_scale(a->head_dim);
+
+    for (size_t p = s->first; p < s->length; p++) {
+        const size_t low = dm_sequence_low(s, p);
+        const dm_range keys = dm_split(p + 1 - low, g->nr, part, parts);
+        const dm_range heads = dm_split(a->heads, 1, part, parts);
+
+        row_scores(x, s, pack, p, low, (dm_range){low + keys.begin, low + keys.end});
+        dm_pool_barrier(x->e->pool);
+        for (size_t h = heads.begin; h < heads.end; h++)
+            x->e->k.softmax(x->scratch + h * x->plan.width, p + 1 - low, scale);
+        dm_pool_barrier(x->e->pool);
+        for (size_t u = part; u < a->kv_heads * panels; u += parts) {
+            const size_t c = u % panels * g->nr;
+            row_sums(x, s, pack, p, low, u / panels, c, dm_min(g->nr, a->head_dim - c));
+        }
+        dm_pool_barrier(x->e->pool);
+    }
+}
+
+static void forward(void *ctx, unsigned part, unsigned parts)
+{
+    const forward_task *x = ctx;
+
+    for (size_t i = 0; i < x->a->n_segments; i++) {
+        const dm_sequence s = dm_sequence_of(x->a, &x->a->segments[i]);
+        if (s.length - s.first <= FEW_ROWS)
+            forward_few(x, &s, part, parts);
+        else
+            forward_blocks(x, &s, part, parts);
+    }
+}
+
+void dm_attention_forward(const dm_engine *e, const dm_attention *a, float *out, float *scratch)
+{
+    forward_task x = {.e = e, .a = a, .out = out, .scratch = scratch};
+
+    x.plan = dm_attention_layout(e, a->heads, a->kv_heads, a->head_dim, dm_attention_longest(a), 0);
+    dm_pool_run(e->pool, forward, &x);
+}

@@ -1,0 +1,64 @@
+#define _POSIX_C_SOURCE 200809L
+#include "simd/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "simd/gemm.h"
+
+/* 64-byte aligned and touched, so that memory in use does not depend on what is computed first. */
+static float *buffer(dm_engine *e, size_t floats)
+{
+    void *memory = NULL;
+    if (posix_memalign(&memory, 64, floats * sizeof(float)) != 0)
+        return NULL;
+    memset(memory, 0, floats * sizeof(float));
+    e->bytes += floats * sizeof(float);
+    return memory;
+}
+
+static int open_buffers(dm_engine *e)
+{
+    const dm_gemm_kernel *g = &e->k.gemm;
+
+    e->pack_b = buffer(e, g->kc * g->nc);
+    e->pack_a = calloc(e->threads, sizeof *e->pack_a);
+    if (!e->pack_b || !e->pack_a)
+        return 0;
+    e->bytes += e->threads * sizeof *e->pack_a;
+    for (unsigned t = 0; t < e->threads; t++)
+        if (!(e->pack_a[t] = buffer(e, dm_gemm_local_pack(&e->k))))
+            return 0;
+    return 1;
+}
+
+dm_status dm_engine_open(dm_engine *e, dm_isa isa, unsigned threads, dm_error *err)
+{
+    *e = (dm_engine){0};
+    dm_status status = dm_float_env_check(err);
+    if (status != DM_OK)
+        return status;
+    if (!dm_isa_usable(isa))
+        return dm_fail(err, DM_ERR_UNSUPPORTED, "this build or machine lacks the %s kernels", dm_isa_name(isa));
+    status = dm_pool_open(&e->pool, threads, err);
+    if (status != DM_OK)
+        return status;
+    e->threads = threads;
+    dm_kernels_init(&e->k, isa);
+    if (!open_buffers(e)) {
+        dm_engine_close(e);
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for the packing buffers of %u threads", threads);
+    }
+    return DM_OK;
+}
+
+void dm_engine_close(dm_engine *e)
+{
+    dm_pool_close(&e->pool);
+    if (e->pack_a)
+        for (unsigned t = 0; t < e->threads; t++)
+            free(e->pack_a[t]);
+    free(e->pack_a);
+    free(e->pack_b);
+    *e = (dm_engine){0};
+}

@@ -1,0 +1,139 @@
+#include "simd/gemm.h"
+
+#include <string.h>
+
+typedef struct product {
+    const dm_engine *e;
+    size_t m, n, k;
+    dm_mat a, b;
+    float *c;
+    size_t ldc;
+    dm_gemm_mode mode;
+} product;
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t pieces(size_t n, size_t each)
+{
+    return n / each + (n % each != 0);
+}
+
+static void zero(size_t m, size_t n, float *c, size_t ldc)
+{
+    for (size_t i = 0; i < m; i++)
+        memset(c + i * ldc, 0, n * sizeof(float));
+}
+
+size_t dm_gemm_local_pack(const dm_kernels *kernels)
+{
+    const dm_gemm_kernel *g = &kernels->gemm;
+    return g->mc * g->kc + g->kc * g->nr;
+}
+
+/* A is packed a block at a time; a panel of B is packed into L1, used by every tile of the block and forgotten. So
+ * thin products (a few tokens against a whole weight matrix) read B once and never write it back. */
+void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c,
+                   size_t ldc, dm_gemm_mode mode)
+{
+    const dm_gemm_kernel *g = &kernels->gemm;
+    float *pack_a = pack, *pack_b = pack + g->mc * g->kc;
+
+    if (k == 0 && mode == DM_GEMM_SET)
+        zero(m, n, c, ldc);
+    for (size_t p = 0; p < k; p += g->kc) {
+        const size_t depth = smaller(g->kc, k - p);
+        const int first = p == 0 && mode == DM_GEMM_SET;
+        for (size_t i = 0; i < m; i += g->mc) {
+            const size_t rows = smaller(g->mc, m - i);
+            g->pack(pack_a, a.data + i * a.rs + p * a.cs, rows, depth, a.rs, a.cs, g->mr);
+            for (size_t j = 0; j < n; j += g->nr) {
+                const size_t columns = smaller(g->nr, n - j);
+                g->pack(pack_b, b.data + p * b.rs + j * b.cs, columns, depth, b.cs, b.rs, g->nr);
+                for (size_t t = 0; t < rows; t += g->mr)
+                    g->micro(smaller(g->mr, rows - t), columns, depth, pack_a + t * depth, pack_b,
+                             c + (i + t) * ldc + j, ldc, first);
+            }
+        }
+    }
+}
+
+/* ---- threads ---- */
+
+static void by_columns(void *ctx, unsigned part, unsigned parts)
+{
+    const product *x = ctx;
+    const dm_engine *e = x->e;
+    const dm_range r = dm_split(x->n, e->k.gemm.nr, part, parts);
+    const dm_mat b = {x->b.data + r.begin * x->b.cs, x->b.rs, x->b.cs};
+
+    if (r.begin < r.end)
+        dm_gemm_local(&e->k, e->pack_a[part], x->m, r.end - r.begin, x->k, x->a, b, x->c + r.begin, x->ldc, x->mode);
+}
+
+/* rows x columns of C from one packed block of B. */
+static void multiply_block(const product *x, float *pack_a, dm_range rows, size_t j, size_t columns, size_t p,
+                           size_t depth)
+{
+    const dm_gemm_kernel *g = &x->e->k.gemm;
+    const float *pack_b = x->e->pack_b;
+    const int first = p == 0 && x->mode == DM_GEMM_SET;
+
+    for (size_t i = rows.begin; i < rows.end; i += g->mc) {
+        const size_t height = smaller(g->mc, rows.end - i);
+        g->pack(pack_a, x->a.data + i * x->a.rs + p * x->a.cs, height, depth, x->a.rs, x->a.cs, g->mr);
+        for (size_t s = 0; s < columns; s += g->nr)
+            for (size_t t = 0; t < height; t += g->mr)
+                g->micro(smaller(g->mr, height - t), smaller(g->nr, columns - s), depth, pack_a + t * depth,
+                         pack_b + s * depth, x->c + (i + t) * x->ldc + j + s, x->ldc, first);
+    }
+}
+
+/* Everybody packs a share of each block of B, then multiplies its own rows of A with all of it. */
+static void by_rows(void *ctx, unsigned part, unsigned parts)
+{
+    const product *x = ctx;
+    const dm_engine *e = x->e;
+    const dm_gemm_kernel *g = &e->k.gemm;
+    const dm_range rows = dm_split(x->m, 2, part, parts);
+
+    for (size_t j = 0; j < x->n; j += g->nc) {
+        const size_t columns = smaller(g->nc, x->n - j);
+        const dm_range share = dm_split(columns, g->nr, part, parts);
+        for (size_t p = 0; p < x->k; p += g->kc) {
+            const size_t depth = smaller(g->kc, x->k - p);
+            if (j > 0 || p > 0)
+                dm_pool_barrier(e->pool); /* nobody reads the last block any more */
+            g->pack(e->pack_b + share.begin * depth, x->b.data + p * x->b.rs + (j + share.begin) * x->b.cs,
+                    share.end - share.begin, depth, x->b.cs, x->b.rs, g->nr);
+            dm_pool_barrier(e->pool);
+            multiply_block(x, e->pack_a[part], rows, j, columns, p, depth);
+        }
+    }
+}
+
+/* Splitting rows balances to the row and packs B once; splitting columns suits few rows and needs no barrier. */
+static int rows_are_better(const dm_engine *e, size_t m, size_t n)
+{
+    const dm_gemm_kernel *g = &e->k.gemm;
+    const size_t panels = pieces(n, g->nr);
+
+    return m >= 2 * g->mr * e->threads && pieces(m, e->threads) * panels <= m * pieces(panels, e->threads);
+}
+
+void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c, size_t ldc,
+             dm_gemm_mode mode)
+{
+    product x = {e, m, n, k, a, b, c, ldc, mode};
+
+    if (m == 0 || n == 0)
+        return;
+    if (k == 0) {
+        if (mode == DM_GEMM_SET)
+            zero(m, n, c, ldc);
+        return;
+    }
+    dm_pool_run(e->pool, rows_are_better(e, m, n) ? by_rows : by_columns, &x);
+}

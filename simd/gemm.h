@@ -1,0 +1,31 @@
+/* Matrix products with every bit specified: C = A*B or C += A*B, any strides.
+ *
+ * An operand is a strided view: element (i, j) at data[i*rs + j*cs]. The three orientations of training:
+ *   forward          Y[T,out]  = X[T,in] * W^T            a = {X, in, 1}      b = {W, 1, in}   (W stored [out,in])
+ *   data gradient    dX[T,in]  = dY[T,out] * W            a = {dY, out, 1}    b = {W, in, 1}
+ *   weight gradient  dW[out,in] += dY^T * X               a = {dY, 1, out}    b = {X, in, 1}
+ * Numeric order: see simd/gemm_kernel.h. C may not overlap A or B. k == 0: SET writes +0, ADD nothing. */
+#ifndef DM_SIMD_GEMM_H
+#define DM_SIMD_GEMM_H
+
+#include "simd/engine.h"
+
+typedef struct dm_mat {
+    const float *data;
+    size_t rs, cs;
+} dm_mat;
+
+typedef enum dm_gemm_mode { DM_GEMM_SET, DM_GEMM_ADD } dm_gemm_mode;
+
+/* On all threads of the engine; not from inside a task. c: row-major, ldc >= n. */
+void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c, size_t ldc,
+             dm_gemm_mode mode);
+
+/* On the calling thread alone, for use inside a task: `pack` is e->pack_a[part]. */
+void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c,
+                   size_t ldc, dm_gemm_mode mode);
+
+/* Floats that `pack` needs (mc*kc + kc*nc of the level, rounded up). */
+size_t dm_gemm_local_pack(const dm_kernels *kernels);
+
+#endif

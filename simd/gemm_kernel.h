@@ -1,0 +1,38 @@
+/* The GEMM micro-kernel contract (after BLIS, docs/KernelsHowTo.md; our own rules where bits matter).
+ *
+ *   C[m x n] = A[m x k] * B[k x n]          (first != 0: start from +0; C is not read, it may hold NaN)
+ *   C[m x n] = C + A * B                    (first == 0: the chain resumes from the value in C)
+ *
+ * Numeric order: every element is the chain acc = fma(a[i][p], b[p][j], acc), p ascending. Because a K
+ * block resumes from C, blocking, packing, threads and ISA change nothing.
+ *
+ *   packed A: panels of `mr` rows, k-major:    a[p*mr + i]      (missing rows are zero-filled)
+ *   packed B: panels of `nr` columns, k-major: b[p*nr + j]      (missing columns are zero-filled)
+ *   C: row-major, ldc elements between rows, any alignment.
+ *
+ * Edges are the kernel's business: any 1 <= m <= mr, 1 <= n <= nr; nothing of C outside m x n is read or
+ * written. Panels are 64-byte aligned. */
+#ifndef DM_SIMD_GEMM_KERNEL_H
+#define DM_SIMD_GEMM_KERNEL_H
+
+#include <stddef.h>
+
+typedef void (*dm_gemm_micro_fn)(size_t m, size_t n, size_t k, const float *a, const float *b, float *c, size_t ldc,
+                                 int first);
+/* Packs rows [0, rows) x [0, k) of an operand with element (i, p) at src[i*rs + p*cs] into panels of `width`
+ * rows: dst[(i / width) * width*k + p*width + i % width]; the last panel is zero-filled to full width.
+ * For B, "rows" are the columns of B: pass its strides swapped. */
+typedef void (*dm_gemm_pack_fn)(float *dst, const float *src, size_t rows, size_t k, size_t rs, size_t cs,
+                                size_t width);
+
+typedef struct dm_gemm_kernel {
+    size_t mr, nr;     /* register tile */
+    size_t mc, kc, nc; /* cache blocks: mc multiple of mr, nc multiple of nr; data, not contract */
+    dm_gemm_micro_fn micro;
+    dm_gemm_pack_fn pack;
+} dm_gemm_kernel;
+
+#define DM_GEMM_MR_MAX 16
+#define DM_GEMM_NR_MAX 64
+
+#endif

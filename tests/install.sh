@@ -1,0 +1,93 @@
+#!/bin/sh
+# make install as a packager does it: into DESTDIR, the .pc file's values compile a program against the static and
+# the shared library, and uninstall leaves no file.
+set -u
+
+passed=0 failed=0
+check() { # check WHAT COMMAND...
+    what=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "failed: $what"
+    fi
+}
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/install-test.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+dest=$work/dest
+
+build() { # the makefile of an in-tree build is the source one
+    if [ -f "$BUILD/Makefile" ]; then
+        (cd "$BUILD" && MAKEFLAGS='' "${MAKE:-make}" "$@")
+    else
+        (cd "$SRC" && MAKEFLAGS='' "${MAKE:-make}" B="$BUILD" "$@")
+    fi
+}
+
+setting() { sed -n "s/^$1 = //p" "$BUILD/config.mk"; }
+
+libdir=$(setting libdir)
+check "make install" build DESTDIR="$dest" install >"$work/log" 2>&1
+[ "$failed" = 0 ] || cat "$work/log"
+
+pc=$dest$libdir/pkgconfig/dmpo.pc
+check "dmpo.pc is there" test -f "$pc"
+check "the command is there" test -x "$dest$(setting bindir)/dmpo"
+check "the header is there" test -f "$dest$(setting includedir)/dmpo.h"
+# shellcheck disable=SC2016 # the file itself contains ${prefix}
+check "dmpo.pc can be moved" grep -q '^libdir=${prefix}' "$pc"
+
+# Values of the .pc file with ${prefix} moved to where the files are now.
+field() { sed -n "s|^$1[:=] *||p" "$pc"; }
+pc_prefix=$dest$(field prefix)
+expand() {
+    text=$(field "$1")
+    for name in libdir includedir prefix; do
+        case $name in prefix) value=$pc_prefix ;; *) value=$(field $name) ;; esac
+        case $value in /*) [ "$name" = prefix ] || value=$dest$value ;; esac
+        text=$(printf '%s' "$text" | sed "s|\${$name}|$value|g")
+    done
+    printf '%s' "$text"
+}
+cflags=$(expand Cflags) libs=$(expand Libs) private=$(field Libs.private)
+version=$(field Version)
+
+cat >"$work/hello.c" <<'END'
+#include <dmpo.h>
+#include <stdio.h>
+#include <string.h>
+int main(void)
+{
+    puts(dmpo_version());
+    return strcmp(dmpo_version(), DMPO_VERSION) != 0;
+}
+END
+
+# The compiler and every list of flags are words; a sanitized library needs its run-time.
+# shellcheck disable=SC2046,SC2086
+compile() {
+    ${CC:-cc} $(setting CFLAGS) $(setting SANITIZE) $cflags "$work/hello.c" -o "$work/$1" $2 \
+        $(setting LDFLAGS) >"$work/log" 2>&1 || { cat "$work/log" && false; }
+}
+# shellcheck disable=SC2086
+prints_version() { [ "$(LD_LIBRARY_PATH="$dest$libdir" ${EXEC_WRAPPER-} "$work/$1")" = "$version" ]; }
+
+check "a program compiles with the static library" compile static "$(printf '%s' "$libs" | sed "s|-ldmpo|$dest$libdir/libdmpo.a|") $private"
+check "it prints the version" prints_version static
+if [ "$(setting SHARED)" = yes ]; then
+    check "libdmpo.so is a link" test -L "$dest$libdir/libdmpo.so"
+    check "a program compiles with the shared library" compile shared "$libs"
+    check "it needs the soname" grep -q "libdmpo\.so\.${version%%.*}" "$work/shared"
+    check "it prints the version" prints_version shared
+fi
+
+check "make uninstall" build DESTDIR="$dest" uninstall >"$work/log" 2>&1
+left=$(find "$dest" ! -type d)
+check "uninstall leaves nothing: $left" test -z "$left"
+
+echo "install: $passed passed, $failed failed"
+[ "$failed" = 0 ]
