@@ -67,7 +67,7 @@ void dm_text_print(dm_text *t, const char *fmt, ...)
 
 void dm_text_json_string(dm_text *t, const char *bytes, size_t size)
 {
-    const unsigned char *p = (const unsigned char *)bytes, *const end = p + size;
+    const unsigned char *p = (const unsigned char *)(size ? bytes : ""), *const end = p + size;
 
     dm_text_add(t, "\"", 1);
     while (p < end) {

@@ -60,9 +60,8 @@ static dmpo_metrics means(const dm_run *r, const totals *t, size_t items)
     return m;
 }
 
-static dm_status non_finite(const dm_run *r, int64_t step, const dm_item *item, double loss, dm_error *err)
+static dm_status non_finite(int64_t step, const dm_item *item, double loss, dm_error *err)
 {
-    (void)r;
     return dm_fail(err, DM_ERR_NONFINITE,
                    "step %lld: the loss is %s at item '%s'; the weights were not touched; try a smaller --lr or --beta",
                    (long long)(step + 1), isnan(loss) ? "NaN" : "infinite", item->id);
@@ -72,9 +71,11 @@ static dm_status non_finite(const dm_run *r, int64_t step, const dm_item *item, 
 static dm_batch_stats batch_statistics(dm_run *r, const dm_dataset *data, const dm_references *ref, const uint32_t *items,
                                        size_t n)
 {
-    double *chosen = r->scores, *rejected = r->scores + r->scores_room;
+    if (!dm_loss_needs_batch(&r->loss)) /* r->scores exists for these only */
+        return (dm_batch_stats){.pairs = n};
 
-    for (size_t j = 0; j < n && dm_loss_needs_batch(&r->loss); j++) {
+    double *chosen = r->scores, *rejected = r->scores + r->scores_room;
+    for (size_t j = 0; j < n; j++) {
         const float *reference[2];
         reference_of(ref, items[j], reference);
         dm_pack_build(&r->pack, &data->items[items[j]], r->o.share_prefix);
@@ -114,7 +115,7 @@ static dm_status run_items(dm_run *r, const dm_dataset *data, const dm_reference
             count_pair(t, &l);
         }
         if (!isfinite(loss))
-            return non_finite(r, step, item, loss, err);
+            return non_finite(step, item, loss, err);
         count_tokens(t, item);
         if (dw)
             dm_objective_backward(&r->objective, &r->network, r->w, dw, &r->pack);
