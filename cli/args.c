@@ -141,9 +141,10 @@ static dm_status set_json(const cli_option *o, void *options, const dm_json_doc 
 {
     switch (o->kind) {
     case CLI_FLAG:
-        if (v->type != DM_JSON_BOOL)
-            return dm_json_fail(doc, v, err, "\"%s\" must be true or false", o->name);
-        *(int *)field(options, o) = v->boolean;
+        if (v->type != DM_JSON_BOOL && v->type != DM_JSON_NULL)
+            return dm_json_fail(doc, v, err, "\"%s\" must be true, false or null (the default)", o->name);
+        if (v->type == DM_JSON_BOOL)
+            *(int *)field(options, o) = v->boolean;
         return DM_OK;
     case CLI_STRING:
     case CLI_CHOICE:
@@ -318,7 +319,7 @@ static void value_json(dm_text *out, const cli_option *o, const void *options)
     case CLI_SEED: dm_text_print(out, "\"%llu\"", (unsigned long long)*(const uint64_t *)at); break;
     case CLI_BYTES: dm_text_print(out, "%llu", (unsigned long long)*(const uint64_t *)at); break;
     case CLI_DOUBLE: dm_text_json_double(out, *(const double *)at); break;
-    case CLI_FLAG: dm_text_print(out, "%s", *(const int *)at ? "true" : "false"); break;
+    case CLI_FLAG: dm_text_print(out, "%s", *(const int *)at < 0 ? "null" : *(const int *)at ? "true" : "false"); break;
     case CLI_CHOICE: dm_text_print(out, "\"%s\"", o->choices[*(const int *)at]); break;
     }
 }

@@ -14,7 +14,7 @@ typedef enum cli_kind {
     CLI_SEED,    /* uint64_t */
     CLI_DOUBLE,  /* double */
     CLI_BYTES,   /* uint64_t, with KiB MiB GiB (or K M G) */
-    CLI_FLAG,    /* int: --name sets 1, --no-name 0 */
+    CLI_FLAG,    /* int: --name sets 1, --no-name 0; a negative default means "decide yourself" */
     CLI_CHOICE   /* int: index into choices */
 } cli_kind;
 

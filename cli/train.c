@@ -51,7 +51,8 @@ const cli_option cli_train_options[] = {
     { "eval-every", CLI_INT, AT(eval_every), "N", NULL, "evaluate every N steps; 0: before and after" },
     { "checkpoint-every", CLI_INT, AT(checkpoint_every), "N", NULL, "every N steps; 0: at the end" },
     { "resume", CLI_FLAG, AT(resume), NULL, NULL, "continue from OUTPUT/checkpoint when there is one" },
-    { "recompute", CLI_INT, AT(recompute), "N", NULL, "1: recompute activations, 0: keep them, -1: as --memory needs" },
+    { "recompute", CLI_FLAG, AT(recompute), NULL, NULL,
+      "recompute activations (--no-recompute: keep them; without either as --memory needs)" },
     { "memory", CLI_BYTES, AT(memory), "SIZE", NULL, "limit for the whole process, e.g. 512MiB; 0: none" },
     { 0 },
 };
