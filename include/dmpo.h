@@ -157,6 +157,35 @@ typedef struct dmpo_train_result {
 DMPO_API int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_event_fn event, void *context,
                         dmpo_train_result *result, dmpo_error *error);
 
+/* ---- scoring: the log-probabilities of given trajectories ---- */
+
+typedef struct dmpo_turn {
+    size_t begin, end;           /* its tokens are ids[begin .. end), end of turn included */
+    double logp, reference_logp; /* sums over them, nats; reference_logp 0 without a reference */
+} dmpo_turn;
+
+typedef struct dmpo_scored {     /* one trajectory; valid during the callback */
+    int64_t item;                /* number in the file's kept items, from 0 */
+    const char *id;              /* the item's */
+    const char *side;            /* "chosen", "rejected"; "sft" where the data has no pairs */
+    const int32_t *ids;          /* [tokens] */
+    size_t tokens, actions;      /* of the trajectory; inside the agent's turns */
+    const dmpo_turn *turn;       /* [turns] */
+    size_t turns;
+    const float *logp, *reference_logp; /* [actions] turn after turn; reference_logp NULL without a reference */
+    double logp_sum, reference_logp_sum;
+    double reward;               /* beta * weighted log-ratio; NaN without a reference or with DMPO_SFT */
+} dmpo_scored;
+
+/* Called for each trajectory: item 0's chosen, its rejected, item 1's chosen, ... Nonzero stops. */
+typedef int (*dmpo_score_fn)(void *context, const dmpo_scored *scored);
+
+/* Scores options->data under options->model and, when it is not NULL, options->reference; of the other options those of the
+ * loss (for the rewards), chat_template, reference_cache, max_length, skip_invalid, share_prefix and memory are read. The
+ * numbers are those that dmpo_train sees before its first step, bit for bit. */
+DMPO_API int dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_score_fn score, void *score_context,
+                        dmpo_event_fn event, void *event_context, dmpo_error *error);
+
 /* ---- memory plan ---- */
 
 #define DMPO_PLAN_LINES 24

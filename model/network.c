@@ -40,7 +40,7 @@ static void place_keys(dm_acts *acts, dm_arena *a, const dm_config *c, size_t ro
 
 static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const dm_network_size *s)
 {
-    const int generate = s->mode == DM_NETWORK_GENERATE, own = !generate && !s->recompute;
+    const int train = s->mode == DM_NETWORK_TRAIN, generate = s->mode == DM_NETWORK_GENERATE, own = train && !s->recompute;
     dm_acts common = { 0 };
 
     n->acts = dm_arena_zalloc(a, c->layers, sizeof *n->acts);
@@ -49,7 +49,7 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
         place_shared(&common, a, c, s->rows);
     if (!own && !generate)
         place_keys(&common, a, c, s->rows);
-    if (generate)
+    if (!train)
         common.x = floats(a, s->rows, c->hidden);
     for (uint32_t l = 0; l < c->layers; l++) {
         dm_acts layer = common;
@@ -57,7 +57,7 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
             place_shared(&layer, a, c, s->rows);
         if (own || generate)
             place_keys(&layer, a, c, generate ? s->cache : s->rows);
-        if (!generate)
+        if (train)
             layer.x = floats(a, s->rows, c->hidden);
         if (n->acts)
             n->acts[l] = layer;
@@ -70,6 +70,7 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     const size_t d = c->hidden, f = c->intermediate;
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
     const int train = s->mode == DM_NETWORK_TRAIN;
+    const size_t keys = s->mode == DM_NETWORK_GENERATE ? s->cache : s->rows;
 
     *n = (dm_network){ .e = e, .c = c, .layout = layout, .size = *s };
     dm_arena_phase(a, DM_STEP);
@@ -90,8 +91,8 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
         n->dv = floats(a, s->rows, hk);
         n->dhidden = floats(a, s->entries, d);
     }
-    n->attention = floats(a, dm_attention_scratch(e, c->heads, c->kv_heads, c->head_dim, s->longest,
-                                                  train ? s->rows : s->cache, train), 1);
+    n->attention =
+        floats(a, dm_attention_scratch(e, c->heads, c->kv_heads, c->head_dim, s->longest, keys, train), 1);
     n->hidden = floats(a, s->entries, d);
     n->hnorm = floats(a, s->entries, d);
     n->hinv = floats(a, s->entries, 1);

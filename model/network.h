@@ -30,12 +30,13 @@ typedef struct dm_acts { /* activations of one layer that its backward reads */
 
 typedef enum dm_network_mode {
     DM_NETWORK_TRAIN,    /* forward and backward of packs */
+    DM_NETWORK_SCORE,    /* forward of packs only: one layer's activations */
     DM_NETWORK_GENERATE  /* forward with a KV cache */
 } dm_network_mode;
 
 typedef struct dm_network_size {
     dm_network_mode mode;
-    size_t rows;         /* most packed rows (TRAIN), most rows computed at once (GENERATE) */
+    size_t rows;         /* most packed rows (TRAIN, SCORE), most rows computed at once (GENERATE) */
     size_t cache;        /* GENERATE: most positions */
     size_t entries;      /* most predictions */
     size_t longest;      /* longest logical sequence */

@@ -88,7 +88,7 @@ dm_status dm_reference(dm_run *r, dm_error *err)
     const char *dir = r->o.reference ? r->o.reference : r->o.model;
     dm_status s;
 
-    if (r->o.objective == DMPO_SFT)
+    if (!r->ref_train.logp)
         return DM_OK;
     if ((s = dm_model_sha256(dir, r->reference_sha256, err)) != DM_OK)
         return s;

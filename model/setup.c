@@ -44,25 +44,30 @@ static dm_status check_options(const dmpo_train_options *o, dm_error *err)
             return s;
     }
     if (!o->model)
-        return dm_fail(err, DM_ERR_ARGUMENT, "no model given; --model DIR names the policy to train");
+        return dm_fail(err, DM_ERR_ARGUMENT, "no model given; --model DIR names the policy's directory");
     if (!o->data)
-        return dm_fail(err, DM_ERR_ARGUMENT, "no data given; --data FILE names the training data");
+        return dm_fail(err, DM_ERR_ARGUMENT, "no data given; --data FILE names the trajectories or pairs");
     return DM_OK;
 }
 
 /* The tokenizer is optional: pre-tokenized data needs none. */
-static dm_status open_tokenizer(dm_run *r, dm_error *err)
+dm_status dm_model_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config, const char *dir,
+                             const char *template_name, dm_error *err)
 {
     char path[4096];
-    dm_status s = dm_path_join(path, sizeof path, r->o.model, "tokenizer.json", err);
-    if (s != DM_OK || !dm_file_exists(path))
+    dm_status s = dm_path_join(path, sizeof path, dir, "tokenizer.json", err);
+    *tokenizer = NULL;
+    if (s != DM_OK || !dm_file_exists(path) || (s = dm_tokenizer_open(tokenizer, path, err)) != DM_OK)
         return s;
-    if ((s = dm_tokenizer_open(&r->tokenizer, path, err)) != DM_OK)
-        return s;
-    if (dm_tokenizer_size(r->tokenizer) > r->config.vocab)
-        return dm_fail(err, DM_ERR_INPUT, "%s: the tokenizer has %zu ids but config.json says vocab_size %u", path,
-                       dm_tokenizer_size(r->tokenizer), r->config.vocab);
-    return dm_template_open(&r->chat, r->o.chat_template, r->o.model, r->tokenizer, err);
+    const size_t size = dm_tokenizer_size(*tokenizer);
+    if (size > config->vocab)
+        s = dm_fail(err, DM_ERR_INPUT, "%s: the tokenizer has %zu ids but config.json says vocab_size %u", path, size,
+                    config->vocab);
+    else if (chat)
+        s = dm_template_open(chat, template_name, dir, *tokenizer, err);
+    if (s != DM_OK)
+        dm_tokenizer_close(tokenizer);
+    return s;
 }
 
 static void say_report(dm_run *r, const char *path, const dm_data_report *report)
@@ -87,7 +92,7 @@ static dm_status open_data(dm_run *r, dm_dataset *out, const char *path, dm_erro
 {
     const dm_data_options options = {
         .tokenizer = r->tokenizer, .chat = r->tokenizer ? &r->chat : NULL, .vocabulary = r->config.vocab,
-        .max_length = (size_t)r->o.max_length, .need_pairs = r->o.objective != DMPO_SFT,
+        .max_length = (size_t)r->o.max_length, .need_pairs = !r->score && r->o.objective != DMPO_SFT,
         .skip_invalid = r->o.skip_invalid != 0,
     };
     const dm_status s = dm_dataset_open(out, path, &options, err);
@@ -96,7 +101,7 @@ static dm_status open_data(dm_run *r, dm_dataset *out, const char *path, dm_erro
     say_report(r, path, &out->report);
     if (out->n == 0)
         return dm_fail(err, DM_ERR_INPUT, "%s: no item left to use", path);
-    if (r->o.objective == DMPO_SFT) /* of pairs, SFT imitates the chosen side */
+    if (r->o.objective == DMPO_SFT && !r->score) /* of pairs, SFT imitates the chosen side */
         for (size_t i = 0; i < out->n; i++)
             out->items[i].rejected = (dm_trajectory){ 0 };
     return DM_OK;
@@ -152,18 +157,21 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
     dm_arena_phase(a, DM_PERMANENT);
     r->w = dm_arena_zalloc(a, floats, sizeof(float));
     LINE("weights");
-    r->g = dm_arena_zalloc(a, floats, sizeof(float));
-    LINE("gradients");
-    r->m = dm_arena_zalloc(a, floats, sizeof(float));
-    r->v = dm_arena_zalloc(a, floats, sizeof(float));
-    LINE("optimizer moments");
-    r->partial = dm_arena_alloc(a, (floats + 4095) / 4096, sizeof(float));
-    r->order = dm_arena_alloc(a, r->train.n, sizeof *r->order);
-    if (r->o.objective != DMPO_SFT) {
+    r->g = r->w;
+    if (!r->score) {
+        r->g = dm_arena_zalloc(a, floats, sizeof(float));
+        LINE("gradients");
+        r->m = dm_arena_zalloc(a, floats, sizeof(float));
+        r->v = dm_arena_zalloc(a, floats, sizeof(float));
+        LINE("optimizer moments");
+        r->partial = dm_arena_alloc(a, (floats + 4095) / 4096, sizeof(float));
+        r->order = dm_arena_alloc(a, r->train.n, sizeof *r->order);
+    }
+    if (r->score ? r->o.reference != NULL : r->o.objective != DMPO_SFT) {
         place_references(&r->ref_train, a, &r->train);
         place_references(&r->ref_eval, a, &r->eval);
     }
-    if (dm_loss_needs_batch(&r->loss)) {
+    if (dm_loss_needs_batch(&r->loss) && !r->score) {
         r->scores_room = (size_t)r->o.batch < r->train.n ? (size_t)r->o.batch : r->train.n;
         if (r->scores_room < DM_EVAL_GROUP)
             r->scores_room = DM_EVAL_GROUP;
@@ -219,17 +227,19 @@ static dm_status choose_plan(dm_run *r, dm_error *err)
     return DM_OK;
 }
 
-dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
-                      dm_error *err)
+static dm_status open_run(dm_run *r, const dm_engine *e, const dmpo_train_options *o, int score, dmpo_event_fn event,
+                          void *context, dm_error *err)
 {
     dm_status s;
 
-    *r = (dm_run){ .e = e, .o = *o, .event = event, .event_context = context, .metrics_fd = -1, .order_epoch = -1 };
+    *r = (dm_run){ .e = e, .o = *o, .score = score, .event = event, .event_context = context, .metrics_fd = -1,
+                   .order_epoch = -1 };
     r->loss = (dm_loss_options){ o->objective, o->link, o->phi, o->beta, o->gamma, o->label_smoothing, o->sft_weight,
                                  o->length_normalised };
     if ((s = check_options(o, err)) != DM_OK || (s = dm_loss_check(&r->loss, err)) != DM_OK ||
         (s = dm_config_read(&r->config, o->model, err)) != DM_OK ||
-        (s = dm_layout_build(&r->layout, &r->config, err)) != DM_OK || (s = open_tokenizer(r, err)) != DM_OK)
+        (s = dm_layout_build(&r->layout, &r->config, err)) != DM_OK ||
+        (s = dm_model_tokenizer(&r->tokenizer, &r->chat, &r->config, o->model, o->chat_template, err)) != DM_OK)
         return s;
     dm_run_event(r, DMPO_EVENT_PHASE, "reading data", 0, 0, NULL);
     if ((s = open_data(r, &r->train, o->data, err)) != DM_OK ||
@@ -244,9 +254,21 @@ dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o
                  r->pack_max.longest, r->config.max_positions);
         dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
     }
-    r->size = (dm_network_size){ .mode = DM_NETWORK_TRAIN, .rows = r->pack_max.rows, .entries = r->pack_max.entries,
-                                 .longest = r->pack_max.longest };
+    r->size = (dm_network_size){ .mode = score ? DM_NETWORK_SCORE : DM_NETWORK_TRAIN, .rows = r->pack_max.rows,
+                                 .entries = r->pack_max.entries, .longest = r->pack_max.longest };
     return choose_plan(r, err);
+}
+
+dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
+                      dm_error *err)
+{
+    return open_run(r, e, o, 0, event, context, err);
+}
+
+dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
+                            dm_error *err)
+{
+    return open_run(r, e, o, 1, event, context, err);
 }
 
 dm_status dm_run_place(dm_run *r, dm_error *err)

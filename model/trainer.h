@@ -4,7 +4,9 @@
  *   dm_run_place    allocates the arena that was planned, reads the weights
  *   dm_reference    the reference policy's log-probabilities of every item, once
  *   dm_run_steps    evaluation, steps, checkpoints
- *   dm_run_close    gives everything back; fine at any stage */
+ *   dm_run_close    gives everything back; fine at any stage
+ *
+ * Scoring (dmpo_score, model/score.c) is a run without gradients: opened with dm_run_open_score. */
 #ifndef DM_MODEL_TRAINER_H
 #define DM_MODEL_TRAINER_H
 
@@ -24,6 +26,7 @@ typedef struct dm_references { /* reference log-probabilities of a data set's it
 typedef struct dm_run {
     const dm_engine *e;
     dmpo_train_options o;
+    int score;                    /* forward only; any data form; the reference only when one is named */
     dm_loss_options loss;
     dm_config config;
     dm_layout layout;
@@ -36,7 +39,7 @@ typedef struct dm_run {
     dm_arena arena;
     dm_network_size size;
     dm_pack_size pack_max;
-    float *w, *g, *m, *v;         /* [layout.floats]; policy, gradient, AdamW moments */
+    float *w, *g, *m, *v;         /* [layout.floats]; policy, gradient, AdamW moments; scoring has g == w and no m, v */
     float *partial;               /* gradient norm */
     uint32_t *order;              /* [train.n] */
     double *scores;               /* [2 * scores_room] of a batch's pairs: chosen, then rejected; kto-pair only */
@@ -58,11 +61,14 @@ typedef struct dm_run {
 
 dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
                       dm_error *err);
+dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
+                            dm_error *err);
 dm_status dm_run_place(dm_run *r, dm_error *err);
 void dm_run_close(dm_run *r);
 
 /* Fills ref_train and ref_eval (from the cache file when its key matches, else by running the reference policy, then
- * writing the cache). Uses r->g for the reference's weights when it is not the initial policy. */
+ * writing the cache); does nothing where they have no room. Uses r->g for the reference's weights when it is not the
+ * initial policy. */
 dm_status dm_reference(dm_run *r, dm_error *err);
 
 /* Means over all items of a data set under the current weights; no gradient. */
@@ -95,6 +101,10 @@ void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t don
 
 /* SHA-256 (hex) over what decides the run's numbers: options, data, model and reference hashes. */
 void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX]);
+
+/* The tokenizer and chat template of a model directory, NULL without a tokenizer.json. chat NULL: only the tokenizer. */
+dm_status dm_model_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config, const char *dir,
+                             const char *template_name, dm_error *err);
 
 /* SHA-256 over the names and hashes of a model directory's weight files. */
 dm_status dm_model_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err);
