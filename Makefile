@@ -40,7 +40,8 @@ sources = $(patsubst $(SRC)/%,%,$(sort $(wildcard $(SRC)/$(1))))
 SIMD_FAMILIES = $(call sources,simd/k_*.c)
 LIB_SOURCES = $(filter-out $(SIMD_FAMILIES),$(foreach d,core io simd model agent,$(call sources,$(d)/*.c)))
 CLI_SOURCES = $(call sources,cli/*.c)
-TESTS = $(patsubst tests/test_%.c,$(B)/tests/%,$(call sources,tests/test_*.c))
+CHECKASM = $(call sources,tests/checkasm*.c)
+TESTS = $(patsubst tests/test_%.c,$(B)/tests/%,$(call sources,tests/test_*.c)) $(B)/tests/checkasm
 SHELL_TESTS = $(filter-out tests/run.sh,$(call sources,tests/*.sh))
 BENCHES = $(patsubst bench/%.c,$(B)/bench/%,$(call sources,bench/*.c))
 
@@ -99,6 +100,9 @@ $(B)/dmpo: $(CLI_OBJECTS) $(STATIC_LIB)
 	$(call link)
 
 $(B)/tests/%: $(B)/obj/tests/test_%.o $(STATIC_LIB)
+	$(call link)
+
+$(B)/tests/checkasm: $(CHECKASM:%.c=$(B)/obj/%.o) $(STATIC_LIB)
 	$(call link)
 
 $(B)/bench/%: $(B)/obj/bench/%.o $(STATIC_LIB)

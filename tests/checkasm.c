@@ -1,11 +1,15 @@
 /* Checks every kernel of every level that this machine has, bit for bit, and times them (after dav1d's checkasm).
  *
- *     checkasm [--isa LEVEL] [--threads N] [--seed N] [--bench] [NAME]
+ *     checkasm [--isa LEVEL] [--kernel PREFIX] [--seed N] [--rounds N] [--bench] [--threads N]
  *
- * The scalar level is compared with plain loops (checkasm_ref.c), every other level with scalar. NAME: only kernels
- * whose name contains it; inputs depend on the seed and the kernel alone, so a filter does not change them.
- * --bench prints "name level nanoseconds ratio" for each: time for 1024 elements (GEMM: 1024 multiply-adds), and how
- * many times faster than scalar that is; only when no check failed. */
+ * The scalar level is compared with plain loops (checkasm_ref.c), every other level with scalar; GEMM and attention,
+ * whose blocking differs between levels, with plain loops everywhere. A round runs every size, fill and place once, on
+ * the numbers of one seed: --seed, then the next ones. Inputs depend on that seed and the kernel's name alone, so that
+ * neither
+ * --isa nor --kernel changes them; a failure names the seed to repeat it with. DMPO_TEST_FAST=1 makes it one round.
+ * --bench then prints, when no check failed, the time for 1024 elements (GEMM and attention: 1024 multiply-adds) and
+ * how many times faster than scalar that is. Kernels run on one thread; --threads is there because every test takes it.
+ */
 #include "tests/checkasm.h"
 
 #include <errno.h>
@@ -18,15 +22,15 @@
 #include "core/threads.h"
 #include "tests/check.h"
 
-static const ck_kernel *const families[] = {ck_row_kernels, ck_convert_kernels, ck_gemm_kernels};
 static const size_t large[] = {96, 127, 128, 129, 255, 257, 511, 1000, 1031};
 
 #define SMALL 68 /* all sizes below */
+#define ROUNDS 5
 #define SIZES (SMALL + sizeof large / sizeof *large)
 
 typedef struct options {
-    const char *filter, *isa;
-    uint64_t seed;
+    const char *prefix, *isa;
+    uint64_t seed, rounds;
     bool bench;
 } options;
 
@@ -73,12 +77,13 @@ static void check_sizes(ck *c, const ck_kernel *t, const dm_kernels *ref, const 
                 c->n = s < SMALL ? s : large[s - SMALL];
                 c->fill = (ck_fill)fill;
                 c->place = (ck_place)place;
-                c->slots = 0;
                 t->check(c, ref, k, c->n);
+                ck_release(c, 0);
             }
 }
 
-static void check_kernel(const ck_kernel *t, const dm_kernels *ref, const dm_kernels *k, uint64_t seed)
+/* One seed; true when every bit was right. */
+static bool check_round(const ck_kernel *t, const dm_kernels *ref, const dm_kernels *k, uint64_t seed)
 {
     static ck c; /* survives siglongjmp */
 
@@ -91,7 +96,14 @@ static void check_kernel(const ck_kernel *t, const dm_kernels *ref, const dm_ker
         ck_differ(&c, "%s", signal_name(fault));
     }
     fault_armed = 0;
-    CK_MSG(c.differences == 0, "%s_%s: %lu differences", c.name, c.level, c.differences);
+    return CK_MSG(c.differences == 0, "%s_%s: %lu differences; again: --isa %s --kernel %s --rounds 1 --seed %llu",
+                  c.name, c.level, c.differences, c.level, c.name, (unsigned long long)seed);
+}
+
+static void check_kernel(const ck_kernel *t, const dm_kernels *ref, const dm_kernels *k, const options *o)
+{
+    for (uint64_t r = 0; r < o->rounds && check_round(t, ref, k, o->seed + r); r++)
+        ;
 }
 
 /* ---- times ---- */
@@ -149,7 +161,7 @@ static void time_levels(const ck_kernel *t, const dm_kernels *level, const bool 
     for (int i = 0; i < DM_ISA_COUNT; i++)
         if (wanted[i]) {
             const double ns = i == DM_ISA_SCALAR ? scalar : time_kernel(t, &level[i]);
-            printf("%s %s %.1f %.2f\n", t->name, dm_isa_name((dm_isa)i), ns, scalar / ns);
+            printf("%-18s %-7s %9.1f %9.2f\n", t->name, dm_isa_name((dm_isa)i), ns, scalar / ns);
             fflush(stdout);
         }
 }
@@ -158,8 +170,10 @@ static void time_levels(const ck_kernel *t, const dm_kernels *level, const bool 
 
 static int usage(const char *what, const char *value)
 {
-    fprintf(stderr, "checkasm: %s%s\nusage: checkasm [--isa LEVEL] [--threads N] [--seed N] [--bench] [NAME]\n", what,
-            value);
+    fprintf(stderr,
+            "checkasm: %s%s\n"
+            "usage: checkasm [--isa LEVEL] [--kernel PREFIX] [--seed N] [--rounds N] [--bench] [--threads N]\n",
+            what, value);
     return 2;
 }
 
@@ -175,45 +189,73 @@ static bool number(const char *text, uint64_t low, uint64_t high, uint64_t *out)
 
 static int parse(options *o, int argc, char **argv)
 {
-    uint64_t threads = 1;
+    uint64_t threads;
 
     for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i];
-        const bool takes_value = !strcmp(arg, "--isa") || !strcmp(arg, "--threads") || !strcmp(arg, "--seed");
-        if (takes_value && i + 1 == argc)
+        const char *arg = argv[i], *value = argv[i + 1]; /* NULL behind the last one */
+        if (!strcmp(arg, "--bench")) {
+            o->bench = true;
+            continue;
+        }
+        if (strcmp(arg, "--isa") && strcmp(arg, "--kernel") && strcmp(arg, "--seed") && strcmp(arg, "--rounds") &&
+            strcmp(arg, "--threads"))
+            return usage("unknown option ", arg);
+        if (!value)
             return usage("a value is missing after ", arg);
         if (!strcmp(arg, "--isa"))
-            o->isa = argv[++i];
-        else if (!strcmp(arg, "--threads") && !number(argv[++i], 1, DM_THREADS_MAX, &threads))
-            return usage("--threads must be 1 to 256, not ", argv[i]);
-        else if (!strcmp(arg, "--seed") && !number(argv[++i], 0, UINT64_MAX, &o->seed))
-            return usage("--seed must be a number, not ", argv[i]);
-        else if (!strcmp(arg, "--bench"))
-            o->bench = true;
-        else if (arg[0] == '-' && !takes_value)
-            return usage("unknown option ", arg);
-        else if (arg[0] != '-')
-            o->filter = arg;
+            o->isa = value;
+        else if (!strcmp(arg, "--kernel"))
+            o->prefix = value;
+        else if (!strcmp(arg, "--seed") && !number(value, 0, UINT64_MAX, &o->seed))
+            return usage("--seed must be a number from 0, not ", value);
+        else if (!strcmp(arg, "--rounds") && !number(value, 1, 1000000, &o->rounds))
+            return usage("--rounds must be 1 to 1000000, not ", value);
+        else if (!strcmp(arg, "--threads") && !number(value, 1, DM_THREADS_MAX, &threads))
+            return usage("--threads must be 1 to 256, not ", value);
+        i++;
     }
     return 0;
 }
 
-static bool selected(const options *o, const ck_kernel *t)
+/* ---- what is checked and timed ---- */
+
+#define KERNELS_MAX 64
+
+static const ck_kernel *kernels[KERNELS_MAX];
+static size_t n_kernels;
+
+/* Takes the kernels whose name begins with the prefix. One that somebody adds to the table and not here must not go
+ * unnoticed. */
+static void collect(const char *prefix)
 {
-    return !o->filter || strstr(t->name, o->filter);
+    static const ck_kernel *const families[] = {ck_row_kernels, ck_convert_kernels, ck_gemm_kernels,
+                                                ck_attention_kernels};
+    const size_t slots = (sizeof(dm_kernels) - offsetof(dm_kernels, dot)) / sizeof(void (*)(void));
+    size_t found = 0;
+
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+        for (const ck_kernel *t = families[f]; t->name; t++) {
+            found += !t->own_sizes;
+            if (n_kernels < KERNELS_MAX && strncmp(t->name, prefix, strlen(prefix)) == 0)
+                kernels[n_kernels++] = t;
+        }
+    CK_MSG(found == slots, "the kernel table has %zu kernels, checkasm checks %zu of them", slots, found);
 }
 
 int main(int argc, char **argv)
 {
-    options o = {.seed = 1, .isa = getenv("DMPO_ISA")};
+    options o = {.prefix = "", .isa = getenv("DMPO_ISA"), .seed = 1, .rounds = getenv("DMPO_TEST_FAST") ? 1 : ROUNDS};
     static dm_kernels level[DM_ISA_COUNT], reference;
     bool wanted[DM_ISA_COUNT];
+    dm_isa only = DM_ISA_COUNT;
     dm_error err;
-    int status = parse(&o, argc, argv);
+    const int status = parse(&o, argc, argv);
 
     if (status)
         return status;
-    dm_isa only = DM_ISA_COUNT;
+    collect(o.prefix);
+    if (n_kernels == 0)
+        return usage("no kernel's name begins with ", o.prefix);
     if ((o.isa && dm_isa_choose(&only, o.isa, &err)) || dm_float_env_check(&err)) {
         fprintf(stderr, "checkasm: %s\n", err.message);
         return 2;
@@ -224,20 +266,19 @@ int main(int argc, char **argv)
         if (i == DM_ISA_SCALAR || wanted[i])
             dm_kernels_init(&level[i], (dm_isa)i);
     }
-    printf("seed %llu\n", (unsigned long long)o.seed);
+    printf("seed %llu, rounds %llu\n", (unsigned long long)o.seed, (unsigned long long)o.rounds);
     catch_faults();
-    for (int i = 0; i < DM_ISA_COUNT; i++)
-        for (size_t f = 0; f < sizeof families / sizeof *families && wanted[i]; f++)
-            for (const ck_kernel *t = families[f]; t->name; t++)
-                if (selected(&o, t))
-                    check_kernel(t, i == DM_ISA_SCALAR ? &reference : &level[DM_ISA_SCALAR], &level[i], o.seed);
-    if (ck_passed + ck_failed == 0)
-        return usage("no kernel's name contains ", o.filter);
-    for (size_t f = 0; f < sizeof families / sizeof *families && o.bench && ck_failed == 0; f++)
-        for (const ck_kernel *t = families[f]; t->name; t++)
-            if (t->bench && selected(&o, t))
-                time_levels(t, level, wanted);
+    for (size_t i = 0; i < n_kernels; i++)
+        for (int l = 0; l < DM_ISA_COUNT; l++)
+            if (wanted[l])
+                check_kernel(kernels[i], l == DM_ISA_SCALAR ? &reference : &level[DM_ISA_SCALAR], &level[l], &o);
     if (o.bench && ck_failed > 0)
         printf("not timed: a check failed\n");
+    if (o.bench && ck_failed == 0) {
+        printf("%-18s %-7s %9s %9s\n", "kernel", "level", "ns/1024", "x scalar");
+        for (size_t i = 0; i < n_kernels; i++)
+            if (kernels[i]->bench)
+                time_levels(kernels[i], level, wanted);
+    }
     return ck_done("checkasm");
 }

@@ -71,8 +71,12 @@ ck_halves ck_out_halves(ck *c, size_t n);
 /* Like ck_in, but 64-byte aligned whatever the place; not filled. At the end: with less than 64 bytes to spare. */
 float *ck_aligned(ck *c, size_t n);
 void ck_set(ck *c, float *p, size_t n); /* fills */
+void ck_seal(ck *c);                    /* the latest buffer is an input from here on: nobody may write to it */
 
-/* Records a difference: bits that differ (a NaN equals any NaN) or a canary that changed. */
+/* Takes back all buffers but the first `keep`; records canaries and inputs that changed. The end of each case does. */
+void ck_release(ck *c, size_t keep);
+
+/* Records a difference of bits (a NaN equals any NaN). */
 void ck_same(ck *c, const char *what, ck_floats y, size_t n);
 void ck_same_halves(ck *c, const char *what, ck_halves y, size_t n, uint16_t infinity);
 void ck_same_value(ck *c, const char *what, float want, float got);
@@ -92,7 +96,8 @@ typedef struct ck_kernel {
     bool own_sizes; /* check ignores n: it is called once for each fill and place */
 } ck_kernel;
 
-extern const ck_kernel ck_row_kernels[], ck_convert_kernels[], ck_gemm_kernels[]; /* end with name NULL */
+/* Each ends with name NULL. */
+extern const ck_kernel ck_row_kernels[], ck_convert_kernels[], ck_gemm_kernels[], ck_attention_kernels[];
 
 /* The contract of simd/kernels.h written down a second time, as plain loops: what the scalar level is held against.
  * Without the GEMM kernel, whose check brings its own. */

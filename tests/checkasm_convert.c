@@ -64,7 +64,7 @@ static void check_all(ck *c, widen_fn ref_widen, widen_fn widen, narrow_fn ref_n
         uint16_t x[BLOCK];
         for (uint32_t i = 0; i < BLOCK; i++)
             x[i] = (uint16_t)(first + i);
-        c->slots = 0;
+        ck_release(c, 0);
         c->n = first;
         const ck_floats y = ck_inout(c, BLOCK);
         ref_widen(y.want, x, BLOCK);
@@ -79,7 +79,7 @@ static void check_all(ck *c, widen_fn ref_widen, widen_fn widen, narrow_fn ref_n
                 bits += offset;
                 memcpy(&shifted[i], &bits, sizeof bits);
             }
-            c->slots = 2;
+            ck_release(c, 2);
             const ck_halves h = ck_out_halves(c, BLOCK);
             ref_narrow(h.want, shifted, BLOCK);
             narrow(h.got, shifted, BLOCK);
@@ -99,7 +99,6 @@ static void check_all_f16(ck *c, const dm_kernels *ref, const dm_kernels *k, siz
 {
     (void)n;
     check_all(c, ref->from_f16, k->from_f16, ref->to_f16, k->to_f16, F16_INFINITY, 0x2000);
-    c->slots = 0;
     if (c->fill != CK_NOISE || c->place != CK_AT_END)
         return;
     for (int i = 0; i < 2048; i++) {
@@ -109,7 +108,7 @@ static void check_all_f16(ck *c, const dm_kernels *ref, const dm_kernels *k, siz
         const uint32_t below = bits ? bits - 1 : 0x80000000u, above = bits + 1;
         memcpy(&x[1], &below, sizeof below);
         memcpy(&x[2], &above, sizeof above);
-        c->slots = 0;
+        ck_release(c, 0);
         const ck_halves h = ck_out_halves(c, 3);
         ref->to_f16(h.want, x, 3);
         k->to_f16(h.got, x, 3);

@@ -32,6 +32,7 @@ static const float *panel(ck *c, size_t k, size_t width, size_t used)
     for (size_t i = 0; i < k; i++)
         for (size_t j = used; j < width; j++)
             p[i * width + j] = 0.0f;
+    ck_seal(c);
     return p;
 }
 
@@ -39,7 +40,7 @@ static void check_tile(ck *c, const dm_gemm_kernel *g, size_t m, size_t n, size_
 {
     const size_t ldc = n + ck_below(c, 20), total = (m - 1) * ldc + n;
 
-    c->slots = 0;
+    ck_release(c, 0);
     const float *a = panel(c, k, g->mr, m), *b = panel(c, k, g->nr, n);
     const ck_floats y = ck_inout(c, total);
     for (size_t i = 0; i < m && first; i++)
@@ -75,7 +76,7 @@ static void check_panel(ck *c, const dm_gemm_kernel *g, size_t width, size_t row
 {
     const size_t panels = (rows + width - 1) / width, total = panels * width * k;
 
-    c->slots = 0;
+    ck_release(c, 0);
     const float *src = ck_in(c, rows && k ? (rows - 1) * rs + (k - 1) * cs + 1 : 0);
     const ck_floats dst = {ck_aligned(c, total), ck_aligned(c, total)};
     for (size_t i = 0; i < panels * width; i++)
