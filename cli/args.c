@@ -23,10 +23,27 @@ static void *field(void *options, const cli_option *o)
 
 static const cli_option *find(const cli_option *table, const char *name, size_t size)
 {
+    static const char other[] = "chat-template"; /* as other programs call --template */
+    if (size == sizeof other - 1 && memcmp(name, other, size) == 0) {
+        name = "template";
+        size = strlen(name);
+    }
     for (; table && table->name; table++)
         if (strlen(table->name) == size && memcmp(table->name, name, size) == 0)
             return table;
     return NULL;
+}
+
+size_t cli_pick(cli_option *out, size_t room, const cli_option *from, const char *const *names)
+{
+    size_t n = 0;
+    for (; *names && n + 1 < room; names++) {
+        const cli_option *row = find(from, *names, strlen(*names));
+        if (row)
+            out[n++] = *row;
+    }
+    out[n] = (cli_option){ 0 };
+    return n;
 }
 
 static size_t distance(const char *a, size_t na, const char *b)

@@ -54,6 +54,10 @@ typedef struct cli_common {
 
 extern const cli_option cli_common_options[];
 
+/* Copies the rows of `from` that `names` (NULL-terminated) lists, in that order, and a terminator behind them into
+ * out[0..room): commands share rows, not copies of them. Returns how many were copied. */
+size_t cli_pick(cli_option *out, size_t room, const cli_option *from, const char *const *names);
+
 /* Parses argv (behind the subcommand) into *options (already holding the defaults) and *common: first --config's file,
  * then the command line over it. An unknown option names the nearest known one. */
 dm_status cli_parse(const cli_command *c, void *options, cli_common *common, cli_args *args, int argc, char **argv,

@@ -8,6 +8,7 @@
 static const cli_entry commands[] = {
     { "train", cli_train, "fine-tune a policy: SFT, DMPO, DMPO token-wise, DPO" },
     { "plan", cli_plan, "the memory a training run will need" },
+    { "score", cli_score, "log-probabilities of trajectories under policy and reference" },
     { "tokenizer", cli_tokenizer, "train a tokenizer; encode and decode text" },
     { "init", cli_init, "make a new model with seeded weights" },
 };

@@ -20,7 +20,7 @@ static void sum_turns(const dm_trajectory *t, const float *logp, const float *re
 {
     for (size_t k = 0; k < t->n_turns; k++) {
         const size_t n = t->turns[k].end - t->turns[k].begin;
-        turn[k] = (dmpo_turn){ .begin = t->turns[k].begin, .end = t->turns[k].end };
+        turn[k] = (dmpo_turn){.begin = t->turns[k].begin, .end = t->turns[k].end};
         for (size_t i = 0; i < n; i++) {
             turn[k].logp += (double)logp[i];
             turn[k].reference_logp += reference ? (double)reference[i] : 0.0;
@@ -35,12 +35,23 @@ static dm_status report_side(const dm_run *r, size_t index, int side, dmpo_turn 
 {
     const dm_item *item = &r->train.items[index];
     const dm_trajectory *t = side ? &item->rejected : &item->chosen;
-    const float *reference = r->ref_train.logp ? r->ref_train.logp + r->ref_train.begin[2 * index + (size_t)side] : NULL;
+    const float *reference =
+        r->ref_train.logp ? r->ref_train.logp + r->ref_train.begin[2 * index + (size_t)side] : NULL;
     const dm_side view = dm_objective_side(&r->objective, &r->pack, side, reference);
 
-    *out = (dmpo_scored){ .item = (int64_t)index, .id = item->id, .ids = t->ids, .tokens = t->n, .actions = view.n,
-                          .side = side ? "rejected" : r->train.pairs ? "chosen" : "sft", .turn = turn,
-                          .turns = t->n_turns, .logp = view.logp, .reference_logp = reference, .reward = NAN };
+    *out = (dmpo_scored){.item = (int64_t)index,
+                         .id = item->id,
+                         .ids = t->ids,
+                         .tokens = t->n,
+                         .actions = view.n,
+                         .side = side             ? "rejected"
+                                 : r->train.pairs ? "chosen"
+                                                  : "sft",
+                         .turn = turn,
+                         .turns = t->n_turns,
+                         .logp = view.logp,
+                         .reference_logp = reference,
+                         .reward = NAN};
     dm_status s = check_finite("policy", view.logp, view.n, out, err);
     if (s == DM_OK && reference)
         s = check_finite("reference", reference, view.n, out, err);
@@ -50,7 +61,7 @@ static dm_status report_side(const dm_run *r, size_t index, int side, dmpo_turn 
     out->logp_sum = dm_side_logp(&view);
     if (!reference)
         return DM_OK;
-    out->reference_logp_sum = dm_side_logp(&(dm_side){ .n = view.n, .logp = reference });
+    out->reference_logp_sum = dm_side_logp(&(dm_side){.n = view.n, .logp = reference});
     if (r->o.objective != DMPO_SFT)
         out->reward = r->loss.beta * dm_side_score(&r->loss, &view);
     return DM_OK;
@@ -110,7 +121,7 @@ static dm_status run_score(dm_run *r, dmpo_score_fn score, void *context, dm_err
 int dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_score_fn score, void *score_context,
                dmpo_event_fn event, void *event_context, dmpo_error *error)
 {
-    dm_error err = { 0 };
+    dm_error err = {0};
     dmpo_train_options o = *options;
     dm_run run;
 
