@@ -5,6 +5,7 @@
  * the new one into place, the old one removed: at every moment one of the three is whole, and reading looks in the order
  * checkpoint, checkpoint.old. */
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,7 +182,7 @@ static dm_status read_moments(dm_run *r, const char *dir, dm_error *err)
 static double metric(const dm_json *v, const char *key)
 {
     const dm_json *x = dm_json_get(v, key);
-    return x && x->type == DM_JSON_NUMBER ? x->number : 0.0;
+    return x && x->type == DM_JSON_NUMBER ? x->number : NAN; /* how dm_metrics_json writes NaN is null */
 }
 
 static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dmpo_metrics *before, dm_error *err)
@@ -201,7 +202,7 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
     if (ftruncate(r->metrics_fd, (off_t)bytes) != 0) /* lines of steps that the checkpoint does not have */
         return dm_fail(err, DM_ERR_FILE, "cannot cut %s/metrics.jsonl back to the checkpoint", r->o.output);
     *before = (dmpo_metrics){
-        .step = r->eval.n ? 0 : -1, .loss = metric(m, "loss"), .reward_chosen = metric(m, "rewards/chosen"),
+        .step = r->eval.n && metric(m, "step") == 0 ? 0 : -1, .loss = metric(m, "loss"), .reward_chosen = metric(m, "rewards/chosen"),
         .reward_rejected = metric(m, "rewards/rejected"), .reward_margin = metric(m, "rewards/margins"),
         .reward_accuracy = metric(m, "rewards/accuracies"), .logp_chosen = metric(m, "logps/chosen"),
         .logp_rejected = metric(m, "logps/rejected"),

@@ -7,6 +7,8 @@
 #include "core/philox.h"
 #include "model/trainer.h"
 
+#define EVALUATION ((int64_t)-1) /* in place of a step's number */
+
 typedef struct totals { /* sums over items, in order */
     double loss, reward_chosen, reward_rejected, margin, accurate, logp_chosen, logp_rejected, nll;
     int64_t tokens, actions;
@@ -62,9 +64,13 @@ static dmpo_metrics means(const dm_run *r, const totals *t, size_t items)
 
 static dm_status non_finite(int64_t step, const dm_item *item, double loss, dm_error *err)
 {
+    const char *what = isnan(loss) ? "NaN" : "infinite";
+    if (step == EVALUATION)
+        return dm_fail(err, DM_ERR_NONFINITE, "evaluation: the loss is %s at item '%s'; try a smaller --lr or --beta", what,
+                       item->id);
     return dm_fail(err, DM_ERR_NONFINITE,
                    "step %lld: the loss is %s at item '%s'; the weights were not touched; try a smaller --lr or --beta",
-                   (long long)(step + 1), isnan(loss) ? "NaN" : "infinite", item->id);
+                   (long long)(step + 1), what, item->id);
 }
 
 /* kto-pair's batch statistics: every pair forward once, before any gradient. */
@@ -144,7 +150,7 @@ dm_status dm_evaluate(dm_run *r, const dm_dataset *data, const dm_references *re
         const size_t n = data->n - i < most ? data->n - i : most;
         for (size_t j = 0; j < n; j++)
             group[j] = (uint32_t)(i + j);
-        const dm_status s = run_items(r, data, ref, group, n, -1, NULL, &t, err);
+        const dm_status s = run_items(r, data, ref, group, n, EVALUATION, NULL, &t, err);
         if (s != DM_OK)
             return s;
         dm_run_event(r, DMPO_EVENT_PROGRESS, NULL, (int64_t)(i + n), (int64_t)data->n, NULL);
@@ -201,7 +207,8 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     return DM_OK;
 }
 
-static dm_status evaluate_now(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
+/* written: the line goes to metrics.jsonl. */
+static dm_status evaluate_now(dm_run *r, int64_t step, int written, dmpo_metrics *out, dm_error *err)
 {
     dm_run_event(r, DMPO_EVENT_PHASE, "evaluating", 0, (int64_t)r->eval.n, NULL);
     dm_status s = dm_evaluate(r, &r->eval, &r->ref_eval, out, err);
@@ -209,7 +216,8 @@ static dm_status evaluate_now(dm_run *r, int64_t step, dmpo_metrics *out, dm_err
         return s;
     out->step = step;
     out->epoch = (double)step / (double)r->steps_per_epoch;
-    s = dm_metrics_write(r, "eval", out, err);
+    if (written)
+        s = dm_metrics_write(r, "eval", out, err);
     dm_run_event(r, DMPO_EVENT_EVAL, NULL, step, r->steps, out);
     return s;
 }
@@ -218,8 +226,11 @@ dm_status dm_run_steps(dm_run *r, int64_t first, dmpo_train_result *result, dm_e
 {
     dm_status s = DM_OK;
 
-    if (r->eval.n && first == 0 && (s = evaluate_now(r, 0, &result->before, err)) != DM_OK)
+    if (r->eval.n && first == 0 && (s = evaluate_now(r, 0, 1, &result->before, err)) != DM_OK)
         return s;
+    result->steps = first;
+    if (first == r->steps) /* a finished run, resumed: its metrics already hold this evaluation */
+        return r->eval.n ? evaluate_now(r, first, 0, &result->after, err) : DM_OK;
     dm_run_event(r, DMPO_EVENT_PHASE, "training", first, r->steps, NULL);
     for (int64_t step = first; step < r->steps; step++) {
         dmpo_metrics m;
@@ -228,7 +239,7 @@ dm_status dm_run_steps(dm_run *r, int64_t first, dmpo_train_result *result, dm_e
         dm_run_event(r, DMPO_EVENT_STEP, NULL, step + 1, r->steps, &m);
         const int last = step + 1 == r->steps;
         if (r->eval.n && !r->stop && (last || (r->o.eval_every && (step + 1) % r->o.eval_every == 0)) &&
-            (s = evaluate_now(r, step + 1, &result->after, err)) != DM_OK)
+            (s = evaluate_now(r, step + 1, 1, &result->after, err)) != DM_OK)
             return s;
         if ((last || r->stop || (r->o.checkpoint_every && (step + 1) % r->o.checkpoint_every == 0)) &&
             (s = dm_checkpoint_write(r, step + 1, &result->before, err)) != DM_OK)

@@ -1,0 +1,46 @@
+#!/bin/sh
+# --resume of a run that is finished already: nothing is trained, and the results are those of the run itself.
+set -u
+
+passed=0 failed=0
+check() { # check WHAT COMMAND...
+    what=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "failed: $what"
+    fi
+}
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/resume-test.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+case=$SRC/tests/golden/llama-tied-gqa
+
+# train NAME OPTION...: its results, but for what differs between two processes, go to NAME.txt
+train() {
+    name=$1
+    shift
+    # shellcheck disable=SC2086 # the wrapper is a list of words
+    ${EXEC_WRAPPER-} "$BUILD/dmpo" train --model "$case/model" --data "$case/case.json" --eval-data "$case/case.json" \
+        --batch 2 --epochs 2 --lr 1e-4 --output "$work/out" "$@" >"$work/$name.all" 2>"$work/$name.log" || return 1
+    grep -v '^peak memory' "$work/$name.all" >"$work/$name.txt"
+}
+
+for objective in dmpo sft; do
+    rm -rf "$work/out"
+    check "$objective: a run" train first --objective $objective
+    cp "$work/out/metrics.jsonl" "$work/metrics"
+    sed -n '/"before"/,$p' "$work/out/run.json" >"$work/before-and-after"
+    check "$objective: resumed when finished" train again --objective $objective --resume
+    check "$objective: the same results" cmp "$work/first.txt" "$work/again.txt"
+    check "$objective: they hold an evaluation" grep -q '^held-out loss' "$work/again.txt"
+    check "$objective: no metrics line is added" cmp "$work/metrics" "$work/out/metrics.jsonl"
+    sed -n '/"before"/,$p' "$work/out/run.json" >"$work/resumed"
+    check "$objective: run.json says the same" cmp "$work/before-and-after" "$work/resumed"
+done
+
+echo "resume: $passed passed, $failed failed"
+[ "$failed" = 0 ]
