@@ -1,4 +1,5 @@
 /* The public interface (include/dmpo.h) over the internal one. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,7 +105,7 @@ static dm_status open_output(dm_run *r, dm_error *err)
         (s = dm_path_join(path, sizeof path, r->o.output, "metrics.jsonl", err)) != DM_OK)
         return s;
     r->metrics_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    return r->metrics_fd >= 0 ? DM_OK : dm_fail(err, DM_ERR_FILE, "cannot write %s", path);
+    return r->metrics_fd >= 0 ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path, strerror(errno));
 }
 
 static dm_status begin(dm_run *r, int64_t *first, dmpo_train_result *result, dm_error *err)
@@ -115,7 +116,7 @@ static dm_status begin(dm_run *r, int64_t *first, dmpo_train_result *result, dm_
     if (s != DM_OK)
         return s;
     if (*first == 0 && ftruncate(r->metrics_fd, 0) != 0)
-        return dm_fail(err, DM_ERR_FILE, "cannot empty %s/metrics.jsonl", r->o.output);
+        return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot empty: %s", r->o.output, strerror(errno));
     if (*first > 0) {
         snprintf(text, sizeof text, "resumed after step %lld of %lld", (long long)*first, (long long)r->steps);
         dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);

@@ -120,8 +120,10 @@ int dmpo_model_logprobs(dmpo_model *m, const int32_t *ids, size_t n, float *logp
         const size_t rows = n - i < CHUNK_ROWS ? n - i : CHUNK_ROWS;
         const size_t predicted = i + rows < n ? rows : rows - 1; /* the last token predicts nothing */
         run_chunk(m, ids + i, rows, i);
-        if (predicted) /* rows of this chunk are 0, 1, 2, ...: so is position */
-            dm_head_forward(&m->network, m->w, m->position, ids + i + 1, predicted);
+        if (!predicted)
+            break;
+        /* rows of this chunk are 0, 1, 2, ...: so is position */
+        dm_head_forward(&m->network, m->w, m->position, ids + i + 1, predicted);
         memcpy(logps + i, m->network.logp, predicted * sizeof *logps);
     }
     return dm_api_report(error, s, &err);

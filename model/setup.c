@@ -36,6 +36,7 @@ static dm_status check_options(const dmpo_train_options *o, dm_error *err)
         { "max-length", (double)o->max_length, 2, 1 << 24, "2 to 16777216 tokens" },
         { "eval-every", (double)o->eval_every, 0, 1e15, "0 or more" },
         { "checkpoint-every", (double)o->checkpoint_every, 0, 1e15, "0 or more" },
+        { "recompute", o->recompute, -1, 1, "-1 (as the memory limit needs), 0 or 1" },
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         const dm_status s =
