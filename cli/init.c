@@ -10,7 +10,7 @@
 #include "model/model.h"
 
 typedef struct init_options {
-    const char *output, *tokenizer, *chat_template;
+    const char *output, *tokenizer;
     int arch;
     int64_t hidden, intermediate, layers, heads, kv_heads, head_dim, vocab, window, positions;
     double rope_theta, eps, std;
@@ -83,7 +83,8 @@ static dm_status shape(const init_options *o, const dm_tokenizer *t, const dm_ch
         memset(c->windowed, 1, c->layers);
     if (!(o->std > 0 && o->std <= 10))
         return dm_fail(err, DM_ERR_ARGUMENT, "--std %g is out of range; legal: above 0, at most 10", o->std);
-    return dm_config_check(c, "dmpo init", err);
+    /* what dm_config_check calls broken input was typed here */
+    return dm_config_check(c, "the options", err) == DM_OK ? DM_OK : (err->status = DM_ERR_ARGUMENT);
 }
 
 static dm_status write_model(const init_options *o, const dm_config *c, char hex[DM_SHA256_HEX], size_t *parameters,

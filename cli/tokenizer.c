@@ -81,10 +81,10 @@ static int is_json(const char *path)
     return dot && (strcmp(dot, ".json") == 0 || strcmp(dot, ".jsonl") == 0);
 }
 
-static dm_status train_on(const tokenizer_options *o, const texts *t, const dm_chat_template *chat, dm_error *err)
+static dm_status train_on(const tokenizer_options *o, const texts *t, dm_error *err)
 {
     const char *const *specials;
-    dm_chat_template named = *chat;
+    dm_chat_template chat = { 0 };
     dm_tokenizer *tokenizer = NULL;
     int kind = 0;
 
@@ -97,8 +97,8 @@ static dm_status train_on(const tokenizer_options *o, const texts *t, const dm_c
     dm_status s = dm_tokenizer_train(&tokenizer, t->text, t->size, t->n, (size_t)o->vocabulary, (size_t)o->min_frequency,
                                      (dm_word_split)o->split, o->digits != 0, specials, n, err);
     if (s == DM_OK && (s = dm_tokenizer_save(tokenizer, o->output, err)) == DM_OK &&
-        (s = dm_template_open(&named, o->chat_template, NULL, tokenizer, err)) == DM_OK)
-        s = dm_template_save(&named, tokenizer, o->output, err);
+        (s = dm_template_open(&chat, o->chat_template, NULL, tokenizer, err)) == DM_OK)
+        s = dm_template_save(&chat, tokenizer, o->output, err);
     if (s == DM_OK)
         printf("%s: %zu ids from %zu texts, template %s\n", o->output, dm_tokenizer_size(tokenizer), t->n,
                o->chat_template);
@@ -111,7 +111,6 @@ static dm_status train(const tokenizer_options *o, const cli_args *args, dm_erro
     dm_json_doc *docs[CLI_POSITIONAL] = { 0 };
     char *plain[CLI_POSITIONAL] = { 0 };
     texts t = { 0 };
-    const dm_chat_template none = { 0 };
     dm_status s = DM_OK;
 
     if (!o->output)
@@ -133,7 +132,7 @@ static dm_status train(const tokenizer_options *o, const cli_args *args, dm_erro
         s = dm_fail(err, DM_ERR_INPUT, "%s: no message text found (members named \"value\" or \"content\")",
                     args->positional[1]);
     if (s == DM_OK)
-        s = train_on(o, &t, &none, err);
+        s = train_on(o, &t, err);
     for (int i = 0; i < CLI_POSITIONAL; i++) {
         dm_json_close(&docs[i]);
         free(plain[i]);
