@@ -7,11 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum dm_purpose {                     /* part of the numerics contract: never renumber */
-                          DM_RNG_INIT = 1,    /* initial weights: counter = element, stream = tensor index */
-                          DM_RNG_SHUFFLE = 2, /* order of the training items: stream = epoch */
-                          DM_RNG_SAMPLE = 3,  /* sampling while generating: stream = episode, counter = position */
-                          DM_RNG_TEST = 4     /* tests and benchmarks */
+/* Part of the numerics contract: never renumber. */
+typedef enum dm_purpose {
+    DM_RNG_INIT = 1,    /* initial weights: counter = element, stream = tensor index */
+    DM_RNG_SHUFFLE = 2, /* order of the training items: stream = epoch */
+    DM_RNG_SAMPLE = 3,  /* sampling while generating: stream = episode, counter = position */
+    DM_RNG_TEST = 4     /* tests and benchmarks */
 } dm_purpose;
 
 typedef struct dm_u32x4 {
@@ -21,8 +22,8 @@ typedef struct dm_u32x4 {
 /* The raw block function, as in the reference implementation (Random123). */
 dm_u32x4 dm_philox4x32_10(dm_u32x4 counter, const uint32_t key[2]);
 
-/* key = {seed low, seed high ^ purpose * 0x9E3779B9}, counter = {counter low, counter high, stream low, stream high}.
- */
+/* key = {seed low, seed high ^ purpose * 0x9E3779B9},
+ * counter = {counter low, counter high, stream low, stream high}. */
 dm_u32x4 dm_random(uint64_t seed, dm_purpose purpose, uint64_t stream, uint64_t counter);
 
 /* Uniform in [0, 1): the top 53 bits of a 64-bit word times 2^-53. */

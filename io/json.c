@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,7 +236,7 @@ static dm_status parse_number(parser *p, dm_json *v)
         v->integer = v->is_integer ? INT64_MIN : 0;
         v->number = to_double(begin, length);
     }
-    if (v->number > 1.7976931348623157e308 || v->number < -1.7976931348623157e308)
+    if (isinf(v->number))
         return fail_at(p, begin, "the number does not fit a double (at most 1.8e308)");
     p->at += length;
     return DM_OK;

@@ -10,10 +10,11 @@
 #define DM_TOKENS_MAX ((size_t)1 << 22)
 #define DM_STAGES_MAX 8
 
-enum {                     /* dm_tokenizer.flags */
-       DM_TOKEN_VOCAB = 1, /* in the model's vocabulary, so that BPE can produce it */
-       DM_TOKEN_ADDED = 2,
-       DM_TOKEN_SPECIAL = 4
+/* dm_tokenizer.flags */
+enum {
+    DM_TOKEN_VOCAB = 1, /* in the model's vocabulary, so that BPE can produce it */
+    DM_TOKEN_ADDED = 2,
+    DM_TOKEN_SPECIAL = 4
 };
 
 typedef struct dm_merge {

@@ -86,7 +86,7 @@ bool dm_is_digit(uint32_t code)
 
 typedef struct marks {
     uint64_t *data;
-    size_t size, capacity;
+    size_t size;
 } marks;
 
 enum { S_BASE = 0xAC00, L_BASE = 0x1100, V_BASE = 0x1161, T_BASE = 0x11A7, L_COUNT = 19, V_COUNT = 21, T_COUNT = 28 };
@@ -236,7 +236,7 @@ dm_status dm_nfc(const char *text, size_t size, char **out, size_t *out_size, dm
         return DM_OK;
     if (count >= POSITIONS / 4 || count > SIZE_MAX / (4 * sizeof(uint64_t)))
         return dm_fail(err, DM_ERR_MEMORY, "a text of %zu bytes is too long to normalize", size);
-    marks m = {malloc(4 * count * sizeof *m.data), 0, 4 * count};
+    marks m = {malloc(4 * count * sizeof *m.data), 0};
     if (m.data == NULL)
         return dm_fail(err, DM_ERR_MEMORY, "no memory to normalize a text of %zu bytes", size);
     for (i = 0; i < size;) {
