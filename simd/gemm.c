@@ -33,6 +33,12 @@ size_t dm_gemm_local_pack(const dm_kernels *kernels)
     return g->mc * g->kc + g->kc * g->nr;
 }
 
+/* A few contiguous rows against a weight matrix as it is stored: one pass over the weights, nothing packed. */
+static int is_thin(size_t m, dm_mat a, dm_mat b)
+{
+    return m <= DM_GEMM_THIN && a.cs == 1 && b.rs == 1;
+}
+
 /* A is packed a block at a time; a panel of B is packed into L1, used by every tile of the block and forgotten. So
  * thin products (a few tokens against a whole weight matrix) read B once and never write it back. */
 void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c,
@@ -43,6 +49,10 @@ void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, s
 
     if (k == 0 && mode == DM_GEMM_SET)
         zero(m, n, c, ldc);
+    if (k > 0 && is_thin(m, a, b)) {
+        kernels->thin(m, n, k, a.data, a.rs, b.data, b.cs, c, ldc, mode == DM_GEMM_SET);
+        return;
+    }
     for (size_t p = 0; p < k; p += g->kc) {
         const size_t depth = smaller(g->kc, k - p);
         const int first = p == 0 && mode == DM_GEMM_SET;

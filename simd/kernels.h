@@ -38,6 +38,7 @@ typedef struct dm_adamw_step {
 typedef struct dm_kernels {
     dm_isa isa;
     dm_gemm_kernel gemm;
+    dm_gemm_thin_fn thin;
 
     /* ---- reductions ---- */
     /* lanes16 sum of fma(x[i], y[i], lane). */

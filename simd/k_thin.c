@@ -1,0 +1,112 @@
+/* A few rows against a weight matrix that is read once (generation): C[m x n] (+)= A[m x k] * W[n x k]^T, m <= 8, the
+ * rows of W contiguous. Squares of VL x VL weights are turned around in registers and used at once, so that memory sees
+ * one pass over W and nothing else. Every element is the chain of gemm_kernel.h, which is why lanes are columns of C.
+ */
+#include <stddef.h>
+
+#include "core/numeric.h"
+#include "simd/families.h"
+#include "simd/gemm_kernel.h"
+
+#if defined(DM_SIMD_AVX512)
+#include "simd/gemm_avx512.h"
+#elif defined(DM_SIMD_AVX2)
+#include "simd/gemm_avx2.h"
+#elif defined(DM_SIMD_NEON)
+#include "simd/gemm_neon.h"
+#elif defined(DM_SIMD_SCALAR)
+#include "simd/gemm_scalar.h"
+#else
+#error "compile with -DDM_SIMD_<LEVEL>=1"
+#endif
+
+/* Blocks of VL columns taken together: enough chains in flight to hide the latency of fma in short registers. */
+#define GROUPS (GEMM_VL < 8 ? 4 : 1)
+
+/* The lines that these rows' successors need at the same place: a stream for each row is more than prefetchers follow.
+ */
+static inline void prefetch(const float *w, size_t ldw)
+{
+    for (size_t l = 0; l < GEMM_VL; l++)
+        __builtin_prefetch(w + l * ldw, 0, 3);
+}
+
+static inline __attribute__((always_inline)) void multiply(const size_t m, gv *acc, const gv *r, size_t steps,
+                                                           const float *a, size_t lda)
+{
+    for (size_t l = 0; l < steps; l++)
+        for (size_t i = 0; i < m; i++)
+            acc[i] = gv_fma(gv_set1(a + i * lda + l), r[l], acc[i]);
+}
+
+/* `groups` whole blocks of columns and, with groups == 1, also what is left (rows < VL). All but k and the strides are
+ * constants or nearly so at every call. */
+static inline __attribute__((always_inline)) void columns(const size_t m, const size_t groups, size_t rows, size_t k,
+                                                          const float *a, size_t lda, const float *w, size_t ldw,
+                                                          float *c, size_t ldc, int first)
+{
+    gv acc[GROUPS][DM_GEMM_THIN], r[GEMM_VL];
+    size_t p = 0;
+
+    for (size_t g = 0; g < groups; g++)
+        for (size_t i = 0; i < m; i++)
+            acc[g][i] = first ? gv_zero() : gv_loadn(c + i * ldc + g * GEMM_VL, rows);
+    for (; rows == GEMM_VL && k - p >= GEMM_VL; p += GEMM_VL)
+        for (size_t g = 0; g < groups; g++) {
+            const float *square = w + g * GEMM_VL * ldw + p;
+            if (GEMM_VL >= 16 || p % 16 == 0)
+                prefetch(square + groups * GEMM_VL * ldw, ldw);
+            for (size_t l = 0; l < GEMM_VL; l++)
+                r[l] = gv_load(square + l * ldw);
+            gv_transpose(r);
+            multiply(m, acc[g], r, GEMM_VL, a + p, lda);
+        }
+    for (; p < k; p += GEMM_VL)
+        for (size_t g = 0; g < groups; g++) {
+            const size_t steps = k - p < GEMM_VL ? k - p : GEMM_VL;
+            for (size_t l = 0; l < GEMM_VL; l++)
+                r[l] = l < rows ? gv_loadn(w + (g * GEMM_VL + l) * ldw + p, steps) : gv_zero();
+            gv_transpose(r);
+            multiply(m, acc[g], r, steps, a + p, lda);
+        }
+    for (size_t g = 0; g < groups; g++)
+        for (size_t i = 0; i < m; i++)
+            gv_storen(c + i * ldc + g * GEMM_VL, acc[g][i], rows);
+}
+
+static inline __attribute__((always_inline)) void all_columns(const size_t m, const size_t groups, size_t n, size_t k,
+                                                              const float *a, size_t lda, const float *w, size_t ldw,
+                                                              float *c, size_t ldc, int first)
+{
+    size_t j = 0;
+
+    for (; n - j >= groups * GEMM_VL; j += groups * GEMM_VL)
+        columns(m, groups, GEMM_VL, k, a, lda, w + j * ldw, ldw, c + j, ldc, first);
+    for (; j < n; j += GEMM_VL)
+        columns(m, 1, n - j < GEMM_VL ? n - j : GEMM_VL, k, a, lda, w + j * ldw, ldw, c + j, ldc, first);
+}
+
+static void thin(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw, float *c,
+                 size_t ldc, int first)
+{
+    switch (m) {
+#define CASE(i, groups)                                                                                                \
+    case i:                                                                                                            \
+        all_columns(i, groups, n, k, a, lda, w, ldw, c, ldc, first);                                                   \
+        break;
+        CASE(1, GROUPS)
+        CASE(2, (GROUPS + 1) / 2)
+        CASE(3, 1)
+        CASE(4, 1)
+        CASE(5, 1)
+        CASE(6, 1)
+        CASE(7, 1)
+        CASE(8, 1)
+#undef CASE
+    }
+}
+
+void GEMM_LEVEL(dm_k_thin_init)(dm_kernels *k)
+{
+    k->thin = thin;
+}
