@@ -341,6 +341,7 @@ dm_status dm_template_save(const dm_chat_template *c, const dm_tokenizer *t, con
     add_token(&out, "bos_token", dm_tokenizer_token(t, c->bos, NULL));
     add_token(&out, "eos_token", eos);
     add_token(&out, "pad_token", eos);
+    add_token(&out, "unk_token", NULL); /* byte-level BPE has none; unsaid, transformers adds one of its own */
     dm_text_print(&out, "  \"clean_up_tokenization_spaces\": false,\n  \"chat_template\": ");
     dm_text_json_string(&out, jinja.data != NULL ? jinja.data : "", jinja.size);
     dm_text_print(&out, "\n}\n");

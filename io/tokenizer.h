@@ -48,7 +48,8 @@ typedef enum dm_word_split { DM_SPLIT_GPT2, DM_SPLIT_LLAMA3, DM_SPLIT_QWEN2 } dm
 
 /* Trains byte-level BPE (Sennrich et al. 2016): the 256 bytes, then merges of the most frequent pair (ties: the pair
  * whose (left, right) token ids are smallest) until `vocabulary` ids, special tokens first, are reached or no pair
- * occurs min_frequency times. Same texts, same bytes out. */
+ * occurs min_frequency times. Same texts, same bytes out. The Qwen2 split brings Qwen2's normalisation (NFC) with it:
+ * transformers gives every qwen2 model both, whatever its tokenizer.json says. */
 dm_status dm_tokenizer_train(dm_tokenizer **out, const char *const *texts, const size_t *sizes, size_t n,
                              size_t vocabulary, size_t min_frequency, dm_word_split split, bool split_digits,
                              const char *const *specials, size_t n_specials, dm_error *err);

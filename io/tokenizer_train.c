@@ -397,6 +397,24 @@ static dm_status learn_merges(trainer *r, dm_tokenizer *t, size_t vocabulary, ui
     return status;
 }
 
+/* One text's words, normalised as the finished tokenizer will do it. */
+static dm_status count_text(trainer *r, const char *text, size_t size, size_t number, bool nfc)
+{
+    const size_t valid = dm_utf8_check(text, size);
+    char *normal = NULL;
+    size_t normal_size = 0;
+    dm_status status = DM_OK;
+
+    if (valid < size)
+        return dm_fail(r->err, DM_ERR_INPUT, "text %zu: byte %zu is no valid UTF-8", number, valid);
+    if (nfc)
+        status = dm_nfc(text, size, &normal, &normal_size, r->err);
+    if (status == DM_OK)
+        status = normal != NULL ? count_words(r, normal, normal_size) : count_words(r, text, size);
+    free(normal);
+    return status;
+}
+
 dm_status dm_tokenizer_train(dm_tokenizer **out, const char *const *texts, const size_t *sizes, size_t n,
                              size_t vocabulary, size_t min_frequency, dm_word_split split, bool split_digits,
                              const char *const *specials, size_t n_specials, dm_error *err)
@@ -419,13 +437,9 @@ dm_status dm_tokenizer_train(dm_tokenizer **out, const char *const *texts, const
     if (status != DM_OK)
         return status;
     status = add_base(t, specials, n_specials, err);
-    for (size_t i = 0; i < n && status == DM_OK; i++) {
-        const size_t valid = dm_utf8_check(texts[i], sizes[i]);
-        if (valid < sizes[i])
-            status = dm_fail(err, DM_ERR_INPUT, "text %zu: byte %zu is no valid UTF-8", i, valid);
-        else
-            status = count_words(&r, texts[i], sizes[i]);
-    }
+    t->nfc = split == DM_SPLIT_QWEN2;
+    for (size_t i = 0; i < n && status == DM_OK; i++)
+        status = count_text(&r, texts[i], sizes[i], i, t->nfc);
     if (status == DM_OK)
         status = start_pairs(&r, n_specials);
     if (status == DM_OK)
