@@ -9,6 +9,7 @@ static const cli_entry commands[] = {
     { "train", cli_train, "fine-tune a policy: SFT, DMPO, DMPO token-wise, DPO" },
     { "plan", cli_plan, "the memory a training run will need" },
     { "score", cli_score, "log-probabilities of trajectories under policy and reference" },
+    { "generate", cli_generate, "a model's answer to a prompt" },
     { "tokenizer", cli_tokenizer, "train a tokenizer; encode and decode text" },
     { "init", cli_init, "make a new model with seeded weights" },
 };
@@ -75,7 +76,7 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], commands[i].name) != 0)
             continue;
         const int status = commands[i].run(argc - 2, argv + 2);
-        if (fflush(stdout) != 0 || ferror(stdout)) {
+        if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
             fprintf(stderr, "dmpo %s: cannot write standard output\n", argv[1]);
             return 1;
         }

@@ -264,6 +264,28 @@ dm_status dm_dataset_open(dm_dataset *out, const char *path, const dm_data_optio
     return st;
 }
 
+dm_status dm_prompt_render(dm_ids *out, const dm_json_doc *doc, const dm_tokenizer *t, const dm_chat_template *chat,
+                           dm_error *err)
+{
+    const dm_data_options options = {.tokenizer = t, .chat = chat};
+    dm_item_reader r = {.doc = doc, .options = &options, .id = "", .err = err, .ids = *out};
+    const dm_json *root = dm_json_root(doc), *messages = dm_json_get(root, "messages");
+    const char *name = messages ? "messages" : "prompt";
+    const dm_json *list = messages ? messages : dm_json_get(root, name);
+    dm_status st;
+
+    if (root->type == DM_JSON_ARRAY)
+        st = dm_form_prompt(&r, root, "messages");
+    else if (list)
+        st = dm_form_prompt(&r, list, name);
+    else
+        st = dm_json_fail(doc, root, err,
+                          "must be a list of messages, or an object with one as \"messages\" or \"prompt\"");
+    *out = r.ids;
+    free(r.messages);
+    return st;
+}
+
 void dm_dataset_close(dm_dataset *d)
 {
     if (d) {

@@ -60,4 +60,10 @@ typedef struct dm_data_options {
 dm_status dm_dataset_open(dm_dataset *out, const char *path, const dm_data_options *options, dm_error *err);
 void dm_dataset_close(dm_dataset *d);
 
+/* Appends the ids of a conversation that the agent is to answer; they end where its words begin. `doc` is a list of
+ * messages in either spelling, or an object with one as "messages" or "prompt" (like a data file's item); the last
+ * message is the user's. */
+dm_status dm_prompt_render(dm_ids *out, const dm_json_doc *doc, const dm_tokenizer *t, const dm_chat_template *chat,
+                           dm_error *err);
+
 #endif

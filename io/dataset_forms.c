@@ -25,6 +25,8 @@ dm_status dm_reader_fail(dm_item_reader *r, const dm_json *v, const char *fmt, .
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
+    if (!*r->id)
+        return dm_json_fail(r->doc, v, r->err, "%s", message);
     return dm_json_fail(r->doc, v, r->err, "item \"%.200s\": %s", r->id, message);
 }
 
@@ -251,6 +253,20 @@ dm_status dm_form_conversation(dm_item_reader *r, const dm_json *list, bool open
     if (st == DM_OK && list->length == 0)
         st = dm_reader_fail(r, list, "\"%s\" is empty: it must hold at least one message of the agent", name);
     return st == DM_OK ? render(r, list, name) : st;
+}
+
+dm_status dm_form_prompt(dm_item_reader *r, const dm_json *list, const char *name)
+{
+    const dm_data_options *o = r->options;
+    size_t none;
+
+    r->n_messages = 0;
+    const dm_status st = add_list(r, list, name, list->length, 0);
+    if (st != DM_OK)
+        return st;
+    if (r->n_messages == 0 || r->messages[r->n_messages - 1].role != DM_ROLE_USER)
+        return dm_reader_fail(r, list, "%s: the last message must be the user's, for the agent to answer", name);
+    return dm_template_render(o->chat, o->tokenizer, r->messages, r->n_messages, true, &r->ids, NULL, &none, r->err);
 }
 
 /* ---- token ids ---- */

@@ -8,7 +8,7 @@
 typedef struct dm_item_reader {
     const dm_json_doc *doc;
     const dm_data_options *options;
-    const char *id;        /* of the item at hand, for messages */
+    const char *id;        /* of the item at hand, for messages; "": none */
     char number[40];       /* its id when the file gives none */
     dm_error *err;
 
@@ -34,6 +34,9 @@ dm_status dm_form_side(dm_item_reader *r, const dm_json *prompt, const dm_json *
 
 /* "conversations" (opening: the authors' instruction and OK are not trained) or "messages". */
 dm_status dm_form_conversation(dm_item_reader *r, const dm_json *list, bool opening, const char *name);
+
+/* A conversation, not empty, that the agent is to answer, as r->ids. */
+dm_status dm_form_prompt(dm_item_reader *r, const dm_json *list, const char *name);
 
 /* {ids, turns}; `name` is "" for an item that is itself one. */
 dm_status dm_form_tokens(dm_item_reader *r, const dm_json *v, const char *name);
