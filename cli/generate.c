@@ -271,7 +271,7 @@ static dm_status prepare(generate_options *o, const cli_common *common, dm_token
     dm_chat_template chat = {0};
     dm_status s;
 
-    if ((s = check(o, err)) != DM_OK || (s = dm_config_read(&config, o->model, err)) != DM_OK ||
+    if ((s = dm_config_read(&config, o->model, err)) != DM_OK ||
         (s = dm_model_tokenizer(tokenizer, o->raw ? NULL : &chat, &config, o->model, o->chat_template, err)) != DM_OK)
         return s;
     if (!*tokenizer)
@@ -308,13 +308,16 @@ int cli_generate(int argc, char **argv)
 
     dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
     if (s == DM_OK && !args.help)
-        s = prepare(&o, &common, &tokenizer, &prompt, stop, &err);
+        s = check(&o, &err);
     int status = s != DM_OK ? cli_failed("generate", s, err.message) : 0;
     if (!status && !args.help && (status = cli_open_engine("generate", &common, &engine)) == 0) {
-        cli_catch_interrupt();
+        s = prepare(&o, &common, &tokenizer, &prompt, stop, &err);
+        cli_catch_interrupt(); /* while a prompt is typed, Ctrl-C just ends the program */
         a.tokenizer = tokenizer;
         cli_stream_open(&a.stream, common.json ? NULL : stdout);
-        if ((s = run(engine, &o, &prompt, &a, &common, &err)) != DM_OK)
+        if (s == DM_OK)
+            s = run(engine, &o, &prompt, &a, &common, &err);
+        if (s != DM_OK)
             status = cli_failed("generate", s, err.message);
     }
     cli_stream_close(&a.stream);

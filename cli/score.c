@@ -47,7 +47,7 @@ static const cli_command command = {
 
 typedef struct totals {
     int64_t trajectories, tokens, actions, chosen, rejected, accurate;
-    double logp, reference_logp, reward_chosen, reward_rejected, last_chosen;
+    double logp, reference_logp, reward_chosen, reward_rejected, margin, last_chosen;
 } totals;
 
 typedef struct sink {
@@ -108,6 +108,7 @@ static void count(totals *t, const dmpo_scored *s)
     if (s->side[0] == 'r') {
         t->rejected++;
         t->reward_rejected += s->reward;
+        t->margin += t->last_chosen - s->reward;
         t->accurate += t->last_chosen > s->reward;
     } else {
         t->chosen++;
@@ -192,7 +193,7 @@ static void print_summary(const totals *t, const score_options *o, int json, FIL
         {"reference_logps/token", t->reference_logp / actions, reference},
         {"rewards/chosen", t->reward_chosen / chosen, rewards},
         {"rewards/rejected", t->reward_rejected / rejected, rewards && t->rejected},
-        {"rewards/margins", t->reward_chosen / chosen - t->reward_rejected / rejected, rewards && t->rejected},
+        {"rewards/margins", t->margin / rejected, rewards && t->rejected},
         {"rewards/accuracies", (double)t->accurate / rejected, rewards && t->rejected},
     };
     fprintf(out,

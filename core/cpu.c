@@ -74,12 +74,15 @@ static bool machine_runs(dm_isa isa)
 
 #endif
 
-bool dm_isa_usable(dm_isa isa)
+bool dm_isa_built(dm_isa isa)
 {
     static const bool built[DM_ISA_COUNT] = {true, HAVE_AVX2, HAVE_AVX512, HAVE_NEON};
-    if ((unsigned)isa >= DM_ISA_COUNT || !built[isa])
-        return false;
-    return isa == DM_ISA_SCALAR || machine_runs(isa);
+    return (unsigned)isa < DM_ISA_COUNT && built[isa];
+}
+
+bool dm_isa_usable(dm_isa isa)
+{
+    return dm_isa_built(isa) && (isa == DM_ISA_SCALAR || machine_runs(isa));
 }
 
 dm_isa dm_isa_best(void)

@@ -14,6 +14,7 @@ const char *dm_isa_name(dm_isa isa);
 /* This build contains the level (configure's HAVE_AVX2 ...) and the machine can run it (CPUID and, on
  * x86, XCR0: the OS saves the registers). scalar is always usable. */
 bool dm_isa_usable(dm_isa isa);
+bool dm_isa_built(dm_isa isa); /* this build contains it; the machine is not asked */
 dm_isa dm_isa_best(void);
 
 /* name NULL: the environment's DMPO_ISA, and without that the best level. An unknown name is

@@ -169,6 +169,17 @@ static dm_status check_tensors(const dm_st *st, const dm_layout *layout, const d
     return DM_OK;
 }
 
+dm_status dm_weights_check(const dm_layout *layout, const dm_config *c, const char *dir, dm_error *err)
+{
+    dm_st *st;
+    dm_status s = dm_st_open(&st, dir, err);
+
+    if (s == DM_OK)
+        s = check_tensors(st, layout, c, dir, err);
+    dm_st_close(&st);
+    return s;
+}
+
 static void zero_padding(float *w, const dm_layout *layout)
 {
     for (size_t i = 0; i < layout->n; i++) {
