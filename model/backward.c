@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "core/numeric.h"
 #include "model/layer.h"
 #include "model/ops.h"
@@ -18,15 +20,16 @@ static void weight_gradient(const dm_engine *e, float *dw, const float *dy, cons
     dm_gemm(e, out, in, rows, (dm_mat){ dy, 1, out }, (dm_mat){ x, in, 1 }, dw, in, DM_GEMM_ADD);
 }
 
+/* dx: dL/dout on entry, dL/dmid on return. */
 static void ffn_backward(dm_network *n, const float *w, float *dw, const dm_layer_offsets *o, const dm_acts *a,
-                         size_t rows)
+                         float *dx, size_t rows)
 {
     const dm_engine *e = n->e;
     const size_t d = n->c->hidden, f = n->c->intermediate;
 
     dm_op_swiglu(e, n->ffn, a->gate, a->up, rows * f);
-    weight_gradient(e, dw + o->down, n->dx, n->ffn, rows, d, f);
-    data_gradient(e, n->dffn, n->dx, w + o->down, rows, d, f, DM_GEMM_SET);
+    weight_gradient(e, dw + o->down, dx, n->ffn, rows, d, f);
+    data_gradient(e, n->dffn, dx, w + o->down, rows, d, f, DM_GEMM_SET);
     dm_op_swiglu_backward(e, a->gate, a->up, n->dffn, rows * f);
 
     dm_op_rmsnorm(e, n->norm, NULL, a->mid, w + o->post_norm, rows, d, (float)n->c->eps);
@@ -34,7 +37,7 @@ static void ffn_backward(dm_network *n, const float *w, float *dw, const dm_laye
     weight_gradient(e, dw + o->up, a->up, n->norm, rows, f, d);
     data_gradient(e, n->delta, a->gate, w + o->gate, rows, f, d, DM_GEMM_SET);
     data_gradient(e, n->delta, a->up, w + o->up, rows, f, d, DM_GEMM_ADD);
-    dm_op_rmsnorm_backward(e, n->dx, dw + o->post_norm, n->delta, a->mid, w + o->post_norm, a->inv2, rows, d, 1);
+    dm_op_rmsnorm_backward(e, dx, dw + o->post_norm, n->delta, a->mid, w + o->post_norm, a->inv2, rows, d, 1);
 }
 
 /* dy is the gradient of the rotated, normed queries (or keys); in place it becomes that of the projection. */
@@ -46,6 +49,26 @@ static void queries_backward(dm_network *n, const float *w, float *dw, float *dy
         dm_op_rmsnorm_backward(n->e, dy, dw + norm, dy, raw, w + norm, inv, r->rows * heads, n->c->head_dim, 0);
 }
 
+/* From dL/dmid: n->datt, and the residual path's share of n->dx. */
+static void output_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_rows *r)
+{
+    const dm_engine *e = n->e;
+    const dm_layer_offsets *o = &n->layout->layer[layer];
+    const size_t rows = r->rows, d = n->c->hidden, hq = (size_t)n->c->heads * n->c->head_dim;
+
+    if (!dm_layer_is_narrow(n, layer, r)) {
+        weight_gradient(e, dw + o->o, n->dx, n->acts[layer].att, rows, d, hq);
+        data_gradient(e, n->datt, n->dx, w + o->o, rows, d, hq, DM_GEMM_SET);
+        return;
+    }
+    weight_gradient(e, dw + o->o, n->dout, n->narrow, r->n_wanted, d, hq);
+    data_gradient(e, n->dq, n->dout, w + o->o, r->n_wanted, d, hq, DM_GEMM_SET); /* dq: not in use yet */
+    memset(n->datt, 0, rows * hq * sizeof(float));
+    memset(n->dx, 0, rows * d * sizeof(float));
+    dm_op_scatter_add(e, n->datt, n->dq, r->wanted, r->n_wanted, hq);
+    dm_op_scatter_add(e, n->dx, n->dout, r->wanted, r->n_wanted, d);
+}
+
 static void attention_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_rows *r)
 {
     const dm_engine *e = n->e;
@@ -55,8 +78,7 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
     const size_t rows = r->rows, d = c->hidden;
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
 
-    weight_gradient(e, dw + o->o, n->dx, a->att, rows, d, hq);
-    data_gradient(e, n->datt, n->dx, w + o->o, rows, d, hq, DM_GEMM_SET);
+    output_backward(n, w, dw, layer, r);
     const dm_attention attention = {
         .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
         .window = c->windowed[layer] ? c->window : 0,
@@ -84,13 +106,17 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
 
 void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_rows *r)
 {
-    ffn_backward(n, w, dw, &n->layout->layer[layer], &n->acts[layer], r->rows);
+    const int narrow = dm_layer_is_narrow(n, layer, r);
+
+    ffn_backward(n, w, dw, &n->layout->layer[layer], &n->acts[layer], narrow ? n->dout : n->dx,
+                 narrow ? r->n_wanted : r->rows);
     attention_backward(n, w, dw, layer, r);
 }
 
 void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_pack *pack)
 {
-    const dm_rows r = { pack->position, pack->segments, pack->rows, pack->n_segments, 0 };
+    const dm_rows r = { pack->position, pack->segments, pack->rows, pack->n_segments, 0,
+                        pack->entry_row, pack->entries };
 
     for (size_t l = n->c->layers; l-- > 0;) {
         if (n->size.recompute && l + 1 < n->c->layers) /* the last layer's activations are still there */

@@ -27,14 +27,14 @@ static void queries(dm_network *n, const float *w, float *y, float *raw, float *
     dm_op_rope(n->e, y, n->cos, n->sin, r->position, r->rows, heads, c->head_dim, 0);
 }
 
-void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows *r, float *out)
+/* Up to a->att, for all rows. */
+static void attend(dm_network *n, const float *w, size_t layer, const dm_rows *r)
 {
     const dm_engine *e = n->e;
     const dm_config *c = n->c;
     const dm_layer_offsets *o = &n->layout->layer[layer];
     const dm_acts *a = &n->acts[layer];
-    const size_t d = c->hidden, f = c->intermediate, rows = r->rows;
-    const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
+    const size_t d = c->hidden, rows = r->rows, hk = (size_t)c->kv_heads * c->head_dim;
     float *k = a->k + r->past * hk, *v = a->v + r->past * hk;
 
     dm_op_rmsnorm(e, n->norm, a->inv1, a->x, w + o->input_norm, rows, d, (float)c->eps);
@@ -51,8 +51,26 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows
         .q = a->q, .k = a->k, .v = a->v,
     };
     dm_attention_forward(e, &attention, a->att, n->attention);
-    project(e, n->delta, a->att, w + o->o, rows, d, hq);
-    memcpy(a->mid, a->x, rows * d * sizeof(float));
+}
+
+void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows *r, float *out)
+{
+    const dm_engine *e = n->e;
+    const dm_config *c = n->c;
+    const dm_layer_offsets *o = &n->layout->layer[layer];
+    const dm_acts *a = &n->acts[layer];
+    const int narrow = dm_layer_is_narrow(n, layer, r);
+    const size_t d = c->hidden, f = c->intermediate, hq = (size_t)c->heads * c->head_dim;
+    const size_t rows = narrow ? r->n_wanted : r->rows;
+
+    attend(n, w, layer, r);
+    if (narrow) {
+        dm_op_gather(e, n->narrow, a->att, r->wanted, rows, hq);
+        dm_op_gather(e, a->mid, a->x, r->wanted, rows, d);
+    } else {
+        memcpy(a->mid, a->x, rows * d * sizeof(float));
+    }
+    project(e, n->delta, narrow ? n->narrow : a->att, w + o->o, rows, d, hq);
     dm_op_add(e, a->mid, n->delta, rows * d);
 
     dm_op_rmsnorm(e, n->norm, a->inv2, a->mid, w + o->post_norm, rows, d, (float)c->eps);
@@ -67,9 +85,10 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows
 }
 
 void dm_network_forward(dm_network *n, const float *w, const int32_t *ids, const uint32_t *position, size_t rows,
-                        const dm_segment *segments, size_t n_segments, size_t past)
+                        const dm_segment *segments, size_t n_segments, size_t past, const int32_t *wanted,
+                        size_t n_wanted)
 {
-    const dm_rows r = { position, segments, rows, n_segments, past };
+    const dm_rows r = { position, segments, rows, n_segments, past, wanted, n_wanted };
     const size_t layers = n->c->layers;
 
     dm_op_gather(n->e, n->acts[0].x, w + n->layout->embed, ids, rows, n->c->hidden);

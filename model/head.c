@@ -11,20 +11,10 @@
 
 typedef struct head_task {
     dm_network *n;
-    const uint32_t *row;
     const int32_t *target;
     const float *coef;
     size_t entries, first, count, ld; /* vocabulary rows [first, first + count) */
 } head_task;
-
-static void gather_rows(void *ctx, unsigned part, unsigned parts)
-{
-    const head_task *t = ctx;
-    const size_t d = t->n->c->hidden;
-    const dm_range r = dm_split(t->entries, 1, part, parts);
-    for (size_t i = r.begin; i < r.end; i++)
-        memcpy(t->n->hidden + i * d, t->n->out + t->row[i] * d, d * sizeof(float));
-}
 
 static void chunk_logits(dm_network *n, const float *w, const head_task *t)
 {
@@ -62,13 +52,12 @@ float dm_lse_log_sum(const float *state)
     return dm_logf(lane[0]);
 }
 
-void dm_head_forward(dm_network *n, const float *w, const uint32_t *row, const int32_t *target, size_t entries)
+void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t entries)
 {
     const size_t vocab = n->c->vocab, chunk = dm_head_chunk(vocab);
-    head_task t = { .n = n, .row = row, .target = target, .entries = entries, .ld = chunk };
+    head_task t = { .n = n, .target = target, .entries = entries, .ld = chunk };
 
-    dm_pool_run(n->e->pool, gather_rows, &t);
-    dm_op_rmsnorm(n->e, n->hnorm, n->hinv, n->hidden, w + n->layout->norm, entries, n->c->hidden, (float)n->c->eps);
+    dm_op_rmsnorm(n->e, n->hnorm, n->hinv, n->out, w + n->layout->norm, entries, n->c->hidden, (float)n->c->eps);
     memset(n->lse, 0, entries * DM_LSE_STATE * sizeof(float));
     for (size_t i = 0; i < entries; i++)
         n->lse[i * DM_LSE_STATE] = -FLT_MAX;
@@ -96,36 +85,24 @@ static void grad_rows(void *ctx, unsigned part, unsigned parts)
     }
 }
 
-/* dx[row[i]] += dhidden[i], entries ascending; split by columns, since a row may serve two entries. */
-static void scatter_rows(void *ctx, unsigned part, unsigned parts)
-{
-    const head_task *t = ctx;
-    const size_t d = t->n->c->hidden;
-    const dm_range c = dm_split(d, 16, part, parts);
-    for (size_t i = 0; i < t->entries; i++)
-        t->n->e->k.add(t->n->dx + t->row[i] * d + c.begin, t->n->dhidden + i * d + c.begin, c.end - c.begin);
-}
-
-void dm_head_backward(dm_network *n, const float *w, float *dw, const uint32_t *row, const int32_t *target,
-                      const float *coef, size_t entries, size_t rows)
+void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *target, const float *coef,
+                      size_t entries)
 {
     const size_t vocab = n->c->vocab, d = n->c->hidden, chunk = dm_head_chunk(vocab);
-    head_task t = { .n = n, .row = row, .target = target, .coef = coef, .entries = entries, .ld = chunk };
+    head_task t = { .n = n, .target = target, .coef = coef, .entries = entries, .ld = chunk };
 
     for (t.first = 0; t.first < vocab; t.first += chunk) {
         const size_t at = n->layout->head + t.first * d;
         t.count = vocab - t.first < chunk ? vocab - t.first : chunk;
         chunk_logits(n, w, &t);
         dm_pool_run(n->e->pool, grad_rows, &t);
-        dm_gemm(n->e, entries, d, t.count, (dm_mat){ n->logits, chunk, 1 }, (dm_mat){ w + at, d, 1 }, n->dhidden, d,
+        dm_gemm(n->e, entries, d, t.count, (dm_mat){ n->logits, chunk, 1 }, (dm_mat){ w + at, d, 1 }, n->dout, d,
                 t.first ? DM_GEMM_ADD : DM_GEMM_SET);
         dm_gemm(n->e, t.count, d, entries, (dm_mat){ n->logits, 1, chunk }, (dm_mat){ n->hnorm, d, 1 }, dw + at, d,
                 DM_GEMM_ADD);
     }
-    dm_op_rmsnorm_backward(n->e, n->dhidden, dw + n->layout->norm, n->dhidden, n->hidden, w + n->layout->norm, n->hinv,
-                           entries, d, 0);
-    memset(n->dx, 0, rows * d * sizeof(float));
-    dm_pool_run(n->e->pool, scatter_rows, &t);
+    dm_op_rmsnorm_backward(n->e, n->dout, dw + n->layout->norm, n->dout, n->out, w + n->layout->norm, n->hinv, entries,
+                           d, 0);
 }
 
 void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits)

@@ -13,8 +13,8 @@ static float *floats(dm_arena *a, size_t rows, size_t cols)
     return dm_arena_alloc(a, rows * cols, sizeof(float));
 }
 
-/* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. */
-static void place_shared(dm_acts *acts, dm_arena *a, const dm_config *c, size_t rows)
+/* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. late: rows from mid on. */
+static void place_shared(dm_acts *acts, dm_arena *a, const dm_config *c, size_t rows, size_t late)
 {
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
     acts->inv1 = floats(a, rows, 1);
@@ -26,10 +26,10 @@ static void place_shared(dm_acts *acts, dm_arena *a, const dm_config *c, size_t 
         acts->k_inv = floats(a, rows, c->kv_heads);
     }
     acts->att = floats(a, rows, hq);
-    acts->mid = floats(a, rows, c->hidden);
-    acts->inv2 = floats(a, rows, 1);
-    acts->gate = floats(a, rows, c->intermediate);
-    acts->up = floats(a, rows, c->intermediate);
+    acts->mid = floats(a, late, c->hidden);
+    acts->inv2 = floats(a, late, 1);
+    acts->gate = floats(a, late, c->intermediate);
+    acts->up = floats(a, late, c->intermediate);
 }
 
 static void place_keys(dm_acts *acts, dm_arena *a, const dm_config *c, size_t rows)
@@ -38,15 +38,21 @@ static void place_keys(dm_acts *acts, dm_arena *a, const dm_config *c, size_t ro
     acts->v = floats(a, rows, (size_t)c->kv_heads * c->head_dim);
 }
 
+static size_t most_rows(const dm_network_size *s)
+{
+    return s->rows > s->entries ? s->rows : s->entries;
+}
+
 static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const dm_network_size *s)
 {
     const int train = s->mode == DM_NETWORK_TRAIN, generate = s->mode == DM_NETWORK_GENERATE, own = train && !s->recompute;
     dm_acts common = { 0 };
 
     n->acts = dm_arena_zalloc(a, c->layers, sizeof *n->acts);
-    n->out = floats(a, s->rows, c->hidden);
+    n->out = floats(a, s->entries, c->hidden);
+    n->narrow = floats(a, s->entries, (size_t)c->heads * c->head_dim);
     if (!own)
-        place_shared(&common, a, c, s->rows);
+        place_shared(&common, a, c, s->rows, most_rows(s));
     if (!own && !generate)
         place_keys(&common, a, c, s->rows);
     if (!train)
@@ -54,7 +60,7 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
     for (uint32_t l = 0; l < c->layers; l++) {
         dm_acts layer = common;
         if (own)
-            place_shared(&layer, a, c, s->rows);
+            place_shared(&layer, a, c, s->rows, l + 1 < c->layers ? s->rows : s->entries);
         if (own || generate)
             place_keys(&layer, a, c, generate ? s->cache : s->rows);
         if (train)
@@ -70,6 +76,7 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     const size_t d = c->hidden, f = c->intermediate;
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
     const int train = s->mode == DM_NETWORK_TRAIN;
+    const size_t most = most_rows(s);
     const size_t keys = s->mode == DM_NETWORK_GENERATE ? s->cache : s->rows;
 
     *n = (dm_network){ .e = e, .c = c, .layout = layout, .size = *s };
@@ -79,21 +86,20 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     place_layers(n, a, c, s);
 
     dm_arena_phase(a, DM_SCRATCH);
-    n->norm = floats(a, s->rows, d);
-    n->delta = floats(a, s->rows, d);
-    n->ffn = floats(a, s->rows, f);
+    n->norm = floats(a, most, d);
+    n->delta = floats(a, most, d);
+    n->ffn = floats(a, most, f);
     if (train) {
         n->dx = floats(a, s->rows, d);
-        n->dffn = floats(a, s->rows, f);
+        n->dffn = floats(a, most, f);
         n->datt = floats(a, s->rows, hq);
-        n->dq = floats(a, s->rows, hq);
+        n->dq = floats(a, most, hq);
         n->dk = floats(a, s->rows, hk);
         n->dv = floats(a, s->rows, hk);
-        n->dhidden = floats(a, s->entries, d);
+        n->dout = floats(a, s->entries, d);
     }
     n->attention =
         floats(a, dm_attention_scratch(e, c->heads, c->kv_heads, c->head_dim, s->longest, keys, train), 1);
-    n->hidden = floats(a, s->entries, d);
     n->hnorm = floats(a, s->entries, d);
     n->hinv = floats(a, s->entries, 1);
     n->logits = floats(a, s->entries, dm_head_chunk(c->vocab));

@@ -7,8 +7,10 @@
  * The backward is derived by hand, in reverse; there is no tape. With `recompute` only each layer's input is kept and the
  * layer is run again before its backward: the same bits, one layer's activations instead of all.
  *
- * Numeric order of gradients: weight gradients are chains over the packed rows ascending that resume from what dw holds
- * (the batch's earlier items), in the order head, final norm, layers from last to first (down, gate, up, post norm, o, q, k,
+ * Only the rows that a prediction needs (dm_pack's entries) go through the last layer behind its attention.
+ *
+ * Numeric order of gradients: weight gradients are chains over the packed rows ascending (in the last layer behind its
+ * attention and in the head: over the entries ascending) that resume from what dw holds (the batch's earlier items), in the order head, final norm, layers from last to first (down, gate, up, post norm, o, q, k,
  * v, biases, qk-norms, input norm), embedding. Data gradients: gate then up; q, then k, then v. */
 #ifndef DM_MODEL_NETWORK_H
 #define DM_MODEL_NETWORK_H
@@ -23,7 +25,7 @@ typedef struct dm_acts { /* activations of one layer that its backward reads */
     float *q, *k, *v;    /* [R, heads*head_dim], [R, kv_heads*head_dim] x 2, as attention sees them */
     float *q_raw, *k_raw, *q_inv, *k_inv; /* before the qk-norm and its 1/rms; Qwen3 only */
     float *att;          /* [R, heads*head_dim] */
-    float *mid;          /* [R, d] */
+    float *mid;          /* [R, d]; from here on [entries, ...] in a narrow last layer */
     float *inv2;         /* [R] */
     float *gate, *up;    /* [R, f] */
 } dm_acts;
@@ -50,15 +52,16 @@ typedef struct dm_network {
     dm_network_size size;
     float *cos, *sin;    /* [longest, head_dim/2] */
     dm_acts *acts;       /* [layers] */
-    float *out;          /* [R, d] of the last layer */
+    float *out;          /* [entries, d] of the last layer */
+    float *narrow;       /* [entries, heads*head_dim] att of the wanted rows */
     /* scratch */
     float *norm, *delta; /* [R, d] */
-    float *dx;           /* [R, d] */
+    float *dx, *dout;    /* [R, d], [entries, d] */
     float *ffn, *dffn;   /* [R, f] */
     float *datt, *dq, *dk, *dv;
     float *attention;
     /* head */
-    float *hidden, *hnorm, *hinv, *dhidden; /* [entries, d], [entries] */
+    float *hnorm, *hinv; /* [entries, d], [entries] */
     float *logits;       /* [entries, chunk] */
     float *lse;          /* [entries, DM_LSE_STATE] */
     float *log_sum;      /* [entries] log sum exp(logit - maximum) */
@@ -72,22 +75,24 @@ void dm_network_place(dm_network *n, dm_arena *arena, const dm_engine *e, const 
                       const dm_network_size *size);
 void dm_network_tables(dm_network *n);
 
-/* Runs rows ids[0..rows) through all layers; n->out holds the result. segments as in simd/attention.h; past: rows already
- * in the KV cache (0 in TRAIN mode), where this call's keys are appended. */
+/* Runs rows ids[0..rows) through all layers; n->out holds the wanted rows of the result (NULL: all), in their order.
+ * segments as in simd/attention.h; past: rows already in the KV cache (0 in TRAIN mode), where this call's keys are
+ * appended. */
 void dm_network_forward(dm_network *n, const float *w, const int32_t *ids, const uint32_t *position, size_t rows,
-                        const dm_segment *segments, size_t n_segments, size_t past);
+                        const dm_segment *segments, size_t n_segments, size_t past, const int32_t *wanted,
+                        size_t n_wanted);
 
-/* Head: n->logp[i] = log softmax(rmsnorm(out[row[i]]) W^T)[target[i]], in nats. */
-void dm_head_forward(dm_network *n, const float *w, const uint32_t *row, const int32_t *target, size_t entries);
+/* Head: n->logp[i] = log softmax(rmsnorm(out[i]) W^T)[target[i]], in nats. */
+void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t entries);
 
-/* Gradient of sum_i coef[i] * logp[i] after dm_head_forward of the same entries: adds to dw, writes n->dx [rows, d]. */
-void dm_head_backward(dm_network *n, const float *w, float *dw, const uint32_t *row, const int32_t *target,
-                      const float *coef, size_t entries, size_t rows);
+/* Gradient of sum_i coef[i] * logp[i] after dm_head_forward of the same entries: adds to dw, writes n->dout. */
+void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *target, const float *coef,
+                      size_t entries);
 
-/* Full logits [rows, vocab] of n->out[row0 .. row0+rows): for generation and comparisons. hidden scratch: n->hidden. */
+/* Full logits [rows, vocab] of n->out[row0 .. row0+rows): for generation and comparisons. */
 void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits);
 
-/* Backward of dm_network_forward from n->dx; adds to dw. */
+/* Backward of dm_network_forward of the same pack from n->dout; adds to dw. */
 void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_pack *pack);
 
 #endif

@@ -55,7 +55,7 @@ static void add_action(dm_pack_side *side, size_t turn, size_t entry)
 
 static void add_entry(dm_pack *p, size_t row, int32_t target)
 {
-    p->entry_row[p->entries] = (uint32_t)row;
+    p->entry_row[p->entries] = (int32_t)row;
     p->entry_target[p->entries++] = target;
 }
 

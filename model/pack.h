@@ -27,7 +27,7 @@ typedef struct dm_pack {
     size_t rows, entries;
     int32_t *ids;          /* [rows] */
     uint32_t *position;    /* [rows] logical position, for RoPE */
-    uint32_t *entry_row;   /* [entries] */
+    int32_t *entry_row;    /* [entries] */
     int32_t *entry_target; /* [entries] */
     dm_pack_side side[2];  /* chosen, rejected (n == 0 in SFT data) */
     dm_segment segments[3];

@@ -104,11 +104,12 @@ static dm_status check_ids(const dmpo_model *m, const int32_t *ids, size_t n, dm
     return DM_OK;
 }
 
-/* Appends ids[0..n), n <= CHUNK_ROWS, to the cache that holds `past` positions. */
-static void run_chunk(dmpo_model *m, const int32_t *ids, size_t n, size_t past)
+/* Appends ids[0..n), n <= CHUNK_ROWS, to the cache that holds `past` positions. wanted: rows that get an output; NULL:
+ * all. */
+static void run_chunk(dmpo_model *m, const int32_t *ids, size_t n, size_t past, const int32_t *wanted, size_t n_wanted)
 {
     const dm_segment all = { 0, past + n, 0, past };
-    dm_network_forward(&m->network, m->w, ids, m->position + past, n, &all, 1, past);
+    dm_network_forward(&m->network, m->w, ids, m->position + past, n, &all, 1, past, wanted, n_wanted);
 }
 
 int dmpo_model_logprobs(dmpo_model *m, const int32_t *ids, size_t n, float *logps, dmpo_error *error)
@@ -119,11 +120,10 @@ int dmpo_model_logprobs(dmpo_model *m, const int32_t *ids, size_t n, float *logp
     for (size_t i = 0; s == DM_OK && i < n; i += CHUNK_ROWS) {
         const size_t rows = n - i < CHUNK_ROWS ? n - i : CHUNK_ROWS;
         const size_t predicted = i + rows < n ? rows : rows - 1; /* the last token predicts nothing */
-        run_chunk(m, ids + i, rows, i);
+        run_chunk(m, ids + i, rows, i, NULL, 0);
         if (!predicted)
             break;
-        /* rows of this chunk are 0, 1, 2, ...: so is position */
-        dm_head_forward(&m->network, m->w, m->position, ids + i + 1, predicted);
+        dm_head_forward(&m->network, m->w, ids + i + 1, predicted);
         memcpy(logps + i, m->network.logp, predicted * sizeof *logps);
     }
     return dm_api_report(error, s, &err);
@@ -136,7 +136,7 @@ int dmpo_model_logits(dmpo_model *m, const int32_t *ids, size_t n, float *logits
 
     for (size_t i = 0; s == DM_OK && i < n; i += CHUNK_ROWS) {
         const size_t rows = n - i < CHUNK_ROWS ? n - i : CHUNK_ROWS;
-        run_chunk(m, ids + i, rows, i);
+        run_chunk(m, ids + i, rows, i, NULL, 0);
         dm_head_logits(&m->network, m->w, 0, rows, logits + i * m->config.vocab);
     }
     return dm_api_report(error, s, &err);
@@ -164,17 +164,17 @@ int dmpo_model_generate(dmpo_model *m, const int32_t *ids, size_t n, const dmpo_
     size_t rows = 0;
     for (size_t i = 0; i < n; i += rows) {
         rows = n - i < CHUNK_ROWS ? n - i : CHUNK_ROWS;
-        run_chunk(m, ids + i, rows, i);
+        const int32_t last = (int32_t)(rows - 1);
+        run_chunk(m, ids + i, rows, i, &last, i + rows == n);
     }
     for (int64_t k = 0; k < o->max_tokens; k++) {
         float logp;
-        dm_head_logits(&m->network, m->w, rows - 1, 1, m->logits);
+        dm_head_logits(&m->network, m->w, 0, 1, m->logits);
         const int32_t id = dm_sample(&m->sampler, &m->e->k, m->logits, m->config.vocab, o, n + (size_t)k, &logp);
         out[(*n_out)++] = id;
         if ((token && token(context, id, logp)) || stops(o, id) || n + (size_t)k + 1 >= m->max_length)
             break;
-        run_chunk(m, &id, 1, n + (size_t)k);
-        rows = 1;
+        run_chunk(m, &id, 1, n + (size_t)k, NULL, 0);
     }
     return dm_api_report(error, DM_OK, &err);
 }
