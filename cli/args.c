@@ -349,6 +349,19 @@ void cli_options_json(dm_text *out, const cli_option *table, const void *options
     }
 }
 
+/* " [0.1]"; of flags only those that are on, of strings what is between the quotes. */
+static void show_default(const cli_option *o, const char *value, size_t size, FILE *out)
+{
+    if (!value || strcmp(value, "null") == 0 || strcmp(value, "false") == 0)
+        return;
+    if (o->kind == CLI_FLAG)
+        fputs(" [on]", out);
+    else if (value[0] == '"')
+        fprintf(out, " [%.*s]", (int)size - 2, value + 1);
+    else
+        fprintf(out, " [%s]", value);
+}
+
 static void help_table(const cli_option *table, const void *defaults, FILE *out)
 {
     for (const cli_option *o = table; o->name; o++) {
@@ -357,8 +370,9 @@ static void help_table(const cli_option *table, const void *defaults, FILE *out)
         snprintf(left, sizeof left, "--%s%s%s", o->name, o->meta ? " " : "", o->meta ? o->meta : "");
         if (defaults)
             value_json(&value, o, defaults);
-        const int show = value.data && strcmp(value.data, "null") != 0 && o->kind != CLI_FLAG;
-        fprintf(out, "  %-26s %s%s%s%s\n", left, o->help, show ? " [" : "", show ? value.data : "", show ? "]" : "");
+        fprintf(out, "  %-26s %s", left, o->help);
+        show_default(o, value.data, value.size, out);
+        fputc('\n', out);
         dm_text_free(&value);
     }
 }
