@@ -111,7 +111,7 @@ static dm_status open_output(dm_run *r, dm_error *err)
 static dm_status begin(dm_run *r, int64_t *first, dmpo_train_result *result, dm_error *err)
 {
     char text[128];
-    dm_status s = r->o.resume ? dm_checkpoint_read(r, first, &result->before, err) : DM_OK;
+    dm_status s = r->o.resume ? dm_checkpoint_read(r, first, result, err) : DM_OK;
 
     if (s != DM_OK)
         return s;

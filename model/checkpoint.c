@@ -1,9 +1,10 @@
 /* Checkpoints and the finished model.
  *
- * output/checkpoint/ holds model.safetensors, optimizer.safetensors and state.json (step, the run's identity, the metrics
- * file's length, a SHA-256 for each file). It is written as checkpoint.new; then the old one is moved to checkpoint.old,
+ * output/checkpoint/ holds model.safetensors, optimizer.safetensors and state.json (step, newest evaluation, the run's
+ * identity, the metrics file's length, a SHA-256 for each file). It is written as checkpoint.new; then the old one is moved to checkpoint.old,
  * the new one into place, the old one removed: at every moment one of the three is whole, and reading looks in the order
  * checkpoint, checkpoint.old. */
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
@@ -84,7 +85,7 @@ static dm_status moments(dm_run *r, dm_st_out **out, char **names, dm_error *err
     return DM_OK;
 }
 
-static dm_status write_state(const dm_run *r, const char *dir, int64_t step, const dmpo_metrics *before,
+static dm_status write_state(const dm_run *r, const char *dir, int64_t step, const dmpo_train_result *result,
                              const char *model, const char *optimizer, dm_error *err)
 {
     char identity[DM_SHA256_HEX], path[PATH_SIZE];
@@ -92,21 +93,25 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
     dm_text text = { 0 };
     dm_status s = dm_path_join(path, sizeof path, dir, "state.json", err);
 
+    if (s != DM_OK)
+        return s;
     dm_run_identity(r, identity);
-    const long long metrics = fstat(r->metrics_fd, &st) == 0 ? (long long)st.st_size : 0;
-    dm_text_print(&text, "{\"format\": 1, \"step\": %lld, \"identity\": \"%s\", \"metrics_bytes\": %lld,\n"
-                  " \"model.safetensors\": \"%s\", \"optimizer.safetensors\": \"%s\",\n \"before\": ",
-                  (long long)step, identity, metrics, model, optimizer);
-    dm_metrics_json(&text, "eval", before);
+    if (fsync(r->metrics_fd) != 0 || fstat(r->metrics_fd, &st) != 0) /* its lines are as durable as the weights */
+        return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot write: %s", r->o.output, strerror(errno));
+    dm_text_print(&text, "{\"format\": 1, \"step\": %lld, \"evaluated\": %lld, \"identity\": \"%s\",\n"
+                  " \"metrics_bytes\": %lld, \"model.safetensors\": \"%s\", \"optimizer.safetensors\": \"%s\",\n"
+                  " \"before\": ", (long long)step, (long long)result->after.step, identity, (long long)st.st_size, model,
+                  optimizer);
+    dm_metrics_json(&text, "eval", &result->before);
     dm_text_print(&text, "}\n");
-    if (s == DM_OK)
-        s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
-                        : dm_file_write(path, text.data, text.size, err);
+    s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
+                    : dm_file_write(path, text.data, text.size, err);
     dm_text_free(&text);
     return s;
 }
 
-static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmpo_metrics *before, dm_error *err)
+static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmpo_train_result *result,
+                             dm_error *err)
 {
     char model[DM_SHA256_HEX], optimizer[DM_SHA256_HEX], path[PATH_SIZE];
     dm_st_out *out = NULL;
@@ -118,10 +123,10 @@ static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmp
         s = dm_st_write(path, out, 2 * r->layout.n, NULL, 0, optimizer, err);
     free(out);
     free(names);
-    return s == DM_OK ? write_state(r, dir, step, before, model, optimizer, err) : s;
+    return s == DM_OK ? write_state(r, dir, step, result, model, optimizer, err) : s;
 }
 
-dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_metrics *before, dm_error *err)
+dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_train_result *result, dm_error *err)
 {
     char now[PATH_SIZE], fresh[PATH_SIZE], old[PATH_SIZE];
     dm_status s;
@@ -132,8 +137,12 @@ dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_metrics *befor
         return s;
     if (dm_dir_exists(fresh) && (s = dm_dir_remove(fresh, err)) != DM_OK) /* of a run that was killed here */
         return s;
-    if ((s = dm_dir_create(fresh, err)) != DM_OK || (s = write_files(r, fresh, step, before, err)) != DM_OK)
+    if ((s = dm_dir_create(fresh, err)) != DM_OK)
         return s;
+    if ((s = write_files(r, fresh, step, result, err)) != DM_OK) {
+        dm_dir_remove(fresh, NULL);
+        return s;
+    }
     if (dm_dir_exists(now)) {
         if ((dm_dir_exists(old) && (s = dm_dir_remove(old, err)) != DM_OK) ||
             (s = dm_rename_durable(now, old, err)) != DM_OK)
@@ -185,7 +194,20 @@ static double metric(const dm_json *v, const char *key)
     return x && x->type == DM_JSON_NUMBER ? x->number : NAN; /* how dm_metrics_json writes NaN is null */
 }
 
-static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dmpo_metrics *before, dm_error *err)
+/* Cuts metrics.jsonl back to what the checkpoint knows: the lines behind are of steps that will run again. */
+static dm_status cut_metrics(const dm_run *r, int64_t bytes, dm_error *err)
+{
+    struct stat st;
+    if (fstat(r->metrics_fd, &st) == 0 && st.st_size < bytes)
+        return dm_fail(err, DM_ERR_INPUT, "%s/metrics.jsonl has %lld bytes, the checkpoint belongs to one of %lld or more; "
+                       "put that file back, or start anew without --resume", r->o.output, (long long)st.st_size,
+                       (long long)bytes);
+    if (ftruncate(r->metrics_fd, (off_t)bytes) != 0)
+        return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot cut: %s", r->o.output, strerror(errno));
+    return DM_OK;
+}
+
+static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dmpo_train_result *result, dm_error *err)
 {
     const dm_json *root = dm_json_root(doc), *m = dm_json_get(root, "before");
     char identity[DM_SHA256_HEX];
@@ -197,20 +219,19 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
         return dm_json_fail(doc, root, err, "the checkpoint belongs to a run with other options, model or data; "
                             "resume with the same ones, or choose another --output");
     if ((s = dm_json_get_int(doc, root, "step", 0, r->steps, NULL, step, err)) != DM_OK ||
+        (s = dm_json_get_int(doc, root, "evaluated", -1, *step, NULL, &result->after.step, err)) != DM_OK ||
         (s = dm_json_get_int(doc, root, "metrics_bytes", 0, INT64_MAX, NULL, &bytes, err)) != DM_OK)
         return s;
-    if (ftruncate(r->metrics_fd, (off_t)bytes) != 0) /* lines of steps that the checkpoint does not have */
-        return dm_fail(err, DM_ERR_FILE, "cannot cut %s/metrics.jsonl back to the checkpoint", r->o.output);
-    *before = (dmpo_metrics){
-        .step = r->eval.n && metric(m, "step") == 0 ? 0 : -1, .loss = metric(m, "loss"), .reward_chosen = metric(m, "rewards/chosen"),
-        .reward_rejected = metric(m, "rewards/rejected"), .reward_margin = metric(m, "rewards/margins"),
-        .reward_accuracy = metric(m, "rewards/accuracies"), .logp_chosen = metric(m, "logps/chosen"),
-        .logp_rejected = metric(m, "logps/rejected"),
+    result->before = (dmpo_metrics){
+        .step = r->eval.n && metric(m, "step") == 0 ? 0 : -1, .loss = metric(m, "loss"),
+        .reward_chosen = metric(m, "rewards/chosen"), .reward_rejected = metric(m, "rewards/rejected"),
+        .reward_margin = metric(m, "rewards/margins"), .reward_accuracy = metric(m, "rewards/accuracies"),
+        .logp_chosen = metric(m, "logps/chosen"), .logp_rejected = metric(m, "logps/rejected"),
     };
-    return DM_OK;
+    return cut_metrics(r, bytes, err);
 }
 
-dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_metrics *before, dm_error *err)
+dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result, dm_error *err)
 {
     char dir[PATH_SIZE], path[PATH_SIZE];
     dm_json_doc *doc = NULL;
@@ -226,7 +247,7 @@ dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_metrics *before, dm_
         return s;
     if ((s = verify(doc, dir, "model.safetensors", err)) == DM_OK &&
         (s = verify(doc, dir, "optimizer.safetensors", err)) == DM_OK &&
-        (s = read_state(r, doc, step, before, err)) == DM_OK &&
+        (s = read_state(r, doc, step, result, err)) == DM_OK &&
         (s = dm_weights_read(r->w, &r->layout, &r->config, dir, err)) == DM_OK)
         s = read_moments(r, dir, err);
     dm_json_close(&doc);

@@ -222,30 +222,43 @@ static dm_status evaluate_now(dm_run *r, int64_t step, int written, dmpo_metrics
     return s;
 }
 
+static int evaluation_due(const dm_run *r, int64_t done)
+{
+    return r->eval.n && (done == 0 || done == r->steps || (r->o.eval_every && done % r->o.eval_every == 0));
+}
+
+/* What lies between two steps: the evaluation at `done` that a stopped run left out, or of a finished run its last one
+ * again, for the result. */
+static dm_status evaluate_first(dm_run *r, int64_t done, dmpo_train_result *result, dm_error *err)
+{
+    const int missing = evaluation_due(r, done) && result->after.step < done;
+    dmpo_metrics *out = done == 0 ? &result->before : &result->after;
+
+    return missing || (r->eval.n && done == r->steps) ? evaluate_now(r, done, missing, out, err) : DM_OK;
+}
+
 dm_status dm_run_steps(dm_run *r, int64_t first, dmpo_train_result *result, dm_error *err)
 {
-    dm_status s = DM_OK;
+    dm_status s = evaluate_first(r, first, result, err);
 
-    if (r->eval.n && first == 0 && (s = evaluate_now(r, 0, 1, &result->before, err)) != DM_OK)
+    if (s != DM_OK)
         return s;
     result->steps = first;
-    if (first == r->steps) /* a finished run, resumed: its metrics already hold this evaluation */
-        return r->eval.n ? evaluate_now(r, first, 0, &result->after, err) : DM_OK;
-    dm_run_event(r, DMPO_EVENT_PHASE, "training", first, r->steps, NULL);
+    if (first < r->steps)
+        dm_run_event(r, DMPO_EVENT_PHASE, "training", first, r->steps, NULL);
     for (int64_t step = first; step < r->steps; step++) {
         dmpo_metrics m;
         if ((s = dm_run_step(r, step, &m, err)) != DM_OK || (s = dm_metrics_write(r, "train", &m, err)) != DM_OK)
             return s;
         dm_run_event(r, DMPO_EVENT_STEP, NULL, step + 1, r->steps, &m);
-        const int last = step + 1 == r->steps;
-        if (r->eval.n && !r->stop && (last || (r->o.eval_every && (step + 1) % r->o.eval_every == 0)) &&
-            (s = evaluate_now(r, step + 1, 1, &result->after, err)) != DM_OK)
+        const int last = step + 1 == r->steps, due = evaluation_due(r, step + 1);
+        if (due && !r->stop && (s = evaluate_now(r, step + 1, 1, &result->after, err)) != DM_OK)
             return s;
         if ((last || r->stop || (r->o.checkpoint_every && (step + 1) % r->o.checkpoint_every == 0)) &&
-            (s = dm_checkpoint_write(r, step + 1, &result->before, err)) != DM_OK)
+            (s = dm_checkpoint_write(r, step + 1, result, err)) != DM_OK)
             return s;
         result->steps = step + 1;
-        if (r->stop && !last)
+        if (r->stop && (!last || (due && result->after.step != r->steps)))
             return dm_fail(err, DM_ERR_INTERRUPTED, "stopped after step %lld of %lld; --resume continues from %s/checkpoint",
                            (long long)(step + 1), (long long)r->steps, r->o.output);
     }

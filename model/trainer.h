@@ -85,9 +85,10 @@ dm_status dm_run_steps(dm_run *r, int64_t first, dmpo_train_result *result, dm_e
 
 /* ---- output directory (model/checkpoint.c) ---- */
 /* Writes output/checkpoint: beside, then renamed; the previous one is kept until the new one is durable. */
-dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_metrics *before, dm_error *err);
-/* *step: steps done, 0 when there is no checkpoint. Verifies every checksum and that the run is the same one. */
-dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_metrics *before, dm_error *err);
+dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_train_result *result, dm_error *err);
+/* *step: steps done, 0 when there is no checkpoint. Verifies every checksum and that the run is the same one. Fills
+ * result->before, and result->after.step with the newest evaluation in metrics.jsonl (-1: none). */
+dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result, dm_error *err);
 /* The finished model in output/. */
 dm_status dm_output_write(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err);
 
