@@ -189,9 +189,10 @@ static void print_plan(const dmpo_plan *p, int json)
 {
     char buf[32];
     if (json) {
-        printf("{\"total\": %llu, \"smallest\": %llu, \"recompute\": %s, \"longest_pack\": %llu, \"parameters\": %llu",
-               (unsigned long long)p->total, (unsigned long long)p->smallest, p->recompute ? "true" : "false",
-               (unsigned long long)p->longest_pack, (unsigned long long)p->parameters);
+        printf("{\"total\": %llu, \"smallest\": %llu, \"layers\": %u, \"recomputed\": %u, \"kept_logits\": %s, "
+               "\"longest_pack\": %llu, \"parameters\": %llu",
+               (unsigned long long)p->total, (unsigned long long)p->smallest, p->layers, p->recomputed,
+               p->kept_logits ? "true" : "false", (unsigned long long)p->longest_pack, (unsigned long long)p->parameters);
         for (size_t i = 0; i < p->lines; i++)
             printf(", \"%s\": %llu", p->line[i].what, (unsigned long long)p->line[i].bytes);
         puts("}");
@@ -201,8 +202,9 @@ static void print_plan(const dmpo_plan *p, int json)
         printf("%-40s %12s\n", p->line[i].what, cli_bytes(buf, (double)p->line[i].bytes));
     printf("%-40s %12s\n", "peak resident memory", cli_bytes(buf, (double)p->total));
     printf("%-40s %12s\n", "smallest --memory that works", cli_bytes(buf, (double)p->smallest));
-    printf("%llu parameters; longest item %llu tokens; activations are %s\n", (unsigned long long)p->parameters,
-           (unsigned long long)p->longest_pack, p->recompute ? "recomputed in the backward" : "kept");
+    printf("%llu parameters; longest item %llu tokens; recomputed in the backward: %u of %u layers%s\n",
+           (unsigned long long)p->parameters, (unsigned long long)p->longest_pack, p->recomputed, p->layers,
+           p->kept_logits ? "" : ", the logits");
 }
 
 int cli_plan(int argc, char **argv)

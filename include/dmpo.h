@@ -102,7 +102,8 @@ typedef struct dmpo_train_options {
     int64_t eval_every;       /* steps; 0: only before and after; default 0 */
     int64_t checkpoint_every; /* steps; 0: only at the end; default 0 */
     int resume;               /* continue from output/checkpoint when there is one */
-    int recompute;            /* 1: keep only each layer's input, recompute the rest; -1: let the memory limit decide */
+    int recompute;            /* 1: keep only each layer's input, run the layer again in the backward; 0: keep all; -1: as
+                               * many layers again as the memory limit needs */
     int share_prefix;         /* 1 (default): chosen and rejected share their common leading tokens; part of the numerics */
     uint64_t memory;          /* limit in bytes for the whole process; 0: none */
 } dmpo_train_options;
@@ -197,7 +198,9 @@ typedef struct dmpo_plan {
     size_t lines;
     uint64_t total;        /* what the run's peak resident set size will be, within 5 % */
     uint64_t smallest;     /* the smallest --memory that works */
-    int recompute;         /* what the run will do */
+    uint32_t layers;       /* of the model, */
+    uint32_t recomputed;   /* and how many of them, from the first, run again in the backward pass */
+    int kept_logits;       /* 0: the head's logits are computed again in the backward pass */
     uint64_t longest_pack; /* tokens of the longest item after sharing its prefix */
     uint64_t parameters;
 } dmpo_plan;

@@ -119,7 +119,7 @@ void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_pack
                         pack->entry_row, pack->entries };
 
     for (size_t l = n->c->layers; l-- > 0;) {
-        if (n->size.recompute && l + 1 < n->c->layers) /* the last layer's activations are still there */
+        if (l + 1 < n->size.recompute) /* those of the last one that shares its activations are still there */
             dm_layer_forward(n, w, l, &r, NULL);
         dm_layer_backward(n, w, dw, l, &r);
     }

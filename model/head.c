@@ -9,18 +9,40 @@
 #include "model/ops.h"
 #include "simd/gemm.h"
 
+/* One chunk of the vocabulary, rows [first, first + count) of the head. Its logits lie in n->logits, or at their place in
+ * there when all are kept. */
 typedef struct head_task {
     dm_network *n;
     const int32_t *target;
     const float *coef;
-    size_t entries, first, count, ld; /* vocabulary rows [first, first + count) */
+    size_t entries, first, count;
+    float *logits;
+    size_t ld;
 } head_task;
 
 static void chunk_logits(dm_network *n, const float *w, const head_task *t)
 {
     const size_t d = n->c->hidden;
     dm_gemm(n->e, t->entries, t->count, d, (dm_mat){ n->hnorm, d, 1 },
-            (dm_mat){ w + n->layout->head + t->first * d, 1, d }, n->logits, t->ld, DM_GEMM_SET);
+            (dm_mat){ w + n->layout->head + t->first * d, 1, d }, t->logits, t->ld, DM_GEMM_SET);
+}
+
+static head_task head_of(dm_network *n, const int32_t *target, size_t entries)
+{
+    return (head_task){ .n = n, .target = target, .entries = entries, .logits = n->logits,
+                        .ld = dm_head_width(n->c->vocab, n->size.keep_logits) };
+}
+
+/* Moves to the chunk at `first`; 0 behind the last. */
+static int chunk_at(head_task *t, size_t first)
+{
+    const size_t vocab = t->n->c->vocab, chunk = dm_head_chunk(vocab);
+    if (first >= vocab)
+        return 0;
+    t->first = first;
+    t->count = vocab - first < chunk ? vocab - first : chunk;
+    t->logits = t->n->logits + (t->n->size.keep_logits ? first : 0);
+    return 1;
 }
 
 static int in_chunk(const head_task *t, size_t i)
@@ -35,7 +57,7 @@ static void lse_rows(void *ctx, unsigned part, unsigned parts)
     dm_network *n = t->n;
     const dm_range r = dm_split(t->entries, 1, part, parts);
     for (size_t i = r.begin; i < r.end; i++) {
-        const float *logits = n->logits + i * t->ld;
+        const float *logits = t->logits + i * t->ld;
         n->e->k.lse_chunk(n->lse + i * DM_LSE_STATE, logits, t->count);
         if (in_chunk(t, i))
             n->target[i] = logits[(size_t)t->target[i] - t->first];
@@ -54,15 +76,13 @@ float dm_lse_log_sum(const float *state)
 
 void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t entries)
 {
-    const size_t vocab = n->c->vocab, chunk = dm_head_chunk(vocab);
-    head_task t = { .n = n, .target = target, .entries = entries, .ld = chunk };
+    head_task t = head_of(n, target, entries);
 
     dm_op_rmsnorm(n->e, n->hnorm, n->hinv, n->out, w + n->layout->norm, entries, n->c->hidden, (float)n->c->eps);
     memset(n->lse, 0, entries * DM_LSE_STATE * sizeof(float));
     for (size_t i = 0; i < entries; i++)
         n->lse[i * DM_LSE_STATE] = -FLT_MAX;
-    for (t.first = 0; t.first < vocab; t.first += chunk) {
-        t.count = vocab - t.first < chunk ? vocab - t.first : chunk;
+    for (size_t first = 0; chunk_at(&t, first); first += t.count) {
         chunk_logits(n, w, &t);
         dm_pool_run(n->e->pool, lse_rows, &t);
     }
@@ -78,7 +98,7 @@ static void grad_rows(void *ctx, unsigned part, unsigned parts)
     dm_network *n = t->n;
     const dm_range r = dm_split(t->entries, 1, part, parts);
     for (size_t i = r.begin; i < r.end; i++) {
-        float *logits = n->logits + i * t->ld;
+        float *logits = t->logits + i * t->ld;
         n->e->k.logit_grad(logits, t->count, n->lse[i * DM_LSE_STATE], n->log_sum[i], t->coef[i]);
         if (in_chunk(t, i))
             logits[(size_t)t->target[i] - t->first] += t->coef[i];
@@ -88,17 +108,18 @@ static void grad_rows(void *ctx, unsigned part, unsigned parts)
 void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *target, const float *coef,
                       size_t entries)
 {
-    const size_t vocab = n->c->vocab, d = n->c->hidden, chunk = dm_head_chunk(vocab);
-    head_task t = { .n = n, .target = target, .coef = coef, .entries = entries, .ld = chunk };
+    const size_t d = n->c->hidden;
+    head_task t = head_of(n, target, entries);
 
-    for (t.first = 0; t.first < vocab; t.first += chunk) {
-        const size_t at = n->layout->head + t.first * d;
-        t.count = vocab - t.first < chunk ? vocab - t.first : chunk;
-        chunk_logits(n, w, &t);
+    t.coef = coef;
+    for (size_t first = 0; chunk_at(&t, first); first += t.count) {
+        const size_t at = n->layout->head + first * d;
+        if (!n->size.keep_logits)
+            chunk_logits(n, w, &t);
         dm_pool_run(n->e->pool, grad_rows, &t);
-        dm_gemm(n->e, entries, d, t.count, (dm_mat){ n->logits, chunk, 1 }, (dm_mat){ w + at, d, 1 }, n->dout, d,
-                t.first ? DM_GEMM_ADD : DM_GEMM_SET);
-        dm_gemm(n->e, t.count, d, entries, (dm_mat){ n->logits, 1, chunk }, (dm_mat){ n->hnorm, d, 1 }, dw + at, d,
+        dm_gemm(n->e, entries, d, t.count, (dm_mat){ t.logits, t.ld, 1 }, (dm_mat){ w + at, d, 1 }, n->dout, d,
+                first ? DM_GEMM_ADD : DM_GEMM_SET);
+        dm_gemm(n->e, t.count, d, entries, (dm_mat){ t.logits, 1, t.ld }, (dm_mat){ n->hnorm, d, 1 }, dw + at, d,
                 DM_GEMM_ADD);
     }
     dm_op_rmsnorm_backward(n->e, n->dout, dw + n->layout->norm, n->dout, n->out, w + n->layout->norm, n->hinv, entries,

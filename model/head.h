@@ -12,6 +12,12 @@ static inline size_t dm_head_chunk(size_t vocab)
     return vocab < DM_VOCAB_CHUNK ? vocab : DM_VOCAB_CHUNK;
 }
 
+/* Floats of a row of logits. */
+static inline size_t dm_head_width(size_t vocab, int keep)
+{
+    return keep ? (vocab + 15) / 16 * 16 : dm_head_chunk(vocab);
+}
+
 /* log of the sum of a state's 16 lanes (simd/kernels.h, lse_chunk), folded 8, 4, 2, 1. */
 float dm_lse_log_sum(const float *state);
 

@@ -45,19 +45,21 @@ static size_t most_rows(const dm_network_size *s)
 
 static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const dm_network_size *s)
 {
-    const int train = s->mode == DM_NETWORK_TRAIN, generate = s->mode == DM_NETWORK_GENERATE, own = train && !s->recompute;
+    const int train = s->mode == DM_NETWORK_TRAIN, generate = s->mode == DM_NETWORK_GENERATE;
+    const uint32_t shared = train ? s->recompute : c->layers; /* layers that share one set of activations */
     dm_acts common = { 0 };
 
     n->acts = dm_arena_zalloc(a, c->layers, sizeof *n->acts);
     n->out = floats(a, s->entries, c->hidden);
     n->narrow = floats(a, s->entries, (size_t)c->heads * c->head_dim);
-    if (!own)
+    if (shared > 0)
         place_shared(&common, a, c, s->rows, most_rows(s));
-    if (!own && !generate)
+    if (shared > 0 && !generate)
         place_keys(&common, a, c, s->rows);
     if (!train)
         common.x = floats(a, s->rows, c->hidden);
     for (uint32_t l = 0; l < c->layers; l++) {
+        const int own = l >= shared;
         dm_acts layer = common;
         if (own)
             place_shared(&layer, a, c, s->rows, l + 1 < c->layers ? s->rows : s->entries);
@@ -102,7 +104,7 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
         floats(a, dm_attention_scratch(e, c->heads, c->kv_heads, c->head_dim, s->longest, keys, train), 1);
     n->hnorm = floats(a, s->entries, d);
     n->hinv = floats(a, s->entries, 1);
-    n->logits = floats(a, s->entries, dm_head_chunk(c->vocab));
+    n->logits = floats(a, s->entries, dm_head_width(c->vocab, s->keep_logits));
     n->lse = floats(a, s->entries, DM_LSE_STATE);
     n->log_sum = floats(a, s->entries, 1);
     n->target = floats(a, s->entries, 1);

@@ -4,8 +4,8 @@
  *     n = rmsnorm(x);  q, k, v = n Wq^T, n Wk^T, n Wv^T (+ biases);  q, k = qk-norm (Qwen3), RoPE
  *     mid = x + attention(q, k, v) Wo^T
  *     n = rmsnorm(mid);  out = mid + (silu(n Wg^T) * (n Wu^T)) Wd^T
- * The backward is derived by hand, in reverse; there is no tape. With `recompute` only each layer's input is kept and the
- * layer is run again before its backward: the same bits, one layer's activations instead of all.
+ * The backward is derived by hand, in reverse; there is no tape. Of the first `recompute` layers only the input is kept
+ * and the layer is run again before its backward: the same bits, one layer's activations instead of all of theirs.
  *
  * Only the rows that a prediction needs (dm_pack's entries) go through the last layer behind its attention.
  *
@@ -42,7 +42,8 @@ typedef struct dm_network_size {
     size_t cache;        /* GENERATE: most positions */
     size_t entries;      /* most predictions */
     size_t longest;      /* longest logical sequence */
-    int recompute;
+    uint32_t recompute;  /* layers, from the first, of which only the input is kept */
+    int keep_logits;     /* of the whole vocabulary, for the head's backward */
 } dm_network_size;
 
 typedef struct dm_network {
@@ -62,7 +63,7 @@ typedef struct dm_network {
     float *attention;
     /* head */
     float *hnorm, *hinv; /* [entries, d], [entries] */
-    float *logits;       /* [entries, chunk] */
+    float *logits;       /* [entries, chunk], or [entries, vocab] when they are kept */
     float *lse;          /* [entries, DM_LSE_STATE] */
     float *log_sum;      /* [entries] log sum exp(logit - maximum) */
     float *target;       /* [entries] logit of the target */

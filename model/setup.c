@@ -188,15 +188,17 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
     return n;
 }
 
-static void make_plan(dm_run *r, size_t base, int recompute)
+static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logits)
 {
     plan_line lines[DMPO_PLAN_LINES];
     dm_arena measure = dm_arena_measure();
 
     r->size.recompute = recompute;
+    r->size.keep_logits = keep_logits;
     const size_t n = layout_run(r, &measure, lines);
-    r->plan = (dmpo_plan){ .recompute = recompute, .longest_pack = r->pack_max.rows,
-                           .parameters = r->layout.parameters, .total = base + measure.peak };
+    r->plan = (dmpo_plan){ .layers = r->config.layers, .recomputed = recompute, .kept_logits = keep_logits,
+                           .longest_pack = r->pack_max.rows, .parameters = r->layout.parameters,
+                           .total = base + measure.peak };
     r->plan.line[r->plan.lines].what = "program, engine, tokenizer and data";
     r->plan.line[r->plan.lines++].bytes = base;
     for (size_t i = 0; i < n; i++) {
@@ -205,23 +207,28 @@ static void make_plan(dm_run *r, size_t base, int recompute)
     }
 }
 
+/* The fastest plan within the limit: keep everything, then compute the logits again, then more and more layers. One
+ * recomputed layer saves nothing: it needs the activations that they all share. */
 static dm_status choose_plan(dm_run *r, dm_error *err)
 {
     const size_t base = dm_rss_now();
-
-    make_plan(r, base, 1);
-    const uint64_t smallest = r->plan.total;
     const uint64_t limit = r->o.memory;
+    const uint32_t most = r->config.layers > 1 ? r->config.layers : 0;
+
+    make_plan(r, base, most, 0);
+    const uint64_t smallest = r->plan.total;
     if (limit && smallest > limit)
         return dm_fail(err, DM_ERR_MEMORY,
                        "--memory %llu bytes is too small for this run: the smallest that works is %llu (%.1f MiB)",
                        (unsigned long long)limit, (unsigned long long)smallest, (double)smallest / 1048576.0);
     if (r->o.recompute != 1) {
-        make_plan(r, base, 0);
+        make_plan(r, base, 0, !r->score);
         if (limit && r->plan.total > limit)
-            make_plan(r, base, 1);
+            make_plan(r, base, 0, 0);
+        for (uint32_t n = 2; limit && r->plan.total > limit && n <= most; n++)
+            make_plan(r, base, n, 0);
     }
-    if (r->o.recompute == 0 && r->plan.recompute)
+    if (r->o.recompute == 0 && r->plan.recomputed)
         return dm_fail(err, DM_ERR_MEMORY, "--memory %llu bytes is too small without recomputation; leave --no-recompute out",
                        (unsigned long long)limit);
     r->plan.smallest = smallest;
