@@ -1,7 +1,8 @@
 /* The reference policy's log-probabilities: computed once, kept in memory, optionally in a cache file.
  *
- * Cache file: a text header (one line, the key below), then the f32 values of training and evaluation data in the order of
- * dm_references. The key names everything they depend on, so a stale cache is recomputed, never used. */
+ * Cache file: a text header (one line, the key below), then the f32 values of training and evaluation data in the order
+ * of dm_references. The key names everything they depend on (weights, configuration, the items as token ids and turns,
+ * packing), so a stale cache is recomputed, never used. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,15 +10,45 @@
 #include "core/file.h"
 #include "model/trainer.h"
 
-#define KEY_MAX 1024
+#define KEY_MAX 512
 
-static void cache_key(const dm_run *r, char key[KEY_MAX])
+static void hash_trajectory(dm_sha256 *h, const dm_trajectory *t)
 {
-    snprintf(key, KEY_MAX, "dmpo reference log-probabilities 1 model=%s data=%s eval=%s template=%s max_length=%lld "
-             "skip_invalid=%d share_prefix=%d values=%zu+%zu\n",
-             r->reference_sha256, r->train.sha256, r->eval.n ? r->eval.sha256 : "-",
-             r->tokenizer ? dm_template_name(r->chat.kind) : "-", (long long)r->o.max_length, r->o.skip_invalid,
-             r->o.share_prefix, r->ref_train.n, r->ref_eval.n);
+    dm_sha256_update(h, &t->n, sizeof t->n);
+    dm_sha256_update(h, &t->n_turns, sizeof t->n_turns);
+    if (t->n == 0)
+        return;
+    dm_sha256_update(h, t->ids, t->n * sizeof *t->ids);
+    dm_sha256_update(h, t->turns, t->n_turns * sizeof *t->turns);
+}
+
+/* Of what tokenizer, template, limits and the file made together. */
+static void hash_items(const dm_run *r, char hex[DM_SHA256_HEX])
+{
+    const dm_dataset *const sets[] = {&r->train, &r->eval};
+    dm_sha256 h;
+
+    dm_sha256_init(&h);
+    for (size_t d = 0; d < 2; d++)
+        for (size_t i = 0; i < sets[d]->n; i++) {
+            hash_trajectory(&h, &sets[d]->items[i].chosen);
+            hash_trajectory(&h, &sets[d]->items[i].rejected);
+        }
+    dm_sha256_finish(&h, hex);
+}
+
+static dm_status cache_key(const dm_run *r, const char *dir, char key[KEY_MAX], dm_error *err)
+{
+    char path[4096], config[DM_SHA256_HEX], items[DM_SHA256_HEX];
+    dm_status s = dm_path_join(path, sizeof path, dir, "config.json", err);
+
+    if (s != DM_OK || (s = dm_file_sha256(path, config, err)) != DM_OK)
+        return s;
+    hash_items(r, items);
+    snprintf(key, KEY_MAX,
+             "dmpo reference log-probabilities 2 model=%s config=%s items=%s share_prefix=%d values=%zu+%zu\n",
+             r->reference_sha256, config, items, r->o.share_prefix, r->ref_train.n, r->ref_eval.n);
+    return DM_OK;
 }
 
 /* True when the cache held this run's values. An unreadable or foreign cache is not an error: it is written anew. */
@@ -42,7 +73,7 @@ static int cache_read(dm_run *r, const char *key)
 
 static dm_status cache_write(const dm_run *r, const char *key, dm_error *err)
 {
-    dm_text text = { 0 };
+    dm_text text = {0};
     dm_text_add(&text, key, strlen(key));
     dm_text_add(&text, (const char *)r->ref_train.logp, r->ref_train.n * sizeof(float));
     dm_text_add(&text, (const char *)r->ref_eval.logp, r->ref_eval.n * sizeof(float));
@@ -67,24 +98,53 @@ static dm_status run_reference(dm_run *r, const float *w, const dm_dataset *data
     return DM_OK;
 }
 
-/* A reference of its own must have the policy's shape; its weights borrow the gradient's place. */
+/* The key in which two configurations compute something else with the same weights, or NULL. */
+static const char *difference(const dm_config *a, const dm_config *b)
+{
+    const struct {
+        const char *key;
+        int same;
+    } checks[] = {
+        {"model_type", a->arch == b->arch},
+        {"hidden_size", a->hidden == b->hidden},
+        {"intermediate_size", a->intermediate == b->intermediate},
+        {"num_hidden_layers", a->layers == b->layers},
+        {"num_attention_heads", a->heads == b->heads},
+        {"num_key_value_heads", a->kv_heads == b->kv_heads},
+        {"head_dim", a->head_dim == b->head_dim},
+        {"vocab_size", a->vocab == b->vocab},
+        {"tie_word_embeddings", a->tied == b->tied},
+        {"rms_norm_eps", a->eps == b->eps},
+        {"sliding_window", a->window == b->window && memcmp(a->windowed, b->windowed, sizeof a->windowed) == 0},
+        {"rope_theta", a->rope_theta == b->rope_theta},
+        {"rope_scaling", a->rope == b->rope && a->rope_factor == b->rope_factor && a->rope_low == b->rope_low &&
+                             a->rope_high == b->rope_high && a->rope_original == b->rope_original},
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
+        if (!checks[i].same)
+            return checks[i].key;
+    return NULL;
+}
+
+/* A reference of its own runs in the policy's network; its weights borrow the gradient's place. */
 static dm_status read_reference(dm_run *r, dm_error *err)
 {
     dm_config config;
-    dm_layout layout = { 0 };
-    dm_status s = dm_config_read(&config, r->o.reference, err);
-    if (s == DM_OK)
-        s = dm_layout_build(&layout, &config, err);
-    if (s == DM_OK && (layout.floats != r->layout.floats || config.heads != r->config.heads ||
-                       config.vocab != r->config.vocab || config.layers != r->config.layers))
-        s = dm_fail(err, DM_ERR_INPUT, "%s: the reference has another shape than the policy %s", r->o.reference, r->o.model);
-    dm_layout_free(&layout);
-    return s == DM_OK ? dm_weights_read(r->g, &r->layout, &r->config, r->o.reference, err) : s;
+    const dm_status s = dm_config_read(&config, r->o.reference, err);
+    const char *key = s == DM_OK ? difference(&config, &r->config) : NULL;
+
+    if (s != DM_OK)
+        return s;
+    if (key)
+        return dm_fail(err, DM_ERR_INPUT,
+                       "%s/config.json: %s differs from that of the policy %s: both must be one architecture",
+                       r->o.reference, key, r->o.model);
+    return dm_weights_read(r->g, &r->layout, &r->config, r->o.reference, err);
 }
 
 dm_status dm_reference(dm_run *r, dm_error *err)
 {
-    char key[KEY_MAX];
+    char key[KEY_MAX] = "";
     const char *dir = r->o.reference ? r->o.reference : r->o.model;
     dm_status s;
 
@@ -92,7 +152,8 @@ dm_status dm_reference(dm_run *r, dm_error *err)
         return DM_OK;
     if ((s = dm_model_sha256(dir, r->reference_sha256, err)) != DM_OK)
         return s;
-    cache_key(r, key);
+    if (r->o.reference_cache && (s = cache_key(r, dir, key, err)) != DM_OK)
+        return s;
     if (r->o.reference_cache && cache_read(r, key)) {
         dm_run_event(r, DMPO_EVENT_NOTE, "reference log-probabilities read from the cache", 0, 0, NULL);
         return DM_OK;
