@@ -72,10 +72,12 @@ static dm_status unknown(const cli_command *c, const char *name, size_t size, co
 {
     const cli_option *tables[] = { c->options, cli_common_options };
     const char *best = NULL;
-    size_t least = 4;
+    size_t least = 4, dashes = 0;
+    while (dashes < 2 && dashes < size && name[dashes] == '-')
+        dashes++;
     for (int t = 0; t < 2; t++)
         for (const cli_option *o = tables[t]; o && o->name; o++) {
-            const size_t d = distance(name, size, o->name);
+            const size_t d = distance(name + dashes, size - dashes, o->name);
             if (d < least) {
                 least = d;
                 best = o->name;

@@ -82,8 +82,9 @@ dm_status cli_stream_add(cli_stream *s, const char *bytes, size_t n, dm_error *e
 
 dm_status cli_stream_end(cli_stream *s, dm_error *err)
 {
-    for (; s->n_pending > 0; s->n_pending--)
+    if (s->n_pending > 0)
         put(s, REPLACEMENT, strlen(REPLACEMENT));
+    s->n_pending = 0;
     if (s->out)
         fputc('\n', s->out);
     return check(s, err);
