@@ -286,6 +286,24 @@ dm_status dm_prompt_render(dm_ids *out, const dm_json_doc *doc, const dm_tokeniz
     return st;
 }
 
+static void hash_trajectory(const dm_trajectory *t, dm_sha256 *h)
+{
+    dm_sha256_update(h, &t->n, sizeof t->n);
+    dm_sha256_update(h, &t->n_turns, sizeof t->n_turns);
+    if (t->n == 0)
+        return;
+    dm_sha256_update(h, t->ids, t->n * sizeof *t->ids);
+    dm_sha256_update(h, t->turns, t->n_turns * sizeof *t->turns);
+}
+
+void dm_dataset_hash(const dm_dataset *d, dm_sha256 *h)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        hash_trajectory(&d->items[i].chosen, h);
+        hash_trajectory(&d->items[i].rejected, h);
+    }
+}
+
 void dm_dataset_close(dm_dataset *d)
 {
     if (d) {

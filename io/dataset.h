@@ -11,6 +11,7 @@
 #ifndef DM_IO_DATASET_H
 #define DM_IO_DATASET_H
 
+#include "core/sha256.h"
 #include "io/template.h"
 
 typedef struct dm_trajectory {
@@ -59,6 +60,9 @@ typedef struct dm_data_options {
  * is counted. Errors name file, line, item id and message index. */
 dm_status dm_dataset_open(dm_dataset *out, const char *path, const dm_data_options *options, dm_error *err);
 void dm_dataset_close(dm_dataset *d);
+
+/* Adds the items as token ids and turns to a hash: what file, tokenizer, template and limits made together. */
+void dm_dataset_hash(const dm_dataset *d, dm_sha256 *h);
 
 /* Appends the ids of a conversation that the agent is to answer; they end where its words begin. `doc` is a list of
  * messages in either spelling, or an object with one as "messages" or "prompt" (like a data file's item); the last

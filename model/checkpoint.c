@@ -25,12 +25,17 @@ static const char *const model_files[] = { "tokenizer.json", "tokenizer_config.j
 
 dm_status dm_model_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err)
 {
+    char config[PATH_SIZE];
     dm_st *st = NULL;
     dm_sha256 h;
     const char *last = "";
-    dm_status s = dm_st_open(&st, dir, err);
+    dm_status s = dm_path_join(config, sizeof config, dir, "config.json", err);
 
     dm_sha256_init(&h);
+    if (s == DM_OK && (s = dm_file_sha256(config, hex, err)) == DM_OK) {
+        dm_sha256_update(&h, hex, DM_SHA256_HEX - 1);
+        s = dm_st_open(&st, dir, err);
+    }
     for (size_t i = 0; s == DM_OK && i < dm_st_count(st); i++) { /* tensors come ordered by file */
         const char *path = dm_st_path(st, dm_st_at(st, i));
         if (strcmp(path, last) != 0) {
@@ -48,17 +53,19 @@ dm_status dm_model_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *er
 void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
 {
     const dmpo_train_options *o = &r->o;
-    char text[2048];
+    char items[DM_SHA256_HEX], text[2048];
     dm_sha256 h;
 
+    dm_sha256_init(&h);
+    dm_dataset_hash(&r->train, &h);
+    dm_sha256_finish(&h, items);
     /* %a: exact. What may differ between the two halves of a run (threads, ISA, memory, where files are) is not in it. */
     snprintf(text, sizeof text,
-             "1 %s %s %s %s %d %d %d %a %a %a %a %d %a %a %a %a %a %a %d %a %lld %lld %a %lld %lld %llu %d %d %d",
-             r->model_sha256, r->reference_sha256, r->train.sha256, r->tokenizer ? dm_template_name(r->chat.kind) : "-",
-             (int)o->objective, (int)o->link, (int)o->phi, o->beta, o->gamma, o->label_smoothing, o->sft_weight,
-             o->length_normalised, o->lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->max_grad_norm,
-             (int)o->schedule, o->warmup_ratio, (long long)o->warmup_steps, (long long)o->batch, o->epochs,
-             (long long)o->steps, (long long)o->max_length, (unsigned long long)o->seed, o->shuffle, o->skip_invalid,
+             "2 %s %s %s %d %d %d %a %a %a %a %d %a %a %a %a %a %a %d %a %lld %lld %a %lld %llu %d %d",
+             r->model_sha256, r->reference_sha256, items, (int)o->objective, (int)o->link, (int)o->phi, o->beta,
+             o->gamma, o->label_smoothing, o->sft_weight, o->length_normalised, o->lr, o->beta1, o->beta2, o->eps,
+             o->weight_decay, o->max_grad_norm, (int)o->schedule, o->warmup_ratio, (long long)o->warmup_steps,
+             (long long)o->batch, o->epochs, (long long)o->steps, (unsigned long long)o->seed, o->shuffle,
              o->share_prefix);
     dm_sha256_init(&h);
     dm_sha256_update(&h, text, strlen(text));

@@ -12,43 +12,17 @@
 
 #define KEY_MAX 512
 
-static void hash_trajectory(dm_sha256 *h, const dm_trajectory *t)
+static void cache_key(const dm_run *r, char key[KEY_MAX])
 {
-    dm_sha256_update(h, &t->n, sizeof t->n);
-    dm_sha256_update(h, &t->n_turns, sizeof t->n_turns);
-    if (t->n == 0)
-        return;
-    dm_sha256_update(h, t->ids, t->n * sizeof *t->ids);
-    dm_sha256_update(h, t->turns, t->n_turns * sizeof *t->turns);
-}
-
-/* Of what tokenizer, template, limits and the file made together. */
-static void hash_items(const dm_run *r, char hex[DM_SHA256_HEX])
-{
-    const dm_dataset *const sets[] = {&r->train, &r->eval};
+    char items[DM_SHA256_HEX];
     dm_sha256 h;
 
     dm_sha256_init(&h);
-    for (size_t d = 0; d < 2; d++)
-        for (size_t i = 0; i < sets[d]->n; i++) {
-            hash_trajectory(&h, &sets[d]->items[i].chosen);
-            hash_trajectory(&h, &sets[d]->items[i].rejected);
-        }
-    dm_sha256_finish(&h, hex);
-}
-
-static dm_status cache_key(const dm_run *r, const char *dir, char key[KEY_MAX], dm_error *err)
-{
-    char path[4096], config[DM_SHA256_HEX], items[DM_SHA256_HEX];
-    dm_status s = dm_path_join(path, sizeof path, dir, "config.json", err);
-
-    if (s != DM_OK || (s = dm_file_sha256(path, config, err)) != DM_OK)
-        return s;
-    hash_items(r, items);
-    snprintf(key, KEY_MAX,
-             "dmpo reference log-probabilities 2 model=%s config=%s items=%s share_prefix=%d values=%zu+%zu\n",
-             r->reference_sha256, config, items, r->o.share_prefix, r->ref_train.n, r->ref_eval.n);
-    return DM_OK;
+    dm_dataset_hash(&r->train, &h);
+    dm_dataset_hash(&r->eval, &h);
+    dm_sha256_finish(&h, items);
+    snprintf(key, KEY_MAX, "dmpo reference log-probabilities 2 model=%s items=%s share_prefix=%d values=%zu+%zu\n",
+             r->reference_sha256, items, r->o.share_prefix, r->ref_train.n, r->ref_eval.n);
 }
 
 /* True when the cache held this run's values. An unreadable or foreign cache is not an error: it is written anew. */
@@ -144,7 +118,7 @@ static dm_status read_reference(dm_run *r, dm_error *err)
 
 dm_status dm_reference(dm_run *r, dm_error *err)
 {
-    char key[KEY_MAX] = "";
+    char key[KEY_MAX];
     const char *dir = r->o.reference ? r->o.reference : r->o.model;
     dm_status s;
 
@@ -152,8 +126,7 @@ dm_status dm_reference(dm_run *r, dm_error *err)
         return DM_OK;
     if ((s = dm_model_sha256(dir, r->reference_sha256, err)) != DM_OK)
         return s;
-    if (r->o.reference_cache && (s = cache_key(r, dir, key, err)) != DM_OK)
-        return s;
+    cache_key(r, key);
     if (r->o.reference_cache && cache_read(r, key)) {
         dm_run_event(r, DMPO_EVENT_NOTE, "reference log-probabilities read from the cache", 0, 0, NULL);
         return DM_OK;

@@ -33,7 +33,7 @@ typedef struct dm_run {
     dm_tokenizer *tokenizer;      /* NULL for pre-tokenized data without a tokenizer */
     dm_chat_template chat;
     dm_dataset train, eval;       /* eval.n == 0: none */
-    char model_sha256[65];        /* of the policy's weight files */
+    char model_sha256[65];        /* of the policy's config.json and weight files */
     char reference_sha256[65];
 
     dm_arena arena;
@@ -100,14 +100,14 @@ void dm_metrics_json(dm_text *out, const char *kind, const dmpo_metrics *m);
 /* Sends an event; remembers when the callback asks to stop. */
 void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t done, int64_t total, const dmpo_metrics *m);
 
-/* SHA-256 (hex) over what decides the run's numbers: options, data, model and reference hashes. */
+/* SHA-256 (hex) over what decides the run's numbers: options, items, model and reference hashes. */
 void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX]);
 
 /* The tokenizer and chat template of a model directory, NULL without a tokenizer.json. chat NULL: only the tokenizer. */
 dm_status dm_model_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config, const char *dir,
                              const char *template_name, dm_error *err);
 
-/* SHA-256 over the names and hashes of a model directory's weight files. */
+/* SHA-256 over the hashes of a model directory's config.json and weight files. */
 dm_status dm_model_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err);
 
 #endif

@@ -1,5 +1,6 @@
 #!/bin/sh
-# --resume of a run that is finished already: nothing is trained, and the results are those of the run itself.
+# --resume of a run that is finished already: nothing is trained, and the results are those of the run itself. Of a run
+# whose options, items or model changed: refused.
 set -u
 
 passed=0 failed=0
@@ -18,13 +19,15 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/resume-test.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 case=$SRC/tests/golden/llama-tied-gqa
+cp -R "$case/model" "$work/model"
+chmod -R u+w "$work/model"
 
 # train NAME OPTION...: its results, but for what differs between two processes, go to NAME.txt
 train() {
     name=$1
     shift
     # shellcheck disable=SC2086 # the wrapper is a list of words
-    ${EXEC_WRAPPER-} "$BUILD/dmpo" train --model "$case/model" --data "$case/case.json" --eval-data "$case/case.json" \
+    ${EXEC_WRAPPER-} "$BUILD/dmpo" train --model "$work/model" --data "$case/case.json" --eval-data "$case/case.json" \
         --batch 2 --epochs 2 --lr 1e-4 --output "$work/out" "$@" >"$work/$name.all" 2>"$work/$name.log" || return 1
     grep -v '^peak memory' "$work/$name.all" >"$work/$name.txt"
 }
@@ -41,6 +44,12 @@ for objective in dmpo sft; do
     sed -n '/"before"/,$p' "$work/out/run.json" >"$work/resumed"
     check "$objective: run.json says the same" cmp "$work/before-and-after" "$work/resumed"
 done
+
+refused() { ! train "$@" --objective sft --resume && grep -q 'the checkpoint belongs to a run with other' "$work/$1.log"; }
+check "another learning rate is refused" refused lr --lr 2e-4
+check "other items are refused" refused items --max-length 20
+sed 's/"rms_norm_eps": [^,]*/"rms_norm_eps": 0.25/' "$case/model/config.json" >"$work/model/config.json"
+check "another configuration is refused" refused config
 
 echo "resume: $passed passed, $failed failed"
 [ "$failed" = 0 ]
