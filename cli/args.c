@@ -5,15 +5,15 @@
 #include <string.h>
 
 const cli_option cli_common_options[] = {
-    { "isa", CLI_STRING, offsetof(cli_common, isa), "LEVEL", NULL,
-      "scalar, avx2, avx512 or neon [$DMPO_ISA, else the best here]; never changes a result" },
-    { "threads", CLI_INT, offsetof(cli_common, threads), "N", NULL,
-      "1 to 256 [$DMPO_THREADS, else every processor]; never changes a result" },
-    { "config", CLI_STRING, offsetof(cli_common, config), "FILE", NULL,
-      "read options from JSON, e.g. a run.json; the command line wins" },
-    { "quiet", CLI_FLAG, offsetof(cli_common, quiet), NULL, NULL, "no progress on stderr" },
-    { "json", CLI_FLAG, offsetof(cli_common, json), NULL, NULL, "results on stdout as JSON" },
-    { 0 },
+    {"isa", CLI_STRING, offsetof(cli_common, isa), "LEVEL", NULL,
+     "scalar, avx2, avx512 or neon [$DMPO_ISA, else the best here]; never changes a result"},
+    {"threads", CLI_INT, offsetof(cli_common, threads), "N", NULL,
+     "1 to 256 [$DMPO_THREADS, else every processor]; never changes a result"},
+    {"config", CLI_STRING, offsetof(cli_common, config), "FILE", NULL,
+     "read options from JSON, e.g. a run.json; the command line wins"},
+    {"quiet", CLI_FLAG, offsetof(cli_common, quiet), NULL, NULL, "no progress on stderr"},
+    {"json", CLI_FLAG, offsetof(cli_common, json), NULL, NULL, "results on stdout as JSON"},
+    {0},
 };
 
 static void *field(void *options, const cli_option *o)
@@ -42,7 +42,7 @@ size_t cli_pick(cli_option *out, size_t room, const cli_option *from, const char
         if (row)
             out[n++] = *row;
     }
-    out[n] = (cli_option){ 0 };
+    out[n] = (cli_option){0};
     return n;
 }
 
@@ -70,7 +70,7 @@ static size_t distance(const char *a, size_t na, const char *b)
 
 static dm_status unknown(const cli_command *c, const char *name, size_t size, const char *where, dm_error *err)
 {
-    const cli_option *tables[] = { c->options, cli_common_options };
+    const cli_option *tables[] = {c->options, cli_common_options};
     const char *best = NULL;
     size_t least = 4, dashes = 0;
     while (dashes < 2 && dashes < size && name[dashes] == '-')
@@ -83,8 +83,8 @@ static dm_status unknown(const cli_command *c, const char *name, size_t size, co
                 best = o->name;
             }
         }
-    return dm_fail(err, DM_ERR_ARGUMENT, "%sunknown option '%.*s'%s%s%s; dmpo %s --help lists them", where, (int)size, name,
-                   best ? ", did you mean '" : "", best ? best : "", best ? "'?" : "", c->name);
+    return dm_fail(err, DM_ERR_ARGUMENT, "%sunknown option '%.*s'%s%s%s; dmpo %s --help lists them", where, (int)size,
+                   name, best ? ", did you mean '" : "", best ? best : "", best ? "'?" : "", c->name);
 }
 
 static dm_status bad(const cli_option *o, const char *text, const char *legal, dm_error *err)
@@ -97,9 +97,12 @@ static dm_status parse_bytes(const cli_option *o, const char *text, uint64_t *ou
     char *end;
     const double n = strtod(text, &end);
     double unit = 1;
-    static const struct { const char *name; double factor; } units[] = {
-        { "", 1 }, { "B", 1 }, { "K", 1024.0 }, { "KiB", 1024.0 }, { "M", 1048576.0 }, { "MiB", 1048576.0 },
-        { "G", 1073741824.0 }, { "GiB", 1073741824.0 },
+    static const struct {
+        const char *name;
+        double factor;
+    } units[] = {
+        {"", 1},          {"B", 1},           {"K", 1024.0},       {"KiB", 1024.0},
+        {"M", 1048576.0}, {"MiB", 1048576.0}, {"G", 1073741824.0}, {"GiB", 1073741824.0},
     };
     size_t i = 0;
     while (i < sizeof units / sizeof *units && strcmp(end, units[i].name) != 0)
@@ -141,7 +144,8 @@ static dm_status set(const cli_option *o, void *options, const char *text, dm_er
     case CLI_SEED: {
         const unsigned long long n = strtoull(text, &end, 10);
         *(uint64_t *)field(options, o) = n;
-        return end == text || *end || errno || *text == '-' ? bad(o, text, "whole number from 0 to 2^64-1", err) : DM_OK;
+        return end == text || *end || errno || *text == '-' ? bad(o, text, "whole number from 0 to 2^64-1", err)
+                                                            : DM_OK;
     }
     case CLI_DOUBLE:
         *(double *)field(options, o) = strtod(text, &end);
@@ -230,7 +234,7 @@ typedef struct target {
 
 static target lookup(const cli_command *c, void *options, cli_common *common, const char *name, size_t size)
 {
-    target t = { find(c->options, name, size), options, 0 };
+    target t = {find(c->options, name, size), options, 0};
     if (!t.option) {
         t.option = find(cli_common_options, name, size);
         t.base = common;
@@ -262,7 +266,8 @@ static dm_status scan(const cli_command *c, void *options, cli_common *common, c
             if (only_config)
                 continue;
             if (args->n_positional >= c->positional_max || args->n_positional >= CLI_POSITIONAL)
-                return dm_fail(err, DM_ERR_ARGUMENT, "unexpected argument '%s'; usage: dmpo %s %s", arg, c->name, c->usage);
+                return dm_fail(err, DM_ERR_ARGUMENT, "unexpected argument '%s'; usage: dmpo %s %s", arg, c->name,
+                               c->usage);
             args->positional[args->n_positional++] = arg;
             continue;
         }
@@ -300,7 +305,7 @@ static dm_status scan(const cli_command *c, void *options, cli_common *common, c
 dm_status cli_parse(const cli_command *c, void *options, cli_common *common, cli_args *args, int argc, char **argv,
                     dm_error *err)
 {
-    *args = (cli_args){ 0 };
+    *args = (cli_args){0};
     dm_status s = scan(c, options, common, args, argc, argv, 1, err);
     if (s == DM_OK && args->help) {
         cli_help(c, options, stdout);
@@ -313,7 +318,8 @@ dm_status cli_parse(const cli_command *c, void *options, cli_common *common, cli
     if (s == DM_OK && args->n_positional < c->positional_min)
         s = dm_fail(err, DM_ERR_ARGUMENT, "an argument is missing; usage: dmpo %s %s", c->name, c->usage);
     if (s == DM_OK && (common->threads < 0 || common->threads > 256))
-        s = dm_fail(err, DM_ERR_ARGUMENT, "--threads %lld is out of range; legal: 1 to 256", (long long)common->threads);
+        s = dm_fail(err, DM_ERR_ARGUMENT, "--threads %lld is out of range; legal: 1 to 256",
+                    (long long)common->threads);
     return s;
 }
 
@@ -334,12 +340,24 @@ static void value_json(dm_text *out, const cli_option *o, const void *options)
             dm_text_add(out, "null", 4);
         break;
     }
-    case CLI_INT: dm_text_print(out, "%lld", (long long)*(const int64_t *)at); break;
-    case CLI_SEED: dm_text_print(out, "\"%llu\"", (unsigned long long)*(const uint64_t *)at); break;
-    case CLI_BYTES: dm_text_print(out, "%llu", (unsigned long long)*(const uint64_t *)at); break;
-    case CLI_DOUBLE: dm_text_json_double(out, *(const double *)at); break;
-    case CLI_FLAG: dm_text_print(out, "%s", *(const int *)at < 0 ? "null" : *(const int *)at ? "true" : "false"); break;
-    case CLI_CHOICE: dm_text_print(out, "\"%s\"", o->choices[*(const int *)at]); break;
+    case CLI_INT:
+        dm_text_print(out, "%lld", (long long)*(const int64_t *)at);
+        break;
+    case CLI_SEED:
+        dm_text_print(out, "\"%llu\"", (unsigned long long)*(const uint64_t *)at);
+        break;
+    case CLI_BYTES:
+        dm_text_print(out, "%llu", (unsigned long long)*(const uint64_t *)at);
+        break;
+    case CLI_DOUBLE:
+        dm_text_json_double(out, *(const double *)at);
+        break;
+    case CLI_FLAG:
+        dm_text_print(out, "%s", *(const int *)at < 0 ? "null" : *(const int *)at ? "true" : "false");
+        break;
+    case CLI_CHOICE:
+        dm_text_print(out, "\"%s\"", o->choices[*(const int *)at]);
+        break;
     }
 }
 
@@ -368,7 +386,7 @@ static void help_table(const cli_option *table, const void *defaults, FILE *out)
 {
     for (const cli_option *o = table; o->name; o++) {
         char left[64];
-        dm_text value = { 0 };
+        dm_text value = {0};
         snprintf(left, sizeof left, "--%s%s%s", o->name, o->meta ? " " : "", o->meta ? o->meta : "");
         if (defaults)
             value_json(&value, o, defaults);
@@ -392,7 +410,7 @@ void cli_help(const cli_command *c, const void *defaults, FILE *out)
 
 const char *cli_bytes(char buf[32], double bytes)
 {
-    const char *unit[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+    const char *unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     int u = 0;
     while (bytes >= 1024 && u < 4) {
         bytes /= 1024;

@@ -9,29 +9,29 @@
 #include "io/json.h"
 
 typedef enum cli_kind {
-    CLI_STRING,  /* const char * */
-    CLI_INT,     /* int64_t */
-    CLI_SEED,    /* uint64_t */
-    CLI_DOUBLE,  /* double */
-    CLI_BYTES,   /* uint64_t, with KiB MiB GiB (or K M G) */
-    CLI_FLAG,    /* int: --name sets 1, --no-name 0; a negative default means "decide yourself" */
-    CLI_CHOICE   /* int: index into choices */
+    CLI_STRING, /* const char * */
+    CLI_INT,    /* int64_t */
+    CLI_SEED,   /* uint64_t */
+    CLI_DOUBLE, /* double */
+    CLI_BYTES,  /* uint64_t, with KiB MiB GiB (or K M G) */
+    CLI_FLAG,   /* int: --name sets 1, --no-name 0; a negative default means "decide yourself" */
+    CLI_CHOICE  /* int: index into choices */
 } cli_kind;
 
 typedef struct cli_option {
-    const char *name;   /* without the dashes */
+    const char *name; /* without the dashes */
     cli_kind kind;
-    size_t offset;      /* of the field in the command's options struct */
-    const char *meta;   /* what stands for the value in --help */
+    size_t offset;              /* of the field in the command's options struct */
+    const char *meta;           /* what stands for the value in --help */
     const char *const *choices; /* CLI_CHOICE: NULL-terminated */
-    const char *help;   /* one line, legal range included */
+    const char *help;           /* one line, legal range included */
 } cli_option;
 
 typedef struct cli_command {
     const char *name, *summary;
-    const char *usage;            /* after "dmpo NAME " */
-    const char *details;          /* behind the options in --help, may be NULL */
-    const cli_option *options;    /* terminated by a NULL name */
+    const char *usage;         /* after "dmpo NAME " */
+    const char *details;       /* behind the options in --help, may be NULL */
+    const cli_option *options; /* terminated by a NULL name */
     int positional_min, positional_max;
 } cli_command;
 
@@ -40,14 +40,14 @@ typedef struct cli_command {
 typedef struct cli_args {
     const char *positional[CLI_POSITIONAL];
     int n_positional;
-    int help;           /* --help was printed: stop with success */
+    int help;            /* --help was printed: stop with success */
     dm_json_doc *config; /* keeps strings of --config alive */
 } cli_args;
 
 /* Options every command has, parsed into here. */
 typedef struct cli_common {
     const char *isa;
-    int64_t threads;    /* 0: $DMPO_THREADS or every processor */
+    int64_t threads; /* 0: $DMPO_THREADS or every processor */
     const char *config;
     int quiet, json;
 } cli_common;

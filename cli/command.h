@@ -33,8 +33,8 @@ typedef struct cli_progress {
     const char *phase;
     char phase_text[128];
     double phase_start, last_shown;
-    int64_t first;          /* done when the phase began */
-    int line_open;          /* a progress line without newline is on the terminal */
+    int64_t first; /* done when the phase began */
+    int line_open; /* a progress line without newline is on the terminal */
 } cli_progress;
 
 void cli_progress_open(cli_progress *p, const cli_common *common);

@@ -18,35 +18,39 @@ typedef struct init_options {
     uint64_t seed;
 } init_options;
 
-static const char *const arches[] = { "llama", "mistral", "qwen2", "qwen3", NULL };
+static const char *const arches[] = {"llama", "mistral", "qwen2", "qwen3", NULL};
 
 #define AT(f) offsetof(init_options, f)
 static const cli_option options[] = {
-    { "output", CLI_STRING, AT(output), "DIR", NULL, "the new model's directory (required)" },
-    { "tokenizer", CLI_STRING, AT(tokenizer), "DIR", NULL, "take tokenizer and template from here; sets the vocabulary" },
-    { "arch", CLI_CHOICE, AT(arch), "NAME", arches, "llama, mistral, qwen2 or qwen3" },
-    { "hidden", CLI_INT, AT(hidden), "N", NULL, "width of the residual stream" },
-    { "intermediate", CLI_INT, AT(intermediate), "N", NULL, "width of the MLP" },
-    { "layers", CLI_INT, AT(layers), "N", NULL, "number of layers" },
-    { "heads", CLI_INT, AT(heads), "N", NULL, "attention heads" },
-    { "kv-heads", CLI_INT, AT(kv_heads), "N", NULL, "key and value heads, a divisor of heads; 0: as heads" },
-    { "head-dim", CLI_INT, AT(head_dim), "N", NULL, "width of a head, even; 0: hidden / heads" },
-    { "vocab", CLI_INT, AT(vocab), "N", NULL, "vocabulary; 0: the tokenizer's size" },
-    { "window", CLI_INT, AT(window), "N", NULL, "sliding window of mistral; 0: none" },
-    { "positions", CLI_INT, AT(positions), "N", NULL, "longest sequence it is meant for" },
-    { "rope-theta", CLI_DOUBLE, AT(rope_theta), "X", NULL, "base of the rotary angles" },
-    { "eps", CLI_DOUBLE, AT(eps), "X", NULL, "epsilon of RMSNorm" },
-    { "std", CLI_DOUBLE, AT(std), "X", NULL, "standard deviation of the matrices" },
-    { "tied", CLI_FLAG, AT(tied), NULL, NULL, "the head is the embedding (--no-tied: its own)" },
-    { "seed", CLI_SEED, AT(seed), "N", NULL, "same seed, same weights, everywhere" },
-    { 0 },
+    {"output", CLI_STRING, AT(output), "DIR", NULL, "the new model's directory (required)"},
+    {"tokenizer", CLI_STRING, AT(tokenizer), "DIR", NULL, "take tokenizer and template from here; sets the vocabulary"},
+    {"arch", CLI_CHOICE, AT(arch), "NAME", arches, "llama, mistral, qwen2 or qwen3"},
+    {"hidden", CLI_INT, AT(hidden), "N", NULL, "width of the residual stream"},
+    {"intermediate", CLI_INT, AT(intermediate), "N", NULL, "width of the MLP"},
+    {"layers", CLI_INT, AT(layers), "N", NULL, "number of layers"},
+    {"heads", CLI_INT, AT(heads), "N", NULL, "attention heads"},
+    {"kv-heads", CLI_INT, AT(kv_heads), "N", NULL, "key and value heads, a divisor of heads; 0: as heads"},
+    {"head-dim", CLI_INT, AT(head_dim), "N", NULL, "width of a head, even; 0: hidden / heads"},
+    {"vocab", CLI_INT, AT(vocab), "N", NULL, "vocabulary; 0: the tokenizer's size"},
+    {"window", CLI_INT, AT(window), "N", NULL, "sliding window of mistral; 0: none"},
+    {"positions", CLI_INT, AT(positions), "N", NULL, "longest sequence it is meant for"},
+    {"rope-theta", CLI_DOUBLE, AT(rope_theta), "X", NULL, "base of the rotary angles"},
+    {"eps", CLI_DOUBLE, AT(eps), "X", NULL, "epsilon of RMSNorm"},
+    {"std", CLI_DOUBLE, AT(std), "X", NULL, "standard deviation of the matrices"},
+    {"tied", CLI_FLAG, AT(tied), NULL, NULL, "the head is the embedding (--no-tied: its own)"},
+    {"seed", CLI_SEED, AT(seed), "N", NULL, "same seed, same weights, everywhere"},
+    {0},
 };
 #undef AT
 
 static const cli_command command = {
-    "init", "Makes a new model with seeded weights: normal matrices, norms of one, biases of zero.",
-    "--output DIR [--tokenizer DIR] [options]", NULL, options, 0, 0
-};
+    "init",
+    "Makes a new model with seeded weights: normal matrices, norms of one, biases of zero.",
+    "--output DIR [--tokenizer DIR] [options]",
+    NULL,
+    options,
+    0,
+    0};
 
 static dm_status in_range(const char *name, int64_t value, int64_t low, int64_t high, dm_error *err)
 {
@@ -60,24 +64,41 @@ static dm_status shape(const init_options *o, const dm_tokenizer *t, const dm_ch
                        dm_error *err)
 {
     const int64_t vocab = o->vocab ? o->vocab : t ? (int64_t)dm_tokenizer_size(t) : 0;
-    const struct { const char *name; int64_t value, low, high; } checks[] = {
-        { "hidden", o->hidden, 1, 1 << 20 }, { "intermediate", o->intermediate, 1, 1 << 22 },
-        { "layers", o->layers, 1, DM_LAYERS_MAX }, { "heads", o->heads, 1, 1 << 12 },
-        { "kv-heads", o->kv_heads, 0, o->heads }, { "head-dim", o->head_dim, 0, 1 << 12 },
-        { "vocab", vocab, t ? (int64_t)dm_tokenizer_size(t) : 1, 1 << 24 }, { "window", o->window, 0, 1 << 24 },
-        { "positions", o->positions, 2, 1 << 24 },
+    const struct {
+        const char *name;
+        int64_t value, low, high;
+    } checks[] = {
+        {"hidden", o->hidden, 1, 1 << 20},
+        {"intermediate", o->intermediate, 1, 1 << 22},
+        {"layers", o->layers, 1, DM_LAYERS_MAX},
+        {"heads", o->heads, 1, 1 << 12},
+        {"kv-heads", o->kv_heads, 0, o->heads},
+        {"head-dim", o->head_dim, 0, 1 << 12},
+        {"vocab", vocab, t ? (int64_t)dm_tokenizer_size(t) : 1, 1 << 24},
+        {"window", o->window, 0, 1 << 24},
+        {"positions", o->positions, 2, 1 << 24},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
         if (in_range(checks[i].name, checks[i].value, checks[i].low, checks[i].high, err) != DM_OK)
             return DM_ERR_ARGUMENT;
     *c = (dm_config){
-        .arch = (dm_arch)o->arch, .hidden = (uint32_t)o->hidden, .intermediate = (uint32_t)o->intermediate,
-        .layers = (uint32_t)o->layers, .heads = (uint32_t)o->heads,
+        .arch = (dm_arch)o->arch,
+        .hidden = (uint32_t)o->hidden,
+        .intermediate = (uint32_t)o->intermediate,
+        .layers = (uint32_t)o->layers,
+        .heads = (uint32_t)o->heads,
         .kv_heads = (uint32_t)(o->kv_heads ? o->kv_heads : o->heads),
-        .head_dim = (uint32_t)(o->head_dim ? o->head_dim : o->hidden / o->heads), .vocab = (uint32_t)vocab,
-        .max_positions = (uint32_t)o->positions, .window = o->arch == DM_ARCH_MISTRAL ? (uint32_t)o->window : 0,
-        .qkv_bias = o->arch == DM_ARCH_QWEN2, .qk_norm = o->arch == DM_ARCH_QWEN3, .tied = o->tied != 0, .eps = o->eps,
-        .rope_theta = o->rope_theta, .bos = chat ? chat->bos : -1, .eos = chat ? chat->end_of_turn : -1,
+        .head_dim = (uint32_t)(o->head_dim ? o->head_dim : o->hidden / o->heads),
+        .vocab = (uint32_t)vocab,
+        .max_positions = (uint32_t)o->positions,
+        .window = o->arch == DM_ARCH_MISTRAL ? (uint32_t)o->window : 0,
+        .qkv_bias = o->arch == DM_ARCH_QWEN2,
+        .qk_norm = o->arch == DM_ARCH_QWEN3,
+        .tied = o->tied != 0,
+        .eps = o->eps,
+        .rope_theta = o->rope_theta,
+        .bos = chat ? chat->bos : -1,
+        .eos = chat ? chat->end_of_turn : -1,
     };
     if (c->window)
         memset(c->windowed, 1, c->layers);
@@ -90,8 +111,8 @@ static dm_status shape(const init_options *o, const dm_tokenizer *t, const dm_ch
 static dm_status write_model(const init_options *o, const dm_config *c, char hex[DM_SHA256_HEX], size_t *parameters,
                              dm_error *err)
 {
-    dm_layout layout = { 0 };
-    dm_arena arena = { 0 };
+    dm_layout layout = {0};
+    dm_arena arena = {0};
     dm_status s = dm_layout_build(&layout, c, err);
     if (s == DM_OK)
         s = dm_arena_open(&arena, layout.floats * sizeof(float) + 4096, err);
@@ -109,13 +130,20 @@ static dm_status write_model(const init_options *o, const dm_config *c, char hex
 
 int cli_init(int argc, char **argv)
 {
-    init_options o = { .hidden = 128, .intermediate = 344, .layers = 4, .heads = 4, .positions = 4096, .rope_theta = 10000,
-                       .eps = 1e-5, .std = 0.02, .tied = 1 };
-    cli_common common = { 0 };
-    cli_args args = { 0 };
-    dm_error err = { 0 };
+    init_options o = {.hidden = 128,
+                      .intermediate = 344,
+                      .layers = 4,
+                      .heads = 4,
+                      .positions = 4096,
+                      .rope_theta = 10000,
+                      .eps = 1e-5,
+                      .std = 0.02,
+                      .tied = 1};
+    cli_common common = {0};
+    cli_args args = {0};
+    dm_error err = {0};
     dm_tokenizer *tokenizer = NULL;
-    dm_chat_template chat = { 0 };
+    dm_chat_template chat = {0};
     dm_config config;
     char hex[DM_SHA256_HEX];
     size_t parameters = 0;

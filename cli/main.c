@@ -6,13 +6,13 @@
 #include "cli/command.h"
 
 static const cli_entry commands[] = {
-    { "train", cli_train, "fine-tune a policy: SFT, DMPO, DMPO token-wise, DPO" },
-    { "plan", cli_plan, "the memory a training run will need" },
-    { "score", cli_score, "log-probabilities of trajectories under policy and reference" },
-    { "generate", cli_generate, "a model's answer to a prompt" },
-    { "info", cli_info, "what a model, a data file or this machine is" },
-    { "tokenizer", cli_tokenizer, "train a tokenizer; encode and decode text" },
-    { "init", cli_init, "make a new model with seeded weights" },
+    {"train", cli_train, "fine-tune a policy: SFT, DMPO, DMPO token-wise, DPO"},
+    {"plan", cli_plan, "the memory a training run will need"},
+    {"score", cli_score, "log-probabilities of trajectories under policy and reference"},
+    {"generate", cli_generate, "a model's answer to a prompt"},
+    {"info", cli_info, "what a model, a data file or this machine is"},
+    {"tokenizer", cli_tokenizer, "train a tokenizer; encode and decode text"},
+    {"init", cli_init, "make a new model with seeded weights"},
 };
 
 static volatile sig_atomic_t interrupts;
@@ -25,7 +25,7 @@ static void on_signal(int number)
 
 void cli_catch_interrupt(void)
 {
-    struct sigaction action = { .sa_handler = on_signal };
+    struct sigaction action = {.sa_handler = on_signal};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -53,7 +53,8 @@ static void usage(FILE *out)
 {
     fputs("usage: dmpo COMMAND [options]        dmpo COMMAND --help explains one\n\n"
           "Fine-tunes small Llama-family transformers on multi-turn agent trajectories with Direct Multi-Turn\n"
-          "Preference Optimization (arXiv 2406.14868), on CPU, with the same bits everywhere.\n\n", out);
+          "Preference Optimization (arXiv 2406.14868), on CPU, with the same bits everywhere.\n\n",
+          out);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fputs("\n  --version  print the version\n", out);

@@ -8,7 +8,7 @@
 
 void cli_progress_open(cli_progress *p, const cli_common *common)
 {
-    *p = (cli_progress){ .quiet = common->quiet, .terminal = isatty(STDERR_FILENO), .phase = "" };
+    *p = (cli_progress){.quiet = common->quiet, .terminal = isatty(STDERR_FILENO), .phase = ""};
 }
 
 static void end_line(cli_progress *p)
@@ -99,8 +99,12 @@ int cli_progress_event(void *context, const dmpo_event *e)
         if (!p->terminal)
             fprintf(stderr, "%s\n", e->text);
         break;
-    case DMPO_EVENT_PROGRESS: progress(p, e); break;
-    case DMPO_EVENT_STEP: step(p, e); break;
+    case DMPO_EVENT_PROGRESS:
+        progress(p, e);
+        break;
+    case DMPO_EVENT_STEP:
+        step(p, e);
+        break;
     case DMPO_EVENT_EVAL:
         if (p->terminal)
             fputs("\r\033[K", stderr);

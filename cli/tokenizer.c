@@ -14,30 +14,32 @@ typedef struct tokenizer_options {
     int split, digits, special;
 } tokenizer_options;
 
-static const char *const splits[] = { "gpt2", "llama3", "qwen2", NULL };
+static const char *const splits[] = {"gpt2", "llama3", "qwen2", NULL};
 
 #define AT(f) offsetof(tokenizer_options, f)
 static const cli_option options[] = {
-    { "output", CLI_STRING, AT(output), "DIR", NULL, "train: where tokenizer.json and tokenizer_config.json go" },
-    { "vocabulary", CLI_INT, AT(vocabulary), "N", NULL, "train: most ids, 256 bytes and special tokens included" },
-    { "min-frequency", CLI_INT, AT(min_frequency), "N", NULL, "train: a merge must occur this often" },
-    { "split", CLI_CHOICE, AT(split), "NAME", splits, "train: how text is cut into words: gpt2, llama3 or qwen2" },
-    { "digits", CLI_FLAG, AT(digits), NULL, NULL, "train: every digit a token of its own" },
-    { "template", CLI_STRING, AT(chat_template), "NAME", NULL,
-      "train: chatml, llama2, llama3, mistral, vicuna or plain, with its special tokens" },
-    { "tokenizer", CLI_STRING, AT(tokenizer), "DIR", NULL, "encode, decode: the tokenizer" },
-    { "special", CLI_FLAG, AT(special), NULL, NULL, "encode: recognise special tokens; decode: show them" },
-    { 0 },
+    {"output", CLI_STRING, AT(output), "DIR", NULL, "train: where tokenizer.json and tokenizer_config.json go"},
+    {"vocabulary", CLI_INT, AT(vocabulary), "N", NULL, "train: most ids, 256 bytes and special tokens included"},
+    {"min-frequency", CLI_INT, AT(min_frequency), "N", NULL, "train: a merge must occur this often"},
+    {"split", CLI_CHOICE, AT(split), "NAME", splits, "train: how text is cut into words: gpt2, llama3 or qwen2"},
+    {"digits", CLI_FLAG, AT(digits), NULL, NULL, "train: every digit a token of its own"},
+    {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
+     "train: chatml, llama2, llama3, mistral, vicuna or plain, with its special tokens"},
+    {"tokenizer", CLI_STRING, AT(tokenizer), "DIR", NULL, "encode, decode: the tokenizer"},
+    {"special", CLI_FLAG, AT(special), NULL, NULL, "encode: recognise special tokens; decode: show them"},
+    {0},
 };
 #undef AT
 
 static const cli_command command = {
-    "tokenizer", "Trains a byte-level BPE tokenizer on data files, or encodes and decodes lines of text.",
+    "tokenizer",
+    "Trains a byte-level BPE tokenizer on data files, or encodes and decodes lines of text.",
     "train --output DIR DATA... | encode --tokenizer DIR | decode --tokenizer DIR",
     "train takes data files of dmpo (the message texts are used) or plain text files. encode reads text lines from\n"
     "standard input and prints ids; decode does the reverse. Same texts, same tokenizer, byte for byte.",
-    options, 1, CLI_POSITIONAL
-};
+    options,
+    1,
+    CLI_POSITIONAL};
 
 typedef struct texts {
     const char **text;
@@ -84,7 +86,7 @@ static int is_json(const char *path)
 static dm_status train_on(const tokenizer_options *o, const texts *t, dm_error *err)
 {
     const char *const *specials;
-    dm_chat_template chat = { 0 };
+    dm_chat_template chat = {0};
     dm_tokenizer *tokenizer = NULL;
     int kind = 0;
 
@@ -94,8 +96,9 @@ static dm_status train_on(const tokenizer_options *o, const texts *t, dm_error *
         return dm_fail(err, DM_ERR_ARGUMENT,
                        "--template '%s' is none of: chatml, llama2, llama3, mistral, vicuna, plain", o->chat_template);
     const size_t n = dm_template_specials((dm_template_kind)kind, &specials);
-    dm_status s = dm_tokenizer_train(&tokenizer, t->text, t->size, t->n, (size_t)o->vocabulary, (size_t)o->min_frequency,
-                                     (dm_word_split)o->split, o->digits != 0, specials, n, err);
+    dm_status s =
+        dm_tokenizer_train(&tokenizer, t->text, t->size, t->n, (size_t)o->vocabulary, (size_t)o->min_frequency,
+                           (dm_word_split)o->split, o->digits != 0, specials, n, err);
     if (s == DM_OK && (s = dm_tokenizer_save(tokenizer, o->output, err)) == DM_OK &&
         (s = dm_template_open(&chat, o->chat_template, NULL, tokenizer, err)) == DM_OK)
         s = dm_template_save(&chat, tokenizer, o->output, err);
@@ -108,9 +111,9 @@ static dm_status train_on(const tokenizer_options *o, const texts *t, dm_error *
 
 static dm_status train(const tokenizer_options *o, const cli_args *args, dm_error *err)
 {
-    dm_json_doc *docs[CLI_POSITIONAL] = { 0 };
-    char *plain[CLI_POSITIONAL] = { 0 };
-    texts t = { 0 };
+    dm_json_doc *docs[CLI_POSITIONAL] = {0};
+    char *plain[CLI_POSITIONAL] = {0};
+    texts t = {0};
     dm_status s = DM_OK;
 
     if (!o->output)
@@ -144,7 +147,7 @@ static dm_status train(const tokenizer_options *o, const cli_args *args, dm_erro
 
 static dm_status encode_line(const dm_tokenizer *t, const char *line, size_t n, int special, dm_error *err)
 {
-    dm_ids ids = { 0 };
+    dm_ids ids = {0};
     const dm_status s = dm_tokenizer_encode(t, line, n, special != 0, &ids, err);
     for (size_t i = 0; s == DM_OK && i < ids.size; i++)
         printf("%s%d", i ? " " : "", (int)ids.data[i]);
@@ -156,7 +159,7 @@ static dm_status encode_line(const dm_tokenizer *t, const char *line, size_t n, 
 
 static dm_status decode_line(const dm_tokenizer *t, const char *line, int special, dm_error *err)
 {
-    dm_text text = { 0 };
+    dm_text text = {0};
     dm_status s = DM_OK;
     char *end;
 
@@ -201,10 +204,10 @@ static dm_status each_line(const tokenizer_options *o, int encode, dm_error *err
 
 int cli_tokenizer(int argc, char **argv)
 {
-    tokenizer_options o = { .vocabulary = 2048, .min_frequency = 2, .chat_template = "plain" };
-    cli_common common = { 0 };
-    cli_args args = { 0 };
-    dm_error err = { 0 };
+    tokenizer_options o = {.vocabulary = 2048, .min_frequency = 2, .chat_template = "plain"};
+    cli_common common = {0};
+    cli_args args = {0};
+    dm_error err = {0};
 
     dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
     if (s == DM_OK && !args.help) {

@@ -8,70 +8,79 @@
 #include "core/cpu.h"
 #include "core/file.h"
 
-static const char *const objectives[] = { "sft", "dmpo", "dmpo-token", "dpo", NULL };
-static const char *const links[] = { "sigmoid", "robust", "hinge", "ipo", "kto-pair", NULL };
-static const char *const phis[] = { "code", "printed", NULL };
-static const char *const schedules[] = { "constant", "linear", "cosine", NULL };
+static const char *const objectives[] = {"sft", "dmpo", "dmpo-token", "dpo", NULL};
+static const char *const links[] = {"sigmoid", "robust", "hinge", "ipo", "kto-pair", NULL};
+static const char *const phis[] = {"code", "printed", NULL};
+static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 
 #define AT(f) offsetof(dmpo_train_options, f)
 const cli_option cli_train_options[] = {
-    { "model", CLI_STRING, AT(model), "DIR", NULL, "the policy: a Hugging Face directory (required)" },
-    { "data", CLI_STRING, AT(data), "FILE", NULL, "training data: pairs, or conversations for sft (required)" },
-    { "output", CLI_STRING, AT(output), "DIR", NULL, "where the trained model goes (required by train)" },
-    { "eval-data", CLI_STRING, AT(eval_data), "FILE", NULL, "held-out data of the same form" },
-    { "reference", CLI_STRING, AT(reference), "DIR", NULL, "the reference policy; without it the initial policy" },
-    { "reference-cache", CLI_STRING, AT(reference_cache), "FILE", NULL, "keep the reference's log-probabilities here" },
-    { "template", CLI_STRING, AT(chat_template), "NAME", NULL,
-      "chatml, llama2, llama3, mistral, vicuna or plain; without it recognised from the model" },
-    { "objective", CLI_CHOICE, AT(objective), "NAME", objectives, "sft, dmpo, dmpo-token or dpo" },
-    { "link", CLI_CHOICE, AT(link), "NAME", links, "sigmoid, robust, hinge, ipo or kto-pair" },
-    { "beta", CLI_DOUBLE, AT(beta), "B", NULL, "strength of the reference, above 0" },
-    { "gamma", CLI_DOUBLE, AT(gamma), "G", NULL, "discount of later turns, 0 to 1" },
-    { "phi", CLI_CHOICE, AT(phi), "FORM", phis, "turn weights: code's form, or as the paper prints it" },
-    { "label-smoothing", CLI_DOUBLE, AT(label_smoothing), "E", NULL, "sigmoid 0 to 0.5, robust below 0.5" },
-    { "sft-weight", CLI_DOUBLE, AT(sft_weight), "W", NULL, "add W times chosen's mean negative log-likelihood, 0 or more" },
-    { "length-normalised", CLI_FLAG, AT(length_normalised), NULL, NULL, "divide each side by its number of action tokens" },
-    { "lr", CLI_DOUBLE, AT(lr), "X", NULL, "peak learning rate, above 0" },
-    { "schedule", CLI_CHOICE, AT(schedule), "NAME", schedules, "after the warm-up: constant, linear or cosine" },
-    { "warmup-ratio", CLI_DOUBLE, AT(warmup_ratio), "X", NULL, "share of the steps, 0 to 1" },
-    { "warmup-steps", CLI_INT, AT(warmup_steps), "N", NULL, "overrides the ratio when 0 or more" },
-    { "adam-beta1", CLI_DOUBLE, AT(beta1), "X", NULL, "0 <= X < 1" },
-    { "adam-beta2", CLI_DOUBLE, AT(beta2), "X", NULL, "0 <= X < 1" },
-    { "adam-eps", CLI_DOUBLE, AT(eps), "X", NULL, "1e-30 to 1" },
-    { "weight-decay", CLI_DOUBLE, AT(weight_decay), "X", NULL, "0 or more" },
-    { "max-grad-norm", CLI_DOUBLE, AT(max_grad_norm), "X", NULL, "clip the gradient's norm; 0: no clipping" },
-    { "batch", CLI_INT, AT(batch), "N", NULL, "items a step" },
-    { "epochs", CLI_DOUBLE, AT(epochs), "X", NULL, "passes over the data" },
-    { "steps", CLI_INT, AT(steps), "N", NULL, "overrides epochs when above 0" },
-    { "max-length", CLI_INT, AT(max_length), "N", NULL, "tokens a trajectory; longer ones end at a whole turn" },
-    { "seed", CLI_SEED, AT(seed), "N", NULL, "order of the data" },
-    { "shuffle", CLI_FLAG, AT(shuffle), NULL, NULL, "in a new order each epoch (--no-shuffle: file order)" },
-    { "share-prefix", CLI_FLAG, AT(share_prefix), NULL, NULL, "compute a pair's common beginning once (--no-share-prefix)" },
-    { "skip-invalid", CLI_FLAG, AT(skip_invalid), NULL, NULL, "count and skip broken items" },
-    { "eval-every", CLI_INT, AT(eval_every), "N", NULL, "evaluate every N steps; 0: before and after" },
-    { "checkpoint-every", CLI_INT, AT(checkpoint_every), "N", NULL, "every N steps; 0: at the end" },
-    { "resume", CLI_FLAG, AT(resume), NULL, NULL, "continue from OUTPUT/checkpoint when there is one" },
-    { "recompute", CLI_FLAG, AT(recompute), NULL, NULL,
-      "recompute activations (--no-recompute: keep them; without either as --memory needs)" },
-    { "memory", CLI_BYTES, AT(memory), "SIZE", NULL, "limit for the whole process, e.g. 512MiB; 0: none" },
-    { 0 },
+    {"model", CLI_STRING, AT(model), "DIR", NULL, "the policy: a Hugging Face directory (required)"},
+    {"data", CLI_STRING, AT(data), "FILE", NULL, "training data: pairs, or conversations for sft (required)"},
+    {"output", CLI_STRING, AT(output), "DIR", NULL, "where the trained model goes (required by train)"},
+    {"eval-data", CLI_STRING, AT(eval_data), "FILE", NULL, "held-out data of the same form"},
+    {"reference", CLI_STRING, AT(reference), "DIR", NULL, "the reference policy; without it the initial policy"},
+    {"reference-cache", CLI_STRING, AT(reference_cache), "FILE", NULL, "keep the reference's log-probabilities here"},
+    {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
+     "chatml, llama2, llama3, mistral, vicuna or plain; without it recognised from the model"},
+    {"objective", CLI_CHOICE, AT(objective), "NAME", objectives, "sft, dmpo, dmpo-token or dpo"},
+    {"link", CLI_CHOICE, AT(link), "NAME", links, "sigmoid, robust, hinge, ipo or kto-pair"},
+    {"beta", CLI_DOUBLE, AT(beta), "B", NULL, "strength of the reference, above 0"},
+    {"gamma", CLI_DOUBLE, AT(gamma), "G", NULL, "discount of later turns, 0 to 1"},
+    {"phi", CLI_CHOICE, AT(phi), "FORM", phis, "turn weights: code's form, or as the paper prints it"},
+    {"label-smoothing", CLI_DOUBLE, AT(label_smoothing), "E", NULL, "sigmoid 0 to 0.5, robust below 0.5"},
+    {"sft-weight", CLI_DOUBLE, AT(sft_weight), "W", NULL,
+     "add W times chosen's mean negative log-likelihood, 0 or more"},
+    {"length-normalised", CLI_FLAG, AT(length_normalised), NULL, NULL,
+     "divide each side by its number of action tokens"},
+    {"lr", CLI_DOUBLE, AT(lr), "X", NULL, "peak learning rate, above 0"},
+    {"schedule", CLI_CHOICE, AT(schedule), "NAME", schedules, "after the warm-up: constant, linear or cosine"},
+    {"warmup-ratio", CLI_DOUBLE, AT(warmup_ratio), "X", NULL, "share of the steps, 0 to 1"},
+    {"warmup-steps", CLI_INT, AT(warmup_steps), "N", NULL, "overrides the ratio when 0 or more"},
+    {"adam-beta1", CLI_DOUBLE, AT(beta1), "X", NULL, "0 <= X < 1"},
+    {"adam-beta2", CLI_DOUBLE, AT(beta2), "X", NULL, "0 <= X < 1"},
+    {"adam-eps", CLI_DOUBLE, AT(eps), "X", NULL, "1e-30 to 1"},
+    {"weight-decay", CLI_DOUBLE, AT(weight_decay), "X", NULL, "0 or more"},
+    {"max-grad-norm", CLI_DOUBLE, AT(max_grad_norm), "X", NULL, "clip the gradient's norm; 0: no clipping"},
+    {"batch", CLI_INT, AT(batch), "N", NULL, "items a step"},
+    {"epochs", CLI_DOUBLE, AT(epochs), "X", NULL, "passes over the data"},
+    {"steps", CLI_INT, AT(steps), "N", NULL, "overrides epochs when above 0"},
+    {"max-length", CLI_INT, AT(max_length), "N", NULL, "tokens a trajectory; longer ones end at a whole turn"},
+    {"seed", CLI_SEED, AT(seed), "N", NULL, "order of the data"},
+    {"shuffle", CLI_FLAG, AT(shuffle), NULL, NULL, "in a new order each epoch (--no-shuffle: file order)"},
+    {"share-prefix", CLI_FLAG, AT(share_prefix), NULL, NULL,
+     "compute a pair's common beginning once (--no-share-prefix)"},
+    {"skip-invalid", CLI_FLAG, AT(skip_invalid), NULL, NULL, "count and skip broken items"},
+    {"eval-every", CLI_INT, AT(eval_every), "N", NULL, "evaluate every N steps; 0: before and after"},
+    {"checkpoint-every", CLI_INT, AT(checkpoint_every), "N", NULL, "every N steps; 0: at the end"},
+    {"resume", CLI_FLAG, AT(resume), NULL, NULL, "continue from OUTPUT/checkpoint when there is one"},
+    {"recompute", CLI_FLAG, AT(recompute), NULL, NULL,
+     "recompute activations (--no-recompute: keep them; without either as --memory needs)"},
+    {"memory", CLI_BYTES, AT(memory), "SIZE", NULL, "limit for the whole process, e.g. 512MiB; 0: none"},
+    {0},
 };
 #undef AT
 
 static const cli_command train_command = {
-    "train", "Trains a policy and writes it, with metrics and a checkpoint, into --output.",
+    "train",
+    "Trains a policy and writes it, with metrics and a checkpoint, into --output.",
     "--model DIR --data FILE --output DIR [options]",
-    "OUTPUT gets config.json, model.safetensors (f32), the tokenizer's files, metrics.jsonl, run.json and checkpoint/.\n"
+    "OUTPUT gets config.json, model.safetensors (f32), the tokenizer's files, metrics.jsonl, run.json and "
+    "checkpoint/.\n"
     "Ctrl-C finishes the step, writes a checkpoint and stops; --resume continues with the same bits.\n"
     "dmpo train --config OUTPUT/run.json repeats a run. Defaults follow the objective: sft has lr 2e-5, batch 64,\n"
     "warm-up 3 % and a cosine schedule.",
-    cli_train_options, 0, 0
-};
+    cli_train_options,
+    0,
+    0};
 
-static const cli_command plan_command = {
-    "plan", "Says what memory a training run will need, line by line, without running it.",
-    "--model DIR --data FILE [options of dmpo train]", NULL, cli_train_options, 0, 0
-};
+static const cli_command plan_command = {"plan",
+                                         "Says what memory a training run will need, line by line, without running it.",
+                                         "--model DIR --data FILE [options of dmpo train]",
+                                         NULL,
+                                         cli_train_options,
+                                         0,
+                                         0};
 
 /* Defaults depend on the objective, which may come from the command line or the configuration: parse twice. */
 static dm_status parse(const cli_command *c, dmpo_train_options *o, cli_common *common, cli_args *args, int argc,
@@ -108,7 +117,8 @@ static void run_json(dm_text *t, const dmpo_train_options *o, const dmpo_engine 
     cli_options_json(t, cli_train_options, o);
     dm_text_print(t, "\n }");
     if (r) {
-        dm_text_print(t, ",\n \"model_sha256\": \"%s\", \"data_sha256\": \"%s\",\n \"steps\": %lld, \"weights_sha256\": "
+        dm_text_print(t,
+                      ",\n \"model_sha256\": \"%s\", \"data_sha256\": \"%s\",\n \"steps\": %lld, \"weights_sha256\": "
                       "\"%s\",\n \"planned_memory\": %llu, \"peak_memory\": %llu",
                       r->model_sha256, r->data_sha256, (long long)r->steps, r->weights_sha256,
                       (unsigned long long)r->planned_memory, (unsigned long long)r->peak_memory);
@@ -122,11 +132,12 @@ static dm_status write_run(const dmpo_train_options *o, const dmpo_engine *engin
                            dm_error *err)
 {
     char path[4096];
-    dm_text t = { 0 };
+    dm_text t = {0};
     dm_status s = dm_dir_create(o->output, err);
     run_json(&t, o, engine, r);
     if (s == DM_OK && (s = dm_path_join(path, sizeof path, o->output, "run.json", err)) == DM_OK)
-        s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path) : dm_file_write(path, t.data, t.size, err);
+        s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
+                     : dm_file_write(path, t.data, t.size, err);
     dm_text_free(&t);
     return s;
 }
@@ -134,7 +145,7 @@ static dm_status write_run(const dmpo_train_options *o, const dmpo_engine *engin
 static void print_result(const dmpo_train_options *o, const dmpo_engine *engine, const dmpo_train_result *r, int json)
 {
     if (json) {
-        dm_text t = { 0 };
+        dm_text t = {0};
         run_json(&t, o, engine, r);
         fwrite(t.data, 1, t.size, stdout);
         dm_text_free(&t);
@@ -155,13 +166,13 @@ static void print_result(const dmpo_train_options *o, const dmpo_engine *engine,
 int cli_train(int argc, char **argv)
 {
     dmpo_train_options o;
-    cli_common common = { 0 };
-    cli_args args = { 0 };
+    cli_common common = {0};
+    cli_args args = {0};
     cli_progress progress;
     dmpo_engine *engine = NULL;
     dmpo_train_result result;
-    dm_error err = { 0 };
-    dmpo_error error = { 0 };
+    dm_error err = {0};
+    dmpo_error error = {0};
 
     dm_status s = parse(&train_command, &o, &common, &args, argc, argv, &err);
     if (s == DM_OK && !args.help && !o.output)
@@ -192,7 +203,8 @@ static void print_plan(const dmpo_plan *p, int json)
         printf("{\"total\": %llu, \"smallest\": %llu, \"layers\": %u, \"recomputed\": %u, \"kept_logits\": %s, "
                "\"longest_pack\": %llu, \"parameters\": %llu",
                (unsigned long long)p->total, (unsigned long long)p->smallest, p->layers, p->recomputed,
-               p->kept_logits ? "true" : "false", (unsigned long long)p->longest_pack, (unsigned long long)p->parameters);
+               p->kept_logits ? "true" : "false", (unsigned long long)p->longest_pack,
+               (unsigned long long)p->parameters);
         for (size_t i = 0; i < p->lines; i++)
             printf(", \"%s\": %llu", p->line[i].what, (unsigned long long)p->line[i].bytes);
         puts("}");
@@ -210,12 +222,12 @@ static void print_plan(const dmpo_plan *p, int json)
 int cli_plan(int argc, char **argv)
 {
     dmpo_train_options o;
-    cli_common common = { 0 };
-    cli_args args = { 0 };
+    cli_common common = {0};
+    cli_args args = {0};
     dmpo_engine *engine = NULL;
     dmpo_plan plan;
-    dm_error err = { 0 };
-    dmpo_error error = { 0 };
+    dm_error err = {0};
+    dmpo_error error = {0};
 
     dm_status s = parse(&plan_command, &o, &common, &args, argc, argv, &err);
     int status = s != DM_OK ? cli_failed("plan", s, err.message) : 0;

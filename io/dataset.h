@@ -15,44 +15,44 @@
 #include "io/template.h"
 
 typedef struct dm_trajectory {
-    int32_t *ids;      /* [n] */
+    int32_t *ids; /* [n] */
     size_t n;
-    dm_span *turns;    /* [n_turns], ascending, disjoint, begin >= 1, not empty */
+    dm_span *turns; /* [n_turns], ascending, disjoint, begin >= 1, not empty */
     size_t n_turns;
-    size_t n_actions;  /* tokens inside turns */
+    size_t n_actions; /* tokens inside turns */
 } dm_trajectory;
 
 typedef struct dm_item {
-    char *id;          /* from the file (a string or an integer), or "item K" (K from 0) */
-    dm_trajectory chosen;   /* of SFT data: the conversation */
-    dm_trajectory rejected; /* n == 0 in SFT data */
+    char *id;                            /* from the file (a string or an integer), or "item K" (K from 0) */
+    dm_trajectory chosen;                /* of SFT data: the conversation */
+    dm_trajectory rejected;              /* n == 0 in SFT data */
     double chosen_score, rejected_score; /* NaN when the file has none */
 } dm_item;
 
 typedef struct dm_data_report {
-    size_t items;             /* kept */
-    size_t skipped;           /* left out by skip_invalid */
+    size_t items;   /* kept */
+    size_t skipped; /* left out by skip_invalid */
     size_t truncated_items, truncated_tokens, truncated_turns;
     size_t tokens, action_tokens, longest; /* longest trajectory in tokens */
-    char first_skipped[256];  /* why, for the first one */
+    char first_skipped[256];               /* why, for the first one */
 } dm_data_report;
 
 typedef struct dm_dataset {
-    bool pairs;        /* rejected sides are present */
+    bool pairs; /* rejected sides are present */
     dm_item *items;
     size_t n;
     dm_data_report report;
-    char sha256[65];   /* of the file's bytes */
-    void *memory;      /* owner of all of the above */
+    char sha256[65]; /* of the file's bytes */
+    void *memory;    /* owner of all of the above */
 } dm_dataset;
 
 typedef struct dm_data_options {
-    const dm_tokenizer *tokenizer;        /* may be NULL for pre-tokenized data */
-    const dm_chat_template *chat;         /* likewise */
-    size_t vocabulary;                    /* ids must be below it; 0: not checked */
-    size_t max_length;                    /* tokens; longer trajectories lose their end, at a turn's end; 0: no limit */
-    bool need_pairs;                      /* data without rejected sides is an error */
-    bool skip_invalid;                    /* count and skip items that are broken or keep no action token */
+    const dm_tokenizer *tokenizer; /* may be NULL for pre-tokenized data */
+    const dm_chat_template *chat;  /* likewise */
+    size_t vocabulary;             /* ids must be below it; 0: not checked */
+    size_t max_length;             /* tokens; longer trajectories lose their end, at a turn's end; 0: no limit */
+    bool need_pairs;               /* data without rejected sides is an error */
+    bool skip_invalid;             /* count and skip items that are broken or keep no action token */
 } dm_data_options;
 
 /* Truncation: a trajectory longer than max_length is cut at max_length, and a turn that does not fit whole is dropped

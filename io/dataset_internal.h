@@ -8,14 +8,14 @@
 typedef struct dm_item_reader {
     const dm_json_doc *doc;
     const dm_data_options *options;
-    const char *id;        /* of the item at hand, for messages; "": none */
-    char number[40];       /* its id when the file gives none */
+    const char *id;  /* of the item at hand, for messages; "": none */
+    char number[40]; /* its id when the file gives none */
     dm_error *err;
 
-    dm_message *messages;  /* of the side at hand */
+    dm_message *messages; /* of the side at hand */
     size_t n_messages, messages_capacity;
 
-    dm_ids ids;            /* the side as token ids */
+    dm_ids ids; /* the side as token ids */
     dm_span *spans;
     size_t n_spans, spans_capacity;
 } dm_item_reader;
@@ -29,8 +29,7 @@ size_t dm_form_common_prompt(const dm_json *chosen, const dm_json *rejected);
 
 /* A side of a pair, not empty, as r->ids and r->spans. `prompt` may be NULL; then the side's first `common` messages
  * are it. */
-dm_status dm_form_side(dm_item_reader *r, const dm_json *prompt, const dm_json *side, size_t common,
-                       const char *name);
+dm_status dm_form_side(dm_item_reader *r, const dm_json *prompt, const dm_json *side, size_t common, const char *name);
 
 /* "conversations" (opening: the authors' instruction and OK are not trained) or "messages". */
 dm_status dm_form_conversation(dm_item_reader *r, const dm_json *list, bool opening, const char *name);

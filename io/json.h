@@ -17,7 +17,12 @@
 #define DM_JSON_BYTES ((size_t)1 << 30)
 
 typedef enum dm_json_type {
-    DM_JSON_NULL, DM_JSON_BOOL, DM_JSON_NUMBER, DM_JSON_STRING, DM_JSON_ARRAY, DM_JSON_OBJECT
+    DM_JSON_NULL,
+    DM_JSON_BOOL,
+    DM_JSON_NUMBER,
+    DM_JSON_STRING,
+    DM_JSON_ARRAY,
+    DM_JSON_OBJECT
 } dm_json_type;
 
 typedef struct dm_json dm_json;
@@ -25,15 +30,15 @@ struct dm_json {
     dm_json_type type;
     uint32_t line, column; /* of the value's first byte, from 1; column in bytes */
     bool boolean;
-    bool is_integer;       /* the number is written without fraction or exponent and fits int64 */
+    bool is_integer; /* the number is written without fraction or exponent and fits int64 */
     double number;
     int64_t integer;
-    const char *text;      /* string value, decoded UTF-8, NUL-terminated (may hold NUL inside) */
-    size_t length;         /* bytes of text; number of children of an array or object */
-    const char *key;       /* name inside the parent object, else NULL */
+    const char *text; /* string value, decoded UTF-8, NUL-terminated (may hold NUL inside) */
+    size_t length;    /* bytes of text; number of children of an array or object */
+    const char *key;  /* name inside the parent object, else NULL */
     size_t key_length;
-    const dm_json *child;  /* first element or member */
-    const dm_json *next;   /* next sibling */
+    const dm_json *child; /* first element or member */
+    const dm_json *next;  /* next sibling */
 };
 
 typedef struct dm_json_doc dm_json_doc; /* owns every value below its root */

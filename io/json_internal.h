@@ -9,9 +9,9 @@ struct dm_json_doc {
     dm_json root;
     dm_block *values; /* all values below the root */
     char *name;
-    char *text;       /* the file's bytes, strings decoded in place */
+    char *text; /* the file's bytes, strings decoded in place */
     size_t size;
-    size_t bytes;     /* of the mapping that begins here: document, name, text */
+    size_t bytes; /* of the mapping that begins here: document, name, text */
 };
 
 #endif

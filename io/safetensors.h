@@ -16,13 +16,13 @@ size_t dm_dtype_size(dm_dtype t);      /* bytes; 0 for DM_DTYPE_COUNT */
 
 typedef struct dm_st_tensor {
     const char *name;
-    dm_dtype type;             /* DM_DTYPE_COUNT: a type that is not read (its size is checked where it is known) */
-    const char *type_name;     /* as the file says it */
+    dm_dtype type;         /* DM_DTYPE_COUNT: a type that is not read (its size is checked where it is known) */
+    const char *type_name; /* as the file says it */
     unsigned dims;
     uint64_t shape[DM_ST_DIMS];
-    uint64_t count;            /* product of shape; 1 without dimensions */
-    uint64_t begin, end;       /* absolute byte range in its file */
-    unsigned file;             /* index into the set's files */
+    uint64_t count;      /* product of shape; 1 without dimensions */
+    uint64_t begin, end; /* absolute byte range in its file */
+    unsigned file;       /* index into the set's files */
 } dm_st_tensor;
 
 typedef struct dm_st dm_st;
@@ -48,7 +48,7 @@ dm_status dm_st_read_f64(const dm_st *st, const dm_st_tensor *t, double *out, dm
 
 typedef struct dm_st_out {
     const char *name;
-    dm_dtype type;          /* F32, F16 or BF16 as stored; `data` is always f32 and converted while writing */
+    dm_dtype type; /* F32, F16 or BF16 as stored; `data` is always f32 and converted while writing */
     unsigned dims;
     uint64_t shape[DM_ST_DIMS];
     const float *data;

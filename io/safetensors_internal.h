@@ -8,15 +8,15 @@
 typedef struct dm_st_file {
     char *path;
     int fd;
-    uint64_t data, size;  /* where the tensors begin; bytes of the whole file */
-    dm_json_doc *header;  /* names point into it */
+    uint64_t data, size; /* where the tensors begin; bytes of the whole file */
+    dm_json_doc *header; /* names point into it */
 } dm_st_file;
 
 struct dm_st {
     dm_st_file *files;
     size_t n_files;
-    dm_st_tensor *tensors;          /* in order of (file, begin) */
-    const dm_st_tensor **by_name;   /* in order of name */
+    dm_st_tensor *tensors;        /* in order of (file, begin) */
+    const dm_st_tensor **by_name; /* in order of name */
     size_t n, capacity;
 };
 

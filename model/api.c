@@ -11,7 +11,7 @@
 #include "model/api.h"
 #include "model/trainer.h"
 
-_Static_assert(DM_ERROR_MAX == sizeof((dmpo_error){ 0 }).message, "dmpo_error mirrors dm_error");
+_Static_assert(DM_ERROR_MAX == sizeof((dmpo_error){0}).message, "dmpo_error mirrors dm_error");
 
 int dm_api_report(dmpo_error *out, dm_status status, const dm_error *err)
 {
@@ -44,7 +44,7 @@ static dm_status choose_threads(unsigned *threads, dm_error *err)
 
 int dmpo_engine_open(dmpo_engine **engine, const char *isa, unsigned threads, dmpo_error *error)
 {
-    dm_error err = { 0 };
+    dm_error err = {0};
     dm_isa level;
     dm_status s = dm_isa_choose(&level, isa, &err);
 
@@ -86,10 +86,25 @@ void dmpo_train_defaults(dmpo_train_options *o, dmpo_objective objective)
 {
     const int sft = objective == DMPO_SFT;
     *o = (dmpo_train_options){
-        .objective = objective, .link = DMPO_LINK_SIGMOID, .phi = DMPO_PHI_CODE, .beta = 0.1, .gamma = 0.7,
-        .lr = sft ? 2e-5 : 1e-6, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1.0,
-        .schedule = sft ? DMPO_COSINE : DMPO_CONSTANT, .warmup_ratio = sft ? 0.03 : 0.1, .warmup_steps = -1,
-        .batch = sft ? 64 : 32, .epochs = 3, .max_length = 4096, .shuffle = 1, .recompute = -1, .share_prefix = 1,
+        .objective = objective,
+        .link = DMPO_LINK_SIGMOID,
+        .phi = DMPO_PHI_CODE,
+        .beta = 0.1,
+        .gamma = 0.7,
+        .lr = sft ? 2e-5 : 1e-6,
+        .beta1 = 0.9,
+        .beta2 = 0.999,
+        .eps = 1e-8,
+        .max_grad_norm = 1.0,
+        .schedule = sft ? DMPO_COSINE : DMPO_CONSTANT,
+        .warmup_ratio = sft ? 0.03 : 0.1,
+        .warmup_steps = -1,
+        .batch = sft ? 64 : 32,
+        .epochs = 3,
+        .max_length = 4096,
+        .shuffle = 1,
+        .recompute = -1,
+        .share_prefix = 1,
     };
 }
 
@@ -145,10 +160,10 @@ static dm_status train(dm_run *r, dmpo_train_result *result, dm_error *err)
 int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_event_fn event, void *context,
                dmpo_train_result *result, dmpo_error *error)
 {
-    dm_error err = { 0 };
+    dm_error err = {0};
     dm_run run;
 
-    *result = (dmpo_train_result){ .before = { .step = -1 }, .after = { .step = -1 } };
+    *result = (dmpo_train_result){.before = {.step = -1}, .after = {.step = -1}};
     dm_status s = dm_run_open(&run, &engine->e, options, event, context, &err);
     if (s == DM_OK)
         s = train(&run, result, &err);
@@ -160,7 +175,7 @@ int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_even
 
 int dmpo_plan_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_plan *plan, dmpo_error *error)
 {
-    dm_error err = { 0 };
+    dm_error err = {0};
     dm_run run;
     const dm_status s = dm_run_open(&run, &engine->e, options, NULL, NULL, &err);
 

@@ -1,9 +1,9 @@
 /* Checkpoints and the finished model.
  *
  * output/checkpoint/ holds model.safetensors, optimizer.safetensors and state.json (step, newest evaluation, the run's
- * identity, the metrics file's length, a SHA-256 for each file). It is written as checkpoint.new; then the old one is moved to checkpoint.old,
- * the new one into place, the old one removed: at every moment one of the three is whole, and reading looks in the order
- * checkpoint, checkpoint.old. */
+ * identity, the metrics file's length, a SHA-256 for each file). It is written as checkpoint.new; then the old one is
+ * moved to checkpoint.old, the new one into place, the old one removed: at every moment one of the three is whole, and
+ * reading looks in the order checkpoint, checkpoint.old. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -19,9 +19,14 @@
 
 #define PATH_SIZE 4096
 
-static const char *const model_files[] = { "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                           "generation_config.json", "chat_template.jinja", "added_tokens.json",
-                                           "vocab.json", "merges.txt" };
+static const char *const model_files[] = {"tokenizer.json",
+                                          "tokenizer_config.json",
+                                          "special_tokens_map.json",
+                                          "generation_config.json",
+                                          "chat_template.jinja",
+                                          "added_tokens.json",
+                                          "vocab.json",
+                                          "merges.txt"};
 
 dm_status dm_model_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err)
 {
@@ -59,14 +64,14 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
     dm_sha256_init(&h);
     dm_dataset_hash(&r->train, &h);
     dm_sha256_finish(&h, items);
-    /* %a: exact. What may differ between the two halves of a run (threads, ISA, memory, where files are) is not in it. */
-    snprintf(text, sizeof text,
-             "2 %s %s %s %d %d %d %a %a %a %a %d %a %a %a %a %a %a %d %a %lld %lld %a %lld %llu %d %d",
-             r->model_sha256, r->reference_sha256, items, (int)o->objective, (int)o->link, (int)o->phi, o->beta,
-             o->gamma, o->label_smoothing, o->sft_weight, o->length_normalised, o->lr, o->beta1, o->beta2, o->eps,
-             o->weight_decay, o->max_grad_norm, (int)o->schedule, o->warmup_ratio, (long long)o->warmup_steps,
-             (long long)o->batch, o->epochs, (long long)o->steps, (unsigned long long)o->seed, o->shuffle,
-             o->share_prefix);
+    /* %a: exact. What may differ between the two halves of a run (threads, ISA, memory, where files are) is not in it.
+     */
+    snprintf(
+        text, sizeof text, "2 %s %s %s %d %d %d %a %a %a %a %d %a %a %a %a %a %a %d %a %lld %lld %a %lld %llu %d %d",
+        r->model_sha256, r->reference_sha256, items, (int)o->objective, (int)o->link, (int)o->phi, o->beta, o->gamma,
+        o->label_smoothing, o->sft_weight, o->length_normalised, o->lr, o->beta1, o->beta2, o->eps, o->weight_decay,
+        o->max_grad_norm, (int)o->schedule, o->warmup_ratio, (long long)o->warmup_steps, (long long)o->batch, o->epochs,
+        (long long)o->steps, (unsigned long long)o->seed, o->shuffle, o->share_prefix);
     dm_sha256_init(&h);
     dm_sha256_update(&h, text, strlen(text));
     dm_sha256_finish(&h, hex);
@@ -85,7 +90,7 @@ static dm_status moments(dm_run *r, dm_st_out **out, char **names, dm_error *err
         char *name = *names + i * width;
         snprintf(name, width, "%s.%s", i % 2 ? "exp_avg_sq" : "exp_avg", t->name);
         dm_st_out *o = &(*out)[i];
-        *o = (dm_st_out){ .name = name, .type = DM_F32, .dims = t->dims, .data = (i % 2 ? r->v : r->m) + t->offset };
+        *o = (dm_st_out){.name = name, .type = DM_F32, .dims = t->dims, .data = (i % 2 ? r->v : r->m) + t->offset};
         o->shape[0] = t->dims == 2 ? t->rows : t->cols;
         o->shape[1] = t->cols;
     }
@@ -97,7 +102,7 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
 {
     char identity[DM_SHA256_HEX], path[PATH_SIZE];
     struct stat st;
-    dm_text text = { 0 };
+    dm_text text = {0};
     dm_status s = dm_path_join(path, sizeof path, dir, "state.json", err);
 
     if (s != DM_OK)
@@ -105,10 +110,11 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
     dm_run_identity(r, identity);
     if (fsync(r->metrics_fd) != 0 || fstat(r->metrics_fd, &st) != 0) /* its lines are as durable as the weights */
         return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot write: %s", r->o.output, strerror(errno));
-    dm_text_print(&text, "{\"format\": 1, \"step\": %lld, \"evaluated\": %lld, \"identity\": \"%s\",\n"
+    dm_text_print(&text,
+                  "{\"format\": 1, \"step\": %lld, \"evaluated\": %lld, \"identity\": \"%s\",\n"
                   " \"metrics_bytes\": %lld, \"model.safetensors\": \"%s\", \"optimizer.safetensors\": \"%s\",\n"
-                  " \"before\": ", (long long)step, (long long)result->after.step, identity, (long long)st.st_size, model,
-                  optimizer);
+                  " \"before\": ",
+                  (long long)step, (long long)result->after.step, identity, (long long)st.st_size, model, optimizer);
     dm_metrics_json(&text, "eval", &result->before);
     dm_text_print(&text, "}\n");
     s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
@@ -117,8 +123,7 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
     return s;
 }
 
-static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmpo_train_result *result,
-                             dm_error *err)
+static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmpo_train_result *result, dm_error *err)
 {
     char model[DM_SHA256_HEX], optimizer[DM_SHA256_HEX], path[PATH_SIZE];
     dm_st_out *out = NULL;
@@ -206,9 +211,10 @@ static dm_status cut_metrics(const dm_run *r, int64_t bytes, dm_error *err)
 {
     struct stat st;
     if (fstat(r->metrics_fd, &st) == 0 && st.st_size < bytes)
-        return dm_fail(err, DM_ERR_INPUT, "%s/metrics.jsonl has %lld bytes, the checkpoint belongs to one of %lld or more; "
-                       "put that file back, or start anew without --resume", r->o.output, (long long)st.st_size,
-                       (long long)bytes);
+        return dm_fail(err, DM_ERR_INPUT,
+                       "%s/metrics.jsonl has %lld bytes, the checkpoint belongs to one of %lld or more; "
+                       "put that file back, or start anew without --resume",
+                       r->o.output, (long long)st.st_size, (long long)bytes);
     if (ftruncate(r->metrics_fd, (off_t)bytes) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot cut: %s", r->o.output, strerror(errno));
     return DM_OK;
@@ -223,17 +229,22 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
 
     dm_run_identity(r, identity);
     if (!dm_json_is(dm_json_get(root, "identity"), identity))
-        return dm_json_fail(doc, root, err, "the checkpoint belongs to a run with other options, model or data; "
+        return dm_json_fail(doc, root, err,
+                            "the checkpoint belongs to a run with other options, model or data; "
                             "resume with the same ones, or choose another --output");
     if ((s = dm_json_get_int(doc, root, "step", 0, r->steps, NULL, step, err)) != DM_OK ||
         (s = dm_json_get_int(doc, root, "evaluated", -1, *step, NULL, &result->after.step, err)) != DM_OK ||
         (s = dm_json_get_int(doc, root, "metrics_bytes", 0, INT64_MAX, NULL, &bytes, err)) != DM_OK)
         return s;
     result->before = (dmpo_metrics){
-        .step = r->eval.n && metric(m, "step") == 0 ? 0 : -1, .loss = metric(m, "loss"),
-        .reward_chosen = metric(m, "rewards/chosen"), .reward_rejected = metric(m, "rewards/rejected"),
-        .reward_margin = metric(m, "rewards/margins"), .reward_accuracy = metric(m, "rewards/accuracies"),
-        .logp_chosen = metric(m, "logps/chosen"), .logp_rejected = metric(m, "logps/rejected"),
+        .step = r->eval.n && metric(m, "step") == 0 ? 0 : -1,
+        .loss = metric(m, "loss"),
+        .reward_chosen = metric(m, "rewards/chosen"),
+        .reward_rejected = metric(m, "rewards/rejected"),
+        .reward_margin = metric(m, "rewards/margins"),
+        .reward_accuracy = metric(m, "rewards/accuracies"),
+        .logp_chosen = metric(m, "logps/chosen"),
+        .logp_rejected = metric(m, "logps/rejected"),
     };
     return cut_metrics(r, bytes, err);
 }

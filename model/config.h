@@ -25,14 +25,15 @@ typedef struct dm_config {
     double rope_theta;
     dm_rope_kind rope;
     double rope_factor, rope_low, rope_high; /* linear: factor; llama3: all three */
-    uint32_t rope_original;          /* llama3: original_max_position_embeddings */
-    int32_t bos, eos;                /* -1: none; the first of a list */
+    uint32_t rope_original;                  /* llama3: original_max_position_embeddings */
+    int32_t bos, eos;                        /* -1: none; the first of a list */
 } dm_config;
 
 const char *dm_arch_name(dm_arch arch); /* "llama" ... as model_type */
 
-/* Reads dir/config.json. Both forms of the RoPE keys (rope_theta + rope_scaling, and rope_parameters) are read. What the
- * engine does not do (another activation, attention or MLP biases, partial rotary, experts, …) is refused by name. */
+/* Reads dir/config.json. Both forms of the RoPE keys (rope_theta + rope_scaling, and rope_parameters) are read. What
+ * the engine does not do (another activation, attention or MLP biases, partial rotary, experts, …) is refused by name.
+ */
 dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err);
 
 /* Checks the ranges of a configuration made by hand; `where` begins the message. */

@@ -9,8 +9,8 @@
 #include "model/ops.h"
 #include "simd/gemm.h"
 
-/* One chunk of the vocabulary, rows [first, first + count) of the head. Its logits lie in n->logits, or at their place in
- * there when all are kept. */
+/* One chunk of the vocabulary, rows [first, first + count) of the head. Its logits lie in n->logits, or at their place
+ * in there when all are kept. */
 typedef struct head_task {
     dm_network *n;
     const int32_t *target;
@@ -23,14 +23,17 @@ typedef struct head_task {
 static void chunk_logits(dm_network *n, const float *w, const head_task *t)
 {
     const size_t d = n->c->hidden;
-    dm_gemm(n->e, t->entries, t->count, d, (dm_mat){ n->hnorm, d, 1 },
-            (dm_mat){ w + n->layout->head + t->first * d, 1, d }, t->logits, t->ld, DM_GEMM_SET);
+    dm_gemm(n->e, t->entries, t->count, d, (dm_mat){n->hnorm, d, 1}, (dm_mat){w + n->layout->head + t->first * d, 1, d},
+            t->logits, t->ld, DM_GEMM_SET);
 }
 
 static head_task head_of(dm_network *n, const int32_t *target, size_t entries)
 {
-    return (head_task){ .n = n, .target = target, .entries = entries, .logits = n->logits,
-                        .ld = dm_head_width(n->c->vocab, n->size.keep_logits) };
+    return (head_task){.n = n,
+                       .target = target,
+                       .entries = entries,
+                       .logits = n->logits,
+                       .ld = dm_head_width(n->c->vocab, n->size.keep_logits)};
 }
 
 /* Moves to the chunk at `first`; 0 behind the last. */
@@ -117,9 +120,9 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
         if (!n->size.keep_logits)
             chunk_logits(n, w, &t);
         dm_pool_run(n->e->pool, grad_rows, &t);
-        dm_gemm(n->e, entries, d, t.count, (dm_mat){ t.logits, t.ld, 1 }, (dm_mat){ w + at, d, 1 }, n->dout, d,
+        dm_gemm(n->e, entries, d, t.count, (dm_mat){t.logits, t.ld, 1}, (dm_mat){w + at, d, 1}, n->dout, d,
                 first ? DM_GEMM_ADD : DM_GEMM_SET);
-        dm_gemm(n->e, t.count, d, entries, (dm_mat){ t.logits, 1, t.ld }, (dm_mat){ n->hnorm, d, 1 }, dw + at, d,
+        dm_gemm(n->e, t.count, d, entries, (dm_mat){t.logits, 1, t.ld}, (dm_mat){n->hnorm, d, 1}, dw + at, d,
                 DM_GEMM_ADD);
     }
     dm_op_rmsnorm_backward(n->e, n->dout, dw + n->layout->norm, n->dout, n->out, w + n->layout->norm, n->hinv, entries,
@@ -130,6 +133,6 @@ void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, flo
 {
     const size_t vocab = n->c->vocab, d = n->c->hidden;
     dm_op_rmsnorm(n->e, n->hnorm, NULL, n->out + row0 * d, w + n->layout->norm, rows, d, (float)n->c->eps);
-    dm_gemm(n->e, rows, vocab, d, (dm_mat){ n->hnorm, d, 1 }, (dm_mat){ w + n->layout->head, 1, d }, logits, vocab,
+    dm_gemm(n->e, rows, vocab, d, (dm_mat){n->hnorm, d, 1}, (dm_mat){w + n->layout->head, 1, d}, logits, vocab,
             DM_GEMM_SET);
 }

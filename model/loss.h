@@ -1,4 +1,5 @@
-/* The preference losses as functions of scalars: from per-token log-probabilities to a coefficient for each action token.
+/* The preference losses as functions of scalars: from per-token log-probabilities to a coefficient for each action
+ * token.
  *
  * DMPO (arXiv 2406.14868, equations 14, 15 and the authors' code): for a trajectory with T turns,
  *     s = sum_t phi(t, T) * l_t,   l_t = sum over the turn's tokens of (log pi - log pi_ref),
@@ -29,40 +30,41 @@ double dm_phi(dmpo_phi form, double gamma, size_t t, size_t T);
 
 /* One side of a pair (or an SFT trajectory). */
 typedef struct dm_side {
-    size_t n;                /* action tokens */
-    const size_t *turn_of;   /* [n] ascending turn number of each token, 0 .. turns-1 */
+    size_t n;              /* action tokens */
+    const size_t *turn_of; /* [n] ascending turn number of each token, 0 .. turns-1 */
     size_t turns;
-    const float *logp;       /* [n] policy, nats */
-    const float *reference;  /* [n] reference; NULL in SFT */
+    const float *logp;      /* [n] policy, nats */
+    const float *reference; /* [n] reference; NULL in SFT */
 } dm_side;
 
 /* Weight of token i in s: phi of its turn (or of i), over n when length_normalised. */
 double dm_token_weight(const dm_loss_options *o, const dm_side *side, size_t i);
 
 typedef struct dm_pair_loss {
-    double loss;                         /* nats, of this pair, SFT term included; mean over the batch is the batch's */
+    double loss; /* nats, of this pair, SFT term included; mean over the batch is the batch's */
     double reward_chosen, reward_rejected; /* beta * s */
-    double logp_chosen, logp_rejected;   /* plain sums over the action tokens */
-    double d_chosen, d_rejected;         /* dL/ds of each side for the mean over the batch (1/pairs included) */
+    double logp_chosen, logp_rejected;     /* plain sums over the action tokens */
+    double d_chosen, d_rejected;           /* dL/ds of each side for the mean over the batch (1/pairs included) */
 } dm_pair_loss;
 
 /* s of one side. */
 double dm_side_score(const dm_loss_options *o, const dm_side *side);
 double dm_side_logp(const dm_side *side); /* sum of logp, token order, f64 */
 
-/* What kto-pair needs of every pair before any gradient. Its divergences max(mean s, 0) are functions of the policy and pass
- * gradients, as in TRL's code (the golden gradient norms are those). Other links read `pairs` only. */
+/* What kto-pair needs of every pair before any gradient. Its divergences max(mean s, 0) are functions of the policy and
+ * pass gradients, as in TRL's code (the golden gradient norms are those). Other links read `pairs` only. */
 typedef struct dm_batch_stats {
     size_t pairs;
     double mean_chosen, mean_rejected;   /* of s (log-ratios, not rewards) */
     double slope_chosen, slope_rejected; /* sums of sigmoid' over the pairs' chosen and rejected terms */
 } dm_batch_stats;
 
-/* From all scores of a batch, pairs >= 1; sums in their order. For links that do not need them the scores may be NULL. */
+/* From all scores of a batch, pairs >= 1; sums in their order. For links that do not need them the scores may be NULL.
+ */
 dm_batch_stats dm_batch_stats_of(const dm_loss_options *o, const double *s_w, const double *s_l, size_t pairs);
 
-/* True when gradients need dm_batch_stats of the whole batch first (kto-pair): the trainer then runs every pair forward,
- * and again with gradients. */
+/* True when gradients need dm_batch_stats of the whole batch first (kto-pair): the trainer then runs every pair
+ * forward, and again with gradients. */
 int dm_loss_needs_batch(const dm_loss_options *o);
 
 /* Loss and derivatives of one pair from its scores s_w, s_l. Does not include the SFT term. */

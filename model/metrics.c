@@ -49,7 +49,7 @@ dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, d
 
 void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t done, int64_t total, const dmpo_metrics *m)
 {
-    const dmpo_event event = { kind, text, done, total, m };
+    const dmpo_event event = {kind, text, done, total, m};
     if (r->event && r->event(r->event_context, &event))
         r->stop = 1;
 }

@@ -30,7 +30,7 @@ static void gather(void *ctx, unsigned part, unsigned parts)
 
 void dm_op_gather(const dm_engine *e, float *x, const float *table, const int32_t *ids, size_t rows, size_t n)
 {
-    run(e, gather, &(op){ .y = x, .x = table, .ids = ids, .rows = rows, .n = n });
+    run(e, gather, &(op){.y = x, .x = table, .ids = ids, .rows = rows, .n = n});
 }
 
 static void scatter_add(void *ctx, unsigned part, unsigned parts)
@@ -43,7 +43,7 @@ static void scatter_add(void *ctx, unsigned part, unsigned parts)
 
 void dm_op_scatter_add(const dm_engine *e, float *dtable, const float *dx, const int32_t *ids, size_t rows, size_t n)
 {
-    run(e, scatter_add, &(op){ .y = dtable, .x = dx, .ids = ids, .rows = rows, .n = n });
+    run(e, scatter_add, &(op){.y = dtable, .x = dx, .ids = ids, .rows = rows, .n = n});
 }
 
 static void rmsnorm(void *ctx, unsigned part, unsigned parts)
@@ -60,7 +60,7 @@ static void rmsnorm(void *ctx, unsigned part, unsigned parts)
 void dm_op_rmsnorm(const dm_engine *e, float *y, float *inv, const float *x, const float *w, size_t rows, size_t n,
                    float eps)
 {
-    run(e, rmsnorm, &(op){ .y = y, .z = inv, .x = x, .w = w, .rows = rows, .n = n, .eps = eps });
+    run(e, rmsnorm, &(op){.y = y, .z = inv, .x = x, .w = w, .rows = rows, .n = n, .eps = eps});
 }
 
 static void rmsnorm_dw(void *ctx, unsigned part, unsigned parts)
@@ -81,7 +81,7 @@ static void rmsnorm_dx(void *ctx, unsigned part, unsigned parts)
 void dm_op_rmsnorm_backward(const dm_engine *e, float *dx, float *dw, const float *dy, const float *x, const float *w,
                             const float *inv, size_t rows, size_t n, int add)
 {
-    op o = { .y = dx, .z = dw, .u = dy, .x = x, .w = w, .inv = inv, .rows = rows, .n = n, .flag = add };
+    op o = {.y = dx, .z = dw, .u = dy, .x = x, .w = w, .inv = inv, .rows = rows, .n = n, .flag = add};
     run(e, rmsnorm_dw, &o); /* first: dx may be dy */
     run(e, rmsnorm_dx, &o);
 }
@@ -96,7 +96,7 @@ static void bias(void *ctx, unsigned part, unsigned parts)
 
 void dm_op_bias(const dm_engine *e, float *y, const float *b, size_t rows, size_t n)
 {
-    run(e, bias, &(op){ .y = y, .x = b, .rows = rows, .n = n });
+    run(e, bias, &(op){.y = y, .x = b, .rows = rows, .n = n});
 }
 
 static void bias_backward(void *ctx, unsigned part, unsigned parts)
@@ -108,7 +108,7 @@ static void bias_backward(void *ctx, unsigned part, unsigned parts)
 
 void dm_op_bias_backward(const dm_engine *e, float *db, const float *dy, size_t rows, size_t n)
 {
-    run(e, bias_backward, &(op){ .y = db, .x = dy, .rows = rows, .n = n });
+    run(e, bias_backward, &(op){.y = db, .x = dy, .rows = rows, .n = n});
 }
 
 static void rope(void *ctx, unsigned part, unsigned parts)
@@ -125,8 +125,15 @@ static void rope(void *ctx, unsigned part, unsigned parts)
 void dm_op_rope(const dm_engine *e, float *x, const float *cos, const float *sin, const uint32_t *position, size_t rows,
                 size_t heads, size_t head_dim, int inverse)
 {
-    run(e, rope, &(op){ .y = x, .x = cos, .w = sin, .position = position, .rows = rows, .heads = heads, .n = head_dim,
-                        .flag = inverse });
+    run(e, rope,
+        &(op){.y = x,
+              .x = cos,
+              .w = sin,
+              .position = position,
+              .rows = rows,
+              .heads = heads,
+              .n = head_dim,
+              .flag = inverse});
 }
 
 static void add(void *ctx, unsigned part, unsigned parts)
@@ -138,7 +145,7 @@ static void add(void *ctx, unsigned part, unsigned parts)
 
 void dm_op_add(const dm_engine *e, float *y, const float *x, size_t n)
 {
-    run(e, add, &(op){ .y = y, .x = x, .n = n });
+    run(e, add, &(op){.y = y, .x = x, .n = n});
 }
 
 static void swiglu(void *ctx, unsigned part, unsigned parts)
@@ -150,7 +157,7 @@ static void swiglu(void *ctx, unsigned part, unsigned parts)
 
 void dm_op_swiglu(const dm_engine *e, float *h, const float *gate, const float *up, size_t n)
 {
-    run(e, swiglu, &(op){ .y = h, .x = gate, .u = up, .n = n });
+    run(e, swiglu, &(op){.y = h, .x = gate, .u = up, .n = n});
 }
 
 static void swiglu_backward(void *ctx, unsigned part, unsigned parts)
@@ -163,5 +170,5 @@ static void swiglu_backward(void *ctx, unsigned part, unsigned parts)
 
 void dm_op_swiglu_backward(const dm_engine *e, float *gate, float *up, const float *dh, size_t n)
 {
-    run(e, swiglu_backward, &(op){ .y = gate, .z = up, .x = dh, .n = n });
+    run(e, swiglu_backward, &(op){.y = gate, .z = up, .x = dh, .n = n});
 }

@@ -31,7 +31,7 @@ dm_pack_size dm_pack_measure(const dm_item *item, int share)
         .rows = a->n + b->n - prefix,
         .entries = a->n_actions + b->n_actions - shared,
         .longest = a->n > b->n ? a->n : b->n,
-        .actions = { a->n_actions, b->n_actions },
+        .actions = {a->n_actions, b->n_actions},
     };
 }
 
@@ -72,14 +72,14 @@ static void add_branch(dm_pack *p, dm_pack_side *side, const dm_trajectory *t, s
         p->position[p->rows++] = (uint32_t)i;
     }
     if (p->rows > begin)
-        p->segments[p->n_segments++] = (dm_segment){ begin, p->rows, prefix, begin };
+        p->segments[p->n_segments++] = (dm_segment){begin, p->rows, prefix, begin};
 }
 
 void dm_pack_build(dm_pack *p, const dm_item *item, int share)
 {
     const size_t prefix = common_prefix(item, share);
-    const dm_trajectory *const t[2] = { &item->chosen, &item->rejected };
-    size_t turn[2] = { 0, 0 };
+    const dm_trajectory *const t[2] = {&item->chosen, &item->rejected};
+    size_t turn[2] = {0, 0};
 
     p->rows = p->entries = p->n_segments = 0;
     for (int s = 0; s < 2; s++) {
@@ -87,7 +87,7 @@ void dm_pack_build(dm_pack *p, const dm_item *item, int share)
         p->side[s].turns = t[s]->n_turns;
     }
     for (size_t i = 0; i < prefix; i++) {
-        const int in[2] = { in_turn(t[0], i, &turn[0]), in_turn(t[1], i, &turn[1]) };
+        const int in[2] = {in_turn(t[0], i, &turn[0]), in_turn(t[1], i, &turn[1])};
         for (int s = 0; s < 2; s++)
             if (in[s])
                 add_action(&p->side[s], turn[s], p->entries);
@@ -98,7 +98,7 @@ void dm_pack_build(dm_pack *p, const dm_item *item, int share)
     }
     p->rows = prefix;
     if (prefix)
-        p->segments[p->n_segments++] = (dm_segment){ 0, prefix, 0, 0 };
+        p->segments[p->n_segments++] = (dm_segment){0, prefix, 0, 0};
     add_branch(p, &p->side[0], t[0], prefix, turn[0]);
     add_branch(p, &p->side[1], t[1], prefix, turn[1]);
 }

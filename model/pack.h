@@ -17,10 +17,10 @@ typedef struct dm_pack_size {
 } dm_pack_size;
 
 typedef struct dm_pack_side {
-    size_t n;          /* action tokens */
+    size_t n; /* action tokens */
     size_t turns;
-    uint32_t *entry;   /* [n] which entry predicts action token i */
-    size_t *turn_of;   /* [n] */
+    uint32_t *entry; /* [n] which entry predicts action token i */
+    size_t *turn_of; /* [n] */
 } dm_pack_side;
 
 typedef struct dm_pack {

@@ -18,9 +18,11 @@ void dm_sampler_place(dm_sampler *s, dm_arena *arena, size_t vocab)
 dm_status dm_sampling_check(const dmpo_sampling *o, dm_error *err)
 {
     if (!(o->temperature >= 0 && o->temperature <= 1e6))
-        return dm_fail(err, DM_ERR_ARGUMENT, "--temperature %g is out of range; legal: 0 (greedy) or more", o->temperature);
+        return dm_fail(err, DM_ERR_ARGUMENT, "--temperature %g is out of range; legal: 0 (greedy) or more",
+                       o->temperature);
     if (o->top_k < 0)
-        return dm_fail(err, DM_ERR_ARGUMENT, "--top-k %lld is out of range; legal: 0 (all) or more", (long long)o->top_k);
+        return dm_fail(err, DM_ERR_ARGUMENT, "--top-k %lld is out of range; legal: 0 (all) or more",
+                       (long long)o->top_k);
     if (!(o->top_p > 0 && o->top_p <= 1))
         return dm_fail(err, DM_ERR_ARGUMENT, "--top-p %g is out of range; legal: 0 < p <= 1", o->top_p);
     if (o->max_tokens < 0)
@@ -63,7 +65,7 @@ static size_t largest(const float *logits, size_t n)
 /* As dm_head_forward computes it: the same chunks, so the same bits. */
 static float log_probability(const dm_kernels *k, const float *logits, size_t vocab, size_t id)
 {
-    float state[DM_LSE_STATE] = { -FLT_MAX };
+    float state[DM_LSE_STATE] = {-FLT_MAX};
     const size_t chunk = dm_head_chunk(vocab);
     for (size_t i = 0; i < vocab; i += chunk)
         k->lse_chunk(state, logits + i, vocab - i < chunk ? vocab - i : chunk);

@@ -7,9 +7,9 @@
 #include "simd/kernels.h"
 
 typedef struct dm_sampler {
-    float *p;          /* [vocab] */
-    uint32_t *order;   /* [vocab] ids by falling logit, ties by id */
-    uint32_t *spare;   /* [vocab] */
+    float *p;        /* [vocab] */
+    uint32_t *order; /* [vocab] ids by falling logit, ties by id */
+    uint32_t *spare; /* [vocab] */
 } dm_sampler;
 
 void dm_sampler_place(dm_sampler *s, dm_arena *arena, size_t vocab);
@@ -17,9 +17,10 @@ void dm_sampler_place(dm_sampler *s, dm_arena *arena, size_t vocab);
 /* Refuses values outside their legal range. */
 dm_status dm_sampling_check(const dmpo_sampling *o, dm_error *err);
 
-/* The token for `position`; *logp is its log-probability under the unmodified distribution (nats). Order of the filters:
- * temperature, top-k, top-p (the smallest set whose probability reaches top_p); then inverse CDF in falling order with the
- * uniform number of (seed, DM_RNG_SAMPLE, episode, position). Greedy: the largest logit, the smallest id among equals. */
+/* The token for `position`; *logp is its log-probability under the unmodified distribution (nats). Order of the
+ * filters: temperature, top-k, top-p (the smallest set whose probability reaches top_p); then inverse CDF in falling
+ * order with the uniform number of (seed, DM_RNG_SAMPLE, episode, position). Greedy: the largest logit, the smallest id
+ * among equals. */
 int32_t dm_sample(dm_sampler *s, const dm_kernels *k, const float *logits, size_t vocab, const dmpo_sampling *o,
                   uint64_t position, float *logp);
 

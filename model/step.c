@@ -45,7 +45,7 @@ static void count_tokens(totals *t, const dm_item *item)
 static dmpo_metrics means(const dm_run *r, const totals *t, size_t items)
 {
     const double n = (double)items;
-    dmpo_metrics m = { .tokens = t->tokens, .action_tokens = t->actions, .peak_memory = dm_rss_peak() };
+    dmpo_metrics m = {.tokens = t->tokens, .action_tokens = t->actions, .peak_memory = dm_rss_peak()};
     if (is_sft(r)) {
         m.loss = t->nll / (double)t->actions;
         m.logp_chosen = -t->nll / n;
@@ -66,16 +66,16 @@ static dm_status non_finite(int64_t step, const dm_item *item, double loss, dm_e
 {
     const char *what = isnan(loss) ? "NaN" : "infinite";
     if (step == EVALUATION)
-        return dm_fail(err, DM_ERR_NONFINITE, "evaluation: the loss is %s at item '%s'; try a smaller --lr or --beta", what,
-                       item->id);
+        return dm_fail(err, DM_ERR_NONFINITE, "evaluation: the loss is %s at item '%s'; try a smaller --lr or --beta",
+                       what, item->id);
     return dm_fail(err, DM_ERR_NONFINITE,
                    "step %lld: the loss is %s at item '%s'; the weights were not touched; try a smaller --lr or --beta",
                    (long long)(step + 1), what, item->id);
 }
 
 /* kto-pair's batch statistics: every pair forward once, before any gradient. */
-static dm_batch_stats batch_statistics(dm_run *r, const dm_dataset *data, const dm_references *ref, const uint32_t *items,
-                                       size_t n)
+static dm_batch_stats batch_statistics(dm_run *r, const dm_dataset *data, const dm_references *ref,
+                                       const uint32_t *items, size_t n)
 {
     if (!dm_loss_needs_batch(&r->loss)) /* r->scores exists for these only */
         return (dm_batch_stats){.pairs = n};
@@ -115,8 +115,7 @@ static dm_status run_items(dm_run *r, const dm_dataset *data, const dm_reference
         } else {
             const float *reference[2];
             reference_of(ref, items[j], reference);
-            const dm_pair_loss l =
-                dm_objective_pair(&r->objective, &r->loss, &r->pack, reference, &stats, dw != NULL);
+            const dm_pair_loss l = dm_objective_pair(&r->objective, &r->loss, &r->pack, reference, &stats, dw != NULL);
             loss = l.loss;
             count_pair(t, &l);
         }
@@ -131,7 +130,7 @@ static dm_status run_items(dm_run *r, const dm_dataset *data, const dm_reference
 
 dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, float *dw, dmpo_metrics *out, dm_error *err)
 {
-    totals t = { 0 };
+    totals t = {0};
     const dm_status s = run_items(r, &r->train, &r->ref_train, items, n, 0, dw, &t, err);
     if (s == DM_OK)
         *out = means(r, &t, n);
@@ -141,7 +140,7 @@ dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, float *dw,
 dm_status dm_evaluate(dm_run *r, const dm_dataset *data, const dm_references *ref, dmpo_metrics *out, dm_error *err)
 {
     /* In groups of the batch size, so that kto-pair's batch means the same as in training. */
-    totals t = { 0 };
+    totals t = {0};
     uint32_t group[DM_EVAL_GROUP];
     const size_t most = r->o.batch < DM_EVAL_GROUP ? (size_t)r->o.batch : DM_EVAL_GROUP;
     const double start = dm_seconds();
@@ -177,7 +176,7 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     const double start = dm_seconds();
     const size_t batch = (size_t)r->o.batch, first = (size_t)(step % r->steps_per_epoch) * batch;
     const size_t n = r->train.n - first < batch ? r->train.n - first : batch;
-    totals t = { 0 };
+    totals t = {0};
 
     order_for(r, step / r->steps_per_epoch);
     memset(r->g, 0, r->layout.floats * sizeof(float));
@@ -188,13 +187,14 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     if (!isfinite(norm))
         return dm_fail(err, DM_ERR_NONFINITE,
                        "step %lld: the gradient is not finite (batch of %zu items from '%s' to '%s'); the weights were "
-                       "not touched", (long long)(step + 1), n, r->train.items[r->order[first]].id,
+                       "not touched",
+                       (long long)(step + 1), n, r->train.items[r->order[first]].id,
                        r->train.items[r->order[first + n - 1]].id);
 
     const double clip = r->o.max_grad_norm;
     const double scale = clip > 0 && norm > clip ? clip / norm : 1.0;
     const double lr = dm_learning_rate(r->o.schedule, r->o.lr, step, r->warmup, r->steps);
-    const dm_adamw_options adamw = { r->o.beta1, r->o.beta2, r->o.eps, r->o.weight_decay };
+    const dm_adamw_options adamw = {r->o.beta1, r->o.beta2, r->o.eps, r->o.weight_decay};
     dm_adamw_update(r->e, r->w, r->m, r->v, r->g, r->layout.floats, &adamw, lr, scale, step + 1);
 
     *out = means(r, &t, n);
@@ -259,7 +259,8 @@ dm_status dm_run_steps(dm_run *r, int64_t first, dmpo_train_result *result, dm_e
             return s;
         result->steps = step + 1;
         if (r->stop && (!last || (due && result->after.step != r->steps)))
-            return dm_fail(err, DM_ERR_INTERRUPTED, "stopped after step %lld of %lld; --resume continues from %s/checkpoint",
+            return dm_fail(err, DM_ERR_INTERRUPTED,
+                           "stopped after step %lld of %lld; --resume continues from %s/checkpoint",
                            (long long)(step + 1), (long long)r->steps, r->o.output);
     }
     return DM_OK;

@@ -18,33 +18,33 @@
 #define DM_EVAL_GROUP 64 /* most items that an evaluation takes as one batch */
 
 typedef struct dm_references { /* reference log-probabilities of a data set's items */
-    float *logp;        /* all action tokens: item 0 chosen, item 0 rejected, item 1 chosen, ... */
-    size_t *begin;      /* [2 * items] where side s of item i starts: begin[2*i + s] */
-    size_t n;           /* floats in logp */
+    float *logp;               /* all action tokens: item 0 chosen, item 0 rejected, item 1 chosen, ... */
+    size_t *begin;             /* [2 * items] where side s of item i starts: begin[2*i + s] */
+    size_t n;                  /* floats in logp */
 } dm_references;
 
 typedef struct dm_run {
     const dm_engine *e;
     dmpo_train_options o;
-    int score;                    /* forward only; any data form; the reference only when one is named */
+    int score; /* forward only; any data form; the reference only when one is named */
     dm_loss_options loss;
     dm_config config;
     dm_layout layout;
-    dm_tokenizer *tokenizer;      /* NULL for pre-tokenized data without a tokenizer */
+    dm_tokenizer *tokenizer; /* NULL for pre-tokenized data without a tokenizer */
     dm_chat_template chat;
-    dm_dataset train, eval;       /* eval.n == 0: none */
-    char model_sha256[65];        /* of the policy's config.json and weight files */
+    dm_dataset train, eval; /* eval.n == 0: none */
+    char model_sha256[65];  /* of the policy's config.json and weight files */
     char reference_sha256[65];
 
     dm_arena arena;
     dm_network_size size;
     dm_pack_size pack_max;
-    float *w, *g, *m, *v;         /* [layout.floats]; policy, gradient, AdamW moments; scoring has g == w and no m, v */
-    float *partial;               /* gradient norm */
-    uint32_t *order;              /* [train.n] */
-    double *scores;               /* [2 * scores_room] of a batch's pairs: chosen, then rejected; kto-pair only */
+    float *w, *g, *m, *v; /* [layout.floats]; policy, gradient, AdamW moments; scoring has g == w and no m, v */
+    float *partial;       /* gradient norm */
+    uint32_t *order;      /* [train.n] */
+    double *scores;       /* [2 * scores_room] of a batch's pairs: chosen, then rejected; kto-pair only */
     size_t scores_room;
-    int64_t order_epoch;          /* whose order `order` is; -1: none yet */
+    int64_t order_epoch; /* whose order `order` is; -1: none yet */
     dm_references ref_train, ref_eval;
     dm_pack pack;
     dm_objective objective;
@@ -54,15 +54,15 @@ typedef struct dm_run {
     dmpo_plan plan;
     dmpo_event_fn event;
     void *event_context;
-    int stop;                     /* the callback asked to stop */
+    int stop; /* the callback asked to stop */
     int metrics_fd;
-    dm_text line;                 /* one metrics line, reused */
+    dm_text line; /* one metrics line, reused */
 } dm_run;
 
 dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
                       dm_error *err);
-dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
-                            dm_error *err);
+dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event,
+                            void *context, dm_error *err);
 dm_status dm_run_place(dm_run *r, dm_error *err);
 void dm_run_close(dm_run *r);
 
@@ -98,12 +98,14 @@ dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, d
 void dm_metrics_json(dm_text *out, const char *kind, const dmpo_metrics *m);
 
 /* Sends an event; remembers when the callback asks to stop. */
-void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t done, int64_t total, const dmpo_metrics *m);
+void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t done, int64_t total,
+                  const dmpo_metrics *m);
 
 /* SHA-256 (hex) over what decides the run's numbers: options, items, model and reference hashes. */
 void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX]);
 
-/* The tokenizer and chat template of a model directory, NULL without a tokenizer.json. chat NULL: only the tokenizer. */
+/* The tokenizer and chat template of a model directory, NULL without a tokenizer.json. chat NULL: only the tokenizer.
+ */
 dm_status dm_model_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config, const char *dir,
                              const char *template_name, dm_error *err);
 

@@ -9,9 +9,9 @@ typedef struct dm_engine {
     dm_kernels k;
     dm_pool *pool;
     unsigned threads;
-    float *pack_b;     /* shared panel of B, kc x nc */
-    float **pack_a;    /* one per thread: dm_gemm_local_pack floats (a private A block and B panel) */
-    size_t bytes;      /* what the engine itself allocated */
+    float *pack_b;  /* shared panel of B, kc x nc */
+    float **pack_a; /* one per thread: dm_gemm_local_pack floats (a private A block and B panel) */
+    size_t bytes;   /* what the engine itself allocated */
 } dm_engine;
 
 /* isa: a usable level. threads: 1 .. DM_THREADS_MAX. Checks the floating-point environment.

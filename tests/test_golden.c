@@ -2,9 +2,9 @@
  *
  *     golden [--isa NAME] [--threads N] [--recompute] [DIR ...]        (default: every case in tests/golden)
  *
- * DIR holds model/, reference/, case.json and expected.safetensors (shared design, section 10). One line a figure with its
- * error. Without --isa, the same run under every level of this machine, 1, 2 and 3 threads and with recomputation must give
- * the same bits. */
+ * DIR holds model/, reference/, case.json and expected.safetensors (shared design, section 10). One line a figure with
+ * its error. Without --isa, the same run under every level of this machine, 1, 2 and 3 threads and with recomputation
+ * must give the same bits. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,8 +53,8 @@ static int choice(const dm_json *v, const char *key, const char *const *names, i
 /* Options of one entry of case.json's "losses". */
 static dmpo_train_options options_of(const golden *g, const dm_json *loss, const char *reference)
 {
-    static const char *const methods[] = { "sft", "dmpo", "dmpo-token", "dpo", NULL };
-    static const char *const links[] = { "sigmoid", "robust", "hinge", "ipo", "kto-pair", NULL };
+    static const char *const methods[] = {"sft", "dmpo", "dmpo-token", "dpo", NULL};
+    static const char *const links[] = {"sigmoid", "robust", "hinge", "ipo", "kto-pair", NULL};
     dmpo_train_options o;
     dmpo_train_defaults(&o, (dmpo_objective)choice(loss, "method", methods, DMPO_DMPO));
     o.link = (dmpo_link)choice(loss, "link", links, DMPO_LINK_SIGMOID);
@@ -71,7 +71,7 @@ static dmpo_train_options options_of(const golden *g, const dm_json *loss, const
 
 static int open_run(golden *g, dm_run *r, const dmpo_train_options *o)
 {
-    dm_error err = { 0 };
+    dm_error err = {0};
     dm_status s = dm_run_open(r, g->e, o, NULL, NULL, &err);
     if (s == DM_OK)
         s = dm_run_place(r, &err);
@@ -118,7 +118,7 @@ static void check_tensors(golden *g, const dm_run *r, const char *prefix, const 
     for (size_t i = 0; i < r->layout.n; i++) {
         const dm_tensor *t = &r->layout.tensors[i];
         char name[256];
-        dm_error err = { 0 };
+        dm_error err = {0};
         snprintf(name, sizeof name, "%s%s", prefix, t->name);
         dm_sha256_update(&g->hash, got + t->offset, t->rows * t->cols * sizeof *got);
         const dm_st_tensor *want = dm_st_find(g->expected, name);
@@ -126,7 +126,8 @@ static void check_tensors(golden *g, const dm_run *r, const char *prefix, const 
             continue;
         double *values = malloc((size_t)want->count * sizeof *values);
         if (CK_MSG(values && dm_st_read_f64(g->expected, want, values, &err) == DM_OK, "%s", err.message))
-            figure(g, name, distance(got + t->offset, values, base ? base + t->offset : NULL, t->rows * t->cols), limit);
+            figure(g, name, distance(got + t->offset, values, base ? base + t->offset : NULL, t->rows * t->cols),
+                   limit);
         free(values);
     }
 }
@@ -150,8 +151,8 @@ static void check_loss(golden *g, const dm_json *loss)
     const char *name = dm_json_get(loss, "name")->text;
     const dmpo_train_options o = options_of(g, loss, g->reference);
     char what[300];
-    dmpo_metrics m = { 0 };
-    dm_error err = { 0 };
+    dmpo_metrics m = {0};
+    dm_error err = {0};
     dm_run r;
 
     if (open_run(g, &r, &o)) {
@@ -203,7 +204,7 @@ static void check_training(golden *g)
         for (int64_t s = 0; s < r.steps && start && history; s++, history = history->next) {
             char what[64];
             dmpo_metrics m;
-            dm_error err = { 0 };
+            dm_error err = {0};
             CK_MSG(dm_run_step(&r, s, &m, &err) == DM_OK, "%s: %s", g->dir, err.message);
             snprintf(what, sizeof what, "training step %lld loss", (long long)s + 1);
             figure(g, what, relative(m.loss, number(history, "loss", NAN)), TRAINED_LIMIT);
@@ -220,7 +221,7 @@ static void check_training(golden *g)
 /* All figures of one case; `hex` receives the hash of every gradient and trained tensor. */
 static void run_case(golden *g, char hex[DM_SHA256_HEX])
 {
-    dm_error err = { 0 };
+    dm_error err = {0};
     char path[4096];
 
     dm_sha256_init(&g->hash);
@@ -243,9 +244,9 @@ static void run_case(golden *g, char hex[DM_SHA256_HEX])
 
 static void run_with(const char *dir, dm_isa isa, unsigned threads, int recompute, int quiet, char hex[DM_SHA256_HEX])
 {
-    dm_engine e = { 0 };
-    dm_error err = { 0 };
-    golden g = { .dir = dir, .e = &e, .recompute = recompute, .quiet = quiet };
+    dm_engine e = {0};
+    dm_error err = {0};
+    golden g = {.dir = dir, .e = &e, .recompute = recompute, .quiet = quiet};
     hex[0] = 0;
     if (CK_MSG(dm_engine_open(&e, isa, threads, &err) == DM_OK, "%s", err.message))
         run_case(&g, hex);
@@ -261,8 +262,8 @@ static void same_bits(const char *dir, const char *want)
             char hex[DM_SHA256_HEX];
             const int recompute = threads == 3;
             run_with(dir, (dm_isa)isa, threads, recompute, 1, hex);
-            printf("%s: %s, %u threads%s: %s\n", dir, dm_isa_name((dm_isa)isa), threads,
-                   recompute ? ", recompute" : "", hex);
+            printf("%s: %s, %u threads%s: %s\n", dir, dm_isa_name((dm_isa)isa), threads, recompute ? ", recompute" : "",
+                   hex);
             CK_MSG(strcmp(hex, want) == 0, "%s: other bits than %s", dir, want);
         }
     }
@@ -270,14 +271,14 @@ static void same_bits(const char *dir, const char *want)
 
 int main(int argc, char **argv)
 {
-    static const char *const own[] = { "llama-tied-gqa", "llama-untied-mha", "mistral-window", "qwen2-bias",
-                                       "qwen3-qknorm" };
+    static const char *const own[] = {"llama-tied-gqa", "llama-untied-mha", "mistral-window", "qwen2-bias",
+                                      "qwen3-qknorm"};
     const char *dirs[256], *isa_name = NULL, *src = getenv("SRC");
     char paths[5][4096], hex[DM_SHA256_HEX];
     unsigned threads = 2;
     int n = 0, recompute = 0;
     dm_isa isa;
-    dm_error err = { 0 };
+    dm_error err = {0};
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--isa") == 0 && i + 1 < argc)
@@ -287,7 +288,8 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--recompute") == 0)
             recompute = 1;
         else if (argv[i][0] == '-' || n == 256) {
-            fprintf(stderr, "golden: unknown option '%s'; usage: golden [--isa NAME] [--threads N] [--recompute] [DIR ...]\n",
+            fprintf(stderr,
+                    "golden: unknown option '%s'; usage: golden [--isa NAME] [--threads N] [--recompute] [DIR ...]\n",
                     argv[i]);
             return 2;
         } else
