@@ -141,11 +141,12 @@ static dm_status render_text(dm_ids *ids, const generate_options *o, const dm_to
 
 /* ---- answer ---- */
 
-static int take_token(void *context, int32_t id, float logp)
+static int take_token(void *context, size_t index, int32_t id, float logp)
 {
     answer *a = context;
     dm_text bytes = {0};
 
+    (void)index;
     a->end = dm_seconds();
     if (a->ids.size == 0)
         a->first = a->end;
@@ -215,16 +216,15 @@ static dm_status run(dmpo_engine *engine, const generate_options *o, const dm_id
     dmpo_model *model = NULL;
     dmpo_error error = {0};
     int32_t *out = malloc(((size_t)o->sampling.max_tokens + 1) * sizeof *out);
-    size_t n = 0;
+    dmpo_request request = {.ids = prompt->data, .n = prompt->size, .sampling = o->sampling, .out = out};
 
     if (!out)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for an answer of %lld tokens", (long long)o->sampling.max_tokens);
     dm_status s =
-        (dm_status)dmpo_model_open(&model, engine, o->model, prompt->size + (size_t)o->sampling.max_tokens, &error);
+        (dm_status)dmpo_model_open(&model, engine, o->model, 1, prompt->size + (size_t)o->sampling.max_tokens, &error);
     a->start = dm_seconds();
     if (s == DM_OK)
-        s = (dm_status)dmpo_model_generate(model, prompt->data, prompt->size, &o->sampling, out, &n, take_token, a,
-                                           &error);
+        s = (dm_status)dmpo_model_generate(model, &request, 1, take_token, a, &error);
     dmpo_model_close(&model);
     free(out);
     if (s != DM_OK)

@@ -212,8 +212,9 @@ DMPO_API int dmpo_plan_train(dmpo_engine *engine, const dmpo_train_options *opti
 
 typedef struct dmpo_model dmpo_model;
 
-/* max_length: the longest sequence (prompt and answer) it will be asked for. */
-DMPO_API int dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t max_length,
+/* slots (1..256): sequences that it remembers at a time and can continue together. max_length: the longest sequence, prompt
+ * and answer, that it will be asked for. Each slot takes layers * 2 * kv_heads * head_dim * max_length floats. */
+DMPO_API int dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t slots, size_t max_length,
                              dmpo_error *error);
 DMPO_API void dmpo_model_close(dmpo_model **model);
 DMPO_API size_t dmpo_model_vocabulary(const dmpo_model *model);
@@ -234,12 +235,26 @@ typedef struct dmpo_sampling {
     size_t n_stop;
 } dmpo_sampling;
 
-/* Called for each generated token; nonzero stops. logp: under the unmodified distribution. */
-typedef int (*dmpo_token_fn)(void *context, int32_t id, float logp);
+/* One sequence to continue. The slot's keys and values of an equal beginning (and those of other slots) are used again, so
+ * pass the whole sequence every time: only what is new is computed. */
+typedef struct dmpo_request {
+    size_t slot;             /* where it is remembered; each request of a call has its own */
+    const int32_t *ids;      /* [n] n >= 1 */
+    size_t n;
+    dmpo_sampling sampling;
+    int32_t *out;            /* room for sampling.max_tokens */
+    float *logps;            /* as out, or NULL: log-probabilities under the unmodified distribution, nats */
+    size_t n_out;            /* result: how many tokens were generated */
+    size_t reused;           /* result: how many of ids[] were known */
+} dmpo_request;
 
-/* Continues ids[0..n); out has room for max_tokens. *n_out: how many were generated. */
-DMPO_API int dmpo_model_generate(dmpo_model *model, const int32_t *ids, size_t n, const dmpo_sampling *sampling,
-                                 int32_t *out, size_t *n_out, dmpo_token_fn token, void *context, dmpo_error *error);
+/* Called for each generated token of request `index`; nonzero ends that request. */
+typedef int (*dmpo_token_fn)(void *context, size_t index, int32_t id, float logp);
+
+/* Continues n sequences together until each has met a stop id, its max_tokens, max_length, or the callback's wish. The
+ * result of a request depends neither on the others nor on what is remembered. */
+DMPO_API int dmpo_model_generate(dmpo_model *model, dmpo_request *requests, size_t n, dmpo_token_fn token, void *context,
+                                 dmpo_error *error);
 
 #ifdef __cplusplus
 }

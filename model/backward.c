@@ -113,15 +113,12 @@ void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, c
     attention_backward(n, w, dw, layer, r);
 }
 
-void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_pack *pack)
+void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_rows *r)
 {
-    const dm_rows r = { pack->position, pack->segments, pack->rows, pack->n_segments, 0,
-                        pack->entry_row, pack->entries };
-
     for (size_t l = n->c->layers; l-- > 0;) {
         if (l + 1 < n->size.recompute) /* those of the last one that shares its activations are still there */
-            dm_layer_forward(n, w, l, &r, NULL);
-        dm_layer_backward(n, w, dw, l, &r);
+            dm_layer_forward(n, w, l, r, NULL);
+        dm_layer_backward(n, w, dw, l, r);
     }
-    dm_op_scatter_add(n->e, dw + n->layout->embed, n->dx, pack->ids, pack->rows, n->c->hidden);
+    dm_op_scatter_add(n->e, dw + n->layout->embed, n->dx, r->ids, r->rows, n->c->hidden);
 }

@@ -27,6 +27,27 @@ static void queries(dm_network *n, const float *w, float *y, float *raw, float *
     dm_op_rope(n->e, y, n->cos, n->sin, r->position, r->rows, heads, c->head_dim, 0);
 }
 
+/* Every region's rows see their own region of the cache, to which their keys and values go first. */
+static void attend_regions(dm_network *n, const dm_acts *a, const dm_rows *r, dm_attention *attention)
+{
+    const size_t hq = (size_t)n->c->heads * n->c->head_dim, hk = (size_t)n->c->kv_heads * n->c->head_dim;
+    size_t row = 0;
+
+    for (size_t i = 0; i < r->n_regions; i++) {
+        const dm_region *s = &r->regions[i];
+        const size_t first = s->begin + s->past, end = first + s->rows;
+        const dm_segment segment = { s->begin, end, 0, first };
+        memcpy(a->k + first * hk, n->new_k + row * hk, s->rows * hk * sizeof(float));
+        memcpy(a->v + first * hk, n->new_v + row * hk, s->rows * hk * sizeof(float));
+        attention->segments = &segment;
+        attention->n_segments = 1;
+        attention->q_base = first;
+        attention->q = a->q + row * hq;
+        dm_attention_forward(n->e, attention, a->att + row * hq, n->attention);
+        row += s->rows;
+    }
+}
+
 /* Up to a->att, for all rows. */
 static void attend(dm_network *n, const float *w, size_t layer, const dm_rows *r)
 {
@@ -35,7 +56,7 @@ static void attend(dm_network *n, const float *w, size_t layer, const dm_rows *r
     const dm_layer_offsets *o = &n->layout->layer[layer];
     const dm_acts *a = &n->acts[layer];
     const size_t d = c->hidden, rows = r->rows, hk = (size_t)c->kv_heads * c->head_dim;
-    float *k = a->k + r->past * hk, *v = a->v + r->past * hk;
+    float *k = r->regions ? n->new_k : a->k, *v = r->regions ? n->new_v : a->v;
 
     dm_op_rmsnorm(e, n->norm, a->inv1, a->x, w + o->input_norm, rows, d, (float)c->eps);
     queries(n, w, a->q, a->q_raw, a->q_inv, o->q, o->q_bias, o->q_norm, c->heads, r);
@@ -44,13 +65,16 @@ static void attend(dm_network *n, const float *w, size_t layer, const dm_rows *r
     if (o->v_bias != DM_NO_TENSOR)
         dm_op_bias(e, v, w + o->v_bias, rows, hk);
 
-    const dm_attention attention = {
+    dm_attention attention = {
         .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
         .window = c->windowed[layer] ? c->window : 0,
-        .segments = r->segments, .n_segments = r->n_segments, .q_base = r->past,
+        .segments = r->segments, .n_segments = r->n_segments,
         .q = a->q, .k = a->k, .v = a->v,
     };
-    dm_attention_forward(e, &attention, a->att, n->attention);
+    if (r->regions)
+        attend_regions(n, a, r, &attention);
+    else
+        dm_attention_forward(e, &attention, a->att, n->attention);
 }
 
 void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows *r, float *out)
@@ -84,14 +108,18 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows
     dm_op_add(e, out, n->delta, rows * d);
 }
 
-void dm_network_forward(dm_network *n, const float *w, const int32_t *ids, const uint32_t *position, size_t rows,
-                        const dm_segment *segments, size_t n_segments, size_t past, const int32_t *wanted,
-                        size_t n_wanted)
+void dm_network_forward(dm_network *n, const float *w, const dm_rows *r)
 {
-    const dm_rows r = { position, segments, rows, n_segments, past, wanted, n_wanted };
     const size_t layers = n->c->layers;
 
-    dm_op_gather(n->e, n->acts[0].x, w + n->layout->embed, ids, rows, n->c->hidden);
+    dm_op_gather(n->e, n->acts[0].x, w + n->layout->embed, r->ids, r->rows, n->c->hidden);
     for (size_t l = 0; l < layers; l++)
-        dm_layer_forward(n, w, l, &r, l + 1 < layers ? n->acts[l + 1].x : n->out);
+        dm_layer_forward(n, w, l, r, l + 1 < layers ? n->acts[l + 1].x : n->out);
+}
+
+dm_rows dm_rows_of(const dm_pack *pack)
+{
+    return (dm_rows){ .ids = pack->ids, .position = pack->position, .rows = pack->rows,
+                      .segments = pack->segments, .n_segments = pack->n_segments,
+                      .wanted = pack->entry_row, .n_wanted = pack->entries };
 }

@@ -4,14 +4,6 @@
 
 #include "model/network.h"
 
-typedef struct dm_rows { /* what a layer needs to know of the packed rows */
-    const uint32_t *position;
-    const dm_segment *segments;
-    size_t rows, n_segments, past;
-    const int32_t *wanted; /* [n_wanted] the last layer's rows that the head will read; NULL: all */
-    size_t n_wanted;
-} dm_rows;
-
 /* Behind the last layer's attention only the rows that the head reads go on: its activations from mid on have these rows,
  * in this order (a row may be there twice: it predicts the first token of both branches). */
 static inline int dm_layer_is_narrow(const dm_network *n, size_t layer, const dm_rows *r)

@@ -91,6 +91,10 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     n->norm = floats(a, most, d);
     n->delta = floats(a, most, d);
     n->ffn = floats(a, most, f);
+    if (s->mode == DM_NETWORK_GENERATE) {
+        n->new_k = floats(a, s->rows, hk);
+        n->new_v = floats(a, s->rows, hk);
+    }
     if (train) {
         n->dx = floats(a, s->rows, d);
         n->dffn = floats(a, most, f);

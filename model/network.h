@@ -39,7 +39,7 @@ typedef enum dm_network_mode {
 typedef struct dm_network_size {
     dm_network_mode mode;
     size_t rows;         /* most packed rows (TRAIN, SCORE), most rows computed at once (GENERATE) */
-    size_t cache;        /* GENERATE: most positions */
+    size_t cache;        /* GENERATE: rows of the cache, all regions together */
     size_t entries;      /* most predictions */
     size_t longest;      /* longest logical sequence */
     uint32_t recompute;  /* layers, from the first, of which only the input is kept */
@@ -57,6 +57,7 @@ typedef struct dm_network {
     float *narrow;       /* [entries, heads*head_dim] att of the wanted rows */
     /* scratch */
     float *norm, *delta; /* [R, d] */
+    float *new_k, *new_v; /* [R, kv_heads*head_dim] on their way into the cache; GENERATE only */
     float *dx, *dout;    /* [R, d], [entries, d] */
     float *ffn, *dffn;   /* [R, f] */
     float *datt, *dq, *dk, *dv;
@@ -70,18 +71,35 @@ typedef struct dm_network {
     float *logp;         /* [entries] */
 } dm_network;
 
+/* Rows of one sequence among others (GENERATE): they continue a region of the cache. */
+typedef struct dm_region {
+    size_t begin; /* the region's first row in the cache */
+    size_t past;  /* rows in there already */
+    size_t rows;
+} dm_region;
+
+/* What runs through the network at once. */
+typedef struct dm_rows {
+    const int32_t *ids;       /* [rows] */
+    const uint32_t *position; /* [rows] logical, for RoPE */
+    size_t rows;
+    const dm_segment *segments; /* TRAIN, SCORE: how attention sees the rows */
+    size_t n_segments;
+    const dm_region *regions;     /* GENERATE: whose the rows are, in order */
+    size_t n_regions;
+    const int32_t *wanted;    /* [n_wanted] the rows whose output is asked for; NULL: all */
+    size_t n_wanted;
+} dm_rows;
+
 /* Lays the network out in the arena (measuring or real; acts itself is part of it). After a real placement
  * dm_network_tables fills the RoPE tables. Floats that `dm_network_place` asks for are those of the plan. */
 void dm_network_place(dm_network *n, dm_arena *arena, const dm_engine *e, const dm_config *c, const dm_layout *layout,
                       const dm_network_size *size);
 void dm_network_tables(dm_network *n);
 
-/* Runs rows ids[0..rows) through all layers; n->out holds the wanted rows of the result (NULL: all), in their order.
- * segments as in simd/attention.h; past: rows already in the KV cache (0 in TRAIN mode), where this call's keys are
- * appended. */
-void dm_network_forward(dm_network *n, const float *w, const int32_t *ids, const uint32_t *position, size_t rows,
-                        const dm_segment *segments, size_t n_segments, size_t past, const int32_t *wanted,
-                        size_t n_wanted);
+/* Runs the rows through all layers; n->out holds the wanted rows of the result, in their order. GENERATE: appends each
+ * region's keys and values to its region of the cache. */
+void dm_network_forward(dm_network *n, const float *w, const dm_rows *rows);
 
 /* Head: n->logp[i] = log softmax(rmsnorm(out[i]) W^T)[target[i]], in nats. */
 void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t entries);
@@ -93,7 +111,10 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
 /* Full logits [rows, vocab] of n->out[row0 .. row0+rows): for generation and comparisons. */
 void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits);
 
-/* Backward of dm_network_forward of the same pack from n->dout; adds to dw. */
-void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_pack *pack);
+/* A pack as rows: the entries' rows are wanted. */
+dm_rows dm_rows_of(const dm_pack *pack);
+
+/* Backward of dm_network_forward of the same rows from n->dout; adds to dw. */
+void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_rows *rows);
 
 #endif

@@ -13,8 +13,9 @@ void dm_objective_place(dm_objective *o, dm_arena *arena, const dm_pack_size *ma
 
 void dm_objective_forward(dm_objective *o, dm_network *n, const float *w, const dm_pack *pack)
 {
-    dm_network_forward(n, w, pack->ids, pack->position, pack->rows, pack->segments, pack->n_segments, 0,
-                       pack->entry_row, pack->entries);
+    const dm_rows rows = dm_rows_of(pack);
+
+    dm_network_forward(n, w, &rows);
     dm_head_forward(n, w, pack->entry_target, pack->entries);
     for (int s = 0; s < 2; s++)
         for (size_t i = 0; i < pack->side[s].n; i++)
@@ -72,6 +73,8 @@ double dm_objective_sft(dm_objective *o, const dm_pack *pack, size_t tokens)
 
 void dm_objective_backward(dm_objective *o, dm_network *n, const float *w, float *dw, const dm_pack *pack)
 {
+    const dm_rows rows = dm_rows_of(pack);
+
     dm_head_backward(n, w, dw, pack->entry_target, o->coef, pack->entries);
-    dm_network_backward(n, w, dw, pack);
+    dm_network_backward(n, w, dw, &rows);
 }

@@ -188,6 +188,10 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
     return n;
 }
 
+/* Resident memory differs from one start of the same run to the next (where the system puts things), and a run needs some
+ * after it is planned (stacks, lists of tensors while saving). */
+#define SLACK ((size_t)256 << 10)
+
 static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logits)
 {
     plan_line lines[DMPO_PLAN_LINES];
@@ -199,11 +203,17 @@ static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logit
     r->plan = (dmpo_plan){ .layers = r->config.layers, .recomputed = recompute, .kept_logits = keep_logits,
                            .longest_pack = r->pack_max.rows, .parameters = r->layout.parameters,
                            .total = base + measure.peak };
+    const size_t before = dm_rss_peak(); /* reading data takes memory that it gives back: a small model's run peaks there */
     r->plan.line[r->plan.lines].what = "program, engine, tokenizer and data";
     r->plan.line[r->plan.lines++].bytes = base;
     for (size_t i = 0; i < n; i++) {
         r->plan.line[r->plan.lines].what = lines[i].what;
         r->plan.line[r->plan.lines++].bytes = lines[i].bytes;
+    }
+    if (before > r->plan.total) {
+        r->plan.line[r->plan.lines].what = "more while reading data";
+        r->plan.line[r->plan.lines++].bytes = before - r->plan.total;
+        r->plan.total = before;
     }
 }
 
@@ -211,13 +221,13 @@ static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logit
  * recomputed layer saves nothing: it needs the activations that they all share. */
 static dm_status choose_plan(dm_run *r, dm_error *err)
 {
-    const size_t base = dm_rss_now();
+    const size_t base = dm_rss_now() + SLACK;
     const uint64_t limit = r->o.memory;
     const uint32_t most = r->config.layers > 1 ? r->config.layers : 0;
 
     make_plan(r, base, most, 0);
-    const uint64_t smallest = r->plan.total;
-    if (limit && smallest > limit)
+    const uint64_t least = r->plan.total, smallest = least + SLACK; /* told: what works at the next start, too */
+    if (limit && least > limit)
         return dm_fail(err, DM_ERR_MEMORY,
                        "--memory %llu bytes is too small for this run: the smallest that works is %llu (%.1f MiB)",
                        (unsigned long long)limit, (unsigned long long)smallest, (double)smallest / 1048576.0);

@@ -68,6 +68,12 @@ class Sampling(ctypes.Structure):  # dmpo_sampling
                 ("stop", ctypes.POINTER(ctypes.c_int32)), ("n_stop", ctypes.c_size_t)]
 
 
+class Request(ctypes.Structure):
+    _fields_ = [("slot", ctypes.c_size_t), ("ids", ctypes.POINTER(ctypes.c_int32)), ("n", ctypes.c_size_t),
+                ("sampling", Sampling), ("out", ctypes.POINTER(ctypes.c_int32)),
+                ("logps", ctypes.POINTER(ctypes.c_float)), ("n_out", ctypes.c_size_t), ("reused", ctypes.c_size_t)]
+
+
 class Engine:
     def __init__(self):
         names = sorted(n for n in os.listdir(BUILD) if n.startswith("libdmpo.so."))
@@ -93,7 +99,7 @@ class Model:
     def __init__(self, engine, path, max_length):
         self.engine, self.handle = engine, ctypes.c_void_p()
         engine.call("dmpo_model_open", ctypes.byref(self.handle), engine.handle, os.fsencode(path),
-                    ctypes.c_size_t(max_length))
+                    ctypes.c_size_t(1), ctypes.c_size_t(max_length))
         self.vocabulary = engine.lib.dmpo_model_vocabulary(self.handle)
 
     def __enter__(self):
@@ -117,10 +123,9 @@ class Model:
 
     def greedy(self, ids, count):
         given, out = (ctypes.c_int32 * len(ids))(*ids), (ctypes.c_int32 * count)()
-        made, sampling = ctypes.c_size_t(), Sampling(temperature=0, top_p=1, max_tokens=count)
-        self.engine.call("dmpo_model_generate", self.handle, given, ctypes.c_size_t(len(ids)), ctypes.byref(sampling),
-                         out, ctypes.byref(made), None, None)
-        return list(out)[:made.value]
+        request = Request(ids=given, n=len(ids), sampling=Sampling(temperature=0, top_p=1, max_tokens=count), out=out)
+        self.engine.call("dmpo_model_generate", self.handle, ctypes.byref(request), ctypes.c_size_t(1), None, None)
+        return list(out)[:request.n_out]
 
 
 def random_ids(seed, count, vocabulary):
