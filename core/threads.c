@@ -160,11 +160,6 @@ void dm_pool_close(dm_pool **pool)
     free(p);
 }
 
-unsigned dm_pool_threads(const dm_pool *pool)
-{
-    return pool->threads;
-}
-
 void dm_pool_run(dm_pool *pool, dm_task_fn fn, void *ctx)
 {
     if (pool->threads == 1) {

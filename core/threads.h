@@ -19,7 +19,6 @@ typedef void (*dm_task_fn)(void *ctx, unsigned part, unsigned parts);
 /* threads: 1..DM_THREADS_MAX. On success *out must be given to dm_pool_close. */
 dm_status dm_pool_open(dm_pool **out, unsigned threads, dm_error *err);
 void dm_pool_close(dm_pool **pool); /* NULL and *pool == NULL are fine */
-unsigned dm_pool_threads(const dm_pool *pool);
 
 /* Runs fn(ctx, 0..threads-1, threads), returns when every part is done. Not reentrant. */
 void dm_pool_run(dm_pool *pool, dm_task_fn fn, void *ctx);

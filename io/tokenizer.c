@@ -82,7 +82,6 @@ dm_status dm_tokenizer_create(dm_tokenizer **out, size_t tokens, size_t text, si
     memset(t->offset, 0xFF, (tokens + 1) * sizeof *t->offset);
     t->text_capacity = text;
     t->capacity = tokens;
-    t->added_capacity = added;
     t->token_mask = token_slots - 1;
     t->prefix_stage = SIZE_MAX;
     *out = t;
@@ -270,14 +269,6 @@ const char *dm_tokenizer_token(const dm_tokenizer *t, int32_t id, bool *special)
     if (special != NULL)
         *special = (t->flags[id] & DM_TOKEN_SPECIAL) != 0;
     return t->text + t->offset[id];
-}
-
-size_t dm_tokenizer_bytes(const dm_tokenizer *t)
-{
-    return sizeof *t + t->text_capacity + 1 + (t->capacity + 1) * (sizeof *t->offset + sizeof *t->flags) +
-           (t->token_mask + 1) * sizeof *t->token_slots + (t->merges_capacity + 1) * sizeof *t->merges +
-           (t->merge_mask + 1) * sizeof *t->merge_slots + (t->added_capacity + 1) * sizeof *t->added +
-           (t->post_processor != NULL ? strlen(t->post_processor) + 1 : 0);
 }
 
 void dm_ids_free(dm_ids *ids)

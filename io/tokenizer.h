@@ -25,7 +25,6 @@ size_t dm_tokenizer_size(const dm_tokenizer *t);
 int32_t dm_tokenizer_id(const dm_tokenizer *t, const char *token);
 /* Text of an id as written in tokenizer.json, or NULL. *special (optional) says if it is a special added token. */
 const char *dm_tokenizer_token(const dm_tokenizer *t, int32_t id, bool *special);
-size_t dm_tokenizer_bytes(const dm_tokenizer *t); /* memory it holds, for the plan */
 
 typedef struct dm_ids {
     int32_t *data; /* malloc'ed, grown as needed; dm_ids_free */

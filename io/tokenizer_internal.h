@@ -44,7 +44,7 @@ struct dm_tokenizer {
     size_t merge_mask;
 
     dm_added_token *added; /* n_raw of them matched in raw text, then the normalized; each part by text */
-    size_t n_raw, n_added, added_capacity;
+    size_t n_raw, n_added;
 
     int32_t byte_id[256]; /* -1: the vocabulary lacks the byte */
     bool ignore_merges;   /* a word that is a token is not merged from its bytes */
