@@ -138,6 +138,18 @@ static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmp
     return s == DM_OK ? write_state(r, dir, step, result, model, optimizer, err) : s;
 }
 
+/* The step after which the new checkpoint is the checkpoint. */
+static dm_status put_in_place(const char *fresh, const char *now, const char *old, dm_error *err)
+{
+    dm_status s;
+    if (dm_dir_exists(now)) {
+        if ((dm_dir_exists(old) && (s = dm_dir_remove(old, err)) != DM_OK) ||
+            (s = dm_rename_durable(now, old, err)) != DM_OK)
+            return s;
+    }
+    return dm_rename_durable(fresh, now, err);
+}
+
 dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_train_result *result, dm_error *err)
 {
     char now[PATH_SIZE], fresh[PATH_SIZE], old[PATH_SIZE];
@@ -151,17 +163,15 @@ dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_train_result *
         return s;
     if ((s = dm_dir_create(fresh, err)) != DM_OK)
         return s;
-    if ((s = write_files(r, fresh, step, result, err)) != DM_OK) {
-        dm_dir_remove(fresh, NULL);
+    if ((s = write_files(r, fresh, step, result, err)) == DM_OK)
+        s = put_in_place(fresh, now, old, err);
+    if (s != DM_OK) { /* as it was before */
+        if (!dm_dir_exists(now) && dm_dir_exists(old))
+            dm_rename_durable(old, now, NULL);
+        if (dm_dir_exists(fresh))
+            dm_dir_remove(fresh, NULL);
         return s;
     }
-    if (dm_dir_exists(now)) {
-        if ((dm_dir_exists(old) && (s = dm_dir_remove(old, err)) != DM_OK) ||
-            (s = dm_rename_durable(now, old, err)) != DM_OK)
-            return s;
-    }
-    if ((s = dm_rename_durable(fresh, now, err)) != DM_OK)
-        return s;
     return dm_dir_exists(old) ? dm_dir_remove(old, err) : DM_OK;
 }
 
