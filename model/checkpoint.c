@@ -259,6 +259,19 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
     return cut_metrics(r, bytes, err);
 }
 
+/* What a run that was killed while it wrote left beside the whole checkpoint. */
+static void remove_leftovers(const dm_run *r)
+{
+    static const char *const names[] = { "checkpoint.new", "checkpoint.old" };
+    char now[PATH_SIZE], path[PATH_SIZE];
+
+    if (dm_path_join(now, sizeof now, r->o.output, "checkpoint", NULL) != DM_OK || !dm_dir_exists(now))
+        return;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (dm_path_join(path, sizeof path, r->o.output, names[i], NULL) == DM_OK && dm_dir_exists(path))
+            dm_dir_remove(path, NULL);
+}
+
 dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result, dm_error *err)
 {
     char dir[PATH_SIZE], path[PATH_SIZE];
@@ -279,6 +292,8 @@ dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result
         (s = dm_weights_read(r->w, &r->layout, &r->config, dir, err)) == DM_OK)
         s = read_moments(r, dir, err);
     dm_json_close(&doc);
+    if (s == DM_OK)
+        remove_leftovers(r);
     return s;
 }
 
