@@ -151,6 +151,7 @@ typedef struct outcome {
     uint64_t peak; /* bytes, most resident memory of the child */
     char message[1024];
     dmpo_train_result result;
+    dmpo_plan plan; /* of children that only plan */
 } outcome;
 
 /* In this process, with an engine of its own. */
