@@ -145,7 +145,7 @@ typedef struct problem {
 /* One trajectory, perhaps without its first queries, or two branches behind a common prefix. */
 static void random_problem(ck *c, problem *x)
 {
-    static const size_t shapes[][3] = {{1, 1, 1}, {1, 1, 8}, {2, 1, 5}, {4, 2, 16}, {3, 3, 12}, {6, 2, 33}, {2, 2, 40}};
+    static const size_t shapes[][3] = {{1, 1, 1}, {1, 1, 7}, {2, 1, 5}, {4, 2, 16}, {3, 3, 12}, {6, 2, 34}, {2, 2, 39}};
     const size_t *shape = shapes[ck_below(c, sizeof shapes / sizeof *shapes)];
     const size_t first = 1 + ck_below(c, 40), own[2] = {1 + ck_below(c, 20), 1 + ck_below(c, 15)};
 

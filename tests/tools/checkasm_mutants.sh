@@ -1,0 +1,75 @@
+#!/bin/sh
+# Does checkasm notice? Breaks the kernels in a copy of the tree, one mistake at a time, and expects build/tests/checkasm to
+# fail each time: a rounding too many, a tail that adds zeros, one element read or written too far. By hand, on x86 with
+# AVX-512; a few minutes.
+#
+#     tests/tools/checkasm_mutants.sh [MUTANT...]         CC and MAKE from the environment
+set -eu
+
+src=$(cd "$(dirname "$0")/../.." && pwd -P)
+work=$(mktemp -d "${TMPDIR:-/tmp}/mutants.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+for d in Makefile configure core simd model io cli include tests; do cp -Rp "$src/$d" "$work/"; done
+mkdir "$work/b"
+cd "$work/b"
+../configure >/dev/null
+make=${MAKE:-make}
+survived=0
+
+build_and_check() {
+    if ! $make tests/checkasm >log 2>&1; then
+        cat log
+        exit 1
+    fi
+    status=0
+    ./tests/checkasm --rounds 1 >result 2>&1 || status=$?
+}
+
+# mutant NAME FILE SED_SCRIPT
+mutant() {
+    if [ -n "$chosen" ] && ! printf '%s\n' $chosen | grep -qx -- "$1"; then return; fi
+    cp -p "../$2" saved
+    sed "$3" saved >"../$2"
+    if cmp -s saved "../$2"; then
+        printf '%-22s does not apply any more\n' "$1"
+        survived=$((survived + 1))
+        return
+    fi
+    build_and_check
+    if [ "$status" = 0 ]; then
+        printf '%-22s SURVIVED\n' "$1"
+        survived=$((survived + 1))
+    else
+        printf '%-22s %s\n' "$1" "$(sed -n 's/^.*checkasm\.c:[0-9]*: \([a-z0-9_]*\): [0-9]* differences.*/\1/p' result | tr '\n' ' ')"
+    fi
+    cp saved "../$2" # newer than the objects
+}
+
+chosen=$*
+build_and_check
+[ "$status" = 0 ] || { cat result; exit 1; }
+
+mutant zero-tail simd/vec.h 's/return m == VF ? now : vf_sel(vm_first(m), now, before);/return now;/'
+mutant fold-order simd/vec.h 's/lane\[l\] += lane\[l + w\];/lane[l] = lane[2 * l] + lane[2 * l + 1];/'
+mutant reads-past-the-end simd/vec.h 's/return m == VF ? vf_load(p) : vf_load_n(p, m);/return vf_load(p);/'
+mutant writes-past-the-end simd/vec.h 's/^    if (m == VF)$/    if (m > 12)/'
+mutant unfused simd/vec_avx2.h 's/_mm256_fmadd_ps(a.lo, b.lo, c.lo)/_mm256_add_ps(_mm256_mul_ps(a.lo, b.lo), c.lo)/'
+mutant max-of-nan simd/k_head.c 's/vf_max(vf_get(logits + i, m), top)/vf_max(top, vf_get(logits + i, m))/'
+mutant writes-its-input simd/k_element.c 's/VF_EACH(i, m, n, vf_put(y + i, vf_add.*/VF_EACH(i, m, n, vf_put((float *)(uintptr_t)(x + i), vf_set1(0.0f), m));/'
+mutant exp-scale simd/vmath.h 's/return vf_mul(vf_mul(p, vf_power_of_two(k1)), vf_power_of_two(k2));/return vf_mul(p, vf_mul(vf_power_of_two(k1), vf_power_of_two(k2)));/'
+mutant rmsnorm-order simd/k_norm.c 's/vf_mul(vf_mul(vf_get(x + i, m), vinv), vf_get(w + i, m))/vf_mul(vf_get(x + i, m), vf_mul(vinv, vf_get(w + i, m)))/'
+mutant rope-inverse simd/k_rope.c 's/inverse ? vf_neg(s0) : s0/s0/'
+mutant lse-without-rescale simd/k_head.c 's/sum = vf_mul(sum, factor);/(void)factor;/'
+mutant adamw-square simd/k_adamw.c 's/vf_fma(rest2, vf_mul(gs, gs), /vf_fma(vf_mul(rest2, gs), gs, /'
+mutant bf16-ties simd/k_convert.c 's/vi_set1(0x7fff)/vi_set1(0x8000)/; s/vi_and(cut, vi_set1(1))/vi_set1(0)/'
+mutant f16-overflow simd/vec_scalar.h 's/if (magnitude >= 0x47800000)/if (magnitude >= 0x477fe000)/'
+mutant f16-nan-becomes-inf simd/vec_scalar.h 's/return (uint16_t)(sign | 0x7e00);/return (uint16_t)(sign | 0x7c00);/'
+mutant gemm-reads-c simd/k_gemm.c 's/^    if (first) {$/    if (first \&\& n == GEMM_NR) {/'
+mutant gemm-edge simd/gemm_avx2.h 's/^    if (n >= 8) {$/    if (n >= 7) {/'
+mutant gemm-k-step simd/k_gemm.c 's/for (; k > 0; k--,/for (k = k > 66 ? 66 : k; k > 0; k--,/'
+mutant pack-padding simd/k_gemm.c 's/dst\[i\] = 0.0f;/dst[i] = -0.0f;/'
+mutant attention-scale simd/attention_internal.h 's/return (float)(1.0 \/ sqrt((double)head_dim));/return 1.0f \/ sqrtf((float)head_dim);/'
+mutant attention-window simd/attention_internal.h 's/position - s->window + 1;/position - s->window;/'
+
+[ "$survived" = 0 ]
