@@ -258,30 +258,38 @@ dm_status dm_path_join(char *buf, size_t size, const char *dir, const char *name
     return DM_OK;
 }
 
+/* A file of /proc as text, without stdio: the figures are asked for in the training loop, which allocates nothing. */
+static bool read_proc(const char *path, char *text, size_t size)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    size_t done = 0;
+    ssize_t n = 0;
+    if (fd < 0)
+        return false;
+    while (done < size - 1 && (n = read_some(fd, text + done, size - 1 - done)) > 0)
+        done += (size_t)n;
+    close(fd);
+    text[done] = '\0';
+    return n >= 0;
+}
+
 size_t dm_rss_now(void)
 {
+    char text[256];
     unsigned long long total, resident;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f)
+    if (!read_proc("/proc/self/statm", text, sizeof text) || sscanf(text, "%llu %llu", &total, &resident) != 2)
         return 0;
-    const int fields = fscanf(f, "%llu %llu", &total, &resident);
-    fclose(f);
-    return fields == 2 ? (size_t)(resident * (unsigned long long)sysconf(_SC_PAGESIZE)) : 0;
+    return (size_t)(resident * (unsigned long long)sysconf(_SC_PAGESIZE));
 }
 
 /* VmHWM belongs to this program; getrusage's figure also remembers what a fork's parent used before exec. */
 size_t dm_rss_peak(void)
 {
-    char line[256];
+    char text[4096];
     unsigned long long kib = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    if (f) {
-        while (fgets(line, sizeof line, f) && sscanf(line, "VmHWM: %llu kB", &kib) != 1)
-            continue;
-        fclose(f);
-        if (kib > 0)
-            return (size_t)kib * 1024;
-    }
+    const char *line = read_proc("/proc/self/status", text, sizeof text) ? strstr(text, "VmHWM:") : NULL;
+    if (line && sscanf(line, "VmHWM: %llu kB", &kib) == 1 && kib > 0)
+        return (size_t)kib * 1024;
     struct rusage usage;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
 }
