@@ -126,15 +126,13 @@ static dm_status report_template(cli_report *r, const char *dir, const char *nam
 {
     dm_chat_template chat;
     dm_error why = {0};
-    char text[2 * DM_ERROR_MAX];
     const dm_status s = dm_template_open(&chat, name, dir, t, &why);
 
     if (s != DM_OK && name)
         return dm_fail(err, s, "%s", why.message);
     cli_report_string(r, "template", s == DM_OK ? dm_template_name(chat.kind) : NULL);
     if (s != DM_OK) {
-        snprintf(text, sizeof text, "none: %s", why.message);
-        cli_report_string(r, "template_problem", text);
+        cli_report_string(r, "template_problem", why.message);
         return DM_OK;
     }
     cli_report_string(r, "end_of_turn", dm_tokenizer_token(t, chat.end_of_turn, NULL));

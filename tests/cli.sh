@@ -242,6 +242,15 @@ for want in '' '�' 'é' 'é�' 'é�' 'é€' 'é€�' 'é€�' 'é€�
 done
 check "generate --json" works generate --quiet --json --model "$taught" --prompt hi
 check "its object" grep -q '^{"text": "é€😀 ok", "ids": \[[0-9, ]*, 3\], "logps": \[-.*, "stop": "end", "prompt_tokens": 4, "tokens": 13, ' "$out"
+logps_of() { sed 's/.*"logps": \[\([^]]*\)\].*/\1/' "$1"; }
+cp "$out" "$work/generated"
+check "score the same answer" works score --quiet --token --model "$taught" --data "$work/sft.json"
+check "score and generate see the same prompt and the same bits" same "$(logps_of "$out")" "$(logps_of "$work/generated")"
+printf '{"model": "%s", "prompt": "hi", "quiet": true}' "$taught" >"$work/config.json"
+refuses 2 "unknown option 'quiet'" generate --config "$work/config.json"
+printf '{"command": "generate", "model": "%s", "prompt": "hi", "max-tokens": 1, "seed": "5"}' "$taught" >"$work/config.json"
+check "generate --config" works generate --quiet --config "$work/config.json" --max-tokens 2
+check "the command line wins" same "$(cat "$out")" 'é'
 check "generate --json, cut" works generate --quiet --json --model "$taught" --prompt hi --max-tokens 4
 check "it says so" has '"text": "é�", '
 check "it says how it ended" has '"stop": "length"'
@@ -253,6 +262,8 @@ drawn() {
 }
 drawn --seed 7 >"$work/drawn"
 check "tokens are drawn" grep -q '"ids": \[[0-9, ]*\], "logps": \[' "$work/drawn"
+check "the tokens are those of every machine" same \
+    "$(sed 's/.*"ids": \[\([^]]*\)\].*/\1/' "$work/drawn" | cut -d, -f1-12)" "114, 57, 4, 73, 162, 177, 60, 155, 80, 112, 85, 47"
 drawn --seed 8 >"$work/got"
 check "another seed, another text" [ "$(cat "$work/got")" != "$(cat "$work/drawn")" ]
 isas=$(dmpo info --json | sed -n 's/.*"isas_usable": \[\(.*\)\].*/\1/p' | tr -d '",')
@@ -284,6 +295,10 @@ check "its hash" has "\"weights_sha256\": [{\"name\": \"model.safetensors\", \"b
 check "is that of the file" has "\"sha256\": \"$hash\"}]"
 check "info of a tokenizer" works info "$work/tokenizer"
 check "it has ids" grep -q '^tokenizer ids *260$' "$out"
+mkdir "$work/plainless"
+cp "$model/config.json" "$model/model.safetensors" "$model/tokenizer.json" "$work/plainless/"
+check "info of a model without a template" works info "$work/plainless"
+check "says what to do" grep -q '^template problem .*choose --template' "$out"
 check "info of tensors" works info "$model/model.safetensors"
 check "it lists them" grep -q '^model.layers.0.self_attn.q_proj.weight *\[32, 32\] F32$' "$out"
 check "info of data" works info "$work/sharegpt.json"
@@ -300,10 +315,9 @@ check "counts it" grep -q '^invalid items *1$' "$out"
 
 # ---- what is wrong is told in one line ----
 
-mkdir "$work/empty" "$work/short" "$work/plainless"
+mkdir "$work/empty" "$work/short"
 cp "$model/config.json" "$model/tokenizer.json" "$work/short/"
 dd if="$model/model.safetensors" of="$work/short/model.safetensors" bs=1000 count=5 2>/dev/null
-cp "$model/config.json" "$model/model.safetensors" "$model/tokenizer.json" "$work/plainless/"
 printf '[{"prompt": [' >"$work/cut.json"
 printf '[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]' >"$work/answered.json"
 printf 'a\377b' >"$work/latin"
