@@ -72,7 +72,7 @@ static void peak_neon(float *out, size_t steps)
 #endif
 
 /* flop/s of one core now, from about 100 microseconds */
-static double peak_now(dm_isa isa)
+static inline double peak_now(dm_isa isa)
 {
     void (*loop)(float *, size_t) = peak_scalar;
     size_t lanes = 1, steps = 4000;

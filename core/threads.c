@@ -25,6 +25,7 @@ struct dm_pool {
     dm_task_fn fn; /* of the current round; written before `round` changes */
     void *ctx;
     unsigned threads, started;
+    bool alone; /* the calling thread runs a task by itself */
     bool shared_cpus;
     _Alignas(64) atomic_uint round;
     _Alignas(64) atomic_uint finished;
@@ -175,9 +176,25 @@ void dm_pool_run(dm_pool *pool, dm_task_fn fn, void *ctx)
     wait_while_equal(pool, &pool->finished, before);
 }
 
+/* Some microseconds of work: what it costs to get the others going and to wait for them. */
+#define WORK_MIN ((size_t)1 << 16)
+
+void dm_pool_run_sized(dm_pool *pool, size_t work, dm_task_fn fn, void *ctx)
+{
+    if (work >= WORK_MIN) {
+        dm_pool_run(pool, fn, ctx);
+        return;
+    }
+    pool->alone = true;
+    fn(ctx, 0, 1);
+    pool->alone = false;
+}
+
 /* Sense-reversing: the last part to arrive resets the count before it changes the sense the others wait for. */
 void dm_pool_barrier(dm_pool *pool)
 {
+    if (pool->alone || pool->threads == 1)
+        return;
     const unsigned sense = atomic_load(&pool->sense);
     if (atomic_fetch_add(&pool->arrived, 1) + 1 < pool->threads) {
         wait_while_equal(pool, &pool->sense, sense);

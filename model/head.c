@@ -87,7 +87,7 @@ void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_
         n->lse[i * DM_LSE_STATE] = -FLT_MAX;
     for (size_t first = 0; chunk_at(&t, first); first += t.count) {
         chunk_logits(n, w, &t);
-        dm_pool_run(n->e->pool, lse_rows, &t);
+        dm_pool_run_sized(n->e->pool, entries * t.count, lse_rows, &t);
     }
     for (size_t i = 0; i < entries; i++) {
         n->log_sum[i] = dm_lse_log_sum(n->lse + i * DM_LSE_STATE);
@@ -119,7 +119,7 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
         const size_t at = n->layout->head + first * d;
         if (!n->size.keep_logits)
             chunk_logits(n, w, &t);
-        dm_pool_run(n->e->pool, grad_rows, &t);
+        dm_pool_run_sized(n->e->pool, entries * t.count, grad_rows, &t);
         dm_gemm(n->e, entries, d, t.count, (dm_mat){t.logits, t.ld, 1}, (dm_mat){w + at, d, 1}, n->dout, d,
                 first ? DM_GEMM_ADD : DM_GEMM_SET);
         dm_gemm(n->e, t.count, d, entries, (dm_mat){t.logits, 1, t.ld}, (dm_mat){n->hnorm, d, 1}, dw + at, d,

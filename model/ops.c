@@ -16,8 +16,10 @@ typedef struct op {
 
 static void run(const dm_engine *e, dm_task_fn fn, op *o)
 {
+    const size_t each = o->n * (o->heads ? o->heads : 1);
+
     o->k = &e->k;
-    dm_pool_run(e->pool, fn, o);
+    dm_pool_run_sized(e->pool, o->rows ? o->rows * each : each, fn, o);
 }
 
 static void gather(void *ctx, unsigned part, unsigned parts)

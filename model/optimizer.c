@@ -49,7 +49,7 @@ double dm_grad_norm(const dm_engine *e, const float *g, size_t n, float *partial
     norm_task task = {e, g, n, partial};
     double sum = 0;
 
-    dm_pool_run(e->pool, norm_part, &task);
+    dm_pool_run_sized(e->pool, n, norm_part, &task);
     for (size_t i = 0; i < (n + NORM_CHUNK - 1) / NORM_CHUNK; i++)
         sum += (double)partial[i];
     return sqrt(sum);
@@ -100,5 +100,5 @@ void dm_adamw_update(const dm_engine *e, float *w, float *m, float *v, const flo
                 .eps = (float)o->eps,
             },
     };
-    dm_pool_run(e->pool, adamw_part, &task);
+    dm_pool_run_sized(e->pool, n, adamw_part, &task);
 }

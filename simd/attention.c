@@ -207,10 +207,21 @@ static void forward(void *ctx, unsigned part, unsigned parts)
     }
 }
 
+/* Multiply-adds, as if every query saw all keys. */
+static size_t work_of(const dm_attention *a)
+{
+    size_t work = 0;
+    for (size_t i = 0; i < a->n_segments; i++) {
+        const dm_sequence s = dm_sequence_of(a, &a->segments[i]);
+        work += (s.length - s.first) * s.length * 2 * a->heads * a->head_dim;
+    }
+    return work;
+}
+
 void dm_attention_forward(const dm_engine *e, const dm_attention *a, float *out, float *scratch)
 {
     forward_task x = {.e = e, .a = a, .out = out, .scratch = scratch};
 
     x.plan = dm_attention_layout(e, a->heads, a->kv_heads, a->head_dim, dm_attention_longest(a), 0);
-    dm_pool_run(e->pool, forward, &x);
+    dm_pool_run_sized(e->pool, work_of(a), forward, &x);
 }

@@ -145,5 +145,5 @@ void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, dm_mat 
             zero(m, n, c, ldc);
         return;
     }
-    dm_pool_run(e->pool, rows_are_better(e, m, n) ? by_rows : by_columns, &x);
+    dm_pool_run_sized(e->pool, (m > 8 ? m / 4 : 2) * n * k, rows_are_better(e, m, n) ? by_rows : by_columns, &x);
 }
