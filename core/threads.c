@@ -177,7 +177,7 @@ void dm_pool_run(dm_pool *pool, dm_task_fn fn, void *ctx)
 }
 
 /* Some microseconds of work: what it costs to get the others going and to wait for them. */
-#define WORK_MIN ((size_t)1 << 16)
+#define WORK_MIN ((size_t)1 << 17)
 
 void dm_pool_run_sized(dm_pool *pool, size_t work, dm_task_fn fn, void *ctx)
 {

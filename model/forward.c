@@ -27,25 +27,24 @@ static void queries(dm_network *n, const float *w, float *y, float *raw, float *
     dm_op_rope(n->e, y, n->cos, n->sin, r->position, r->rows, heads, c->head_dim, 0);
 }
 
-/* Every region's rows see their own region of the cache, to which their keys and values go first. */
-static void attend_regions(dm_network *n, const dm_acts *a, const dm_rows *r, dm_attention *attention)
+/* The rows' keys and values go to their regions of the cache, and each region becomes a segment for attention. */
+static void append_to_cache(dm_network *n, const dm_acts *a, const dm_rows *r, dm_attention *attention)
 {
-    const size_t hq = (size_t)n->c->heads * n->c->head_dim, hk = (size_t)n->c->kv_heads * n->c->head_dim;
+    const size_t hk = (size_t)n->c->kv_heads * n->c->head_dim;
     size_t row = 0;
 
     for (size_t i = 0; i < r->n_regions; i++) {
-        const dm_region *s = &r->regions[i];
-        const size_t first = s->begin + s->past, end = first + s->rows;
-        const dm_segment segment = { s->begin, end, 0, first };
-        memcpy(a->k + first * hk, n->new_k + row * hk, s->rows * hk * sizeof(float));
-        memcpy(a->v + first * hk, n->new_v + row * hk, s->rows * hk * sizeof(float));
-        attention->segments = &segment;
-        attention->n_segments = 1;
-        attention->q_base = first;
-        attention->q = a->q + row * hq;
-        dm_attention_forward(n->e, attention, a->att + row * hq, n->attention);
-        row += s->rows;
+        const dm_region *g = &r->regions[i];
+        const size_t first = g->begin + g->past, end = first + g->rows;
+        memcpy(a->k + first * hk, n->new_k + row * hk, g->rows * hk * sizeof(float));
+        memcpy(a->v + first * hk, n->new_v + row * hk, g->rows * hk * sizeof(float));
+        n->segments[i] = (dm_segment){g->begin, end, 0, first};
+        n->q_bases[i] = first - row;
+        row += g->rows;
     }
+    attention->segments = n->segments;
+    attention->n_segments = r->n_regions;
+    attention->q_bases = n->q_bases;
 }
 
 /* Up to a->att, for all rows. */
@@ -72,9 +71,8 @@ static void attend(dm_network *n, const float *w, size_t layer, const dm_rows *r
         .q = a->q, .k = a->k, .v = a->v,
     };
     if (r->regions)
-        attend_regions(n, a, r, &attention);
-    else
-        dm_attention_forward(e, &attention, a->att, n->attention);
+        append_to_cache(n, a, r, &attention);
+    dm_attention_forward(e, &attention, a->att, n->attention);
 }
 
 void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows *r, float *out)

@@ -94,6 +94,8 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     if (s->mode == DM_NETWORK_GENERATE) {
         n->new_k = floats(a, s->rows, hk);
         n->new_v = floats(a, s->rows, hk);
+        n->segments = dm_arena_alloc(a, DM_REGIONS_MAX, sizeof *n->segments);
+        n->q_bases = dm_arena_alloc(a, DM_REGIONS_MAX, sizeof *n->q_bases);
     }
     if (train) {
         n->dx = floats(a, s->rows, d);

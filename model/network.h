@@ -10,8 +10,9 @@
  * Only the rows that a prediction needs (dm_pack's entries) go through the last layer behind its attention.
  *
  * Numeric order of gradients: weight gradients are chains over the packed rows ascending (in the last layer behind its
- * attention and in the head: over the entries ascending) that resume from what dw holds (the batch's earlier items), in the order head, final norm, layers from last to first (down, gate, up, post norm, o, q, k,
- * v, biases, qk-norms, input norm), embedding. Data gradients: gate then up; q, then k, then v. */
+ * attention and in the head: over the entries ascending) that resume from what dw holds (the batch's earlier items), in
+ * the order head, final norm, layers from last to first (down, gate, up, post norm, o, q, k, v, biases, qk-norms, input
+ * norm), embedding. Data gradients: gate then up; q, then k, then v. */
 #ifndef DM_MODEL_NETWORK_H
 #define DM_MODEL_NETWORK_H
 
@@ -19,31 +20,31 @@
 #include "model/pack.h"
 #include "simd/engine.h"
 
-typedef struct dm_acts { /* activations of one layer that its backward reads */
-    float *x;            /* [R, d] input */
-    float *inv1;         /* [R] 1/rms of x */
-    float *q, *k, *v;    /* [R, heads*head_dim], [R, kv_heads*head_dim] x 2, as attention sees them */
+typedef struct dm_acts {                  /* activations of one layer that its backward reads */
+    float *x;                             /* [R, d] input */
+    float *inv1;                          /* [R] 1/rms of x */
+    float *q, *k, *v;                     /* [R, heads*head_dim], [R, kv_heads*head_dim] x 2, as attention sees them */
     float *q_raw, *k_raw, *q_inv, *k_inv; /* before the qk-norm and its 1/rms; Qwen3 only */
-    float *att;          /* [R, heads*head_dim] */
-    float *mid;          /* [R, d]; from here on [entries, ...] in a narrow last layer */
-    float *inv2;         /* [R] */
-    float *gate, *up;    /* [R, f] */
+    float *att;                           /* [R, heads*head_dim] */
+    float *mid;                           /* [R, d]; from here on [entries, ...] in a narrow last layer */
+    float *inv2;                          /* [R] */
+    float *gate, *up;                     /* [R, f] */
 } dm_acts;
 
 typedef enum dm_network_mode {
-    DM_NETWORK_TRAIN,    /* forward and backward of packs */
-    DM_NETWORK_SCORE,    /* forward of packs only: one layer's activations */
-    DM_NETWORK_GENERATE  /* forward with a KV cache */
+    DM_NETWORK_TRAIN,   /* forward and backward of packs */
+    DM_NETWORK_SCORE,   /* forward of packs only: one layer's activations */
+    DM_NETWORK_GENERATE /* forward with a KV cache */
 } dm_network_mode;
 
 typedef struct dm_network_size {
     dm_network_mode mode;
-    size_t rows;         /* most packed rows (TRAIN, SCORE), most rows computed at once (GENERATE) */
-    size_t cache;        /* GENERATE: rows of the cache, all regions together */
-    size_t entries;      /* most predictions */
-    size_t longest;      /* longest logical sequence */
-    uint32_t recompute;  /* layers, from the first, of which only the input is kept */
-    int keep_logits;     /* of the whole vocabulary, for the head's backward */
+    size_t rows;        /* most packed rows (TRAIN, SCORE), most rows computed at once (GENERATE) */
+    size_t cache;       /* GENERATE: rows of the cache, all regions together */
+    size_t entries;     /* most predictions */
+    size_t longest;     /* longest logical sequence */
+    uint32_t recompute; /* layers, from the first, of which only the input is kept */
+    int keep_logits;    /* of the whole vocabulary, for the head's backward */
 } dm_network_size;
 
 typedef struct dm_network {
@@ -51,17 +52,19 @@ typedef struct dm_network {
     const dm_config *c;
     const dm_layout *layout;
     dm_network_size size;
-    float *cos, *sin;    /* [longest, head_dim/2] */
-    dm_acts *acts;       /* [layers] */
-    float *out;          /* [entries, d] of the last layer */
-    float *narrow;       /* [entries, heads*head_dim] att of the wanted rows */
+    float *cos, *sin; /* [longest, head_dim/2] */
+    dm_acts *acts;    /* [layers] */
+    float *out;       /* [entries, d] of the last layer */
+    float *narrow;    /* [entries, heads*head_dim] att of the wanted rows */
     /* scratch */
-    float *norm, *delta; /* [R, d] */
+    float *norm, *delta;  /* [R, d] */
     float *new_k, *new_v; /* [R, kv_heads*head_dim] on their way into the cache; GENERATE only */
-    float *dx, *dout;    /* [R, d], [entries, d] */
-    float *ffn, *dffn;   /* [R, f] */
+    float *dx, *dout;     /* [R, d], [entries, d] */
+    float *ffn, *dffn;    /* [R, f] */
     float *datt, *dq, *dk, *dv;
     float *attention;
+    dm_segment *segments; /* [DM_REGIONS_MAX] GENERATE: what attention sees of each region, */
+    size_t *q_bases;      /* and where its queries are */
     /* head */
     float *hnorm, *hinv; /* [entries, d], [entries] */
     float *logits;       /* [entries, chunk], or [entries, vocab] when they are kept */
@@ -78,6 +81,8 @@ typedef struct dm_region {
     size_t rows;
 } dm_region;
 
+#define DM_REGIONS_MAX ((size_t)256)
+
 /* What runs through the network at once. */
 typedef struct dm_rows {
     const int32_t *ids;       /* [rows] */
@@ -85,8 +90,8 @@ typedef struct dm_rows {
     size_t rows;
     const dm_segment *segments; /* TRAIN, SCORE: how attention sees the rows */
     size_t n_segments;
-    const dm_region *regions;     /* GENERATE: whose the rows are, in order */
-    size_t n_regions;
+    const dm_region *regions; /* GENERATE: whose the rows are, in order */
+    size_t n_regions;         /* <= DM_REGIONS_MAX */
     const int32_t *wanted;    /* [n_wanted] the rows whose output is asked for; NULL: all */
     size_t n_wanted;
 } dm_rows;

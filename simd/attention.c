@@ -54,7 +54,8 @@ dm_attention_plan dm_attention_layout(const dm_engine *e, size_t heads, size_t k
         p.own_size = p.own_scores + p.block * p.width;
     }
     p.own = place(&p, e->threads, p.own_size);
-    p.total = dm_max(p.total, heads * p.width); /* few rows: the scores of one row, all heads */
+    /* few rows: the scores of one row, of all heads or of a group for each thread */
+    p.total = dm_max(p.total, dm_max(heads, heads / kv_heads * e->threads) * p.width);
     return p;
 }
 
@@ -86,7 +87,7 @@ static void forward_block(const forward_task *x, const dm_sequence *s, unsigned 
     const dm_attention_plan *plan = &x->plan;
     float *q = x->scratch + plan->own + part * plan->own_size, *strip = q + plan->own_scores;
     const size_t column = dm_sequence_low(s, rows.begin) / g->nr * g->nr;
-    const size_t at = (dm_sequence_row(s, rows.begin) - a->q_base) * s->ldq + head * a->head_dim;
+    const size_t at = (dm_sequence_row(s, rows.begin) - s->q_base) * s->ldq + head * a->head_dim;
     const float scale = dm_attention_scale(a->head_dim);
 
     g->pack(q, a->q + at, rows.end - rows.begin, a->head_dim, s->ldq, 1, g->mr);
@@ -129,51 +130,49 @@ static void forward_blocks(const forward_task *x, const dm_sequence *s, unsigned
     }
 }
 
-/* Scores of one query row, all heads, for the keys in r: the heads of a group share the keys, so they are the rows of
- * one product. r may begin in the prefix and end in the own rows. */
-static void row_scores(const forward_task *x, const dm_sequence *s, float *pack, size_t p, size_t low, dm_range r)
+/* Scores of one query row for the keys in r: the heads of a group share the keys, so they are the rows of one product.
+ * r may begin in the prefix and end in the own rows. strip: the group's rows of scores, column 0 is key `low`. */
+static void row_scores(const forward_task *x, const dm_sequence *s, float *pack, size_t p, size_t low, size_t kv,
+                       dm_range r, float *strip)
 {
     const dm_attention *a = x->a;
     const size_t group = a->heads / a->kv_heads, d = a->head_dim;
-    const float *q = a->q + (dm_sequence_row(s, p) - a->q_base) * s->ldq;
+    const float *q = a->q + (dm_sequence_row(s, p) - s->q_base) * s->ldq;
 
     for (size_t j = r.begin; j < r.end;) {
         const size_t end = j < s->prefix ? dm_min(r.end, s->prefix) : r.end;
         const float *k = a->k + dm_sequence_row(s, j) * s->ldk;
-        for (size_t kv = 0; kv < a->kv_heads; kv++)
-            dm_gemm_local(&x->e->k, pack, group, end - j, d, (dm_mat){q + kv * group * d, d, 1},
-                          (dm_mat){k + kv * d, 1, s->ldk}, x->scratch + kv * group * x->plan.width + (j - low),
-                          x->plan.width, DM_GEMM_SET);
+        dm_gemm_local(&x->e->k, pack, group, end - j, d, (dm_mat){q + kv * group * d, d, 1},
+                      (dm_mat){k + kv * d, 1, s->ldk}, strip + (j - low), x->plan.width, DM_GEMM_SET);
         j = end;
     }
 }
 
 /* Columns [c, c + n) of the output of one kv head's group. */
 static void row_sums(const forward_task *x, const dm_sequence *s, float *pack, size_t p, size_t low, size_t kv,
-                     size_t c, size_t n)
+                     size_t c, size_t n, const float *strip)
 {
     const dm_attention *a = x->a;
     const size_t group = a->heads / a->kv_heads, d = a->head_dim;
-    float *out = x->out + (dm_sequence_row(s, p) - a->q_base) * s->ldq + kv * group * d + c;
+    float *out = x->out + (dm_sequence_row(s, p) - s->q_base) * s->ldq + kv * group * d + c;
     dm_gemm_mode mode = DM_GEMM_SET;
 
     for (size_t j = low; j <= p; mode = DM_GEMM_ADD) {
         const size_t end = j < s->prefix ? dm_min(p + 1, s->prefix) : p + 1;
-        dm_gemm_local(&x->e->k, pack, group, n, end - j,
-                      (dm_mat){x->scratch + kv * group * x->plan.width + (j - low), x->plan.width, 1},
+        dm_gemm_local(&x->e->k, pack, group, n, end - j, (dm_mat){strip + (j - low), x->plan.width, 1},
                       (dm_mat){a->v + dm_sequence_row(s, j) * s->ldk + kv * d + c, s->ldk, 1}, out, d, mode);
         j = end;
     }
 }
 
-/* A few rows against a long past (generation): split over keys, then heads, then columns, so that two threads are busy
- * with three kv heads too. */
+/* A few rows against a long past (generation of one sequence): split over keys, then heads, then columns, so that two
+ * threads are busy with three kv heads too. */
 static void forward_few(const forward_task *x, const dm_sequence *s, unsigned part, unsigned parts)
 {
     const dm_attention *a = x->a;
     const dm_gemm_kernel *g = &x->e->k.gemm;
     float *pack = x->e->pack_a[part];
-    const size_t panels = (a->head_dim + g->nr - 1) / g->nr;
+    const size_t panels = (a->head_dim + g->nr - 1) / g->nr, group = a->heads / a->kv_heads * x->plan.width;
     const float scale = dm_attention_scale(a->head_dim);
 
     for (size_t p = s->first; p < s->length; p++) {
@@ -181,29 +180,69 @@ static void forward_few(const forward_task *x, const dm_sequence *s, unsigned pa
         const dm_range keys = dm_split(p + 1 - low, g->nr, part, parts);
         const dm_range heads = dm_split(a->heads, 1, part, parts);
 
-        row_scores(x, s, pack, p, low, (dm_range){low + keys.begin, low + keys.end});
+        for (size_t kv = 0; kv < a->kv_heads; kv++)
+            row_scores(x, s, pack, p, low, kv, (dm_range){low + keys.begin, low + keys.end}, x->scratch + kv * group);
         dm_pool_barrier(x->e->pool);
         for (size_t h = heads.begin; h < heads.end; h++)
             x->e->k.softmax(x->scratch + h * x->plan.width, p + 1 - low, scale);
         dm_pool_barrier(x->e->pool);
         for (size_t u = part; u < a->kv_heads * panels; u += parts) {
-            const size_t c = u % panels * g->nr;
-            row_sums(x, s, pack, p, low, u / panels, c, dm_min(g->nr, a->head_dim - c));
+            const size_t kv = u / panels, c = u % panels * g->nr;
+            row_sums(x, s, pack, p, low, kv, c, dm_min(g->nr, a->head_dim - c), x->scratch + kv * group);
         }
         dm_pool_barrier(x->e->pool);
+    }
+}
+
+static int is_few(const dm_sequence *s)
+{
+    return s->length - s->first <= FEW_ROWS;
+}
+
+/* Sequences with a few rows each (generation of many): a row of a kv head's group is one thread's from scores to sums. */
+static void forward_many(const forward_task *x, unsigned part, unsigned parts)
+{
+    const dm_attention *a = x->a;
+    const size_t group = a->heads / a->kv_heads;
+    float *pack = x->e->pack_a[part], *strip = x->scratch + part * group * x->plan.width;
+    const float scale = dm_attention_scale(a->head_dim);
+    size_t unit = 0;
+
+    for (size_t i = 0; i < a->n_segments; i++) {
+        const dm_sequence s = dm_sequence_of(a, i);
+        for (size_t p = s.first; is_few(&s) && p < s.length; p++)
+            for (size_t kv = 0; kv < a->kv_heads; kv++) {
+                const size_t low = dm_sequence_low(&s, p);
+                if (unit++ % parts != part)
+                    continue;
+                row_scores(x, &s, pack, p, low, kv, (dm_range){low, p + 1}, strip);
+                for (size_t h = 0; h < group; h++)
+                    x->e->k.softmax(strip + h * x->plan.width, p + 1 - low, scale);
+                row_sums(x, &s, pack, p, low, kv, 0, a->head_dim, strip);
+            }
     }
 }
 
 static void forward(void *ctx, unsigned part, unsigned parts)
 {
     const forward_task *x = ctx;
+    size_t rows = 0;
 
     for (size_t i = 0; i < x->a->n_segments; i++) {
-        const dm_sequence s = dm_sequence_of(x->a, &x->a->segments[i]);
-        if (s.length - s.first <= FEW_ROWS)
-            forward_few(x, &s, part, parts);
-        else
+        const dm_sequence s = dm_sequence_of(x->a, i);
+        rows += is_few(&s) ? s.length - s.first : 0;
+    }
+    const int many = parts == 1 || rows * x->a->kv_heads >= 2 * parts;
+    if (many && rows > 0) {
+        forward_many(x, part, parts);
+        dm_pool_barrier(x->e->pool); /* the strips lie where others pack */
+    }
+    for (size_t i = 0; i < x->a->n_segments; i++) {
+        const dm_sequence s = dm_sequence_of(x->a, i);
+        if (!is_few(&s))
             forward_blocks(x, &s, part, parts);
+        else if (!many)
+            forward_few(x, &s, part, parts);
     }
 }
 
@@ -212,7 +251,7 @@ static size_t work_of(const dm_attention *a)
 {
     size_t work = 0;
     for (size_t i = 0; i < a->n_segments; i++) {
-        const dm_sequence s = dm_sequence_of(a, &a->segments[i]);
+        const dm_sequence s = dm_sequence_of(a, i);
         work += (s.length - s.first) * s.length * 2 * a->heads * a->head_dim;
     }
     return work;

@@ -30,10 +30,11 @@ typedef struct dm_attention {
     size_t heads, kv_heads, head_dim, window;
     const dm_segment *segments; /* in packed order, disjoint */
     size_t n_segments;
-    size_t q_base;  /* packed row of q's (and out's, dout's, dq's) first row; 0 in training */
-    const float *q; /* [rows - q_base, heads*head_dim], contiguous */
-    const float *k; /* [rows, kv_heads*head_dim] */
-    const float *v; /* [rows, kv_heads*head_dim] */
+    size_t q_base;         /* packed row of q's (and out's, dout's, dq's) first row; 0 in training */
+    const size_t *q_bases; /* forward only: a q_base for each segment, when many sequences continue at once; or NULL */
+    const float *q;        /* [rows - q_base, heads*head_dim], contiguous */
+    const float *k;        /* [rows, kv_heads*head_dim] */
+    const float *v;        /* [rows, kv_heads*head_dim] */
 } dm_attention;
 
 /* out [rows - q_base, heads*head_dim]. scratch: dm_attention_scratch floats, 64-byte aligned. */

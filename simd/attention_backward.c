@@ -54,7 +54,7 @@ static void query_rows(const backward_task *x, const dm_sequence *s, unsigned pa
     const dm_attention_plan *plan = &x->plan;
     float *packed = x->scratch + plan->own + part * plan->own_size;
     const size_t n = rows.end - rows.begin, at = rows.begin - t->rows.begin, d = a->head_dim;
-    const size_t offset = (dm_sequence_row(s, rows.begin) - a->q_base) * s->ldq + head * d;
+    const size_t offset = (dm_sequence_row(s, rows.begin) - s->q_base) * s->ldq + head * d;
     float *p = t->p + at * plan->width, *ds = t->ds + at * plan->width;
     const float scale = dm_attention_scale(d);
 
@@ -176,7 +176,7 @@ static void backward(void *ctx, unsigned part, unsigned parts)
     for (size_t i = 0; i < x->a->n_segments; i++)
         clear(x, &x->a->segments[i], part, parts);
     for (size_t i = 0; i < x->a->n_segments; i++) {
-        const dm_sequence s = dm_sequence_of(x->a, &x->a->segments[i]);
+        const dm_sequence s = dm_sequence_of(x->a, i);
         if (s.first < s.length)
             backward_segment(x, &s, part, parts);
     }

@@ -10,8 +10,9 @@ size_t dm_attention_longest(const dm_attention *a)
     return longest;
 }
 
-dm_sequence dm_sequence_of(const dm_attention *a, const dm_segment *s)
+dm_sequence dm_sequence_of(const dm_attention *a, size_t segment)
 {
+    const dm_segment *s = &a->segments[segment];
     const size_t length = s->prefix + (s->end - s->begin);
     return (dm_sequence){
         .prefix = s->prefix,
@@ -21,6 +22,7 @@ dm_sequence dm_sequence_of(const dm_attention *a, const dm_segment *s)
         .window = a->window == 0 || a->window > length ? length : a->window,
         .ldq = a->heads * a->head_dim,
         .ldk = a->kv_heads * a->head_dim,
+        .q_base = a->q_bases ? a->q_bases[segment] : a->q_base,
     };
 }
 

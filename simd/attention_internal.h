@@ -38,9 +38,10 @@ typedef struct dm_sequence {
     size_t first;  /* position of the first query */
     size_t window; /* 1 .. length */
     size_t ldq, ldk;
+    size_t q_base; /* packed row r's query is row r - q_base of q */
 } dm_sequence;
 
-dm_sequence dm_sequence_of(const dm_attention *a, const dm_segment *s);
+dm_sequence dm_sequence_of(const dm_attention *a, size_t segment);
 
 static inline size_t dm_sequence_row(const dm_sequence *s, size_t position)
 {

@@ -247,6 +247,62 @@ static void check_bits(void)
     check(2, 2, 8, 300, &longer, 1, 500, 1);
 }
 
+/* Sequences that continue together, each in its own region of one cache, give what each gives alone. */
+static void check_together(size_t heads, size_t kv_heads, size_t d, size_t window, const size_t *past,
+                           const size_t *rows, size_t n)
+{
+    const size_t room = 96, all_rows = n * room;
+    dm_segment segments[8];
+    size_t q_bases[8], queries = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const size_t first = i * room + past[i];
+        segments[i] = (dm_segment){i * room, first + rows[i], 0, first};
+        q_bases[i] = first - queries;
+        queries += rows[i];
+    }
+    guarded q = guarded_open(queries * heads * d), out = guarded_open(queries * heads * d);
+    guarded k = guarded_open(all_rows * kv_heads * d), v = guarded_open(all_rows * kv_heads * d);
+    float *want = floats(queries * heads * d);
+    test_fill(q.data, queries * heads * d, 0);
+    test_fill(k.data, all_rows * kv_heads * d, 0);
+    test_fill(v.data, all_rows * kv_heads * d, 0);
+    for (size_t e = 0; e < all.n; e++) {
+        const size_t size = dm_attention_scratch(&all.e[e], heads, kv_heads, d, room, all_rows, 0);
+        guarded scratch = guarded_open(size);
+        dm_attention a = {heads, kv_heads, d, window, segments, n, 0, q_bases, q.data, k.data, v.data};
+        dm_attention_forward(&all.e[e], &a, out.data, scratch.data);
+        a.q_bases = NULL;
+        a.n_segments = 1;
+        for (size_t i = 0, row = 0; i < n; row += rows[i++]) {
+            a.segments = &segments[i];
+            a.q_base = segments[i].first;
+            a.q = q.data + row * heads * d;
+            dm_attention_forward(&all.e[e], &a, want + row * heads * d, scratch.data);
+        }
+        CK_MSG(memcmp(out.data, want, queries * heads * d * sizeof *want) == 0,
+               "%zu sequences together on %s with %u threads, %zu heads on %zu", n, dm_isa_name(all.e[e].k.isa),
+               all.e[e].threads, heads, kv_heads);
+        guarded_close(&scratch);
+    }
+    free(want);
+    guarded_close(&q);
+    guarded_close(&out);
+    guarded_close(&k);
+    guarded_close(&v);
+}
+
+static void check_many(void)
+{
+    static const size_t past[] = {0, 1, 40, 95, 63, 17, 70, 31}, one[] = {1, 1, 1, 1, 1, 1, 1, 1};
+    static const size_t some[] = {1, 30, 2, 1, 4, 60, 5, 1};
+
+    for (size_t n = 1; n <= 8; n++) {
+        check_together(9, 3, 16, n % 2 * 20, past, one, n);
+        check_together(4, 1, 12, 0, past, some, n);
+    }
+}
+
 /* ---- f64 ---- */
 
 typedef struct exact {
@@ -392,6 +448,7 @@ int main(int argc, char **argv)
     dm_kernels_init(&scalar, DM_ISA_SCALAR);
     test_seed(2);
     check_bits();
+    check_many();
     check_f64(0);
     check_f64(5);
     for (size_t i = 0; i < all.n; i++)
