@@ -220,8 +220,9 @@ check "the rates" grep -q '^prompt 4 tokens, .*answer 13 tokens' "$err"
 printf 'hi\n' >"$work/hi"
 echo '[{"from": "human", "value": "hi"}]' >"$work/chat.json"
 echo '{"messages": [{"role": "user", "content": "hi"}]}' >"$work/chat2.json"
-check "--prompt-file" works generate --quiet --model "$taught" --prompt-file "$work/hi"
+check "--prompt-file" works generate --model "$taught" --prompt-file "$work/hi"
 check "its answer" same "$(cat "$out")" 'é€😀 ok'
+check "its last line end is no part of it" grep -q '^prompt 4 tokens' "$err"
 for chat in chat chat2; do
     check "--chat $chat.json" works generate --quiet --model "$taught" --chat "$work/$chat.json"
     check "its answer" same "$(cat "$out")" 'é€😀 ok'
@@ -393,8 +394,14 @@ interrupted() {
         tries=$((tries + 1))
     done
     kill -INT "$job"
+    ( # a program that does not stop must not keep the test
+        for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do sleep 1; done
+        kill -KILL "$job"
+    ) >/dev/null 2>&1 &
+    watchdog=$!
     status=0
     wait "$job" || status=$?
+    kill "$watchdog" 2>/dev/null
     check "$1: status 1" same "$status" 1
     check "$1: says where it stopped" same "$(tail -n 1 "$err" | sed 's/[0-9][0-9]*/N/g; s/ of N items/ items/')" \
         "dmpo ${1%% *}: stopped after N ${1#* }"
