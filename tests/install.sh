@@ -1,23 +1,10 @@
 #!/bin/sh
 # make install as a packager does it: into DESTDIR, the .pc file's values compile a program against the static and
 # the shared library, and uninstall leaves no file.
+# shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
-passed=0 failed=0
-check() { # check WHAT COMMAND...
-    what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "failed: $what"
-    fi
-}
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/install-test.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
+. "$SRC/tests/tools/check.sh"
 dest=$work/dest
 
 build() { # the makefile of an in-tree build is the source one
@@ -27,8 +14,6 @@ build() { # the makefile of an in-tree build is the source one
         (cd "$SRC" && MAKEFLAGS='' "${MAKE:-make}" B="$BUILD" "$@")
     fi
 }
-
-setting() { sed -n "s/^$1 = //p" "$BUILD/config.mk"; }
 
 libdir=$(setting libdir)
 check "make install" build DESTDIR="$dest" install >"$work/log" 2>&1
@@ -89,5 +74,4 @@ check "make uninstall" build DESTDIR="$dest" uninstall >"$work/log" 2>&1
 left=$(find "$dest" ! -type d)
 check "uninstall leaves nothing: $left" test -z "$left"
 
-echo "install: $passed passed, $failed failed"
-[ "$failed" = 0 ]
+finish install

@@ -1,30 +1,16 @@
 #!/bin/sh
 # The reference policy: its cache is used only for what it was made of, and one of another shape is refused.
+# shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
-passed=0 failed=0
-check() { # check WHAT COMMAND...
-    what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "failed: $what"
-    fi
-}
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/reference-test.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
+. "$SRC/tests/tools/check.sh"
 case=$SRC/tests/golden/llama-tied-gqa
 
 # train NAME OPTION...: one step; messages go to NAME.log, the weights' hash to NAME.txt
 train() {
     name=$1
     shift
-    # shellcheck disable=SC2086 # the wrapper is a list of words
-    ${EXEC_WRAPPER-} "$BUILD/dmpo" train --data "$case/case.json" --steps 1 --batch 2 --lr 1e-3 --output "$work/out" \
+    dmpo train --data "$case/case.json" --steps 1 --batch 2 --lr 1e-3 --output "$work/out" \
         "$@" >"$work/$name.all" 2>"$work/$name.log" || return 1
     grep '^weights' "$work/$name.all" >"$work/$name.txt"
 }
@@ -58,5 +44,4 @@ check "a reference of another shape is refused" refused
 check "the message names the key" grep -q 'rms_norm_eps differs' "$work/other.log"
 check "in one line" test "$(grep -c '^dmpo train: ' "$work/other.log")" = 1
 
-echo "reference: $passed passed, $failed failed"
-[ "$failed" = 0 ]
+finish reference

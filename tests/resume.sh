@@ -1,23 +1,10 @@
 #!/bin/sh
 # --resume of a run that is finished already: nothing is trained, and the results are those of the run itself. Of a run
 # whose options, items or model changed: refused.
+# shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
-passed=0 failed=0
-check() { # check WHAT COMMAND...
-    what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "failed: $what"
-    fi
-}
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/resume-test.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
+. "$SRC/tests/tools/check.sh"
 case=$SRC/tests/golden/llama-tied-gqa
 cp -R "$case/model" "$work/model"
 chmod -R u+w "$work/model"
@@ -26,8 +13,7 @@ chmod -R u+w "$work/model"
 train() {
     name=$1
     shift
-    # shellcheck disable=SC2086 # the wrapper is a list of words
-    ${EXEC_WRAPPER-} "$BUILD/dmpo" train --model "$work/model" --data "$case/case.json" --eval-data "$case/case.json" \
+    dmpo train --model "$work/model" --data "$case/case.json" --eval-data "$case/case.json" \
         --batch 2 --epochs 2 --lr 1e-4 --output "$work/out" "$@" >"$work/$name.all" 2>"$work/$name.log" || return 1
     grep -v '^peak memory' "$work/$name.all" >"$work/$name.txt"
 }
@@ -51,5 +37,4 @@ check "other items are refused" refused items --max-length 20
 sed 's/"rms_norm_eps": [^,]*/"rms_norm_eps": 0.25/' "$case/model/config.json" >"$work/model/config.json"
 check "another configuration is refused" refused config
 
-echo "resume: $passed passed, $failed failed"
-[ "$failed" = 0 ]
+finish resume

@@ -1,0 +1,29 @@
+# The frame of a shell test, what tests/check.h is for C: `. "$SRC/tests/tools/check.sh"`, then checks, then `finish NAME`.
+# $work is a directory that is gone in the end. Not a test by itself.
+# shellcheck shell=sh
+
+passed=0 failed=0
+check() { # check WHAT COMMAND...
+    what=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "failed: $what"
+    fi
+}
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/dmpo-test.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# shellcheck disable=SC2086 # the wrapper is a list of words
+dmpo() { ${EXEC_WRAPPER-} "$BUILD/dmpo" "$@"; }
+
+setting() { sed -n "s/^$1 = //p" "$BUILD/config.mk"; } # of configure
+
+finish() {
+    echo "$1: $passed passed, $failed failed"
+    [ "$failed" = 0 ]
+}
