@@ -230,7 +230,7 @@ static void collect(const char *prefix)
 {
     static const ck_kernel *const families[] = {ck_row_kernels, ck_convert_kernels, ck_gemm_kernels,
                                                 ck_attention_kernels};
-    const size_t slots = (sizeof(dm_kernels) - offsetof(dm_kernels, dot)) / sizeof(void (*)(void));
+    const size_t slots = (sizeof(dm_kernels) - offsetof(dm_kernels, thin)) / sizeof(void (*)(void));
     size_t found = 0;
 
     for (size_t f = 0; f < sizeof families / sizeof *families; f++)

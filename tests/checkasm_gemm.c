@@ -106,7 +106,34 @@ static void check_gemm_pack(ck *c, const dm_kernels *ref, const dm_kernels *k, s
         }
 }
 
-/* ---- times: one full tile over k = 256; one panel, transposing and not ---- */
+/* ---- a few rows against a matrix as it is stored ---- */
+
+static void check_gemm_thin(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+{
+    const size_t m = 1 + ck_below(c, DM_GEMM_THIN), depth = n < 100 ? depths[ck_below(c, DEPTHS)] : ck_below(c, 20);
+    const size_t lda = depth + ck_below(c, 4), ldw = depth + ck_below(c, 4), ldc = n + ck_below(c, 4);
+    const float *a = ck_in(c, (m - 1) * lda + depth), *w = ck_in(c, n ? (n - 1) * ldw + depth : 0);
+    const ck_floats y = ck_inout(c, (m - 1) * ldc + n);
+    const int first = (int)ck_below(c, 2);
+    const unsigned long before = c->differences;
+
+    (void)ref;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            float acc = first ? 0.0f : y.want[i * ldc + j];
+            for (size_t p = 0; p < depth; p++)
+                acc = fmaf(a[i * lda + p], w[j * ldw + p], acc);
+            y.want[i * ldc + j] = acc;
+            if (first)
+                y.got[i * ldc + j] = NAN; /* must not be read */
+        }
+    k->thin(m, n, depth, a, lda, w, ldw, y.got, ldc, first);
+    ck_same(c, "C", y, (m - 1) * ldc + n);
+    if (c->differences != before)
+        ck_differ(c, "m %zu, k %zu, lda %zu, ldw %zu, ldc %zu, first %d", m, depth, lda, ldw, ldc, first);
+}
+
+/* ---- times: one full tile over k = 256; one panel, transposing and not; one row against 64 ---- */
 
 enum { BENCH_K = 256 };
 static _Alignas(64) float bench_a[BENCH_K * DM_GEMM_NR_MAX], bench_b[BENCH_K * DM_GEMM_NR_MAX];
@@ -131,8 +158,15 @@ static size_t bench_gemm_pack(const dm_kernels *k, ck_bench *b)
     return 2 * g->nr * BENCH_K;
 }
 
+static size_t bench_gemm_thin(const dm_kernels *k, ck_bench *b)
+{
+    k->thin(1, DM_GEMM_NR_MAX, BENCH_K, bench_a, BENCH_K, bench_b, BENCH_K, b->d, DM_GEMM_NR_MAX, 1);
+    return (size_t)DM_GEMM_NR_MAX * BENCH_K;
+}
+
 const ck_kernel ck_gemm_kernels[] = {
     {"gemm_micro", check_gemm_micro, bench_gemm_micro, true},
     {"gemm_pack", check_gemm_pack, bench_gemm_pack, true},
+    {"gemm_thin", check_gemm_thin, bench_gemm_thin, false},
     {0},
 };

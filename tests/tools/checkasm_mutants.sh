@@ -10,7 +10,9 @@ src=$(cd "$(dirname "$0")/../.." && pwd -P)
 work=$(mktemp -d "${TMPDIR:-/tmp}/mutants.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-for d in Makefile configure core simd model io cli include tests; do cp -Rp "$src/$d" "$work/"; done
+for d in Makefile configure core simd model io agent cli include tests; do
+    [ ! -e "$src/$d" ] || cp -Rp "$src/$d" "$work/"
+done
 mkdir "$work/b"
 cd "$work/b"
 ../configure >/dev/null
@@ -69,6 +71,7 @@ mutant gemm-reads-c simd/k_gemm.c 's/^    if (first) {$/    if (first \&\& n == 
 mutant gemm-edge simd/gemm_avx2.h 's/^    if (n >= 8) {$/    if (n >= 7) {/'
 mutant gemm-k-step simd/k_gemm.c 's/for (; k > 0; k--,/for (k = k > 66 ? 66 : k; k > 0; k--,/'
 mutant pack-padding simd/k_gemm.c 's/dst\[i\] = 0.0f;/dst[i] = -0.0f;/'
+mutant thin-edge simd/k_thin.c 's/r\[l\] = l < rows ?/r[l] = l <= rows ?/'
 mutant attention-scale simd/attention_internal.h 's/return (float)(1.0 \/ sqrt((double)head_dim));/return 1.0f \/ sqrtf((float)head_dim);/'
 mutant attention-window simd/attention_internal.h 's/position - s->window + 1;/position - s->window;/'
 
