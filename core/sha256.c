@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+#include "core/sha256_blocks.h"
+
 /* FIPS 180-4, 4.2.2: the first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
-static const uint32_t constants[64] = {
+const uint32_t dm_sha256_constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -35,7 +37,7 @@ static void compress(uint32_t state[8], const unsigned char block[64])
     uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
     for (size_t i = 0; i < 64; i++) {
         const uint32_t s1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25);
-        const uint32_t t1 = h + s1 + ((e & f) ^ (~e & g)) + constants[i] + w[i];
+        const uint32_t t1 = h + s1 + ((e & f) ^ (~e & g)) + dm_sha256_constants[i] + w[i];
         const uint32_t s0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);
         const uint32_t t2 = s0 + ((a & b) ^ (a & c) ^ (b & c));
         h = g, g = f, f = e, e = d + t1;
@@ -43,6 +45,20 @@ static void compress(uint32_t state[8], const unsigned char block[64])
     }
     state[0] += a, state[1] += b, state[2] += c, state[3] += d;
     state[4] += e, state[5] += f, state[6] += g, state[7] += h;
+}
+
+void dm_sha256_blocks_plain(uint32_t state[8], const unsigned char *p, size_t blocks)
+{
+    for (; blocks > 0; blocks--, p += 64)
+        compress(state, p);
+}
+
+static void take_blocks(uint32_t state[8], const unsigned char *p, size_t blocks)
+{
+    if (dm_sha256_x86_usable())
+        dm_sha256_blocks_x86(state, p, blocks);
+    else
+        dm_sha256_blocks_plain(state, p, blocks);
 }
 
 void dm_sha256_init(dm_sha256 *h)
@@ -62,14 +78,13 @@ void dm_sha256_update(dm_sha256 *h, const void *data, size_t size)
             memcpy(h->block + filled, p, n);
         if (filled + n < 64)
             return;
-        compress(h->state, h->block);
+        take_blocks(h->state, h->block, 1);
         p += n;
         size -= n;
     }
-    for (; size >= 64; p += 64, size -= 64)
-        compress(h->state, p);
-    if (size > 0)
-        memcpy(h->block, p, size);
+    take_blocks(h->state, p, size / 64);
+    if (size % 64 > 0)
+        memcpy(h->block, p + size / 64 * 64, size % 64);
 }
 
 void dm_sha256_finish(dm_sha256 *h, char hex[DM_SHA256_HEX])

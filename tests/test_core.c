@@ -12,6 +12,7 @@
 #include "core/file.h"
 #include "core/philox.h"
 #include "core/sha256.h"
+#include "core/sha256_blocks.h"
 #include "tests/check.h"
 
 /* ---- errors ---- */
@@ -284,6 +285,19 @@ static void check_sha256(void)
     }
     dm_sha256_finish(&million, hex);
     CK_MSG(strcmp(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0") == 0, "got %s", hex);
+    if (dm_sha256_x86_usable()) {
+        uint32_t plain[8] = {1, 2, 3, 4, 5, 6, 7, 8}, fast[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+        unsigned char noise[64 * 33 + 1];
+        for (size_t i = 0; i < sizeof noise; i++)
+            noise[i] = (unsigned char)(i * i * 31 + i / 7);
+        for (size_t blocks = 0; blocks <= 33; blocks++) {
+            dm_sha256_blocks_plain(plain, noise + blocks % 2, blocks);
+            dm_sha256_blocks_x86(fast, noise + blocks % 2, blocks);
+            CK_MSG(memcmp(plain, fast, sizeof plain) == 0, "%zu blocks", blocks);
+        }
+    } else {
+        ck_skip("this processor has no SHA extensions");
+    }
     char whole[DM_SHA256_HEX];
     for (size_t n = 0; n < 200; n++) { /* every length around the padding, in one piece and byte by byte */
         dm_sha256 a, b;

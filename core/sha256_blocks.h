@@ -1,0 +1,16 @@
+/* What the two compression functions of SHA-256 share. */
+#ifndef DM_CORE_SHA256_BLOCKS_H
+#define DM_CORE_SHA256_BLOCKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+extern const uint32_t dm_sha256_constants[64];
+
+/* Takes `blocks` times 64 bytes into the state. */
+void dm_sha256_blocks_plain(uint32_t state[8], const unsigned char *p, size_t blocks);
+void dm_sha256_blocks_x86(uint32_t state[8], const unsigned char *p, size_t blocks); /* where usable */
+bool dm_sha256_x86_usable(void);
+
+#endif
