@@ -28,12 +28,16 @@ int cli_failed(const char *name, int status, const char *message);
 int cli_open_engine(const char *name, const cli_common *common, dmpo_engine **engine);
 
 /* ---- progress on stderr (cli/progress.c) ---- */
+typedef struct cli_clock { /* of something that counts up */
+    double start;  /* seconds */
+    int64_t first; /* what was done then */
+} cli_clock;
+
 typedef struct cli_progress {
     int quiet, terminal;
-    const char *phase;
-    char phase_text[128];
-    double phase_start, last_shown;
-    int64_t first; /* done when the phase began */
+    char phase[64];
+    cli_clock of_phase, of_steps; /* of_steps.start 0: no step yet. Evaluations are phases between steps */
+    double last_shown;
     int line_open; /* a progress line without newline is on the terminal */
 } cli_progress;
 

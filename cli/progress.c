@@ -1,14 +1,20 @@
-/* Progress on stderr: one line that is redrawn on a terminal, plain lines elsewhere. */
+/* Progress on stderr: one line that is redrawn on a terminal; elsewhere plain lines, a few seconds apart. */
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/command.h"
 #include "core/file.h"
 
+#define BAR 16             /* characters */
+#define TERMINAL_EVERY 0.1 /* seconds */
+#define LINE_EVERY 5.0
+
 void cli_progress_open(cli_progress *p, const cli_common *common)
 {
-    *p = (cli_progress){.quiet = common->quiet, .terminal = isatty(STDERR_FILENO), .phase = ""};
+    *p = (cli_progress){.quiet = common->quiet, .terminal = isatty(STDERR_FILENO)};
 }
 
 static void end_line(cli_progress *p)
@@ -18,67 +24,128 @@ static void end_line(cli_progress *p)
     p->line_open = 0;
 }
 
-static void duration(char buf[32], double seconds)
+/* A line over the one that is there; on a terminal cut to its width, for a wrapped line cannot be drawn over. */
+static void show(cli_progress *p, const char *text)
+{
+    struct winsize size;
+    int width = 80;
+
+    if (!p->terminal) {
+        fprintf(stderr, "%s\n", text);
+        return;
+    }
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1)
+        width = size.ws_col;
+    fprintf(stderr, "\r\033[K%.*s", width - 1, text);
+    p->line_open = 1;
+}
+
+typedef struct line {
+    char text[256];
+    size_t size;
+} line;
+
+static void add(line *l, const char *fmt, ...) DM_PRINTF(2, 3);
+
+static void add(line *l, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    const int n = vsnprintf(l->text + l->size, sizeof l->text - l->size, fmt, args);
+    va_end(args);
+    if (n > 0)
+        l->size = l->size + (size_t)n < sizeof l->text ? l->size + (size_t)n : sizeof l->text - 1;
+}
+
+static void add_duration(line *l, double seconds)
 {
     const long s = seconds < 0 || seconds > 1e9 ? 0 : (long)(seconds + 0.5);
     if (s >= 3600)
-        snprintf(buf, 32, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+        add(l, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
     else
-        snprintf(buf, 32, "%ld:%02ld", s / 60, s % 60);
+        add(l, "%ld:%02ld", s / 60, s % 60);
 }
 
 /* "[#####.....] 12/40, 1.3/s, 0:21 left" */
-static void bar(const cli_progress *p, int64_t done, int64_t total)
+static void add_bar(line *l, const cli_clock *clock, int64_t done, int64_t total)
 {
-    const double elapsed = dm_seconds() - p->phase_start;
-    const double rate = elapsed > 0 ? (double)(done - p->first) / elapsed : 0;
-    char left[32];
-    duration(left, rate > 0 ? (double)(total - done) / rate : 0);
-    fputc('[', stderr);
-    for (int i = 0; i < 20; i++)
-        fputc(total > 0 && (int64_t)i * total < 20 * done ? '#' : '.', stderr);
-    fprintf(stderr, "] %lld/%lld, %.2f/s, %s left", (long long)done, (long long)total, rate, left);
+    const double elapsed = dm_seconds() - clock->start;
+    const double rate = elapsed > 0 ? (double)(done - clock->first) / elapsed : 0;
+    add(l, "[");
+    for (int i = 0; i < BAR; i++)
+        add(l, "%c", total > 0 && (int64_t)i * total < BAR * done ? '#' : '.');
+    add(l, "] %lld/%lld, %.2f/s, ", (long long)done, (long long)total, rate);
+    add_duration(l, rate > 0 ? (double)(total - done) / rate : 0);
+    add(l, " left");
 }
 
-static void figures(const dmpo_metrics *m)
+static void add_figures(line *l, const dmpo_metrics *m)
 {
-    fprintf(stderr, "loss %.4f", m->loss);
+    add(l, "loss %.4f", m->loss);
     if (!isnan(m->reward_margin))
-        fprintf(stderr, ", margin %+.4f, accuracy %.3f", m->reward_margin, m->reward_accuracy);
+        add(l, ", margin %+.4f, accuracy %.3f", m->reward_margin, m->reward_accuracy);
 }
 
-static void step(cli_progress *p, const dmpo_event *e)
-{
-    if (p->terminal) {
-        fputs("\r\033[K", stderr);
-        bar(p, e->done, e->total);
-        fputs("  ", stderr);
-        figures(e->metrics);
-        fprintf(stderr, ", %.0f tokens/s", e->metrics->tokens_per_second);
-        p->line_open = 1;
-        return;
-    }
-    fprintf(stderr, "step %lld/%lld: ", (long long)e->done, (long long)e->total);
-    figures(e->metrics);
-    fprintf(stderr, ", grad norm %.4f, lr %.3g, %.0f tokens/s\n", e->metrics->grad_norm, e->metrics->lr,
-            e->metrics->tokens_per_second);
-}
-
-static void progress(cli_progress *p, const dmpo_event *e)
+static int too_early(cli_progress *p)
 {
     const double now = dm_seconds();
-    const double every = p->terminal ? 0.1 : 10.0;
-    if (now - p->last_shown < every && (e->done < e->total || !p->terminal))
-        return;
+    if (now - p->last_shown < (p->terminal ? TERMINAL_EVERY : LINE_EVERY))
+        return 1;
     p->last_shown = now;
-    if (p->terminal)
-        fputs("\r\033[K", stderr);
-    fprintf(stderr, "%s ", p->phase_text);
-    bar(p, e->done, e->total);
-    if (p->terminal)
-        p->line_open = 1;
-    else
-        fputc('\n', stderr);
+    return 0;
+}
+
+static void on_step(cli_progress *p, const dmpo_event *e)
+{
+    line l = {.size = 0};
+    const int first = p->of_steps.start == 0, last = e->done == e->total;
+
+    if (first)
+        p->of_steps = p->of_phase;
+    if (too_early(p) && !first && !last)
+        return;
+    if (p->terminal) {
+        add_bar(&l, &p->of_steps, e->done, e->total);
+        add(&l, ", ");
+        add_figures(&l, e->metrics);
+    } else {
+        add(&l, "step %lld/%lld: ", (long long)e->done, (long long)e->total);
+        add_figures(&l, e->metrics);
+        add(&l, ", grad norm %.4f, lr %.3g", e->metrics->grad_norm, e->metrics->lr);
+    }
+    add(&l, ", %.0f tokens/s", e->metrics->tokens_per_second);
+    show(p, l.text);
+}
+
+static void on_progress(cli_progress *p, const dmpo_event *e)
+{
+    line l = {.size = 0};
+
+    if (too_early(p) && !(p->terminal && e->done == e->total))
+        return;
+    add(&l, "%s ", p->phase);
+    add_bar(&l, &p->of_phase, e->done, e->total);
+    show(p, l.text);
+}
+
+static void on_phase(cli_progress *p, const dmpo_event *e)
+{
+    end_line(p);
+    snprintf(p->phase, sizeof p->phase, "%s", e->text);
+    p->of_phase = (cli_clock){dm_seconds(), e->done};
+    p->last_shown = p->of_phase.start;
+    if (!p->terminal)
+        fprintf(stderr, "%s\n", e->text);
+}
+
+static void on_evaluation(cli_progress *p, const dmpo_event *e)
+{
+    line l = {.size = 0};
+
+    add(&l, "held-out after step %lld: ", (long long)e->metrics->step);
+    add_figures(&l, e->metrics);
+    show(p, l.text);
+    end_line(p);
 }
 
 int cli_progress_event(void *context, const dmpo_event *e)
@@ -92,26 +159,16 @@ int cli_progress_event(void *context, const dmpo_event *e)
         fprintf(stderr, "%s\n", e->text);
         break;
     case DMPO_EVENT_PHASE:
-        end_line(p);
-        snprintf(p->phase_text, sizeof p->phase_text, "%s", e->text);
-        p->phase_start = p->last_shown = dm_seconds();
-        p->first = e->done;
-        if (!p->terminal)
-            fprintf(stderr, "%s\n", e->text);
+        on_phase(p, e);
         break;
     case DMPO_EVENT_PROGRESS:
-        progress(p, e);
+        on_progress(p, e);
         break;
     case DMPO_EVENT_STEP:
-        step(p, e);
+        on_step(p, e);
         break;
     case DMPO_EVENT_EVAL:
-        if (p->terminal)
-            fputs("\r\033[K", stderr);
-        p->line_open = 0;
-        fprintf(stderr, "held-out after step %lld: ", (long long)e->metrics->step);
-        figures(e->metrics);
-        fputc('\n', stderr);
+        on_evaluation(p, e);
         break;
     }
     fflush(stderr);
