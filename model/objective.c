@@ -8,6 +8,7 @@ void dm_objective_place(dm_objective *o, dm_arena *arena, const dm_pack_size *ma
 {
     o->logp[0] = dm_arena_alloc(arena, max->actions[0], sizeof(float));
     o->logp[1] = dm_arena_alloc(arena, max->actions[1], sizeof(float));
+    o->weight = dm_arena_alloc(arena, max->entries, sizeof(double));
     o->coef = dm_arena_alloc(arena, max->entries, sizeof(float));
 }
 
@@ -29,16 +30,14 @@ dm_side dm_objective_side(const dm_objective *o, const dm_pack *pack, int side, 
                       .reference = reference };
 }
 
-/* coef[entry] += derivative * weight for every action token of a side; an entry of the shared prefix gets both sides'. The
- * sum is made in f64 of at most two terms and rounded twice in a fixed order: chosen first. */
-static void add_coefficients(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack, int side,
-                             double derivative, double constant)
+/* weight[entry] += derivative * weight for every action token of a side; an entry of the shared prefix gets both sides',
+ * chosen's first, so that what cancels is exactly 0. */
+static void add_weights(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack, int side, double derivative,
+                        double constant)
 {
     const dm_side view = dm_objective_side(o, pack, side, NULL);
-    for (size_t i = 0; i < view.n; i++) {
-        float *coef = &o->coef[pack->side[side].entry[i]];
-        *coef = (float)((double)*coef + (derivative * dm_token_weight(loss, &view, i) + constant));
-    }
+    for (size_t i = 0; i < view.n; i++)
+        o->weight[pack->side[side].entry[i]] += derivative * dm_token_weight(loss, &view, i) + constant;
 }
 
 dm_pair_loss dm_objective_pair(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
@@ -54,9 +53,11 @@ dm_pair_loss dm_objective_pair(dm_objective *o, const dm_loss_options *loss, con
     const double sft = loss->sft_weight > 0 ? loss->sft_weight / (double)chosen.n : 0.0;
     l.loss -= sft * l.logp_chosen;
     if (gradient) {
-        memset(o->coef, 0, pack->entries * sizeof *o->coef);
-        add_coefficients(o, loss, pack, 0, l.d_chosen, -sft / (double)batch->pairs);
-        add_coefficients(o, loss, pack, 1, l.d_rejected, 0.0);
+        memset(o->weight, 0, pack->entries * sizeof *o->weight);
+        add_weights(o, loss, pack, 0, l.d_chosen, -sft / (double)batch->pairs);
+        add_weights(o, loss, pack, 1, l.d_rejected, 0.0);
+        for (size_t i = 0; i < pack->entries; i++)
+            o->coef[i] = (float)o->weight[i];
     }
     return l;
 }

@@ -8,7 +8,8 @@
 /* Room for the per-token values of one item, placed once. */
 typedef struct dm_objective {
     float *logp[2]; /* [actions] of chosen, rejected: policy */
-    float *coef;    /* [entries] dL/dlogp */
+    double *weight; /* [entries] dL/dlogp, summed over the sides of a shared prefix */
+    float *coef;    /* [entries] the same, rounded once */
 } dm_objective;
 
 void dm_objective_place(dm_objective *o, dm_arena *arena, const dm_pack_size *max);
