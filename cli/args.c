@@ -134,6 +134,8 @@ static dm_status set(const cli_option *o, void *options, const char *text, dm_er
     errno = 0;
     switch (o->kind) {
     case CLI_STRING:
+        if (!*text && (strcmp(o->meta, "DIR") == 0 || strcmp(o->meta, "FILE") == 0))
+            return bad(o, text, strcmp(o->meta, "DIR") == 0 ? "directory" : "file", err);
         *(const char **)field(options, o) = text;
         return DM_OK;
     case CLI_INT: {
@@ -321,6 +323,14 @@ dm_status cli_parse(const cli_command *c, void *options, cli_common *common, cli
         s = dm_fail(err, DM_ERR_ARGUMENT, "--threads %lld is out of range; legal: 1 to 256",
                     (long long)common->threads);
     return s;
+}
+
+dm_status cli_in_range(const char *name, int64_t value, int64_t low, int64_t high, dm_error *err)
+{
+    if (value >= low && value <= high)
+        return DM_OK;
+    return dm_fail(err, DM_ERR_ARGUMENT, "--%s %lld is out of range; legal: %lld to %lld", name, (long long)value,
+                   (long long)low, (long long)high);
 }
 
 void cli_args_close(cli_args *args)

@@ -64,6 +64,9 @@ dm_status cli_parse(const cli_command *c, void *options, cli_common *common, cli
                     dm_error *err);
 void cli_args_close(cli_args *args);
 
+/* Fails unless low <= value <= high, naming the option and its range. */
+dm_status cli_in_range(const char *name, int64_t value, int64_t low, int64_t high, dm_error *err);
+
 void cli_help(const cli_command *c, const void *defaults, FILE *out);
 
 /* Members `"name": value` for every option that has a value, for run.json. */

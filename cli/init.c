@@ -52,14 +52,6 @@ static const cli_command command = {
     0,
     0};
 
-static dm_status in_range(const char *name, int64_t value, int64_t low, int64_t high, dm_error *err)
-{
-    if (value >= low && value <= high)
-        return DM_OK;
-    return dm_fail(err, DM_ERR_ARGUMENT, "--%s %lld is out of range; legal: %lld to %lld", name, (long long)value,
-                   (long long)low, (long long)high);
-}
-
 static dm_status shape(const init_options *o, const dm_tokenizer *t, const dm_chat_template *chat, dm_config *c,
                        dm_error *err)
 {
@@ -79,7 +71,7 @@ static dm_status shape(const init_options *o, const dm_tokenizer *t, const dm_ch
         {"positions", o->positions, 2, 1 << 24},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
-        if (in_range(checks[i].name, checks[i].value, checks[i].low, checks[i].high, err) != DM_OK)
+        if (cli_in_range(checks[i].name, checks[i].value, checks[i].low, checks[i].high, err) != DM_OK)
             return DM_ERR_ARGUMENT;
     *c = (dm_config){
         .arch = (dm_arch)o->arch,
@@ -157,12 +149,15 @@ int cli_init(int argc, char **argv)
         s = dm_fail(&err, DM_ERR_ARGUMENT, "no output given; --output DIR names the new model's directory");
     if (s == DM_OK && !o.tokenizer && !o.vocab)
         s = dm_fail(&err, DM_ERR_ARGUMENT, "the vocabulary is unknown; give --tokenizer DIR or --vocab N");
+    const bool is_new = s == DM_OK && !dm_dir_exists(o.output);
     if (s == DM_OK && o.tokenizer && (s = dm_tokenizer_open(&tokenizer, o.tokenizer, &err)) == DM_OK)
         s = dm_template_open(&chat, NULL, o.tokenizer, tokenizer, &err);
     if (s == DM_OK && (s = shape(&o, tokenizer, tokenizer ? &chat : NULL, &config, &err)) == DM_OK)
         s = write_model(&o, &config, hex, &parameters, &err);
     if (s == DM_OK && tokenizer && (s = dm_tokenizer_save(tokenizer, o.output, &err)) == DM_OK)
         s = dm_template_save(&chat, tokenizer, o.output, &err);
+    if (s != DM_OK && is_new && dm_dir_exists(o.output)) /* no half of a model */
+        dm_dir_remove(o.output, NULL);
     if (s == DM_OK && common.json)
         printf("{\"parameters\": %zu, \"vocab\": %u, \"weights_sha256\": \"%s\"}\n", parameters, config.vocab, hex);
     else if (s == DM_OK)

@@ -60,29 +60,36 @@ static void usage(FILE *out)
     fputs("\n  --version  print the version\n", out);
 }
 
+/* The status, unless what was printed cannot be. */
+static int printed(const char *name, int status)
+{
+    if (status != 0 || (fflush(stdout) == 0 && !ferror(stdout)))
+        return status;
+    fprintf(stderr, "%s: cannot write standard output\n", name);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file at its size limit is an error like a full disk, not the end of the process */
     if (argc < 2) {
         usage(stderr);
         return 2;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         usage(stdout);
-        return 0;
+        return printed("dmpo", 0);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("dmpo %s\n", dmpo_version());
-        return 0;
+        return printed("dmpo", 0);
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(argv[1], commands[i].name) != 0)
             continue;
-        const int status = commands[i].run(argc - 2, argv + 2);
-        if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
-            fprintf(stderr, "dmpo %s: cannot write standard output\n", argv[1]);
-            return 1;
-        }
-        return status;
+        char name[64];
+        snprintf(name, sizeof name, "dmpo %s", argv[1]);
+        return printed(name, commands[i].run(argc - 2, argv + 2));
     }
     fprintf(stderr, "dmpo: unknown command '%s'; dmpo --help lists them\n", argv[1]);
     return 2;

@@ -96,12 +96,15 @@ static dm_status train_on(const tokenizer_options *o, const texts *t, dm_error *
         return dm_fail(err, DM_ERR_ARGUMENT,
                        "--template '%s' is none of: chatml, llama2, llama3, mistral, vicuna, plain", o->chat_template);
     const size_t n = dm_template_specials((dm_template_kind)kind, &specials);
+    const bool is_new = !dm_dir_exists(o->output);
     dm_status s =
         dm_tokenizer_train(&tokenizer, t->text, t->size, t->n, (size_t)o->vocabulary, (size_t)o->min_frequency,
                            (dm_word_split)o->split, o->digits != 0, specials, n, err);
     if (s == DM_OK && (s = dm_tokenizer_save(tokenizer, o->output, err)) == DM_OK &&
         (s = dm_template_open(&chat, o->chat_template, NULL, tokenizer, err)) == DM_OK)
         s = dm_template_save(&chat, tokenizer, o->output, err);
+    if (s != DM_OK && is_new && dm_dir_exists(o->output)) /* no half of a tokenizer */
+        dm_dir_remove(o->output, NULL);
     if (s == DM_OK)
         printf("%s: %zu ids from %zu texts, template %s\n", o->output, dm_tokenizer_size(tokenizer), t->n,
                o->chat_template);
@@ -120,8 +123,9 @@ static dm_status train(const tokenizer_options *o, const cli_args *args, dm_erro
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the tokenizer's directory");
     if (args->n_positional < 2)
         return dm_fail(err, DM_ERR_ARGUMENT, "no data given; usage: dmpo tokenizer train --output DIR DATA...");
-    if (o->vocabulary < 257 || o->vocabulary > 1 << 24 || o->min_frequency < 1)
-        return dm_fail(err, DM_ERR_ARGUMENT, "--vocabulary must be 257 to 16777216 and --min-frequency 1 or more");
+    if ((s = cli_in_range("vocabulary", o->vocabulary, 257, 1 << 24, err)) != DM_OK ||
+        (s = cli_in_range("min-frequency", o->min_frequency, 1, 1 << 30, err)) != DM_OK)
+        return s;
     for (int i = 1; i < args->n_positional && s == DM_OK; i++) {
         size_t size = 0;
         if (is_json(args->positional[i])) {

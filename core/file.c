@@ -147,8 +147,11 @@ dm_status dm_dir_create(const char *path, dm_error *err)
             continue;
         const char kept = part[i];
         part[i] = '\0';
-        if (!dm_dir_exists(part) && mkdir(part, 0777) != 0 && !(errno == EEXIST && dm_dir_exists(part)))
+        if (!dm_dir_exists(part) && mkdir(part, 0777) != 0 && !(errno == EEXIST && dm_dir_exists(part))) {
+            if (errno == EEXIST)
+                return dm_fail(err, DM_ERR_FILE, "%s: is there already and is no directory", part);
             return fail_errno(err, "create directory", part);
+        }
         part[i] = kept;
     }
     return DM_OK;

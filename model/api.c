@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/file.h"
@@ -123,6 +124,20 @@ static dm_status open_output(dm_run *r, dm_error *err)
     return r->metrics_fd >= 0 ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path, strerror(errno));
 }
 
+/* A run that failed before it had anything to say leaves no trace. */
+static void discard_output(const dm_run *r, bool is_new)
+{
+    char path[4096];
+    struct stat st;
+
+    if (fstat(r->metrics_fd, &st) != 0 || st.st_size > 0 ||
+        dm_path_join(path, sizeof path, r->o.output, "metrics.jsonl", NULL) != DM_OK)
+        return;
+    unlink(path);
+    if (is_new)
+        rmdir(r->o.output); /* keeps what is not empty */
+}
+
 static dm_status begin(dm_run *r, int64_t *first, dmpo_train_result *result, dm_error *err)
 {
     char text[128];
@@ -164,9 +179,12 @@ int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_even
     dm_run run;
 
     *result = (dmpo_train_result){.before = {.step = -1}, .after = {.step = -1}};
+    const bool is_new = options->output && !dm_dir_exists(options->output);
     dm_status s = dm_run_open(&run, &engine->e, options, event, context, &err);
     if (s == DM_OK)
         s = train(&run, result, &err);
+    if (s != DM_OK && run.metrics_fd >= 0)
+        discard_output(&run, is_new);
     if (run.metrics_fd >= 0)
         close(run.metrics_fd);
     dm_run_close(&run);
