@@ -176,7 +176,7 @@ uninstall:
 	    $(addprefix $(DEST_MAN)/,$(notdir $(MAN_PAGES)))
 
 clean:
-	rm -rf $(addprefix $(B)/,obj tests bench dmpo dmpo.pc libdmpo.a libdmpo.so.*)
+	rm -rf $(addprefix $(B)/,obj tests bench demo dmpo dmpo.pc libdmpo.a libdmpo.so.*)
 
 distclean: clean
 	rm -f $(addprefix $(B)/,config.h config.mk config.log config.status)
