@@ -8,7 +8,7 @@
 #include "cli/command.h"
 #include "core/file.h"
 
-#define BAR 16             /* characters */
+#define BAR 8              /* characters: with the figures of a step it fits into 80 columns */
 #define TERMINAL_EVERY 0.1 /* seconds */
 #define LINE_EVERY 5.0
 
@@ -66,7 +66,7 @@ static void add_duration(line *l, double seconds)
         add(l, "%ld:%02ld", s / 60, s % 60);
 }
 
-/* "[#####.....] 12/40, 1.3/s, 0:21 left" */
+/* "[###.....] 12/40 1.30/s 0:21 left" */
 static void add_bar(line *l, const cli_clock *clock, int64_t done, int64_t total)
 {
     const double elapsed = dm_seconds() - clock->start;
@@ -74,16 +74,16 @@ static void add_bar(line *l, const cli_clock *clock, int64_t done, int64_t total
     add(l, "[");
     for (int i = 0; i < BAR; i++)
         add(l, "%c", total > 0 && (int64_t)i * total < BAR * done ? '#' : '.');
-    add(l, "] %lld/%lld, %.2f/s, ", (long long)done, (long long)total, rate);
+    add(l, "] %lld/%lld %.2f/s ", (long long)done, (long long)total, rate);
     add_duration(l, rate > 0 ? (double)(total - done) / rate : 0);
     add(l, " left");
 }
 
-static void add_figures(line *l, const dmpo_metrics *m)
+static void add_figures(line *l, const dmpo_metrics *m, int brief)
 {
-    add(l, "loss %.4f", m->loss);
+    add(l, "loss %.*f", brief ? 3 : 4, m->loss);
     if (!isnan(m->reward_margin))
-        add(l, ", margin %+.4f, accuracy %.3f", m->reward_margin, m->reward_accuracy);
+        add(l, ", margin %+.*f, accuracy %.*f", brief ? 3 : 4, m->reward_margin, brief ? 2 : 3, m->reward_accuracy);
 }
 
 static int too_early(cli_progress *p)
@@ -106,11 +106,11 @@ static void on_step(cli_progress *p, const dmpo_event *e)
         return;
     if (p->terminal) {
         add_bar(&l, &p->of_steps, e->done, e->total);
-        add(&l, ", ");
-        add_figures(&l, e->metrics);
+        add(&l, "  ");
+        add_figures(&l, e->metrics, 1);
     } else {
         add(&l, "step %lld/%lld: ", (long long)e->done, (long long)e->total);
-        add_figures(&l, e->metrics);
+        add_figures(&l, e->metrics, 0);
         add(&l, ", grad norm %.4f, lr %.3g", e->metrics->grad_norm, e->metrics->lr);
     }
     add(&l, ", %.0f tokens/s", e->metrics->tokens_per_second);
@@ -143,7 +143,7 @@ static void on_evaluation(cli_progress *p, const dmpo_event *e)
     line l = {.size = 0};
 
     add(&l, "held-out after step %lld: ", (long long)e->metrics->step);
-    add_figures(&l, e->metrics);
+    add_figures(&l, e->metrics, 0);
     show(p, l.text);
     end_line(p);
 }
