@@ -1,11 +1,11 @@
 /* A run that is killed, or whose disk fails, at every single system call that changes a file.
  *
  * The library's calls are counted on their way to the system: this program defines write, fsync, rename, mkdir,
- * unlinkat, unlink and ftruncate itself. Each round begins with the same directory, a run stopped after its second
+ * unlinkat and ftruncate itself. Each round begins with the same directory, a run stopped after its second
  * step. A child resumes it, writes two more checkpoints and the finished model, and is killed (SIGKILL) in front of
  * call number k, in the middle of a write too; k goes from 1 until nothing is left to kill. Then a new run resumes and
- * must end in the bits of a run that was never interrupted. In the second half call k and all behind it fail as on a
- * full disk instead. */
+ * must end in the bits of a run that was never interrupted. Then the same with call k, and with call k and all
+ * behind it, failing as on a full disk instead. */
 #include "tests/train_tool.h"
 
 #include <dirent.h>
@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-typedef enum disaster { NOTHING, KILL, FULL } disaster;
+typedef enum disaster { NOTHING, KILL, FAIL_ONCE, FULL } disaster;
 
 static struct {
     disaster what;
@@ -31,7 +31,7 @@ static void die(void)
 /* True when this call shall fail; does not return when this process shall die in front of it. */
 static int strikes(void)
 {
-    if (plan.what == NOTHING || ++plan.calls < plan.at)
+    if (plan.what == NOTHING || ++plan.calls < plan.at || (plan.what == FAIL_ONCE && plan.calls > plan.at))
         return 0;
     if (plan.what == KILL)
         die();
@@ -123,6 +123,7 @@ static void resume(outcome *out, void *context)
     if (out->status == DMPO_OK)
         out->status = dmpo_train(engine, &o, NULL, NULL, &out->result, &error);
     plan.what = NOTHING;
+    out->struck = plan.calls >= plan.at;
     dmpo_engine_close(&engine);
     memcpy(out->message, error.message, sizeof out->message);
 }
@@ -214,24 +215,24 @@ static void kills(long stride)
     CK_MSG(inside * stride > 20, "only %ld of them while a checkpoint was written", inside * stride);
 }
 
-static void full_disks(long stride)
+static void failures(disaster what, const char *name, long stride)
 {
     long k = 1;
     for (;; k += stride) {
         char leftover[PATH] = "";
         copy_tree(at("stopped"), at("run"));
-        plan.what = FULL;
+        plan.what = what;
         plan.at = k;
         const outcome got = in_child(resume, NULL);
         plan.what = NOTHING;
-        CK_MSG(got.signal == 0, "full at call %ld: signal %d", k, got.signal);
-        if (got.status == DMPO_OK)
+        CK_MSG(got.signal == 0, "%s at call %ld: signal %d", name, k, got.signal);
+        if (!got.struck)
             break;
-        CK_MSG(got.status == DMPO_ERR_FILE && strstr(got.message, strerror(ENOSPC)), "full at call %ld: %d %s", k,
+        CK_MSG(got.status == DMPO_ERR_FILE && strstr(got.message, strerror(ENOSPC)), "%s at call %ld: %d %s", name, k,
                got.status, got.message);
         find_leftover(at("run"), leftover);
-        CK_MSG(!leftover[0], "full at call %ld: %s is left", k, leftover);
-        recover(k, "full");
+        CK_MSG(!leftover[0], "%s at call %ld: %s is left", name, k, leftover);
+        recover(k, name);
     }
     CK_MSG(k > 50, "only %ld calls", k);
     dm_dir_remove(at("run"), NULL);
@@ -256,7 +257,8 @@ int main(void)
     CK_MSG(got.status == DMPO_ERR_INTERRUPTED, "%s", got.message);
 
     kills(fast() ? 5 : 1);
-    full_disks(fast() ? 5 : 1);
+    failures(FULL, "full", fast() ? 5 : 1);
+    failures(FAIL_ONCE, "failing", fast() ? 5 : 1);
     work_close();
     return ck_done("train_crash");
 }

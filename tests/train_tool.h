@@ -148,6 +148,7 @@ static inline void make_pairs(const char *path, uint64_t seed, int n, int prefix
 typedef struct outcome {
     int status;    /* of dmpo_train */
     int signal;    /* that ended the child; 0: none */
+    int struck;    /* the disaster that a test had planned has happened */
     uint64_t peak; /* bytes, most resident memory of the child */
     char message[1024];
     dmpo_train_result result;
