@@ -262,7 +262,7 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
 /* What a run that was killed while it wrote left beside the whole checkpoint. */
 static void remove_leftovers(const dm_run *r)
 {
-    static const char *const names[] = { "checkpoint.new", "checkpoint.old" };
+    static const char *const names[] = {"checkpoint.new", "checkpoint.old"};
     char now[PATH_SIZE], path[PATH_SIZE];
 
     if (dm_path_join(now, sizeof now, r->o.output, "checkpoint", NULL) != DM_OK || !dm_dir_exists(now))

@@ -22,21 +22,21 @@ static dm_status check_options(const dmpo_train_options *o, dm_error *err)
         double value, low, high;
         const char *legal;
     } checks[] = {
-        { "lr", o->lr, tiny, huge, "above 0" },
-        { "adam-beta1", o->beta1, 0, 1 - 1e-9, "0 <= x < 1" },
-        { "adam-beta2", o->beta2, 0, 1 - 1e-9, "0 <= x < 1" },
-        { "adam-eps", o->eps, 1e-30, 1, "1e-30 to 1" },
-        { "weight-decay", o->weight_decay, 0, huge, "0 or more" },
-        { "max-grad-norm", o->max_grad_norm, 0, huge, "above 0, or 0 for no clipping" },
-        { "warmup-ratio", o->warmup_ratio, 0, 1, "0 to 1" },
-        { "warmup-steps", (double)o->warmup_steps, -1, 1e15, "0 or more" },
-        { "batch", (double)o->batch, 1, 1e9, "1 or more" },
-        { "steps", (double)o->steps, 0, 1e12, "1 or more (0: by --epochs)" },
-        { "epochs", o->epochs, tiny, 1e9, "above 0" },
-        { "max-length", (double)o->max_length, 2, 1 << 24, "2 to 16777216 tokens" },
-        { "eval-every", (double)o->eval_every, 0, 1e15, "0 or more" },
-        { "checkpoint-every", (double)o->checkpoint_every, 0, 1e15, "0 or more" },
-        { "recompute", o->recompute, -1, 1, "-1 (as the memory limit needs), 0 or 1" },
+        {"lr", o->lr, tiny, huge, "above 0"},
+        {"adam-beta1", o->beta1, 0, 1 - 1e-9, "0 <= x < 1"},
+        {"adam-beta2", o->beta2, 0, 1 - 1e-9, "0 <= x < 1"},
+        {"adam-eps", o->eps, 1e-30, 1, "1e-30 to 1"},
+        {"weight-decay", o->weight_decay, 0, huge, "0 or more"},
+        {"max-grad-norm", o->max_grad_norm, 0, huge, "above 0, or 0 for no clipping"},
+        {"warmup-ratio", o->warmup_ratio, 0, 1, "0 to 1"},
+        {"warmup-steps", (double)o->warmup_steps, -1, 1e15, "0 or more"},
+        {"batch", (double)o->batch, 1, 1e9, "1 or more"},
+        {"steps", (double)o->steps, 0, 1e12, "1 or more (0: by --epochs)"},
+        {"epochs", o->epochs, tiny, 1e9, "above 0"},
+        {"max-length", (double)o->max_length, 2, 1 << 24, "2 to 16777216 tokens"},
+        {"eval-every", (double)o->eval_every, 0, 1e15, "0 or more"},
+        {"checkpoint-every", (double)o->checkpoint_every, 0, 1e15, "0 or more"},
+        {"recompute", o->recompute, -1, 1, "-1 (as the memory limit needs), 0 or 1"},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         const dm_status s =
@@ -79,7 +79,8 @@ static void say_report(dm_run *r, const char *path, const dm_data_report *report
     dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
     if (report->truncated_items) {
         snprintf(text, sizeof text, "%s: %zu items cut to --max-length %lld (%zu tokens and %zu turns left out)", path,
-                 report->truncated_items, (long long)r->o.max_length, report->truncated_tokens, report->truncated_turns);
+                 report->truncated_items, (long long)r->o.max_length, report->truncated_tokens,
+                 report->truncated_turns);
         dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
     }
     if (report->skipped) {
@@ -92,8 +93,11 @@ static void say_report(dm_run *r, const char *path, const dm_data_report *report
 static dm_status open_data(dm_run *r, dm_dataset *out, const char *path, dm_error *err)
 {
     const dm_data_options options = {
-        .tokenizer = r->tokenizer, .chat = r->tokenizer ? &r->chat : NULL, .vocabulary = r->config.vocab,
-        .max_length = (size_t)r->o.max_length, .need_pairs = !r->score && r->o.objective != DMPO_SFT,
+        .tokenizer = r->tokenizer,
+        .chat = r->tokenizer ? &r->chat : NULL,
+        .vocabulary = r->config.vocab,
+        .max_length = (size_t)r->o.max_length,
+        .need_pairs = !r->score && r->o.objective != DMPO_SFT,
         .skip_invalid = r->o.skip_invalid != 0,
     };
     const dm_status s = dm_dataset_open(out, path, &options, err);
@@ -104,7 +108,7 @@ static dm_status open_data(dm_run *r, dm_dataset *out, const char *path, dm_erro
         return dm_fail(err, DM_ERR_INPUT, "%s: no item left to use", path);
     if (r->o.objective == DMPO_SFT && !r->score) /* of pairs, SFT imitates the chosen side */
         for (size_t i = 0; i < out->n; i++)
-            out->items[i].rejected = (dm_trajectory){ 0 };
+            out->items[i].rejected = (dm_trajectory){0};
     return DM_OK;
 }
 
@@ -112,11 +116,15 @@ static void widen(dm_pack_size *max, const dm_dataset *data, int share)
 {
     for (size_t i = 0; i < data->n; i++) {
         const dm_pack_size s = dm_pack_measure(&data->items[i], share);
-        if (s.rows > max->rows) max->rows = s.rows;
-        if (s.entries > max->entries) max->entries = s.entries;
-        if (s.longest > max->longest) max->longest = s.longest;
+        if (s.rows > max->rows)
+            max->rows = s.rows;
+        if (s.entries > max->entries)
+            max->entries = s.entries;
+        if (s.longest > max->longest)
+            max->longest = s.longest;
         for (int side = 0; side < 2; side++)
-            if (s.actions[side] > max->actions[side]) max->actions[side] = s.actions[side];
+            if (s.actions[side] > max->actions[side])
+                max->actions[side] = s.actions[side];
     }
 }
 
@@ -153,7 +161,7 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
 {
     const size_t floats = r->layout.floats;
     size_t n = 0, before = 0;
-#define LINE(name) (lines[n++] = (plan_line){ name, a->used - before }, before = a->used)
+#define LINE(name) (lines[n++] = (plan_line){name, a->used - before}, before = a->used)
 
     dm_arena_phase(a, DM_PERMANENT);
     r->w = dm_arena_zalloc(a, floats, sizeof(float));
@@ -182,14 +190,14 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
     dm_objective_place(&r->objective, a, &r->pack_max);
     LINE("reference log-probabilities and item");
     dm_network_place(&r->network, a, r->e, &r->config, &r->layout, &r->size);
-    lines[n++] = (plan_line){ "activations", a->phase_peak[DM_STEP] };
-    lines[n++] = (plan_line){ "scratch", a->used - before - a->phase_peak[DM_STEP] };
+    lines[n++] = (plan_line){"activations", a->phase_peak[DM_STEP]};
+    lines[n++] = (plan_line){"scratch", a->used - before - a->phase_peak[DM_STEP]};
 #undef LINE
     return n;
 }
 
-/* Resident memory differs from one start of the same run to the next (where the system puts things), and a run needs some
- * after it is planned (stacks, lists of tensors while saving). */
+/* Resident memory differs from one start of the same run to the next (where the system puts things), and a run needs
+ * some after it is planned (stacks, lists of tensors while saving). */
 #define SLACK ((size_t)256 << 10)
 
 static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logits)
@@ -200,10 +208,14 @@ static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logit
     r->size.recompute = recompute;
     r->size.keep_logits = keep_logits;
     const size_t n = layout_run(r, &measure, lines);
-    r->plan = (dmpo_plan){ .layers = r->config.layers, .recomputed = recompute, .kept_logits = keep_logits,
-                           .longest_pack = r->pack_max.rows, .parameters = r->layout.parameters,
-                           .total = base + measure.peak };
-    const size_t before = dm_rss_peak(); /* reading data takes memory that it gives back: a small model's run peaks there */
+    r->plan = (dmpo_plan){.layers = r->config.layers,
+                          .recomputed = recompute,
+                          .kept_logits = keep_logits,
+                          .longest_pack = r->pack_max.rows,
+                          .parameters = r->layout.parameters,
+                          .total = base + measure.peak};
+    const size_t before =
+        dm_rss_peak(); /* reading data takes memory that it gives back: a small model's run peaks there */
     r->plan.line[r->plan.lines].what = "program, engine, tokenizer and data";
     r->plan.line[r->plan.lines++].bytes = base;
     for (size_t i = 0; i < n; i++) {
@@ -239,7 +251,8 @@ static dm_status choose_plan(dm_run *r, dm_error *err)
             make_plan(r, base, n, 0);
     }
     if (r->o.recompute == 0 && r->plan.recomputed)
-        return dm_fail(err, DM_ERR_MEMORY, "--memory %llu bytes is too small without recomputation; leave --no-recompute out",
+        return dm_fail(err, DM_ERR_MEMORY,
+                       "--memory %llu bytes is too small without recomputation; leave --no-recompute out",
                        (unsigned long long)limit);
     r->plan.smallest = smallest;
     return DM_OK;
@@ -250,10 +263,10 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dmpo_train_option
 {
     dm_status s;
 
-    *r = (dm_run){ .e = e, .o = *o, .score = score, .event = event, .event_context = context, .metrics_fd = -1,
-                   .order_epoch = -1 };
-    r->loss = (dm_loss_options){ o->objective, o->link, o->phi, o->beta, o->gamma, o->label_smoothing, o->sft_weight,
-                                 o->length_normalised };
+    *r = (dm_run){
+        .e = e, .o = *o, .score = score, .event = event, .event_context = context, .metrics_fd = -1, .order_epoch = -1};
+    r->loss = (dm_loss_options){
+        o->objective, o->link, o->phi, o->beta, o->gamma, o->label_smoothing, o->sft_weight, o->length_normalised};
     if ((s = check_options(o, err)) != DM_OK || (s = dm_loss_check(&r->loss, err)) != DM_OK ||
         (s = dm_config_read(&r->config, o->model, err)) != DM_OK ||
         (s = dm_layout_build(&r->layout, &r->config, err)) != DM_OK ||
@@ -272,8 +285,10 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dmpo_train_option
                  r->pack_max.longest, r->config.max_positions);
         dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
     }
-    r->size = (dm_network_size){ .mode = score ? DM_NETWORK_SCORE : DM_NETWORK_TRAIN, .rows = r->pack_max.rows,
-                                 .entries = r->pack_max.entries, .longest = r->pack_max.longest };
+    r->size = (dm_network_size){.mode = score ? DM_NETWORK_SCORE : DM_NETWORK_TRAIN,
+                                .rows = r->pack_max.rows,
+                                .entries = r->pack_max.entries,
+                                .longest = r->pack_max.longest};
     return choose_plan(r, err);
 }
 
@@ -283,8 +298,8 @@ dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o
     return open_run(r, e, o, 0, event, context, err);
 }
 
-dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
-                            dm_error *err)
+dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event,
+                            void *context, dm_error *err)
 {
     return open_run(r, e, o, 1, event, context, err);
 }
