@@ -4,10 +4,11 @@
     BUILD=DIR SRC=DIR python3 tests/interop.py [NAME...]
 
 Needs torch, transformers, tokenizers, numpy and safetensors, and BUILD with `make all tests` done (libdmpo.so
-included). NAME runs those groups only: models, trained, steps, tokenizer. One line a figure; ends with
+included). NAME runs those groups only: models, trained, steps, tokenizer, second. One line a figure; ends with
 "interop: N passed, N failed".
 """
 import ctypes
+import itertools
 import json
 import math
 import os
@@ -19,6 +20,7 @@ import tempfile
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+import second_math
 import torch
 from safetensors.torch import load_file
 from transformers import (AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, MistralConfig, Qwen2Config,
@@ -121,9 +123,10 @@ class Model:
     def logprobs(self, ids):
         return self.run("dmpo_model_logprobs", ids, (len(ids) - 1,))
 
-    def greedy(self, ids, count):
+    def generate(self, ids, count, temperature=0.0, top_k=0, top_p=1.0, seed=0, episode=0):
         given, out = (ctypes.c_int32 * len(ids))(*ids), (ctypes.c_int32 * count)()
-        request = Request(ids=given, n=len(ids), sampling=Sampling(temperature=0, top_p=1, max_tokens=count), out=out)
+        sampling = Sampling(temperature, top_k, top_p, seed, episode, count)
+        request = Request(ids=given, n=len(ids), sampling=sampling, out=out)
         self.engine.call("dmpo_model_generate", self.handle, ctypes.byref(request), ctypes.c_size_t(1), None, None)
         return list(out)[:request.n_out]
 
@@ -139,6 +142,17 @@ def theirs(path):
     return model.eval()
 
 
+def draw(logits, temperature, top_k, top_p, seed, episode, position):
+    """docs/numerics.md, section 10"""
+    order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))[:top_k]
+    weights = [float(second_math.f32(second_math.exp((logits[i] - logits[order[0]]) / temperature))) for i in order]
+    whole = list(itertools.accumulate(weights))
+    kept = next(i for i in range(len(whole)) if i + 1 == len(whole) or not whole[i] < top_p * whole[-1])
+    v = second_math.philox(seed, 3, episode, position)
+    u = float((v[1] << 32 | v[0]) >> 11) * 2.0 ** -53 * whole[kept]
+    return order[next((i for i in range(kept + 1) if u < whole[i]), kept)]
+
+
 def compare(engine, name, path, length, limit=LOGIT_LIMIT):
     model = theirs(path)
     ids = random_ids(length, length, model.config.vocab_size)
@@ -149,10 +163,14 @@ def compare(engine, name, path, length, limit=LOGIT_LIMIT):
         logp = want[:-1].log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
         figure(f"{name}: log-probabilities", (ours.logprobs(ids) - logp).abs().max().item(), limit)
         with torch.no_grad():  # the same ids unless two logits are as close as the limit
-            answer = ours.greedy(ids, 16)
+            answer = ours.generate(ids, 16)
             after = model(torch.tensor([ids + answer])).logits[0, length - 1:-1]
         lead = (after.max(-1).values - after.gather(1, torch.tensor(answer)[:, None])[:, 0]).max().item()
         figure(f"{name}: greedy answer is the largest logit, short by", lead, limit)
+        drawn = ours.generate(ids, 8, 0.9, 50, 0.8, 2 ** 33 + 7, 5)
+        want = [draw(ours.logits(ids + drawn[:i])[-1].tolist(), 0.9, 50, 0.8, 2 ** 33 + 7, 5, length + i)
+                for i in range(8)]
+        check(drawn == want, f"{name}: drew {drawn}, by docs/numerics.md it is {want}")
 
 
 # ---- models that transformers made ----
@@ -427,16 +445,27 @@ def check_steps(_, work):
                           more)
 
 
-def check_tokenizer(_, work):
-    r = subprocess.run([sys.executable, os.path.join(SRC, "tests", "interop_tokenizer.py"), BUILD], capture_output=True,
-                       encoding="utf-8", cwd=work)
+# ---- tests of their own ----
+
+def check_program(name, work):
+    r = subprocess.run([sys.executable, os.path.join(SRC, "tests", name + ".py"), BUILD], capture_output=True,
+                       encoding="utf-8", cwd=work, env=dict(os.environ, BUILD=BUILD))
     print(r.stdout.strip() or r.stderr.strip()[-800:])
-    check(r.returncode == 0 and re.search(r"interop_tokenizer: [1-9]\d* passed, 0 failed$", r.stdout.strip()),
-          f"tests/interop_tokenizer.py ended with status {r.returncode}")
+    check(r.returncode == 0 and re.search(name + r": [1-9]\d* passed, 0 failed$", r.stdout.strip()),
+          f"tests/{name}.py ended with status {r.returncode}: {r.stderr.strip()[-800:]}")
+
+
+def check_tokenizer(_, work):
+    check_program("interop_tokenizer", work)
+
+
+def check_second(_, work):
+    check_program("second", work)
 
 
 def main():
-    groups = {"models": check_models, "trained": check_trained, "steps": check_steps, "tokenizer": check_tokenizer}
+    groups = {"models": check_models, "trained": check_trained, "steps": check_steps, "tokenizer": check_tokenizer,
+              "second": check_second}
     unknown = [n for n in sys.argv[1:] if n not in groups]
     if unknown:
         sys.exit(f"interop: no group '{unknown[0]}'; legal: {', '.join(groups)}")
