@@ -30,6 +30,7 @@ build_and_check() {
 
 # mutant NAME FILE SED_SCRIPT
 mutant() {
+    # shellcheck disable=SC2086 # a list of words
     if [ -n "$chosen" ] && ! printf '%s\n' $chosen | grep -qx -- "$1"; then return; fi
     cp -p "../$2" saved
     sed "$3" saved >"../$2"
