@@ -56,7 +56,7 @@ title "2. Model" "A Llama of 4 layers with seeded weights. (A directory from Hug
 dmpo init --output model --tokenizer tokenizer --hidden 128 --intermediate 384 --layers 4 --heads 4
 
 title "3. SFT" "Imitates the actions of $(items sft.jsonl) expert runs."
-dmpo train --objective sft --model model --data sft.jsonl --output sft --lr 2e-3 --batch 8 --steps 100
+dmpo train --objective sft --model model --data sft.jsonl --output sft --lr 2e-3 --batch 8 --steps 80
 
 title "4. DMPO" "Learns from $(items pairs.jsonl) pairs to prefer the better run. $(items heldout.jsonl) pairs of other games are held out." \
     "The SFT model is where it starts, and its reference."
