@@ -29,8 +29,8 @@ int cli_open_engine(const char *name, const cli_common *common, dmpo_engine **en
 
 /* ---- progress on stderr (cli/progress.c) ---- */
 typedef struct cli_clock { /* of something that counts up */
-    double start;  /* seconds */
-    int64_t first; /* what was done then */
+    double start;          /* seconds */
+    int64_t first;         /* what was done then */
 } cli_clock;
 
 typedef struct cli_progress {

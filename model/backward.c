@@ -10,14 +10,14 @@
 static void data_gradient(const dm_engine *e, float *dx, const float *dy, const float *w, size_t rows, size_t out,
                           size_t in, dm_gemm_mode mode)
 {
-    dm_gemm(e, rows, in, out, (dm_mat){ dy, out, 1 }, (dm_mat){ w, in, 1 }, dx, in, mode);
+    dm_gemm(e, rows, in, out, (dm_mat){dy, out, 1}, (dm_mat){w, in, 1}, dx, in, mode);
 }
 
 /* dw [out, in] += dy [rows, out]^T * x [rows, in] */
 static void weight_gradient(const dm_engine *e, float *dw, const float *dy, const float *x, size_t rows, size_t out,
                             size_t in)
 {
-    dm_gemm(e, out, in, rows, (dm_mat){ dy, 1, out }, (dm_mat){ x, in, 1 }, dw, in, DM_GEMM_ADD);
+    dm_gemm(e, out, in, rows, (dm_mat){dy, 1, out}, (dm_mat){x, in, 1}, dw, in, DM_GEMM_ADD);
 }
 
 /* dx: dL/dout on entry, dL/dmid on return. */
@@ -80,10 +80,16 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
 
     output_backward(n, w, dw, layer, r);
     const dm_attention attention = {
-        .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
+        .heads = c->heads,
+        .kv_heads = c->kv_heads,
+        .head_dim = c->head_dim,
         .window = c->windowed[layer] ? c->window : 0,
-        .segments = r->segments, .n_segments = r->n_segments, .q_base = 0,
-        .q = a->q, .k = a->k, .v = a->v,
+        .segments = r->segments,
+        .n_segments = r->n_segments,
+        .q_base = 0,
+        .q = a->q,
+        .k = a->k,
+        .v = a->v,
     };
     dm_attention_backward(e, &attention, n->datt, n->dq, n->dk, n->dv, n->attention);
     queries_backward(n, w, dw, n->dq, a->q_raw, a->q_inv, o->q_norm, c->heads, r);

@@ -9,7 +9,7 @@
 /* y [rows, out] = x [rows, in] * w [out, in]^T */
 static void project(const dm_engine *e, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in)
 {
-    dm_gemm(e, rows, out, in, (dm_mat){ x, in, 1 }, (dm_mat){ w, 1, in }, y, out, DM_GEMM_SET);
+    dm_gemm(e, rows, out, in, (dm_mat){x, in, 1}, (dm_mat){w, 1, in}, y, out, DM_GEMM_SET);
 }
 
 /* Queries or keys: projection, bias, qk-norm, RoPE. raw is where the projection goes before the norm. */
@@ -65,10 +65,15 @@ static void attend(dm_network *n, const float *w, size_t layer, const dm_rows *r
         dm_op_bias(e, v, w + o->v_bias, rows, hk);
 
     dm_attention attention = {
-        .heads = c->heads, .kv_heads = c->kv_heads, .head_dim = c->head_dim,
+        .heads = c->heads,
+        .kv_heads = c->kv_heads,
+        .head_dim = c->head_dim,
         .window = c->windowed[layer] ? c->window : 0,
-        .segments = r->segments, .n_segments = r->n_segments,
-        .q = a->q, .k = a->k, .v = a->v,
+        .segments = r->segments,
+        .n_segments = r->n_segments,
+        .q = a->q,
+        .k = a->k,
+        .v = a->v,
     };
     if (r->regions)
         append_to_cache(n, a, r, &attention);
@@ -117,7 +122,11 @@ void dm_network_forward(dm_network *n, const float *w, const dm_rows *r)
 
 dm_rows dm_rows_of(const dm_pack *pack)
 {
-    return (dm_rows){ .ids = pack->ids, .position = pack->position, .rows = pack->rows,
-                      .segments = pack->segments, .n_segments = pack->n_segments,
-                      .wanted = pack->entry_row, .n_wanted = pack->entries };
+    return (dm_rows){.ids = pack->ids,
+                     .position = pack->position,
+                     .rows = pack->rows,
+                     .segments = pack->segments,
+                     .n_segments = pack->n_segments,
+                     .wanted = pack->entry_row,
+                     .n_wanted = pack->entries};
 }

@@ -13,7 +13,8 @@ static float *floats(dm_arena *a, size_t rows, size_t cols)
     return dm_arena_alloc(a, rows * cols, sizeof(float));
 }
 
-/* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. late: rows from mid on. */
+/* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. late: rows from mid on.
+ */
 static void place_shared(dm_acts *acts, dm_arena *a, const dm_config *c, size_t rows, size_t late)
 {
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
@@ -47,7 +48,7 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
 {
     const int train = s->mode == DM_NETWORK_TRAIN, generate = s->mode == DM_NETWORK_GENERATE;
     const uint32_t shared = train ? s->recompute : c->layers; /* layers that share one set of activations */
-    dm_acts common = { 0 };
+    dm_acts common = {0};
 
     n->acts = dm_arena_zalloc(a, c->layers, sizeof *n->acts);
     n->out = floats(a, s->entries, c->hidden);
@@ -81,7 +82,7 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     const size_t most = most_rows(s);
     const size_t keys = s->mode == DM_NETWORK_GENERATE ? s->cache : s->rows;
 
-    *n = (dm_network){ .e = e, .c = c, .layout = layout, .size = *s };
+    *n = (dm_network){.e = e, .c = c, .layout = layout, .size = *s};
     dm_arena_phase(a, DM_STEP);
     n->cos = floats(a, s->longest, c->head_dim / 2);
     n->sin = floats(a, s->longest, c->head_dim / 2);
@@ -106,8 +107,7 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
         n->dv = floats(a, s->rows, hk);
         n->dout = floats(a, s->entries, d);
     }
-    n->attention =
-        floats(a, dm_attention_scratch(e, c->heads, c->kv_heads, c->head_dim, s->longest, keys, train), 1);
+    n->attention = floats(a, dm_attention_scratch(e, c->heads, c->kv_heads, c->head_dim, s->longest, keys, train), 1);
     n->hnorm = floats(a, s->entries, d);
     n->hinv = floats(a, s->entries, 1);
     n->logits = floats(a, s->entries, dm_head_width(c->vocab, s->keep_logits));

@@ -26,12 +26,12 @@ void dm_objective_forward(dm_objective *o, dm_network *n, const float *w, const 
 dm_side dm_objective_side(const dm_objective *o, const dm_pack *pack, int side, const float *reference)
 {
     const dm_pack_side *p = &pack->side[side];
-    return (dm_side){ .n = p->n, .turn_of = p->turn_of, .turns = p->turns, .logp = o->logp[side],
-                      .reference = reference };
+    return (dm_side){
+        .n = p->n, .turn_of = p->turn_of, .turns = p->turns, .logp = o->logp[side], .reference = reference};
 }
 
-/* weight[entry] += derivative * weight for every action token of a side; an entry of the shared prefix gets both sides',
- * chosen's first, so that what cancels is exactly 0. */
+/* weight[entry] += derivative * weight for every action token of a side; an entry of the shared prefix gets both
+ * sides', chosen's first, so that what cancels is exactly 0. */
 static void add_weights(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack, int side, double derivative,
                         double constant)
 {
@@ -45,8 +45,7 @@ dm_pair_loss dm_objective_pair(dm_objective *o, const dm_loss_options *loss, con
 {
     const dm_side chosen = dm_objective_side(o, pack, 0, reference[0]);
     const dm_side rejected = dm_objective_side(o, pack, 1, reference[1]);
-    dm_pair_loss l =
-        dm_pair_loss_of(loss, dm_side_score(loss, &chosen), dm_side_score(loss, &rejected), batch);
+    dm_pair_loss l = dm_pair_loss_of(loss, dm_side_score(loss, &chosen), dm_side_score(loss, &rejected), batch);
 
     l.logp_chosen = dm_side_logp(&chosen);
     l.logp_rejected = dm_side_logp(&rejected);

@@ -7,7 +7,7 @@
 #include "model/sampling.h"
 
 #define DM_CHUNK_ROWS ((size_t)256) /* rows computed at once; any value gives the same bits */
-#define DM_SLOTS_MAX DM_REGIONS_MAX   /* <= DM_CHUNK_ROWS: every slot can take a step at once */
+#define DM_SLOTS_MAX DM_REGIONS_MAX /* <= DM_CHUNK_ROWS: every slot can take a step at once */
 
 /* One sequence's region of the KV cache: rows [slot * max_length, ...) hold the keys and values of ids[0..n). */
 typedef struct dm_slot {
