@@ -122,6 +122,7 @@ tests: $(TESTS)
 
 bench: all $(BENCHES)
 	@for b in $(BENCHES); do $(EXEC_WRAPPER) $$b || exit 1; done
+	@$(ENVIRONMENT) sh $(SRC)/bench/prefix.sh
 
 demo: all
 	@$(ENVIRONMENT) sh $(SRC)/cli/demo.sh

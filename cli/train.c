@@ -201,10 +201,10 @@ static void print_plan(const dmpo_plan *p, int json)
     char buf[32];
     if (json) {
         printf("{\"total\": %llu, \"smallest\": %llu, \"layers\": %u, \"recomputed\": %u, \"kept_logits\": %s, "
-               "\"longest_pack\": %llu, \"parameters\": %llu",
+               "\"tokens\": %llu, \"packed_tokens\": %llu, \"longest_pack\": %llu, \"parameters\": %llu",
                (unsigned long long)p->total, (unsigned long long)p->smallest, p->layers, p->recomputed,
-               p->kept_logits ? "true" : "false", (unsigned long long)p->longest_pack,
-               (unsigned long long)p->parameters);
+               p->kept_logits ? "true" : "false", (unsigned long long)p->tokens, (unsigned long long)p->packed_tokens,
+               (unsigned long long)p->longest_pack, (unsigned long long)p->parameters);
         for (size_t i = 0; i < p->lines; i++)
             printf(", \"%s\": %llu", p->line[i].what, (unsigned long long)p->line[i].bytes);
         puts("}");
@@ -217,6 +217,8 @@ static void print_plan(const dmpo_plan *p, int json)
     printf("%llu parameters; longest item %llu tokens; recomputed in the backward: %u of %u layers%s\n",
            (unsigned long long)p->parameters, (unsigned long long)p->longest_pack, p->recomputed, p->layers,
            p->kept_logits ? "" : ", the logits");
+    printf("a pass over the data has %llu tokens and computes %llu: what a pair's sides have in common, once\n",
+           (unsigned long long)p->tokens, (unsigned long long)p->packed_tokens);
 }
 
 int cli_plan(int argc, char **argv)

@@ -202,6 +202,8 @@ typedef struct dmpo_plan {
     uint32_t recomputed;   /* and how many of them, from the first, run again in the backward pass */
     int kept_logits;       /* 0: the head's logits are computed again in the backward pass */
     uint64_t longest_pack; /* tokens of the longest item after sharing its prefix */
+    uint64_t tokens;       /* of the training data, both sides of every pair, */
+    uint64_t packed_tokens; /* and how many of them are computed: a pair's common beginning once */
     uint64_t parameters;
 } dmpo_plan;
 

@@ -112,10 +112,14 @@ static dm_status open_data(dm_run *r, dm_dataset *out, const char *path, dm_erro
     return DM_OK;
 }
 
-static void widen(dm_pack_size *max, const dm_dataset *data, int share)
+/* max grows to fit every item; *tokens and *rows: of all items together, before and after packing. */
+static void widen(dm_pack_size *max, const dm_dataset *data, int share, size_t *tokens, size_t *rows)
 {
+    *tokens = *rows = 0;
     for (size_t i = 0; i < data->n; i++) {
         const dm_pack_size s = dm_pack_measure(&data->items[i], share);
+        *tokens += data->items[i].chosen.n + data->items[i].rejected.n;
+        *rows += s.rows;
         if (s.rows > max->rows)
             max->rows = s.rows;
         if (s.entries > max->entries)
@@ -212,6 +216,8 @@ static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logit
                           .recomputed = recompute,
                           .kept_logits = keep_logits,
                           .longest_pack = r->pack_max.rows,
+                          .tokens = r->train_tokens,
+                          .packed_tokens = r->train_rows,
                           .parameters = r->layout.parameters,
                           .total = base + measure.peak};
     const size_t before =
@@ -277,8 +283,9 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dmpo_train_option
         (o->eval_data && (s = open_data(r, &r->eval, o->eval_data, err)) != DM_OK))
         return s;
     schedule_steps(r);
-    widen(&r->pack_max, &r->train, o->share_prefix);
-    widen(&r->pack_max, &r->eval, o->share_prefix);
+    size_t eval_tokens, eval_rows; /* nobody asks */
+    widen(&r->pack_max, &r->eval, o->share_prefix, &eval_tokens, &eval_rows);
+    widen(&r->pack_max, &r->train, o->share_prefix, &r->train_tokens, &r->train_rows);
     if (r->pack_max.longest > r->config.max_positions) {
         char text[256];
         snprintf(text, sizeof text, "the longest trajectory has %zu tokens, the model was made for %u",

@@ -39,6 +39,7 @@ typedef struct dm_run {
     dm_arena arena;
     dm_network_size size;
     dm_pack_size pack_max;
+    size_t train_tokens, train_rows; /* of all items of `train`, before and after packing */
     float *w, *g, *m, *v; /* [layout.floats]; policy, gradient, AdamW moments; scoring has g == w and no m, v */
     float *partial;       /* gradient norm */
     uint32_t *order;      /* [train.n] */
