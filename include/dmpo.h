@@ -1,4 +1,5 @@
-/* dmpo: fine-tune small Llama-family transformers on multi-turn agent trajectories, on CPU, with the same bits everywhere.
+/* dmpo: fine-tune small Llama-family transformers on multi-turn agent trajectories, on CPU, with the same bits
+ * everywhere.
  *
  * The public interface of libdmpo. Functions return 0 on success and a negative dmpo_status otherwise, and then
  * fill *error (may be NULL) with one line: what is wrong, where, what would be right. The library never prints, exits
@@ -46,9 +47,9 @@ DMPO_API const char *dmpo_version(void);
 
 typedef struct dmpo_engine dmpo_engine;
 
-/* isa: "scalar", "avx2", "avx512", "neon", or NULL for $DMPO_ISA and without it the best of this machine. A level that the
- * machine lacks is an error. threads: 1..256, or 0 for $DMPO_THREADS and without it every processor. Neither changes a bit
- * of any result. */
+/* isa: "scalar", "avx2", "avx512", "neon", or NULL for $DMPO_ISA and without it the best of this machine. A level that
+ * the machine lacks is an error. threads: 1..256, or 0 for $DMPO_THREADS and without it every processor. Neither
+ * changes a bit of any result. */
 DMPO_API int dmpo_engine_open(dmpo_engine **engine, const char *isa, unsigned threads, dmpo_error *error);
 DMPO_API void dmpo_engine_close(dmpo_engine **engine); /* sets *engine to NULL; NULL is fine */
 DMPO_API const char *dmpo_engine_isa(const dmpo_engine *engine);
@@ -57,19 +58,25 @@ DMPO_API unsigned dmpo_engine_threads(const dmpo_engine *engine);
 /* ---- training ---- */
 
 typedef enum dmpo_objective { DMPO_SFT, DMPO_DMPO, DMPO_DMPO_TOKEN, DMPO_DPO } dmpo_objective;
-typedef enum dmpo_link { DMPO_LINK_SIGMOID, DMPO_LINK_ROBUST, DMPO_LINK_HINGE, DMPO_LINK_IPO, DMPO_LINK_KTO_PAIR } dmpo_link;
+typedef enum dmpo_link {
+    DMPO_LINK_SIGMOID,
+    DMPO_LINK_ROBUST,
+    DMPO_LINK_HINGE,
+    DMPO_LINK_IPO,
+    DMPO_LINK_KTO_PAIR
+} dmpo_link;
 typedef enum dmpo_schedule { DMPO_CONSTANT, DMPO_LINEAR, DMPO_COSINE } dmpo_schedule;
 typedef enum dmpo_phi { DMPO_PHI_CODE, DMPO_PHI_PRINTED } dmpo_phi;
 
 /* Everything that decides the result of a run. dmpo_train_defaults fills it; change what you need. */
 typedef struct dmpo_train_options {
     /* files; paths stay the caller's */
-    const char *model;      /* Hugging Face directory of the policy (required) */
-    const char *reference;  /* reference policy; NULL: the initial policy itself */
-    const char *data;       /* training data (required), see docs/data.md */
-    const char *eval_data;  /* held-out data; NULL: none */
-    const char *output;     /* directory for the result (required by dmpo_train, not by dmpo_plan_train) */
-    const char *chat_template; /* chatml, llama2, llama3, mistral, vicuna, plain; NULL: recognised from the model */
+    const char *model;           /* Hugging Face directory of the policy (required) */
+    const char *reference;       /* reference policy; NULL: the initial policy itself */
+    const char *data;            /* training data (required), see docs/data.md */
+    const char *eval_data;       /* held-out data; NULL: none */
+    const char *output;          /* directory for the result (required by dmpo_train, not by dmpo_plan_train) */
+    const char *chat_template;   /* chatml, llama2, llama3, mistral, vicuna, plain; NULL: recognised from the model */
     const char *reference_cache; /* file that keeps reference log-probabilities between runs; NULL: none */
 
     /* loss (docs/losses.md) */
@@ -102,10 +109,10 @@ typedef struct dmpo_train_options {
     int64_t eval_every;       /* steps; 0: only before and after; default 0 */
     int64_t checkpoint_every; /* steps; 0: only at the end; default 0 */
     int resume;               /* continue from output/checkpoint when there is one */
-    int recompute;            /* 1: keep only each layer's input, run the layer again in the backward; 0: keep all; -1: as
-                               * many layers again as the memory limit needs */
-    int share_prefix;         /* 1 (default): chosen and rejected share their common leading tokens; part of the numerics */
-    uint64_t memory;          /* limit in bytes for the whole process; 0: none */
+    int recompute;    /* 1: keep only each layer's input, run the layer again in the backward; 0: keep all; -1: as
+                       * many layers again as the memory limit needs */
+    int share_prefix; /* 1 (default): chosen and rejected share their common leading tokens; part of the numerics */
+    uint64_t memory;  /* limit in bytes for the whole process; 0: none */
 } dmpo_train_options;
 
 /* The authors' defaults (arXiv 2406.14868 and its code) for the objective. */
@@ -113,25 +120,25 @@ DMPO_API void dmpo_train_defaults(dmpo_train_options *options, dmpo_objective ob
 
 /* One step's figures; also a line of output/metrics.jsonl. Means over the batch. */
 typedef struct dmpo_metrics {
-    int64_t step;             /* from 1 when a step is done; 0 for the evaluation before the first */
+    int64_t step; /* from 1 when a step is done; 0 for the evaluation before the first */
     double epoch;
-    double loss;              /* nats */
+    double loss;                           /* nats */
     double reward_chosen, reward_rejected; /* beta * weighted log-ratio */
     double reward_margin, reward_accuracy;
-    double logp_chosen, logp_rejected;     /* sums over the action tokens, nats */
-    double grad_norm, lr;     /* 0 in an evaluation */
-    double tokens_per_second; /* tokens of both trajectories, shared ones counted twice */
+    double logp_chosen, logp_rejected; /* sums over the action tokens, nats */
+    double grad_norm, lr;              /* 0 in an evaluation */
+    double tokens_per_second;          /* tokens of both trajectories, shared ones counted twice */
     double seconds;
-    uint64_t peak_memory;     /* bytes, resident set size */
+    uint64_t peak_memory; /* bytes, resident set size */
     int64_t tokens, action_tokens;
 } dmpo_metrics;
 
 typedef enum dmpo_event_kind {
-    DMPO_EVENT_NOTE,      /* text: something a person should know (truncation, skipped items, plan, resumed from) */
-    DMPO_EVENT_PHASE,     /* text: what begins now; total: how many items it has */
-    DMPO_EVENT_PROGRESS,  /* done of total */
-    DMPO_EVENT_STEP,      /* metrics of a training step; done of total steps */
-    DMPO_EVENT_EVAL       /* metrics of an evaluation on eval_data */
+    DMPO_EVENT_NOTE,     /* text: something a person should know (truncation, skipped items, plan, resumed from) */
+    DMPO_EVENT_PHASE,    /* text: what begins now; total: how many items it has */
+    DMPO_EVENT_PROGRESS, /* done of total */
+    DMPO_EVENT_STEP,     /* metrics of a training step; done of total steps */
+    DMPO_EVENT_EVAL      /* metrics of an evaluation on eval_data */
 } dmpo_event_kind;
 
 typedef struct dmpo_event {
@@ -141,20 +148,20 @@ typedef struct dmpo_event {
     const dmpo_metrics *metrics;
 } dmpo_event;
 
-/* Called on the thread that called the library. Return nonzero to stop: after the running step a checkpoint is written and
- * the call returns DMPO_ERR_INTERRUPTED. */
+/* Called on the thread that called the library. Return nonzero to stop: after the running step a checkpoint is written
+ * and the call returns DMPO_ERR_INTERRUPTED. */
 typedef int (*dmpo_event_fn)(void *context, const dmpo_event *event);
 
 typedef struct dmpo_train_result {
     int64_t steps;
-    dmpo_metrics before, after;  /* evaluation on eval_data; step -1 when there is none */
-    char weights_sha256[65];     /* of output/model.safetensors: what sha256sum prints */
+    dmpo_metrics before, after; /* evaluation on eval_data; step -1 when there is none */
+    char weights_sha256[65];    /* of output/model.safetensors: what sha256sum prints */
     char data_sha256[65], model_sha256[65];
     uint64_t planned_memory, peak_memory; /* bytes */
 } dmpo_train_result;
 
-/* Trains and writes `output`: model (config.json, model.safetensors in f32, tokenizer files), metrics.jsonl, checkpoint/.
- * A non-finite loss or gradient stops before the weights are touched, naming the items of the batch. */
+/* Trains and writes `output`: model (config.json, model.safetensors in f32, tokenizer files), metrics.jsonl,
+ * checkpoint/. A non-finite loss or gradient stops before the weights are touched, naming the items of the batch. */
 DMPO_API int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_event_fn event, void *context,
                         dmpo_train_result *result, dmpo_error *error);
 
@@ -165,27 +172,27 @@ typedef struct dmpo_turn {
     double logp, reference_logp; /* sums over them, nats; reference_logp 0 without a reference */
 } dmpo_turn;
 
-typedef struct dmpo_scored {     /* one trajectory; valid during the callback */
-    int64_t item;                /* number in the file's kept items, from 0 */
-    const char *id;              /* the item's */
-    const char *side;            /* "chosen", "rejected"; "sft" where the data has no pairs */
-    const int32_t *ids;          /* [tokens] */
-    size_t tokens, actions;      /* of the trajectory; inside the agent's turns */
-    const dmpo_turn *turn;       /* [turns] */
+typedef struct dmpo_scored { /* one trajectory; valid during the callback */
+    int64_t item;            /* number in the file's kept items, from 0 */
+    const char *id;          /* the item's */
+    const char *side;        /* "chosen", "rejected"; "sft" where the data has no pairs */
+    const int32_t *ids;      /* [tokens] */
+    size_t tokens, actions;  /* of the trajectory; inside the agent's turns */
+    const dmpo_turn *turn;   /* [turns] */
     size_t turns;
     const float *logp, *reference_logp; /* [actions] turn after turn; reference_logp NULL without a reference */
     double logp_sum, reference_logp_sum;
-    double reward;               /* beta * weighted log-ratio; NaN without a reference or with DMPO_SFT */
+    double reward; /* beta * weighted log-ratio; NaN without a reference or with DMPO_SFT */
 } dmpo_scored;
 
 /* Called for each trajectory: item 0's chosen, its rejected, item 1's chosen, ... Nonzero stops. */
 typedef int (*dmpo_score_fn)(void *context, const dmpo_scored *scored);
 
-/* Scores options->data under options->model and, when it is not NULL, options->reference; of the other options those of the
- * loss (for the rewards), chat_template, reference_cache, max_length, skip_invalid, share_prefix and memory are read. The
- * numbers are those that dmpo_train sees before its first step, bit for bit. */
-DMPO_API int dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_score_fn score, void *score_context,
-                        dmpo_event_fn event, void *event_context, dmpo_error *error);
+/* Scores options->data under options->model and, when it is not NULL, options->reference; of the other options those of
+ * the loss (for the rewards), chat_template, reference_cache, max_length, skip_invalid, share_prefix and memory are
+ * read. The numbers are those that dmpo_train sees before its first step, bit for bit. */
+DMPO_API int dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_score_fn score,
+                        void *score_context, dmpo_event_fn event, void *event_context, dmpo_error *error);
 
 /* ---- memory plan ---- */
 
@@ -196,26 +203,28 @@ typedef struct dmpo_plan {
         uint64_t bytes;
     } line[DMPO_PLAN_LINES];
     size_t lines;
-    uint64_t total;        /* what the run's peak resident set size will be, within 5 % */
-    uint64_t smallest;     /* the smallest --memory that works */
-    uint32_t layers;       /* of the model, */
-    uint32_t recomputed;   /* and how many of them, from the first, run again in the backward pass */
-    int kept_logits;       /* 0: the head's logits are computed again in the backward pass */
-    uint64_t longest_pack; /* tokens of the longest item after sharing its prefix */
-    uint64_t tokens;       /* of the training data, both sides of every pair, */
+    uint64_t total;         /* what the run's peak resident set size will be, within 5 % */
+    uint64_t smallest;      /* the smallest --memory that works */
+    uint32_t layers;        /* of the model, */
+    uint32_t recomputed;    /* and how many of them, from the first, run again in the backward pass */
+    int kept_logits;        /* 0: the head's logits are computed again in the backward pass */
+    uint64_t longest_pack;  /* tokens of the longest item after sharing its prefix */
+    uint64_t tokens;        /* of the training data, both sides of every pair, */
     uint64_t packed_tokens; /* and how many of them are computed: a pair's common beginning once */
     uint64_t parameters;
 } dmpo_plan;
 
 /* Reads what dmpo_train would read (model headers, tokenizer, data) and says what it would need. */
-DMPO_API int dmpo_plan_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_plan *plan, dmpo_error *error);
+DMPO_API int dmpo_plan_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_plan *plan,
+                             dmpo_error *error);
 
 /* ---- a model in memory: log-probabilities and generation ---- */
 
 typedef struct dmpo_model dmpo_model;
 
-/* slots (1..256): sequences that it remembers at a time and can continue together. max_length: the longest sequence, prompt
- * and answer, that it will be asked for. Each slot takes layers * 2 * kv_heads * head_dim * max_length floats. */
+/* slots (1..256): sequences that it remembers at a time and can continue together. max_length: the longest sequence,
+ * prompt and answer, that it will be asked for. Each slot takes layers * 2 * kv_heads * head_dim * max_length floats.
+ */
 DMPO_API int dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t slots, size_t max_length,
                              dmpo_error *error);
 DMPO_API void dmpo_model_close(dmpo_model **model);
@@ -228,26 +237,26 @@ DMPO_API int dmpo_model_logprobs(dmpo_model *model, const int32_t *ids, size_t n
 DMPO_API int dmpo_model_logits(dmpo_model *model, const int32_t *ids, size_t n, float *logits, dmpo_error *error);
 
 typedef struct dmpo_sampling {
-    double temperature; /* 0: greedy */
-    int64_t top_k;      /* 0: all */
-    double top_p;       /* (0, 1]; 1: all */
+    double temperature;     /* 0: greedy */
+    int64_t top_k;          /* 0: all */
+    double top_p;           /* (0, 1]; 1: all */
     uint64_t seed, episode; /* the random numbers are a function of (seed, episode, position) */
     int64_t max_tokens;
     const int32_t *stop; /* ids that end the answer (they are part of it) */
     size_t n_stop;
 } dmpo_sampling;
 
-/* One sequence to continue. The slot's keys and values of an equal beginning (and those of other slots) are used again, so
- * pass the whole sequence every time: only what is new is computed. */
+/* One sequence to continue. The slot's keys and values of an equal beginning (and those of other slots) are used again,
+ * so pass the whole sequence every time: only what is new is computed. */
 typedef struct dmpo_request {
-    size_t slot;             /* where it is remembered; each request of a call has its own */
-    const int32_t *ids;      /* [n] n >= 1 */
+    size_t slot;        /* where it is remembered; each request of a call has its own */
+    const int32_t *ids; /* [n] n >= 1 */
     size_t n;
     dmpo_sampling sampling;
-    int32_t *out;            /* room for sampling.max_tokens */
-    float *logps;            /* as out, or NULL: log-probabilities under the unmodified distribution, nats */
-    size_t n_out;            /* result: how many tokens were generated */
-    size_t reused;           /* result: how many of ids[] were known */
+    int32_t *out;  /* room for sampling.max_tokens */
+    float *logps;  /* as out, or NULL: log-probabilities under the unmodified distribution, nats */
+    size_t n_out;  /* result: how many tokens were generated */
+    size_t reused; /* result: how many of ids[] were known */
 } dmpo_request;
 
 /* Called for each generated token of request `index`; nonzero ends that request. */
@@ -255,8 +264,8 @@ typedef int (*dmpo_token_fn)(void *context, size_t index, int32_t id, float logp
 
 /* Continues n sequences together until each has met a stop id, its max_tokens, max_length, or the callback's wish. The
  * result of a request depends neither on the others nor on what is remembered. */
-DMPO_API int dmpo_model_generate(dmpo_model *model, dmpo_request *requests, size_t n, dmpo_token_fn token, void *context,
-                                 dmpo_error *error);
+DMPO_API int dmpo_model_generate(dmpo_model *model, dmpo_request *requests, size_t n, dmpo_token_fn token,
+                                 void *context, dmpo_error *error);
 
 #ifdef __cplusplus
 }
