@@ -83,6 +83,14 @@ static void by_columns(void *ctx, unsigned part, unsigned parts)
         dm_gemm_local(&e->k, e->pack_a[part], x->m, r.end - r.begin, x->k, x->a, b, x->c + r.begin, x->ldc, x->mode);
 }
 
+/* The tile that comes next, while this one is computed: a chain starts with what C holds. */
+static void prefetch_tile(const dm_gemm_kernel *g, const float *c, size_t ldc)
+{
+    for (size_t i = 0; i < g->mr; i++)
+        for (size_t j = 0; j < g->nr; j += 16)
+            __builtin_prefetch(c + i * ldc + j, 1, 3);
+}
+
 /* rows x columns of C from one packed block of B. */
 static void multiply_block(const product *x, float *pack_a, dm_range rows, size_t j, size_t columns, size_t p,
                            size_t depth)
@@ -95,9 +103,12 @@ static void multiply_block(const product *x, float *pack_a, dm_range rows, size_
         const size_t height = smaller(g->mc, rows.end - i);
         g->pack(pack_a, x->a.data + i * x->a.rs + p * x->a.cs, height, depth, x->a.rs, x->a.cs, g->mr);
         for (size_t s = 0; s < columns; s += g->nr)
-            for (size_t t = 0; t < height; t += g->mr)
+            for (size_t t = 0; t < height; t += g->mr) {
+                float *c = x->c + (i + t) * x->ldc + j + s;
+                prefetch_tile(g, t + g->mr < height ? c + g->mr * x->ldc : x->c + i * x->ldc + j + s + g->nr, x->ldc);
                 g->micro(smaller(g->mr, height - t), smaller(g->nr, columns - s), depth, pack_a + t * depth,
-                         pack_b + s * depth, x->c + (i + t) * x->ldc + j + s, x->ldc, first);
+                         pack_b + s * depth, c, x->ldc, first);
+            }
     }
 }
 
