@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "core/numeric.h"
 #include "model/layer.h"
 #include "model/ops.h"
@@ -63,8 +61,8 @@ static void output_backward(dm_network *n, const float *w, float *dw, size_t lay
     }
     weight_gradient(e, dw + o->o, n->dout, n->narrow, r->n_wanted, d, hq);
     data_gradient(e, n->dq, n->dout, w + o->o, r->n_wanted, d, hq, DM_GEMM_SET); /* dq: not in use yet */
-    memset(n->datt, 0, rows * hq * sizeof(float));
-    memset(n->dx, 0, rows * d * sizeof(float));
+    dm_op_zero(e, n->datt, rows * hq);
+    dm_op_zero(e, n->dx, rows * d);
     dm_op_scatter_add(e, n->datt, n->dq, r->wanted, r->n_wanted, hq);
     dm_op_scatter_add(e, n->dx, n->dout, r->wanted, r->n_wanted, d);
 }

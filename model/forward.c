@@ -93,12 +93,10 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows
     attend(n, w, layer, r);
     if (narrow) {
         dm_op_gather(e, n->narrow, a->att, r->wanted, rows, hq);
-        dm_op_gather(e, a->mid, a->x, r->wanted, rows, d);
-    } else {
-        memcpy(a->mid, a->x, rows * d * sizeof(float));
+        dm_op_gather(e, n->delta, a->x, r->wanted, rows, d);
     }
-    project(e, n->delta, narrow ? n->narrow : a->att, w + o->o, rows, d, hq);
-    dm_op_add(e, a->mid, n->delta, rows * d);
+    project(e, a->mid, narrow ? n->narrow : a->att, w + o->o, rows, d, hq);
+    dm_op_add(e, a->mid, narrow ? n->delta : a->x, rows * d);
 
     dm_op_rmsnorm(e, n->norm, a->inv2, a->mid, w + o->post_norm, rows, d, (float)c->eps);
     project(e, a->gate, n->norm, w + o->gate, rows, f, d);
@@ -106,9 +104,8 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows
     if (!out)
         return;
     dm_op_swiglu(e, n->ffn, a->gate, a->up, rows * f);
-    project(e, n->delta, n->ffn, w + o->down, rows, d, f);
-    memcpy(out, a->mid, rows * d * sizeof(float));
-    dm_op_add(e, out, n->delta, rows * d);
+    project(e, out, n->ffn, w + o->down, rows, d, f);
+    dm_op_add(e, out, a->mid, rows * d);
 }
 
 void dm_network_forward(dm_network *n, const float *w, const dm_rows *r)

@@ -138,6 +138,18 @@ void dm_op_rope(const dm_engine *e, float *x, const float *cos, const float *sin
               .flag = inverse});
 }
 
+static void zero(void *ctx, unsigned part, unsigned parts)
+{
+    const op *o = ctx;
+    const dm_range r = dm_split(o->n, 1024, part, parts);
+    memset(o->y + r.begin, 0, (r.end - r.begin) * sizeof(float));
+}
+
+void dm_op_zero(const dm_engine *e, float *y, size_t n)
+{
+    run(e, zero, &(op){.y = y, .n = n});
+}
+
 static void add(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;

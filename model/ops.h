@@ -28,6 +28,7 @@ void dm_op_bias_backward(const dm_engine *e, float *db, const float *dy, size_t 
 void dm_op_rope(const dm_engine *e, float *x, const float *cos, const float *sin, const uint32_t *position, size_t rows,
                 size_t heads, size_t head_dim, int inverse);
 
+void dm_op_zero(const dm_engine *e, float *y, size_t n);
 void dm_op_add(const dm_engine *e, float *y, const float *x, size_t n); /* y += x */
 void dm_op_swiglu(const dm_engine *e, float *h, const float *gate, const float *up, size_t n);
 /* In place: gate becomes dgate, up becomes dup. */

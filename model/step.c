@@ -1,10 +1,10 @@
 /* The steps of a run: order of the data, batches, loss, gradient, update; evaluation. No allocation in here. */
 #include <math.h>
-#include <string.h>
 
 #include "core/file.h"
 #include "core/numeric.h"
 #include "core/philox.h"
+#include "model/ops.h"
 #include "model/trainer.h"
 
 #define EVALUATION ((int64_t)-1) /* in place of a step's number */
@@ -179,7 +179,7 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     totals t = {0};
 
     order_for(r, step / r->steps_per_epoch);
-    memset(r->g, 0, r->layout.floats * sizeof(float));
+    dm_op_zero(r->e, r->g, r->layout.floats);
     const dm_status s = run_items(r, &r->train, &r->ref_train, r->order + first, n, step, r->g, &t, err);
     if (s != DM_OK)
         return s;
