@@ -39,19 +39,34 @@ static inline const float *column(const float *row, size_t n, size_t j)
     return row + (j * GEMM_VL < n ? j * GEMM_VL : n);
 }
 
-/* m is a constant at every call, so that the tile lives in registers and rows beyond m cost nothing. */
-static inline __attribute__((always_inline)) void tile(const size_t m, size_t n, size_t k, const float *a,
-                                                       const float *b, float *c, size_t ldc, int first)
+/* m and nv (registers across, of which n columns exist) are constants at every call, so that the tile lives in
+ * registers and what is beyond costs nothing. */
+static inline __attribute__((always_inline)) void tile(const size_t m, const size_t nv, size_t n, size_t k,
+                                                       const float *a, const float *b, float *c, size_t ldc, int first)
 {
     gv acc[GEMM_MR][GEMM_NV], y[GEMM_NV];
 
-#define ZERO(i, j) acc[i][j] = gv_zero();
-#define LOAD(i, j) acc[i][j] = gv_load(c + i * ldc + j * GEMM_VL);
-#define LOADN(i, j) acc[i][j] = gv_loadn(column(c + i * ldc, n, j), inside(n, j));
-#define STORE(i, j) gv_store(c + i * ldc + j * GEMM_VL, acc[i][j]);
-#define STOREN(i, j) gv_storen(c + i * ldc + (column(c, n, j) - c), acc[i][j], inside(n, j));
-#define LOAD_B(i, j) y[j] = gv_load(b + j * GEMM_VL);
-#define FMA(i, j) acc[i][j] = gv_fma(x, y[j], acc[i][j]);
+#define ZERO(i, j)                                                                                                     \
+    if (j < nv)                                                                                                        \
+        acc[i][j] = gv_zero();
+#define LOAD(i, j)                                                                                                     \
+    if (j < nv)                                                                                                        \
+        acc[i][j] = gv_load(c + i * ldc + j * GEMM_VL);
+#define LOADN(i, j)                                                                                                    \
+    if (j < nv)                                                                                                        \
+        acc[i][j] = gv_loadn(column(c + i * ldc, n, j), inside(n, j));
+#define STORE(i, j)                                                                                                    \
+    if (j < nv)                                                                                                        \
+        gv_store(c + i * ldc + j * GEMM_VL, acc[i][j]);
+#define STOREN(i, j)                                                                                                   \
+    if (j < nv)                                                                                                        \
+        gv_storen(c + i * ldc + (column(c, n, j) - c), acc[i][j], inside(n, j));
+#define LOAD_B(i, j)                                                                                                   \
+    if (j < nv)                                                                                                        \
+        y[j] = gv_load(b + j * GEMM_VL);
+#define FMA(i, j)                                                                                                      \
+    if (j < nv)                                                                                                        \
+        acc[i][j] = gv_fma(x, y[j], acc[i][j]);
 #define ZERO_ROW(i) GEMM_COLS(ZERO, i)
 #define LOAD_ROW(i)                                                                                                    \
     if (i < m) {                                                                                                       \
@@ -98,7 +113,10 @@ static void micro(size_t m, size_t n, size_t k, const float *a, const float *b, 
     switch (m) {
 #define CASE(i)                                                                                                        \
     case i + 1:                                                                                                        \
-        tile(i + 1, n, k, a, b, c, ldc, first);                                                                        \
+        if (n <= GEMM_VL)                                                                                              \
+            tile(i + 1, 1, n, k, a, b, c, ldc, first);                                                                 \
+        else                                                                                                           \
+            tile(i + 1, GEMM_NV, n, k, a, b, c, ldc, first);                                                           \
         break;
         GEMM_ROWS(CASE)
     }
