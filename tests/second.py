@@ -391,11 +391,11 @@ def pair_loss(o, logp, pack, reference, batch):
     loss, d_w, d_l = link(o, [s for s, _ in sides], batch)
     c = o["sft-weight"] / len(pack.entry_of[0])
     loss -= c * total(float(logp[e]) for e in pack.entry_of[0])
-    coef = np.zeros(len(pack.target), f32)
+    coef = np.zeros(len(pack.target), np.float64)
     for side, slope, constant in ((0, d_w, -c / batch.n), (1, d_l, 0.0)):
         for weight, e in zip(sides[side][1], pack.entry_of[side]):
-            coef[e] = float(coef[e]) + (slope * weight + constant)
-    return loss, coef
+            coef[e] += slope * weight + constant
+    return loss, coef.astype(f32)
 
 
 def sft_loss(logp, pack, tokens):
