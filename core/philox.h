@@ -12,7 +12,9 @@ typedef enum dm_purpose {
     DM_RNG_INIT = 1,    /* initial weights: counter = element, stream = tensor index */
     DM_RNG_SHUFFLE = 2, /* order of the training items: stream = epoch */
     DM_RNG_SAMPLE = 3,  /* sampling while generating: stream = episode, counter = position */
-    DM_RNG_TEST = 4     /* tests and benchmarks */
+    DM_RNG_TEST = 4,    /* tests and benchmarks */
+    DM_RNG_ENV = 5,     /* environments: seed = episode's, stream and counter are the environment's */
+    DM_RNG_EXPLORE = 6  /* a random policy: stream = episode, counter = turn */
 } dm_purpose;
 
 typedef struct dm_u32x4 {
