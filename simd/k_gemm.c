@@ -6,18 +6,7 @@
 
 #include "core/numeric.h"
 #include "simd/families.h"
-
-#if defined(DM_SIMD_AVX512)
-#include "simd/gemm_avx512.h"
-#elif defined(DM_SIMD_AVX2)
-#include "simd/gemm_avx2.h"
-#elif defined(DM_SIMD_NEON)
-#include "simd/gemm_neon.h"
-#elif defined(DM_SIMD_SCALAR)
-#include "simd/gemm_scalar.h"
-#else
-#error "compile with -DDM_SIMD_<LEVEL>=1"
-#endif
+#include "simd/gemm_level.h"
 
 #define GEMM_NR (GEMM_VL * GEMM_NV)
 

@@ -1,27 +1,11 @@
 #!/bin/sh
 # The command as its users have it: usage, manual pages, score, generate and info, broken inputs, Ctrl-C.
 # Needs awk and sed; DMPO_TEST_FAST=1 takes fewer golden cases and threads.
+# shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/cli-test.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
+. "$SRC/tests/tools/check.sh"
 out=$work/out err=$work/err
-passed=0 failed=0
-
-# shellcheck disable=SC2086 # the wrapper is a list of words
-dmpo() { ${EXEC_WRAPPER-} "$BUILD/dmpo" "$@"; }
-
-check() { # check WHAT COMMAND...
-    what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "failed: $what"
-    fi
-}
 
 same() { # two texts; the difference is shown
     [ "$1" = "$2" ] || { printf '  %s\n  instead of\n  %s\n' "$1" "$2" && false; }
@@ -429,5 +413,4 @@ job=$!
 interrupted "score items" '^scoring'
 check "no half-written output" [ -z "$(find "$work" -name 'never*')" ]
 
-echo "cli: $passed passed, $failed failed"
-[ "$failed" = 0 ]
+finish cli
