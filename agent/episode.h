@@ -13,7 +13,9 @@
 
 typedef struct dm_episode_turn {
     const char *action;      /* the agent's words as they stand, "Action: " included */
-    const char *observation; /* the environment's answer with "Observation: " in front; the last turn's is `final` */
+    /* The environment's answer with "Observation: " in front. The last turn's is `final`, and NULL when the environment
+     * failed instead. */
+    const char *observation;
     double score;            /* after it */
     double logp;             /* of the words and the end of turn under the policy, nats; NaN: not a model's */
     int64_t tokens;          /* of these; 0: not a model's */
