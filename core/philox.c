@@ -54,9 +54,8 @@ double dm_random_normal(uint64_t seed, dm_purpose purpose, uint64_t stream, uint
     return sqrt(-2 * dm_log(u)) * dm_cos(TWO_PI * unit(r.v[2], r.v[3]));
 }
 
-/* Uniform in [0, bound), bound >= 1 (Lemire 2019): the high word of random * bound; the few low words that would
- * favour some results draw again. */
-static uint32_t below(uint32_t bound, uint64_t seed, dm_purpose purpose, uint64_t stream, uint64_t *counter)
+/* Lemire 2019: the high word of random * bound; the few low words that would favour some results draw again. */
+uint32_t dm_random_below(uint32_t bound, uint64_t seed, dm_purpose purpose, uint64_t stream, uint64_t *counter)
 {
     const uint32_t unfair = (0 - bound) % bound;
     uint64_t product;
@@ -70,7 +69,7 @@ void dm_random_shuffle(uint32_t *order, size_t n, uint64_t seed, dm_purpose purp
 {
     uint64_t counter = 0;
     for (size_t i = n; i-- > 1;) {
-        const uint32_t j = below((uint32_t)i + 1, seed, purpose, stream, &counter);
+        const uint32_t j = dm_random_below((uint32_t)i + 1, seed, purpose, stream, &counter);
         const uint32_t swapped = order[i];
         order[i] = order[j];
         order[j] = swapped;

@@ -31,11 +31,14 @@ dm_u32x4 dm_random(uint64_t seed, dm_purpose purpose, uint64_t stream, uint64_t 
 /* Uniform in [0, 1): the top 53 bits of a 64-bit word times 2^-53. */
 double dm_random_uniform(uint64_t seed, dm_purpose purpose, uint64_t stream, uint64_t counter);
 
+/* Uniform in [0, bound), bound >= 1, unbiased; takes as many counters as it needs, from *counter on. */
+uint32_t dm_random_below(uint32_t bound, uint64_t seed, dm_purpose purpose, uint64_t stream, uint64_t *counter);
+
 /* Standard normal by Box-Muller in f64 with the engine's own log, sqrt, sin and cos. */
 double dm_random_normal(uint64_t seed, dm_purpose purpose, uint64_t stream, uint64_t counter);
 
-/* Fisher-Yates permutation of order[0..n): index i is swapped with a uniform j <= i (unbiased, by
- * Lemire's multiply-and-reject over successive counters). */
+/* Fisher-Yates permutation of order[0..n): index i is swapped with a uniform j <= i (dm_random_below
+ * over successive counters). */
 void dm_random_shuffle(uint32_t *order, size_t n, uint64_t seed, dm_purpose purpose, uint64_t stream);
 
 #endif
