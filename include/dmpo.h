@@ -253,10 +253,11 @@ typedef struct dmpo_request {
     const int32_t *ids; /* [n] n >= 1 */
     size_t n;
     dmpo_sampling sampling;
-    int32_t *out;  /* room for sampling.max_tokens */
-    float *logps;  /* as out, or NULL: log-probabilities under the unmodified distribution, nats */
-    size_t n_out;  /* result: how many tokens were generated */
-    size_t reused; /* result: how many of ids[] were known */
+    int32_t *out;       /* room for sampling.max_tokens, and one more with an end */
+    float *logps;       /* as out, or NULL: log-probabilities under the unmodified distribution, nats */
+    const int32_t *end; /* the id that is put behind an answer which does not end with it, or NULL */
+    size_t n_out;       /* result: how many tokens were generated, a given end included */
+    size_t reused;      /* result: how many of ids[] were known */
 } dmpo_request;
 
 /* Called for each generated token of request `index`; nonzero ends that request. */
@@ -266,6 +267,16 @@ typedef int (*dmpo_token_fn)(void *context, size_t index, int32_t id, float logp
  * result of a request depends neither on the others nor on what is remembered. */
 DMPO_API int dmpo_model_generate(dmpo_model *model, dmpo_request *requests, size_t n, dmpo_token_fn token,
                                  void *context, dmpo_error *error);
+
+/* Called for a request that has no sequence to continue: at first, when its answer has ended, and again with every
+ * token of the others while it has none. 1: it was given one (all but its slot may be new); 0: none now; negative:
+ * the call ends at once. */
+typedef int (*dmpo_next_fn)(void *context, size_t index);
+
+/* As dmpo_model_generate, for conversations: what has its answer goes on while the others still wait for theirs. Ends
+ * when no request has a sequence and `next` has none for any. */
+DMPO_API int dmpo_model_serve(dmpo_model *model, dmpo_request *requests, size_t n, dmpo_next_fn next,
+                              dmpo_token_fn token, void *context, dmpo_error *error);
 
 #ifdef __cplusplus
 }

@@ -133,16 +133,23 @@ static void take_token(decoding *d, size_t i, const float *logits)
 {
     dmpo_model *m = d->m;
     dmpo_request *r = &d->request[i];
-    const size_t length = r->n + r->n_out;
+    dm_episode *e = &m->episode[i];
+    const size_t length = r->n + r->n_out, vocab = m->config.vocab;
     float logp;
-    const int32_t id = dm_sample(&m->sampler, &m->e->k, logits, m->config.vocab, &r->sampling, length, &logp);
+    int32_t id;
 
+    if (e->closing)
+        logp = dm_token_logp(&m->e->k, logits, vocab, (size_t)(id = *r->end));
+    else
+        id = dm_sample(&m->sampler, &m->e->k, logits, vocab, &r->sampling, length, &logp);
     if (r->logps)
         r->logps[r->n_out] = logp;
     r->out[r->n_out++] = id;
-    if ((d->token && d->token(d->context, i, id, logp)) || stops(&r->sampling, id) ||
-        (int64_t)r->n_out == r->sampling.max_tokens || length + 1 >= m->max_length)
-        m->episode[i].active = 0;
+    const int wish = d->token && d->token(d->context, i, id, logp), room = length + 1 < m->max_length;
+    if (e->closing || wish || stops(&r->sampling, id) || (int64_t)r->n_out == r->sampling.max_tokens || !room) {
+        e->closing = !e->closing && r->end && *r->end != id && room;
+        e->active = e->closing;
+    }
 }
 
 /* Runs the rows of the active requests until each has one more token. */
@@ -178,23 +185,37 @@ static void step(decoding *d)
     }
 }
 
-static dm_status check_requests(const dmpo_model *m, const dmpo_request *request, size_t n, dm_error *err)
+static dm_status check_request(const decoding *d, size_t i, dm_error *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        dm_status s = dm_sampling_check(&request[i].sampling, err);
-        if (s == DM_OK)
-            s = dm_model_check_ids(m, request[i].ids, request[i].n, err);
-        if (s != DM_OK)
-            return s;
-        if (request[i].slot >= m->slots)
+    const dmpo_model *m = d->m;
+    const dmpo_request *r = &d->request[i];
+    dm_status s = dm_sampling_check(&r->sampling, err);
+
+    if (s == DM_OK)
+        s = dm_model_check_ids(m, r->ids, r->n, err);
+    if (s == DM_OK && r->end)
+        s = dm_model_check_ids(m, r->end, 1, err);
+    return s;
+}
+
+static dm_status check_slots(const decoding *d, dm_error *err)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        const size_t slot = d->request[i].slot;
+        if (slot >= d->m->slots)
             return dm_fail(err, DM_ERR_ARGUMENT, "request %zu has slot %zu; the model was opened with %zu slots", i,
-                           request[i].slot, m->slots);
+                           slot, d->m->slots);
         for (size_t j = 0; j < i; j++)
-            if (request[j].slot == request[i].slot)
-                return dm_fail(err, DM_ERR_ARGUMENT, "requests %zu and %zu have the same slot %zu", j, i,
-                               request[i].slot);
+            if (d->request[j].slot == slot)
+                return dm_fail(err, DM_ERR_ARGUMENT, "requests %zu and %zu have the same slot %zu", j, i, slot);
     }
     return DM_OK;
+}
+
+static void begin(decoding *d, size_t i)
+{
+    d->request[i].n_out = d->request[i].reused = 0;
+    d->m->episode[i] = (dm_episode){.waiting = d->request[i].sampling.max_tokens > 0};
 }
 
 static int any(const decoding *d, int waiting)
@@ -210,14 +231,14 @@ int dmpo_model_generate(dmpo_model *m, dmpo_request *request, size_t n, dmpo_tok
 {
     dm_error err = {0};
     decoding d = {.m = m, .request = request, .n = n, .token = token, .context = context};
-    const dm_status s = check_requests(m, request, n, &err);
+    dm_status s = check_slots(&d, &err);
 
+    for (size_t i = 0; s == DM_OK && i < n; i++)
+        s = check_request(&d, i, &err);
     if (s != DM_OK)
         return dm_api_report(error, s, &err);
-    for (size_t i = 0; i < n; i++) {
-        request[i].n_out = request[i].reused = 0;
-        m->episode[i] = (dm_episode){.waiting = request[i].sampling.max_tokens > 0};
-    }
+    for (size_t i = 0; i < n; i++)
+        begin(&d, i);
     while (any(&d, 1)) {
         begin_wave(&d);
         step(&d); /* also takes a step of those that came before: they are all in one matrix */
@@ -225,4 +246,34 @@ int dmpo_model_generate(dmpo_model *m, dmpo_request *request, size_t n, dmpo_tok
     while (any(&d, 0))
         step(&d);
     return dm_api_report(error, DM_OK, &err);
+}
+
+int dmpo_model_serve(dmpo_model *m, dmpo_request *request, size_t n, dmpo_next_fn next, dmpo_token_fn token,
+                     void *context, dmpo_error *error)
+{
+    dm_error err = {0};
+    decoding d = {.m = m, .request = request, .n = n, .token = token, .context = context};
+    dm_status s = check_slots(&d, &err);
+
+    for (size_t i = 0; s == DM_OK && i < n; i++)
+        m->episode[i] = (dm_episode){0};
+    while (s == DM_OK) {
+        for (size_t i = 0; i < n; i++) {
+            if (m->episode[i].active || m->episode[i].waiting)
+                continue;
+            const int more = next(context, i);
+            if (more < 0)
+                return dm_api_report(error, DM_OK, &err);
+            if (more == 0)
+                continue;
+            if ((s = check_request(&d, i, &err)) != DM_OK)
+                break;
+            begin(&d, i);
+        }
+        if (s != DM_OK || (!any(&d, 1) && !any(&d, 0)))
+            break;
+        begin_wave(&d);
+        step(&d);
+    }
+    return dm_api_report(error, s, &err);
 }

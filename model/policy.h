@@ -20,6 +20,7 @@ typedef struct dm_episode {
     size_t fed;  /* tokens of its sequence that are in the cache or on their way there */
     int waiting; /* its prompt is not in the cache yet */
     int active;  /* it wants another token */
+    int closing; /* that is the request's end, which is given */
 } dm_episode;
 
 struct dmpo_model {

@@ -63,7 +63,7 @@ static size_t largest(const float *logits, size_t n)
 }
 
 /* As dm_head_forward computes it: the same chunks, so the same bits. */
-static float log_probability(const dm_kernels *k, const float *logits, size_t vocab, size_t id)
+float dm_token_logp(const dm_kernels *k, const float *logits, size_t vocab, size_t id)
 {
     float state[DM_LSE_STATE] = {-FLT_MAX};
     const size_t chunk = dm_head_chunk(vocab);
@@ -100,6 +100,6 @@ int32_t dm_sample(dm_sampler *s, const dm_kernels *k, const float *logits, size_
                   uint64_t position, float *logp)
 {
     const size_t id = o->temperature > 0 ? draw(s, logits, vocab, o, position) : largest(logits, vocab);
-    *logp = log_probability(k, logits, vocab, id);
+    *logp = dm_token_logp(k, logits, vocab, id);
     return (int32_t)id;
 }

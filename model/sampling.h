@@ -24,4 +24,7 @@ dm_status dm_sampling_check(const dmpo_sampling *o, dm_error *err);
 int32_t dm_sample(dm_sampler *s, const dm_kernels *k, const float *logits, size_t vocab, const dmpo_sampling *o,
                   uint64_t position, float *logp);
 
+/* The log-probability of one token, in nats. */
+float dm_token_logp(const dm_kernels *k, const float *logits, size_t vocab, size_t id);
+
 #endif
