@@ -12,13 +12,13 @@
 #define DM_EPISODE_PROMPT 3 /* messages in front of the agent's first turn */
 
 typedef struct dm_episode_turn {
-    const char *action;      /* the agent's words as they stand, "Action: " included */
+    const char *action; /* the agent's words as they stand, "Action: " included */
     /* The environment's answer with "Observation: " in front. The last turn's is `final`, and NULL when the environment
      * failed instead. */
     const char *observation;
-    double score;            /* after it */
-    double logp;             /* of the words and the end of turn under the policy, nats; NaN: not a model's */
-    int64_t tokens;          /* of these; 0: not a model's */
+    double score;   /* after it */
+    double logp;    /* of the words and the end of turn under the policy, nats; NaN: not a model's */
+    int64_t tokens; /* of these; 0: not a model's */
 } dm_episode_turn;
 
 typedef struct dm_episode {
