@@ -51,7 +51,8 @@ struct dm_env {
     int64_t max_turns;        /* the episode is done after as many actions */
 };
 
-/* The built-in ones, terminated by NULL. */
+/* The built-in ones, and all of them, terminated by NULL. */
+extern const dm_env_class dm_env_home; /* agent/home.c */
 extern const dm_env_class *const dm_env_classes[];
 
 /* specification: a built-in one's name ("home"), or "cmd:PROGRAM ARGUMENTS" (agent/protocol.h). An unknown name is
