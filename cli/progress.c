@@ -125,6 +125,8 @@ static void on_progress(cli_progress *p, const dmpo_event *e)
         return;
     add(&l, "%s ", p->phase);
     add_bar(&l, &p->of_phase, e->done, e->total);
+    if (e->text)
+        add(&l, "  %s", e->text);
     show(p, l.text);
 }
 

@@ -236,19 +236,30 @@ static dm_status put_invitation(builder *b)
     return status != DM_OK ? status : flush(b);
 }
 
+/* The agent's words have a space before them. */
+static bool is_spaced(dm_template_kind kind)
+{
+    return kind == DM_TEMPLATE_LLAMA2 || kind == DM_TEMPLATE_MISTRAL || kind == DM_TEMPLATE_VICUNA;
+}
+
+/* What stands behind the agent's end-of-turn token. */
+static void put_separator(builder *b)
+{
+    put_text(b, b->c->kind == DM_TEMPLATE_CHATML ? "\n" : "");
+}
+
 static dm_status put_assistant(builder *b, const dm_message *m, dm_span *span)
 {
     const dm_template_kind kind = b->c->kind;
-    const bool spaced = kind == DM_TEMPLATE_LLAMA2 || kind == DM_TEMPLATE_MISTRAL || kind == DM_TEMPLATE_VICUNA;
     dm_status status = put_invitation(b);
     span->begin = b->ids->size;
-    put_text(b, spaced ? " " : "");
+    put_text(b, is_spaced(kind) ? " " : "");
     put_content(b, m->text, m->size);
     put_text(b, kind == DM_TEMPLATE_LLAMA2 ? " " : "");
     if (status == DM_OK)
         status = put_id(b, b->c->end_of_turn);
     span->end = b->ids->size;
-    put_text(b, kind == DM_TEMPLATE_CHATML ? "\n" : "");
+    put_separator(b);
     return status;
 }
 
@@ -301,4 +312,34 @@ dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, c
     dm_text_free(&b.text);
     dm_text_free(&b.content);
     return status;
+}
+
+dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t, const char *text, size_t size,
+                               dm_ids *ids, dm_error *err)
+{
+    const dm_message message = {.role = DM_ROLE_USER, .text = text, .size = size};
+    builder b = {.c = c, .t = t, .ids = ids, .err = err};
+    dm_status status = check_messages(&message, 1, true, err);
+
+    if (status != DM_OK)
+        return status;
+    put_separator(&b);
+    status = put_user(&b, &message, NULL);
+    if (status == DM_OK)
+        status = put_invitation(&b);
+    if (status == DM_OK)
+        status = flush(&b);
+    dm_text_free(&b.text);
+    dm_text_free(&b.content);
+    return status;
+}
+
+void dm_template_words(const dm_chat_template *c, const char **text, size_t *size)
+{
+    if (is_spaced(c->kind) && *size > 0 && **text == ' ') {
+        ++*text;
+        --*size;
+    }
+    if (c->kind == DM_TEMPLATE_LLAMA2 && *size > 0 && (*text)[*size - 1] == ' ')
+        --*size;
 }

@@ -77,6 +77,15 @@ dm_status dm_template_open(dm_chat_template *out, const char *name, const char *
 dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, const dm_message *messages, size_t n,
                              bool generation_prompt, dm_ids *ids, dm_span *spans, size_t *n_spans, dm_error *err);
 
+/* Appends what stands between the end-of-turn token of the agent's last turn and its next words: a user message and the
+ * header. So a conversation grows by what is new, its turns as they were generated, and has the ids that
+ * dm_template_render gives it as a whole where a turn's words encode to the ids that were generated. */
+dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t, const char *text, size_t size,
+                               dm_ids *ids, dm_error *err);
+
+/* Narrows the text of a generated turn to the agent's words: without the spaces that the template has around them. */
+void dm_template_words(const dm_chat_template *c, const char **text, size_t *size);
+
 /* Writes tokenizer_config.json (chat_template as jinja that renders the same text, bos/eos/pad) into `dir`. */
 dm_status dm_template_save(const dm_chat_template *c, const dm_tokenizer *t, const char *dir, dm_error *err);
 

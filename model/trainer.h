@@ -12,6 +12,7 @@
 
 #include "dmpo.h"
 #include "io/dataset.h"
+#include "model/directory.h"
 #include "model/objective.h"
 #include "model/optimizer.h"
 
@@ -104,13 +105,5 @@ void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t don
 
 /* SHA-256 (hex) over what decides the run's numbers: options, items, model and reference hashes. */
 void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX]);
-
-/* The tokenizer and chat template of a model directory, NULL without a tokenizer.json. chat NULL: only the tokenizer.
- */
-dm_status dm_model_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config, const char *dir,
-                             const char *template_name, dm_error *err);
-
-/* SHA-256 over the hashes of a model directory's config.json and weight files. */
-dm_status dm_model_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err);
 
 #endif
