@@ -8,9 +8,11 @@
 #include "core/cpu.h"
 #include "core/file.h"
 
-static const char *const objectives[] = {"sft", "dmpo", "dmpo-token", "dpo", NULL};
+static const char *const objectives[] = {"sft", "dmpo", "dmpo-token", "dpo", "kto", NULL};
 static const char *const links[] = {"sigmoid", "robust", "hinge", "ipo", "kto-pair", NULL};
 static const char *const phis[] = {"code", "printed", NULL};
+static const char *const alpha_modes[] = {"adaptive", "fixed", NULL};
+static const char *const alpha_pairings[] = {"own", "crossed", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 
 #define AT(f) offsetof(dmpo_train_options, f)
@@ -20,10 +22,11 @@ const cli_option cli_train_options[] = {
     {"output", CLI_STRING, AT(output), "DIR", NULL, "where the trained model goes (required by train)"},
     {"eval-data", CLI_STRING, AT(eval_data), "FILE", NULL, "held-out data of the same form"},
     {"reference", CLI_STRING, AT(reference), "DIR", NULL, "the reference policy; without it the initial policy"},
+    {"reference2", CLI_STRING, AT(reference2), "DIR", NULL, "a second reference policy beside it (MRPO)"},
     {"reference-cache", CLI_STRING, AT(reference_cache), "FILE", NULL, "keep the reference's log-probabilities here"},
     {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
      "chatml, llama2, llama3, mistral, vicuna or plain; without it recognised from the model"},
-    {"objective", CLI_CHOICE, AT(objective), "NAME", objectives, "sft, dmpo, dmpo-token or dpo"},
+    {"objective", CLI_CHOICE, AT(objective), "NAME", objectives, "sft, dmpo, dmpo-token, dpo or kto"},
     {"link", CLI_CHOICE, AT(link), "NAME", links, "sigmoid, robust, hinge, ipo or kto-pair"},
     {"beta", CLI_DOUBLE, AT(beta), "B", NULL, "strength of the reference, above 0"},
     {"gamma", CLI_DOUBLE, AT(gamma), "G", NULL, "discount of later turns, 0 to 1"},
@@ -33,6 +36,15 @@ const cli_option cli_train_options[] = {
      "add W times chosen's mean negative log-likelihood, 0 or more"},
     {"length-normalised", CLI_FLAG, AT(length_normalised), NULL, NULL,
      "divide each side by its number of action tokens"},
+    {"desirable-weight", CLI_DOUBLE, AT(desirable_weight), "W", NULL, "kto: of the chosen sides, 0 or more"},
+    {"undesirable-weight", CLI_DOUBLE, AT(undesirable_weight), "W", NULL, "kto: of the rejected sides, 0 or more"},
+    {"alpha-mode", CLI_CHOICE, AT(alpha_mode), "MODE", alpha_modes,
+     "two references' weights: adaptive (their own gaps) or fixed"},
+    {"alpha", CLI_DOUBLE, AT(alpha), "A", NULL, "fixed weight of the second reference, 0 to 1"},
+    {"alpha-pairing", CLI_CHOICE, AT(alpha_pairing), "WHICH", alpha_pairings,
+     "a weight stands with its own reference, or crossed with the other (as in MRPO's code)"},
+    {"trust-region", CLI_DOUBLE, AT(trust_region), "E", NULL,
+     "how far the second reference may be from the first, 0 or more"},
     {"lr", CLI_DOUBLE, AT(lr), "X", NULL, "peak learning rate, above 0"},
     {"schedule", CLI_CHOICE, AT(schedule), "NAME", schedules, "after the warm-up: constant, linear or cosine"},
     {"warmup-ratio", CLI_DOUBLE, AT(warmup_ratio), "X", NULL, "share of the steps, 0 to 1"},
@@ -54,6 +66,7 @@ const cli_option cli_train_options[] = {
     {"eval-every", CLI_INT, AT(eval_every), "N", NULL, "evaluate every N steps; 0: before and after"},
     {"checkpoint-every", CLI_INT, AT(checkpoint_every), "N", NULL, "every N steps; 0: at the end"},
     {"resume", CLI_FLAG, AT(resume), NULL, NULL, "continue from OUTPUT/checkpoint when there is one"},
+    {"tensorboard", CLI_FLAG, AT(tensorboard), NULL, NULL, "write OUTPUT/events.out.tfevents.dmpo for TensorBoard too"},
     {"recompute", CLI_FLAG, AT(recompute), NULL, NULL,
      "recompute activations (--no-recompute: keep them; without either as --memory needs)"},
     {"memory", CLI_BYTES, AT(memory), "SIZE", NULL, "limit for the whole process, e.g. 512MiB; 0: none"},

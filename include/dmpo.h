@@ -57,7 +57,7 @@ DMPO_API unsigned dmpo_engine_threads(const dmpo_engine *engine);
 
 /* ---- training ---- */
 
-typedef enum dmpo_objective { DMPO_SFT, DMPO_DMPO, DMPO_DMPO_TOKEN, DMPO_DPO } dmpo_objective;
+typedef enum dmpo_objective { DMPO_SFT, DMPO_DMPO, DMPO_DMPO_TOKEN, DMPO_DPO, DMPO_KTO } dmpo_objective;
 typedef enum dmpo_link {
     DMPO_LINK_SIGMOID,
     DMPO_LINK_ROBUST,
@@ -67,12 +67,15 @@ typedef enum dmpo_link {
 } dmpo_link;
 typedef enum dmpo_schedule { DMPO_CONSTANT, DMPO_LINEAR, DMPO_COSINE } dmpo_schedule;
 typedef enum dmpo_phi { DMPO_PHI_CODE, DMPO_PHI_PRINTED } dmpo_phi;
+typedef enum dmpo_alpha_mode { DMPO_ALPHA_ADAPTIVE, DMPO_ALPHA_FIXED } dmpo_alpha_mode;
+typedef enum dmpo_alpha_pairing { DMPO_PAIRING_OWN, DMPO_PAIRING_CROSSED } dmpo_alpha_pairing;
 
 /* Everything that decides the result of a run. dmpo_train_defaults fills it; change what you need. */
 typedef struct dmpo_train_options {
     /* files; paths stay the caller's */
     const char *model;           /* Hugging Face directory of the policy (required) */
     const char *reference;       /* reference policy; NULL: the initial policy itself */
+    const char *reference2;      /* a second one beside it (MRPO); NULL: none */
     const char *data;            /* training data (required), see docs/data.md */
     const char *eval_data;       /* held-out data; NULL: none */
     const char *output;          /* directory for the result (required by dmpo_train, not by dmpo_plan_train) */
@@ -88,6 +91,11 @@ typedef struct dmpo_train_options {
     double label_smoothing;   /* sigmoid [0, 0.5], robust [0, 0.5); default 0 */
     double sft_weight;        /* >= 0: adds this times the mean negative log-likelihood of chosen's action tokens */
     int length_normalised;    /* divide each side's weighted sum by its number of action tokens */
+    double desirable_weight, undesirable_weight; /* kto: of chosen's and rejected's value, >= 0; default 1 */
+    dmpo_alpha_mode alpha_mode; /* two references: weights from their own gaps (default), or alpha for all pairs */
+    double alpha;               /* of reference2, [0, 1]; default 0.5, and no other with adaptive weights */
+    dmpo_alpha_pairing alpha_pairing; /* own (default): a reference's weight stands with it; crossed: with the other */
+    double trust_region;              /* >= 0: reference2 stays within this share of the reference; default 0.1 */
 
     /* optimisation */
     double lr;                /* > 0; default 1e-6 (sft 2e-5) */
@@ -109,6 +117,7 @@ typedef struct dmpo_train_options {
     int64_t eval_every;       /* steps; 0: only before and after; default 0 */
     int64_t checkpoint_every; /* steps; 0: only at the end; default 0 */
     int resume;               /* continue from output/checkpoint when there is one */
+    int tensorboard;          /* write output/events.out.tfevents.dmpo, too */
     int recompute;    /* 1: keep only each layer's input, run the layer again in the backward; 0: keep all; -1: as
                        * many layers again as the memory limit needs */
     int share_prefix; /* 1 (default): chosen and rejected share their common leading tokens; part of the numerics */
@@ -131,6 +140,7 @@ typedef struct dmpo_metrics {
     double seconds;
     uint64_t peak_memory; /* bytes, resident set size */
     int64_t tokens, action_tokens;
+    double kl; /* kto: its estimate of the divergence from the reference, nats; NaN otherwise */
 } dmpo_metrics;
 
 typedef enum dmpo_event_kind {

@@ -1,6 +1,7 @@
 /* The public interface (include/dmpo.h) over the internal one. */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,10 @@ void dmpo_train_defaults(dmpo_train_options *o, dmpo_objective objective)
         .phi = DMPO_PHI_CODE,
         .beta = 0.1,
         .gamma = 0.7,
+        .desirable_weight = 1,
+        .undesirable_weight = 1,
+        .alpha = 0.5,
+        .trust_region = 0.1,
         .lr = sft ? 2e-5 : 1e-6,
         .beta1 = 0.9,
         .beta2 = 0.999,
@@ -134,6 +139,8 @@ static void discard_output(const dm_run *r, bool is_new)
         dm_path_join(path, sizeof path, r->o.output, "metrics.jsonl", NULL) != DM_OK)
         return;
     unlink(path);
+    if (r->tensorboard_fd >= 0 && dm_path_join(path, sizeof path, r->o.output, DM_EVENT_FILE, NULL) == DM_OK)
+        unlink(path);
     if (is_new)
         rmdir(r->o.output); /* keeps what is not empty */
 }
@@ -147,6 +154,8 @@ static dm_status begin(dm_run *r, int64_t *first, dmpo_train_result *result, dm_
         return s;
     if (*first == 0 && ftruncate(r->metrics_fd, 0) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot empty: %s", r->o.output, strerror(errno));
+    if (*first == 0 && r->tensorboard_fd < 0 && (s = dm_events_open(r, 0, err)) != DM_OK)
+        return s;
     if (*first > 0) {
         snprintf(text, sizeof text, "resumed after step %lld of %lld", (long long)*first, (long long)r->steps);
         dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
@@ -178,7 +187,7 @@ int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_even
     dm_error err = {0};
     dm_run run;
 
-    *result = (dmpo_train_result){.before = {.step = -1}, .after = {.step = -1}};
+    *result = (dmpo_train_result){.before = {.step = -1, .kl = NAN}, .after = {.step = -1, .kl = NAN}};
     const bool is_new = options->output && !dm_dir_exists(options->output);
     dm_status s = dm_run_open(&run, &engine->e, options, event, context, &err);
     if (s == DM_OK)
@@ -187,6 +196,8 @@ int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_even
         discard_output(&run, is_new);
     if (run.metrics_fd >= 0)
         close(run.metrics_fd);
+    if (run.tensorboard_fd >= 0)
+        close(run.tensorboard_fd);
     dm_run_close(&run);
     return dm_api_report(error, s, &err);
 }

@@ -74,6 +74,15 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
         (long long)o->steps, (unsigned long long)o->seed, o->shuffle, o->share_prefix);
     dm_sha256_init(&h);
     dm_sha256_update(&h, text, strlen(text));
+    if (o->objective == DMPO_KTO) { /* only what has a meaning: checkpoints of older versions stay good */
+        snprintf(text, sizeof text, " kto %a %a", o->desirable_weight, o->undesirable_weight);
+        dm_sha256_update(&h, text, strlen(text));
+    }
+    if (o->reference2) {
+        snprintf(text, sizeof text, " mrpo %s %d %a %d %a", r->reference2_sha256, (int)o->alpha_mode, o->alpha,
+                 (int)o->alpha_pairing, o->trust_region);
+        dm_sha256_update(&h, text, strlen(text));
+    }
     dm_sha256_finish(&h, hex);
 }
 
@@ -101,6 +110,7 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
                              const char *model, const char *optimizer, dm_error *err)
 {
     char identity[DM_SHA256_HEX], path[PATH_SIZE];
+    const int64_t events = dm_events_size(r);
     struct stat st;
     dm_text text = {0};
     dm_status s = dm_path_join(path, sizeof path, dir, "state.json", err);
@@ -110,12 +120,16 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
     dm_run_identity(r, identity);
     if (fsync(r->metrics_fd) != 0 || fstat(r->metrics_fd, &st) != 0) /* its lines are as durable as the weights */
         return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot write: %s", r->o.output, strerror(errno));
+    if (r->tensorboard_fd >= 0 && fsync(r->tensorboard_fd) != 0)
+        return dm_fail(err, DM_ERR_FILE, "%s/%s: cannot write: %s", r->o.output, DM_EVENT_FILE, strerror(errno));
     dm_text_print(&text,
                   "{\"format\": 1, \"step\": %lld, \"evaluated\": %lld, \"identity\": \"%s\",\n"
                   " \"metrics_bytes\": %lld, \"model.safetensors\": \"%s\", \"optimizer.safetensors\": \"%s\",\n"
                   " \"before\": ",
                   (long long)step, (long long)result->after.step, identity, (long long)st.st_size, model, optimizer);
     dm_metrics_json(&text, "eval", &result->before);
+    if (events)
+        dm_text_print(&text, ", \"tensorboard_bytes\": %lld", (long long)events);
     dm_text_print(&text, "}\n");
     s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
                     : dm_file_write(path, text.data, text.size, err);
@@ -234,7 +248,8 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
 {
     const dm_json *root = dm_json_root(doc), *m = dm_json_get(root, "before");
     char identity[DM_SHA256_HEX];
-    int64_t bytes = 0;
+    const int64_t none = 0;
+    int64_t bytes = 0, events = 0;
     dm_status s;
 
     dm_run_identity(r, identity);
@@ -244,7 +259,8 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
                             "resume with the same ones, or choose another --output");
     if ((s = dm_json_get_int(doc, root, "step", 0, r->steps, NULL, step, err)) != DM_OK ||
         (s = dm_json_get_int(doc, root, "evaluated", -1, *step, NULL, &result->after.step, err)) != DM_OK ||
-        (s = dm_json_get_int(doc, root, "metrics_bytes", 0, INT64_MAX, NULL, &bytes, err)) != DM_OK)
+        (s = dm_json_get_int(doc, root, "metrics_bytes", 0, INT64_MAX, NULL, &bytes, err)) != DM_OK ||
+        (s = dm_json_get_int(doc, root, "tensorboard_bytes", 0, INT64_MAX, &none, &events, err)) != DM_OK)
         return s;
     result->before = (dmpo_metrics){
         .step = r->eval.n && metric(m, "step") == 0 ? 0 : -1,
@@ -255,8 +271,10 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
         .reward_accuracy = metric(m, "rewards/accuracies"),
         .logp_chosen = metric(m, "logps/chosen"),
         .logp_rejected = metric(m, "logps/rejected"),
+        .kl = metric(m, "kl"),
     };
-    return cut_metrics(r, bytes, err);
+    s = cut_metrics(r, bytes, err);
+    return s == DM_OK ? dm_events_open(r, events, err) : s;
 }
 
 /* What a run that was killed while it wrote left beside the whole checkpoint. */

@@ -29,19 +29,53 @@ static dm_status check_smoothing(const dm_loss_options *o, dm_error *err)
     }
 }
 
+static dm_status check_kto(const dm_loss_options *o, dm_error *err)
+{
+    const double d = o->desirable_weight, u = o->undesirable_weight;
+    dm_status s;
+
+    if (o->link != DMPO_LINK_SIGMOID)
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "--link is for pairs, kto judges each side by itself; leave --link out (or sigmoid), or take "
+                       "--objective dpo");
+    if ((s = check("label-smoothing", o->label_smoothing, o->label_smoothing == 0, "0 with kto", err)) != DM_OK ||
+        (s = check("desirable-weight", d, d >= 0 && isfinite(d), "0 or more", err)) != DM_OK)
+        return s;
+    return check("undesirable-weight", u, u >= 0 && isfinite(u), "0 or more", err);
+}
+
+static dm_status check_references(const dm_loss_options *o, dm_error *err)
+{
+    const double a = o->alpha, t = o->trust_region;
+    dm_status s;
+
+    if (o->objective == DMPO_SFT || o->objective == DMPO_KTO)
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "--reference2 is for pairs against two references: take --objective dpo, "
+                       "dmpo or dmpo-token, or leave it out");
+    if ((unsigned)o->alpha_mode > DMPO_ALPHA_FIXED || (unsigned)o->alpha_pairing > DMPO_PAIRING_CROSSED)
+        return dm_fail(err, DM_ERR_ARGUMENT, "the mode or pairing of alpha is none of those dmpo.h lists");
+    if ((s = check("alpha", a, a >= 0 && a <= 1, "0 to 1", err)) != DM_OK)
+        return s;
+    if (o->alpha_mode == DMPO_ALPHA_ADAPTIVE && (a < 0.5 || a > 0.5))
+        return dm_fail(err, DM_ERR_ARGUMENT, "--alpha %g is not used by adaptive weights; add --alpha-mode fixed", a);
+    return check("trust-region", t, t >= 0 && isfinite(t), "0 or more", err);
+}
+
 dm_status dm_loss_check(const dm_loss_options *o, dm_error *err)
 {
     dm_status s;
 
-    if ((unsigned)o->objective > DMPO_DPO || (unsigned)o->link > DMPO_LINK_KTO_PAIR ||
+    if ((unsigned)o->objective > DMPO_KTO || (unsigned)o->link > DMPO_LINK_KTO_PAIR ||
         (unsigned)o->phi > DMPO_PHI_PRINTED)
         return dm_fail(err, DM_ERR_ARGUMENT, "the objective, link or form of phi is none of those dmpo.h lists");
     if ((s = check("beta", o->beta, o->beta > 0 && isfinite(o->beta), "above 0", err)) != DM_OK ||
         (s = check("gamma", o->gamma, o->gamma >= 0 && o->gamma <= 1, "0 to 1", err)) != DM_OK ||
         (s = check("sft-weight", o->sft_weight, o->sft_weight >= 0 && isfinite(o->sft_weight), "0 or more", err)) !=
-            DM_OK)
+            DM_OK ||
+        (o->two_references && (s = check_references(o, err)) != DM_OK))
         return s;
-    return check_smoothing(o, err);
+    return o->objective == DMPO_KTO ? check_kto(o, err) : check_smoothing(o, err);
 }
 
 /* ---- scores ---- */
@@ -94,6 +128,17 @@ double dm_side_logp(const dm_side *side)
 }
 
 /* ---- links ---- */
+
+int dm_loss_needs_mismatched(const dm_loss_options *o)
+{
+    return o->objective == DMPO_KTO;
+}
+
+double dm_kl_estimate(double sum, size_t sequences)
+{
+    const double mean = sequences ? sum / (double)sequences : 0;
+    return mean < 0 ? 0 : mean;
+}
 
 int dm_loss_needs_batch(const dm_loss_options *o)
 {
@@ -149,6 +194,17 @@ static void kto_pair(dm_pair_loss *l, double beta, double s_w, double s_l, const
     l->d_rejected *= beta / (2 * n);
 }
 
+/* Mean of desirable_weight (1 - sigmoid(beta (s_w - kl))) and undesirable_weight (1 - sigmoid(beta (kl - s_l))). */
+static void kto(dm_pair_loss *l, const dm_loss_options *o, double s_w, double s_l, const dm_batch_stats *b)
+{
+    const double x_w = o->beta * (s_w - b->kl), x_l = o->beta * (b->kl - s_l);
+    const double each = o->beta / (2 * (double)b->pairs);
+
+    l->loss = (o->desirable_weight * dm_sigmoid(-x_w) + o->undesirable_weight * dm_sigmoid(-x_l)) / 2;
+    l->d_chosen = -o->desirable_weight * sigmoid_slope(x_w) * each;
+    l->d_rejected = o->undesirable_weight * sigmoid_slope(x_l) * each;
+}
+
 /* A function of h = s_w - s_l; returns dL/dh. */
 static double link_loss(const dm_loss_options *o, double h, double *loss)
 {
@@ -176,6 +232,10 @@ dm_pair_loss dm_pair_loss_of(const dm_loss_options *o, double s_w, double s_l, c
 {
     dm_pair_loss l = {.reward_chosen = o->beta * s_w, .reward_rejected = o->beta * s_l};
 
+    if (o->objective == DMPO_KTO) {
+        kto(&l, o, s_w, s_l, batch);
+        return l;
+    }
     if (o->link == DMPO_LINK_KTO_PAIR) {
         kto_pair(&l, o->beta, s_w, s_l, batch);
         return l;

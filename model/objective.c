@@ -40,12 +40,26 @@ static void add_weights(dm_objective *o, const dm_loss_options *loss, const dm_p
         o->weight[pack->side[side].entry[i]] += derivative * dm_token_weight(loss, &view, i) + constant;
 }
 
-dm_pair_loss dm_objective_pair(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
-                               const float *const reference[2], const dm_batch_stats *batch, int gradient)
+void dm_objective_scores(const dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
+                         const dm_pair_reference *reference, double s[2])
 {
-    const dm_side chosen = dm_objective_side(o, pack, 0, reference[0]);
-    const dm_side rejected = dm_objective_side(o, pack, 1, reference[1]);
-    dm_pair_loss l = dm_pair_loss_of(loss, dm_side_score(loss, &chosen), dm_side_score(loss, &rejected), batch);
+    dm_side side[2];
+
+    for (int i = 0; i < 2; i++) {
+        side[i] = dm_objective_side(o, pack, i, reference->first[i]);
+        side[i].second = reference->second[i];
+    }
+    dm_pair_scores(loss, &side[0], &side[1], s);
+}
+
+dm_pair_loss dm_objective_pair(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
+                               const dm_pair_reference *reference, const dm_batch_stats *batch, int gradient)
+{
+    const dm_side chosen = dm_objective_side(o, pack, 0, NULL), rejected = dm_objective_side(o, pack, 1, NULL);
+    double s[2];
+
+    dm_objective_scores(o, loss, pack, reference, s);
+    dm_pair_loss l = dm_pair_loss_of(loss, s[0], s[1], batch);
 
     l.logp_chosen = dm_side_logp(&chosen);
     l.logp_rejected = dm_side_logp(&rejected);

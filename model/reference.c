@@ -1,7 +1,8 @@
 /* The reference policy's log-probabilities: computed once, kept in memory, optionally in a cache file.
  *
- * Cache file: a text header (one line, the key below), then the f32 values of training and evaluation data in the order
- * of dm_references. The key names everything they depend on (weights, configuration, the items as token ids and turns,
+ * Cache file: for the reference, then for the second one where there is one, a text header (one line, the key below)
+ * and the f32 values of all parts (training data, evaluation data, kto's mismatched sequences of both) in the order of
+ * dm_references. The key names everything they depend on (weights, configuration, the items as token ids and turns,
  * packing), so a stale cache is recomputed, never used. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,64 +13,147 @@
 
 #define KEY_MAX 512
 
-static void cache_key(const dm_run *r, char key[KEY_MAX])
+/* A data set and what the references say of it. */
+typedef struct part {
+    const dm_dataset *data;
+    dm_references *ref;
+} part;
+
+#define PARTS 4
+
+/* The parts in their order; returns how many there are. */
+static size_t parts_of(dm_run *r, part out[PARTS])
 {
-    char items[DM_SHA256_HEX];
+    out[0] = (part){&r->train, &r->ref_train};
+    out[1] = (part){&r->eval, &r->ref_eval};
+    out[2] = (part){&r->train_mismatched, &r->ref_train_mismatched};
+    out[3] = (part){&r->eval_mismatched, &r->ref_eval_mismatched};
+    return r->train_mismatched.n ? 4 : 2;
+}
+
+/* Where the values of reference `which` (0, 1) are. */
+static float *values_of(const part *p, int which)
+{
+    return which ? p->ref->second : p->ref->logp;
+}
+
+static void cache_key(dm_run *r, int which, char key[KEY_MAX])
+{
+    char items[DM_SHA256_HEX], counts[96];
+    part parts[PARTS];
+    const size_t n = parts_of(r, parts);
+    size_t size = 0;
     dm_sha256 h;
 
     dm_sha256_init(&h);
-    dm_dataset_hash(&r->train, &h);
-    dm_dataset_hash(&r->eval, &h);
+    for (size_t i = 0; i < n; i++) {
+        dm_dataset_hash(parts[i].data, &h);
+        size += (size_t)snprintf(counts + size, sizeof counts - size, "%s%zu", i ? "+" : "", parts[i].ref->n);
+    }
     dm_sha256_finish(&h, items);
-    snprintf(key, KEY_MAX, "dmpo reference log-probabilities 2 model=%s items=%s share_prefix=%d values=%zu+%zu\n",
-             r->reference_sha256, items, r->o.share_prefix, r->ref_train.n, r->ref_eval.n);
+    snprintf(key, KEY_MAX, "dmpo reference log-probabilities 2 model=%s items=%s share_prefix=%d values=%s\n",
+             which ? r->reference2_sha256 : r->reference_sha256, items, r->o.share_prefix, counts);
+}
+
+static int references(const dm_run *r)
+{
+    return r->o.reference2 ? 2 : 1;
+}
+
+/* Compares and copies one reference's share of the cache; returns what follows it, or NULL. */
+static const char *cache_take(dm_run *r, int which, const char *data, const char *end)
+{
+    char key[KEY_MAX];
+    part parts[PARTS];
+    const size_t n = parts_of(r, parts);
+
+    cache_key(r, which, key);
+    const size_t head = strlen(key);
+    if ((size_t)(end - data) < head || memcmp(data, key, head) != 0)
+        return NULL;
+    data += head;
+    for (size_t i = 0; i < n; i++) {
+        const size_t size = parts[i].ref->n * sizeof(float);
+        if ((size_t)(end - data) < size)
+            return NULL;
+        memcpy(values_of(&parts[i], which), data, size);
+        data += size;
+    }
+    return data;
 }
 
 /* True when the cache held this run's values. An unreadable or foreign cache is not an error: it is written anew. */
-static int cache_read(dm_run *r, const char *key)
+static int cache_read(dm_run *r)
 {
-    const size_t head = strlen(key), a = r->ref_train.n * sizeof(float), b = r->ref_eval.n * sizeof(float);
+    part parts[PARTS];
+    const size_t n = parts_of(r, parts);
+    size_t most = KEY_MAX, size = 0;
     char *data = NULL;
-    size_t size = 0;
-    int hit = 0;
 
-    if (dm_file_exists(r->o.reference_cache) &&
-        dm_file_read(r->o.reference_cache, head + a + b, &data, &size, NULL) == DM_OK) {
-        hit = size == head + a + b && memcmp(data, key, head) == 0;
-        if (hit) {
-            memcpy(r->ref_train.logp, data + head, a);
-            memcpy(r->ref_eval.logp, data + head + a, b);
-        }
-        free(data);
-    }
+    for (size_t i = 0; i < n; i++)
+        most += parts[i].ref->n * sizeof(float);
+    if (!dm_file_exists(r->o.reference_cache) ||
+        dm_file_read(r->o.reference_cache, most * (size_t)references(r), &data, &size, NULL) != DM_OK)
+        return 0;
+    const char *at = data;
+    for (int which = 0; at && which < references(r); which++)
+        at = cache_take(r, which, at, data + size);
+    const int hit = at == data + size;
+    free(data);
     return hit;
 }
 
-static dm_status cache_write(const dm_run *r, const char *key, dm_error *err)
+static dm_status cache_write(dm_run *r, dm_error *err)
 {
     dm_text text = {0};
-    dm_text_add(&text, key, strlen(key));
-    dm_text_add(&text, (const char *)r->ref_train.logp, r->ref_train.n * sizeof(float));
-    dm_text_add(&text, (const char *)r->ref_eval.logp, r->ref_eval.n * sizeof(float));
+    part parts[PARTS];
+    const size_t n = parts_of(r, parts);
+
+    for (int which = 0; which < references(r); which++) {
+        char key[KEY_MAX];
+        cache_key(r, which, key);
+        dm_text_add(&text, key, strlen(key));
+        for (size_t i = 0; i < n; i++)
+            dm_text_add(&text, (const char *)values_of(&parts[i], which), parts[i].ref->n * sizeof(float));
+    }
     const dm_status s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", r->o.reference_cache)
                                     : dm_file_write(r->o.reference_cache, text.data, text.size, err);
     dm_text_free(&text);
     return s;
 }
 
-static dm_status run_reference(dm_run *r, const float *w, const dm_dataset *data, dm_references *ref, size_t done,
-                               dm_error *err)
+/* done, total: items of this reference, for progress. */
+static dm_status run_part(dm_run *r, const float *w, const part *p, int which, size_t done, size_t total, dm_error *err)
 {
-    for (size_t i = 0; i < data->n; i++) {
-        dm_pack_build(&r->pack, &data->items[i], r->o.share_prefix);
-        dm_objective_forward(&r->objective, &r->network, w, &r->pack);
+    float *out = values_of(p, which);
+
+    for (size_t i = 0; i < p->data->n; i++) {
+        dm_pack_build(&r->pack, &p->data->items[i], r->o.share_prefix);
+        if (r->pack.entries) /* a mismatched sequence may have been cut to nothing */
+            dm_objective_forward(&r->objective, &r->network, w, &r->pack);
         for (int s = 0; s < 2; s++)
-            memcpy(ref->logp + ref->begin[2 * i + (size_t)s], r->objective.logp[s], r->pack.side[s].n * sizeof(float));
-        dm_run_event(r, DMPO_EVENT_PROGRESS, NULL, (int64_t)(done + i + 1), (int64_t)(r->train.n + r->eval.n), NULL);
+            if (r->pack.side[s].n)
+                memcpy(out + p->ref->begin[2 * i + (size_t)s], r->objective.logp[s], r->pack.side[s].n * sizeof(float));
+        dm_run_event(r, DMPO_EVENT_PROGRESS, NULL, (int64_t)(done + i + 1), (int64_t)total, NULL);
         if (r->stop)
             return dm_fail(err, DM_ERR_INTERRUPTED, "stopped while running the reference policy; nothing was written");
     }
     return DM_OK;
+}
+
+static dm_status run_reference(dm_run *r, const float *w, int which, dm_error *err)
+{
+    part parts[PARTS];
+    const size_t n = parts_of(r, parts);
+    size_t total = 0, done = 0;
+    dm_status s = DM_OK;
+
+    for (size_t i = 0; i < n; i++)
+        total += parts[i].data->n;
+    dm_run_event(r, DMPO_EVENT_PHASE, which ? "second reference policy" : "reference policy", 0, (int64_t)total, NULL);
+    for (size_t i = 0; s == DM_OK && i < n; done += parts[i++].data->n)
+        s = run_part(r, w, &parts[i], which, done, total, err);
+    return s;
 }
 
 /* The key in which two configurations compute something else with the same weights, or NULL. */
@@ -101,42 +185,39 @@ static const char *difference(const dm_config *a, const dm_config *b)
 }
 
 /* A reference of its own runs in the policy's network; its weights borrow the gradient's place. */
-static dm_status read_reference(dm_run *r, dm_error *err)
+static dm_status read_reference(dm_run *r, const char *dir, dm_error *err)
 {
     dm_config config;
-    const dm_status s = dm_config_read(&config, r->o.reference, err);
+    const dm_status s = dm_config_read(&config, dir, err);
     const char *key = s == DM_OK ? difference(&config, &r->config) : NULL;
 
     if (s != DM_OK)
         return s;
     if (key)
         return dm_fail(err, DM_ERR_INPUT,
-                       "%s/config.json: %s differs from that of the policy %s: both must be one architecture",
-                       r->o.reference, key, r->o.model);
-    return dm_weights_read(r->g, &r->layout, &r->config, r->o.reference, err);
+                       "%s/config.json: %s differs from that of the policy %s: both must be one architecture", dir, key,
+                       r->o.model);
+    return dm_weights_read(r->g, &r->layout, &r->config, dir, err);
 }
 
 dm_status dm_reference(dm_run *r, dm_error *err)
 {
-    char key[KEY_MAX];
-    const char *dir = r->o.reference ? r->o.reference : r->o.model;
+    const char *const dirs[2] = {r->o.reference, r->o.reference2}; /* NULL: the initial policy */
+    char *const hashes[2] = {r->reference_sha256, r->reference2_sha256};
     dm_status s;
 
     if (!r->ref_train.logp)
         return DM_OK;
-    if ((s = dm_model_sha256(dir, r->reference_sha256, err)) != DM_OK)
-        return s;
-    cache_key(r, key);
-    if (r->o.reference_cache && cache_read(r, key)) {
+    for (int which = 0; which < references(r); which++)
+        if ((s = dm_model_sha256(dirs[which] ? dirs[which] : r->o.model, hashes[which], err)) != DM_OK)
+            return s;
+    if (r->o.reference_cache && cache_read(r)) {
         dm_run_event(r, DMPO_EVENT_NOTE, "reference log-probabilities read from the cache", 0, 0, NULL);
         return DM_OK;
     }
-    if (r->o.reference && (s = read_reference(r, err)) != DM_OK)
-        return s;
-    const float *w = r->o.reference ? r->g : r->w;
-    dm_run_event(r, DMPO_EVENT_PHASE, "reference policy", 0, (int64_t)(r->train.n + r->eval.n), NULL);
-    if ((s = run_reference(r, w, &r->train, &r->ref_train, 0, err)) != DM_OK ||
-        (s = run_reference(r, w, &r->eval, &r->ref_eval, r->train.n, err)) != DM_OK)
-        return s;
-    return r->o.reference_cache ? cache_write(r, key, err) : DM_OK;
+    for (int which = 0; which < references(r); which++)
+        if ((dirs[which] && (s = read_reference(r, dirs[which], err)) != DM_OK) ||
+            (s = run_reference(r, dirs[which] ? r->g : r->w, which, err)) != DM_OK)
+            return s;
+    return r->o.reference_cache ? cache_write(r, err) : DM_OK;
 }

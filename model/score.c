@@ -126,6 +126,9 @@ int dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_scor
     dm_run run;
 
     o.eval_data = NULL;
+    if (o.reference2)
+        return dm_api_report(
+            error, dm_fail(&err, DM_ERR_ARGUMENT, "scores are against one reference; leave reference2 NULL"), &err);
     dm_status s = dm_run_open_score(&run, &engine->e, &o, event, event_context, &err);
     if (s == DM_OK)
         s = run_score(&run, score, score_context, &err);

@@ -7,11 +7,34 @@
 #include "core/file.h"
 #include "model/trainer.h"
 
+static int differs(double a, double b)
+{
+    return !(a >= b && a <= b);
+}
+
 static dm_status check_range(const char *name, double value, double low, double high, const char *legal, dm_error *err)
 {
     if (value >= low && value <= high) /* false for NaN */
         return DM_OK;
     return dm_fail(err, DM_ERR_ARGUMENT, "--%s %g is out of range; legal: %s", name, value, legal);
+}
+
+/* Options that only one method reads: with another one they would do nothing, and nobody would notice. */
+static dm_status check_meaning(const dmpo_train_options *o, dm_error *err)
+{
+    dmpo_train_options d;
+
+    dmpo_train_defaults(&d, o->objective);
+    if (!o->reference2 && (o->alpha_mode != d.alpha_mode || o->alpha_pairing != d.alpha_pairing ||
+                           differs(o->alpha, d.alpha) || differs(o->trust_region, d.trust_region)))
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "--alpha, --alpha-mode, --alpha-pairing and --trust-region are for two references; "
+                       "--reference2 DIR names the second one");
+    if (o->objective != DMPO_KTO &&
+        (differs(o->desirable_weight, d.desirable_weight) || differs(o->undesirable_weight, d.undesirable_weight)))
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "--desirable-weight and --undesirable-weight are kto's; add --objective kto, or leave them out");
+    return DM_OK;
 }
 
 static dm_status check_options(const dmpo_train_options *o, dm_error *err)
@@ -48,7 +71,7 @@ static dm_status check_options(const dmpo_train_options *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "no model given; --model DIR names the policy's directory");
     if (!o->data)
         return dm_fail(err, DM_ERR_ARGUMENT, "no data given; --data FILE names the trajectories or pairs");
-    return DM_OK;
+    return check_meaning(o, err);
 }
 
 /* The tokenizer is optional: pre-tokenized data needs none. */
@@ -90,7 +113,8 @@ static void say_report(dm_run *r, const char *path, const dm_data_report *report
     }
 }
 
-static dm_status open_data(dm_run *r, dm_dataset *out, const char *path, dm_error *err)
+/* mismatched: filled where the objective needs it. */
+static dm_status open_data(dm_run *r, dm_dataset *out, dm_dataset *mismatched, const char *path, dm_error *err)
 {
     const dm_data_options options = {
         .tokenizer = r->tokenizer,
@@ -109,7 +133,9 @@ static dm_status open_data(dm_run *r, dm_dataset *out, const char *path, dm_erro
     if (r->o.objective == DMPO_SFT && !r->score) /* of pairs, SFT imitates the chosen side */
         for (size_t i = 0; i < out->n; i++)
             out->items[i].rejected = (dm_trajectory){0};
-    return DM_OK;
+    return dm_loss_needs_mismatched(&r->loss) && !r->score
+               ? dm_mismatched(mismatched, out, (size_t)r->o.max_length, path, err)
+               : DM_OK;
 }
 
 /* max grows to fit every item; *tokens and *rows: of all items together, before and after packing. */
@@ -140,7 +166,7 @@ static void schedule_steps(dm_run *r)
     r->warmup = r->o.warmup_steps >= 0 ? r->o.warmup_steps : (int64_t)ceil(r->o.warmup_ratio * (double)r->steps);
 }
 
-static void place_references(dm_references *ref, dm_arena *a, const dm_dataset *data)
+static void place_references(dm_references *ref, dm_arena *a, const dm_dataset *data, int second)
 {
     size_t n = 0;
     ref->begin = dm_arena_alloc(a, 2 * data->n, sizeof *ref->begin);
@@ -153,6 +179,7 @@ static void place_references(dm_references *ref, dm_arena *a, const dm_dataset *
     }
     ref->n = n;
     ref->logp = dm_arena_alloc(a, n, sizeof(float));
+    ref->second = second ? dm_arena_alloc(a, n, sizeof(float)) : NULL;
 }
 
 typedef struct plan_line {
@@ -181,8 +208,12 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
         r->order = dm_arena_alloc(a, r->train.n, sizeof *r->order);
     }
     if (r->score ? r->o.reference != NULL : r->o.objective != DMPO_SFT) {
-        place_references(&r->ref_train, a, &r->train);
-        place_references(&r->ref_eval, a, &r->eval);
+        place_references(&r->ref_train, a, &r->train, r->loss.two_references);
+        place_references(&r->ref_eval, a, &r->eval, r->loss.two_references);
+        if (r->train_mismatched.n) {
+            place_references(&r->ref_train_mismatched, a, &r->train_mismatched, 0);
+            place_references(&r->ref_eval_mismatched, a, &r->eval_mismatched, 0);
+        }
     }
     if (dm_loss_needs_batch(&r->loss) && !r->score) {
         r->scores_room = (size_t)r->o.batch < r->train.n ? (size_t)r->o.batch : r->train.n;
@@ -269,22 +300,43 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dmpo_train_option
 {
     dm_status s;
 
-    *r = (dm_run){
-        .e = e, .o = *o, .score = score, .event = event, .event_context = context, .metrics_fd = -1, .order_epoch = -1};
-    r->loss = (dm_loss_options){
-        o->objective, o->link, o->phi, o->beta, o->gamma, o->label_smoothing, o->sft_weight, o->length_normalised};
+    *r = (dm_run){.e = e,
+                  .o = *o,
+                  .score = score,
+                  .event = event,
+                  .event_context = context,
+                  .metrics_fd = -1,
+                  .tensorboard_fd = -1,
+                  .order_epoch = -1};
+    r->loss = (dm_loss_options){.objective = o->objective,
+                                .link = o->link,
+                                .phi = o->phi,
+                                .beta = o->beta,
+                                .gamma = o->gamma,
+                                .label_smoothing = o->label_smoothing,
+                                .sft_weight = o->sft_weight,
+                                .length_normalised = o->length_normalised,
+                                .desirable_weight = o->desirable_weight,
+                                .undesirable_weight = o->undesirable_weight,
+                                .two_references = o->reference2 != NULL,
+                                .alpha_mode = o->alpha_mode,
+                                .alpha = o->alpha,
+                                .alpha_pairing = o->alpha_pairing,
+                                .trust_region = o->trust_region};
     if ((s = check_options(o, err)) != DM_OK || (s = dm_loss_check(&r->loss, err)) != DM_OK ||
         (s = dm_config_read(&r->config, o->model, err)) != DM_OK ||
         (s = dm_layout_build(&r->layout, &r->config, err)) != DM_OK ||
         (s = dm_model_tokenizer(&r->tokenizer, &r->chat, &r->config, o->model, o->chat_template, err)) != DM_OK)
         return s;
     dm_run_event(r, DMPO_EVENT_PHASE, "reading data", 0, 0, NULL);
-    if ((s = open_data(r, &r->train, o->data, err)) != DM_OK ||
-        (o->eval_data && (s = open_data(r, &r->eval, o->eval_data, err)) != DM_OK))
+    if ((s = open_data(r, &r->train, &r->train_mismatched, o->data, err)) != DM_OK ||
+        (o->eval_data && (s = open_data(r, &r->eval, &r->eval_mismatched, o->eval_data, err)) != DM_OK))
         return s;
     schedule_steps(r);
-    size_t eval_tokens, eval_rows; /* nobody asks */
+    size_t eval_tokens, eval_rows; /* nobody asks for these and the mismatched ones' */
     widen(&r->pack_max, &r->eval, o->share_prefix, &eval_tokens, &eval_rows);
+    widen(&r->pack_max, &r->train_mismatched, o->share_prefix, &eval_tokens, &eval_rows);
+    widen(&r->pack_max, &r->eval_mismatched, o->share_prefix, &eval_tokens, &eval_rows);
     widen(&r->pack_max, &r->train, o->share_prefix, &r->train_tokens, &r->train_rows);
     if (r->pack_max.longest > r->config.max_positions) {
         char text[256];
@@ -336,6 +388,8 @@ void dm_run_close(dm_run *r)
     dm_arena_close(&r->arena);
     dm_dataset_close(&r->train);
     dm_dataset_close(&r->eval);
+    dm_dataset_close(&r->train_mismatched);
+    dm_dataset_close(&r->eval_mismatched);
     dm_tokenizer_close(&r->tokenizer);
     dm_layout_free(&r->layout);
     dm_text_free(&r->line);

@@ -10,7 +10,7 @@
 #define EVALUATION ((int64_t)-1) /* in place of a step's number */
 
 typedef struct totals { /* sums over items, in order */
-    double loss, reward_chosen, reward_rejected, margin, accurate, logp_chosen, logp_rejected, nll;
+    double loss, reward_chosen, reward_rejected, margin, accurate, logp_chosen, logp_rejected, nll, kl;
     int64_t tokens, actions;
 } totals;
 
@@ -19,10 +19,14 @@ static int is_sft(const dm_run *r)
     return r->o.objective == DMPO_SFT;
 }
 
-static void reference_of(const dm_references *ref, size_t item, const float *out[2])
+static dm_pair_reference reference_of(const dm_references *ref, size_t item)
 {
-    out[0] = ref->logp ? ref->logp + ref->begin[2 * item] : NULL;
-    out[1] = ref->logp ? ref->logp + ref->begin[2 * item + 1] : NULL;
+    dm_pair_reference out = {{NULL, NULL}, {NULL, NULL}};
+    for (size_t side = 0; side < 2 && ref->logp; side++) {
+        out.first[side] = ref->logp + ref->begin[2 * item + side];
+        out.second[side] = ref->second ? ref->second + ref->begin[2 * item + side] : NULL;
+    }
+    return out;
 }
 
 static void count_pair(totals *t, const dm_pair_loss *l)
@@ -45,7 +49,7 @@ static void count_tokens(totals *t, const dm_item *item)
 static dmpo_metrics means(const dm_run *r, const totals *t, size_t items)
 {
     const double n = (double)items;
-    dmpo_metrics m = {.tokens = t->tokens, .action_tokens = t->actions, .peak_memory = dm_rss_peak()};
+    dmpo_metrics m = {.tokens = t->tokens, .action_tokens = t->actions, .peak_memory = dm_rss_peak(), .kl = NAN};
     if (is_sft(r)) {
         m.loss = t->nll / (double)t->actions;
         m.logp_chosen = -t->nll / n;
@@ -59,6 +63,8 @@ static dmpo_metrics means(const dm_run *r, const totals *t, size_t items)
     m.reward_accuracy = t->accurate / n;
     m.logp_chosen = t->logp_chosen / n;
     m.logp_rejected = t->logp_rejected / n;
+    if (dm_loss_needs_mismatched(&r->loss))
+        m.kl = t->kl / n;
     return m;
 }
 
@@ -73,23 +79,50 @@ static dm_status non_finite(int64_t step, const dm_item *item, double loss, dm_e
                    (long long)(step + 1), what, item->id);
 }
 
-/* kto-pair's batch statistics: every pair forward once, before any gradient. */
+/* kto's divergence from the sequences that stand for these items. */
+static double mismatched_kl(dm_run *r, const dm_dataset *data, const uint32_t *items, size_t n)
+{
+    const int eval = data == &r->eval;
+    const dm_dataset *mismatched = eval ? &r->eval_mismatched : &r->train_mismatched;
+    const dm_references *ref = eval ? &r->ref_eval_mismatched : &r->ref_train_mismatched;
+    double sum = 0;
+    size_t sequences = 0;
+
+    for (size_t j = 0; j < n; j++) {
+        const dm_pair_reference reference = reference_of(ref, items[j]);
+        dm_pack_build(&r->pack, &mismatched->items[items[j]], r->o.share_prefix);
+        if (r->pack.entries == 0)
+            continue;
+        dm_objective_forward(&r->objective, &r->network, r->w, &r->pack);
+        for (int s = 0; s < 2; s++) {
+            const dm_side side = dm_objective_side(&r->objective, &r->pack, s, reference.first[s]);
+            if (side.n == 0)
+                continue;
+            sum += dm_side_score(&r->loss, &side);
+            sequences++;
+        }
+    }
+    return dm_kl_estimate(sum, sequences);
+}
+
+/* What a loss needs of the whole batch before any gradient: kto-pair every pair forward once, kto its divergence. */
 static dm_batch_stats batch_statistics(dm_run *r, const dm_dataset *data, const dm_references *ref,
                                        const uint32_t *items, size_t n)
 {
+    if (dm_loss_needs_mismatched(&r->loss))
+        return (dm_batch_stats){.pairs = n, .kl = mismatched_kl(r, data, items, n)};
     if (!dm_loss_needs_batch(&r->loss)) /* r->scores exists for these only */
         return (dm_batch_stats){.pairs = n};
 
     double *chosen = r->scores, *rejected = r->scores + r->scores_room;
     for (size_t j = 0; j < n; j++) {
-        const float *reference[2];
-        reference_of(ref, items[j], reference);
+        const dm_pair_reference reference = reference_of(ref, items[j]);
+        double s[2];
         dm_pack_build(&r->pack, &data->items[items[j]], r->o.share_prefix);
         dm_objective_forward(&r->objective, &r->network, r->w, &r->pack);
-        const dm_side w = dm_objective_side(&r->objective, &r->pack, 0, reference[0]);
-        const dm_side l = dm_objective_side(&r->objective, &r->pack, 1, reference[1]);
-        chosen[j] = dm_side_score(&r->loss, &w);
-        rejected[j] = dm_side_score(&r->loss, &l);
+        dm_objective_scores(&r->objective, &r->loss, &r->pack, &reference, s);
+        chosen[j] = s[0];
+        rejected[j] = s[1];
     }
     return dm_batch_stats_of(&r->loss, chosen, rejected, n);
 }
@@ -103,6 +136,7 @@ static dm_status run_items(dm_run *r, const dm_dataset *data, const dm_reference
     for (size_t j = 0; j < n; j++)
         sft_tokens += data->items[items[j]].chosen.n_actions;
     const dm_batch_stats stats = batch_statistics(r, data, ref, items, n);
+    t->kl += stats.kl * (double)n;
     for (size_t j = 0; j < n; j++) {
         const dm_item *item = &data->items[items[j]];
         double loss;
@@ -113,9 +147,8 @@ static dm_status run_items(dm_run *r, const dm_dataset *data, const dm_reference
             loss = dm_objective_sft(&r->objective, &r->pack, sft_tokens);
             t->nll += loss;
         } else {
-            const float *reference[2];
-            reference_of(ref, items[j], reference);
-            const dm_pair_loss l = dm_objective_pair(&r->objective, &r->loss, &r->pack, reference, &stats, dw != NULL);
+            const dm_pair_reference reference = reference_of(ref, items[j]);
+            const dm_pair_loss l = dm_objective_pair(&r->objective, &r->loss, &r->pack, &reference, &stats, dw != NULL);
             loss = l.loss;
             count_pair(t, &l);
         }
@@ -139,7 +172,7 @@ dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, float *dw,
 
 dm_status dm_evaluate(dm_run *r, const dm_dataset *data, const dm_references *ref, dmpo_metrics *out, dm_error *err)
 {
-    /* In groups of the batch size, so that kto-pair's batch means the same as in training. */
+    /* In groups of the batch size, so that kto's and kto-pair's batch means the same as in training. */
     totals t = {0};
     uint32_t group[DM_EVAL_GROUP];
     const size_t most = r->o.batch < DM_EVAL_GROUP ? (size_t)r->o.batch : DM_EVAL_GROUP;

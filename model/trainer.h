@@ -13,6 +13,7 @@
 #include "dmpo.h"
 #include "io/dataset.h"
 #include "model/directory.h"
+#include "model/mismatch.h"
 #include "model/objective.h"
 #include "model/optimizer.h"
 
@@ -22,6 +23,7 @@ typedef struct dm_references { /* reference log-probabilities of a data set's it
     float *logp;               /* all action tokens: item 0 chosen, item 0 rejected, item 1 chosen, ... */
     size_t *begin;             /* [2 * items] where side s of item i starts: begin[2*i + s] */
     size_t n;                  /* floats in logp */
+    float *second;             /* as logp, of the second reference; NULL: there is none */
 } dm_references;
 
 typedef struct dm_run {
@@ -33,9 +35,10 @@ typedef struct dm_run {
     dm_layout layout;
     dm_tokenizer *tokenizer; /* NULL for pre-tokenized data without a tokenizer */
     dm_chat_template chat;
-    dm_dataset train, eval; /* eval.n == 0: none */
-    char model_sha256[65];  /* of the policy's config.json and weight files */
-    char reference_sha256[65];
+    dm_dataset train, eval;                       /* eval.n == 0: none */
+    dm_dataset train_mismatched, eval_mismatched; /* kto: item for item */
+    char model_sha256[65];                        /* of the policy's config.json and weight files */
+    char reference_sha256[65], reference2_sha256[65];
 
     dm_arena arena;
     dm_network_size size;
@@ -48,6 +51,7 @@ typedef struct dm_run {
     size_t scores_room;
     int64_t order_epoch; /* whose order `order` is; -1: none yet */
     dm_references ref_train, ref_eval;
+    dm_references ref_train_mismatched, ref_eval_mismatched; /* without second ones */
     dm_pack pack;
     dm_objective objective;
     dm_network network;
@@ -58,7 +62,8 @@ typedef struct dm_run {
     void *event_context;
     int stop; /* the callback asked to stop */
     int metrics_fd;
-    dm_text line; /* one metrics line, reused */
+    int tensorboard_fd; /* -1: none */
+    dm_text line;       /* one metrics line, reused */
 } dm_run;
 
 dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
@@ -68,9 +73,9 @@ dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dmpo_train_opti
 dm_status dm_run_place(dm_run *r, dm_error *err);
 void dm_run_close(dm_run *r);
 
-/* Fills ref_train and ref_eval (from the cache file when its key matches, else by running the reference policy, then
- * writing the cache); does nothing where they have no room. Uses r->g for the reference's weights when it is not the
- * initial policy. */
+/* Fills ref_train, ref_eval and those of the mismatched sequences (from the cache file when its key matches, else by
+ * running the reference policy, then writing the cache); does nothing where they have no room. Uses r->g for the
+ * reference's weights when it is not the initial policy, and for the second reference's. */
 dm_status dm_reference(dm_run *r, dm_error *err);
 
 /* Means over all items of a data set under the current weights; no gradient. */
@@ -95,9 +100,17 @@ dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result
 dm_status dm_output_write(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err);
 
 /* ---- metrics (model/metrics.c) ---- */
-/* Appends a line to output/metrics.jsonl; kind "train" or "eval". Allocates nothing after the first call. */
+/* Appends a line to output/metrics.jsonl, and to TensorBoard's file when it is open; kind "train" or "eval".
+ * Allocates nothing after the first call. */
 dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, dm_error *err);
 void dm_metrics_json(dm_text *out, const char *kind, const dmpo_metrics *m);
+
+/* TensorBoard's file in the output directory (--tensorboard). */
+#define DM_EVENT_FILE "events.out.tfevents.dmpo"
+int64_t dm_events_size(const dm_run *r); /* 0: there is none */
+/* Cuts it to the bytes that a checkpoint knows (0: an older run's goes away), and opens it when the run is to write it.
+ */
+dm_status dm_events_open(dm_run *r, int64_t bytes, dm_error *err);
 
 /* Sends an event; remembers when the callback asks to stop. */
 void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t done, int64_t total,

@@ -153,9 +153,9 @@ static double engine_loss(machine *m, const batch *b, const float *logp, float *
     }
     const dm_batch_stats stats = dm_batch_stats_of(b->o, score[0], score[1], b->pairs);
     for (size_t i = 0; i < b->pairs; i++) {
-        const float *const reference[2] = {b->reference_f[i][0], b->reference_f[i][1]};
+        const dm_pair_reference reference = {{b->reference_f[i][0], b->reference_f[i][1]}, {NULL, NULL}};
         take_pair(&m->objective, &m->pack, logp + i * entries);
-        const dm_pair_loss l = dm_objective_pair(&m->objective, b->o, &m->pack, reference, &stats, 1);
+        const dm_pair_loss l = dm_objective_pair(&m->objective, b->o, &m->pack, &reference, &stats, 1);
         loss += l.loss / (double)b->pairs;
         *scale = fmax(*scale, fmax(fabs(l.d_chosen), fabs(l.d_rejected)));
         memcpy(coef + i * entries, m->objective.coef, entries * sizeof *coef);
@@ -261,7 +261,7 @@ static double model_loss(const problem *p)
 /* Loss and gradient (m->dw) of the engine, as model/step.c makes them. */
 static double engine_gradient(machine *m, const whole *x, const array *w, int share)
 {
-    const float *const reference[2] = {x->batch.reference_f[0][0], x->batch.reference_f[0][1]};
+    const dm_pair_reference reference = {{x->batch.reference_f[0][0], x->batch.reference_f[0][1]}, {NULL, NULL}};
     double loss;
 
     memset(m->dw, 0, m->l.floats * sizeof(float));
@@ -272,11 +272,11 @@ static double engine_gradient(machine *m, const whole *x, const array *w, int sh
     } else {
         double score[2];
         for (int s = 0; s < 2; s++) {
-            const dm_side side = dm_objective_side(&m->objective, &m->pack, s, reference[s]);
+            const dm_side side = dm_objective_side(&m->objective, &m->pack, s, reference.first[s]);
             score[s] = dm_side_score(x->batch.o, &side);
         }
         const dm_batch_stats stats = dm_batch_stats_of(x->batch.o, &score[0], &score[1], 1);
-        loss = dm_objective_pair(&m->objective, x->batch.o, &m->pack, reference, &stats, 1).loss;
+        loss = dm_objective_pair(&m->objective, x->batch.o, &m->pack, &reference, &stats, 1).loss;
     }
     dm_objective_backward(&m->objective, &m->n, w->f, m->dw, &m->pack);
     return loss;
