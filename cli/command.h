@@ -19,6 +19,7 @@ int cli_score(int argc, char **argv);
 int cli_generate(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_tokenizer(int argc, char **argv);
+int cli_play(int argc, char **argv);
 int cli_init(int argc, char **argv);
 int cli_rollout(int argc, char **argv);
 

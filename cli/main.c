@@ -12,6 +12,7 @@ static const cli_entry commands[] = {
     {"generate", cli_generate, "a model's answer to a prompt"},
     {"info", cli_info, "what a model, a data file or this machine is"},
     {"tokenizer", cli_tokenizer, "train a tokenizer; encode and decode text"},
+    {"play", cli_play, "an episode of an environment, by hand or by its expert"},
     {"rollout", cli_rollout, "episodes of an environment, played by a model, an expert or at random"},
     {"init", cli_init, "make a new model with seeded weights"},
 };
