@@ -40,11 +40,10 @@ typedef struct dm_shop {
     size_t n_actions;
 } dm_shop;
 
-static const char instruction[] = "You buy a product in a web shop. Each turn, write one action: search[words] on the "
-                                  "search page; click[thing], where "
-                                  "thing is a product, an option or a button of the page. Choose the options before "
-                                  "click[buy now]. Write Action: and "
-                                  "the action.";
+static const char instruction[] =
+    "You buy a product in a web shop. Each turn, write one action: search[words] on the search page; click[thing], a "
+    "product, an option or a button of the page. Choose the options before click[buy now]. Write Action: and the "
+    "action.";
 
 /* ---- pages as text ---- */
 
