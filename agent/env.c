@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/protocol.h"
 #include "io/json.h"
 
 const char *const dm_split_names[DM_SPLITS + 1] = {"train", "seen", "unseen", NULL};
@@ -18,7 +19,7 @@ static const dm_env_class *find(const char *name, size_t size)
     for (size_t i = 0; dm_env_classes[i]; i++)
         if (strlen(dm_env_classes[i]->name) == size && memcmp(dm_env_classes[i]->name, name, size) == 0)
             return dm_env_classes[i];
-    return NULL;
+    return size == strlen(dm_env_cmd.name) && memcmp(dm_env_cmd.name, name, size) == 0 ? &dm_env_cmd : NULL;
 }
 
 static dm_status unknown(const char *specification, dm_error *err)

@@ -1,0 +1,35 @@
+/* A child process that is asked a line and answers a line, over its standard input and output.
+ *
+ * It is a shell command in a process group of its own: Ctrl-C does not reach it, and stopping it stops what it started
+ * too. Its standard error is ours. Every wait has a time limit. Children do not hold each other's pipes. */
+#ifndef DM_AGENT_CHILD_H
+#define DM_AGENT_CHILD_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "core/error.h"
+
+#define DM_CHILD_LINE ((size_t)1 << 20) /* bytes of an answer, its line end included */
+
+typedef struct dm_child { /* zeroed: none runs */
+    pid_t pid;            /* 0: none */
+    int in, out;          /* our ends of its standard input and output */
+    char *data;           /* [DM_CHILD_LINE] what it said */
+    size_t size;          /* bytes of it */
+} dm_child;
+
+/* sh -c COMMAND */
+dm_status dm_child_start(dm_child *c, const char *command, dm_error *err);
+
+/* Sends request[0..size), which ends with a line end, and waits for one line; *line is without its line end, NUL behind
+ * it, valid until the next call. DM_ERR_FILE: it ended, or was silent for longer than `seconds`; another child may fare
+ * better. DM_ERR_INPUT: it said more than one line, or one without an end. After either it is of no use: stop it. */
+dm_status dm_child_ask(dm_child *c, const char *request, size_t size, double seconds, const char **line, size_t *length,
+                       dm_error *err);
+
+/* Closes its standard input and waits a moment for it to end, unless `at_once`; then terminates and then kills it.
+ * Nothing of it is left when this returns. Fine when none runs. */
+void dm_child_stop(dm_child *c, int at_once);
+
+#endif
