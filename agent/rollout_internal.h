@@ -1,12 +1,14 @@
-/* What the files of rollouts share: the list of episodes (agent/rollout_list.c) and the file (agent/rollout_file.c). */
+/* What the files of rollouts share: the list of episodes, the file, the episodes in flight and who plays them. */
 #ifndef DM_AGENT_ROLLOUT_INTERNAL_H
 #define DM_AGENT_ROLLOUT_INTERNAL_H
 
 #include "agent/rollout.h"
 #include "core/sha256.h"
 #include "io/block.h"
+#include "io/template.h"
+#include "model/config.h"
 
-/* ---- which episodes ---- */
+/* ---- which episodes (agent/rollout_list.c) ---- */
 
 typedef struct dm_assignment {
     dm_split split;
@@ -34,7 +36,7 @@ void dm_assignments_close(dm_assignments *a);
  * environment's specification, which may be a path. Appends the name. */
 uint64_t dm_assignment_name(dm_text *name, const dm_assignments *a, size_t index);
 
-/* ---- the file ---- */
+/* ---- the file (agent/rollout_file.c) ---- */
 
 typedef struct dm_line { /* an episode that is done and waits to be written */
     dm_text text;
@@ -60,5 +62,76 @@ dm_status dm_rollout_file_open(dm_rollout_file *f, const dm_rollout_options *o, 
 dm_status dm_rollout_file_add(dm_rollout_file *f, size_t index, const dm_episode *e, dm_error *err);
 /* Waits for the disk. */
 dm_status dm_rollout_file_close(dm_rollout_file *f, dm_error *err);
+
+/* ---- episodes in flight (agent/rollout_episode.c) ---- */
+
+#define DM_IDLE SIZE_MAX
+#define DM_AT_ONCE 32
+
+/* One episode in flight. */
+typedef struct dm_flight {
+    size_t index; /* of the list; DM_IDLE: none */
+    uint64_t stream;
+    dm_env *env;
+    dm_observation seen;
+    dm_episode episode; /* it has ended when `end` is not NULL */
+    size_t room;        /* for turns */
+    dm_block *memory;   /* the episode's strings */
+    dm_text name;
+
+    dm_ids ids; /* all of it so far */
+    int32_t *out;
+    float *logps;
+    dm_text said; /* bytes of the turn at hand, where a text can end it */
+} dm_flight;
+
+typedef struct dm_rollout_run {
+    const dm_rollout_options *o;
+    dm_assignments todo;
+    dm_rollout_file file;
+    dm_rollout_fn fn;
+    void *context;
+    dm_rollout_status status;
+    dm_error *err;
+    dm_status s; /* DM_OK, or why it stops */
+    size_t next; /* first of the list that nobody plays yet */
+    dm_flight *flight;
+    size_t flights;
+    int failures; /* environments that failed in a row */
+
+    /* of a model */
+    dm_config config;
+    dm_tokenizer *tokenizer;
+    dm_chat_template chat;
+    char model_sha256[DM_SHA256_HEX], tokenizer_sha256[DM_SHA256_HEX];
+    size_t max_length;
+    int32_t stop[2]; /* end of turn, end of text */
+    dmpo_model *model;
+    dmpo_request *request; /* [flights] */
+} dm_rollout_run;
+
+/* Tells the caller how far the run is; nonzero: it has to stop. note may be NULL. */
+int dm_rollout_report(dm_rollout_run *r, const char *note);
+dm_status dm_rollout_no_memory(const dm_rollout_run *r);
+
+/* Gives the flight the next episode of the list. 0: there is none, or it would have to wait too long for its place in
+ * the file. */
+int dm_flight_claim(dm_rollout_run *r, dm_flight *f);
+/* Resets the environment and replays what is given. */
+dm_status dm_flight_begin(dm_rollout_run *r, dm_flight *f);
+/* One turn: the policy's words, the environment's answer. */
+dm_status dm_flight_turn(dm_rollout_run *r, dm_flight *f, const char *words, size_t size, double logp, int64_t tokens);
+/* Hands the episode to the file; the flight is idle. */
+dm_status dm_flight_finish(dm_rollout_run *r, dm_flight *f);
+
+/* ---- who plays: until the list is done or r->s is not DM_OK ---- */
+
+dm_status dm_rollout_scripted(dm_rollout_run *r); /* agent/rollout_scripted.c */
+
+/* agent/rollout_model.c: tokenizer, template and lengths, before any weight is read; how many episodes are in flight;
+ * and the play. */
+dm_status dm_rollout_policy(dm_rollout_run *r);
+size_t dm_rollout_at_once(const dm_rollout_run *r);
+dm_status dm_rollout_model(dm_rollout_run *r, dmpo_engine *engine);
 
 #endif

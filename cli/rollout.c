@@ -43,7 +43,7 @@ static const cli_option options[] = {
     {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
      "chatml, llama2, llama3, mistral, vicuna or plain; without it recognised from the model"},
     {"at-once", CLI_INT, AT(at_once), "N", NULL,
-     "episodes in flight, to 256; 0: 32, or what 1 GiB holds. Never changes a result"},
+     "episodes in flight, to 256; 0: 32, fewer where their cache exceeds 2 GiB. Never changes a result"},
     {0},
 };
 #undef AT
@@ -118,7 +118,7 @@ static dm_status print_summary(const dm_rollout_options *o, const dm_rollout_sta
     if (s->tokens)
         cli_report_int(&r, "tokens", s->tokens);
     if (s->tokens)
-        cli_report_double(&r, "tokens_per_second", rate(w, s));
+        cli_report_int(&r, "tokens_per_second", (int64_t)rate(w, s));
     return cli_report_print(&r, err);
 }
 
