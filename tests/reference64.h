@@ -213,7 +213,7 @@ static inline void f64_logps(const dm_config *c, const dm_layout *l, const doubl
 typedef struct f64_side {
     size_t n, turns;
     const size_t *turn_of;
-    const double *logp, *reference;
+    const double *logp, *reference, *second; /* second: with two references */
 } f64_side;
 
 static inline double f64_phi(dmpo_phi form, double gamma, size_t t, size_t T)
@@ -224,17 +224,49 @@ static inline double f64_phi(dmpo_phi form, double gamma, size_t t, size_t T)
     return T == 1 ? 1 : form == DMPO_PHI_PRINTED ? rest : pow(gamma, (double)t) * rest;
 }
 
-static inline double f64_score(const dm_loss_options *o, const f64_side *s)
+/* Weighted sum of a side's values. */
+static inline double f64_sum(const dm_loss_options *o, const f64_side *s, const double *x)
 {
     double sum = 0;
 
     for (size_t i = 0; i < s->n; i++) {
-        const double phi = o->objective == DMPO_DPO          ? 1
-                           : o->objective == DMPO_DMPO_TOKEN ? f64_phi(o->phi, o->gamma, i, s->n)
+        const double phi = o->objective == DMPO_DPO || o->objective == DMPO_KTO ? 1
+                           : o->objective == DMPO_DMPO_TOKEN                    ? f64_phi(o->phi, o->gamma, i, s->n)
                                                              : f64_phi(o->phi, o->gamma, s->turn_of[i], s->turns);
-        sum += phi * (s->logp[i] - s->reference[i]);
+        sum += phi * x[i];
     }
     return o->length_normalised ? sum / (double)s->n : sum;
+}
+
+/* log of the mixture of two references for both sides of a pair (arXiv 2405.16388). */
+static inline void f64_mixture(const dm_loss_options *o, const double one[2], const double two[2], double out[2])
+{
+    const double gap_1 = fabs(one[0] - one[1]), gap_2 = fabs(two[0] - two[1]);
+    const double alpha = o->alpha_mode == DMPO_ALPHA_FIXED ? o->alpha : gap_2 / (gap_1 + gap_2);
+    const double a_2 = o->alpha_pairing == DMPO_PAIRING_CROSSED ? 1 - alpha : alpha;
+    const double size[2] = {fabs(one[0] + two[0]), fabs(one[1] + two[1])};
+
+    for (int i = 0; i < 2; i++) {
+        const double band = o->trust_region * size[i] / (size[0] + size[1]);
+        const double second = fmin(fmax(two[i], one[i] * (1 + band)), one[i] * (1 - band));
+        out[i] = -log((1 - a_2) * exp(-one[i]) + a_2 * exp(-second));
+    }
+}
+
+/* s of both sides of a pair. */
+static inline void f64_scores(const dm_loss_options *o, const f64_side *chosen, const f64_side *rejected, double s[2])
+{
+    const f64_side *const side[2] = {chosen, rejected};
+    double reference[2], second[2];
+
+    for (int i = 0; i < 2; i++) {
+        reference[i] = f64_sum(o, side[i], side[i]->reference);
+        second[i] = o->two_references ? f64_sum(o, side[i], side[i]->second) : 0;
+    }
+    if (o->two_references)
+        f64_mixture(o, (const double[2]){reference[0], reference[1]}, second, reference);
+    for (int i = 0; i < 2; i++)
+        s[i] = f64_sum(o, side[i], side[i]->logp) - reference[i];
 }
 
 static inline double f64_minus_log_sigmoid(double x)
@@ -259,25 +291,30 @@ static inline double f64_link(const dm_loss_options *o, double w, double l)
     }
 }
 
-/* Mean over the pairs; chosen[i] and rejected[i] are a pair. */
+/* Mean over the pairs; chosen[i] and rejected[i] are a pair. kl: kto's constant. */
 static inline double f64_batch_loss(const dm_loss_options *o, const f64_side *chosen, const f64_side *rejected,
-                                    size_t pairs)
+                                    size_t pairs, double kl)
 {
-    double mean_w = 0, mean_l = 0, loss = 0;
+    double mean_w = 0, mean_l = 0, loss = 0, s[2];
 
     for (size_t i = 0; i < pairs; i++) {
-        mean_w += f64_score(o, &chosen[i]) / (double)pairs;
-        mean_l += f64_score(o, &rejected[i]) / (double)pairs;
+        f64_scores(o, &chosen[i], &rejected[i], s);
+        mean_w += s[0] / (double)pairs;
+        mean_l += s[1] / (double)pairs;
     }
     for (size_t i = 0; i < pairs; i++) {
-        const double w = f64_score(o, &chosen[i]), l = f64_score(o, &rejected[i]);
         double nll = 0;
+        f64_scores(o, &chosen[i], &rejected[i], s);
         for (size_t t = 0; t < chosen[i].n; t++)
             nll -= chosen[i].logp[t] / (double)chosen[i].n;
-        if (o->link == DMPO_LINK_KTO_PAIR) /* 1 - sigmoid, against the other side's divergence */
-            loss += 0.5 / (1 + exp(o->beta * (w - fmax(mean_l, 0)))) + 0.5 / (1 + exp(o->beta * (fmax(mean_w, 0) - l)));
+        if (o->objective == DMPO_KTO) /* lambda - lambda sigmoid, the mean of two examples */
+            loss += 0.5 * o->desirable_weight / (1 + exp(o->beta * (s[0] - kl))) +
+                    0.5 * o->undesirable_weight / (1 + exp(o->beta * (kl - s[1])));
+        else if (o->link == DMPO_LINK_KTO_PAIR) /* 1 - sigmoid, against the other side's divergence */
+            loss += 0.5 / (1 + exp(o->beta * (s[0] - fmax(mean_l, 0)))) +
+                    0.5 / (1 + exp(o->beta * (fmax(mean_w, 0) - s[1])));
         else
-            loss += f64_link(o, w, l);
+            loss += f64_link(o, s[0], s[1]);
         loss += o->sft_weight * nll;
     }
     return loss / (double)pairs;

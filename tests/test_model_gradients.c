@@ -74,19 +74,19 @@ static const dm_config architectures[] = {
      .eps = 1e-3,
      .rope_theta = 50},
 };
-#define ARCHITECTURES (sizeof architectures / sizeof *architectures)
 
 /* ---- a batch of pairs: both sides' log-probabilities, engine and reference ---- */
 
 #define PAIRS 3
 #define ACTIONS 8 /* room for those of a side */
+#define KL 0.75   /* kto's constant, from sequences that are not here */
 
 typedef struct batch {
     const dm_loss_options *o;
     const dm_pack *pack;
     size_t pairs;
-    double logp[PAIRS][2][ACTIONS], reference[PAIRS][2][ACTIONS];
-    float reference_f[PAIRS][2][ACTIONS];
+    double logp[PAIRS][2][ACTIONS], reference[PAIRS][2][ACTIONS], second[PAIRS][2][ACTIONS];
+    float reference_f[PAIRS][2][ACTIONS], second_f[PAIRS][2][ACTIONS];
     f64_side side[2][PAIRS];
 } batch;
 
@@ -101,20 +101,38 @@ static void batch_open(batch *b, const dm_loss_options *o, const dm_pack *pack, 
             for (size_t j = 0; j < p->n; j++) {
                 b->reference_f[i][s][j] = -1 - test_uniform();
                 b->reference[i][s][j] = b->reference_f[i][s][j];
+                b->second_f[i][s][j] = -1 - test_uniform();
+                b->second[i][s][j] = b->second_f[i][s][j];
             }
             b->side[s][i] = (f64_side){.n = p->n,
                                        .turns = p->turns,
                                        .turn_of = p->turn_of,
                                        .logp = b->logp[i][s],
-                                       .reference = b->reference[i][s]};
+                                       .reference = b->reference[i][s],
+                                       .second = b->second[i][s]};
         }
+}
+
+static dm_pair_reference references_of(const batch *b, size_t i)
+{
+    dm_pair_reference r = {{b->reference_f[i][0], b->reference_f[i][1]}, {NULL, NULL}};
+    for (int s = 0; s < 2 && b->o->two_references; s++)
+        r.second[s] = b->second_f[i][s];
+    return r;
+}
+
+static dm_batch_stats stats_of(const batch *b, const double *chosen, const double *rejected)
+{
+    dm_batch_stats stats = dm_batch_stats_of(b->o, chosen, rejected, b->pairs);
+    stats.kl = KL;
+    return stats;
 }
 
 static double batch_loss(const problem *p)
 {
     const batch *b = p->more;
 
-    return f64_batch_loss(b->o, b->side[0], b->side[1], b->pairs);
+    return f64_batch_loss(b->o, b->side[0], b->side[1], b->pairs, KL);
 }
 
 /* ---- losses: x are the log-probabilities of the entries, pair by pair ---- */
@@ -146,14 +164,15 @@ static double engine_loss(machine *m, const batch *b, const float *logp, float *
 
     for (size_t i = 0; i < b->pairs; i++) {
         take_pair(&m->objective, &m->pack, logp + i * entries);
-        for (int s = 0; s < 2; s++) {
-            const dm_side side = dm_objective_side(&m->objective, &m->pack, s, b->reference_f[i][s]);
-            score[s][i] = dm_side_score(b->o, &side);
-        }
+        const dm_pair_reference reference = references_of(b, i);
+        double both[2];
+        dm_objective_scores(&m->objective, b->o, &m->pack, &reference, both);
+        score[0][i] = both[0];
+        score[1][i] = both[1];
     }
-    const dm_batch_stats stats = dm_batch_stats_of(b->o, score[0], score[1], b->pairs);
+    const dm_batch_stats stats = stats_of(b, score[0], score[1]);
     for (size_t i = 0; i < b->pairs; i++) {
-        const dm_pair_reference reference = {{b->reference_f[i][0], b->reference_f[i][1]}, {NULL, NULL}};
+        const dm_pair_reference reference = references_of(b, i);
         take_pair(&m->objective, &m->pack, logp + i * entries);
         const dm_pair_loss l = dm_objective_pair(&m->objective, b->o, &m->pack, &reference, &stats, 1);
         loss += l.loss / (double)b->pairs;
@@ -217,6 +236,41 @@ static void test_losses(const dm_engine *e)
     machine_close(&m);
 }
 
+/* kto, and two references in every way. */
+static void test_methods(const dm_engine *e)
+{
+    static const double alphas[] = {0, 0.3, 1}, regions[] = {0, 0.05, 10};
+    machine m;
+
+    machine_open(&m, e, &architectures[0], 0, 0);
+    for (int share = 0; share < 2; share++) {
+        dm_pack_build(&m.pack, &pair, share);
+        for (unsigned k = 0; k < 2 * 2 * 2; k++) {
+            const dm_loss_options o = {.objective = DMPO_KTO,
+                                       .beta = k % 2 ? 0.5 : 2,
+                                       .gamma = 0.7,
+                                       .sft_weight = k / 2 % 2 ? 0.3 : 0,
+                                       .length_normalised = (int)(k / 4),
+                                       .desirable_weight = 1.25,
+                                       .undesirable_weight = 0.5};
+            check_loss(&m, &o);
+        }
+        for (unsigned k = 0; k < 3 * 4 * 2 * 3 * 2; k++) {
+            dm_loss_options o = {.objective = (dmpo_objective)(DMPO_DMPO + k % 3),
+                                 .beta = 0.5,
+                                 .gamma = 0.7,
+                                 .two_references = 1,
+                                 .alpha_mode = k / 3 % 4 < 3 ? DMPO_ALPHA_FIXED : DMPO_ALPHA_ADAPTIVE,
+                                 .alpha = k / 3 % 4 < 3 ? alphas[k / 3 % 4] : 0.5,
+                                 .alpha_pairing = (dmpo_alpha_pairing)(k / 12 % 2),
+                                 .trust_region = regions[k / 24 % 3]};
+            o.link = k / 72 ? DMPO_LINK_KTO_PAIR : DMPO_LINK_SIGMOID;
+            check_loss(&m, &o);
+        }
+    }
+    machine_close(&m);
+}
+
 /* ---- models: w are the parameters ---- */
 
 typedef struct whole {
@@ -252,7 +306,7 @@ static double model_loss(const problem *p)
     double nll = 0;
 
     if (!x->sft)
-        return f64_batch_loss(x->batch.o, chosen, &x->batch.side[1][0], 1);
+        return f64_batch_loss(x->batch.o, chosen, &x->batch.side[1][0], 1, KL);
     for (size_t i = 0; i < chosen->n; i++)
         nll -= chosen->logp[i] / (double)chosen->n;
     return nll;
@@ -261,7 +315,7 @@ static double model_loss(const problem *p)
 /* Loss and gradient (m->dw) of the engine, as model/step.c makes them. */
 static double engine_gradient(machine *m, const whole *x, const array *w, int share)
 {
-    const dm_pair_reference reference = {{x->batch.reference_f[0][0], x->batch.reference_f[0][1]}, {NULL, NULL}};
+    const dm_pair_reference reference = references_of(&x->batch, 0);
     double loss;
 
     memset(m->dw, 0, m->l.floats * sizeof(float));
@@ -271,11 +325,8 @@ static double engine_gradient(machine *m, const whole *x, const array *w, int sh
         loss = dm_objective_sft(&m->objective, &m->pack, pair.chosen.n_actions) / (double)pair.chosen.n_actions;
     } else {
         double score[2];
-        for (int s = 0; s < 2; s++) {
-            const dm_side side = dm_objective_side(&m->objective, &m->pack, s, reference.first[s]);
-            score[s] = dm_side_score(x->batch.o, &side);
-        }
-        const dm_batch_stats stats = dm_batch_stats_of(x->batch.o, &score[0], &score[1], 1);
+        dm_objective_scores(&m->objective, x->batch.o, &m->pack, &reference, score);
+        const dm_batch_stats stats = stats_of(&x->batch, &score[0], &score[1]);
         loss = dm_objective_pair(&m->objective, x->batch.o, &m->pack, &reference, &stats, 1).loss;
     }
     dm_objective_backward(&m->objective, &m->n, w->f, m->dw, &m->pack);
@@ -342,11 +393,17 @@ static void test_model(const engines *all, const dm_config *c, const dm_loss_opt
 int main(int argc, char **argv)
 {
     static const unsigned threads[] = {2};
-    static const dm_loss_options losses[ARCHITECTURES] = {
-        {.objective = DMPO_DMPO, .beta = 0.3, .gamma = 0.7, .sft_weight = 0.2},
-        {.objective = DMPO_DPO, .link = DMPO_LINK_IPO, .beta = 0.5},
-        {.objective = DMPO_SFT},
-        {.objective = DMPO_DMPO_TOKEN, .link = DMPO_LINK_KTO_PAIR, .beta = 0.2, .gamma = 0.9, .length_normalised = 1},
+    static const struct {
+        size_t architecture;
+        dm_loss_options o;
+    } models[] = {
+        {0, {.objective = DMPO_DMPO, .beta = 0.3, .gamma = 0.7, .sft_weight = 0.2}},
+        {1, {.objective = DMPO_DPO, .link = DMPO_LINK_IPO, .beta = 0.5}},
+        {2, {.objective = DMPO_SFT}},
+        {3,
+         {.objective = DMPO_DMPO_TOKEN, .link = DMPO_LINK_KTO_PAIR, .beta = 0.2, .gamma = 0.9, .length_normalised = 1}},
+        {0, {.objective = DMPO_KTO, .beta = 0.4, .desirable_weight = 1, .undesirable_weight = 1.5}},
+        {2, {.objective = DMPO_DPO, .beta = 0.3, .two_references = 1, .alpha = 0.5, .trust_region = 0.05}},
     };
     static engines all;
     const int status = engines_open(&all, argc, argv, threads, 1);
@@ -355,12 +412,15 @@ int main(int argc, char **argv)
         return status;
     test_seed(SEED);
     test_losses(&all.e[0]);
+    test_methods(&all.e[0]);
     printf("losses: largest relative error %.2e\n", worst);
-    for (size_t i = 0; i < ARCHITECTURES; i++) {
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        const dm_config *c = &architectures[models[i].architecture];
         worst = 0;
         test_seed(SEED + i); /* whatever number of engines came before */
-        test_model(&all, &architectures[i], &losses[i], losses[i].objective == DMPO_SFT);
-        printf("%s: largest relative error %.2e\n", dm_arch_name(architectures[i].arch), worst);
+        test_model(&all, c, &models[i].o, models[i].o.objective == DMPO_SFT);
+        printf("%s, objective %d: largest relative error %.2e\n", dm_arch_name(c->arch), (int)models[i].o.objective,
+               worst);
     }
     engines_close(&all);
     return ck_done("model_gradients");
