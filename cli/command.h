@@ -22,6 +22,7 @@ int cli_tokenizer(int argc, char **argv);
 int cli_play(int argc, char **argv);
 int cli_init(int argc, char **argv);
 int cli_rollout(int argc, char **argv);
+int cli_eval(int argc, char **argv);
 int cli_pairs(int argc, char **argv);
 
 /* Prints "dmpo NAME: message" and returns the exit status: 2 for a wrong argument, 1 for everything else. */

@@ -14,6 +14,7 @@ static const cli_entry commands[] = {
     {"tokenizer", cli_tokenizer, "train a tokenizer; encode and decode text"},
     {"play", cli_play, "an episode of an environment, by hand or by its expert"},
     {"rollout", cli_rollout, "episodes of an environment, played by a model, an expert or at random"},
+    {"eval", cli_eval, "statistics of episodes: rewards with intervals, paired differences"},
     {"pairs", cli_pairs, "training data from episodes: preference pairs, or the better runs alone"},
     {"init", cli_init, "make a new model with seeded weights"},
 };
