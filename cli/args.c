@@ -198,6 +198,32 @@ static dm_status set_json(const cli_option *o, void *options, const dm_json_doc 
     return DM_OK;
 }
 
+dm_status cli_check_json(const cli_option *table, const char *command, const dm_json_doc *doc, const char *name,
+                         const dm_json *value, const cli_option **found, dm_error *err)
+{
+    union {
+        const char *text;
+        int64_t integer;
+        double number;
+    } place;
+    char where[600];
+    dm_error why;
+
+    snprintf(where, sizeof where, "%.500s:%u:%u: ", dm_json_name(doc), value->line, value->column);
+    if (!(*found = find(table, name, strlen(name))) || strcmp((*found)->name, name) != 0) {
+        const cli_command c = {.name = command, .options = table};
+        return unknown(&c, name, strlen(name), where, err);
+    }
+    cli_option o = **found;
+    o.offset = 0;
+    if (value->type == DM_JSON_NULL)
+        return DM_OK;
+    const dm_status s = set_json(&o, &place, doc, value, &why);
+    if (s == DM_OK || s == DM_ERR_INPUT) /* that names the place already */
+        return s == DM_OK ? DM_OK : dm_fail(err, s, "%s", why.message);
+    return dm_fail(err, DM_ERR_INPUT, "%s%s", where, why.message);
+}
+
 /* run.json keeps the options below "options"; a file made by hand may have them at its top. Its other members (version,
  * hashes, results) are a record, not options. */
 static dm_status read_config(const cli_command *c, void *options, const char *path, cli_args *args, dm_error *err)

@@ -64,6 +64,11 @@ dm_status cli_parse(const cli_command *c, void *options, cli_common *common, cli
                     dm_error *err);
 void cli_args_close(cli_args *args);
 
+/* Whether `value`, null included, may stand for the option `name` of the table; errors name its place in `doc`. Returns
+ * the option in *found. */
+dm_status cli_check_json(const cli_option *table, const char *command, const dm_json_doc *doc, const char *name,
+                         const dm_json *value, const cli_option **found, dm_error *err);
+
 /* Fails unless low <= value <= high, naming the option and its range. */
 dm_status cli_in_range(const char *name, int64_t value, int64_t low, int64_t high, dm_error *err);
 

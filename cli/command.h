@@ -23,6 +23,7 @@ int cli_play(int argc, char **argv);
 int cli_init(int argc, char **argv);
 int cli_rollout(int argc, char **argv);
 int cli_eval(int argc, char **argv);
+int cli_experiment(int argc, char **argv);
 int cli_pairs(int argc, char **argv);
 
 /* Prints "dmpo NAME: message" and returns the exit status: 2 for a wrong argument, 1 for everything else. */
@@ -53,7 +54,9 @@ void cli_progress_close(cli_progress *p);
 void cli_catch_interrupt(void);
 int cli_interrupted(void);
 
-/* The option table and defaults of train and plan. */
-extern const cli_option cli_train_options[];
+/* The option tables that recipes are checked against; train's is plan's, too. */
+extern const cli_option cli_train_options[], cli_init_options[], cli_tokenizer_options[], cli_rollout_options[],
+    cli_pairs_options[];
+extern const char *const cli_score_shared[]; /* train's options that score has */
 
 #endif

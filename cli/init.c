@@ -21,7 +21,7 @@ typedef struct init_options {
 static const char *const arches[] = {"llama", "mistral", "qwen2", "qwen3", NULL};
 
 #define AT(f) offsetof(init_options, f)
-static const cli_option options[] = {
+const cli_option cli_init_options[] = {
     {"output", CLI_STRING, AT(output), "DIR", NULL, "the new model's directory (required)"},
     {"tokenizer", CLI_STRING, AT(tokenizer), "DIR", NULL, "take tokenizer and template from here; sets the vocabulary"},
     {"arch", CLI_CHOICE, AT(arch), "NAME", arches, "llama, mistral, qwen2 or qwen3"},
@@ -48,7 +48,7 @@ static const cli_command command = {
     "Makes a new model with seeded weights: normal matrices, norms of one, biases of zero.",
     "--output DIR [--tokenizer DIR] [options]",
     NULL,
-    options,
+    cli_init_options,
     0,
     0};
 

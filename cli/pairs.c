@@ -20,7 +20,7 @@ static const char *const units[] = {"turns", "text", NULL};
 
 #define AT(field) offsetof(pairs_options, field)
 
-static const cli_option options[] = {
+const cli_option cli_pairs_options[] = {
     {"expert", CLI_STRING, AT(expert), "FILE", NULL, "episodes of an expert; more files are separated by commas"},
     {"explored", CLI_STRING, AT(explored), "FILE", NULL, "episodes of a policy, likewise"},
     {"continuations", CLI_STRING, AT(continuations), "FILE", NULL,
@@ -64,7 +64,7 @@ static const cli_command command = {
     .summary = "Makes training data from episodes: preference pairs, or the better runs alone.",
     .usage = "[--expert FILE] [--explored FILE] [--from-pairs FILE] --output FILE [options]",
     .details = "docs/data.md, \"Pairs from episodes\", says in which order the options act and what each form is.",
-    .options = options,
+    .options = cli_pairs_options,
 };
 
 /* A list of files as it was typed: `text` holds their names with the commas made NUL. */

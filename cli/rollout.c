@@ -14,7 +14,7 @@ typedef struct rollout_options {
 } rollout_options;
 
 #define AT(f) offsetof(rollout_options, rollout.f)
-static const cli_option options[] = {
+const cli_option cli_rollout_options[] = {
     {"env", CLI_STRING, AT(env), "SPEC", NULL,
      "home, shop, lab, or 'cmd:PROGRAM ARGUMENTS' (required, but with --from)"},
     {"split", CLI_CHOICE, AT(split), "NAME", dm_split_names, "train, seen or unseen"},
@@ -56,7 +56,7 @@ static const cli_command command = {
     "(training data for dmpo train --objective sft as it stands), with scores, log-probabilities and tokens of each\n"
     "turn. The file is the same, bit for bit, for every --at-once, --threads and --isa. A run that was stopped or\n"
     "killed goes on with the same command; FILE.run.json remembers what it was asked.",
-    options,
+    cli_rollout_options,
     0,
     0};
 

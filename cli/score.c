@@ -26,7 +26,7 @@ static const cli_option own_options[] = {
 };
 #undef AT
 
-static const char *const shared_options[] = {"template",     "objective",         "beta",       "gamma",
+const char *const cli_score_shared[] = {"template",     "objective",         "beta",       "gamma",
                                              "phi",          "length-normalised", "max-length", "skip-invalid",
                                              "share-prefix", "reference-cache",   "memory",     NULL};
 
@@ -268,7 +268,7 @@ int cli_score(int argc, char **argv)
 
     for (; own_options[n].name; n++)
         options[n] = own_options[n];
-    cli_pick(options + n, sizeof options / sizeof *options - n, cli_train_options, shared_options);
+    cli_pick(options + n, sizeof options / sizeof *options - n, cli_train_options, cli_score_shared);
     dmpo_train_defaults(&o.train, DMPO_DMPO);
     dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
     if (s == DM_OK && !args.help)

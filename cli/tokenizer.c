@@ -17,7 +17,7 @@ typedef struct tokenizer_options {
 static const char *const splits[] = {"gpt2", "llama3", "qwen2", NULL};
 
 #define AT(f) offsetof(tokenizer_options, f)
-static const cli_option options[] = {
+const cli_option cli_tokenizer_options[] = {
     {"output", CLI_STRING, AT(output), "DIR", NULL, "train: where tokenizer.json and tokenizer_config.json go"},
     {"vocabulary", CLI_INT, AT(vocabulary), "N", NULL, "train: most ids, 256 bytes and special tokens included"},
     {"min-frequency", CLI_INT, AT(min_frequency), "N", NULL, "train: a merge must occur this often"},
@@ -37,7 +37,7 @@ static const cli_command command = {
     "train --output DIR DATA... | encode --tokenizer DIR | decode --tokenizer DIR",
     "train takes data files of dmpo (the message texts are used) or plain text files. encode reads text lines from\n"
     "standard input and prints ids; decode does the reverse. Same texts, same tokenizer, byte for byte.",
-    options,
+    cli_tokenizer_options,
     1,
     CLI_POSITIONAL};
 
