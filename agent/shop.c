@@ -73,7 +73,7 @@ static void add_product(dm_shop *s, const dm_shop_product *p)
 {
     add(s, "B%d ", p->id);
     add_attributes(s, p->title, " ");
-    add(s, " %s %d dollars\n", dm_shop_type_word(p->type), p->price);
+    add(s, " %s %d\n", dm_shop_type_word(p->type), p->price);
 }
 
 static void add_results(dm_shop *s)

@@ -166,7 +166,7 @@ typedef struct reader {
 static int read_line(line *l, const char *text)
 {
     char a[2][16];
-    if (sscanf(text, "B%d %15s %15s %15s %d dollars", &l->id, a[0], a[1], l->type, &l->price) != 5)
+    if (sscanf(text, "B%d %15s %15s %15s %d", &l->id, a[0], a[1], l->type, &l->price) != 5)
         return 0;
     snprintf(l->title, sizeof l->title, "%s %s", a[0], a[1]);
     return 1;
