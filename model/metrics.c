@@ -13,6 +13,7 @@
 #include "model/trainer.h"
 
 #define FIGURES 13
+#define LINE 1000 /* bytes: more than the longest one has */
 
 /* What both forms have, in order; returns how many. */
 static size_t figures_of(const dmpo_metrics *m, dm_scalar out[FIGURES])
@@ -80,6 +81,9 @@ static dm_status write_scalars(dm_run *r, const char *kind, const dmpo_metrics *
     dm_scalar figure[FIGURES + 1];
     size_t n = figures_of(m, figure);
 
+    for (size_t i = 0; i < n; i++) /* an evaluation takes no step */
+        if (strcmp(kind, "eval") == 0 && (strcmp(figure[i].tag, "grad_norm") == 0 || strcmp(figure[i].tag, "lr") == 0))
+            figure[i].value = NAN;
     figure[n++] = (dm_scalar){"peak_memory", (double)m->peak_memory};
     const size_t size = dm_tensorboard_scalars(record, wall_time(), m->step, kind, figure, n);
     return append(r->tensorboard_fd, r->o.output, DM_EVENT_FILE, record, size, err);
@@ -87,6 +91,8 @@ static dm_status write_scalars(dm_run *r, const char *kind, const dmpo_metrics *
 
 dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, dm_error *err)
 {
+    if (r->line.capacity <= LINE)
+        dm_text_print(&r->line, "%*s", LINE, ""); /* room, once */
     r->line.size = 0;
     dm_metrics_json(&r->line, kind, m);
     if (r->line.failed)

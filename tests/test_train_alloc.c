@@ -173,7 +173,7 @@ static int count(void *context, const dmpo_event *event)
     return 0;
 }
 
-static void check_loop(dmpo_objective objective, dmpo_link link, int recompute)
+static void check_loop(dmpo_objective objective, dmpo_link link, const char *reference2, int recompute)
 {
     watch w = {0};
     dmpo_train_options o;
@@ -188,6 +188,8 @@ static void check_loop(dmpo_objective objective, dmpo_link link, int recompute)
     o.batch = 3;
     o.steps = 12;
     o.eval_every = 4;
+    o.reference2 = reference2;
+    o.tensorboard = reference2 != NULL;
     const outcome got = train(&o, NULL, 2, count, &w);
     CK_MSG(got.status == DMPO_OK, "%s", got.message);
     CK_MSG(w.steps == 12 && w.evaluations == 4, "%ld steps, %ld evaluations", w.steps, w.evaluations);
@@ -208,9 +210,11 @@ int main(void)
     make_pairs(at("pairs.jsonl"), 1, 11, 4, 2, VOCAB, -1);
     make_pairs(at("eval.jsonl"), 2, 5, 4, 2, VOCAB, -1);
     for (int recompute = 0; recompute < 2; recompute++) {
-        check_loop(DMPO_DMPO, DMPO_LINK_SIGMOID, recompute);
-        check_loop(DMPO_DPO, DMPO_LINK_KTO_PAIR, recompute);
-        check_loop(DMPO_SFT, DMPO_LINK_SIGMOID, recompute);
+        check_loop(DMPO_DMPO, DMPO_LINK_SIGMOID, NULL, recompute);
+        check_loop(DMPO_DPO, DMPO_LINK_SIGMOID, at("model"), recompute);
+        check_loop(DMPO_KTO, DMPO_LINK_SIGMOID, NULL, recompute);
+        check_loop(DMPO_DPO, DMPO_LINK_KTO_PAIR, NULL, recompute);
+        check_loop(DMPO_SFT, DMPO_LINK_SIGMOID, NULL, recompute);
     }
     work_close();
     return ck_done("train_alloc");

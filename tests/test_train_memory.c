@@ -127,6 +127,23 @@ static void check_shape(const shape *s)
     CK(strcmp(weights, got.result.weights_sha256) == 0);
 }
 
+/* kto has more sequences, and longer ones; a second reference has values of its own. */
+static void check_methods(const shape *s)
+{
+    dmpo_train_options o = options(s);
+    o.objective = DMPO_KTO;
+    o.eval_data = s->data;
+    dmpo_plan plan = plan_of(&o, s->threads);
+    outcome got = train_in_child(&o, s->threads);
+    near_plan(s->name, "kto", plan.total, &got);
+
+    o.objective = DMPO_DPO;
+    o.reference2 = at(s->name);
+    plan = plan_of(&o, s->threads);
+    got = train_in_child(&o, s->threads);
+    near_plan(s->name, "mrpo", plan.total, &got);
+}
+
 /* The number behind `text` in a message. */
 static uint64_t number_behind(const char *message, const char *text)
 {
@@ -203,6 +220,8 @@ int main(void)
     }
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         check_shape(&shapes[i]);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        check_methods(&shapes[i]);
     check_limit(&shapes[0]);
     check_limit(&shapes[2]);
     work_close();
