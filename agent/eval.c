@@ -81,10 +81,19 @@ static int by_task_and_place(const void *a, const void *b)
     return task ? task : x < y ? -1 : x > y;
 }
 
-static void add_by_turn(dm_eval *e, const dm_episode *x, double weight)
+/* As the rewards: the mean over a task's samples, then over the tasks. */
+static void score_by_turn(dm_eval *e, const dm_episode *const *x)
 {
-    for (size_t t = 1; t <= e->turn_limit; t++)
-        e->by_turn[t] += weight * (t < x->turns ? x->turn[t - 1].score : x->reward);
+    for (size_t turn = 1; turn <= e->turn_limit; turn++) {
+        double sum = 0;
+        for (size_t t = 0, i = 0; t < e->tasks; i += e->task[t++].samples) {
+            double scores = 0;
+            for (size_t k = i; k < i + e->task[t].samples; k++)
+                scores += turn < x[k]->turns ? x[k]->turn[turn - 1].score : x[k]->reward;
+            sum += scores / (double)e->task[t].samples;
+        }
+        e->by_turn[turn] = sum / (double)e->tasks;
+    }
 }
 
 static void count(dm_eval *e, const dm_episode *x)
@@ -125,7 +134,7 @@ static dm_status no_memory(size_t n, dm_error *err)
 }
 
 /* sorted: the episodes, task by task; x: room for as many numbers. */
-static dm_status make(dm_eval *e, const dm_episode **sorted, double *x, dm_error *err)
+static dm_status make(dm_eval *e, const dm_episode *const *sorted, double *x, dm_error *err)
 {
     const size_t n = e->episodes;
 
@@ -142,9 +151,7 @@ static dm_status make(dm_eval *e, const dm_episode **sorted, double *x, dm_error
     e->tokens /= (double)n;
     if (!(e->by_turn = calloc(e->turn_limit + 1, sizeof *e->by_turn)))
         return no_memory(n, err);
-    for (size_t t = 0, i = 0; t < e->tasks; i += e->task[t++].samples)
-        for (size_t k = 0; k < e->task[t].samples; k++)
-            add_by_turn(e, sorted[i + k], 1 / ((double)e->tasks * (double)e->task[t].samples));
+    score_by_turn(e, sorted);
     e->reward = estimate(e, offsetof(dm_task_score, reward), x);
     e->success = estimate(e, offsetof(dm_task_score, success), x);
     e->best = estimate(e, offsetof(dm_task_score, best), x);

@@ -149,9 +149,9 @@ static void main_table(dm_text *t, const row *r, size_t n)
         else if (n > 1)
             estimate_cell(t, &r[i].difference, 1);
         dm_text_print(t, " %7.2f %8.1f ", e->turns, e->tokens);
-        for (size_t k = 0; k < DM_ENDS; k++)
+        for (size_t k = 0, shown = 0; k < DM_ENDS; k++)
             if (e->end[k])
-                dm_text_print(t, " %s %zu", dm_end_names[k], e->end[k]);
+                dm_text_print(t, "%s %s %zu", shown++ ? "," : "", dm_end_names[k], e->end[k]);
         dm_text_print(t, "\n");
     }
 }
