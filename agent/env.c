@@ -11,6 +11,7 @@ const char *const dm_split_names[DM_SPLITS + 1] = {"train", "seen", "unseen", NU
 const dm_env_class *const dm_env_classes[] = {
     &dm_env_home,
     &dm_env_shop,
+    &dm_env_lab,
     NULL,
 };
 

@@ -54,6 +54,7 @@ struct dm_env {
 /* The built-in ones, and all of them, terminated by NULL. */
 extern const dm_env_class dm_env_home; /* agent/home.c */
 extern const dm_env_class dm_env_shop; /* agent/shop.c */
+extern const dm_env_class dm_env_lab;  /* agent/lab.c */
 extern const dm_env_class *const dm_env_classes[];
 
 /* specification: a built-in one's name ("home"), or "cmd:PROGRAM ARGUMENTS" (agent/protocol.h). An unknown name is

@@ -1,0 +1,185 @@
+/* Tasks by number, without a table: a split's tasks take the types in turn, and of a type the combinations of object
+ * and place in turn, each time with another variant (start, vessel, boxes ...) of that combination. */
+#include "agent/lab_internal.h"
+
+#include "core/philox.h"
+
+/* Every fourth combination is unseen's: along a row of objects and along a column of places alike, so that each
+ * object and each place occurs in training, in other company. */
+#define UNSEEN_EVERY 4
+
+typedef struct shape {
+    int first, objects; /* things it can be about */
+    int places;         /* 4 rooms, or 12 ordered pairs of them */
+    uint32_t variants;
+} shape;
+
+enum {
+    STARTS = LAB_ROOMS,
+    BOX_ROOMS = LAB_ROOMS,
+    COLOUR_PAIRS = LAB_COLOURS * (LAB_COLOURS - 1),
+    THRESHOLDS = 3,
+    PLACE_PAIRS = LAB_SIDE_ROOMS * (LAB_SIDE_ROOMS - 1)
+};
+
+static const shape shapes[LAB_TYPES] = {
+    [LAB_BOIL] = {LAB_WATER, LAB_LIQUIDS, LAB_SIDE_ROOMS, STARTS * 2 * LAB_VESSELS},
+    [LAB_FREEZE] = {LAB_WATER, LAB_LIQUIDS, LAB_SIDE_ROOMS, STARTS * 2 * LAB_VESSELS},
+    [LAB_MELT] = {LAB_BUTTER, LAB_SOLIDS, LAB_SIDE_ROOMS, STARTS * 2 * LAB_VESSELS},
+    [LAB_FIND_LIVING] = {LAB_ANIMAL, LAB_LIVING, LAB_SIDE_ROOMS, STARTS *BOX_ROOMS *COLOUR_PAIRS * 2},
+    [LAB_FIND_PLASTIC] = {LAB_PLASTIC, LAB_LIVING, LAB_SIDE_ROOMS, STARTS *BOX_ROOMS *COLOUR_PAIRS},
+    [LAB_MEASURE] = {LAB_WATER, LAB_LIQUIDS, LAB_SIDE_ROOMS,
+                     STARTS * 2 * LAB_VESSELS *BOX_ROOMS *COLOUR_PAIRS *THRESHOLDS},
+    [LAB_CONDUCT] = {LAB_SAMPLE, LAB_SAMPLES, LAB_SIDE_ROOMS, STARTS * 2 * BOX_ROOMS *COLOUR_PAIRS},
+    [LAB_MIX] = {LAB_PRODUCT, LAB_PRODUCTS, PLACE_PAIRS, STARTS * 2 * 2 * LAB_VESSELS},
+};
+
+static bool is_unseen(int object, int place, int type)
+{
+    return (object + place + type) % UNSEEN_EVERY == 0;
+}
+
+/* The n-th combination of a type, of those that are unseen's or of the others, starting over after the last; *round
+ * is how often it did. */
+static void combination(lab_task *t, bool unseen, int64_t n, int *place, int64_t *round)
+{
+    const shape *s = &shapes[t->type];
+    int64_t count = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        int64_t at = 0;
+        for (int o = 0; o < s->objects; o++)
+            for (int p = 0; p < s->places; p++) {
+                if (is_unseen(o, p, (int)t->type) != unseen)
+                    continue;
+                if (pass == 1 && at == n % count) {
+                    t->object = s->first + o;
+                    *place = p;
+                    *round = n / count;
+                    return;
+                }
+                at++;
+            }
+        count = at;
+    }
+}
+
+static int digit(uint32_t *number, int base)
+{
+    const int d = (int)(*number % (uint32_t)base);
+    *number /= (uint32_t)base;
+    return d;
+}
+
+/* Ordered pairs of two different ones out of n. */
+static void pair(int number, int n, int first, int out[2])
+{
+    const int a = number / (n - 1), b = number % (n - 1);
+    out[0] = first + a;
+    out[1] = first + b + (b >= a);
+}
+
+static uint32_t gcd(uint32_t a, uint32_t b)
+{
+    return b == 0 ? a : gcd(b, a % b);
+}
+
+/* Each combination begins at a random variant and goes on in a random stride, so that no two rounds agree. */
+static uint32_t variant(const lab_task *t, int place, int64_t round)
+{
+    const uint32_t n = shapes[t->type].variants;
+    const dm_u32x4 r = dm_random(0, DM_RNG_ENV, (uint64_t)t->type, (uint64_t)(t->object * PLACE_PAIRS + place));
+    uint32_t stride = 1 + r.v[1] % n;
+    while (gcd(stride, n) != 1)
+        stride++;
+    return (uint32_t)((r.v[0] % n + (uint64_t)round * stride) % n);
+}
+
+void lab_task_at(lab_task *t, dm_split split, int64_t task)
+{
+    int place = 0;
+    int64_t round = 0;
+    int64_t n = task / LAB_TYPES;
+
+    *t = (lab_task){.type = (lab_type)(task % LAB_TYPES),
+                    .place = {LAB_NOWHERE, LAB_NOWHERE},
+                    .box = {LAB_NOWHERE, LAB_NOWHERE},
+                    .box_room = LAB_NOWHERE};
+    if (split == DM_SPLIT_SEEN) /* the same combinations; variants where train stops */
+        n += LAB_TRAIN_TASKS / LAB_TYPES;
+    combination(t, split == DM_SPLIT_UNSEEN, n, &place, &round);
+
+    const bool find = t->type == LAB_FIND_LIVING || t->type == LAB_FIND_PLASTIC;
+    uint32_t v = variant(t, place, round);
+    t->start = digit(&v, STARTS);
+    if (t->type == LAB_MIX)
+        pair(place, LAB_SIDE_ROOMS, LAB_KITCHEN, t->place);
+    else
+        t->place[0] = LAB_KITCHEN + place;
+    if (!find)
+        t->hidden[0] = digit(&v, 2);
+    if (t->type == LAB_MIX)
+        t->hidden[1] = digit(&v, 2);
+    if (t->type == LAB_BOIL || t->type == LAB_FREEZE || t->type == LAB_MELT || t->type == LAB_MEASURE ||
+        t->type == LAB_MIX)
+        t->vessel = LAB_VESSEL + digit(&v, LAB_VESSELS);
+    if (find || t->type == LAB_MEASURE || t->type == LAB_CONDUCT) {
+        t->box_room = digit(&v, BOX_ROOMS - find);
+        t->box_room += find && t->box_room >= t->place[0]; /* what is found must be carried */
+        pair(digit(&v, COLOUR_PAIRS), LAB_COLOURS, LAB_BOX, t->box);
+    }
+    if (t->type == LAB_MEASURE)
+        t->degrees = 30 + 20 * digit(&v, THRESHOLDS);
+    if (t->type == LAB_FIND_LIVING)
+        t->any = digit(&v, 2);
+}
+
+static const char *name_of(int thing)
+{
+    return thing == LAB_NOWHERE ? "" : lab_items[thing].name;
+}
+
+void lab_task_words(const lab_task *t, dm_text *out)
+{
+    const char *name = name_of(t->object), *room = name_of(t->place[0]), *boxes = name_of(t->box_room);
+    const char *a = name_of(t->box[0]), *b = name_of(t->box[1]);
+    static const char *const verb[] = {[LAB_BOIL] = "boil", [LAB_FREEZE] = "freeze", [LAB_MELT] = "melt"};
+
+    dm_text_print(out, "Your task is to ");
+    switch (t->type) {
+    case LAB_BOIL:
+    case LAB_FREEZE:
+    case LAB_MELT:
+        dm_text_print(out, "%s the %s in the %s. First, focus on the %s. Then, %s it.", verb[t->type], name, room, name,
+                      verb[t->type]);
+        break;
+    case LAB_FIND_LIVING:
+    case LAB_FIND_PLASTIC: {
+        const bool plastic = t->type == LAB_FIND_PLASTIC;
+        const bool animal = t->object - (plastic ? LAB_PLASTIC : LAB_ANIMAL) < LAB_PLANT - LAB_ANIMAL;
+        dm_text_print(out, "find a %s %s. First, focus on it. Then, move it to the %s in the %s.",
+                      plastic ? "non-living" : "living",
+                      t->any   ? "thing"
+                      : animal ? "animal"
+                               : "plant",
+                      a, boxes);
+        break;
+    }
+    case LAB_MEASURE:
+        dm_text_print(
+            out,
+            "measure the %s in the %s. First, focus on the thermometer. Then, focus on the %s. If it is above "
+            "%d degrees, move it to the %s, else to the %s in the %s.",
+            name, room, name, t->degrees, a, b, boxes);
+        break;
+    case LAB_CONDUCT:
+        dm_text_print(out,
+                      "test if the %s in the %s conducts. First, focus on the %s. If it conducts, move it to the %s, "
+                      "else to the %s in the %s.",
+                      name, room, name, a, b, boxes);
+        break;
+    case LAB_MIX:
+    case LAB_TYPES:
+        dm_text_print(out, "mix %s. What you need is in the %s and the %s. Then, focus on the %s.", name, room,
+                      name_of(t->place[1]), name);
+    }
+}
