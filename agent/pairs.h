@@ -12,6 +12,8 @@
 
 typedef enum dm_pairs_form { DM_PAIRS_WHOLE, DM_PAIRS_SFT, DM_PAIRS_STEP, DM_PAIRS_SEGMENT } dm_pairs_form;
 typedef enum dm_pairs_degrade { DM_DEGRADE_NONE, DM_DEGRADE_REPEAT, DM_DEGRADE_MEANINGLESS } dm_pairs_degrade;
+/* Of the turns behind which a continuation is better: the first, or the last, behind which none is any more. */
+typedef enum dm_pairs_erroneous { DM_ERRONEOUS_FIRST, DM_ERRONEOUS_LAST } dm_pairs_erroneous;
 typedef enum dm_pairs_unit { DM_UNIT_TURNS, DM_UNIT_TEXT } dm_pairs_unit;
 
 typedef struct dm_files {
@@ -23,6 +25,7 @@ typedef struct dm_pairs_options {
     dm_files expert, explored, continuations; /* episodes */
     dm_files pairs;                           /* the authors' form */
     int among;                                /* explored runs of one task against each other, best against worst */
+    int erroneous;                            /* dm_pairs_erroneous, of continuations */
     int form;                                 /* dm_pairs_form */
     uint64_t seed;                            /* of the degraded variant and of `limit` */
 

@@ -187,11 +187,12 @@ static bool continues(const dm_episode *c, const dm_episode *run)
     return same_prompt(c, run) && strcmp(c->end, "environment") != 0;
 }
 
-/* The erroneous turn of `run` is the first turn t for which the best of its continuations behind turns 0 .. t - 1 has a
- * reward above the run's by more than the margin; that one is chosen. Where there is no such turn, the best of all
- * stands for the tie. */
+/* The erroneous turn of `run` is the first (or last) turn t for which the best of its continuations behind turns
+ * 0 .. t - 1 has a reward above the run's by more than the margin; that one is chosen. Where there is no such turn, the
+ * best of all stands for the tie. */
 static dm_status correct(dm_pairs_maker *m, const group *g, const dm_episode *run)
 {
+    const bool last = m->options->erroneous == DM_ERRONEOUS_LAST;
     const dm_episode *found = NULL, *best_of_all = NULL;
 
     for (size_t i = 0; i < g->n[CONTINUATION]; i++) {
@@ -202,7 +203,8 @@ static dm_status correct(dm_pairs_maker *m, const group *g, const dm_episode *ru
             best_of_all = c;
         if (!(c->reward - run->reward > m->options->margin))
             continue;
-        if (!found || c->replayed < found->replayed || (c->replayed == found->replayed && c->reward > found->reward))
+        const int64_t better_turn = !found ? 1 : last ? c->replayed - found->replayed : found->replayed - c->replayed;
+        if (better_turn > 0 || (better_turn == 0 && c->reward > found->reward))
             found = c;
     }
     if (best_of_all)

@@ -15,6 +15,7 @@ typedef struct pairs_options {
 } pairs_options;
 
 static const char *const forms[] = {"pairs", "sft", "step", "segment", NULL};
+static const char *const erroneous[] = {"first", "last", NULL};
 static const char *const degrades[] = {"none", "repeat", "meaningless", NULL};
 static const char *const units[] = {"turns", "text", NULL};
 
@@ -29,6 +30,8 @@ const cli_option cli_pairs_options[] = {
     {"output", CLI_STRING, AT(output), "FILE", NULL, "required; JSON lines, or one list when the name ends in .json"},
     {"among", CLI_FLAG, AT(pairs.among), NULL, NULL,
      "explored episodes of one task against each other: the best against the worst"},
+    {"erroneous-turn", CLI_CHOICE, AT(pairs.erroneous), "WHICH", erroneous,
+     "first or last of the turns behind which a continuation is better"},
     {"form", CLI_CHOICE, AT(pairs.form), "FORM", forms,
      "pairs, sft (the good runs alone), step (the first differing turn), segment (turns from there on)"},
     {"margin", CLI_DOUBLE, AT(pairs.margin), "M", NULL, "0 to 1: the rewards must differ by more"},

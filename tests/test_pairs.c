@@ -175,6 +175,10 @@ static void check_continuations(void)
     o.segment_turns = 1;
     o.form = DM_PAIRS_SEGMENT;
     expect(&o, "ab|c>x", DM_DROP_TIE, 1);
+    o = options_of("xc");
+    o.form = DM_PAIRS_SEGMENT;
+    o.erroneous = DM_ERRONEOUS_LAST;
+    expect(&o, "ab|cd>xy", DM_DROP_TIE, 1);
 
     /* the continuation takes the run's own action once more: the segments begin where they differ */
     RUNS(EXPLORED, {"abxy", 0, 0, 0});

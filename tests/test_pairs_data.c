@@ -156,6 +156,7 @@ static void check_options(void)
     REFUSED("ex", per_task, -1, "--per-task -1 is out of range");
     REFUSED("ex", limit, -1, "--limit -1 is out of range");
     REFUSED("ex", segment_turns, 3, "--segment-turns is of --form segment only");
+    REFUSED("ex", erroneous, DM_ERRONEOUS_LAST, "--erroneous-turn is of --continuations FILE only");
     REFUSED("ex", invalid_answer, "no", "--invalid-answer is of --degrade meaningless only");
     REFUSED("", seed, 0, "no runs given");
     REFUSED("e", seed, 0, "no runs given");
