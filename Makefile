@@ -40,6 +40,7 @@ sources = $(patsubst $(SRC)/%,%,$(sort $(wildcard $(SRC)/$(1))))
 SIMD_FAMILIES = $(call sources,simd/k_*.c)
 LIB_SOURCES = $(filter-out $(SIMD_FAMILIES),$(foreach d,core io simd model agent,$(call sources,$(d)/*.c)))
 CLI_SOURCES = $(call sources,cli/*.c)
+RECIPES = $(addprefix $(SRC)/,$(call sources,agent/recipes/*.json))
 CHECKASM = $(call sources,tests/checkasm*.c)
 TESTS = $(patsubst tests/test_%.c,$(B)/tests/%,$(call sources,tests/test_*.c)) $(B)/tests/checkasm
 SHELL_TESTS = $(filter-out tests/run.sh,$(call sources,tests/*.sh))
@@ -48,7 +49,7 @@ BENCHES = $(patsubst bench/%.c,$(B)/bench/%,$(call sources,bench/*.c))
 # A kernel family is one source and one object for every instruction set.
 SIMD_OBJECTS = $(foreach isa,$(ISAS),$(SIMD_FAMILIES:%.c=$(B)/obj/%_$(isa).o))
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(B)/obj/%.o) $(SIMD_OBJECTS)
-CLI_OBJECTS = $(CLI_SOURCES:%.c=$(B)/obj/%.o)
+CLI_OBJECTS = $(CLI_SOURCES:%.c=$(B)/obj/%.o) $(B)/obj/recipes.o
 
 STATIC_LIB = $(B)/libdmpo.a
 SONAME = libdmpo.so.$(MAJOR)
@@ -87,6 +88,22 @@ $(B)/obj/simd/k_%_$(1).o: $(SRC)/simd/k_%.c $(CONFIG)
 	$$(call compile,$$(ISA_FLAGS_$(1)))
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
+
+# Recipes are part of the command: their lines as C strings (cli/recipes.h).
+$(B)/obj/recipes.c: $(RECIPES) $(CONFIG)
+	$(call say,GEN,$@)
+	@mkdir -p $(@D)
+	$(Q){ echo '#include "cli/recipes.h"'; \
+	for f in $(RECIPES); do \
+	    echo "static const char *const $$(basename $$f .json)[] = {"; \
+	    sed -e 's/[\\"]/\\&/g' -e 's/.*/    "&",/' $$f; echo '    0};'; \
+	done; \
+	echo 'const cli_recipe cli_recipes[] = {'; \
+	for f in $(RECIPES); do n=$$(basename $$f .json); echo "    {\"$$n\", $$n},"; done; \
+	echo '    {0, 0}};'; } >$@.tmp && mv $@.tmp $@
+
+$(B)/obj/recipes.o: $(B)/obj/recipes.c $(CONFIG)
+	$(call compile)
 
 $(STATIC_LIB): $(LIB_OBJECTS)
 	$(call say,AR,$@)

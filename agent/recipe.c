@@ -123,7 +123,7 @@ static dm_status check_options(const reader *in, const dm_json *object, dm_part 
             return FAIL(in, v, "\"%s\" must be a string without NUL", v->key);
         if (part == DM_PART_EVALUATE && strcmp(v->key, "splits") == 0)
             continue;
-        if (is_one_of(given, v))
+        if (is_one_of(given, v) && !(part == DM_PART_TOKENIZER && strcmp(v->key, "split") == 0)) /* of words */
             return FAIL(in, v, "\"%s\" is given by the experiment itself, not by its recipe", v->key);
         const dm_status s = in->commands->check(parts[part].command, in->r->doc, v->key, v, &kind, in->err);
         if (s != DM_OK)

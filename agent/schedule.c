@@ -101,19 +101,22 @@ static dm_status drop_checkpoint(const dm_stage *s, dm_error *err)
     return status == DM_OK && dm_dir_exists(path) ? dm_dir_remove(path, err) : status;
 }
 
-static int run_child(schedule *x, const dm_stage *s, int log)
+/* Where a stage's words go. */
+typedef struct streams {
+    int log, result;
+} streams;
+
+static int run_child(schedule *x, const dm_stage *s, const streams *to)
 {
     static char threads_option[] = "--threads", isa_option[] = "--isa";
     char threads[16];
     char **argv = calloc(s->args + EXTRA_ARGS + 1, sizeof *argv);
     int argc = 0;
     dm_error err = {.message = "no memory for the arguments"};
-    const int null = open("/dev/null", O_RDONLY);
+    const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-    if (null < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
-        return 1;
-    close(null);
-    close(log);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(to->result, 1) < 0 || dup2(to->log, 2) < 0)
+        return 1; /* the others close themselves when a stage starts a program */
     for (size_t i = 0; argv && i < s->args; i++)
         if (!(argv[argc++] = (char *)(uintptr_t)dm_plan_argument(x->plan, s, i)))
             break;
@@ -145,19 +148,35 @@ static int run_child(schedule *x, const dm_stage *s, int log)
 
 /* ---- starting ---- */
 
-static dm_status prepare(const schedule *x, const dm_stage *s, int *log)
+static dm_status open_stream(int *fd, const dm_stage *s, const char *name, int flags, dm_error *err)
 {
     char path[PATH_SIZE];
+    const dm_status status = dm_path_join(path, sizeof path, s->dir, name, err);
+
+    if (status != DM_OK)
+        return status;
+    *fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0666);
+    return *fd >= 0 ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: cannot write: %s", path, strerror(errno));
+}
+
+static dm_status prepare(const schedule *x, const dm_stage *s, streams *to)
+{
     dm_status status = DM_OK;
 
     if (!s->resumable && dm_dir_exists(s->dir))
         status = dm_dir_remove(s->dir, x->err);
-    if (status == DM_OK && (status = dm_dir_create(s->dir, x->err)) == DM_OK)
-        status = dm_path_join(path, sizeof path, s->dir, DM_STAGE_LOG, x->err);
-    if (status != DM_OK)
-        return status;
-    *log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
-    return *log >= 0 ? DM_OK : dm_fail(x->err, DM_ERR_FILE, "%s: cannot write: %s", path, strerror(errno));
+    if (status == DM_OK && (status = dm_dir_create(s->dir, x->err)) == DM_OK &&
+        (status = open_stream(&to->log, s, DM_STAGE_LOG, O_APPEND, x->err)) == DM_OK)
+        status = open_stream(&to->result, s, DM_STAGE_STDOUT, O_TRUNC, x->err);
+    return status;
+}
+
+static void close_streams(const streams *to)
+{
+    if (to->log >= 0)
+        close(to->log);
+    if (to->result >= 0)
+        close(to->result);
 }
 
 static int tell(schedule *x, dm_schedule_event_kind kind, const dm_stage *stage, const char *text)
@@ -170,13 +189,11 @@ static dm_status start(schedule *x, job *j, size_t index)
 {
     dm_stage *s = &x->plan->stage[index];
     const pid_t parent = getpid();
-    int log = -1;
-    const dm_status status = prepare(x, s, &log);
+    streams to = {-1, -1};
+    const dm_status status = prepare(x, s, &to);
 
-    if (status != DM_OK)
-        return status;
     fflush(NULL); /* the child would print it again */
-    const pid_t pid = fork();
+    const pid_t pid = status == DM_OK ? fork() : -1;
     if (pid == 0) {
         setpgid(0, 0); /* Ctrl-C reaches the experiment alone, and it passes it on */
         signal(SIGINT, SIG_DFL);
@@ -184,11 +201,13 @@ static dm_status start(schedule *x, job *j, size_t index)
 #ifdef __linux__
         prctl(PR_SET_PDEATHSIG, SIGTERM);
 #endif
-        const int code = getppid() == parent ? run_child(x, s, log) : 1;
+        const int code = getppid() == parent ? run_child(x, s, &to) : 1;
         fflush(NULL);
         _exit(code);
     }
-    close(log);
+    close_streams(&to);
+    if (status != DM_OK)
+        return status;
     if (pid < 0)
         return dm_fail(x->err, DM_ERR_MEMORY, "cannot start a process for the stage %s: %s", s->name, strerror(errno));
     *j = (job){pid, index};

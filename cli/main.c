@@ -17,6 +17,7 @@ static const cli_entry commands[] = {
     {"eval", cli_eval, "statistics of episodes: rewards with intervals, paired differences"},
     {"pairs", cli_pairs, "training data from episodes: preference pairs, or the better runs alone"},
     {"init", cli_init, "make a new model with seeded weights"},
+    {"experiment", cli_experiment, "a recipe: from a tokenizer to a table of methods, over seeds"},
 };
 
 static volatile sig_atomic_t interrupts;
