@@ -44,70 +44,35 @@ refuses 2 "is for the episodes of --from" rollout --env home --continue-at 2 --p
 refuses 1 'no regular file' rollout --env home --policy expert --output "$work"
 check "nothing was begun" [ ! -e "$work/x" ]
 
-# ---- a model, killed and interrupted ----
-
-check "a tokenizer" run tokenizer train --output "$work/tokenizer" --vocabulary 300 "$work/expert.jsonl"
-check "a model" run init --output "$work/model" --tokenizer "$work/tokenizer" --hidden 16 --intermediate 32 --layers 1 \
-    --heads 2 --std 0.3 --positions 2048
-
-model() { # model OUTPUT OPTION...: as a background job it is the command itself, which signals then reach
-    output=$1
-    shift
-    # shellcheck disable=SC2086 # the wrapper is a list of words
-    exec ${EXEC_WRAPPER-} "$BUILD/dmpo" rollout --env home --split unseen --model "$work/model" --temperature 1 --tasks 24 \
-        --max-tokens 24 --max-turns 8 --output "$work/$output" "$@"
-}
-
-(model whole.jsonl --quiet) >"$out" 2>"$err"
-check "all of it: $(cat "$err")" [ "$(wc -l <"$work/whole.jsonl")" -eq 24 ]
-check "tokens are counted" says '^tokens per second'
-
-# stopped SIGNAL FILE: sends it when the file has lines
-stopped() {
-    : >"$err"
-    (model "$2" --at-once 2 --threads 1) >"$out" 2>"$err" &
-    job=$!
-    tries=0
-    until [ -s "$work/$2" ] || [ $tries -ge 300 ]; do
-        sleep 0.05 2>/dev/null || sleep 1
-        tries=$((tries + 1))
-    done
-    kill -"$1" $job
-    status=0
-    wait $job || status=$?
-}
-stopped KILL killed.jsonl
-check "killed in the middle" [ "$(wc -l <"$work/killed.jsonl")" -lt 24 ]
-(model killed.jsonl --quiet) >"$out" 2>"$err"
-check "it goes on to the same file" cmp -s "$work/whole.jsonl" "$work/killed.jsonl"
-stopped TERM ended.jsonl
-check "interrupted: status 1, not $status" [ $status = 1 ]
-check "it says how to go on: $(tail -n 1 "$err")" warns 'stopped after [0-9]* of 24 episodes; the same command goes on'
-(model ended.jsonl --quiet) >"$out" 2>"$err"
-check "it goes on to the same file, too" cmp -s "$work/whole.jsonl" "$work/ended.jsonl"
-
 # ---- environments that fail ----
 
+# A button that is pressed once. Tasks that are listed in the file "bad" end the process; where there is no file "open",
+# tasks from 4 on wait for it.
 cat >"$work/env.sh" <<'CHILD'
+cd "$1" || exit 1
 while read -r line; do
     case $line in
     *hello*) echo '{"version": 1, "name": "t", "instruction": "Play.", "tasks": {"train": 7, "seen": 0, "unseen": 0}, "max_turns": 3}' ;;
     *reset*)
         task=${line#*\"task\": }
         task=${task%%,*}
-        grep -q "$task" "$1" && exit 1
+        grep -q "$task" bad && exit 1
+        while [ "$task" -ge 4 ] && [ -d "$1" ] && [ ! -e open ]; do sleep 1; done
         echo "{\"task\": \"Task $task\", \"observation\": \"A button.\", \"score\": 0, \"done\": false, \"expert\": \"press\"}"
         ;;
-    *) echo '{"observation": "It beeps.", "score": 0.5, "done": true}' ;;
+    *press*) echo '{"observation": "It beeps.", "score": 0.5, "done": true}' ;;
+    *) echo '{"observation": "Nothing happens.", "score": 0, "done": false}' ;;
     esac
 done
 CHILD
+button="cmd:exec sh '$work/env.sh' '$work'"
+: >"$work/bad"
+: >"$work/open"
 beep() {
     output=$1
     shift
-    run rollout --env "cmd:exec sh '$work/env.sh' '$work/bad'" --policy expert --output "$work/$output" "$@"
+    run rollout --env "$button" --policy expert --output "$work/$output" "$@"
 }
-: >"$work/bad"
 check "an environment in another process" beep sound.jsonl
 check "all its tasks" [ "$(wc -l <"$work/sound.jsonl")" -eq 7 ]
 echo 2 >"$work/bad"
@@ -122,8 +87,52 @@ check "at the first of them" [ "$(wc -l <"$work/three.jsonl")" -eq 2 ]
 : >"$work/bad"
 check "when it is mended" beep three.jsonl
 check "they are played" cmp -s "$work/sound.jsonl" "$work/three.jsonl"
-refuses 1 'does not say what is possible' rollout --env "cmd:exec sh '$work/env.sh' '$work/bad'" --policy random \
+refuses 1 'does not say what is possible' rollout --env "$button" --policy random \
     --output "$work/x.jsonl"
+
+# ---- a model, killed and interrupted ----
+
+check "a tokenizer" run tokenizer train --output "$work/tokenizer" --vocabulary 300 "$work/expert.jsonl"
+check "a model" run init --output "$work/model" --tokenizer "$work/tokenizer" --hidden 16 --intermediate 32 --layers 1 \
+    --heads 2 --std 0.3 --positions 2048
+
+# model OUTPUT OPTION...: in a subshell it is the command itself, which signals then reach
+model() {
+    output=$1
+    shift
+    # shellcheck disable=SC2086 # the wrapper is a list of words
+    exec ${EXEC_WRAPPER-} "$BUILD/dmpo" rollout --env "$button" --model "$work/model" --temperature 1 --samples 3 \
+        --max-tokens 24 --output "$work/$output" "$@"
+}
+
+(model whole.jsonl --quiet) >"$out" 2>"$err"
+check "a model plays: $(cat "$err")" [ "$(wc -l <"$work/whole.jsonl")" -eq 21 ]
+check "tokens are counted" says '^tokens per second'
+
+# stopped SIGNAL FILE: sends it when the file has lines and the environment waits
+stopped() {
+    rm -f "$work/open"
+    (model "$2" --at-once 2) >"$out" 2>"$err" &
+    job=$!
+    tries=0
+    until [ -s "$work/$2" ] || [ $tries -ge 60 ]; do
+        sleep 1
+        tries=$((tries + 1))
+    done
+    kill -"$1" $job
+    : >"$work/open"
+    status=0
+    wait $job || status=$?
+}
+stopped KILL killed.jsonl
+check "killed in the middle" [ "$(wc -l <"$work/killed.jsonl")" -lt 21 ]
+(model killed.jsonl --quiet) >"$out" 2>"$err"
+check "it goes on to the same file" cmp -s "$work/whole.jsonl" "$work/killed.jsonl"
+stopped TERM ended.jsonl
+check "interrupted: status 1, not $status" [ $status = 1 ]
+check "it says how to go on: $(tail -n 1 "$err")" warns 'stopped after [0-9]* of 21 episodes; the same command goes on'
+(model ended.jsonl --quiet) >"$out" 2>"$err"
+check "it goes on to the same file, too" cmp -s "$work/whole.jsonl" "$work/ended.jsonl"
 
 # ---- eval ----
 
