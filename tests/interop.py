@@ -4,8 +4,8 @@
     BUILD=DIR SRC=DIR python3 tests/interop.py [NAME...]
 
 Needs torch, transformers, tokenizers, numpy and safetensors, and BUILD with `make all tests` done (libdmpo.so
-included). NAME runs those groups only: models, trained, steps, tokenizer, second. One line a figure; ends with
-"interop: N passed, N failed".
+included). NAME runs those groups only: models, trained, steps, tokenizer, tensorboard (skipped without that package),
+second. One line a figure; ends with "interop: N passed, N failed".
 """
 import ctypes
 import itertools
@@ -445,6 +445,39 @@ def check_steps(_, work):
                           more)
 
 
+# ---- TensorBoard's own reader ----
+
+def check_tensorboard(_, work):
+    try:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    except ImportError:
+        print("skipped: tensorboard is not installed")
+        return
+    case, out = os.path.join(SRC, "tests", "golden", "llama-tied-gqa"), os.path.join(work, "out")
+    dmpo("train", "--model", os.path.join(case, "model"), "--reference", os.path.join(case, "reference"), "--data",
+         os.path.join(case, "case.json"), "--eval-data", os.path.join(case, "case.json"), "--objective", "kto",
+         "--batch", 2, "--steps", 5, "--lr", 1e-3, "--eval-every", 2, "--output", out, "--tensorboard")
+    with open(os.path.join(out, "metrics.jsonl")) as f:
+        lines = [json.loads(line) for line in f]
+    read = EventAccumulator(out)
+    read.Reload()
+    tags, expected = read.Tags()["scalars"], {}
+    for line in lines:
+        for key, value in line.items():
+            if key in ("kind", "step", "tokens", "action_tokens") or value is None:
+                continue
+            if line["kind"] == "eval" and key in ("lr", "grad_norm"):
+                continue
+            expected.setdefault(f"{line['kind']}/{key}", []).append((line["step"], value))
+    check(sorted(tags) == sorted(expected), f"tensorboard: tags {sorted(tags)}, must be {sorted(expected)}")
+    worst = 0.0
+    for tag, values in expected.items():
+        got = [(e.step, e.value) for e in read.Scalars(tag)]
+        check([s for s, _ in got] == [s for s, _ in values], f"tensorboard: {tag}: steps {got}")
+        worst = max([worst] + [abs(g - w) / max(abs(w), 1e-30) for (_, g), (_, w) in zip(got, values)])
+    figure("tensorboard: scalars against metrics.jsonl", worst, 6e-8)  # they are f32
+
+
 # ---- tests of their own ----
 
 def check_program(name, work):
@@ -465,7 +498,7 @@ def check_second(_, work):
 
 def main():
     groups = {"models": check_models, "trained": check_trained, "steps": check_steps, "tokenizer": check_tokenizer,
-              "second": check_second}
+              "tensorboard": check_tensorboard, "second": check_second}
     unknown = [n for n in sys.argv[1:] if n not in groups]
     if unknown:
         sys.exit(f"interop: no group '{unknown[0]}'; legal: {', '.join(groups)}")

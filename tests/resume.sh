@@ -18,7 +18,7 @@ train() {
     grep -v '^peak memory' "$work/$name.all" >"$work/$name.txt"
 }
 
-for objective in dmpo sft; do
+for objective in dmpo sft kto; do
     rm -rf "$work/out"
     check "$objective: a run" train first --objective $objective
     cp "$work/out/metrics.jsonl" "$work/metrics"
