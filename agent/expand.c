@@ -228,6 +228,43 @@ static dm_source initial_model(expansion *x, const dm_subject *of)
     return output_of(dm_stage_end(&x->b, false, "%s", name_of(x, &plain, "init", true)), "");
 }
 
+static void hash_source(expansion *x, dm_sha256 *h, dm_source source)
+{
+    const char *key = dm_stage_source_key(&x->b, source);
+    dm_sha256_update(h, key, strlen(key) + 1);
+    dm_sha256_update(h, source.path, strlen(source.path) + 1);
+}
+
+/* Runs that differ in gamma, say, share their reference's log-probabilities. The file says itself what it is of (model/
+ * reference.c): its name only keeps apart what would be written anew all the time. */
+static void share_reference(expansion *x, const dm_subject *of, const options *o, dm_source model, dm_source data)
+{
+    static const char *const decides[] = {"max-length", "reference", "reference2", "share-prefix", "template", NULL};
+    const option *objective = find(o, "objective");
+    char hex[DM_SHA256_HEX];
+    dm_sha256 h;
+
+    const char *name = !objective ? "" : objective->value ? objective->value->text : objective->text;
+    if (strcmp(name, "sft") == 0 || x->b.status != DM_OK)
+        return;
+    dm_sha256_init(&h);
+    hash_source(x, &h, model);
+    hash_source(x, &h, data);
+    for (size_t k = 0; decides[k]; k++) {
+        const option *d = find(o, decides[k]);
+        char number[DM_DOUBLE_TEXT] = "";
+        if (d && d->value->type == DM_JSON_STRING)
+            hash_source(x, &h, model_named(x, of, d->value->text));
+        else if (d)
+            dm_double_text(number, d->value->type == DM_JSON_BOOL ? d->value->boolean : d->value->number);
+        dm_sha256_update(&h, number, strlen(number) + 1);
+    }
+    dm_sha256_update(&h, name, strcmp(name, "kto") == 0 ? 3 : 0); /* it has mismatched pairs' values, too */
+    dm_sha256_finish(&h, hex);
+    dm_stage_free(&x->b, "reference-cache",
+                  dm_plan_print(&x->b, "%s/" DM_CACHE "/reference-%.12s", x->b.plan->output, hex));
+}
+
 /* A run of dmpo train. `o` holds the options, reference and the like among them. */
 static dm_source train(expansion *x, const dm_subject *of, options *o, dm_source model, dm_source data,
                        const char *name)
@@ -239,6 +276,7 @@ static dm_source train(expansion *x, const dm_subject *of, options *o, dm_source
     put_all(x, of, o);
     dm_stage_output(&x->b, "output", "");
     dm_stage_free(&x->b, "resume", NULL);
+    share_reference(x, of, o, model, data);
     return output_of(dm_stage_end(&x->b, true, "%s", name_of(x, of, name, true)), "");
 }
 
@@ -270,11 +308,11 @@ static void put_rollout(expansion *x, const dm_subject *of, options *o, dm_sourc
 }
 
 /* The names of stages that several methods share say the method only where it gives options of its own. */
-static const char *shared_name(expansion *x, const dm_subject *of, unsigned parts, const char *what)
+static const char *shared_name(expansion *x, const dm_subject *of, unsigned parts, bool own, const char *what)
 {
     const dm_recipe_method *m = of->method;
     dm_subject plain = {.env = of->env, .seed = of->seed};
-    bool own = false, swept = false;
+    bool swept = false;
 
     for (unsigned p = 0; p < DM_PARTS; p++) {
         own |= m && parts >> p & 1 && m->parts.object[p];
@@ -294,7 +332,8 @@ static dm_source explore(expansion *x, const dm_subject *of, dm_source policy, i
     options o = {.n = 0};
     const char *what =
         iteration > 1 ? dm_plan_print(&x->b, "%s-explore%lld", of->method->name, (long long)iteration) : "explore";
-    const char *name = iteration > 1 ? name_of(x, of, what, true) : shared_name(x, of, 1u << DM_PART_EXPLORE, what);
+    const char *name =
+        iteration > 1 ? name_of(x, of, what, true) : shared_name(x, of, 1u << DM_PART_EXPLORE, false, what);
 
     collect(x, &o, of, DM_PART_EXPLORE);
     put_rollout(x, of, &o, policy);
@@ -312,7 +351,7 @@ static dm_source continuations(expansion *x, const dm_subject *of, dm_source pol
     if (!x->r->parts.object[DM_PART_CONTINUE] && !of->env->parts.object[DM_PART_CONTINUE] &&
         !of->method->parts.object[DM_PART_CONTINUE] && !(of->setting && of->setting->parts.object[DM_PART_CONTINUE]))
         return NOTHING;
-    const char *name = shared_name(x, of, 1u << DM_PART_EXPLORE | 1u << DM_PART_CONTINUE, "continue");
+    const char *name = shared_name(x, of, 1u << DM_PART_EXPLORE | 1u << DM_PART_CONTINUE, false, "continue");
     collect(x, &o, of, DM_PART_CONTINUE);
     put_rollout(x, of, &o, policy);
     dm_stage_source(&x->b, "from", explored);
@@ -334,7 +373,8 @@ static dm_source given_pairs(expansion *x, const dm_subject *of, options *o)
     put_all(x, of, o);
     dm_stage_output(&x->b, "output", "pairs.jsonl");
     dm_stage_free(&x->b, "json", NULL);
-    return output_of(dm_stage_end(&x->b, false, "%s", shared_name(x, of, 1u << DM_PART_PAIRS, "pairs")), "pairs.jsonl");
+    return output_of(dm_stage_end(&x->b, false, "%s", shared_name(x, of, 1u << DM_PART_PAIRS, false, "pairs")),
+                     "pairs.jsonl");
 }
 
 /* Pairs that the method learns from after `policy` explored; of an SFT form, the better runs alone. */
@@ -355,11 +395,10 @@ static dm_source make_pairs(expansion *x, const dm_subject *of, dm_source policy
     const bool adds = of->method->kind == DM_METHOD_RFT; /* to what SFT learnt from */
     const dm_source expert = continued.path ? NOTHING : expert_episodes(x, of, adds ? NULL : &tasks);
     set_seed(x, &o, of->seed);
-    const char *what = !form ? "pairs" : dm_plan_print(&x->b, "%s-pairs", of->method->name);
     const char *name =
         iteration > 1
             ? name_of(x, of, dm_plan_print(&x->b, "%s-pairs%lld", of->method->name, (long long)iteration), true)
-            : shared_name(x, of, depends, what);
+            : shared_name(x, of, depends, form != NULL, "pairs");
     dm_stage_begin(&x->b, "pairs");
     if (expert.path)
         dm_stage_source(&x->b, "expert", expert);

@@ -26,7 +26,7 @@ static dm_status take(dm_result *r, const dm_eval *e, const dm_episodes *episode
     r->turn_limit = e->turn_limit;
     r->success = best ? 0 : e->success.mean;
     r->turns = e->turns;
-    snprintf(r->weights, sizeof r->weights, "%s", episodes->episode[0].model ? episodes->episode[0].model : "");
+    snprintf(r->model, sizeof r->model, "%s", episodes->episode[0].model ? episodes->episode[0].model : "");
     r->reward = copy_of(e->tasks);
     r->best = copy_of(e->tasks);
     r->by_turn = copy_of(e->turn_limit + 1);
@@ -61,14 +61,15 @@ dm_status dm_results_read(dm_results *out, dm_plan *plan, dm_error *err)
 {
     dm_status s = DM_OK;
 
-    *out = (dm_results){.n = plan->evaluations};
+    *out = (dm_results){0};
     out->result = calloc(plan->evaluations ? plan->evaluations : 1, sizeof *out->result);
     if (!out->result)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for the results");
-    for (size_t i = 0; i < out->n && s == DM_OK; i++) {
-        out->result[i].of = &plan->evaluation[i];
-        s = read_one(&out->result[i], plan, err);
-    }
+    for (size_t i = 0; i < plan->evaluations && s == DM_OK; i++)
+        if (plan->stage[plan->evaluation[i].stage].state == DM_STAGE_DONE) {
+            out->result[out->n].of = &plan->evaluation[i];
+            s = read_one(&out->result[out->n++], plan, err);
+        }
     if (s != DM_OK)
         dm_results_close(out);
     return s;
@@ -90,6 +91,7 @@ void dm_results_close(dm_results *r)
 typedef struct writer {
     dm_text out;
     dm_plan *plan;
+    size_t rows; /* of the list that is being written */
     dm_error *err;
 } writer;
 
@@ -132,10 +134,36 @@ static void add_value(dm_text *t, const dm_json *v)
         dm_text_json_double(t, v->number);
 }
 
+/* ---- rows, one a line ---- */
+
+static void begin_rows(writer *w, const char *key)
+{
+    dm_text_print(&w->out, ",\n\"%s\": [", key);
+    w->rows = 0;
+}
+
+static void begin_row(writer *w)
+{
+    dm_text_print(&w->out, "%s\n{", w->rows++ ? "," : "");
+}
+
+/* Its members all ended with ", ". */
+static void end_row(writer *w)
+{
+    if (!w->out.failed)
+        w->out.size -= 2;
+    dm_text_add(&w->out, "}", 1);
+}
+
+static void end_rows(writer *w)
+{
+    dm_text_add(&w->out, w->rows ? "\n]" : "]", w->rows ? 2 : 1);
+}
+
 /* What every row begins with. */
 static void add_subject(writer *w, const dm_subject *of)
 {
-    dm_text_add(&w->out, "{", 1);
+    begin_row(w);
     add_string(w, "env", of->env->name);
     add_string(w, "setting", of->setting ? of->setting->name : NULL);
     add_string(w, "method", of->method->name);
@@ -148,19 +176,6 @@ static void add_subject(writer *w, const dm_subject *of)
     } else {
         dm_text_add(&w->out, "null, ", 6);
     }
-}
-
-/* Rows end with ", " so far. */
-static void end_row(writer *w, bool is_last)
-{
-    if (!w->out.failed)
-        w->out.size -= 2;
-    dm_text_print(&w->out, "}%s\n", is_last ? "]" : ",");
-}
-
-static void begin_rows(writer *w, const char *key, size_t n)
-{
-    dm_text_print(&w->out, ",\n\"%s\": %s", key, n ? "[\n" : "[]");
 }
 
 /* Places inside the output directory are told as seen from there. */
@@ -183,27 +198,57 @@ static dm_status open_json(writer *w, size_t stage, const char *name, dm_json_do
 
 static void add_stages(writer *w)
 {
-    begin_rows(w, "stages", w->plan->stages);
+    begin_rows(w, "stages");
     for (size_t i = 0; i < w->plan->stages; i++) {
         const dm_stage *s = &w->plan->stage[i];
         dm_text command = {0};
+        if (s->state != DM_STAGE_DONE)
+            continue;
         dm_plan_command(w->plan, s, &command);
         w->out.failed |= command.failed;
-        dm_text_add(&w->out, "{", 1);
+        begin_row(w);
         add_string(w, "name", s->name);
         add_string(w, "key", s->key);
         add_string(w, "command", command.data);
         add_double(w, "seconds", s->seconds);
         dm_text_print(&w->out, "\"reused\": %s, ", s->reused ? "true" : "false");
         add_path(w, "output", (dm_source){i, ""});
-        end_row(w, i + 1 == w->plan->stages);
+        end_row(w);
         dm_text_free(&command);
     }
+    end_rows(w);
 }
 
-static void add_evaluations(writer *w, const dm_results *r)
+/* "weights_sha256", as the training's run.json tells it; null where the stage is none that trains. */
+static dm_status add_weights(writer *w, size_t stage)
 {
-    begin_rows(w, "evaluations", r->n);
+    dm_json_doc *run = NULL;
+
+    if (stage != DM_STAGE_NONE && strcmp(w->plan->stage[stage].arg[0].text, "train") == 0) {
+        const dm_status s = open_json(w, stage, "run.json", &run);
+        if (s != DM_OK)
+            return s;
+    }
+    const dm_json *weights = run ? dm_json_get(dm_json_root(run), "weights_sha256") : NULL;
+    add_string(w, "weights_sha256", weights && weights->type == DM_JSON_STRING ? weights->text : NULL);
+    dm_json_close(&run);
+    return DM_OK;
+}
+
+/* The stage that made the model which plays. */
+static size_t player_of(const dm_plan *p, size_t rollout)
+{
+    const dm_stage *s = &p->stage[rollout];
+
+    for (size_t i = 0; i < s->args; i++)
+        if (s->arg[i].kind == DM_ARG_INPUT)
+            return s->arg[i].stage;
+    return DM_STAGE_NONE;
+}
+
+static dm_status add_evaluations(writer *w, const dm_results *r)
+{
+    begin_rows(w, "evaluations");
     for (size_t i = 0; i < r->n; i++) {
         const dm_result *x = &r->result[i];
         add_subject(w, &x->of->of);
@@ -215,31 +260,35 @@ static void add_evaluations(writer *w, const dm_results *r)
         add_double(w, "turns", x->turns);
         add_doubles(w, "reward_by_turn", x->by_turn, x->turn_limit + 1);
         add_path(w, "episodes", (dm_source){x->of->stage, "episodes.jsonl"});
-        add_string(w, "weights_sha256", x->weights[0] ? x->weights : NULL);
-        end_row(w, i + 1 == r->n);
+        add_string(w, "model_sha256", x->model[0] ? x->model : NULL);
+        const dm_status s = add_weights(w, player_of(w->plan, x->of->stage));
+        if (s != DM_OK)
+            return s;
+        end_row(w);
     }
+    end_rows(w);
+    return DM_OK;
 }
 
 static dm_status add_trainings(writer *w)
 {
     const dm_plan *p = w->plan;
 
-    begin_rows(w, "trainings", p->trainings);
+    begin_rows(w, "trainings");
     for (size_t i = 0; i < p->trainings; i++) {
         const dm_training *t = &p->training[i];
-        dm_json_doc *run;
-        const dm_status s = open_json(w, t->stage, "run.json", &run);
-        if (s != DM_OK)
-            return s;
-        const dm_json *weights = dm_json_get(dm_json_root(run), "weights_sha256");
+        if (p->stage[t->stage].state != DM_STAGE_DONE)
+            continue;
         add_subject(w, &t->of);
         add_string(w, "stage", p->stage[t->stage].name);
         add_path(w, "metrics", (dm_source){t->stage, "metrics.jsonl"});
-        add_string(w, "weights_sha256", weights && weights->type == DM_JSON_STRING ? weights->text : NULL);
+        const dm_status s = add_weights(w, t->stage);
+        if (s != DM_OK)
+            return s;
         add_double(w, "seconds", p->stage[t->stage].seconds);
-        end_row(w, i + 1 == p->trainings);
-        dm_json_close(&run);
+        end_row(w);
     }
+    end_rows(w);
     return DM_OK;
 }
 
@@ -274,9 +323,11 @@ static dm_status add_pairs(writer *w)
 {
     const dm_plan *p = w->plan;
 
-    begin_rows(w, "pairs", p->pairs_made);
+    begin_rows(w, "pairs");
     for (size_t i = 0; i < p->pairs_made; i++) {
         const dm_pairs_made *made = &p->pairs[i];
+        if (made->file.stage != DM_STAGE_NONE && p->stage[made->file.stage].state != DM_STAGE_DONE)
+            continue;
         add_subject(w, &made->of);
         add_path(w, "file", made->file);
         if (made->file.stage == DM_STAGE_NONE) {
@@ -286,8 +337,9 @@ static dm_status add_pairs(writer *w)
             if (s != DM_OK)
                 return s;
         }
-        end_row(w, i + 1 == p->pairs_made);
+        end_row(w);
     }
+    end_rows(w);
     return DM_OK;
 }
 
@@ -295,13 +347,16 @@ static void add_examples(writer *w)
 {
     const dm_plan *p = w->plan;
 
-    begin_rows(w, "examples", p->examples);
+    begin_rows(w, "examples");
     for (size_t i = 0; i < p->examples; i++) {
+        if (p->stage[p->example[i].stage].state != DM_STAGE_DONE)
+            continue;
         add_subject(w, &p->example[i].of);
         add_path(w, "scores", (dm_source){p->example[i].stage, "scores.jsonl"});
         add_path(w, "pairs", p->example[i].pairs);
-        end_row(w, i + 1 == p->examples);
+        end_row(w);
     }
+    end_rows(w);
 }
 
 dm_status dm_results_write(const dm_results *r, dm_plan *plan, const dm_recipe *recipe, const dm_results_run *run,
@@ -320,12 +375,12 @@ dm_status dm_results_write(const dm_results *r, dm_plan *plan, const dm_recipe *
     add_string(&w, "version", run->version);
     add_string(&w, "isa", run->isa);
     dm_text_print(&w.out, "\"threads\": %u, \"jobs\": %u, ", run->threads, run->jobs);
-    add_double(&w, "seconds", run->seconds);
-    dm_text_print(&w.out, "\n\"recipe_sha256\": \"%s\",\n\"recipe\": ", hex);
+    dm_text_print(&w.out, "\"seconds\": %.3f,\n\"recipe_sha256\": \"%s\",\n\"recipe\": ", run->seconds, hex);
     dm_text_add(&w.out, recipe->text, recipe->size);
     add_stages(&w);
-    add_evaluations(&w, r);
-    dm_status s = add_trainings(&w);
+    dm_status s = add_evaluations(&w, r);
+    if (s == DM_OK)
+        s = add_trainings(&w);
     if (s == DM_OK)
         s = add_pairs(&w);
     if (s == DM_OK) {

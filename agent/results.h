@@ -13,11 +13,11 @@ typedef struct dm_result {
     double *by_turn; /* [turn_limit + 1] */
     size_t tasks, samples, turn_limit;
     double success, turns;
-    char weights[DM_SHA256_HEX]; /* "": not a model's */
+    char model[DM_SHA256_HEX]; /* hash of the model that played; "": none did */
 } dm_result;
 
 typedef struct dm_results {
-    dm_result *result; /* [n] as the plan's evaluations */
+    dm_result *result; /* [n] in the order of the plan, without those whose stage is not done */
     size_t n;
 } dm_results;
 

@@ -41,6 +41,7 @@ typedef struct schedule {
     dm_error *err;
     int lock;
     job *job;
+    unsigned *height; /* of each stage: how many stages, one behind the other, wait for it */
     bool stopping;
     size_t running, failed, total, done;
     double start;
@@ -234,25 +235,48 @@ static dm_stage_state inputs_of(const dm_plan *p, const dm_stage *s)
     return all;
 }
 
-static dm_status start_ready(schedule *x)
+/* The ready stage with the longest way behind it, so that the last ones are not left to one process. */
+static size_t choose(schedule *x)
 {
-    for (size_t i = 0; i < x->plan->stages && x->running < x->options->jobs; i++) {
+    size_t best = DM_STAGE_NONE;
+
+    for (size_t i = 0; i < x->plan->stages; i++) {
         dm_stage *s = &x->plan->stage[i];
         if (s->state != DM_STAGE_WAITING)
             continue;
         const dm_stage_state inputs = inputs_of(x->plan, s);
         if (inputs == DM_STAGE_FAILED)
             s->state = DM_STAGE_LEFT_OUT;
-        if (inputs != DM_STAGE_DONE)
-            continue;
+        else if (inputs == DM_STAGE_DONE && (best == DM_STAGE_NONE || x->height[i] > x->height[best]))
+            best = i;
+    }
+    return best;
+}
+
+static dm_status start_ready(schedule *x)
+{
+    while (x->running < x->options->jobs) {
+        const size_t next = choose(x);
         size_t k = 0;
+        if (next == DM_STAGE_NONE)
+            break;
         while (x->job[k].pid)
             k++;
-        const dm_status status = start(x, &x->job[k], i);
+        const dm_status status = start(x, &x->job[k], next);
         if (status != DM_OK)
             return status;
     }
     return DM_OK;
+}
+
+static void measure_heights(schedule *x)
+{
+    for (size_t i = x->plan->stages; i-- > 0;) /* inputs stand in front */
+        for (size_t a = 0; a < x->plan->stage[i].args; a++) {
+            const dm_stage_arg *arg = &x->plan->stage[i].arg[a];
+            if (arg->kind == DM_ARG_INPUT && x->height[arg->stage] < x->height[i] + 1)
+                x->height[arg->stage] = x->height[i] + 1;
+        }
 }
 
 /* ---- ending ---- */
@@ -380,8 +404,8 @@ static dm_status run(schedule *x)
 static dm_status open_lock(schedule *x)
 {
     char path[PATH_SIZE];
-    dm_status s = dm_dir_create(x->plan->output, x->err);
-    if (s == DM_OK)
+    dm_status s = dm_path_join(path, sizeof path, x->plan->output, DM_CACHE, x->err);
+    if (s == DM_OK && (s = dm_dir_create(path, x->err)) == DM_OK)
         s = dm_path_join(path, sizeof path, x->plan->output, "lock", x->err);
     if (s != DM_OK)
         return s;
@@ -404,11 +428,16 @@ dm_status dm_schedule_run(dm_plan *plan, const dm_commands *commands, const dm_s
         x.done += plan->stage[i].state == DM_STAGE_DONE;
     }
     dm_status s = open_lock(&x);
-    if (s == DM_OK && !(x.job = calloc(options->jobs, sizeof *x.job)))
-        s = dm_fail(err, DM_ERR_MEMORY, "no memory for %u jobs", options->jobs);
-    if (s == DM_OK)
+    x.job = calloc(options->jobs, sizeof *x.job);
+    x.height = calloc(plan->stages + 1, sizeof *x.height);
+    if (s == DM_OK && (!x.job || !x.height))
+        s = dm_fail(err, DM_ERR_MEMORY, "no memory for %zu stages", plan->stages);
+    if (s == DM_OK) {
+        measure_heights(&x);
         s = run(&x);
+    }
     free(x.job);
+    free(x.height);
     if (x.lock >= 0)
         close(x.lock);
     return s;

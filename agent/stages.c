@@ -139,6 +139,13 @@ static const char *known_hash(dm_stage_builder *b, const char *path)
     return k->hex;
 }
 
+const char *dm_stage_source_key(dm_stage_builder *b, dm_source source)
+{
+    return b->status != DM_OK              ? ""
+           : source.stage == DM_STAGE_NONE ? known_hash(b, source.path)
+                                           : b->plan->stage[source.stage].key;
+}
+
 /* ---- building ---- */
 
 void dm_stage_builder_open(dm_stage_builder *b, dm_plan *plan, const char *version, dm_error *err)

@@ -109,6 +109,8 @@ void dm_plan_command(dm_plan *plan, const dm_stage *stage, dm_text *out);
 /* Path of a source. */
 const char *dm_plan_path(dm_plan *plan, dm_source source);
 
+#define DM_CACHE "cache" /* directory in OUTPUT of what several stages may share; it changes no result */
+
 /* The file that says a stage is done: OUTPUT/stages/NAME-KEY12/stage.json. */
 #define DM_STAGE_RECORD "stage.json"
 #define DM_STAGE_LOG "log"       /* beside it: the command's messages, of all its tries */

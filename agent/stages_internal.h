@@ -31,6 +31,9 @@ void dm_stage_output(dm_stage_builder *b, const char *name, const char *path); /
 void dm_stage_free(dm_stage_builder *b, const char *name, const char *text);   /* text NULL: a flag */
 size_t dm_stage_end(dm_stage_builder *b, bool resumable, const char *fmt, ...) DM_PRINTF(3, 4); /* its number */
 
+/* What stands for the source in a key: its stage's key, or its content's hash. */
+const char *dm_stage_source_key(dm_stage_builder *b, dm_source source);
+
 /* A formatted string in the plan's memory. */
 const char *dm_plan_print(dm_stage_builder *b, const char *fmt, ...) DM_PRINTF(2, 3);
 

@@ -278,7 +278,11 @@ static dm_status run(experiment *x, dm_error *err)
     dm_status s = dm_schedule_run(&x->plan, &x->commands, &schedule, on_event, &w, err);
     end_line(&w);
     x->run.seconds = dm_seconds() - start;
-    return s == DM_OK && !x->o->only ? finish(x, err) : s;
+    if (x->o->only || (s != DM_OK && s != DM_ERR_INPUT))
+        return s;
+    dm_error why; /* what is there without the failed stages is worth a table, too */
+    const dm_status t = finish(x, s == DM_OK ? err : &why);
+    return s == DM_OK ? t : s;
 }
 
 static dm_status prepare(experiment *x, const char *what, const dm_text *text, dm_error *err)
