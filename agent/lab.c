@@ -4,9 +4,8 @@
 #define MAX_TURNS 25
 
 static const char instruction[] =
-    "You act in a lab with several rooms. Answer with one action: look around, look at X, go to X, open X, close X, "
-    "pick up X, put down X, move X to Y, pour X into Y, mix X, focus on X, use thermometer on X, connect X to Y, "
-    "activate X, deactivate X, inventory, wait.";
+    "You are in a lab. Actions: look around, inventory, wait; look at, go to, open, close, pick up, put down, mix, "
+    "activate, deactivate or focus on X; move X to Y, pour X into Y, connect X to Y, use thermometer on X.";
 
 static dm_status open_lab(dm_env *env, const char *arguments, dm_error *err)
 {
@@ -25,7 +24,7 @@ static dm_status observe(lab *l, dm_observation *o, dm_error *err)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for an observation of lab");
     o->text = l->text.data;
     o->score = lab_score(l);
-    o->done = l->failed || l->wrong_box || o->score >= 1 || l->turns >= MAX_TURNS;
+    o->done = l->done = l->failed || l->wrong_box || o->score >= 1 || l->turns >= MAX_TURNS;
     return DM_OK;
 }
 

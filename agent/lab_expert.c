@@ -235,6 +235,8 @@ static const char *mix(lab *l)
 const char *lab_expert(dm_env *env)
 {
     lab *l = (lab *)env;
+    if (l->done)
+        return NULL;
     switch (l->task.type) {
     case LAB_BOIL:
     case LAB_FREEZE:

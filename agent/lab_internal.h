@@ -119,7 +119,8 @@ typedef enum lab_type {
     LAB_TYPES
 } lab_type;
 
-/* Type, object and places are the combination that no other split shares with unseen. */
+/* Type, object and places are the combination that no other split shares with unseen; of the find tasks also the right
+ * box and its room. */
 typedef struct lab_task {
     lab_type type;
     int object;           /* thing it is about; LAB_MIX: the product */
@@ -167,6 +168,7 @@ typedef struct lab {
     bool failed;    /* focus on a wrong thing: the score is 0 */
     bool wrong_box; /* the end, with the score so far */
     int turns;
+    bool done;
 
     dm_text text;
     char advice[LAB_ACTION_SIZE];

@@ -19,6 +19,7 @@ enum {
     BOX_ROOMS = LAB_ROOMS,
     COLOUR_PAIRS = LAB_COLOURS * (LAB_COLOURS - 1),
     THRESHOLDS = 3,
+    FOUND_BOXES = (BOX_ROOMS - 1) * (LAB_COLOURS - 1) * (LAB_COLOURS - 1),
     PLACE_PAIRS = LAB_SIDE_ROOMS * (LAB_SIDE_ROOMS - 1)
 };
 
@@ -83,10 +84,15 @@ static uint32_t gcd(uint32_t a, uint32_t b)
     return b == 0 ? a : gcd(b, a % b);
 }
 
-/* Each combination begins at a random variant and goes on in a random stride, so that no two rounds agree. */
-static uint32_t variant(const lab_task *t, int place, int64_t round)
+static bool is_find(const lab_task *t)
 {
-    const uint32_t n = shapes[t->type].variants;
+    return t->type == LAB_FIND_LIVING || t->type == LAB_FIND_PLASTIC;
+}
+
+/* Each combination begins at a random variant and goes on in a random stride, so that no two rounds agree. */
+static uint32_t variant(const lab_task *t, int place, int64_t round, bool unseen)
+{
+    const uint32_t n = shapes[t->type].variants / (is_find(t) && unseen ? LAB_COLOURS - 1 : 1);
     const dm_u32x4 r = dm_random(0, DM_RNG_ENV, (uint64_t)t->type, (uint64_t)(t->object * PLACE_PAIRS + place));
     uint32_t stride = 1 + r.v[1] % n;
     while (gcd(stride, n) != 1)
@@ -94,8 +100,23 @@ static uint32_t variant(const lab_task *t, int place, int64_t round)
     return (uint32_t)((r.v[0] % n + (uint64_t)round * stride) % n);
 }
 
+/* The find tasks do not say where the thing is, so what they say is kept apart as well: of each room's boxes one
+ * colour is asked for in unseen alone. The box is not where the thing is, which therefore must be carried. */
+static void choose_boxes_of_find(lab_task *t, bool unseen, uint32_t *v)
+{
+    t->box_room = digit(v, BOX_ROOMS - 1);
+    t->box_room += t->box_room >= t->place[0];
+    const int other = digit(v, LAB_COLOURS - 1);
+    if (t->type == LAB_FIND_LIVING)
+        t->any = digit(v, 2);
+    const int held_out = t->box_room % LAB_COLOURS;
+    const int colour = unseen ? held_out : (held_out + 1 + digit(v, LAB_COLOURS - 1)) % LAB_COLOURS;
+    pair(colour * (LAB_COLOURS - 1) + other, LAB_COLOURS, LAB_BOX, t->box);
+}
+
 void lab_task_at(lab_task *t, dm_split split, int64_t task)
 {
+    const bool unseen = split == DM_SPLIT_UNSEEN;
     int place = 0;
     int64_t round = 0;
     int64_t n = task / LAB_TYPES;
@@ -106,31 +127,29 @@ void lab_task_at(lab_task *t, dm_split split, int64_t task)
                     .box_room = LAB_NOWHERE};
     if (split == DM_SPLIT_SEEN) /* the same combinations; variants where train stops */
         n += LAB_TRAIN_TASKS / LAB_TYPES;
-    combination(t, split == DM_SPLIT_UNSEEN, n, &place, &round);
+    combination(t, unseen, n, &place, &round);
 
-    const bool find = t->type == LAB_FIND_LIVING || t->type == LAB_FIND_PLASTIC;
-    uint32_t v = variant(t, place, round);
+    uint32_t v = variant(t, place, round, unseen);
     t->start = digit(&v, STARTS);
     if (t->type == LAB_MIX)
         pair(place, LAB_SIDE_ROOMS, LAB_KITCHEN, t->place);
     else
         t->place[0] = LAB_KITCHEN + place;
-    if (!find)
-        t->hidden[0] = digit(&v, 2);
+    if (is_find(t)) {
+        choose_boxes_of_find(t, unseen, &v);
+        return;
+    }
+    t->hidden[0] = digit(&v, 2);
     if (t->type == LAB_MIX)
         t->hidden[1] = digit(&v, 2);
-    if (t->type == LAB_BOIL || t->type == LAB_FREEZE || t->type == LAB_MELT || t->type == LAB_MEASURE ||
-        t->type == LAB_MIX)
+    if (t->type != LAB_CONDUCT)
         t->vessel = LAB_VESSEL + digit(&v, LAB_VESSELS);
-    if (find || t->type == LAB_MEASURE || t->type == LAB_CONDUCT) {
-        t->box_room = digit(&v, BOX_ROOMS - find);
-        t->box_room += find && t->box_room >= t->place[0]; /* what is found must be carried */
+    if (t->type == LAB_MEASURE || t->type == LAB_CONDUCT) {
+        t->box_room = digit(&v, BOX_ROOMS);
         pair(digit(&v, COLOUR_PAIRS), LAB_COLOURS, LAB_BOX, t->box);
     }
     if (t->type == LAB_MEASURE)
         t->degrees = 30 + 20 * digit(&v, THRESHOLDS);
-    if (t->type == LAB_FIND_LIVING)
-        t->any = digit(&v, 2);
 }
 
 static const char *name_of(int thing)
