@@ -150,6 +150,7 @@ bool lab_fits(const lab_task *t, int thing)
 
 /* ---- a world ---- */
 
+/* No two draws are arguments of one call: C leaves their order open. */
 static int draw(lab *l, int n)
 {
     const uint32_t word = dm_random(l->seed, DM_RNG_ENV, l->stream, l->counter++).v[0];
@@ -170,6 +171,11 @@ static int closet_of(int room)
 static void place(lab *l, int thing, int room, bool hidden)
 {
     l->where[thing] = hidden ? closet_of(room) : room;
+}
+
+static void scatter(lab *l, int thing)
+{
+    place(l, thing, any_side_room(l), false);
 }
 
 static void equip(lab *l, int thing, int room, bool hidden)
@@ -222,7 +228,8 @@ static void add_substances(lab *l)
         const bool third = paint && i == 0;
         const int substance = another(l, third ? LAB_RED : LAB_WATER, third ? 3 : LAB_LIQUIDS + LAB_SOLIDS);
         const int room = i == 0 || l->task.type == LAB_MIX ? l->task.place[i] : any_side_room(l);
-        fill(l, substance, another(l, LAB_VESSEL, LAB_VESSELS), room, draw(l, 2));
+        const int vessel = another(l, LAB_VESSEL, LAB_VESSELS);
+        fill(l, substance, vessel, room, draw(l, 2));
     }
 }
 
@@ -253,12 +260,12 @@ static void build_find(lab *l)
     const int twin = plastic ? t->object - LAB_PLASTIC + LAB_ANIMAL : t->object - LAB_ANIMAL + LAB_PLASTIC;
 
     place(l, t->object, t->place[0], false);
-    place(l, twin, any_side_room(l), false);
-    place(l, another(l, others, LAB_LIVING), any_side_room(l), false);
+    scatter(l, twin);
+    scatter(l, another(l, others, LAB_LIVING));
     if (!t->any) { /* of the right nature, but an animal for a plant and the reverse */
         const int first = plastic ? LAB_PLASTIC : LAB_ANIMAL, animals = LAB_PLANT - LAB_ANIMAL;
         const bool animal = t->object - first < animals;
-        place(l, another(l, animal ? first + animals : first, animals), any_side_room(l), false);
+        scatter(l, another(l, animal ? first + animals : first, animals));
     }
     add_boxes(l);
 }
@@ -268,8 +275,11 @@ static void build_conduct(lab *l)
     const lab_task *t = &l->task;
     place(l, t->object, t->place[0], t->hidden[0]);
     l->home[t->object] = t->place[0];
-    for (int i = 0; i < 2; i++)
-        place(l, another(l, LAB_SAMPLE, LAB_SAMPLES), i == 0 ? t->place[0] : any_side_room(l), draw(l, 2));
+    for (int i = 0; i < 2; i++) {
+        const int sample = another(l, LAB_SAMPLE, LAB_SAMPLES);
+        const int room = i == 0 ? t->place[0] : any_side_room(l);
+        place(l, sample, room, draw(l, 2));
+    }
     for (int i = 0; i < LAB_SAMPLES; i++)
         l->conducts[LAB_SAMPLE + i] = draw(l, 2);
     add_boxes(l);
@@ -325,7 +335,7 @@ void lab_build(lab *l)
         build_mix(l);
     }
     if (!find)
-        place(l, another(l, LAB_ANIMAL, 2 * LAB_LIVING), any_side_room(l), false);
+        scatter(l, another(l, LAB_ANIMAL, 2 * LAB_LIVING));
     lab_notice(l);
 }
 
