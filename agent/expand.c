@@ -18,6 +18,8 @@ typedef struct option {
     const char *name;
     const dm_json *value; /* NULL: `text` is a default of the experiment's own */
     const char *text;
+    bool is_path; /* it is `source`, after resolve */
+    dm_source source;
 } option;
 
 typedef struct options {
@@ -50,7 +52,7 @@ static void set(expansion *x, options *o, const char *name, const dm_json *value
         }
         memmove(o->item + i + 1, o->item + i, (o->n++ - i) * sizeof *o->item);
     }
-    o->item[i] = (option){name, value, text};
+    o->item[i] = (option){.name = name, .value = value, .text = text};
 }
 
 static void set_all(expansion *x, options *o, const dm_json *object)
@@ -102,44 +104,48 @@ static void set_default(expansion *x, options *o, const char *name, const char *
 
 static dm_source model_named(expansion *x, const dm_subject *of, const char *name);
 
-/* "--name value" */
-static void put(expansion *x, const dm_subject *of, const options *o, const option *item)
+/* Options that name files or models become these, with the stages that make them: not while another stage is put
+ * together. */
+static void resolve(expansion *x, const dm_subject *of, options *o)
 {
-    const dm_json *v = item->value;
-    char number[DM_DOUBLE_TEXT];
-    dm_option_kind kind = DM_OPTION_VALUE;
-
-    if (!v) {
-        dm_stage_option(&x->b, item->name, item->text);
-        return;
-    }
-    switch (v->type) {
-    case DM_JSON_BOOL:
-        dm_stage_text(&x->b, dm_plan_print(&x->b, "--%s%s", v->boolean ? "" : "no-", item->name));
-        break;
-    case DM_JSON_NUMBER:
-        dm_double_text(number, v->number);
-        dm_stage_option(&x->b, item->name,
-                        v->is_integer ? dm_plan_print(&x->b, "%lld", (long long)v->integer)
-                                      : dm_plan_print(&x->b, "%s", number));
-        break;
-    case DM_JSON_STRING:
-        if (x->b.status == DM_OK)
-            x->b.status = x->commands->check(o->command, x->r->doc, item->name, v, &kind, x->b.err);
-        if (kind == DM_OPTION_PATH)
-            dm_stage_source(&x->b, item->name, model_named(x, of, v->text));
-        else
-            dm_stage_option(&x->b, item->name, v->text);
-        break;
-    default: /* null: the command's own default */
-        break;
+    for (size_t i = 0; i < o->n && x->b.status == DM_OK; i++) {
+        option *item = &o->item[i];
+        dm_option_kind kind = DM_OPTION_VALUE;
+        if (!item->value || item->value->type != DM_JSON_STRING)
+            continue;
+        x->b.status = x->commands->check(o->command, x->r->doc, item->name, item->value, &kind, x->b.err);
+        item->is_path = kind == DM_OPTION_PATH;
+        if (item->is_path)
+            item->source = model_named(x, of, item->value->text);
     }
 }
 
-static void put_all(expansion *x, const dm_subject *of, const options *o)
+/* "--name value" */
+static void put(expansion *x, const option *item)
+{
+    const dm_json *v = item->value;
+    char number[DM_DOUBLE_TEXT];
+
+    if (!v) {
+        dm_stage_option(&x->b, item->name, item->text);
+    } else if (item->is_path) {
+        dm_stage_source(&x->b, item->name, item->source);
+    } else if (v->type == DM_JSON_STRING) {
+        dm_stage_option(&x->b, item->name, v->text);
+    } else if (v->type == DM_JSON_BOOL) {
+        dm_stage_text(&x->b, dm_plan_print(&x->b, "--%s%s", v->boolean ? "" : "no-", item->name));
+    } else if (v->type == DM_JSON_NUMBER && v->is_integer) {
+        dm_stage_option(&x->b, item->name, dm_plan_print(&x->b, "%lld", (long long)v->integer));
+    } else if (v->type == DM_JSON_NUMBER) {
+        dm_double_text(number, v->number);
+        dm_stage_option(&x->b, item->name, dm_plan_print(&x->b, "%s", number));
+    } /* null: the command's own default */
+}
+
+static void put_all(expansion *x, const options *o)
 {
     for (size_t i = 0; i < o->n; i++)
-        put(x, of, o, &o->item[i]);
+        put(x, &o->item[i]);
 }
 
 /* ---- names ---- */
@@ -186,7 +192,7 @@ static dm_source expert_episodes(expansion *x, const dm_subject *of, const optio
     dm_stage_option(&x->b, "env", of->env->specification);
     dm_stage_option(&x->b, "split", "train");
     dm_stage_option(&x->b, "policy", "expert");
-    put_all(x, &plain, &chosen);
+    put_all(x, &chosen);
     dm_stage_output(&x->b, "output", "episodes.jsonl");
     return output_of(dm_stage_end(&x->b, true, "%s", name_of(x, &plain, "expert", false)), "episodes.jsonl");
 }
@@ -213,7 +219,7 @@ static dm_source initial_model(expansion *x, const dm_subject *of)
     dm_stage_begin(&x->b, "tokenizer");
     dm_stage_text(&x->b, "train");
     dm_stage_output(&x->b, "output", "");
-    put_all(x, &plain, &tokenizer);
+    put_all(x, &tokenizer);
     dm_stage_source(&x->b, NULL, data);
     if (of->env->pairs_data)
         dm_stage_source(&x->b, NULL, (dm_source){DM_STAGE_NONE, of->env->pairs_data});
@@ -223,7 +229,7 @@ static dm_source initial_model(expansion *x, const dm_subject *of)
     set_seed(x, &init, of->seed);
     dm_stage_begin(&x->b, "init");
     dm_stage_source(&x->b, "tokenizer", made);
-    put_all(x, &plain, &init);
+    put_all(x, &init);
     dm_stage_output(&x->b, "output", "");
     return output_of(dm_stage_end(&x->b, false, "%s", name_of(x, &plain, "init", true)), "");
 }
@@ -237,7 +243,7 @@ static void hash_source(expansion *x, dm_sha256 *h, dm_source source)
 
 /* Runs that differ in gamma, say, share their reference's log-probabilities. The file says itself what it is of (model/
  * reference.c): its name only keeps apart what would be written anew all the time. */
-static void share_reference(expansion *x, const dm_subject *of, const options *o, dm_source model, dm_source data)
+static void share_reference(expansion *x, const options *o, dm_source model, dm_source data)
 {
     static const char *const decides[] = {"max-length", "reference", "reference2", "share-prefix", "template", NULL};
     const option *objective = find(o, "objective");
@@ -253,8 +259,10 @@ static void share_reference(expansion *x, const dm_subject *of, const options *o
     for (size_t k = 0; decides[k]; k++) {
         const option *d = find(o, decides[k]);
         char number[DM_DOUBLE_TEXT] = "";
-        if (d && d->value->type == DM_JSON_STRING)
-            hash_source(x, &h, model_named(x, of, d->value->text));
+        if (d && d->is_path)
+            hash_source(x, &h, d->source);
+        else if (d && d->value->type == DM_JSON_STRING)
+            snprintf(number, sizeof number, "%s", d->value->text);
         else if (d)
             dm_double_text(number, d->value->type == DM_JSON_BOOL ? d->value->boolean : d->value->number);
         dm_sha256_update(&h, number, strlen(number) + 1);
@@ -270,13 +278,14 @@ static dm_source train(expansion *x, const dm_subject *of, options *o, dm_source
                        const char *name)
 {
     set_seed(x, o, of->seed);
+    resolve(x, of, o);
     dm_stage_begin(&x->b, "train");
     dm_stage_source(&x->b, "model", model);
     dm_stage_source(&x->b, "data", data);
-    put_all(x, of, o);
+    put_all(x, o);
     dm_stage_output(&x->b, "output", "");
     dm_stage_free(&x->b, "resume", NULL);
-    share_reference(x, of, o, model, data);
+    share_reference(x, o, model, data);
     return output_of(dm_stage_end(&x->b, true, "%s", name_of(x, of, name, true)), "");
 }
 
@@ -338,7 +347,7 @@ static dm_source explore(expansion *x, const dm_subject *of, dm_source policy, i
     collect(x, &o, of, DM_PART_EXPLORE);
     put_rollout(x, of, &o, policy);
     dm_stage_option(&x->b, "split", "train");
-    put_all(x, of, &o);
+    put_all(x, &o);
     dm_stage_output(&x->b, "output", "episodes.jsonl");
     return output_of(dm_stage_end(&x->b, true, "%s", name), "episodes.jsonl");
 }
@@ -355,7 +364,7 @@ static dm_source continuations(expansion *x, const dm_subject *of, dm_source pol
     collect(x, &o, of, DM_PART_CONTINUE);
     put_rollout(x, of, &o, policy);
     dm_stage_source(&x->b, "from", explored);
-    put_all(x, of, &o);
+    put_all(x, &o);
     dm_stage_output(&x->b, "output", "episodes.jsonl");
     return output_of(dm_stage_end(&x->b, true, "%s", name), "episodes.jsonl");
 }
@@ -370,7 +379,7 @@ static dm_source given_pairs(expansion *x, const dm_subject *of, options *o)
     set_seed(x, o, of->seed);
     dm_stage_begin(&x->b, "pairs");
     dm_stage_source(&x->b, "from-pairs", given);
-    put_all(x, of, o);
+    put_all(x, o);
     dm_stage_output(&x->b, "output", "pairs.jsonl");
     dm_stage_free(&x->b, "json", NULL);
     return output_of(dm_stage_end(&x->b, false, "%s", shared_name(x, of, 1u << DM_PART_PAIRS, false, "pairs")),
@@ -405,7 +414,7 @@ static dm_source make_pairs(expansion *x, const dm_subject *of, dm_source policy
     dm_stage_source(&x->b, "explored", explored);
     if (continued.path)
         dm_stage_source(&x->b, "continuations", continued);
-    put_all(x, of, &o);
+    put_all(x, &o);
     dm_stage_output(&x->b, "output", "pairs.jsonl");
     dm_stage_free(&x->b, "json", NULL);
     return output_of(dm_stage_end(&x->b, false, "%s", name), "pairs.jsonl");
@@ -573,7 +582,7 @@ static void evaluate(expansion *x, const dm_subject *of, const learnt *l)
             dm_stage_source(&x->b, "model", l->model);
         else
             dm_stage_option(&x->b, "policy", kind == DM_METHOD_EXPERT ? "expert" : "random");
-        put_all(x, of, &o);
+        put_all(x, &o);
         dm_stage_output(&x->b, "output", "episodes.jsonl");
         const size_t stage =
             dm_stage_end(&x->b, true, "%s-%s", name_of(x, of, of->method->name, kind != DM_METHOD_EXPERT),
@@ -594,7 +603,7 @@ static void add_example(expansion *x, const dm_subject *of, const learnt *l)
     dm_stage_source(&x->b, "data", l->pairs);
     for (size_t i = 0; i < o.n; i++)
         if (x->commands->has("score", o.item[i].name) && strcmp(o.item[i].name, "reference") != 0)
-            put(x, of, &o, &o.item[i]);
+            put(x, &o.item[i]);
     dm_stage_output(&x->b, "output", "scores.jsonl");
     const size_t stage =
         dm_stage_end(&x->b, false, "%s", name_of(x, of, dm_plan_print(&x->b, "%s-score", of->method->name), true));

@@ -175,6 +175,9 @@ static void add(dm_stage_builder *b, dm_arg_kind kind, const char *text, size_t 
 
 void dm_stage_begin(dm_stage_builder *b, const char *command)
 {
+    if (b->open && b->status == DM_OK)
+        b->status = dm_fail(b->err, DM_ERR_INTERNAL, "a stage within a stage: %s in %s", command, b->arg[0].text);
+    b->open = true;
     b->args = 0;
     add(b, DM_ARG_TEXT, command, 0);
 }
@@ -283,6 +286,7 @@ size_t dm_stage_end(dm_stage_builder *b, bool resumable, const char *fmt, ...)
     vsnprintf(name, sizeof name, fmt, args);
     va_end(args);
     make_plain(name);
+    b->open = false;
     if (b->status == DM_OK)
         make_key(b, s.key);
     for (size_t i = 0; i < p->stages && b->status == DM_OK; i++)
@@ -332,7 +336,7 @@ const char *dm_plan_argument(dm_plan *plan, const dm_stage *stage, size_t i)
     return a->text;
 }
 
-static void add_word(dm_text *out, const char *word)
+void dm_plan_word(dm_text *out, const char *word)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./,:=@%";
 
@@ -352,7 +356,7 @@ void dm_plan_command(dm_plan *plan, const dm_stage *stage, dm_text *out)
     for (size_t i = 0; i < stage->args; i++) {
         const char *word = stage->arg[i].kind == DM_ARG_FREE ? NULL : dm_plan_argument(plan, stage, i);
         if (word)
-            add_word(out, word);
+            dm_plan_word(out, word);
     }
 }
 

@@ -106,6 +106,7 @@ dm_status dm_plan_only(dm_plan *plan, const char *pattern, dm_error *err);
 const char *dm_plan_argument(dm_plan *plan, const dm_stage *stage, size_t i);
 /* The command as a user may type it, quoted for a shell where needed. */
 void dm_plan_command(dm_plan *plan, const dm_stage *stage, dm_text *out);
+void dm_plan_word(dm_text *out, const char *word); /* one of them, with a blank in front */
 /* Path of a source. */
 const char *dm_plan_path(dm_plan *plan, dm_source source);
 

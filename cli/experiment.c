@@ -227,6 +227,15 @@ typedef struct experiment {
     dm_results_run run;
 } experiment;
 
+static bool makes_file(const dm_stage *s)
+{
+    for (size_t i = 0; i < s->args; i++)
+        if (s->arg[i].kind == DM_ARG_OUTPUT)
+            return s->arg[i].text[0] != '\0';
+    return false;
+}
+
+/* A script for sh. */
 static dm_status print_plan(experiment *x, dm_error *err)
 {
     dm_text t = {0};
@@ -237,6 +246,11 @@ static dm_status print_plan(experiment *x, dm_error *err)
         if (s->state == DM_STAGE_LEFT_OUT)
             continue;
         dm_text_print(&t, "# %s%s\n", s->name, s->state == DM_STAGE_DONE ? ": done" : "");
+        if (s->state != DM_STAGE_DONE && makes_file(s)) { /* into a directory that must be there */
+            dm_text_add(&t, "mkdir -p", 8);
+            dm_plan_word(&t, s->dir);
+            dm_text_add(&t, "\n", 1);
+        }
         dm_plan_command(&x->plan, s, &t);
         dm_text_add(&t, "\n", 1);
         done += s->state == DM_STAGE_DONE;
