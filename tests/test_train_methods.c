@@ -8,6 +8,10 @@
 
 #define PAIRS 7
 
+/* On every machine; they change with the numerics contract (docs/numerics.md) only. */
+#define KTO_WEIGHTS "e3ad5f016e0a44f9354c5b9e1137b36fa72c3a0ec65b145a637071523e20ab8c"
+#define MRPO_WEIGHTS "81650abbac43e5acadb23e4e9a2c1e0f24a0c1d3b892be76a68ecaa3b38835cb"
+
 static dmpo_train_options options(dmpo_objective objective)
 {
     dmpo_train_options o;
@@ -223,12 +227,14 @@ static void check_again(dmpo_train_options o, const char *what, const char *isa,
     dm_dir_remove(at("other"), NULL);
 }
 
-static void same_bits(dmpo_train_options o, const char *name)
+static void same_bits(dmpo_train_options o, const char *name, const char *weights)
 {
     outcome got = train(&o, NULL, 1, NULL, NULL);
     char what[64];
 
     CK_MSG(got.status == DMPO_OK, "%s: %s", name, got.message);
+    CK_MSG(strcmp(got.result.weights_sha256, weights) == 0, "%s: weights %s, not %s", name, got.result.weights_sha256,
+           weights);
     CK(o.objective == DMPO_KTO ? got.result.after.kl >= 0 : isnan(got.result.after.kl));
     for (int n = 1; n <= 7 + 4; n += fast() ? 4 : 1) {
         stop s = {0, n};
@@ -344,9 +350,9 @@ int main(void)
     mrpo_by_hand(DMPO_ALPHA_ADAPTIVE, 0.5, DMPO_PAIRING_CROSSED, 0.1);
     mrpo_by_hand(DMPO_ALPHA_FIXED, 0.2, DMPO_PAIRING_OWN, 10);
     mrpo_by_hand(DMPO_ALPHA_FIXED, 0.2, DMPO_PAIRING_CROSSED, 10);
-    same_bits(kto(), "kto");
+    same_bits(kto(), "kto", KTO_WEIGHTS);
     dm_dir_remove(at("base"), NULL);
-    same_bits(mrpo(), "mrpo");
+    same_bits(mrpo(), "mrpo", MRPO_WEIGHTS);
     other_cache();
     dmpo_train_options o = kto();
     o.desirable_weight = 1;
