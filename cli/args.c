@@ -212,7 +212,8 @@ dm_status cli_check_json(const cli_option *table, const char *command, const dm_
     snprintf(where, sizeof where, "%.500s:%u:%u: ", dm_json_name(doc), value->line, value->column);
     if (!(*found = find(table, name, strlen(name))) || strcmp((*found)->name, name) != 0) {
         const cli_command c = {.name = command, .options = table};
-        return unknown(&c, name, strlen(name), where, err);
+        unknown(&c, name, strlen(name), where, &why);
+        return dm_fail(err, DM_ERR_INPUT, "%s", why.message); /* a file's fault, not the command line's */
     }
     cli_option o = **found;
     o.offset = 0;
