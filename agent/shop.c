@@ -41,9 +41,9 @@ typedef struct dm_shop {
 } dm_shop;
 
 static const char instruction[] =
-    "You buy a product in a web shop. Each turn, write one action: search[words] on the search page; click[thing], a "
-    "product, an option or a button of the page. Choose the options before click[buy now]. Write Action: and the "
-    "action.";
+    "You buy a product in a web shop. Each turn, write one action: search[words] on the search page, or click[thing] "
+    "for "
+    "a thing in brackets. Choose the options before click[buy now]. Write Action: and the action.";
 
 /* ---- pages as text ---- */
 
@@ -71,18 +71,21 @@ static void add_attributes(dm_shop *s, uint32_t set, const char *between)
 
 static void add_product(dm_shop *s, const dm_shop_product *p)
 {
-    add(s, "B%d ", p->id);
     add_attributes(s, p->title, " ");
-    add(s, " %s %d\n", dm_shop_type_word(p->type), p->price);
+    add(s, " %s %d", dm_shop_type_word(p->type), p->price);
 }
 
+/* The id ends its line: a model that reads from left to right then knows what it stands for. */
 static void add_results(dm_shop *s)
 {
     const size_t end = s->first + PAGE < s->results ? s->first + PAGE : s->results;
     add(s, "page %zu of %zu\n", s->first / PAGE + 1, (s->results + PAGE - 1) / PAGE);
-    for (size_t i = s->first; i < end; i++)
-        add_product(s, &s->product[s->result[i]]);
-    add(s, "%s%sback to search", end < s->results ? "next, " : "", s->first > 0 ? "prev, " : "");
+    for (size_t i = s->first; i < end; i++) {
+        const dm_shop_product *p = &s->product[s->result[i]];
+        add_product(s, p);
+        add(s, " [B%d]\n", p->id);
+    }
+    add(s, "%s%s[back to search]", end < s->results ? "[next] " : "", s->first > 0 ? "[prev] " : "");
 }
 
 static void add_item(dm_shop *s)
@@ -90,16 +93,13 @@ static void add_item(dm_shop *s)
     const dm_shop_product *p = &s->product[s->item];
     add_product(s, p);
     for (int k = 0; k < DM_SHOP_OPTIONS; k++) {
-        const char *word, *separator = "";
-        add(s, "%s: ", dm_shop_option_word(p->type, k));
+        const char *word;
+        add(s, "\n%s", dm_shop_option_word(p->type, k));
         for (int v = 0; (word = dm_shop_value_word(p->type, k, v)); v++)
-            if (p->values[k] >> v & 1) {
-                add(s, "%s%s", separator, word);
-                separator = ", ";
-            }
-        add(s, "\n");
+            if (p->values[k] >> v & 1)
+                add(s, " [%s]", word);
     }
-    add(s, "description, features, buy now, < prev, back to search");
+    add(s, "\n[description] [features] [buy now] [< prev] [back to search]");
 }
 
 static void show(dm_shop *s)

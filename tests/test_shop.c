@@ -163,10 +163,12 @@ typedef struct reader {
     char action[96];
 } reader;
 
+/* A line of results; an item page's first line has no id. */
 static int read_line(line *l, const char *text)
 {
     char a[2][16];
-    if (sscanf(text, "B%d %15s %15s %15s %d", &l->id, a[0], a[1], l->type, &l->price) != 5)
+    l->id = 0;
+    if (sscanf(text, "%15[a-z] %15[a-z] %15[a-z] %d [B%d]", a[0], a[1], l->type, &l->price, &l->id) < 4)
         return 0;
     snprintf(l->title, sizeof l->title, "%s %s", a[0], a[1]);
     return 1;
@@ -179,22 +181,23 @@ static void read_rest(char *out, size_t size, const char *text)
     snprintf(out, size, "%.*s", (int)n, text);
 }
 
-static void reader_sees(reader *r, const char *text)
+static void reader_sees(reader *r, const char *action, const char *text)
 {
     char word[16];
+    int id;
     if (strncmp(text, "search page", 11) == 0) {
         r->page = 's';
     } else if (strncmp(text, "page ", 5) == 0) {
         r->page = 'r';
         for (r->n = 0; (text = strchr(text, '\n')) && read_line(&r->results[r->n], ++text);)
             r->n++;
-        r->next = strstr(text, "next") != NULL;
-    } else if (text[0] == 'B') {
+        r->next = strstr(text, "[next]") != NULL;
+    } else if (sscanf(action, "click[B%d]", &id) == 1 && read_line(&r->item, text)) {
         r->page = 'i';
-        CK(read_line(&r->item, text));
+        r->item.id = id;
         for (int k = 0; k < 2; k++) {
             text = strchr(text, '\n') + 1;
-            read_rest(r->notes[r->item.id].options[k], sizeof r->notes->options[k], text);
+            read_rest(r->notes[id].options[k], sizeof r->notes->options[k], text);
             r->chosen[k][0] = 0;
         }
     } else if (strncmp(text, "features: ", 10) == 0) {
@@ -211,7 +214,7 @@ static void reader_begins(reader *r, const char *text)
     memset(r, 0, sizeof *r);
     CK(sscanf(text, "find a %15s %15s %15[a-z], %15s %15[a-z], %15s %15[a-z], price below %d dollars", r->attribute[0],
               r->attribute[1], r->type, name[0], r->value[0], name[1], r->value[1], &r->limit) == 8);
-    reader_sees(r, strstr(text, "Observation: ") + 13);
+    reader_sees(r, "", strstr(text, "Observation: ") + 13);
 }
 
 static int reader_rejects(const reader *r, const line *l)
@@ -323,10 +326,12 @@ static double play(dm_split split, int64_t task, uint64_t seed, int wander, int 
             reader_acts(&r);
             CK_MSG(strcmp(action, r.action) == 0, "task %lld: expert %s, reader %s", (long long)task, action, r.action);
         }
-        step(action);
+        char taken[96];
+        snprintf(taken, sizeof taken, "%s", action);
+        step(taken);
         CK(!says("invalid"));
         CK_MSG(words_of(now.text) <= 40, "%d words: %s", words_of(now.text), now.text);
-        reader_sees(&r, now.text);
+        reader_sees(&r, taken, now.text);
         r.turn++;
         if (v)
             learn(v, now.text, split == DM_SPLIT_TRAIN);
@@ -412,21 +417,21 @@ static void check_actions(void)
 
     reset(DM_SPLIT_TRAIN, 0, 0);
     step("  SEARCH[ Shirt ] ");
-    CK(says("page 1 of ") && says("next, back to search") && !says("prev"));
+    CK(says("page 1 of ") && says("\n[next] [back to search]"));
     snprintf(first, sizeof first, "%s", now.text);
     step("search[shirt]");
     CK(says("invalid action: search only on the search page"));
     step("click[prev]");
     CK(says("invalid action: no such thing"));
     step("click[next]");
-    CK(says("page 2 of ") && says("prev, back to search"));
+    CK(says("page 2 of ") && says("[prev] [back to search]"));
     snprintf(page, sizeof page, "%s", now.text);
     line l;
     CK(read_line(&l, strchr(page, '\n') + 1));
     char click[32];
     snprintf(click, sizeof click, "click[b%d]", l.id);
     step(click);
-    CK(says("color: ") && says("size: ") && says("description, features, buy now, < prev, back to search"));
+    CK(says("\ncolor [") && says("\nsize [") && says("\n[description] [features] [buy now] [< prev] [back to search]"));
     step("click[description]");
     CK(strcmp(now.text, "description: this shirt is clothing") == 0);
     step("click[< prev]");
