@@ -29,6 +29,7 @@ typedef struct dm_pairs_options {
     int form;                                 /* dm_pairs_form */
     uint64_t seed;                            /* of the degraded variant and of `limit` */
 
+    int plan_reward;     /* an explored run counts with the mean reward of those that begin with the same turn */
     double margin;       /* the rewards' difference must be above it; [0, 1] */
     double min_chosen;   /* least reward of a chosen run; NaN: 1 for DM_PAIRS_SFT, else none */
     int64_t max_turns;   /* of either side; 0: any */

@@ -46,6 +46,9 @@ typedef struct dm_candidate {
 
 void *dm_maker_alloc(dm_pairs_maker *m, size_t size); /* zeroed; NULL after filling m->err */
 
+/* agent/pairs_plan.c: every run's reward becomes the mean over the runs that begin with the same turn. */
+dm_status dm_maker_plan_rewards(dm_pairs_maker *m, dm_episodes *runs);
+
 /* agent/pairs_match.c, agent/pairs_read.c: bring the candidates, each to dm_maker_take. */
 dm_status dm_maker_match(dm_pairs_maker *m);
 dm_status dm_maker_read(dm_pairs_maker *m);

@@ -266,6 +266,11 @@ dm_status dm_maker_match(dm_pairs_maker *m)
             return s;
         n += m->episodes[from].n;
     }
+    if (o->plan_reward) {
+        const dm_status s = dm_maker_plan_rewards(m, &m->episodes[EXPLORED]);
+        if (s != DM_OK)
+            return s;
+    }
     entry *list = calloc(n ? n : 1, sizeof *list);
     if (!list)
         return dm_fail(m->err, DM_ERR_MEMORY, "no memory for %zu episodes", n);

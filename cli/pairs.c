@@ -34,6 +34,8 @@ const cli_option cli_pairs_options[] = {
      "first or last of the turns behind which a continuation is better"},
     {"form", CLI_CHOICE, AT(pairs.form), "FORM", forms,
      "pairs, sft (the good runs alone), step (the first differing turn), segment (turns from there on)"},
+    {"plan-reward", CLI_FLAG, AT(pairs.plan_reward), NULL, NULL,
+     "an explored run's reward is the mean over those that begin with the same turn, its plan"},
     {"margin", CLI_DOUBLE, AT(pairs.margin), "M", NULL, "0 to 1: the rewards must differ by more"},
     {"min-chosen", CLI_DOUBLE, AT(pairs.min_chosen), "R", NULL,
      "0 to 1: least reward of a chosen run (without it any; of sft 1)"},

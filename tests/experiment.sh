@@ -86,7 +86,7 @@ for signal in KILL TERM; do
         tries=$((tries + 1))
     done
     kill -$signal $pid
-    wait $pid
+    wait $pid 2>/dev/null
     status=$?
     check "$signal: it was stopped" test $status != 0
     [ $signal = KILL ] || check "TERM: it says how to go on" says killed.err 'the same command continues$'
