@@ -73,10 +73,7 @@ static void describe_place(dm_home *h, int place)
         print(h, "The %s %d is closed.", place_name(h, place), p->number);
         return;
     }
-    if (dm_home_places[p->kind].opens)
-        print(h, "The %s %d is open. In it, you see", place_name(h, place), p->number);
-    else
-        print(h, "On the %s %d, you see", place_name(h, place), p->number);
+    print(h, "%s the %s %d, you see", dm_home_places[p->kind].opens ? "In" : "On", place_name(h, place), p->number);
     list_things(h, place);
 }
 
@@ -216,8 +213,7 @@ static void set_open(dm_home *h, int place, bool open)
         print(h, NOTHING " The %s %d is %s.", place_name(h, place), p->number, open ? "open" : "closed");
     } else if (open) {
         p->open = true;
-        print(h, "You open the %s %d. In it, you see", place_name(h, place), p->number);
-        list_things(h, place);
+        describe_place(h, place);
     } else {
         p->open = false;
         print(h, "You close the %s %d.", place_name(h, place), p->number);
@@ -235,8 +231,7 @@ static void take(dm_home *h, dm_home_thing *t, int place)
         print(h, NOTHING " It is not there.");
     } else {
         t->where = DM_HOME_HAND;
-        print(h, "You take the %s %d from the %s %d.", thing_name(t), t->number, place_name(h, place),
-              h->place[place].number);
+        print(h, "You take the %s %d.", thing_name(t), t->number);
     }
 }
 
@@ -247,8 +242,7 @@ static void put(dm_home *h, dm_home_thing *held, int place)
         return;
     }
     held->where = place;
-    print(h, "You put the %s %d in/on the %s %d.", thing_name(held), held->number, place_name(h, place),
-          h->place[place].number);
+    print(h, "You put down the %s %d.", thing_name(held), held->number);
 }
 
 static void change(dm_home *h, verb v, dm_home_thing *held, int place)
@@ -269,8 +263,7 @@ static void change(dm_home *h, verb v, dm_home_thing *held, int place)
         held->clean = true;
     else
         held->warmth = v == HEAT ? 1 : -1;
-    print(h, "You %s the %s %d with the %s %d.", by[v].does, thing_name(held), held->number, place_name(h, place),
-          h->place[place].number);
+    print(h, "You %s the %s %d.", by[v].does, thing_name(held), held->number);
 }
 
 static void use_lamp(dm_home *h)

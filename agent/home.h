@@ -6,40 +6,40 @@
 
 #include "agent/env.h"
 
-#define DM_HOME_PLACES 8        /* receptacles a house has at most */
+#define DM_HOME_PLACES 7        /* receptacles a house has at most */
 #define DM_HOME_THINGS 10       /* objects a house has at most */
 #define DM_HOME_TURNS 20        /* an episode has at most */
 #define DM_HOME_EXPERT_TURNS 12 /* the expert needs at most, else the task is drawn again */
+#define DM_HOME_NUMBERS 2       /* of a kind of things or of places are at most so many in a house, and numbered */
 #define DM_HOME_ACTIONS 64      /* possible at once at most */
 #define DM_HOME_ACTION 48       /* bytes of the longest action, "put newspaper 3 in/on diningtable 1" and the like */
 #define DM_HOME_TEXT 1024       /* bytes of the longest observation */
 
 typedef enum dm_home_type {
     DM_HOME_PICK,
+    DM_HOME_TWO,
     DM_HOME_CLEAN,
     DM_HOME_HEAT,
     DM_HOME_COOL,
     DM_HOME_EXAMINE,
-    DM_HOME_TWO,
     DM_HOME_TYPES
 } dm_home_type;
 
 typedef enum dm_home_place_id {
     DM_HOME_FRIDGE,
-    DM_HOME_MICROWAVE,
-    DM_HOME_SINKBASIN,
     DM_HOME_COUNTERTOP,
-    DM_HOME_DININGTABLE,
+    DM_HOME_SINKBASIN,
+    DM_HOME_MICROWAVE,
     DM_HOME_DESK,
     DM_HOME_BED,
     DM_HOME_DRESSER,
-    DM_HOME_SOFA,
-    DM_HOME_SIDETABLE,
-    DM_HOME_SAFE,
     DM_HOME_CABINET,
     DM_HOME_DRAWER,
+    DM_HOME_ALWAYS = DM_HOME_DRAWER, /* each room has all of its kinds up to here */
+    DM_HOME_DININGTABLE,
+    DM_HOME_SOFA,
+    DM_HOME_SAFE,
     DM_HOME_SHELF,
-    DM_HOME_GARBAGECAN,
     DM_HOME_PLACE_KINDS
 } dm_home_place_id;
 
@@ -50,21 +50,17 @@ typedef struct dm_home_place_kind {
     int most;     /* of them in a house */
 } dm_home_place_kind;
 
-#define DM_HOME_THING_KINDS 26
+#define DM_HOME_THING_KINDS 18
 
 typedef struct dm_home_thing_kind {
     const char *name; /* the kinds 2 k and 2 k + 1 are easily mistaken for each other */
     int room;
-    int family;               /* which row of dm_home_search */
+    int family;               /* which row of dm_home_likely */
     bool type[DM_HOME_TYPES]; /* tasks it occurs in */
 } dm_home_thing_kind;
 
 extern const dm_home_place_kind dm_home_places[DM_HOME_PLACE_KINDS];
 extern const dm_home_thing_kind dm_home_things[DM_HOME_THING_KINDS];
-
-#define DM_HOME_SEARCHED 9 /* kinds of receptacles in a room */
-/* Where a family's things are looked for, the likely places first. */
-extern const int dm_home_search[][DM_HOME_SEARCHED];
 
 typedef struct dm_home_place {
     int kind, number;
@@ -102,6 +98,12 @@ typedef struct dm_home {
     char action[DM_HOME_ACTIONS][DM_HOME_ACTION];
     const char *actions[DM_HOME_ACTIONS];
 } dm_home;
+
+/* The kind of places where a family's things are looked for first. */
+extern const int dm_home_likely[];
+
+/* The places in the order in which a thing of that kind is looked for: the likely one, then as they are listed. */
+void dm_home_order(const dm_home *h, int kind, int order[DM_HOME_PLACES]);
 
 /* Puts the split's task into *h. */
 void dm_home_draw(dm_home *h, dm_split split, int64_t task, uint64_t seed);

@@ -65,37 +65,55 @@ static const char *use_held(dm_home *h, const dm_home_thing *t)
     return h->at == place ? say(h, by[h->task.type].verb, t, " with", place) : say(h, "go to", NULL, "", place);
 }
 
+static bool is_target(const dm_home *h, int place)
+{
+    return h->task.type != DM_HOME_EXAMINE && h->place[place].kind == h->task.target;
+}
+
 static const char *search(dm_home *h)
 {
-    const int *order = dm_home_search[dm_home_things[h->task.object].family];
+    int order[DM_HOME_PLACES];
 
     if (h->at >= 0 && !h->place[h->at].seen) /* it is closed, and here */
         return say(h, "open", NULL, "", h->at);
-    for (int likely = 1; likely >= 0; likely--) /* the target comes last: what is there needs no bringing */
-        for (int k = 0; k < DM_HOME_SEARCHED; k++)
-            for (int i = 0; i < h->places; i++)
-                if (h->place[i].kind == order[k] && !h->place[i].seen &&
-                    (h->place[i].kind != h->task.target || h->task.type == DM_HOME_EXAMINE) == likely)
-                    return say(h, "go to", NULL, "", i);
+    dm_home_order(h, h->task.object, order);
+    for (int last = 0; last <= 1; last++) /* the target comes last: what is there needs no bringing */
+        for (int k = 0; k < h->places; k++)
+            if (!h->place[order[k]].seen && is_target(h, order[k]) == last)
+                return say(h, "go to", NULL, "", order[k]);
     return NULL; /* never: everything has been seen, the objects too */
+}
+
+/* Of the things that have been seen and are to be brought: one that is here, else the first as the places are listed,
+ * then by number; NULL when there is none. */
+static const dm_home_thing *known(const dm_home *h)
+{
+    const dm_home_thing *best = NULL;
+    int best_rank = 0;
+    for (int i = 0; i < h->things; i++) {
+        const dm_home_thing *t = &h->thing[i];
+        if (t->kind != h->task.object || !h->place[t->where].seen || dm_home_delivered(h, t))
+            continue;
+        const int rank = (t->where == h->at ? -1 : t->where) * (DM_HOME_NUMBERS + 1) + t->number;
+        if (!best || rank < best_rank) {
+            best = t;
+            best_rank = rank;
+        }
+    }
+    return best;
 }
 
 const char *dm_home_expert(dm_home *h)
 {
-    const dm_home_thing *held = dm_home_held(h), *known = NULL;
+    const dm_home_thing *held = dm_home_held(h);
 
     if (h->done)
         return NULL;
     if (held)
         return use_held(h, held);
-    for (int i = 0; i < h->things; i++) {
-        const dm_home_thing *t = &h->thing[i];
-        if (t->kind == h->task.object && h->place[t->where].seen && !dm_home_delivered(h, t) &&
-            (!known || t->where == h->at))
-            known = t;
-    }
-    if (!known)
+    const dm_home_thing *wanted = known(h);
+    if (!wanted)
         return search(h);
-    const char *first = reach(h, known->where);
-    return first ? first : say(h, "take", known, " from", known->where);
+    const char *first = reach(h, wanted->where);
+    return first ? first : say(h, "take", wanted, " from", wanted->where);
 }

@@ -14,29 +14,17 @@ const dm_home_place_kind dm_home_places[DM_HOME_PLACE_KINDS] = {
     [DM_HOME_BED] = {"bed", false, {false, true}, 1},
     [DM_HOME_DRESSER] = {"dresser", false, {false, true}, 1},
     [DM_HOME_SOFA] = {"sofa", false, {false, true}, 1},
-    [DM_HOME_SIDETABLE] = {"sidetable", false, {false, true}, 1},
     [DM_HOME_SAFE] = {"safe", true, {false, true}, 1},
     [DM_HOME_CABINET] = {"cabinet", true, {true, false}, 2},
     [DM_HOME_DRAWER] = {"drawer", true, {true, true}, 2},
     [DM_HOME_SHELF] = {"shelf", false, {true, true}, 1},
-    [DM_HOME_GARBAGECAN] = {"garbagecan", false, {true, true}, 1},
 };
 
 enum { FOOD, DISH, CUTLERY, PAPER, VALUABLE, SOFT };
 
-const int dm_home_search[][DM_HOME_SEARCHED] = {
-    [FOOD] = {DM_HOME_FRIDGE, DM_HOME_COUNTERTOP, DM_HOME_DININGTABLE, DM_HOME_SINKBASIN, DM_HOME_MICROWAVE,
-              DM_HOME_GARBAGECAN, DM_HOME_SHELF, DM_HOME_CABINET, DM_HOME_DRAWER},
-    [DISH] = {DM_HOME_CABINET, DM_HOME_COUNTERTOP, DM_HOME_SINKBASIN, DM_HOME_DININGTABLE, DM_HOME_SHELF,
-              DM_HOME_MICROWAVE, DM_HOME_FRIDGE, DM_HOME_DRAWER, DM_HOME_GARBAGECAN},
-    [CUTLERY] = {DM_HOME_DRAWER, DM_HOME_COUNTERTOP, DM_HOME_SINKBASIN, DM_HOME_DININGTABLE, DM_HOME_CABINET,
-                 DM_HOME_SHELF, DM_HOME_GARBAGECAN, DM_HOME_MICROWAVE, DM_HOME_FRIDGE},
-    [PAPER] = {DM_HOME_DESK, DM_HOME_SHELF, DM_HOME_DRAWER, DM_HOME_SIDETABLE, DM_HOME_BED, DM_HOME_SOFA,
-               DM_HOME_DRESSER, DM_HOME_GARBAGECAN, DM_HOME_SAFE},
-    [VALUABLE] = {DM_HOME_SAFE, DM_HOME_DRESSER, DM_HOME_DRAWER, DM_HOME_DESK, DM_HOME_SIDETABLE, DM_HOME_SHELF,
-                  DM_HOME_BED, DM_HOME_SOFA, DM_HOME_GARBAGECAN},
-    [SOFT] = {DM_HOME_BED, DM_HOME_SOFA, DM_HOME_DESK, DM_HOME_DRESSER, DM_HOME_SIDETABLE, DM_HOME_SHELF,
-              DM_HOME_DRAWER, DM_HOME_SAFE, DM_HOME_GARBAGECAN},
+const int dm_home_likely[] = {
+    [FOOD] = DM_HOME_FRIDGE, [DISH] = DM_HOME_CABINET,     [CUTLERY] = DM_HOME_DRAWER,
+    [PAPER] = DM_HOME_DESK,  [VALUABLE] = DM_HOME_DRESSER, [SOFT] = DM_HOME_BED,
 };
 
 #define EATEN                                                                                                          \
@@ -54,33 +42,26 @@ const int dm_home_search[][DM_HOME_SEARCHED] = {
     }
 
 const dm_home_thing_kind dm_home_things[DM_HOME_THING_KINDS] = {
-    {"apple", KITCHEN, FOOD, EATEN},
-    {"tomato", KITCHEN, FOOD, EATEN},
-    {"potato", KITCHEN, FOOD, EATEN},
-    {"egg", KITCHEN, FOOD, EATEN},
-    {"bread", KITCHEN, FOOD, EATEN},
-    {"lettuce", KITCHEN, FOOD, EATEN},
-    {"mug", KITCHEN, DISH, EATEN},
-    {"cup", KITCHEN, DISH, EATEN},
-    {"plate", KITCHEN, DISH, EATEN},
-    {"bowl", KITCHEN, DISH, EATEN},
-    {"fork", KITCHEN, CUTLERY, CLEANED},
-    {"spoon", KITCHEN, CUTLERY, CLEANED},
-    {"knife", KITCHEN, CUTLERY, CLEANED},
-    {"spatula", KITCHEN, CUTLERY, CLEANED},
-    {"pen", BEDROOM, PAPER, EXAMINED},
-    {"pencil", BEDROOM, PAPER, EXAMINED},
-    {"book", BEDROOM, PAPER, EXAMINED},
-    {"newspaper", BEDROOM, PAPER, EXAMINED},
-    {"watch", BEDROOM, VALUABLE, EXAMINED},
-    {"keychain", BEDROOM, VALUABLE, EXAMINED},
-    {"creditcard", BEDROOM, VALUABLE, EXAMINED},
-    {"cd", BEDROOM, VALUABLE, EXAMINED},
-    {"pillow", BEDROOM, SOFT, EXAMINED},
-    {"blanket", BEDROOM, SOFT, EXAMINED},
-    {"laptop", BEDROOM, SOFT, EXAMINED},
-    {"box", BEDROOM, SOFT, EXAMINED},
+    {"apple", KITCHEN, FOOD, EATEN},        {"tomato", KITCHEN, FOOD, EATEN},
+    {"egg", KITCHEN, FOOD, EATEN},          {"bread", KITCHEN, FOOD, EATEN},
+    {"mug", KITCHEN, DISH, EATEN},          {"cup", KITCHEN, DISH, EATEN},
+    {"plate", KITCHEN, DISH, EATEN},        {"bowl", KITCHEN, DISH, EATEN},
+    {"fork", KITCHEN, CUTLERY, CLEANED},    {"spoon", KITCHEN, CUTLERY, CLEANED},
+    {"pen", BEDROOM, PAPER, EXAMINED},      {"pencil", BEDROOM, PAPER, EXAMINED},
+    {"book", BEDROOM, PAPER, EXAMINED},     {"newspaper", BEDROOM, PAPER, EXAMINED},
+    {"watch", BEDROOM, VALUABLE, EXAMINED}, {"keychain", BEDROOM, VALUABLE, EXAMINED},
+    {"pillow", BEDROOM, SOFT, EXAMINED},    {"blanket", BEDROOM, SOFT, EXAMINED},
 };
+
+void dm_home_order(const dm_home *h, int kind, int order[DM_HOME_PLACES])
+{
+    const int likely = dm_home_likely[dm_home_things[kind].family];
+    int n = 0;
+    for (int turn = 1; turn >= 0; turn--)
+        for (int i = 0; i < h->places; i++)
+            if ((h->place[i].kind == likely) == turn)
+                order[n++] = i;
+}
 
 /* ---- drawing ---- */
 
@@ -128,16 +109,13 @@ static void draw_words(dm_home_task *t, dice *d)
 static void draw_places(dm_home *h, dice *d)
 {
     const int room = dm_home_things[h->task.object].room;
-    const int always[2][4] = {{DM_HOME_FRIDGE, DM_HOME_MICROWAVE, DM_HOME_SINKBASIN, DM_HOME_COUNTERTOP},
-                              {DM_HOME_DESK, DM_HOME_DRAWER, DM_HOME_DESK, DM_HOME_DESK}};
     int count[DM_HOME_PLACE_KINDS] = {0};
     int n = 0;
 
-    for (int i = 0; i < 4; i++)
-        count[always[room][i]] = 1;
-    count[h->task.target] = 1;
-    for (int i = 0; i < DM_HOME_PLACE_KINDS; i++)
-        n += count[i];
+    for (int kind = 0; kind < DM_HOME_PLACE_KINDS; kind++) {
+        count[kind] = dm_home_places[kind].room[room] && (kind <= DM_HOME_ALWAYS || kind == h->task.target);
+        n += count[kind];
+    }
     for (const int wanted = DM_HOME_PLACES - roll(d, 2); n < wanted;) {
         const int kind = roll(d, DM_HOME_PLACE_KINDS);
         if (dm_home_places[kind].room[room] && count[kind] < dm_home_places[kind].most) {
@@ -154,32 +132,29 @@ static void draw_places(dm_home *h, dice *d)
 
 #define CROWD 3 /* things in one place at most, so that observations stay short */
 
-/* A place for a thing of that kind: each in the order of search is taken with one chance in three, so that the likely
- * ones are it most often and any can be. Never one of the kind `not`. */
+/* A place for a thing of that kind: the likely ones are it with one chance in two, then each in the order of search
+ * with one in three, so that any can be. Never one of the kind `not`. */
 static int draw_place(const dm_home *h, int kind, int not, dice *d)
 {
-    const int *order = dm_home_search[dm_home_things[kind].family];
+    const int likely = dm_home_likely[dm_home_things[kind].family];
+    int order[DM_HOME_PLACES];
+    dm_home_order(h, kind, order);
     for (;;)
-        for (int k = 0; k < DM_HOME_SEARCHED; k++)
-            for (int i = 0; i < h->places; i++) {
-                int crowd = 0;
-                for (int j = 0; j < h->things; j++)
-                    crowd += h->thing[j].where == i;
-                if (h->place[i].kind == order[k] && order[k] != not &&crowd < CROWD && roll(d, 3) == 0)
-                    return i;
-            }
+        for (int k = 0; k < h->places; k++) {
+            const int place = order[k];
+            int crowd = 0;
+            for (int j = 0; j < h->things; j++)
+                crowd += h->thing[j].where == place;
+            if (h->place[place].kind != not &&crowd < CROWD && roll(d, h->place[place].kind == likely ? 2 : 3) == 0)
+                return place;
+        }
 }
 
 static int add_thing(dm_home *h, int kind, int not, dice *d)
 {
-    bool taken;
-    dm_home_thing t = {.kind = kind};
-    do {
-        taken = false;
-        t.number = 1 + roll(d, 3);
-        for (int i = 0; i < h->things; i++)
-            taken = taken || (h->thing[i].kind == kind && h->thing[i].number == t.number);
-    } while (taken);
+    dm_home_thing t = {.kind = kind, .number = 1};
+    for (int i = 0; i < h->things; i++)
+        t.number += h->thing[i].kind == kind;
     t.where = draw_place(h, kind, not, d);
     h->thing[h->things++] = t;
     return h->place[t.where].kind;
@@ -201,7 +176,7 @@ static void draw_things(dm_home *h, dice *d)
     }
     if (roll(d, 4) > 0) /* what is easily mistaken for it */
         add_thing(h, t->object ^ 1, -1, d);
-    for (int others = 3 + roll(d, 3); others > 0; others--) {
+    for (int others = 2 + roll(d, 3); others > 0; others--) {
         int kind, same;
         do {
             kind = roll(d, DM_HOME_THING_KINDS);
@@ -210,6 +185,17 @@ static void draw_things(dm_home *h, dice *d)
                 same += h->thing[i].kind == kind;
         } while (dm_home_things[kind].room != room || kind == t->object || same > 1);
         add_thing(h, kind, -1, d);
+    }
+}
+
+/* The order in which things are listed must not tell which of them is the task's. */
+static void shuffle_things(dm_home *h, dice *d)
+{
+    for (int i = h->things - 1; i > 0; i--) {
+        const int j = roll(d, i + 1);
+        const dm_home_thing swapped = h->thing[i];
+        h->thing[i] = h->thing[j];
+        h->thing[j] = swapped;
     }
 }
 
@@ -230,6 +216,7 @@ void dm_home_draw(dm_home *h, dm_split split, int64_t task, uint64_t seed)
         while (is_unseen(&h->task) != (split == DM_SPLIT_UNSEEN));
         draw_places(h, &d);
         draw_things(h, &d);
+        shuffle_things(h, &d);
         h->at = -1;
         h->turns = 0;
         h->done = false;
