@@ -51,11 +51,10 @@ dm_attention_plan dm_attention_layout(const dm_engine *e, size_t heads, size_t k
         p.own_size = p.own_scores;
     } else {
         p.v_sums = place(&p, p.batch, p.sums_size);
-        p.own_size = p.own_scores + p.block * p.width;
+        p.own_size = p.own_scores + dm_max(p.block, heads / kv_heads) * p.width;
     }
     p.own = place(&p, e->threads, p.own_size);
-    /* few rows: the scores of one row, of all heads or of a group for each thread */
-    p.total = dm_max(p.total, dm_max(heads, heads / kv_heads * e->threads) * p.width);
+    p.total = dm_max(p.total, heads * p.width); /* a few rows of one sequence: the scores of one row */
     return p;
 }
 
@@ -148,19 +147,18 @@ static void row_scores(const forward_task *x, const dm_sequence *s, float *pack,
     }
 }
 
-/* Columns [c, c + n) of the output of one kv head's group. */
-static void row_sums(const forward_task *x, const dm_sequence *s, float *pack, size_t p, size_t low, size_t kv,
+/* Columns [c, c + n) of the outputs of the query heads of `heads` kv heads from `kv` on. */
+static void row_sums(const forward_task *x, const dm_sequence *s, size_t p, size_t low, size_t kv, size_t heads,
                      size_t c, size_t n, const float *strip)
 {
     const dm_attention *a = x->a;
     const size_t group = a->heads / a->kv_heads, d = a->head_dim;
     float *out = x->out + (dm_sequence_row(s, p) - s->q_base) * s->ldq + kv * group * d + c;
-    dm_gemm_mode mode = DM_GEMM_SET;
 
-    for (size_t j = low; j <= p; mode = DM_GEMM_ADD) {
+    for (size_t j = low; j <= p;) {
         const size_t end = j < s->prefix ? dm_min(p + 1, s->prefix) : p + 1;
-        dm_gemm_local(&x->e->k, pack, group, n, end - j, (dm_mat){strip + (j - low), x->plan.width, 1},
-                      (dm_mat){a->v + dm_sequence_row(s, j) * s->ldk + kv * d + c, s->ldk, 1}, out, d, mode);
+        x->e->k.weigh(out, strip + (j - low), x->plan.width, a->v + dm_sequence_row(s, j) * s->ldk + kv * d + c, s->ldk,
+                      end - j, heads, group, d, n, j == low);
         j = end;
     }
 }
@@ -188,7 +186,7 @@ static void forward_few(const forward_task *x, const dm_sequence *s, unsigned pa
         dm_pool_barrier(x->e->pool);
         for (size_t u = part; u < a->kv_heads * panels; u += parts) {
             const size_t kv = u / panels, c = u % panels * g->nr;
-            row_sums(x, s, pack, p, low, kv, c, dm_min(g->nr, a->head_dim - c), x->scratch + kv * group);
+            row_sums(x, s, p, low, kv, 1, c, dm_min(g->nr, a->head_dim - c), x->scratch + kv * group);
         }
         dm_pool_barrier(x->e->pool);
     }
@@ -199,26 +197,30 @@ static int is_few(const dm_sequence *s)
     return s->length - s->first <= FEW_ROWS;
 }
 
-/* Sequences with a few rows each (generation of many): a row of a kv head's group is one thread's from scores to sums. */
-static void forward_many(const forward_task *x, unsigned part, unsigned parts)
+/* Sequences with a few rows each (generation of many): a row of some kv heads is one thread's from scores to sums. Of
+ * as many heads as leave work for everybody: their values lie side by side. */
+static void forward_many(const forward_task *x, size_t rows, unsigned part, unsigned parts)
 {
     const dm_attention *a = x->a;
-    const size_t group = a->heads / a->kv_heads;
-    float *pack = x->e->pack_a[part], *strip = x->scratch + part * group * x->plan.width;
+    const size_t group = a->heads / a->kv_heads, width = x->plan.width;
+    const size_t batch =
+        dm_max(1, dm_min(dm_min(a->kv_heads, x->plan.block / group), a->kv_heads * rows / (2 * parts)));
+    float *pack = x->e->pack_a[part], *strip = x->scratch + x->plan.own + part * x->plan.own_size;
     const float scale = dm_attention_scale(a->head_dim);
     size_t unit = 0;
 
     for (size_t i = 0; i < a->n_segments; i++) {
         const dm_sequence s = dm_sequence_of(a, i);
         for (size_t p = s.first; is_few(&s) && p < s.length; p++)
-            for (size_t kv = 0; kv < a->kv_heads; kv++) {
-                const size_t low = dm_sequence_low(&s, p);
+            for (size_t kv = 0; kv < a->kv_heads; kv += batch) {
+                const size_t low = dm_sequence_low(&s, p), heads = dm_min(batch, a->kv_heads - kv);
                 if (unit++ % parts != part)
                     continue;
-                row_scores(x, &s, pack, p, low, kv, (dm_range){low, p + 1}, strip);
-                for (size_t h = 0; h < group; h++)
-                    x->e->k.softmax(strip + h * x->plan.width, p + 1 - low, scale);
-                row_sums(x, &s, pack, p, low, kv, 0, a->head_dim, strip);
+                for (size_t h = 0; h < heads; h++)
+                    row_scores(x, &s, pack, p, low, kv + h, (dm_range){low, p + 1}, strip + h * group * width);
+                for (size_t h = 0; h < heads * group; h++)
+                    x->e->k.softmax(strip + h * width, p + 1 - low, scale);
+                row_sums(x, &s, p, low, kv, heads, 0, a->head_dim, strip);
             }
     }
 }
@@ -234,7 +236,7 @@ static void forward(void *ctx, unsigned part, unsigned parts)
     }
     const int many = parts == 1 || rows * x->a->kv_heads >= 2 * parts;
     if (many && rows > 0) {
-        forward_many(x, part, parts);
+        forward_many(x, rows, part, parts);
         dm_pool_barrier(x->e->pool); /* the strips lie where others pack */
     }
     for (size_t i = 0; i < x->a->n_segments; i++) {

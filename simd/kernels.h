@@ -79,6 +79,12 @@ typedef struct dm_kernels {
      * d = lanes16 sum of fma(p[i], ds[i], lane); ds[i] = (p[i] * (ds[i] - d)) * scale. */
     void (*softmax_backward)(float *ds, const float *p, size_t n, float scale);
 
+    /* ---- the values that one query row sees, weighed: heads * group rows of d, n <= d columns of each ----
+     * out[i*d + c] = fma(p[i*ldp + j], v[j*ldv + (i/group)*d + c], out[i*d + c]) for j = 0 .. keys-1 ascending, i <
+     * heads*group, c < n; with first != 0 out starts as +0 and is not read. */
+    void (*weigh)(float *out, const float *p, size_t ldp, const float *v, size_t ldv, size_t keys, size_t heads,
+                  size_t group, size_t d, size_t n, int first);
+
     /* ---- SwiGLU (Shazeer 2020): h = (g * sigmoid(g)) * u ---- h == g or h == u in place allowed. */
     void (*swiglu)(float *h, const float *g, const float *u, size_t n);
     /* s = sigmoid(g); a = g*s; du = dh*a; dg = (dh*u) * (s * fma(g, 1 - s, 1)).

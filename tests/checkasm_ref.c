@@ -245,6 +245,18 @@ static void ref_to_f16(uint16_t *y, const float *x, size_t n)
         y[i] = encode(x[i], 11, -14, 15);
 }
 
+static void ref_weigh(float *out, const float *p, size_t ldp, const float *v, size_t ldv, size_t keys, size_t heads,
+                      size_t group, size_t d, size_t n, int first)
+{
+    for (size_t i = 0; i < heads * group; i++)
+        for (size_t c = 0; c < n; c++) {
+            float acc = first ? 0.0f : out[i * d + c];
+            for (size_t j = 0; j < keys; j++)
+                acc = fmaf(p[i * ldp + j], v[j * ldv + i / group * d + c], acc);
+            out[i * d + c] = acc;
+        }
+}
+
 void ck_reference(dm_kernels *k)
 {
     *k = (dm_kernels){
@@ -261,6 +273,7 @@ void ck_reference(dm_kernels *k)
         .rope = ref_rope,
         .softmax = ref_softmax,
         .softmax_backward = ref_softmax_backward,
+        .weigh = ref_weigh,
         .swiglu = ref_swiglu,
         .swiglu_backward = ref_swiglu_backward,
         .lse_chunk = ref_lse_chunk,

@@ -1,5 +1,6 @@
 /* Checks and times the row kernels. Benches keep their data in range over any number of calls. */
 #include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "tests/checkasm.h"
@@ -262,6 +263,34 @@ static size_t bench_swiglu_backward(const dm_kernels *k, ck_bench *b)
     return b->n;
 }
 
+/* ---- values, weighed ---- */
+
+/* n: columns of a head; the last of a row of keys ends where the memory does. */
+static void check_weigh(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+{
+    const size_t heads = 1 + ck_below(c, 5), group = 1 + ck_below(c, 3), d = n + ck_below(c, 5);
+    const size_t keys = ck_below(c, 12), ldp = keys + ck_below(c, 4), ldv = heads * d + ck_below(c, 4);
+    const size_t rows = heads * group, size = (rows - 1) * d + n;
+    const float *p = ck_in(c, (rows - 1) * ldp + keys);
+    const float *v = ck_in(c, keys ? (keys - 1) * ldv + (heads - 1) * d + n : 0);
+    const ck_floats out = ck_inout(c, size);
+    const int first = (int)ck_below(c, 2);
+
+    ref->weigh(out.want, p, ldp, v, ldv, keys, heads, group, d, n, first);
+    for (size_t i = 0; first && i < rows; i++) /* must not be read */
+        for (size_t j = 0; j < n; j++)
+            out.got[i * d + j] = NAN;
+    k->weigh(out.got, p, ldp, v, ldv, keys, heads, group, d, n, first);
+    ck_same(c, "out", out, size);
+}
+
+static size_t bench_weigh(const dm_kernels *k, ck_bench *b)
+{
+    const size_t d = 32, keys = b->n / (4 * d);
+    k->weigh(b->d, b->a, keys, b->b, 4 * d, keys, 4, 1, d, d, 1);
+    return keys * 4 * d;
+}
+
 /* ---- log-softmax in chunks ---- */
 
 static void fresh_state(float *state)
@@ -351,13 +380,23 @@ static size_t bench_adamw(const dm_kernels *k, ck_bench *b)
     }
 
 const ck_kernel ck_row_kernels[] = {
-    KERNEL(dot),        KERNEL(add),
-    KERNEL(scale),      KERNEL(exp),
-    KERNEL(sigmoid),    KERNEL(rmsnorm),
-    KERNEL(rmsnorm_dx), KERNEL(rmsnorm_dw),
-    KERNEL(column_sum), KERNEL(rope),
-    KERNEL(softmax),    KERNEL(softmax_backward),
-    KERNEL(swiglu),     KERNEL(swiglu_backward),
-    KERNEL(lse_chunk),  KERNEL(logit_grad),
-    KERNEL(adamw),      {0},
+    KERNEL(dot),
+    KERNEL(add),
+    KERNEL(scale),
+    KERNEL(exp),
+    KERNEL(sigmoid),
+    KERNEL(rmsnorm),
+    KERNEL(rmsnorm_dx),
+    KERNEL(rmsnorm_dw),
+    KERNEL(column_sum),
+    KERNEL(rope),
+    KERNEL(softmax),
+    KERNEL(softmax_backward),
+    KERNEL(weigh),
+    KERNEL(swiglu),
+    KERNEL(swiglu_backward),
+    KERNEL(lse_chunk),
+    KERNEL(logit_grad),
+    KERNEL(adamw),
+    {0},
 };
