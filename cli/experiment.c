@@ -264,6 +264,18 @@ static dm_status print_plan(experiment *x, dm_error *err)
     return s;
 }
 
+static dm_status print_results(const char *output, dm_error *err)
+{
+    char path[4096], *data = NULL;
+    size_t size = 0;
+    dm_status s = dm_path_join(path, sizeof path, output, "results.json", err);
+
+    if (s == DM_OK && (s = dm_file_read(path, (size_t)1 << 30, &data, &size, err)) == DM_OK)
+        fwrite(data, 1, size, stdout);
+    free(data);
+    return s;
+}
+
 static dm_status finish(experiment *x, dm_error *err)
 {
     dm_results results = {0};
@@ -272,10 +284,10 @@ static dm_status finish(experiment *x, dm_error *err)
 
     if (s == DM_OK && (s = dm_results_write(&results, &x->plan, &x->recipe, &x->run, err)) == DM_OK)
         s = dm_results_table(&table, &results, &x->recipe, err);
-    if (s == DM_OK && table.size)
-        fwrite(table.data, 1, table.size, stdout);
-    if (s == DM_OK)
-        printf("\n%s/results.json\n", x->o->output);
+    if (s == DM_OK && x->common->json)
+        s = print_results(x->o->output, err);
+    else if (s == DM_OK)
+        printf("%s\n%s/results.json\n", table.data ? table.data : "", x->o->output);
     dm_text_free(&table);
     dm_results_close(&results);
     return s;

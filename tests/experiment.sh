@@ -103,6 +103,7 @@ rm -rf out-d
 check "a plan" experiment plan recipe.json --output out-d --plan
 check "it ran nothing" test ! -e out-d
 {
+    # shellcheck disable=SC2016 # for the script to expand
     echo 'dmpo() { ${EXEC_WRAPPER-} "$BUILD/dmpo" "$@"; }'
     cat plan.out
 } >plan.sh
@@ -112,6 +113,9 @@ for file in out-d/stages/*/episodes.jsonl out-d/stages/*/pairs.jsonl out-d/stage
 done
 check "the plan knows what is done" experiment plan recipe.json --output out-a --plan
 check "which is everything" says plan.out '^# 17 stages, 17 of them done$'
+
+check "the results as JSON" experiment json recipe.json --output out-a --json
+check "are the file's" cmp json.out out-a/results.json
 
 # ---- only some stages, other seeds ----
 
@@ -166,10 +170,9 @@ bad() {
     shift 2
     status=0
     experiment bad "$@" || status=$?
-    [ "$status" = "$want" ] && [ ! -s bad.out ] && one_line bad.err && grep -qF -e "$text" bad.err || {
-        cat bad.err
-        return 1
-    }
+    if [ "$status" = "$want" ] && [ ! -s bad.out ] && one_line bad.err && grep -qF -e "$text" bad.err; then return 0; fi
+    cat bad.err
+    return 1
 }
 check "no recipe" bad 2 'no recipe given' --output out-g
 check "no output" bad 2 'no output given' recipe.json
