@@ -20,10 +20,12 @@ void dm_message_ask_hello(dm_text *out)
     dm_text_print(out, "{\"type\": \"hello\", \"version\": %d}\n", DM_PROTOCOL_VERSION);
 }
 
-void dm_message_ask_reset(dm_text *out, dm_split split, int64_t task, uint64_t seed)
+void dm_message_ask_reset(dm_text *out, dm_split split, int64_t task, uint64_t seed, dm_wants wants)
 {
-    dm_text_print(out, "{\"type\": \"reset\", \"split\": \"%s\", \"task\": %lld, \"seed\": %llu}\n",
+    dm_text_print(out, "{\"type\": \"reset\", \"split\": \"%s\", \"task\": %lld, \"seed\": %llu, ",
                   dm_split_names[split], (long long)task, (unsigned long long)seed);
+    dm_text_print(out, "\"expert\": %s, \"actions\": %s}\n", wants.expert ? "true" : "false",
+                  wants.actions ? "true" : "false");
 }
 
 void dm_message_ask_step(dm_text *out, const char *action)

@@ -26,7 +26,12 @@ typedef struct dm_answer {
 } dm_answer;
 
 void dm_message_ask_hello(dm_text *out);
-void dm_message_ask_reset(dm_text *out, dm_split split, int64_t task, uint64_t seed);
+/* wants: an answer need not say more than that, which may cost the child time. */
+typedef struct dm_wants {
+    int expert, actions;
+} dm_wants;
+
+void dm_message_ask_reset(dm_text *out, dm_split split, int64_t task, uint64_t seed, dm_wants wants);
 void dm_message_ask_step(dm_text *out, const char *action);
 
 /* Read an answer's line, which must be terminated by NUL. Anything that the protocol does not allow is DM_ERR_INPUT and

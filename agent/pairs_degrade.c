@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/pairs_internal.h"
+#include "agent/protocol.h"
 #include "core/philox.h"
 
 enum { LOOP = 3 }; /* most turns of a loop */
@@ -47,6 +48,10 @@ static dm_status ask(dm_pairs_maker *m, const dm_episode *e, const char *action,
         if (m->env)
             dm_env_close(&m->env);
         m->env_specification = NULL;
+        if (dm_env_is_command(e->env))
+            return dm_fail(m->err, DM_ERR_INPUT,
+                           "%s: a command that a file names, '%.100s', is not run; --invalid-answer TEXT spares asking",
+                           e->id, e->env);
         const dm_status s = dm_env_open(&m->env, e->env, m->err);
         if (s != DM_OK) {
             dm_fail_context(m->err, s, "%s: --invalid-answer TEXT spares asking its environment", e->id);

@@ -30,6 +30,7 @@ typedef struct cmd_env {
     dm_answer answer; /* the last one */
     dm_text request, text;
 
+    dm_wants wants; /* what has been asked of us in any episode so far */
     dm_split split; /* the episode */
     int64_t task;
     uint64_t seed;
@@ -104,7 +105,7 @@ static dm_status take_turn(cmd_env *e, size_t i, dm_error *err)
     if (t->action)
         dm_message_ask_step(emptied(&e->request), t->action);
     else
-        dm_message_ask_reset(emptied(&e->request), e->split, e->task, e->seed);
+        dm_message_ask_reset(emptied(&e->request), e->split, e->task, e->seed, e->wants);
     dm_answer_free(&e->answer);
     dm_status s = ask(e, t->action ? STEP : RESET, &line, &size, err);
     if (s == DM_OK)
@@ -154,12 +155,11 @@ static void drop_turns(cmd_env *e, size_t keep)
     }
 }
 
-/* Has the last turn answered: by the child that has answered those before, or by a new one that answers all. */
-static dm_status answer_last(cmd_env *e, dm_error *err)
+/* Has the turns from i on answered: by the child that has answered those before, or by a new one that answers all. */
+static dm_status answer_from(cmd_env *e, size_t i, dm_error *err)
 {
     for (;;) {
         dm_status s = DM_OK;
-        size_t i = e->turns - 1;
         if (!e->child.pid) {
             s = start(e, err);
             i = 0;
@@ -169,6 +169,7 @@ static dm_status answer_last(cmd_env *e, dm_error *err)
         if (s == DM_OK)
             return DM_OK;
         dm_child_stop(&e->child, 1);
+        dm_answer_free(&e->answer);
         if (s != DM_ERR_FILE)
             return s;
         if (e->restarts == DM_PROTOCOL_RESTARTS)
@@ -184,7 +185,7 @@ static dm_status play(cmd_env *e, const char *action, dm_observation *o, dm_erro
     dm_status s = add_turn(e, action, err);
 
     if (s == DM_OK)
-        s = answer_last(e, err);
+        s = answer_from(e, e->turns - 1, err);
     emptied(&e->text);
     if (s == DM_OK && !action)
         dm_text_print(&e->text, "%s\n\nObservation: ", e->answer.task);
@@ -285,15 +286,38 @@ static dm_status cmd_step(dm_env *env, const char *action, dm_observation *o, dm
     return s == DM_OK ? s : in_command(e, "step", s, err);
 }
 
+/* The first time that somebody wants it, the episode is played again, with the wish for it. A child that fails in this
+ * fails in the next step, too, where it can be told. */
+static void want(cmd_env *e, int *wish)
+{
+    if (*wish || e->turns == 0)
+        return;
+    *wish = 1;
+    (void)answer_from(e, 0, NULL);
+}
+
 static const char *cmd_expert(dm_env *env)
 {
-    return of(env)->answer.expert;
+    cmd_env *e = of(env);
+
+    if (!e->answer.expert)
+        want(e, &e->wants.expert);
+    return e->answer.expert;
 }
 
 static size_t cmd_admissible(dm_env *env, const char *const **actions)
 {
-    *actions = of(env)->answer.actions;
-    return of(env)->answer.n_actions;
+    cmd_env *e = of(env);
+
+    if (e->answer.n_actions == 0)
+        want(e, &e->wants.actions);
+    *actions = e->answer.actions;
+    return e->answer.n_actions;
+}
+
+int dm_env_is_command(const char *specification)
+{
+    return strncmp(specification, "cmd:", 4) == 0;
 }
 
 const dm_env_class dm_env_cmd = {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/protocol.h"
 #include "agent/rollout_internal.h"
 #include "core/file.h"
 
@@ -31,6 +32,9 @@ dm_status dm_assignments_open(dm_assignments *a, const dm_rollout_options *o, dm
                            a->source.episode[i].id, a->source.episode[0].id);
     if (!a->env)
         a->env = a->source.episode[0].env;
+    if (!o->env && dm_env_is_command(a->env))
+        return dm_fail(err, DM_ERR_INPUT, "%s: a command that a file names, '%.100s', is not run; --env names it",
+                       o->from, a->env);
     return DM_OK;
 }
 

@@ -124,6 +124,27 @@ static void check_kept(void)
     CK(env == NULL);
 }
 
+/* A child that gives an expert's action and the possible ones only where they are wanted. */
+static void check_wanted(void)
+{
+    dm_env *env;
+    dm_error err = {0};
+    dm_observation o;
+    const char *const *actions;
+
+    if (!CK_MSG(open_child(&env, "wanted", NULL, &err) == DM_OK, "%s", err.message))
+        return;
+    CK(env->class->expert(env) == NULL); /* no episode yet */
+    CK(dm_env_reset(env, DM_SPLIT_TRAIN, 1, 0, &o, &err) == DM_OK && dm_env_step(env, "add 3", &o, &err) == DM_OK);
+    const char *expert = env->class->expert(env);
+    CK(expert && strcmp(expert, "add 2") == 0);
+    CK(env->class->admissible(env, &actions) == 2 && strcmp(actions[1], "add 2") == 0);
+    CK(strcmp(o.text, "The number is 4.") == 0);
+    CK(dm_env_step(env, "add 6", &o, &err) == DM_OK && strcmp(o.text, "The number is 10.") == 0 && o.done);
+    CK(env->class->expert(env) == NULL && env->class->admissible(env, &actions) == 0);
+    dm_env_close(&env);
+}
+
 /* A child that dies or hangs is started anew, and the episode goes on as if nothing had been. */
 static void check_restart(void)
 {
@@ -398,6 +419,7 @@ int main(void)
     snprintf(marker, sizeof marker, "%s/marker", work);
     set_limits(NULL, NULL);
     check_kept();
+    check_wanted();
     check_restart();
     check_deaths();
     check_no_program();

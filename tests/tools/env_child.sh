@@ -5,12 +5,14 @@ set -u
 mode=$1 argument=${2-}
 
 hello='{"version": 1, "name": "count", "instruction": "Count to ten.", "tasks": {"train": 5, "unseen": 2}, "max_turns": 6}'
-number=0 steps=0
+number=0 steps=0 expert=true actions=true
 
 # answer MEMBERS: with the state's
 answer() {
     if [ "$number" -lt 10 ]; then
-        state='"score": 0.'$number', "done": false, "actions": ["add 1", "add 2"], "expert": "add 2"'
+        state='"score": 0.'$number', "done": false'
+        [ "$expert" = false ] || state=$state', "expert": "add 2"'
+        [ "$actions" = false ] || state=$state', "actions": ["add 1", "add 2"]'
     else
         state='"score": 1, "done": true, "actions": [], "expert": null'
     fi
@@ -53,6 +55,11 @@ while read -r line; do
         number=${line#*'"task": '}
         number=${number%%,*} steps=0
         case $mode in
+        wanted)
+            expert=${line#*'"expert": '} expert=${expert%%,*}
+            actions=${line#*'"actions": '} actions=${actions%\}}
+            answer '"task": "Count.", '
+            ;;
         reset) say "$argument" ;;
         reset-hang) hang ;;
         reset-die) exit 3 ;;

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""ScienceWorld (Wang et al. 2022) for dmpo: dmpo rollout --env 'cmd:python3 agent/adapters/scienceworld_env.py' ...
+
+Needs the package scienceworld (1.2.3 is the one tried) and Java. Texts are those of the data in the authors' form that
+was made of this simulator, so that a model trained on that data finds what it knows: no simplifications, 12 types of
+task, instruction and observations alike. A task is a type and a variation. The splits are the simulator's own: train, dev
+(seen) and test (unseen), one variation of each type in turn. The score is the simulator's, divided by 100; a failed
+episode, -100 there, has 0.
+"""
+
+import java_env
+from protocol import Refusal, serve
+
+TYPES = (
+    "boil", "melt", "use-thermometer", "power-component", "test-conductivity", "find-non-living-thing", "find-plant",
+    "find-animal", "chemistry-mix", "chemistry-mix-paint-secondary-color", "lifespan-longest-lived",
+    "identify-life-stages-2",
+)
+
+INSTRUCTION = """\
+You act in a text simulation of a science lab with several rooms. Each message gives an observation. \
+Reply with exactly one action on one line:
+Action: <command>
+
+Commands: look around, look at X, look in X, examine X, read X, open X, close X, go to PLACE, pick up X, drop X, \
+move X to Y, pour X into Y, mix X, use X on Y, activate X, deactivate X, connect X to Y, disconnect X, put down X, \
+inventory, task, wait, wait1, focus on X. To an ambiguous request, reply with an option number.
+A door must be open before you go through it. \
+Focus only on what the task names: a wrong focus ends the episode."""
+
+
+class ScienceWorld(java_env.JavaEnvironment):
+    name = "scienceworld"
+    instruction = INSTRUCTION
+    pattern = r"sciworld-(.+)-v(\d+)(?:-r\d+)?$"
+
+    def __init__(self, settings):
+        java_env.prepare_java("512m")
+        simulator = java_env.start("scienceworld", "scienceworld", "ScienceWorldEnv", taskName="")
+        self.server = simulator.server
+        splits = {"train": [], "seen": [], "unseen": []}
+        for kind in TYPES:
+            self.server.load(kind, 0, "", False)
+            splits["train"].append([(kind, v) for v in self.server.getVariationsTrain()])
+            splits["seen"].append([(kind, v) for v in self.server.getVariationsDev()])
+            splits["unseen"].append([(kind, v) for v in self.server.getVariationsTest()])
+        super().__init__(simulator, settings, splits)
+
+    def task_of(self, found):
+        kind, variation = found[1], int(found[2])
+        if kind not in TYPES or variation >= self.server.getTaskMaxVariations(kind):
+            raise Refusal("--tasks: there is no variation %d of a task %s" % (variation, kind))
+        return kind, variation
+
+    def load(self, task, expert):
+        # Not ScienceWorldEnv.step, which lists every possible action after each one: that takes longer than the step.
+        self.server.load(task[0], task[1], "", expert)
+        self.server.reset()
+        observation = self.server.step("look around")
+        if expert:
+            self.gold = list(self.server.getGoldActionSequence())
+        return self.server.getTaskDescription().replace("Task Description:", "", 1).strip(), observation
+
+    def act(self, action):
+        observation = self.server.step(action)
+        score = int(round(100 * self.server.getScore()))
+        return observation, max(score, 0) / 100, bool(self.server.getCompleted()) or score < 0
+
+    def possible(self):
+        return list(self.server.getValidActionObjectCombinations())
+
+
+if __name__ == "__main__":
+    chosen = java_env.options("ScienceWorld as an environment of dmpo", 60)
+    serve(lambda: ScienceWorld(chosen))
