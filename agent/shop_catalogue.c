@@ -200,10 +200,10 @@ static uint32_t pick(dice *d, uint32_t set, int n)
 
 typedef enum role {
     FITS,
-    TOO_EXPENSIVE,
-    NO_OPTION,    /* lacks one value, which the item page shows */
-    NO_ATTRIBUTE, /* lacks one attribute, which only the features page shows */
-    OTHER_TYPE,   /* of the same category */
+    TOO_EXPENSIVE, /* every other one lacks a value too */
+    NO_OPTION,     /* lacks one value, which the item page shows */
+    NO_ATTRIBUTE,  /* lacks one attribute, which only the features page shows */
+    OTHER_TYPE,    /* of the same category */
     OTHER_CATEGORY
 } role;
 
@@ -241,7 +241,8 @@ static dm_shop_product draw_product(dice *d, const dm_shop_goal *goal, dm_split 
     p.title = pick(d, wanted, shown);
     p.title |= pick(d, others, DM_SHOP_SHOWN - shown);
 
-    const int lacking = r == NO_OPTION ? roll(d, DM_SHOP_OPTIONS) : DM_SHOP_OPTIONS;
+    const int lacks = r == NO_OPTION || (r == TOO_EXPENSIVE && roll(d, 2));
+    const int lacking = lacks ? roll(d, DM_SHOP_OPTIONS) : DM_SHOP_OPTIONS;
     for (int k = 0; k < DM_SHOP_OPTIONS; k++) {
         const int n = k == 0 ? 3 : 2;
         const uint32_t all = bit(values_of(k)) - 1, value = bit(goal->value[k]);

@@ -17,7 +17,7 @@ static const struct {
 } texts[] = {
     {"home", "cfe847ba0fe9800a511972f101010efd4132d14186d2c82b9b97d9ef3e2ddf34"},
     {"lab", "001e7d095e45bbde4d5f2aec2b0370727d41e0a84ff3e0dbfa5cc2d8fb29bb7e"},
-    {"shop", "535757e780c090b3a7b5a0ae8d93c3a2e2eb802d4bb17c7fc8f5bc59e122fbb1"},
+    {"shop", "ee95bc2bff87c509b43a1f74556d2ad8bf117d24ca396bb648060600c3a1ac4e"},
 };
 
 /* ---- an episode under way ---- */
