@@ -49,6 +49,7 @@ struct dm_env {
     const char *instruction;  /* the first message of every episode: what the game is and which actions there are */
     int64_t tasks[DM_SPLITS]; /* how many each split has: 0 .. tasks - 1 */
     int64_t max_turns;        /* the episode is done after as many actions */
+    int64_t at_once;          /* as many of this environment at once are sensible; 0: any number */
 };
 
 /* The built-in ones, and all of them, terminated by NULL. */

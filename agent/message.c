@@ -10,7 +10,8 @@ enum {
     INSTRUCTION_MAX_BYTES = 65536,
     LINE_MAX_BYTES = 1 << 20,
     TASKS_MAX = 1000000000,
-    TURNS_MAX = 100000
+    TURNS_MAX = 100000,
+    AT_ONCE_MAX = 256
 };
 
 /* ---- what is asked ---- */
@@ -108,6 +109,8 @@ static dm_status read_hello(dm_hello *h, dm_error *err)
         s = get_text(h->doc, "instruction", 1, INSTRUCTION_MAX_BYTES, 0, &h->instruction, err);
     if (s == DM_OK)
         s = dm_json_get_int(h->doc, root, "max_turns", 1, TURNS_MAX, NULL, &h->max_turns, err);
+    if (s == DM_OK)
+        s = dm_json_get_int(h->doc, root, "at_once", 0, AT_ONCE_MAX, &none, &h->at_once, err);
     if (s == DM_OK && (!tasks || tasks->type != DM_JSON_OBJECT))
         return dm_json_fail(h->doc, tasks ? tasks : root, err,
                             "\"tasks\" must be an object with \"train\", \"seen\" and \"unseen\"");

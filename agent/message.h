@@ -10,7 +10,7 @@
 typedef struct dm_hello {
     dm_json_doc *doc; /* owner of the strings */
     const char *name, *instruction;
-    int64_t tasks[DM_SPLITS], max_turns;
+    int64_t tasks[DM_SPLITS], max_turns, at_once;
 } dm_hello;
 
 /* To reset and to step. */

@@ -259,6 +259,7 @@ static dm_status cmd_open(dm_env *env, const char *arguments, dm_error *err)
     }
     env->instruction = e->hello.instruction;
     env->max_turns = e->hello.max_turns;
+    env->at_once = e->hello.at_once;
     memcpy(env->tasks, e->hello.tasks, sizeof env->tasks);
     return DM_OK;
 }

@@ -125,7 +125,7 @@ static dm_status run(dm_rollout_run *r, dmpo_engine *engine)
         dm_env_close(&env);
         return s;
     }
-    r->flights = dm_rollout_at_once(r);
+    r->flights = dm_rollout_at_once(r, env);
     if (r->flights && (r->flight = calloc(r->flights, sizeof *r->flight)))
         r->flight[0].env = env;
     else

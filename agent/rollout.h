@@ -46,7 +46,8 @@ typedef struct dm_rollout_options {
     int64_t max_tokens; /* of a turn, without its end-of-turn token, which is put behind a turn that is cut */
     int64_t max_length; /* tokens of an episode; a turn begins only where max_tokens fit. 0: the model's positions, at
                          * most 4096 */
-    int64_t at_once;    /* episodes in flight, 1..256; 0: 32, fewer where their cache would take more than 2 GiB */
+    int64_t at_once;    /* episodes in flight, 1..256; 0: 32, fewer where their cache would take more than 2 GiB or
+                         * the environment asks for fewer */
 } dm_rollout_options;
 
 void dm_rollout_defaults(dm_rollout_options *o);

@@ -131,7 +131,7 @@ dm_status dm_rollout_scripted(dm_rollout_run *r); /* agent/rollout_scripted.c */
 /* agent/rollout_model.c: tokenizer, template and lengths, before any weight is read; how many episodes are in flight;
  * and the play. */
 dm_status dm_rollout_policy(dm_rollout_run *r);
-size_t dm_rollout_at_once(const dm_rollout_run *r);
+size_t dm_rollout_at_once(const dm_rollout_run *r, const dm_env *env);
 dm_status dm_rollout_model(dm_rollout_run *r, dmpo_engine *engine);
 
 #endif

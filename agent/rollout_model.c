@@ -168,7 +168,7 @@ dm_status dm_rollout_policy(dm_rollout_run *r)
     return dm_model_sha256(o->model, r->model_sha256, r->err);
 }
 
-size_t dm_rollout_at_once(const dm_rollout_run *r)
+size_t dm_rollout_at_once(const dm_rollout_run *r, const dm_env *env)
 {
     const size_t left = r->todo.n - r->file.written;
     uint64_t n = (uint64_t)r->o->at_once;
@@ -180,6 +180,7 @@ size_t dm_rollout_at_once(const dm_rollout_run *r)
             (uint64_t)r->config.layers * 2 * r->config.kv_heads * r->config.head_dim * r->max_length * sizeof(float);
         n = CACHE_BYTES / each;
         n = n < 1 ? 1 : n > DM_AT_ONCE ? DM_AT_ONCE : n;
+        n = env->at_once && n > (uint64_t)env->at_once ? (uint64_t)env->at_once : n;
     }
     return n < left ? (size_t)n : left;
 }

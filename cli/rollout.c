@@ -43,7 +43,8 @@ const cli_option cli_rollout_options[] = {
     {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
      "chatml, llama2, llama3, mistral, vicuna or plain; without it recognised from the model"},
     {"at-once", CLI_INT, AT(at_once), "N", NULL,
-     "episodes in flight, to 256; 0: 32, fewer where their cache exceeds 2 GiB. Never changes a result"},
+     "episodes in flight, to 256; 0: 32, fewer if their cache exceeds 2 GiB or the environment is costly. Never "
+     "changes a result"},
     {0},
 };
 #undef AT

@@ -91,7 +91,7 @@ static void check_kept(void)
     if (!CK_MSG(open_child(&env, "normal", NULL, &err) == DM_OK, "%s", err.message))
         return;
     CK(strcmp(env->instruction, "Count to ten.") == 0);
-    CK(env->max_turns == 6 && env->tasks[DM_SPLIT_TRAIN] == 5 && env->tasks[DM_SPLIT_SEEN] == 0 &&
+    CK(env->at_once == 3 && env->max_turns == 6 && env->tasks[DM_SPLIT_TRAIN] == 5 && env->tasks[DM_SPLIT_SEEN] == 0 &&
        env->tasks[DM_SPLIT_UNSEEN] == 2);
     for (int i = 0; i < 2; i++) { /* a second episode is like the first */
         play(env, &r, "normal");
@@ -260,6 +260,8 @@ static const struct {
     {"{\"version\": 1, \"name\": \"a\", \"instruction\": \"a\\u0000\"}",
      "\"instruction\" holds the control character 0"},
     {"{\"version\": 1, \"name\": \"a\", \"instruction\": \"i\", \"max_turns\": 0}", "\"max_turns\" is 0"},
+    {"{\"version\": 1, \"name\": \"a\", \"instruction\": \"i\", \"max_turns\": 9, \"at_once\": 300}",
+     "\"at_once\" is 300, must be an integer from 0 to 256"},
     {"{\"version\": 1, \"name\": \"a\", \"instruction\": \"i\", \"max_turns\": 9}", "\"tasks\" must be an object"},
     {"{\"version\": 1, \"name\": \"a\", \"instruction\": \"i\", \"max_turns\": 9, \"tasks\": [1, 2, 3]}",
      "\"tasks\" must be an object"},

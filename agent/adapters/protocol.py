@@ -1,7 +1,8 @@
 """The child's side of dmpo's environment protocol (docs/protocol.md): Python 3.8 or later, standard library only.
 
 An environment is an object with
-    name, instruction, max_turns, tasks    as in the answer to hello
+    name, instruction, max_turns, at_once  as in the answer to hello
+    tasks                                  of each split a list of what its tasks are
     reset(split, task, seed, expert, actions) -> dict    members of the answer; see answer()
     step(action) -> dict
 and, if it has something to shut down, close(). serve(make) makes it when dmpo asks who is there, and answers until
@@ -40,6 +41,7 @@ def hello(environment):
         "instruction": environment.instruction,
         "tasks": {split: len(environment.tasks[split]) for split in SPLITS},
         "max_turns": environment.max_turns,
+        "at_once": environment.at_once,
     }
 
 

@@ -32,6 +32,7 @@ Focus only on what the task names: a wrong focus ends the episode."""
 class ScienceWorld(java_env.JavaEnvironment):
     name = "scienceworld"
     instruction = INSTRUCTION
+    at_once = 4  # each is half a gigabyte of Java
     pattern = r"sciworld-(.+)-v(\d+)(?:-r\d+)?$"
 
     def __init__(self, settings):

@@ -43,6 +43,7 @@ COIN_WALKS = 10  # The expert for the coin walks at random: the shortest of so m
 class TextWorldExpress(java_env.JavaEnvironment):
     name = "textworld-express"
     instruction = INSTRUCTION
+    at_once = 8  # each is a quarter of a gigabyte of Java
     pattern = r"twx-([^-]+)-(train|dev|test)-s(\d+)(?:-r\d+)?$"
 
     def __init__(self, settings):

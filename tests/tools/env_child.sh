@@ -4,7 +4,7 @@
 set -u
 mode=$1 argument=${2-}
 
-hello='{"version": 1, "name": "count", "instruction": "Count to ten.", "tasks": {"train": 5, "unseen": 2}, "max_turns": 6}'
+hello='{"version": 1, "name": "count", "instruction": "Count to ten.", "tasks": {"train": 5, "unseen": 2}, "max_turns": 6, "at_once": 3}'
 number=0 steps=0 expert=true actions=true
 
 # answer MEMBERS: with the state's
