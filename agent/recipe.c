@@ -64,6 +64,7 @@ typedef struct reader {
     dm_recipe *r;
     const dm_commands *commands;
     dm_error *err;
+    bool in_method; /* where policies of other methods may be named */
 } reader;
 
 static void *allocate(const reader *in, size_t n, size_t size)
@@ -118,7 +119,7 @@ static bool is_one_of(const char *const *names, const dm_json *key)
 static dm_status check_options(const reader *in, const dm_json *object, dm_part part)
 {
     for (const dm_json *v = object->child; v; v = v->next) {
-        dm_option_kind kind;
+        dm_option_kind kind = DM_OPTION_VALUE;
         if (v->type == DM_JSON_STRING && strlen(v->text) != v->length)
             return FAIL(in, v, "\"%s\" must be a string without NUL", v->key);
         if (part == DM_PART_EVALUATE && strcmp(v->key, "splits") == 0)
@@ -128,6 +129,10 @@ static dm_status check_options(const reader *in, const dm_json *object, dm_part 
         const dm_status s = in->commands->check(parts[part].command, in->r->doc, v->key, v, &kind, in->err);
         if (s != DM_OK)
             return s;
+        /* what all share cannot depend on a method, and SFT not on itself */
+        if (kind == DM_OPTION_PATH && !in->in_method && v->type == DM_JSON_STRING && v->text[0] == '@' &&
+            !dm_json_is(v, "@model") && !(dm_json_is(v, "@sft") && part != DM_PART_SFT))
+            return FAIL(in, v, "\"%s\" can be named in a method only", v->text);
     }
     return DM_OK;
 }
@@ -345,15 +350,13 @@ static dm_status read_method_settings(const reader *in, const dm_json *object, d
 /* "@NAME" must be "@model", "@sft" or a method in front of this one that has one policy. */
 static dm_status check_reference(const reader *in, const dm_json *v, const dm_recipe_method *method, size_t before)
 {
-    const char *name = v->text + 1;
-
-    if (v->type != DM_JSON_STRING || v->text[0] != '@' || strcmp(name, "model") == 0 || strcmp(name, "sft") == 0)
+    if (v->type != DM_JSON_STRING || v->text[0] != '@' || dm_json_is(v, "@model") || dm_json_is(v, "@sft"))
         return DM_OK;
     for (size_t i = 0; i < before; i++)
-        if (strcmp(method[i].name, name) == 0) {
+        if (strcmp(method[i].name, v->text + 1) == 0) {
             if (method[i].kind == DM_METHOD_EXPERT || method[i].kind == DM_METHOD_RANDOM ||
                 method[i].kind == DM_METHOD_BEST_OF_N || method[i].sweep)
-                return FAIL(in, v, "the method \"%s\" has no single model of its own", name);
+                return FAIL(in, v, "the method \"%s\" has no single model of its own", method[i].name);
             return DM_OK;
         }
     return FAIL(in, v, "\"%s\" is neither @model nor @sft nor a method above this one", v->text);
@@ -376,7 +379,9 @@ static dm_status read_method(const reader *in, const dm_json *v, dm_recipe_metho
             return FAIL(in, v, "two methods are named \"%s\"", m->name);
     char what[64];
     snprintf(what, sizeof what, "a method of kind %s", kinds[m->kind].name);
-    if ((s = read_members(in, v, names, kinds[m->kind].parts, what, &m->parts)) != DM_OK ||
+    reader inside = *in;
+    inside.in_method = true;
+    if ((s = read_members(&inside, v, names, kinds[m->kind].parts, what, &m->parts)) != DM_OK ||
         (s = get_string(in, v, "from", true, &m->from)) != DM_OK ||
         (s = dm_json_get_int(in->r->doc, v, "iterations", 1, 100, m->kind == DM_METHOD_ETO ? &twice : &once,
                              &m->iterations, in->err)) != DM_OK ||
@@ -389,6 +394,9 @@ static dm_status read_method(const reader *in, const dm_json *v, dm_recipe_metho
     const dm_json *train = m->parts.object[DM_PART_TRAIN];
     for (const dm_json *o = train ? train->child : NULL; o; o = o->next)
         if ((s = check_reference(in, o, method, n)) != DM_OK)
+            return s;
+    for (const dm_json *x = m->sweep ? m->sweep->child : NULL; x; x = x->next)
+        if ((s = check_reference(in, x, method, n)) != DM_OK)
             return s;
     return DM_OK;
 }
@@ -488,7 +496,7 @@ static dm_status read_root(const reader *in)
 dm_status dm_recipe_parse(dm_recipe *r, const char *text, size_t size, const char *name, const dm_commands *commands,
                           dm_error *err)
 {
-    const reader in = {r, commands, err};
+    const reader in = {r, commands, err, false};
 
     *r = (dm_recipe){.size = size};
     dm_status s = dm_json_parse(&r->doc, text, size, name, err);

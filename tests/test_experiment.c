@@ -157,6 +157,9 @@ static void test_refused(void)
         {RECIPE("'methods': [{'name': 'a', 'kind': 'expert'}, {'name': 'b', 'kind': 'eto', 'from': '@a'}]"),
          "the method \"a\" has no single model of its own"},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'preference', 'train': {'reference2': '@a'}}]"), "a method above"},
+        {RECIPE("'methods': [" DPO "], 'train': {'reference2': '@DPO'}"), "\"@DPO\" can be named in a method only"},
+        {RECIPE("'methods': [" DPO "], 'sft': {'reference2': '@sft'}"), "\"@sft\" can be named in a method only"},
+        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'reference2': ['@b']}}]"), "nor a method above"},
         {RECIPE("'methods': [" SFT "], 'examples': ['SFT']"), "an example is the name of a method that learns from"},
         {RECIPE("'methods': [" SFT "]} "), "r.json:1:"},
         {"{'name': 'n', 'environments': [{'env': 'a', 'data': {'sft': 'x'}}], 'methods': [{'name': 'a', 'kind': "
