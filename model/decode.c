@@ -129,23 +129,43 @@ static int stops(const dmpo_sampling *o, int32_t id)
     return 0;
 }
 
-static void take_token(decoding *d, size_t i, const float *logits)
+/* ---- tokens ---- */
+
+typedef struct choice { /* for rows of logits: those of wanted[first .. first + n) */
+    const decoding *d;
+    size_t first, n;
+} choice;
+
+/* Every thread chooses for its share of the rows. */
+static void choose(void *context, unsigned part, unsigned parts)
+{
+    const choice *x = context;
+    const dmpo_model *m = x->d->m;
+    const size_t vocab = m->config.vocab;
+
+    for (size_t j = part; j < x->n; j += parts) {
+        const size_t i = m->owner[x->first + j];
+        const dmpo_request *r = &x->d->request[i];
+        const float *logits = m->logits + j * vocab;
+        if (m->episode[i].closing)
+            m->logp[j] = dm_token_logp(&m->e->k, logits, vocab, (size_t)(m->chosen[j] = *r->end));
+        else
+            m->chosen[j] =
+                dm_sample(&m->sampler[part], &m->e->k, logits, vocab, &r->sampling, r->n + r->n_out, &m->logp[j]);
+    }
+}
+
+static void take_token(decoding *d, size_t i, int32_t id, float logp)
 {
     dmpo_model *m = d->m;
     dmpo_request *r = &d->request[i];
     dm_episode *e = &m->episode[i];
-    const size_t length = r->n + r->n_out, vocab = m->config.vocab;
-    float logp;
-    int32_t id;
+    const int room = r->n + r->n_out + 1 < m->max_length;
 
-    if (e->closing)
-        logp = dm_token_logp(&m->e->k, logits, vocab, (size_t)(id = *r->end));
-    else
-        id = dm_sample(&m->sampler, &m->e->k, logits, vocab, &r->sampling, length, &logp);
     if (r->logps)
         r->logps[r->n_out] = logp;
     r->out[r->n_out++] = id;
-    const int wish = d->token && d->token(d->context, i, id, logp), room = length + 1 < m->max_length;
+    const int wish = d->token && d->token(d->context, i, id, logp);
     if (e->closing || wish || stops(&r->sampling, id) || (int64_t)r->n_out == r->sampling.max_tokens || !room) {
         e->closing = !e->closing && r->end && *r->end != id && room;
         e->active = e->closing;
@@ -156,7 +176,7 @@ static void take_token(decoding *d, size_t i, const float *logits)
 static void step(decoding *d)
 {
     dmpo_model *m = d->m;
-    const size_t vocab = m->config.vocab, most = dm_logit_rows(m);
+    const size_t most = dm_logit_rows(m);
 
     for (size_t next = 0; next < d->n;) {
         d->rows = d->n_regions = d->n_wanted = 0;
@@ -179,8 +199,10 @@ static void step(decoding *d)
         for (size_t k = 0; k < d->n_wanted; k += most) {
             const size_t rows = d->n_wanted - k < most ? d->n_wanted - k : most;
             dm_head_logits(&m->network, m->w, k, rows, m->logits);
+            choice x = {.d = d, .first = k, .n = rows};
+            dm_pool_run_sized(m->e->pool, 64 * rows * m->config.vocab, choose, &x);
             for (size_t j = 0; j < rows; j++)
-                take_token(d, m->owner[k + j], m->logits + j * vocab);
+                take_token(d, m->owner[k + j], m->chosen[j], m->logp[j]);
         }
     }
 }

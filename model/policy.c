@@ -30,7 +30,15 @@ static void layout_model(dmpo_model *m, dm_arena *a)
     m->wanted = dm_arena_alloc(a, m->slots, sizeof *m->wanted);
     m->owner = dm_arena_alloc(a, m->slots, sizeof *m->owner);
     m->logits = dm_arena_alloc(a, dm_logit_rows(m) * m->config.vocab, sizeof(float));
-    dm_sampler_place(&m->sampler, a, m->config.vocab);
+    m->chosen = dm_arena_alloc(a, dm_logit_rows(m), sizeof *m->chosen);
+    m->logp = dm_arena_alloc(a, dm_logit_rows(m), sizeof *m->logp);
+    m->sampler = dm_arena_alloc(a, dm_samplers(m), sizeof *m->sampler);
+    for (size_t i = 0; i < dm_samplers(m); i++) {
+        dm_sampler s;
+        dm_sampler_place(&s, a, m->config.vocab);
+        if (m->sampler)
+            m->sampler[i] = s;
+    }
     dm_network_place(&m->network, a, m->e, &m->config, &m->layout, &size);
 }
 

@@ -31,7 +31,7 @@ struct dmpo_model {
     dm_network network;
     size_t slots, max_length;
     float *w;
-    dm_sampler sampler;
+    dm_sampler *sampler; /* [dm_samplers] */
     dm_slot *slot;       /* [slots] */
     dm_episode *episode; /* [slots] */
     /* the rows of one run through the network */
@@ -41,12 +41,20 @@ struct dmpo_model {
     int32_t *wanted;    /* [slots] */
     size_t *owner;      /* [slots] which request asked for wanted[i] */
     float *logits;      /* [dm_logit_rows, vocab] */
+    int32_t *chosen;    /* [dm_logit_rows] */
+    float *logp;        /* [dm_logit_rows] of the chosen ones */
 };
 
 /* Rows of logits made at once: enough for one pass over the head to serve several episodes. */
 static inline size_t dm_logit_rows(const dmpo_model *m)
 {
     return m->slots < 8 ? m->slots : 8;
+}
+
+/* Threads that choose tokens at the same time. */
+static inline size_t dm_samplers(const dmpo_model *m)
+{
+    return m->e->threads < dm_logit_rows(m) ? m->e->threads : dm_logit_rows(m);
 }
 
 /* Ids and length in order, or an error that names the token. */

@@ -31,26 +31,45 @@ dm_status dm_sampling_check(const dmpo_sampling *o, dm_error *err)
     return DM_OK;
 }
 
-/* Merge sort, falling by logit and rising by id: stable, and no worse than n log n on any input. */
-static void sort_ids(uint32_t *order, uint32_t *spare, const float *logits, size_t n)
+#define DIGIT 11 /* bits; three of them make a key */
+#define DIGITS ((size_t)1 << DIGIT)
+
+/* Ascends as the logit falls; -0 is +0. */
+static uint32_t falling_key(float logit)
 {
-    for (size_t i = 0; i < n; i++)
-        order[i] = (uint32_t)i;
-    uint32_t *from = order, *to = spare;
-    for (size_t width = 1; width < n; width *= 2) {
-        for (size_t begin = 0; begin < n; begin += 2 * width) {
-            const size_t middle = begin + width < n ? begin + width : n;
-            const size_t end = middle + width < n ? middle + width : n;
-            size_t a = begin, b = middle;
-            for (size_t at = begin; at < end; at++)
-                to[at] = b >= end || (a < middle && logits[from[a]] >= logits[from[b]]) ? from[a++] : from[b++];
+    const float x = logit + 0.0F;
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits >> 31 ? bits : ~bits & 0x7FFFFFFFu;
+}
+
+/* By falling logit, rising id among equals: a radix sort, least significant digit first, is stable. The ids end up in
+ * the low halves of the result. */
+static const uint64_t *sort_ids(dm_sampler *s, const float *logits, size_t n)
+{
+    uint32_t count[3][DIGITS] = {0};
+    uint64_t *from = s->order, *to = s->spare;
+
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t key = falling_key(logits[i]);
+        from[i] = (uint64_t)key << 32 | i;
+        for (int d = 0; d < 3; d++)
+            count[d][key >> d * DIGIT & (DIGITS - 1)]++;
+    }
+    for (int d = 0; d < 3; d++) {
+        uint32_t at = 0;
+        for (size_t i = 0; i < DIGITS; i++) {
+            const uint32_t next = at + count[d][i];
+            count[d][i] = at;
+            at = next;
         }
-        uint32_t *swap = from;
+        for (size_t i = 0; i < n; i++)
+            to[count[d][from[i] >> (32 + d * DIGIT) & (DIGITS - 1)]++] = from[i];
+        uint64_t *swap = from;
         from = to;
         to = swap;
     }
-    if (from != order)
-        memcpy(order, from, n * sizeof *order);
+    return from;
 }
 
 static size_t largest(const float *logits, size_t n)
@@ -74,26 +93,23 @@ float dm_token_logp(const dm_kernels *k, const float *logits, size_t vocab, size
 
 static size_t draw(dm_sampler *s, const float *logits, size_t vocab, const dmpo_sampling *o, uint64_t position)
 {
-    size_t n = vocab, kept = 0;
+    const uint64_t *order = sort_ids(s, logits, vocab);
+    const size_t n = o->top_k > 0 && (uint64_t)o->top_k < vocab ? (size_t)o->top_k : vocab;
+    const double top = (double)logits[(uint32_t)order[0]];
+    size_t kept = 0;
     double sum = 0, cut = 0, at = 0;
 
-    sort_ids(s->order, s->spare, logits, vocab);
-    if (o->top_k > 0 && (uint64_t)o->top_k < n)
-        n = (size_t)o->top_k;
-    const double top = (double)logits[s->order[0]];
-    for (size_t i = 0; i < n; i++) {
-        s->p[i] = (float)dm_exp(((double)logits[s->order[i]] - top) / o->temperature);
-        sum += (double)s->p[i];
-    }
+    for (size_t i = 0; i < n; i++)
+        sum += (double)(s->p[i] = (float)dm_exp(((double)logits[(uint32_t)order[i]] - top) / o->temperature));
     while (kept < n && (kept == 0 || cut < o->top_p * sum))
         cut += (double)s->p[kept++];
     const double u = dm_random_uniform(o->seed, DM_RNG_SAMPLE, o->episode, position) * cut;
     for (size_t i = 0; i < kept; i++) {
         at += (double)s->p[i];
         if (u < at)
-            return s->order[i];
+            return (uint32_t)order[i];
     }
-    return s->order[kept - 1];
+    return (uint32_t)order[kept - 1];
 }
 
 int32_t dm_sample(dm_sampler *s, const dm_kernels *k, const float *logits, size_t vocab, const dmpo_sampling *o,

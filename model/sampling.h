@@ -8,8 +8,8 @@
 
 typedef struct dm_sampler {
     float *p;        /* [vocab] */
-    uint32_t *order; /* [vocab] ids by falling logit, ties by id */
-    uint32_t *spare; /* [vocab] */
+    uint64_t *order; /* [vocab] key of the logit, id */
+    uint64_t *spare; /* [vocab] */
 } dm_sampler;
 
 void dm_sampler_place(dm_sampler *s, dm_arena *arena, size_t vocab);

@@ -73,7 +73,8 @@ class Sampling(ctypes.Structure):  # dmpo_sampling
 class Request(ctypes.Structure):
     _fields_ = [("slot", ctypes.c_size_t), ("ids", ctypes.POINTER(ctypes.c_int32)), ("n", ctypes.c_size_t),
                 ("sampling", Sampling), ("out", ctypes.POINTER(ctypes.c_int32)),
-                ("logps", ctypes.POINTER(ctypes.c_float)), ("n_out", ctypes.c_size_t), ("reused", ctypes.c_size_t)]
+                ("logps", ctypes.POINTER(ctypes.c_float)), ("end", ctypes.POINTER(ctypes.c_int32)),
+                ("n_out", ctypes.c_size_t), ("reused", ctypes.c_size_t)]
 
 
 class Engine:

@@ -1,6 +1,7 @@
 /* Generation: what a request gives depends neither on the others in the call, nor on what is remembered, nor on the
- * engine; and what is known is not computed again. Cold runs of one sequence at a time are the reference; they
- * themselves are held against the logits of dmpo_model_logits. */
+ * engine; what is known is not computed again; and conversations that are served together are those that are held one
+ * after the other. Cold runs of one sequence at a time are the reference; they themselves are held against the logits of
+ * dmpo_model_logits. */
 #include "dmpo.h"
 
 #include <math.h>
@@ -128,6 +129,98 @@ static void next_turn(question *q, const answer *a, size_t vocab)
         q->ids[q->n++] = random_id(vocab);
 }
 
+/* ---- an end that is given; conversations served ---- */
+
+/* What is put behind a cut answer has the log-probability that it has in the whole sequence. */
+static void check_end(dmpo_model *m, const question *q)
+{
+    const int32_t end = 11, never = -1;
+    int32_t out[TOKENS + 1], ids[LENGTH];
+    float logps[TOKENS + 1], want[LENGTH];
+    dmpo_error error;
+    dmpo_request r = {.ids = q->ids, .n = q->n, .sampling = q->sampling, .out = out, .logps = logps, .end = &end};
+
+    CK_MSG(dmpo_model_generate(m, &r, 1, NULL, NULL, &error) == DMPO_OK, "%s", error.message);
+    const size_t cut = r.n_out - 1;
+    CK(out[cut] == end && cut <= (size_t)q->sampling.max_tokens);
+    memcpy(ids, q->ids, q->n * sizeof *ids);
+    memcpy(ids + q->n, out, r.n_out * sizeof *ids);
+    CK(dmpo_model_logprobs(m, ids, q->n + r.n_out, want, &error) == DMPO_OK);
+    for (size_t k = 0; k < r.n_out; k++)
+        CK_MSG(memcmp(&logps[k], &want[q->n - 1 + k], sizeof *logps) == 0, "token %zu: %g instead of %g", k,
+               (double)logps[k], (double)want[q->n - 1 + k]);
+    r.sampling = (dmpo_sampling){.top_p = 1, .max_tokens = 1};
+    r.end = NULL;
+    CK(dmpo_model_generate(m, &r, 1, NULL, NULL, &error) == DMPO_OK && r.n_out == 1);
+    const int32_t greedy = out[0];
+    r.end = &greedy; /* what it ends with already is not put behind it */
+    CK(dmpo_model_generate(m, &r, 1, NULL, NULL, &error) == DMPO_OK && r.n_out == 1 && out[0] == greedy);
+    r.end = &never;
+    CK(dmpo_model_generate(m, &r, 1, NULL, NULL, &error) == DMPO_ERR_ARGUMENT);
+}
+
+typedef struct server {
+    question q[SLOTS];
+    dmpo_request r[SLOTS];
+    answer got[2][SLOTS];
+    size_t turns[SLOTS], calls;
+    int stop;
+} server;
+
+/* Two turns each; the last request has none. */
+static int next_turn_of(void *context, size_t i)
+{
+    server *s = context;
+    const size_t turn = s->turns[i];
+
+    s->calls++;
+    if (i == SLOTS - 1 || turn > 2 || s->stop)
+        return s->stop ? -1 : 0;
+    if (turn > 0)
+        s->got[turn - 1][i].n = s->r[i].n_out;
+    if (turn == 1) {
+        memcpy(s->q[i].ids + s->q[i].n, s->got[0][i].out, s->got[0][i].n * sizeof(int32_t));
+        s->q[i].n += s->got[0][i].n;
+        s->q[i].ids[s->q[i].n++] = (int32_t)i;
+    }
+    s->turns[i]++;
+    if (turn == 2)
+        return 0;
+    s->r[i] = ask(&s->q[i], i, &s->got[turn][i]);
+    return 1;
+}
+
+static void check_serve(dmpo_model *m, const question *first)
+{
+    static server s;
+    dmpo_error error;
+
+    s = (server){.calls = 0};
+    memcpy(s.q, first, sizeof s.q);
+    for (size_t i = 0; i < SLOTS; i++)
+        s.r[i].slot = i;
+    CK_MSG(dmpo_model_serve(m, s.r, SLOTS, next_turn_of, NULL, &s, &error) == DMPO_OK, "%s", error.message);
+    for (size_t i = 0; i + 1 < SLOTS; i++) { /* the same two turns asked for one after the other */
+        question q = first[i];
+        answer want[2] = {{.n = 0}};
+        generate(m, &q, &want[0], 1, i);
+        memcpy(q.ids + q.n, want[0].out, want[0].n * sizeof(int32_t));
+        q.n += want[0].n;
+        q.ids[q.n++] = (int32_t)i;
+        generate(m, &q, &want[1], 1, i);
+        CK(s.turns[i] == 3);
+        same("served, first turn", &s.got[0][i], &want[0], 1);
+        same("served, second turn", &s.got[1][i], &want[1], 1);
+    }
+    CK(s.turns[SLOTS - 1] == 0);
+    s = (server){.stop = 1};
+    for (size_t i = 0; i < SLOTS; i++)
+        s.r[i].slot = i;
+    CK(dmpo_model_serve(m, s.r, SLOTS, next_turn_of, NULL, &s, &error) == DMPO_OK && s.calls == 1);
+    s.r[1].slot = 0;
+    CK(dmpo_model_serve(m, s.r, SLOTS, next_turn_of, NULL, &s, &error) == DMPO_ERR_ARGUMENT);
+}
+
 static void check_model(const char *dir)
 {
     question first[SLOTS], second[SLOTS];
@@ -173,6 +266,8 @@ static void check_model(const char *dir)
                        "turn 2 of request %zu: only %zu tokens were known", i, got[i].reused);
             generate(m, first, got, SLOTS, 2); /* back in time, in other slots */
             same("again in other slots", got, want[0], SLOTS);
+            check_end(m, &first[4]);
+            check_serve(m, first);
             dmpo_model_close(&m);
             dmpo_engine_close(&engine);
         }
