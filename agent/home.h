@@ -55,8 +55,8 @@ typedef struct dm_home_place_kind {
 typedef struct dm_home_thing_kind {
     const char *name; /* the kinds 2 k and 2 k + 1 are easily mistaken for each other */
     int room;
-    int family;               /* which row of dm_home_likely */
-    bool type[DM_HOME_TYPES]; /* tasks it occurs in */
+    int family;     /* index of dm_home_likely */
+    unsigned types; /* of tasks it occurs in: bit `1 << type` */
 } dm_home_thing_kind;
 
 extern const dm_home_place_kind dm_home_places[DM_HOME_PLACE_KINDS];
@@ -77,8 +77,8 @@ typedef struct dm_home_thing {
     int warmth; /* 1 hot, -1 cool, 0 neither */
 } dm_home_thing;
 
-/* A task's parameters. Unseen tasks have combinations of type, object and target that train and seen have not; seen
- * ones have combinations of all four that train has not. */
+/* A task's parameters. Whatever the seed, unseen tasks have combinations of type, object and target that train and seen
+ * have not; seen ones have combinations of all four that train has not. */
 typedef struct dm_home_task {
     dm_home_type type;
     int object, target; /* kinds; the target of DM_HOME_EXAMINE is the desk, where the lamp is */

@@ -27,19 +27,11 @@ const int dm_home_likely[] = {
     [PAPER] = DM_HOME_DESK,  [VALUABLE] = DM_HOME_DRESSER, [SOFT] = DM_HOME_BED,
 };
 
-#define EATEN                                                                                                          \
-    {                                                                                                                  \
-        [DM_HOME_PICK] = true, [DM_HOME_CLEAN] = true, [DM_HOME_HEAT] = true, [DM_HOME_COOL] = true,                   \
-        [DM_HOME_TWO] = true                                                                                           \
-    }
-#define CLEANED                                                                                                        \
-    {                                                                                                                  \
-        [DM_HOME_PICK] = true, [DM_HOME_CLEAN] = true, [DM_HOME_TWO] = true                                            \
-    }
-#define EXAMINED                                                                                                       \
-    {                                                                                                                  \
-        [DM_HOME_PICK] = true, [DM_HOME_EXAMINE] = true, [DM_HOME_TWO] = true                                          \
-    }
+#define TYPE(name) (1u << DM_HOME_##name)
+#define KEPT (TYPE(PICK) | TYPE(TWO))
+#define CLEANED (KEPT | TYPE(CLEAN))
+#define EATEN (CLEANED | TYPE(HEAT) | TYPE(COOL))
+#define EXAMINED (KEPT | TYPE(EXAMINE))
 
 const dm_home_thing_kind dm_home_things[DM_HOME_THING_KINDS] = {
     {"apple", KITCHEN, FOOD, EATEN},        {"tomato", KITCHEN, FOOD, EATEN},
@@ -99,7 +91,7 @@ static void draw_words(dm_home_task *t, dice *d)
     t->type = (dm_home_type)roll(d, DM_HOME_TYPES);
     do
         t->object = roll(d, DM_HOME_THING_KINDS);
-    while (!dm_home_things[t->object].type[t->type]);
+    while (!(dm_home_things[t->object].types >> t->type & 1));
     do
         t->target = roll(d, DM_HOME_PLACE_KINDS);
     while (!is_target(t->type, dm_home_things[t->object].room, t->target));
@@ -183,7 +175,7 @@ static void draw_things(dm_home *h, dice *d)
             same = 0;
             for (int i = 0; i < h->things; i++)
                 same += h->thing[i].kind == kind;
-        } while (dm_home_things[kind].room != room || kind == t->object || same > 1);
+        } while (dm_home_things[kind].room != room || kind == t->object || same >= DM_HOME_NUMBERS);
         add_thing(h, kind, -1, d);
     }
 }
