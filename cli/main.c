@@ -61,7 +61,7 @@ static void usage(FILE *out)
           "Preference Optimization (arXiv 2406.14868), on CPU, with the same bits everywhere.\n\n",
           out);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
     fputs("\n  --version  print the version\n", out);
 }
 
