@@ -18,6 +18,7 @@ static const cli_entry commands[] = {
     {"pairs", cli_pairs, "training data from episodes: preference pairs, or the better runs alone"},
     {"init", cli_init, "make a new model with seeded weights"},
     {"experiment", cli_experiment, "a recipe: from a tokenizer to a table of methods, over seeds"},
+    {"report", cli_report_main, "an experiment's tables, charts and examples: a page, Markdown and CSV"},
 };
 
 static volatile sig_atomic_t interrupts;

@@ -1,0 +1,214 @@
+/* Examples as text: both runs of a pair beside each other, turn by turn. */
+#include <math.h> /* isnan only */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/report_internal.h"
+
+#define STEPS 9
+#define WORDS 600 /* bytes of an action that are shown */
+
+/* The step of the scale from d0 (much below the reference) to d8; most: where the last steps begin to be full. */
+static int step_of(double ratio, double most)
+{
+    const double x = most > 0 ? ratio / most * 4.5 : 0;
+    const int size = x < 0 ? (int)(0.5 - x) : (int)(x + 0.5);
+    return x < 0 ? 4 - (size > 4 ? 4 : size) : 4 + (size > 4 ? 4 : size);
+}
+
+static double largest(const dm_report_side *s, double most)
+{
+    for (size_t i = 0; i < s->turns; i++) {
+        const double x = s->turn[i].ratio < 0 ? -s->turn[i].ratio : s->turn[i].ratio;
+        most = x > most ? x : most;
+    }
+    return most;
+}
+
+static const char *number(char out[40], double x, int decimals, bool sign)
+{
+    char digits[32];
+
+    snprintf(digits, sizeof digits, "%.*f", decimals, x < 0 ? -x : x);
+    const bool zero = strspn(digits, "0.") == strlen(digits);
+    if (isnan(x))
+        out[0] = '\0';
+    else
+        snprintf(out, 40, "%s%s", x < 0 && !zero ? "\xE2\x88\x92" : sign ? "+" : "", digits);
+    return out;
+}
+
+/* The words of a turn, without the "Action: " that every one begins with, at most so many of them. */
+static void words_of(const char *action, char out[WORDS + 8])
+{
+    const char *p = strncmp(action, "Action: ", 8) == 0 ? action + 8 : action;
+    size_t n = strlen(p);
+    const bool cut = n > WORDS;
+
+    for (n = cut ? WORDS : n; cut && n > 0 && ((unsigned char)p[n] & 0xC0) == 0x80; n--)
+        ;
+    snprintf(out, WORDS + 8, "%.*s%s", (int)n, p, cut ? "\xE2\x80\xA6" : "");
+}
+
+/* ---- a side ---- */
+
+static void summary(char *out, size_t size, const char *name, const dm_report_side *s)
+{
+    char reward[40], score[40];
+
+    snprintf(out, size, "%s: reward %s of the loss", name, number(reward, s->reward, 3, true));
+    if (!isnan(s->score))
+        snprintf(out + strlen(out), size - strlen(out), ", %s of the environment", number(score, s->score, 2, false));
+}
+
+static bool any_score(const dm_report_side *s)
+{
+    for (size_t i = 0; i < s->turns; i++)
+        if (!isnan(s->turn[i].score))
+            return true;
+    return false;
+}
+
+static void html_side(dm_doc *d, const char *name, const dm_report_side *s, double most)
+{
+    char text[WORDS + 8], caption[200], value[40];
+    const bool scores = any_score(s);
+
+    summary(caption, sizeof caption, name, s);
+    dm_text_print(d->out, "<table>\n<caption>");
+    dm_doc_word(d, caption);
+    dm_text_print(d->out,
+                  "</caption>\n<thead><tr><th scope=\"col\" class=\"num\">t</th><th scope=\"col\">action</th>"
+                  "<th scope=\"col\" class=\"num\">\xCF\x86</th><th scope=\"col\" class=\"num\">log-ratio</th>%s</tr>"
+                  "</thead>\n<tbody>\n",
+                  scores ? "<th scope=\"col\" class=\"num\">score</th>" : "");
+    for (size_t i = 0; i < s->turns; i++) {
+        const dm_report_turn *t = &s->turn[i];
+        const bool counts = !isnan(t->ratio);
+        const double bar = isnan(t->weight) || t->weight < 0 ? 0 : t->weight > 1 ? 1 : t->weight;
+        words_of(t->action, text);
+        dm_text_print(d->out, "<tr><th scope=\"row\" class=\"num\">%zu</th><td class=\"act\">", i);
+        dm_doc_word(d, text);
+        dm_text_print(d->out, "</td><td class=\"num weight\" style=\"--w:%.1f%%\">", 100 * bar);
+        dm_doc_word(d, counts ? number(value, t->weight, 3, false) : "cut");
+        if (counts)
+            dm_text_print(d->out, "</td><td class=\"num d%d\">", step_of(t->ratio, most));
+        else
+            dm_text_print(d->out, "</td><td>");
+        dm_doc_word(d, counts ? number(value, t->ratio, 2, true) : "");
+        dm_text_print(d->out, "</td>");
+        if (scores) {
+            dm_text_print(d->out, "<td class=\"num\">");
+            dm_doc_word(d, number(value, t->score, 2, false));
+            dm_text_print(d->out, "</td>");
+        }
+        dm_text_print(d->out, "</tr>\n");
+    }
+    dm_text_print(d->out, "</tbody>\n</table>\n");
+}
+
+static void markdown_side(dm_doc *d, const char *name, const dm_report_side *s)
+{
+    static const dm_doc_column column[] = {{"t", true, NULL},
+                                           {"action", false, NULL},
+                                           {"\xCF\x86", true, NULL},
+                                           {"log-ratio", true, NULL},
+                                           {"score", true, NULL}};
+    const size_t columns = any_score(s) ? 5 : 4;
+    char text[WORDS + 8], caption[200], value[40];
+
+    summary(caption, sizeof caption, name, s);
+    dm_doc_table(d, caption, column, columns);
+    for (size_t i = 0; i < s->turns; i++) {
+        const dm_report_turn *t = &s->turn[i];
+        words_of(t->action, text);
+        dm_doc_row(d);
+        snprintf(value, sizeof value, "%zu", i);
+        dm_doc_cell(d, DM_CELL_NUMBER, value);
+        dm_doc_cell(d, DM_CELL_CODE, text);
+        dm_doc_cell(d, DM_CELL_NUMBER, isnan(t->ratio) ? "cut" : number(value, t->weight, 3, false));
+        dm_doc_cell(d, DM_CELL_NUMBER, number(value, t->ratio, 2, true));
+        if (columns == 5)
+            dm_doc_cell(d, DM_CELL_NUMBER, number(value, t->score, 2, false));
+        dm_doc_row_end(d);
+    }
+    dm_doc_table_end(d);
+}
+
+static void legend(dm_doc *d, double most)
+{
+    char low[40], high[40];
+
+    dm_text_print(d->out, "<p class=\"legend\">");
+    for (int k = 0; k < STEPS; k++) {
+        const double from = (k - 4.5) / 4.5 * most, to = (k - 3.5) / 4.5 * most;
+        dm_text_print(d->out, "<span class=\"d%d\">%s to %s</span>", k, number(low, from, 1, true),
+                      number(high, to, 1, true));
+    }
+    dm_text_print(d->out, "</p>\n");
+}
+
+/* ---- a pair ---- */
+
+static void add_pair(dm_doc *d, const dm_report_pair *p)
+{
+    const double most = largest(&p->rejected, largest(&p->chosen, 0));
+
+    dm_doc_begin(d);
+    dm_doc_print(d, "The pair with %s, ", p->what);
+    dm_doc_code(d, p->id);
+    dm_doc_print(d, ".");
+    dm_doc_end(d);
+    if (!d->html) {
+        dm_text_print(d->out, "> ");
+        dm_doc_word(d, p->task);
+        dm_text_print(d->out, "\n\n");
+        markdown_side(d, "chosen", &p->chosen);
+        markdown_side(d, "rejected", &p->rejected);
+        return;
+    }
+    dm_text_print(d->out, "<p class=\"task\">");
+    dm_doc_word(d, p->task);
+    dm_text_print(d->out, "</p>\n");
+    legend(d, most);
+    dm_text_print(d->out, "<div class=\"sides\">\n<div>\n");
+    html_side(d, "chosen", &p->chosen, most);
+    dm_text_print(d->out, "</div>\n<div>\n");
+    html_side(d, "rejected", &p->rejected, most);
+    dm_text_print(d->out, "</div>\n</div>\n");
+}
+
+void dm_report_example_section(dm_report *r, dm_doc *d)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->examples; i++) {
+        const dm_report_example *e = &r->example[i];
+        dm_text title = {0};
+        if (e->pairs == 0)
+            continue;
+        if (n++ == 0) {
+            dm_doc_heading(d, 2, "Examples");
+            dm_doc_begin(d);
+            dm_doc_print(
+                d,
+                "Pairs that a method was trained on, of the first seed, scored after training. \xCF\x86 is "
+                "the weight of a turn in the loss%s; log-ratio is the log-probability of the turn\xE2\x80\x99s "
+                "tokens under the policy less that under the reference, in nats; score is the "
+                "environment\xE2\x80\x99s after the turn. The reward of the loss is \xCE\xB2 times the sum "
+                "of \xCF\x86 times log-ratio.",
+                d->html ? ", drawn as a bar" : "");
+            dm_doc_end(d);
+        }
+        dm_text_print(&title, "%s, %s%s", e->of.env, e->of.setting ? e->of.setting : "", e->of.setting ? ", " : "");
+        dm_report_label(&e->of, &title);
+        dm_text_print(&title, ", seed %llu", (unsigned long long)e->of.seed);
+        if (e->objective)
+            dm_text_print(&title, " (%s)", e->objective);
+        dm_doc_heading(d, 3, title.data ? title.data : "");
+        for (size_t k = 0; k < e->pairs; k++)
+            add_pair(d, &e->pair[k]);
+        d->out->failed |= title.failed;
+        dm_text_free(&title);
+    }
+}
