@@ -3,30 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/stages_internal.h"
-
-#define OPTIONS_MAX 96
-
-typedef struct expansion {
-    dm_stage_builder b;
-    const dm_recipe *r;
-    const dm_commands *commands;
-} expansion;
-
-/* One option on its way into a command. */
-typedef struct option {
-    const char *name;
-    const dm_json *value; /* NULL: `text` is a default of the experiment's own */
-    const char *text;
-    bool is_path; /* it is `source`, after resolve */
-    dm_source source;
-} option;
-
-typedef struct options {
-    option item[OPTIONS_MAX]; /* sorted by name: the order of a recipe's members means nothing */
-    size_t n;
-    const char *command;
-} options;
+#include "agent/expand.h"
 
 static const dm_source NOTHING = {DM_STAGE_NONE, NULL};
 
@@ -35,123 +12,10 @@ static dm_source output_of(size_t stage, const char *path)
     return (dm_source){stage, path};
 }
 
-/* ---- options ---- */
-
-static void set(expansion *x, options *o, const char *name, const dm_json *value, const char *text)
-{
-    size_t i = 0;
-
-    while (i < o->n && strcmp(o->item[i].name, name) < 0)
-        i++;
-    if (i == o->n || strcmp(o->item[i].name, name) != 0) {
-        if (o->n == OPTIONS_MAX) {
-            if (x->b.status == DM_OK)
-                x->b.status =
-                    dm_fail(x->b.err, DM_ERR_ARGUMENT, "more than %d options for dmpo %s", OPTIONS_MAX, o->command);
-            return;
-        }
-        memmove(o->item + i + 1, o->item + i, (o->n++ - i) * sizeof *o->item);
-    }
-    o->item[i] = (option){.name = name, .value = value, .text = text};
-}
-
-static void set_all(expansion *x, options *o, const dm_json *object)
-{
-    for (const dm_json *v = object && object->type == DM_JSON_OBJECT ? object->child : NULL; v; v = v->next)
-        if (strcmp(v->key, "splits") != 0)
-            set(x, o, v->key, v, NULL);
-}
-
-/* What recipe, environment, setting and method say for a part, later ones over earlier ones. The value of a method's
- * sweep is last. */
-static void collect(expansion *x, options *o, const dm_subject *of, dm_part part)
-{
-    const dm_parts *level[] = {&x->r->parts, &of->env->parts, of->setting ? &of->setting->parts : NULL,
-                               of->method ? &of->method->parts : NULL};
-
-    o->command = dm_part_command(part);
-    for (size_t i = 0; i < sizeof level / sizeof *level; i++)
-        if (level[i])
-            set_all(x, o, level[i]->object[part]);
-    if (of->method && of->method->sweep && of->method->sweep_part == part && of->x)
-        set(x, o, of->method->sweep->key, of->x, NULL);
-}
-
-static const option *find(const options *o, const char *name)
-{
-    for (size_t i = 0; i < o->n; i++)
-        if (strcmp(o->item[i].name, name) == 0)
-            return &o->item[i];
-    return NULL;
-}
-
-static const char *seed_text(expansion *x, uint64_t seed)
-{
-    return dm_plan_print(&x->b, "%llu", (unsigned long long)seed);
-}
-
-static void set_seed(expansion *x, options *o, uint64_t seed)
-{
-    if (!find(o, "seed") && x->commands->has(o->command, "seed"))
-        set(x, o, "seed", NULL, seed_text(x, seed));
-}
-
-static void set_default(expansion *x, options *o, const char *name, const char *text)
-{
-    if (!find(o, name))
-        set(x, o, name, NULL, text);
-}
-
-static dm_source model_named(expansion *x, const dm_subject *of, const char *name);
-
-/* Options that name files or models become these, with the stages that make them: not while another stage is put
- * together. */
-static void resolve(expansion *x, const dm_subject *of, options *o)
-{
-    for (size_t i = 0; i < o->n && x->b.status == DM_OK; i++) {
-        option *item = &o->item[i];
-        dm_option_kind kind = DM_OPTION_VALUE;
-        if (!item->value || item->value->type != DM_JSON_STRING)
-            continue;
-        x->b.status = x->commands->check(o->command, x->r->doc, item->name, item->value, &kind, x->b.err);
-        item->is_path = kind == DM_OPTION_PATH;
-        if (item->is_path)
-            item->source = model_named(x, of, item->value->text);
-    }
-}
-
-/* "--name value" */
-static void put(expansion *x, const option *item)
-{
-    const dm_json *v = item->value;
-    char number[DM_DOUBLE_TEXT];
-
-    if (!v) {
-        dm_stage_option(&x->b, item->name, item->text);
-    } else if (item->is_path) {
-        dm_stage_source(&x->b, item->name, item->source);
-    } else if (v->type == DM_JSON_STRING) {
-        dm_stage_option(&x->b, item->name, v->text);
-    } else if (v->type == DM_JSON_BOOL) {
-        dm_stage_text(&x->b, dm_plan_print(&x->b, "--%s%s", v->boolean ? "" : "no-", item->name));
-    } else if (v->type == DM_JSON_NUMBER && v->is_integer) {
-        dm_stage_option(&x->b, item->name, dm_plan_print(&x->b, "%lld", (long long)v->integer));
-    } else if (v->type == DM_JSON_NUMBER) {
-        dm_double_text(number, v->number);
-        dm_stage_option(&x->b, item->name, dm_plan_print(&x->b, "%s", number));
-    } /* null: the command's own default */
-}
-
-static void put_all(expansion *x, const options *o)
-{
-    for (size_t i = 0; i < o->n; i++)
-        put(x, &o->item[i]);
-}
-
 /* ---- names ---- */
 
 /* Of a stage: "home-noisy-dmpo-gamma0.5-s1" without what does not apply. */
-static const char *name_of(expansion *x, const dm_subject *of, const char *what, bool seeded)
+static const char *name_of(dm_expansion *x, const dm_subject *of, const char *what, bool seeded)
 {
     const char *setting = of->setting && of->setting->name ? of->setting->name : "";
     const dm_json *v = of->x;
@@ -168,46 +32,46 @@ static const char *name_of(expansion *x, const dm_subject *of, const char *what,
 /* ---- data, model, SFT: the same for all methods ---- */
 
 /* The expert's episodes of the tasks that `tasks` names; NULL: of those that the recipe's "expert" does. */
-static dm_source expert_episodes(expansion *x, const dm_subject *of, const options *tasks)
+static dm_source expert_episodes(dm_expansion *x, const dm_subject *of, const dm_options *tasks)
 {
     static const char *const which[] = {"tasks", "first", "env-seed", NULL};
     const dm_subject plain = {.env = of->env, .seed = of->seed};
-    options o = {.n = 0}, chosen = {.n = 0};
+    dm_options o = {.n = 0}, chosen = {.n = 0};
 
-    collect(x, &o, &plain, DM_PART_EXPERT);
+    dm_options_collect(x, &o, &plain, DM_PART_EXPERT);
     chosen.command = o.command;
     for (size_t i = 0; i < o.n; i++) {
         size_t k = 0;
         while (which[k] && strcmp(which[k], o.item[i].name) != 0)
             k++;
         if (!which[k] || !tasks)
-            set(x, &chosen, o.item[i].name, o.item[i].value, NULL);
+            dm_options_set(x, &chosen, o.item[i].name, o.item[i].value, NULL);
     }
     for (size_t k = 0; tasks && which[k]; k++) {
-        const option *t = find(tasks, which[k]);
+        const dm_option *t = dm_options_find(tasks, which[k]);
         if (t)
-            set(x, &chosen, t->name, t->value, t->text);
+            dm_options_set(x, &chosen, t->name, t->value, t->text);
     }
     dm_stage_begin(&x->b, "rollout");
     dm_stage_option(&x->b, "env", of->env->specification);
     dm_stage_option(&x->b, "split", "train");
     dm_stage_option(&x->b, "policy", "expert");
-    put_all(x, &chosen);
+    dm_options_put(x, &chosen);
     dm_stage_output(&x->b, "output", "episodes.jsonl");
     return output_of(dm_stage_end(&x->b, true, "%s", name_of(x, &plain, "expert", false)), "episodes.jsonl");
 }
 
-static dm_source sft_data(expansion *x, const dm_subject *of)
+static dm_source sft_data(dm_expansion *x, const dm_subject *of)
 {
     return of->env->sft_data ? (dm_source){DM_STAGE_NONE, of->env->sft_data} : expert_episodes(x, of, NULL);
 }
 
 /* The model before anything is learnt. */
-static dm_source initial_model(expansion *x, const dm_subject *of)
+static dm_source initial_model(dm_expansion *x, const dm_subject *of)
 {
     const dm_subject plain = {.env = of->env, .seed = of->seed};
     const dm_json *model = of->env->parts.object[DM_PART_MODEL];
-    options tokenizer = {.n = 0}, init = {.n = 0};
+    dm_options tokenizer = {.n = 0}, init = {.n = 0};
 
     if (!model)
         model = x->r->parts.object[DM_PART_MODEL];
@@ -215,26 +79,26 @@ static dm_source initial_model(expansion *x, const dm_subject *of)
         return (dm_source){DM_STAGE_NONE, model->text};
 
     const dm_source data = sft_data(x, of);
-    collect(x, &tokenizer, &plain, DM_PART_TOKENIZER);
+    dm_options_collect(x, &tokenizer, &plain, DM_PART_TOKENIZER);
     dm_stage_begin(&x->b, "tokenizer");
     dm_stage_text(&x->b, "train");
     dm_stage_output(&x->b, "output", "");
-    put_all(x, &tokenizer);
+    dm_options_put(x, &tokenizer);
     dm_stage_source(&x->b, NULL, data);
     if (of->env->pairs_data)
         dm_stage_source(&x->b, NULL, (dm_source){DM_STAGE_NONE, of->env->pairs_data});
     const dm_source made = output_of(dm_stage_end(&x->b, false, "%s", name_of(x, &plain, "tokenizer", false)), "");
 
-    collect(x, &init, &plain, DM_PART_MODEL);
-    set_seed(x, &init, of->seed);
+    dm_options_collect(x, &init, &plain, DM_PART_MODEL);
+    dm_options_seed(x, &init, of->seed);
     dm_stage_begin(&x->b, "init");
     dm_stage_source(&x->b, "tokenizer", made);
-    put_all(x, &init);
+    dm_options_put(x, &init);
     dm_stage_output(&x->b, "output", "");
     return output_of(dm_stage_end(&x->b, false, "%s", name_of(x, &plain, "init", true)), "");
 }
 
-static void hash_source(expansion *x, dm_sha256 *h, dm_source source)
+static void hash_source(dm_expansion *x, dm_sha256 *h, dm_source source)
 {
     const char *key = dm_stage_source_key(&x->b, source);
     dm_sha256_update(h, key, strlen(key) + 1);
@@ -243,21 +107,23 @@ static void hash_source(expansion *x, dm_sha256 *h, dm_source source)
 
 /* Runs that differ in gamma, say, share their reference's log-probabilities. The file says itself what it is of (model/
  * reference.c): its name only keeps apart what would be written anew all the time. */
-static void share_reference(expansion *x, const options *o, dm_source model, dm_source data)
+static void share_reference(dm_expansion *x, const dm_options *o, dm_source model, dm_source data)
 {
     static const char *const decides[] = {"max-length", "reference", "reference2", "share-prefix", "template", NULL};
-    const option *objective = find(o, "objective");
+    const dm_option *objective = dm_options_find(o, "objective");
     char hex[DM_SHA256_HEX];
     dm_sha256 h;
 
-    const char *name = !objective ? "" : objective->value ? objective->value->text : objective->text;
+    const char *name = !objective ? NULL : objective->value ? objective->value->text : objective->text;
+    if (!name)
+        name = ""; /* train's own default */
     if (strcmp(name, "sft") == 0 || x->b.status != DM_OK)
         return;
     dm_sha256_init(&h);
     hash_source(x, &h, model);
     hash_source(x, &h, data);
     for (size_t k = 0; decides[k]; k++) {
-        const option *d = find(o, decides[k]);
+        const dm_option *d = dm_options_find(o, decides[k]);
         char number[DM_DOUBLE_TEXT] = "";
         if (d && d->is_path)
             hash_source(x, &h, d->source);
@@ -274,15 +140,15 @@ static void share_reference(expansion *x, const options *o, dm_source model, dm_
 }
 
 /* A run of dmpo train. `o` holds the options, reference and the like among them. */
-static dm_source train(expansion *x, const dm_subject *of, options *o, dm_source model, dm_source data,
+static dm_source train(dm_expansion *x, const dm_subject *of, dm_options *o, dm_source model, dm_source data,
                        const char *name)
 {
-    set_seed(x, o, of->seed);
-    resolve(x, of, o);
+    dm_options_seed(x, o, of->seed);
+    dm_options_resolve(x, of, o);
     dm_stage_begin(&x->b, "train");
     dm_stage_source(&x->b, "model", model);
     dm_stage_source(&x->b, "data", data);
-    put_all(x, o);
+    dm_options_put(x, o);
     dm_stage_output(&x->b, "output", "");
     dm_stage_free(&x->b, "resume", NULL);
     share_reference(x, o, model, data);
@@ -290,34 +156,34 @@ static dm_source train(expansion *x, const dm_subject *of, options *o, dm_source
 }
 
 /* Supervised training as the recipe's "sft" says; a method of that kind may change it by its own "train". */
-static dm_source supervised(expansion *x, const dm_subject *of, dm_source data)
+static dm_source supervised(dm_expansion *x, const dm_subject *of, dm_source data)
 {
-    options o = {.n = 0};
+    dm_options o = {.n = 0};
     const dm_subject plain = {.env = of->env, .seed = of->seed};
     const dm_recipe_method *m = of->method;
 
-    collect(x, &o, &plain, DM_PART_SFT);
+    dm_options_collect(x, &o, &plain, DM_PART_SFT);
     if (m)
-        set_all(x, &o, m->parts.object[DM_PART_TRAIN]);
+        dm_options_set_all(x, &o, m->parts.object[DM_PART_TRAIN]);
     if (of->x && m->sweep_part == DM_PART_TRAIN)
-        set(x, &o, m->sweep->key, of->x, NULL);
-    set_default(x, &o, "objective", "sft");
-    const dm_source model = m && m->from ? model_named(x, of, m->from) : initial_model(x, of);
+        dm_options_set(x, &o, m->sweep->key, of->x, NULL);
+    dm_options_default(x, &o, "objective", "sft");
+    const dm_source model = m && m->from ? dm_model_named(x, of, m->from) : initial_model(x, of);
     return train(x, m ? of : &plain, &o, model, data, m ? m->name : "sft");
 }
 
 /* ---- exploring and pairs ---- */
 
-static void put_rollout(expansion *x, const dm_subject *of, options *o, dm_source policy)
+static void put_rollout(dm_expansion *x, const dm_subject *of, dm_options *o, dm_source policy)
 {
-    set_seed(x, o, of->seed);
+    dm_options_seed(x, o, of->seed);
     dm_stage_begin(&x->b, "rollout");
     dm_stage_option(&x->b, "env", of->env->specification);
     dm_stage_source(&x->b, "model", policy);
 }
 
 /* The names of stages that several methods share say the method only where it gives options of its own. */
-static const char *shared_name(expansion *x, const dm_subject *of, unsigned parts, bool own, const char *what)
+static const char *shared_name(dm_expansion *x, const dm_subject *of, unsigned parts, bool own, const char *what)
 {
     const dm_recipe_method *m = of->method;
     dm_subject plain = {.env = of->env, .seed = of->seed};
@@ -336,50 +202,50 @@ static const char *shared_name(expansion *x, const dm_subject *of, unsigned part
     return name_of(x, &plain, own || swept ? dm_plan_print(&x->b, "%s-%s", m->name, what) : what, true);
 }
 
-static dm_source explore(expansion *x, const dm_subject *of, dm_source policy, int64_t iteration)
+static dm_source explore(dm_expansion *x, const dm_subject *of, dm_source policy, int64_t iteration)
 {
-    options o = {.n = 0};
+    dm_options o = {.n = 0};
     const char *what =
         iteration > 1 ? dm_plan_print(&x->b, "%s-explore%lld", of->method->name, (long long)iteration) : "explore";
     const char *name =
         iteration > 1 ? name_of(x, of, what, true) : shared_name(x, of, 1u << DM_PART_EXPLORE, false, what);
 
-    collect(x, &o, of, DM_PART_EXPLORE);
+    dm_options_collect(x, &o, of, DM_PART_EXPLORE);
     put_rollout(x, of, &o, policy);
     dm_stage_option(&x->b, "split", "train");
-    put_all(x, &o);
+    dm_options_put(x, &o);
     dm_stage_output(&x->b, "output", "episodes.jsonl");
     return output_of(dm_stage_end(&x->b, true, "%s", name), "episodes.jsonl");
 }
 
 /* Explored episodes taken up again in their middle; NOTHING where the recipe has no "continue". */
-static dm_source continuations(expansion *x, const dm_subject *of, dm_source policy, dm_source explored)
+static dm_source continuations(dm_expansion *x, const dm_subject *of, dm_source policy, dm_source explored)
 {
-    options o = {.n = 0};
+    dm_options o = {.n = 0};
 
     if (!x->r->parts.object[DM_PART_CONTINUE] && !of->env->parts.object[DM_PART_CONTINUE] &&
         !of->method->parts.object[DM_PART_CONTINUE] && !(of->setting && of->setting->parts.object[DM_PART_CONTINUE]))
         return NOTHING;
     const char *name = shared_name(x, of, 1u << DM_PART_EXPLORE | 1u << DM_PART_CONTINUE, false, "continue");
-    collect(x, &o, of, DM_PART_CONTINUE);
+    dm_options_collect(x, &o, of, DM_PART_CONTINUE);
     put_rollout(x, of, &o, policy);
     dm_stage_source(&x->b, "from", explored);
-    put_all(x, &o);
+    dm_options_put(x, &o);
     dm_stage_output(&x->b, "output", "episodes.jsonl");
     return output_of(dm_stage_end(&x->b, true, "%s", name), "episodes.jsonl");
 }
 
 /* Pairs from outside, as they are or as the recipe's options make them. */
-static dm_source given_pairs(expansion *x, const dm_subject *of, options *o)
+static dm_source given_pairs(dm_expansion *x, const dm_subject *of, dm_options *o)
 {
     const dm_source given = {DM_STAGE_NONE, of->env->pairs_data};
 
     if (o->n == 0)
         return given;
-    set_seed(x, o, of->seed);
+    dm_options_seed(x, o, of->seed);
     dm_stage_begin(&x->b, "pairs");
     dm_stage_source(&x->b, "from-pairs", given);
-    put_all(x, o);
+    dm_options_put(x, o);
     dm_stage_output(&x->b, "output", "pairs.jsonl");
     dm_stage_free(&x->b, "json", NULL);
     return output_of(dm_stage_end(&x->b, false, "%s", shared_name(x, of, 1u << DM_PART_PAIRS, false, "pairs")),
@@ -387,23 +253,24 @@ static dm_source given_pairs(expansion *x, const dm_subject *of, options *o)
 }
 
 /* Pairs that the method learns from after `policy` explored; of an SFT form, the better runs alone. */
-static dm_source make_pairs(expansion *x, const dm_subject *of, dm_source policy, int64_t iteration, const char *form)
+static dm_source make_pairs(dm_expansion *x, const dm_subject *of, dm_source policy, int64_t iteration,
+                            const char *form)
 {
     const bool stepwise = of->method->kind == DM_METHOD_SDPO || of->method->kind == DM_METHOD_STEP_DPO;
     const unsigned depends = 1u << DM_PART_EXPLORE | 1u << DM_PART_PAIRS | 1u << DM_PART_CONTINUE;
-    options o = {.n = 0}, tasks = {.n = 0};
+    dm_options o = {.n = 0}, tasks = {.n = 0};
 
-    collect(x, &o, of, DM_PART_PAIRS);
+    dm_options_collect(x, &o, of, DM_PART_PAIRS);
     if (form)
-        set_default(x, &o, "form", form);
+        dm_options_default(x, &o, "form", form);
     if (of->env->pairs_data && iteration == 1)
         return given_pairs(x, of, &o);
     const dm_source explored = explore(x, of, policy, iteration);
     const dm_source continued = stepwise ? continuations(x, of, policy, explored) : NOTHING;
-    collect(x, &tasks, of, DM_PART_EXPLORE);
+    dm_options_collect(x, &tasks, of, DM_PART_EXPLORE);
     const bool adds = of->method->kind == DM_METHOD_RFT; /* to what SFT learnt from */
     const dm_source expert = continued.path ? NOTHING : expert_episodes(x, of, adds ? NULL : &tasks);
-    set_seed(x, &o, of->seed);
+    dm_options_seed(x, &o, of->seed);
     const char *name =
         iteration > 1
             ? name_of(x, of, dm_plan_print(&x->b, "%s-pairs%lld", of->method->name, (long long)iteration), true)
@@ -414,7 +281,7 @@ static dm_source make_pairs(expansion *x, const dm_subject *of, dm_source policy
     dm_stage_source(&x->b, "explored", explored);
     if (continued.path)
         dm_stage_source(&x->b, "continuations", continued);
-    put_all(x, &o);
+    dm_options_put(x, &o);
     dm_stage_output(&x->b, "output", "pairs.jsonl");
     dm_stage_free(&x->b, "json", NULL);
     return output_of(dm_stage_end(&x->b, false, "%s", name), "pairs.jsonl");
@@ -427,23 +294,23 @@ typedef struct learnt {
     size_t training;                   /* stage */
 } learnt;
 
-static learnt learn_preference(expansion *x, const dm_subject *of)
+static learnt learn_preference(dm_expansion *x, const dm_subject *of)
 {
     static const char *const forms[DM_METHOD_KINDS] = {[DM_METHOD_SDPO] = "segment", [DM_METHOD_STEP_DPO] = "step"};
     const dm_recipe_method *m = of->method;
     const int64_t iterations = of->x && m->sweep_part == DM_PARTS ? of->x->integer : m->iterations;
     learnt l = {.training = DM_STAGE_NONE};
 
-    l.model = model_named(x, of, m->from ? m->from : "@sft");
+    l.model = dm_model_named(x, of, m->from ? m->from : "@sft");
     for (int64_t i = 1; i <= iterations && x->b.status == DM_OK; i++) {
-        options o = {.n = 0};
-        collect(x, &o, of, DM_PART_TRAIN);
+        dm_options o = {.n = 0};
+        dm_options_collect(x, &o, of, DM_PART_TRAIN);
         if (m->kind != DM_METHOD_PREFERENCE)
-            set_default(x, &o, "objective", "dpo");
+            dm_options_default(x, &o, "objective", "dpo");
         l.pairs = make_pairs(x, of, l.model, i, forms[m->kind]);
-        const option *reference = find(&o, "reference");
+        const dm_option *reference = dm_options_find(&o, "reference");
         l.reference = reference && reference->value->type == DM_JSON_STRING
-                          ? model_named(x, of, reference->value->text)
+                          ? dm_model_named(x, of, reference->value->text)
                           : l.model; /* train's default: the policy as it was, here the last iterate */
         const dm_subject shared = {of->env, of->setting, m, of->seed, m->sweep_part == DM_PARTS ? NULL : of->x};
         l.model = train(x, &shared, &o, l.model, l.pairs,
@@ -455,7 +322,7 @@ static learnt learn_preference(expansion *x, const dm_subject *of)
     return l;
 }
 
-static learnt learn(expansion *x, const dm_subject *of)
+static learnt learn(dm_expansion *x, const dm_subject *of)
 {
     const dm_recipe_method *m = of->method;
     learnt l = {NOTHING, NOTHING, NOTHING, DM_STAGE_NONE};
@@ -466,14 +333,14 @@ static learnt learn(expansion *x, const dm_subject *of)
     case DM_METHOD_KINDS:
         break;
     case DM_METHOD_BEST_OF_N:
-        l.model = model_named(x, of, m->from ? m->from : "@sft");
+        l.model = dm_model_named(x, of, m->from ? m->from : "@sft");
         break;
     case DM_METHOD_SFT:
         l.model = supervised(x, of, sft_data(x, of));
         l.training = l.model.stage;
         break;
     case DM_METHOD_RFT:
-        l.pairs = make_pairs(x, of, model_named(x, of, "@sft"), 1, "sft");
+        l.pairs = make_pairs(x, of, dm_model_named(x, of, "@sft"), 1, "sft");
         l.model = supervised(x, of, l.pairs);
         l.training = l.model.stage;
         break;
@@ -489,7 +356,7 @@ static learnt learn(expansion *x, const dm_subject *of)
 
 /* "@model", "@sft", "@METHOD" or a directory. The recipe's check made sure that a method stands in front of the one
  * that names it, so this ends. */
-static dm_source model_named(expansion *x, const dm_subject *of, const char *name)
+dm_source dm_model_named(dm_expansion *x, const dm_subject *of, const char *name)
 {
     if (name[0] != '@')
         return (dm_source){DM_STAGE_NONE, name};
@@ -510,7 +377,7 @@ static dm_source model_named(expansion *x, const dm_subject *of, const char *nam
 /* ---- rows of the results ---- */
 
 /* Room for one more behind n; full at every power of two. */
-static void *grow(expansion *x, void *list, size_t n, size_t size)
+static void *grow(dm_expansion *x, void *list, size_t n, size_t size)
 {
     if (x->b.status != DM_OK || (n & (n - 1)) != 0)
         return list;
@@ -527,7 +394,7 @@ static void *grow(expansion *x, void *list, size_t n, size_t size)
             (list)[(n)++] = __VA_ARGS__;                                                                               \
     } while (0)
 
-static void add_pairs(expansion *x, const dm_subject *of, dm_source file)
+static void add_pairs(dm_expansion *x, const dm_subject *of, dm_source file)
 {
     dm_plan *p = x->b.plan;
     dm_subject what = *of;
@@ -542,7 +409,7 @@ static void add_pairs(expansion *x, const dm_subject *of, dm_source file)
 }
 
 /* How a model's words are sampled means nothing to an expert or to chance. */
-static void keep_environment_options(options *o, bool many)
+static void keep_environment_options(dm_options *o, bool many)
 {
     static const char *const kept[] = {"tasks", "first", "env-seed", "max-turns", "samples"};
     const size_t n = sizeof kept / sizeof *kept - !many;
@@ -558,23 +425,23 @@ static void keep_environment_options(options *o, bool many)
     o->n = used;
 }
 
-static void evaluate(expansion *x, const dm_subject *of, const learnt *l)
+static void evaluate(dm_expansion *x, const dm_subject *of, const learnt *l)
 {
     dm_split splits[DM_SPLITS];
     const dm_method_kind kind = of->method->kind;
     const size_t n = of->env->specification ? dm_recipe_splits(x->r, of->env, splits) : 0;
 
     for (size_t i = 0; i < n && x->b.status == DM_OK; i++) {
-        options o = {.n = 0};
-        collect(x, &o, of, DM_PART_EVALUATE);
+        dm_options o = {.n = 0};
+        dm_options_collect(x, &o, of, DM_PART_EVALUATE);
         if (!l->model.path)
             keep_environment_options(&o, kind == DM_METHOD_RANDOM);
         if (kind == DM_METHOD_BEST_OF_N) {
-            set_default(x, &o, "samples", "8");
-            set_default(x, &o, "temperature", "1");
+            dm_options_default(x, &o, "samples", "8");
+            dm_options_default(x, &o, "temperature", "1");
         }
         if (kind != DM_METHOD_EXPERT)
-            set_seed(x, &o, of->seed);
+            dm_options_seed(x, &o, of->seed);
         dm_stage_begin(&x->b, "rollout");
         dm_stage_option(&x->b, "env", of->env->specification);
         dm_stage_option(&x->b, "split", dm_split_names[splits[i]]);
@@ -582,7 +449,7 @@ static void evaluate(expansion *x, const dm_subject *of, const learnt *l)
             dm_stage_source(&x->b, "model", l->model);
         else
             dm_stage_option(&x->b, "policy", kind == DM_METHOD_EXPERT ? "expert" : "random");
-        put_all(x, &o);
+        dm_options_put(x, &o);
         dm_stage_output(&x->b, "output", "episodes.jsonl");
         const size_t stage =
             dm_stage_end(&x->b, true, "%s-%s", name_of(x, of, of->method->name, kind != DM_METHOD_EXPERT),
@@ -592,25 +459,25 @@ static void evaluate(expansion *x, const dm_subject *of, const learnt *l)
 }
 
 /* The pairs under policy and reference, turn by turn, for the report. */
-static void add_example(expansion *x, const dm_subject *of, const learnt *l)
+static void add_example(dm_expansion *x, const dm_subject *of, const learnt *l)
 {
-    options o = {.n = 0};
+    dm_options o = {.n = 0};
 
-    collect(x, &o, of, DM_PART_TRAIN);
+    dm_options_collect(x, &o, of, DM_PART_TRAIN);
     dm_stage_begin(&x->b, "score");
     dm_stage_source(&x->b, "model", l->model);
     dm_stage_source(&x->b, "reference", l->reference);
     dm_stage_source(&x->b, "data", l->pairs);
     for (size_t i = 0; i < o.n; i++)
         if (x->commands->has("score", o.item[i].name) && strcmp(o.item[i].name, "reference") != 0)
-            put(x, &o.item[i]);
+            dm_options_put_one(x, &o.item[i]);
     dm_stage_output(&x->b, "output", "scores.jsonl");
     const size_t stage =
         dm_stage_end(&x->b, false, "%s", name_of(x, of, dm_plan_print(&x->b, "%s-score", of->method->name), true));
     ADD(x, x->b.plan->example, x->b.plan->examples, (dm_example){*of, l->pairs, stage});
 }
 
-static void add_method(expansion *x, const dm_subject *of)
+static void add_method(dm_expansion *x, const dm_subject *of)
 {
     const learnt l = learn(x, of);
 
@@ -628,7 +495,7 @@ static void add_method(expansion *x, const dm_subject *of)
 dm_status dm_plan_make(dm_plan *plan, const dm_recipe *recipe, const dm_commands *commands, const char *output,
                        dm_error *err)
 {
-    expansion x = {.r = recipe, .commands = commands};
+    dm_expansion x = {.r = recipe, .commands = commands};
 
     *plan = (dm_plan){.output = output};
     dm_stage_builder_open(&x.b, plan, commands->version, err);

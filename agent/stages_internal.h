@@ -16,7 +16,7 @@ typedef struct dm_stage_builder {
     size_t n_existing;
     dm_stage_arg arg[DM_STAGE_ARGS];
     size_t args;
-    bool open; /* between begin and end */
+    bool open;        /* between begin and end */
     dm_status status; /* the first failure; nothing happens behind it */
     dm_error *err;
 } dm_stage_builder;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/report.h"
 #include "agent/results.h"
 #include "agent/schedule.h"
 #include "cli/command.h"
@@ -287,7 +288,9 @@ static dm_status finish(experiment *x, dm_error *err)
     if (s == DM_OK && x->common->json)
         s = print_results(x->o->output, err);
     else if (s == DM_OK)
-        printf("%s\n%s/results.json\n", table.data ? table.data : "", x->o->output);
+        printf("%s\n", table.data ? table.data : "");
+    if (s == DM_OK && (s = dm_report_make(x->o->output, NULL, false, err)) == DM_OK && !x->common->json)
+        printf("%s/report.html\n", x->o->output);
     dm_text_free(&table);
     dm_results_close(&results);
     return s;

@@ -51,7 +51,8 @@ check "a run" experiment first recipe.json --output out-a --jobs 2
 check "it ran 17 stages" ran first 17
 check "the table has the expert" says first.out '^expert  *1\.000 .*1\.000'
 check "the table has every method" test "$(grep -c -E '^(expert|SFT|DPO|DMPO) ' first.out)" = 4
-check "results.json is named" says first.out '^out-a/results.json$'
+check "the report is named" says first.out '^out-a/report.html$'
+check "and there, in all forms" test -s out-a/report.html -a -s out-a/report.md -a -s out-a/results.csv
 check "an evaluation has five rewards" says out-a/results.json '"rewards": \[[0-9.]*\(, [0-9.]*\)\{4\}\]'
 check "it names a hash of weights" says out-a/results.json '"method": "DMPO".*"weights_sha256": "[0-9a-f]\{64\}"'
 check "no checkpoint is left" test -z "$(find out-a -name checkpoint)"
@@ -72,7 +73,7 @@ check "which was there still" ran first-again 0
 
 check "one job" experiment jobs recipe.json --output out-b --jobs 1 --threads 2
 check "the results are those of two" results_are out-b
-check "so is the table" test "$(grep -v results.json jobs.out)" = "$(grep -v results.json first.out)"
+check "so is the table" test "$(grep -v report.html jobs.out)" = "$(grep -v report.html first.out)"
 
 records() { find "$1" -name stage.json | wc -l; }
 signals="KILL TERM"

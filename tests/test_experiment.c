@@ -239,6 +239,7 @@ static void test_keys(void)
         {RECIPE("'methods': [" SFT ", " DPO ", {'name': 'D', 'kind': 'preference', 'train': {'gamma': 5e-1}}]"), 14,
          14},
         {RECIPE("'methods': [" SFT ", " DPO ", " DMPO "], 'sft': {'lr': null}"), 14, 14},
+        {RECIPE("'methods': [" SFT ", " DPO ", " DMPO "], 'train': {'objective': null}"), 14, 14},
         /* gamma: its training and two evaluations */
         {RECIPE("'methods': [" SFT ", " DPO ", {'name': 'DMPO', 'kind': 'preference', 'train': {'gamma': 0.6}}]"), 11,
          14},
