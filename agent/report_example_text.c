@@ -25,19 +25,6 @@ static double largest(const dm_report_side *s, double most)
     return most;
 }
 
-static const char *number(char out[40], double x, int decimals, bool sign)
-{
-    char digits[32];
-
-    snprintf(digits, sizeof digits, "%.*f", decimals, x < 0 ? -x : x);
-    const bool zero = strspn(digits, "0.") == strlen(digits);
-    if (isnan(x))
-        out[0] = '\0';
-    else
-        snprintf(out, 40, "%s%s", x < 0 && !zero ? "\xE2\x88\x92" : sign ? "+" : "", digits);
-    return out;
-}
-
 /* The words of a turn, without the "Action: " that every one begins with, at most so many of them. */
 static void words_of(const char *action, char out[WORDS + 8])
 {
@@ -54,11 +41,12 @@ static void words_of(const char *action, char out[WORDS + 8])
 
 static void summary(char *out, size_t size, const char *name, const dm_report_side *s)
 {
-    char reward[40], score[40];
+    char reward[DM_NUMBER], score[DM_NUMBER];
 
-    snprintf(out, size, "%s: reward %s of the loss", name, number(reward, s->reward, 3, true));
+    snprintf(out, size, "%s: reward %s of the loss", name, dm_report_number(reward, s->reward, 3, true));
     if (!isnan(s->score))
-        snprintf(out + strlen(out), size - strlen(out), ", %s of the environment", number(score, s->score, 2, false));
+        snprintf(out + strlen(out), size - strlen(out), ", %s of the environment",
+                 dm_report_number(score, s->score, 2, false));
 }
 
 static bool any_score(const dm_report_side *s)
@@ -71,7 +59,7 @@ static bool any_score(const dm_report_side *s)
 
 static void html_side(dm_doc *d, const char *name, const dm_report_side *s, double most)
 {
-    char text[WORDS + 8], caption[200], value[40];
+    char text[WORDS + 8], caption[200], value[DM_NUMBER];
     const bool scores = any_score(s);
 
     summary(caption, sizeof caption, name, s);
@@ -90,16 +78,16 @@ static void html_side(dm_doc *d, const char *name, const dm_report_side *s, doub
         dm_text_print(d->out, "<tr><th scope=\"row\" class=\"num\">%zu</th><td class=\"act\">", i);
         dm_doc_word(d, text);
         dm_text_print(d->out, "</td><td class=\"num weight\" style=\"--w:%.1f%%\">", 100 * bar);
-        dm_doc_word(d, counts ? number(value, t->weight, 3, false) : "cut");
+        dm_doc_word(d, counts ? dm_report_number(value, t->weight, 3, false) : "cut");
         if (counts)
             dm_text_print(d->out, "</td><td class=\"num d%d\">", step_of(t->ratio, most));
         else
             dm_text_print(d->out, "</td><td>");
-        dm_doc_word(d, counts ? number(value, t->ratio, 2, true) : "");
+        dm_doc_word(d, counts ? dm_report_number(value, t->ratio, 2, true) : "");
         dm_text_print(d->out, "</td>");
         if (scores) {
             dm_text_print(d->out, "<td class=\"num\">");
-            dm_doc_word(d, number(value, t->score, 2, false));
+            dm_doc_word(d, dm_report_number(value, t->score, 2, false));
             dm_text_print(d->out, "</td>");
         }
         dm_text_print(d->out, "</tr>\n");
@@ -115,7 +103,7 @@ static void markdown_side(dm_doc *d, const char *name, const dm_report_side *s)
                                            {"log-ratio", true, NULL},
                                            {"score", true, NULL}};
     const size_t columns = any_score(s) ? 5 : 4;
-    char text[WORDS + 8], caption[200], value[40];
+    char text[WORDS + 8], caption[200], value[DM_NUMBER];
 
     summary(caption, sizeof caption, name, s);
     dm_doc_table(d, caption, column, columns);
@@ -126,10 +114,10 @@ static void markdown_side(dm_doc *d, const char *name, const dm_report_side *s)
         snprintf(value, sizeof value, "%zu", i);
         dm_doc_cell(d, DM_CELL_NUMBER, value);
         dm_doc_cell(d, DM_CELL_CODE, text);
-        dm_doc_cell(d, DM_CELL_NUMBER, isnan(t->ratio) ? "cut" : number(value, t->weight, 3, false));
-        dm_doc_cell(d, DM_CELL_NUMBER, number(value, t->ratio, 2, true));
+        dm_doc_cell(d, DM_CELL_NUMBER, isnan(t->ratio) ? "cut" : dm_report_number(value, t->weight, 3, false));
+        dm_doc_cell(d, DM_CELL_NUMBER, dm_report_number(value, t->ratio, 2, true));
         if (columns == 5)
-            dm_doc_cell(d, DM_CELL_NUMBER, number(value, t->score, 2, false));
+            dm_doc_cell(d, DM_CELL_NUMBER, dm_report_number(value, t->score, 2, false));
         dm_doc_row_end(d);
     }
     dm_doc_table_end(d);
@@ -137,23 +125,21 @@ static void markdown_side(dm_doc *d, const char *name, const dm_report_side *s)
 
 static void legend(dm_doc *d, double most)
 {
-    char low[40], high[40];
+    char low[DM_NUMBER], high[DM_NUMBER];
 
-    dm_text_print(d->out, "<p class=\"legend\">");
+    dm_text_print(d->out, "<p class=\"quiet\">Colours of the log-ratio:</p>\n<p class=\"legend\">");
     for (int k = 0; k < STEPS; k++) {
         const double from = (k - 4.5) / 4.5 * most, to = (k - 3.5) / 4.5 * most;
-        dm_text_print(d->out, "<span class=\"d%d\">%s to %s</span>", k, number(low, from, 1, true),
-                      number(high, to, 1, true));
+        dm_text_print(d->out, "<span class=\"d%d\">%s to %s</span>", k, dm_report_number(low, from, 1, true),
+                      dm_report_number(high, to, 1, true));
     }
     dm_text_print(d->out, "</p>\n");
 }
 
 /* ---- a pair ---- */
 
-static void add_pair(dm_doc *d, const dm_report_pair *p)
+static void add_pair(dm_doc *d, const dm_report_pair *p, double most)
 {
-    const double most = largest(&p->rejected, largest(&p->chosen, 0));
-
     dm_doc_begin(d);
     dm_doc_print(d, "The pair with %s, ", p->what);
     dm_doc_code(d, p->id);
@@ -170,7 +156,6 @@ static void add_pair(dm_doc *d, const dm_report_pair *p)
     dm_text_print(d->out, "<p class=\"task\">");
     dm_doc_word(d, p->task);
     dm_text_print(d->out, "</p>\n");
-    legend(d, most);
     dm_text_print(d->out, "<div class=\"sides\">\n<div>\n");
     html_side(d, "chosen", &p->chosen, most);
     dm_text_print(d->out, "</div>\n<div>\n");
@@ -206,8 +191,13 @@ void dm_report_example_section(dm_report *r, dm_doc *d)
         if (e->objective)
             dm_text_print(&title, " (%s)", e->objective);
         dm_doc_heading(d, 3, title.data ? title.data : "");
+        double most = 0; /* one scale for the pairs of a method */
         for (size_t k = 0; k < e->pairs; k++)
-            add_pair(d, &e->pair[k]);
+            most = largest(&e->pair[k].rejected, largest(&e->pair[k].chosen, most));
+        if (d->html)
+            legend(d, most);
+        for (size_t k = 0; k < e->pairs; k++)
+            add_pair(d, &e->pair[k], most);
         d->out->failed |= title.failed;
         dm_text_free(&title);
     }

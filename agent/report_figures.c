@@ -500,6 +500,7 @@ static dm_status draw_training(dm_report *r, dm_figures *f, const char *env, dm_
                               .series = series,
                               .n = lines,
                               .y_high = figure == DM_FIGURE_ACCURACY ? 1.0 : 0.0,
+                              .from_zero = true,
                               .x_title = "epochs"};
         if (!panel[n].title)
             return dm_report_no_memory(err);
@@ -512,16 +513,16 @@ static dm_status draw_training(dm_report *r, dm_figures *f, const char *env, dm_
         return n ? dm_report_no_memory(err) : DM_OK;
     name_chart(f, c, files[figure], env, NULL);
     dm_text_print(&c->title, "%s in %s", names[figure], env);
-    dm_text_print(&c->caption, "%s in %s%s, a panel for each training, means over %s of its steps.", names[figure], env,
+    dm_text_print(&c->caption, "%s in %s%s. A point is the mean over %s%s.", names[figure], env,
                   figure == DM_FIGURE_LOSS ? ""
                   : held_out               ? ", on held-out pairs"
-                                           : ", on the pairs of each batch, before the step",
-                  held_out && figure != DM_FIGURE_LOSS ? "the seeds at each evaluation" : "the seeds and a fortieth");
-    if (r->seeds > 1)
-        dm_text_print(&c->caption, " The band reaches from the lowest to the highest seed.");
+                                           : ", on the pairs of each batch before its step",
+                  held_out ? "an evaluation" : "a fortieth of the steps",
+                  r->seeds > 1 ? " and the seeds; the band reaches from the lowest to the highest seed" : "");
     if (sweeps)
-        dm_text_print(&c->caption, " Sweeps have a line for each value, the first and the last named.");
-    dm_text_print(&c->caption, " Vertical scales differ.");
+        dm_text_print(&c->caption, " Sweeps have a line for each value, the first and the last one named.");
+    if (figure != DM_FIGURE_ACCURACY)
+        dm_text_print(&c->caption, " Vertical scales differ.");
     for (size_t i = 0; i < n; i++)
         dm_text_print(&c->words, "%s%s%s%s: from %.3f to %.3f.", i ? " " : "", panel[i].title,
                       panel[i].subtitle ? ", " : "", panel[i].subtitle ? panel[i].subtitle : "",

@@ -1,6 +1,6 @@
 /* What the parts of a report share: the data (report_data.c, report_metrics.c, report_examples.c), its statistics
  * (report_stats.c), charts (report_chart.c, report_figures.c), text in two forms (report_text.c) and the sections
- * (report_sections.c, report_page.c). */
+ * (report_sections.c, report_tables.c, report_example_text.c, report_repeat.c). */
 #ifndef DM_AGENT_REPORT_INTERNAL_H
 #define DM_AGENT_REPORT_INTERNAL_H
 
@@ -184,7 +184,7 @@ typedef struct dm_panel {
     const dm_tick *x_tick; /* NULL: round numbers */
     size_t x_ticks;
     double y_low, y_high; /* both 0: what the series need */
-    bool from_zero;       /* y begins at 0 */
+    bool from_zero;       /* x begins at 0 */
     const char *x_title;
 } dm_panel;
 
@@ -264,7 +264,7 @@ void dm_doc_print(dm_doc *d, const char *fmt, ...) DM_PRINTF(2, 3); /* likewise 
 void dm_doc_code(dm_doc *d, const char *text);
 void dm_doc_strong(dm_doc *d, const char *text);
 void dm_doc_block(dm_doc *d, const char *text, size_t size, const char *language); /* code, verbatim */
-void dm_doc_details(dm_doc *d, const char *summary);
+void dm_doc_details(dm_doc *d, const char *summary, bool printed); /* folded; on paper open or left out */
 void dm_doc_details_end(dm_doc *d);
 void dm_doc_chart(dm_doc *d, const dm_chart *c);
 
@@ -282,10 +282,23 @@ void dm_doc_value(dm_doc *d, unsigned how, const char *number, const char *half)
 void dm_doc_row_end(dm_doc *d);
 void dm_doc_table_end(dm_doc *d);
 
-/* The sections, in the order of the page. */
-void dm_report_body(dm_report *r, const dm_figures *f, dm_doc *d);
-void dm_report_example_section(dm_report *r, dm_doc *d);
-void dm_report_csv(const dm_report *r, dm_text *out);
+#define DM_NUMBER 48 /* room for a number as text */
+/* With the minus of typography and no negative zero; NaN is "". */
+const char *dm_report_number(char out[DM_NUMBER], double x, int decimals, bool sign);
+const char *dm_report_plural(size_t n);                         /* "s", or "" for one */
 void dm_report_label(const dm_report_subject *s, dm_text *out); /* "DMPO, gamma 0.5" */
+
+/* ---- sections ---- */
+
+bool dm_report_is_reference(const dm_report_row *row); /* expert, random, best-of-n: not to be the best */
+bool dm_report_in_table(const dm_report_row *row, const char *env, const char *sweep);
+/* Of all rows with this sweep (NULL: without one) in the environment. */
+void dm_report_result_table(const dm_report *r, dm_doc *d, const char *env, const char *sweep);
+void dm_report_pairs_section(const dm_report *r, dm_doc *d);
+void dm_report_example_section(dm_report *r, dm_doc *d);
+void dm_report_repeat_section(const dm_report *r, dm_doc *d);
+void dm_report_run_section(const dm_report *r, dm_doc *d);
+void dm_report_body(dm_report *r, const dm_figures *f, dm_doc *d); /* all of them */
+void dm_report_csv(const dm_report *r, dm_text *out);
 
 #endif

@@ -1,5 +1,6 @@
 /* The same text as HTML and as Markdown (GitHub's). Whatever files say is text in both, never markup. */
 #include <ctype.h>
+#include <math.h> /* isnan only */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -196,9 +197,9 @@ void dm_doc_block(dm_doc *d, const char *text, size_t size, const char *language
     dm_text_print(d->out, "\n%.*s\n\n", n, "````````````````");
 }
 
-void dm_doc_details(dm_doc *d, const char *summary)
+void dm_doc_details(dm_doc *d, const char *summary, bool printed)
 {
-    dm_text_print(d->out, "<details><summary>");
+    dm_text_print(d->out, d->html && !printed ? "<details class=\"long\"><summary>" : "<details><summary>");
     dm_report_escape(d->out, summary, strlen(summary));
     dm_text_print(d->out, d->html ? "</summary>\n" : "</summary>\n\n");
 }
@@ -378,4 +379,31 @@ void dm_doc_table_end(dm_doc *d)
 {
     d->column = 0;
     dm_text_print(d->out, d->html ? "</tbody>\n</table>\n</div>\n" : "\n");
+}
+
+/* ---- words ---- */
+
+const char *dm_report_plural(size_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+const char *dm_report_number(char out[DM_NUMBER], double x, int decimals, bool sign)
+{
+    char digits[DM_NUMBER - 8];
+
+    snprintf(digits, sizeof digits, "%.*f", decimals, x < 0 ? -x : x);
+    const bool zero = strspn(digits, "0.") == strlen(digits);
+    if (isnan(x))
+        out[0] = '\0';
+    else
+        snprintf(out, DM_NUMBER, "%s%s", x < 0 && !zero ? "\xE2\x88\x92" : sign ? "+" : "", digits);
+    return out;
+}
+
+void dm_report_label(const dm_report_subject *s, dm_text *out)
+{
+    dm_text_print(out, "%s", s->method);
+    if (s->sweep)
+        dm_text_print(out, ", %s %s", s->sweep, s->x);
 }

@@ -3,6 +3,7 @@
 
 #include "agent/report.h"
 #include "cli/command.h"
+#include "cli/report.h"
 
 typedef struct report_options {
     const char *output;
@@ -28,6 +29,22 @@ static const cli_command command = {
     1,
     1};
 
+static dm_status print_json(const char *output, dm_error *err)
+{
+    cli_report r = {.json = 1};
+    dm_text path = {0};
+
+    static const char *const key[] = {"html", "markdown", "csv"}, *const name[] = {"report.html", "report.md",
+                                                                                   "results.csv"};
+    for (size_t i = 0; i < 3; i++) {
+        path.size = 0;
+        dm_text_print(&path, "%s/%s", output, name[i]);
+        cli_report_string(&r, key[i], path.failed ? NULL : path.data);
+    }
+    dm_text_free(&path);
+    return cli_report_print(&r, err);
+}
+
 int cli_report_main(int argc, char **argv)
 {
     report_options o = {0};
@@ -39,7 +56,9 @@ int cli_report_main(int argc, char **argv)
     if (s == DM_OK && !args.help) {
         const char *output = o.output ? o.output : args.positional[0];
         s = dm_report_make(args.positional[0], output, o.svg, &err);
-        if (s == DM_OK && !common.quiet)
+        if (s == DM_OK && common.json)
+            s = print_json(output, &err);
+        else if (s == DM_OK && !common.quiet)
             printf("%s/report.html\n", output);
     }
     cli_args_close(&args);
