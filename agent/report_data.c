@@ -8,6 +8,7 @@
 #include "core/file.h"
 
 #define TASKS_MAX 10000000
+#define REWARD_MAX 1000000
 
 /* ---- memory and names ---- */
 
@@ -90,8 +91,9 @@ static dm_status get_doubles(dm_report *r, const dm_json *v, const char *key, co
         return dm_report_no_memory(err);
     *n = 0;
     for (const dm_json *e = list->child; e; e = e->next) {
-        if (e->type != DM_JSON_NUMBER)
-            return dm_json_fail(r->doc, e, err, "\"%s\" must hold numbers only", key);
+        if (e->type != DM_JSON_NUMBER || e->number < -REWARD_MAX || e->number > REWARD_MAX)
+            return dm_json_fail(r->doc, e, err, "\"%s\" must hold numbers from -%d to %d only", key, REWARD_MAX,
+                                REWARD_MAX);
         x[(*n)++] = e->number;
     }
     *out = x;
@@ -281,8 +283,8 @@ static void find_text(dm_report *r, size_t size, const dm_json *v)
     r->recipe_text = p;
     for (; p < end; p++) {
         if (in_string) {
-            p += *p == '\\';
             in_string = *p != '"';
+            p += *p == '\\'; /* and what it escapes */
         } else if (*p == '"') {
             in_string = true;
         } else if (*p == '{') {

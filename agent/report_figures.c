@@ -47,6 +47,7 @@ static void name_chart(dm_figures *f, dm_chart *c, const char *what, const char 
         if (plain || (n > 0 && c->name[n - 1] != '-'))
             c->name[n++] = plain ? low : '-';
     }
+    n -= n > 0 && c->name[n - 1] == '-';
     c->name[n] = '\0';
     for (size_t i = 0; i + 1 < f->n; i++)
         if (strcmp(f->figure[i].chart.name, c->name) == 0) {

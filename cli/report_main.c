@@ -26,7 +26,7 @@ static const cli_command command = {
     "examples, several seeds) the report leaves out. Every digit but those of the last section, \"This run\", is the\n"
     "same on every machine.",
     options,
-    1,
+    0,
     1};
 
 static dm_status print_json(const char *output, dm_error *err)
@@ -53,6 +53,8 @@ int cli_report_main(int argc, char **argv)
     dm_error err = {0};
 
     dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    if (s == DM_OK && !args.help && args.n_positional == 0)
+        s = dm_fail(&err, DM_ERR_ARGUMENT, "no directory given; usage: dmpo report %s", command.usage);
     if (s == DM_OK && !args.help) {
         const char *output = o.output ? o.output : args.positional[0];
         s = dm_report_make(args.positional[0], output, o.svg, &err);
