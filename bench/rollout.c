@@ -108,24 +108,28 @@ static void bench_shape_of(dmpo_engine *engine, const bench_shape *shape, const 
 {
     static const int64_t together[] = {1, 8, 32};
     char dir[] = "/tmp/dmpo-bench-XXXXXX";
+    const int runs = quick ? 1 : 3;
 
     bench_model_write(shape, dir);
     write_tokenizer(dir);
-    for (int sampled_ones = 0; sampled_ones < 2; sampled_ones++) {
-        const double temperature = sampled_ones ? 1 : 0;
+    for (int temperature = 0; temperature < 2; temperature++) {
         double alone = 0;
         for (size_t i = 0; i < sizeof together / sizeof *together; i++) {
-            const int64_t n = together[i], small = shape->vocab <= 1024;
-            const int64_t tasks = quick ? n : small ? (n == 1 ? 64 : 8 * n) : n == 1 ? 4 : 2 * n;
-            const double rate = run(engine, dir, n, tasks, temperature);
-            alone = n == 1 ? rate : alone;
+            const int64_t n = together[i], tasks = shape->vocab <= 1024 && !quick ? 8 * n : n > 1 || quick ? n : 2;
+            double rates[8];
+            for (int k = 0; k < runs; k++)
+                rates[k] = run(engine, dir, n, tasks, temperature);
+            const sampled rate = summary(rates, (size_t)runs);
+            alone = n == 1 ? rate.median : alone;
             printf("{\"bench\":\"rollout\",\"machine\":\"%s\",\"isa\":\"%s\",\"threads\":%u,\"shape\":\"%s\","
-                   "\"temperature\":%g,\"at_once\":%lld,\"tokens_per_second\":%.1f,\"ratio\":%.3f}\n",
+                   "\"temperature\":%d,\"at_once\":%lld,\"tokens_per_second\":%.1f,\"low\":%.1f,\"high\":%.1f,"
+                   "\"ratio\":%.3f}\n",
                    machine, dmpo_engine_isa(engine), dmpo_engine_threads(engine), shape->name, temperature,
-                   (long long)n, rate, rate / alone);
+                   (long long)n, rate.median, rate.low, rate.high, rate.median / alone);
             fflush(stdout);
-            fprintf(stderr, "%-5s rollout, temperature %g, %2lld at once %10.1f tokens/s  %5.2f times one at a time\n",
-                    shape->name, temperature, (long long)n, rate, rate / alone);
+            fprintf(stderr,
+                    "%-5s temperature %d, %2lld at once %10.1f tokens/s  (%.0f-%.0f)  %5.2f times one at a time\n",
+                    shape->name, temperature, (long long)n, rate.median, rate.low, rate.high, rate.median / alone);
         }
     }
     dm_dir_remove(dir, NULL);
