@@ -344,11 +344,11 @@ dm_status cli_parse(const cli_command *c, void *options, cli_common *common, cli
         s = read_config(c, options, common->config, args, err);
     if (s == DM_OK)
         s = scan(c, options, common, args, argc, argv, 0, err);
-    if (s == DM_OK && args->n_positional < c->positional_min)
-        s = dm_fail(err, DM_ERR_ARGUMENT, "an argument is missing; usage: dmpo %s %s", c->name, c->usage);
     if (s == DM_OK && (common->threads < 0 || common->threads > 256))
         s = dm_fail(err, DM_ERR_ARGUMENT, "--threads %lld is out of range; legal: 1 to 256",
                     (long long)common->threads);
+    if (s == DM_OK && args->n_positional < c->positional_min)
+        s = dm_fail(err, DM_ERR_ARGUMENT, "an argument is missing; usage: dmpo %s %s", c->name, c->usage);
     return s;
 }
 

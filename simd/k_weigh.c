@@ -4,8 +4,9 @@
 #include "simd/vec.h"
 
 #if defined(DM_SIMD_AVX512)
-#define BLOCKS 8 /* taken together: enough chains in flight to hide the latency of fma, few enough for the registers   \
-                  */
+#define BLOCKS                                                                                                         \
+    8 /* taken together: enough chains in flight to hide the latency of fma, few enough for the registers              \
+       */
 #else
 #define BLOCKS 4
 #endif

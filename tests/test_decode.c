@@ -1,7 +1,7 @@
 /* Generation: what a request gives depends neither on the others in the call, nor on what is remembered, nor on the
  * engine; what is known is not computed again; and conversations that are served together are those that are held one
- * after the other. Cold runs of one sequence at a time are the reference; they themselves are held against the logits of
- * dmpo_model_logits. */
+ * after the other. Cold runs of one sequence at a time are the reference; they themselves are held against the logits
+ * of dmpo_model_logits. */
 #include "dmpo.h"
 
 #include <math.h>
