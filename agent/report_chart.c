@@ -362,7 +362,7 @@ void dm_chart_dots(dm_chart *c, const dm_dot *d, size_t n, const char *const *co
     for (size_t k = 0; k < columns; k++) {
         const scale x = {low, high, names + each * (double)k + 14, names + each * (double)(k + 1) - 62};
         int decimals;
-        const double step = round_step(high - low, 4, &decimals), value_at = x.to + 54;
+        const double step = round_step(high - low, 5, &decimals), value_at = x.to + 54;
         label(t, x.from, 14, "h", "start", column[k], each - 20);
         for (double v = (double)(int64_t)(low / step); v * step <= high + step * 1e-9; v++) {
             char text[32];
