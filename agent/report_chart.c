@@ -286,17 +286,16 @@ void dm_chart_panels(dm_chart *c, const dm_panel *panel, size_t n, size_t across
 {
     double widest = 0;
 
-    across = n < across ? n : across;
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < panel[i].n; k++) {
             const char *name = panel[i].series[k].label;
             const double w = name ? text_width(name) * BOLD : 0;
             widest = w > widest ? w : widest;
         }
-    const double most = WIDTH / (double)(across > 2 ? across : 2), room = widest > most * 0.3 ? most * 0.3 : widest;
-    const double width = across == 1 ? most * 1.5 : most, height = across > 2 ? 172 : 250;
+    const double width = WIDTH / (double)across, height = across > 2 ? 172 : 250;
+    const double room = widest > width * 0.3 ? width * 0.3 : widest;
     const double top = 40, bottom = 42;
-    c->width = width * (double)across;
+    c->width = width * (double)(n < across ? n : across);
     c->height = height * (double)((n + across - 1) / across) + 4;
     for (size_t i = 0; i < n; i++) {
         const double left = width * (double)(i % across), y = height * (double)(i / across);
@@ -396,10 +395,11 @@ void dm_chart_dots(dm_chart *c, const dm_dot *d, size_t n, const char *const *co
 
 void dm_chart_write(const dm_chart *c, dm_text *out, size_t id, bool file)
 {
-    dm_text_print(out,
-                  "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" "
-                  "height=\"%.0f\" role=\"img\" aria-labelledby=\"t%zu d%zu\">\n",
-                  c->width, c->height, c->width, c->height, id, id);
+    dm_text_print(
+        out,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart%s\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" "
+        "height=\"%.0f\" role=\"img\" aria-labelledby=\"t%zu d%zu\">\n",
+        c->width > WIDTH / 2 ? " wide" : "", c->width, c->height, c->width, c->height, id, id);
     dm_text_print(out, "<title id=\"t%zu\">", id);
     dm_report_escape(out, c->title.data, c->title.size);
     dm_text_print(out, "</title>\n<desc id=\"d%zu\">", id);

@@ -1,6 +1,7 @@
 /* Examples as text: both runs of a pair beside each other, turn by turn. */
 #include <math.h> /* isnan only */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/report_internal.h"
@@ -8,21 +9,46 @@
 #define STEPS 9
 #define WORDS 600 /* bytes of an action that are shown */
 
-/* The step of the scale from d0 (much below the reference) to d8; most: where the last steps begin to be full. */
-static int step_of(double ratio, double most)
+/* The step of the scale, d0 (less likely than under the reference) to d8; what is beyond `full` is in the last ones. */
+static int step_of(double ratio, double full)
 {
-    const double x = most > 0 ? ratio / most * 4.5 : 0;
-    const int size = x < 0 ? (int)(0.5 - x) : (int)(x + 0.5);
-    return x < 0 ? 4 - (size > 4 ? 4 : size) : 4 + (size > 4 ? 4 : size);
+    const double size = full > 0 ? (ratio < 0 ? -ratio : ratio) / full * 4.5 + 0.5 : 0;
+    const int step = size >= 4 ? 4 : (int)size;
+    return ratio < 0 ? 4 - step : 4 + step;
 }
 
-static double largest(const dm_report_side *s, double most)
+static int by_size(const void *a, const void *b)
 {
-    for (size_t i = 0; i < s->turns; i++) {
-        const double x = s->turn[i].ratio < 0 ? -s->turn[i].ratio : s->turn[i].ratio;
-        most = x > most ? x : most;
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static size_t add_ratios(const dm_report_side *s, double *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->turns; i++)
+        if (!isnan(s->turn[i].ratio))
+            out[n++] = s->turn[i].ratio < 0 ? -s->turn[i].ratio : s->turn[i].ratio;
+    return n;
+}
+
+/* One scale for the pairs of a method, so that they can be compared; a tenth of the turns may be beyond it, else one
+ * turn would make all others pale. */
+static double full_scale(dm_report *r, const dm_report_example *e)
+{
+    size_t room = 1, n = 0;
+
+    for (size_t i = 0; i < e->pairs; i++)
+        room += e->pair[i].chosen.turns + e->pair[i].rejected.turns;
+    double *ratio = dm_report_alloc(r, room, sizeof *ratio);
+    if (!ratio)
+        return 0;
+    for (size_t i = 0; i < e->pairs; i++) {
+        n += add_ratios(&e->pair[i].chosen, ratio + n);
+        n += add_ratios(&e->pair[i].rejected, ratio + n);
     }
-    return most;
+    qsort(ratio, n, sizeof *ratio, by_size);
+    return n ? ratio[(n - 1) * 9 / 10] : 0;
 }
 
 /* The words of a turn, without the "Action: " that every one begins with, at most so many of them. */
@@ -57,7 +83,7 @@ static bool any_score(const dm_report_side *s)
     return false;
 }
 
-static void html_side(dm_doc *d, const char *name, const dm_report_side *s, double most)
+static void html_side(dm_doc *d, const char *name, const dm_report_side *s, double full)
 {
     char text[WORDS + 8], caption[200], value[DM_NUMBER];
     const bool scores = any_score(s);
@@ -80,7 +106,7 @@ static void html_side(dm_doc *d, const char *name, const dm_report_side *s, doub
         dm_text_print(d->out, "</td><td class=\"num weight\" style=\"--w:%.1f%%\">", 100 * bar);
         dm_doc_word(d, counts ? dm_report_number(value, t->weight, 3, false) : "cut");
         if (counts)
-            dm_text_print(d->out, "</td><td class=\"num d%d\">", step_of(t->ratio, most));
+            dm_text_print(d->out, "</td><td class=\"num d%d\">", step_of(t->ratio, full));
         else
             dm_text_print(d->out, "</td><td>");
         dm_doc_word(d, counts ? dm_report_number(value, t->ratio, 2, true) : "");
@@ -123,22 +149,27 @@ static void markdown_side(dm_doc *d, const char *name, const dm_report_side *s)
     dm_doc_table_end(d);
 }
 
-static void legend(dm_doc *d, double most)
+static void legend(dm_doc *d, double full)
 {
     char low[DM_NUMBER], high[DM_NUMBER];
 
     dm_text_print(d->out, "<p class=\"quiet\">Colours of the log-ratio:</p>\n<p class=\"legend\">");
     for (int k = 0; k < STEPS; k++) {
-        const double from = (k - 4.5) / 4.5 * most, to = (k - 3.5) / 4.5 * most;
-        dm_text_print(d->out, "<span class=\"d%d\">%s to %s</span>", k, dm_report_number(low, from, 1, true),
-                      dm_report_number(high, to, 1, true));
+        dm_report_number(low, (k - 4.5) / 4.5 * full, 1, true);
+        dm_report_number(high, (k - 3.5) / 4.5 * full, 1, true);
+        if (k == 0)
+            dm_text_print(d->out, "<span class=\"d%d\">below %s</span>", k, high);
+        else if (k == STEPS - 1)
+            dm_text_print(d->out, "<span class=\"d%d\">above %s</span>", k, low);
+        else
+            dm_text_print(d->out, "<span class=\"d%d\">%s to %s</span>", k, low, high);
     }
     dm_text_print(d->out, "</p>\n");
 }
 
 /* ---- a pair ---- */
 
-static void add_pair(dm_doc *d, const dm_report_pair *p, double most)
+static void add_pair(dm_doc *d, const dm_report_pair *p, double full)
 {
     dm_doc_begin(d);
     dm_doc_print(d, "The pair with %s, ", p->what);
@@ -157,9 +188,9 @@ static void add_pair(dm_doc *d, const dm_report_pair *p, double most)
     dm_doc_word(d, p->task);
     dm_text_print(d->out, "</p>\n");
     dm_text_print(d->out, "<div class=\"sides\">\n<div>\n");
-    html_side(d, "chosen", &p->chosen, most);
+    html_side(d, "chosen", &p->chosen, full);
     dm_text_print(d->out, "</div>\n<div>\n");
-    html_side(d, "rejected", &p->rejected, most);
+    html_side(d, "rejected", &p->rejected, full);
     dm_text_print(d->out, "</div>\n</div>\n");
 }
 
@@ -191,13 +222,11 @@ void dm_report_example_section(dm_report *r, dm_doc *d)
         if (e->objective)
             dm_text_print(&title, " (%s)", e->objective);
         dm_doc_heading(d, 3, title.data ? title.data : "");
-        double most = 0; /* one scale for the pairs of a method */
+        const double full = full_scale(r, e);
+        if (d->html && full > 0)
+            legend(d, full);
         for (size_t k = 0; k < e->pairs; k++)
-            most = largest(&e->pair[k].rejected, largest(&e->pair[k].chosen, most));
-        if (d->html)
-            legend(d, most);
-        for (size_t k = 0; k < e->pairs; k++)
-            add_pair(d, &e->pair[k], most);
+            add_pair(d, &e->pair[k], full);
         d->out->failed |= title.failed;
         dm_text_free(&title);
     }

@@ -90,10 +90,10 @@ static void add_intro(const dm_report *r, dm_doc *d)
     }
 }
 
-/* "Best on unseen tasks: DMPO with 0.512 ±0.020, +0.101 ±0.031 to SFT." */
+/* "The highest mean on unseen tasks is that of DMPO: 0.512 ±0.020, +0.101 ±0.031 to SFT.", unless all are equal. */
 static void add_best(const dm_report *r, dm_doc *d, const char *env)
 {
-    const dm_report_row *best = NULL;
+    const dm_report_row *best = NULL, *worst = NULL;
     dm_split split = DM_SPLITS;
     char number[DM_NUMBER];
 
@@ -104,11 +104,14 @@ static void add_best(const dm_report *r, dm_doc *d, const char *env)
                 split = (dm_split)k;
     for (size_t i = 0; i < r->rows && split < DM_SPLITS; i++) {
         const dm_report_row *row = &r->row[i];
-        if (strcmp(row->of.env, env) == 0 && row->cell[split].present && !dm_report_is_reference(row) &&
-            (!best || row->cell[split].reward.mean > best->cell[split].reward.mean))
+        if (strcmp(row->of.env, env) != 0 || !row->cell[split].present || dm_report_is_reference(row))
+            continue;
+        if (!best || row->cell[split].reward.mean > best->cell[split].reward.mean)
             best = row;
+        if (!worst || row->cell[split].reward.mean < worst->cell[split].reward.mean)
+            worst = row;
     }
-    if (!best)
+    if (!best || best->cell[split].reward.mean <= worst->cell[split].reward.mean)
         return;
     const dm_report_cell *c = &best->cell[split];
     dm_text name = {0};

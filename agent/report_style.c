@@ -98,7 +98,7 @@ static const char *const page[] = {
     "code,pre{font:.86em/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,\"Liberation Mono\",monospace}",
     "pre{background:var(--table);padding:.8rem 1rem;overflow-x:auto;border-radius:6px;overflow-wrap:normal}",
     "figure{margin:1rem 0 1.6rem;overflow-x:auto}figcaption{max-width:46rem;margin-top:.4rem}",
-    "svg.chart{display:block;height:auto;max-width:100%;min-width:34rem}",
+    "svg.chart{display:block;height:auto;max-width:100%}svg.wide{min-width:34rem}",
     "details{margin:.6rem 0}summary{cursor:pointer;color:var(--c3)}",
     ".sides{display:grid;grid-template-columns:1fr 1fr;gap:1.2rem;margin:.6rem 0 1.4rem}",
     ".sides>*{min-width:0}.sides table{font-size:.8125rem}.sides th,.sides td{padding:.26rem .4rem}",
@@ -117,7 +117,7 @@ static const char *const page[] = {
     "@media print{html{font-size:11px}body{max-width:none;padding:0}nav,.screen{display:none}",
     ".scroll,figure,pre{overflow:visible}pre{white-space:pre-wrap;overflow-wrap:anywhere}",
     "h2,h3,h4{break-after:avoid}figure,.sides table,tr{break-inside:avoid}",
-    "svg.chart{min-width:0}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}",
+    "svg.wide{min-width:0}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}",
     "@media print{details:not(.long)::details-content{content-visibility:visible;block-size:auto}}",
     "@page{margin:16mm 14mm}"};
 

@@ -202,18 +202,18 @@ void dm_report_pairs_section(const dm_report *r, dm_doc *d)
                   {{"reward", true, "rejected"}, offsetof(dm_report_pairs, rejected_reward), 3},
                   {{"shared turns", true, NULL}, offsetof(dm_report_pairs, shared_turns), 2}};
     enum { FIGURES = sizeof figure / sizeof *figure };
-    dm_doc_column column[2 + FIGURES] = {{"setting", false, NULL}, {"first used by", false, NULL}};
+    dm_doc_column column[2 + FIGURES] = {{"first used by", false, NULL}, {"setting", false, NULL}};
+    const size_t words = r->settings ? 2 : 1;
 
     if (r->pairs_made == 0)
         return;
     for (size_t k = 0; k < FIGURES; k++)
-        column[2 + k] = figure[k].column;
+        column[words + k] = figure[k].column;
     dm_doc_heading(d, 2, "Pairs");
     for (size_t e = 0; e < r->envs; e++) {
         char caption[200];
         size_t rows = 0;
-        snprintf(caption, sizeof caption, "%.120s: pairs, means over %s", r->env[e],
-                 r->seeds > 1 ? "the seeds" : "all of them");
+        snprintf(caption, sizeof caption, "%.120s: pairs%s", r->env[e], r->seeds > 1 ? ", means over the seeds" : "");
         for (size_t i = 0; i < r->pairs_made; i++) {
             const dm_report_subject *s = &r->pairs[i].of;
             bool first = strcmp(s->env, r->env[e]) == 0;
@@ -222,16 +222,18 @@ void dm_report_pairs_section(const dm_report *r, dm_doc *d)
             if (!first)
                 continue;
             if (rows++ == 0)
-                dm_doc_table(d, caption, column, 2 + FIGURES);
+                dm_doc_table(d, caption, column, words + FIGURES);
             dm_text name = {0};
             dm_report_label(s, &name);
             dm_doc_row(d);
-            dm_doc_cell(d, DM_CELL_HEAD, s->setting ? s->setting : "");
-            dm_doc_cell(d, 0, name.data ? name.data : "");
+            dm_doc_cell(d, DM_CELL_HEAD, name.data ? name.data : "");
+            if (words == 2)
+                dm_doc_cell(d, 0, s->setting ? s->setting : "");
             for (size_t k = 0; k < FIGURES; k++) {
                 char number[DM_NUMBER];
+                const int decimals = r->seeds == 1 && figure[k].decimals == 1 ? 0 : figure[k].decimals; /* counts */
                 dm_doc_cell(d, DM_CELL_NUMBER,
-                            dm_report_number(number, mean_of(r, i, figure[k].offset), figure[k].decimals, false));
+                            dm_report_number(number, mean_of(r, i, figure[k].offset), decimals, false));
             }
             dm_doc_row_end(d);
             d->out->failed |= name.failed;

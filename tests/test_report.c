@@ -219,7 +219,13 @@ static void test_golden(void)
                  "0.179</span></td><td class=\"num best\">41.7</td><td class=\"num up\">+0.312"));
     CK(has(page, "<td class=\"num down\">\xE2\x88\x92"
                  "0.062"));
-    CK(has(page, "style=\"--w:42.9%\">0.429</td><td class=\"num d5\">+0.50</td><td class=\"num\">0.50</td>"));
+    CK(has(page, "style=\"--w:42.9%\">0.429</td><td class=\"num d6\">+0.50</td><td class=\"num\">0.50</td>"));
+    /* the scale: nine tenths of the turns are within +-1.0 */
+    CK(has(page, "<span class=\"d4\">\xE2\x88\x92"
+                 "0.1 to +0.1</span>") &&
+       has(page, "<span class=\"d8\">above +0.8</span>"));
+    CK(has(page, "<td class=\"num d0\">\xE2\x88\x92"
+                 "3.00</td>"));
     free(page);
 
     static const char *const charts[] = {"reward-toy", "sweep-toy-gamma", "turns-toy",
@@ -270,6 +276,13 @@ static void test_one_seed(void)
     CK(!dm_dir_exists(in(dir, "charts")));
     free(report);
     free(page);
+
+    dir = results("equal", "{'name': 'n', 'evaluations': [" EVALUATION("a", "sft", "[0, 0.5]") ", " EVALUATION(
+                               "b", "preference", "[0.5, 0]") "]}");
+    CK(dm_report_make(dir, NULL, false, &err) == DM_OK);
+    report = text_of(dir, "report.md"); /* none is the best of equals */
+    CK(has(report, "| b | 0.250 ") && !has(report, "**0.250") && !has(report, "The highest mean"));
+    free(report);
 
     dir = results("empty", "{'name': 'empty'}"); /* every stage failed */
     CK(dm_report_make(dir, NULL, true, &err) == DM_OK);

@@ -125,7 +125,7 @@ def pair_rows(results):
         figures += [number(mean([x[side + "_turns"]["mean"] for x in s]), 2),
                     number(mean([x[side + "_reward"] for x in s]), 3)]
     figures.append(number(mean([x["shared_turns"]["mean"] for x in s]), 2))
-    return [f"| noisy | DPO | {' | '.join(figures)} |", "| clean | DPO |" + "  |" * 7]
+    return [f"| DPO | noisy | {' | '.join(figures)} |", "| DPO | clean |" + "  |" * 7]
 
 
 def example_rows(results):
