@@ -1,4 +1,4 @@
-# make            library, command          make test    all tests          make demo   the whole loop on real data
+# make            library, command          make test    all tests          make demo   the whole agent loop
 # make bench      benchmarks                make install uninstall          DESTDIR=DIR for packagers
 # make asan ubsan tsan                      tests under a sanitizer, each in its own build directory
 # make exhaustive all 2^32 inputs of the f32 functions (hours)              make format-check
