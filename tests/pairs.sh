@@ -1,5 +1,6 @@
 #!/bin/sh
 # dmpo pairs as its users have it: files in and out, options, figures, refusals; nothing is left behind by a failure.
+# shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
 . "$SRC/tests/tools/check.sh"

@@ -1,5 +1,6 @@
 #!/bin/sh
 # dmpo play: by hand from a pipe, by the expert, what it lists, its records, what it refuses, Ctrl-C.
+# shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
 . "$SRC/tests/tools/check.sh"
