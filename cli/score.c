@@ -27,8 +27,8 @@ static const cli_option own_options[] = {
 #undef AT
 
 const char *const cli_score_shared[] = {"template",     "objective",         "beta",       "gamma",
-                                             "phi",          "length-normalised", "max-length", "skip-invalid",
-                                             "share-prefix", "reference-cache",   "memory",     NULL};
+                                        "phi",          "length-normalised", "max-length", "skip-invalid",
+                                        "share-prefix", "reference-cache",   "memory",     NULL};
 
 static cli_option options[24];
 

@@ -72,7 +72,8 @@ static inline void gv_transpose(gv r[16])
         s[q + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(t1, t3));                                                       \
     }
     QUAD(0)
-    QUAD(4) QUAD(8) QUAD(12)
+    QUAD(4)
+    QUAD(8) QUAD(12)
 #undef QUAD
 #define BLOCKS(c)                                                                                                      \
     {                                                                                                                  \

@@ -25,8 +25,8 @@ typedef void (*dm_gemm_micro_fn)(size_t m, size_t n, size_t k, const float *a, c
 typedef void (*dm_gemm_pack_fn)(float *dst, const float *src, size_t rows, size_t k, size_t rs, size_t cs,
                                 size_t width);
 
-/* C[m x n] (+)= A[m x k] * W[n x k]^T for m <= DM_GEMM_THIN, nothing packed: rows of A and of W are contiguous. W is read
- * once. first, order and edges as above. */
+/* C[m x n] (+)= A[m x k] * W[n x k]^T for m <= DM_GEMM_THIN, nothing packed: rows of A and of W are contiguous. W is
+ * read once. first, order and edges as above. */
 #define DM_GEMM_THIN 8
 typedef void (*dm_gemm_thin_fn)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw,
                                 float *c, size_t ldc, int first);

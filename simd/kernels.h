@@ -24,11 +24,11 @@
 
 /* AdamW (Loshchilov & Hutter 2019, as torch.optim.AdamW). All rounded once from f64 by the caller. */
 typedef struct dm_adamw_step {
-    float scale;      /* gradient multiplier (clipping) */
+    float scale; /* gradient multiplier (clipping) */
     float beta1, one_minus_beta1;
     float beta2, one_minus_beta2;
-    float decay;      /* 1 - lr * weight_decay */
-    float step_size;  /* lr / (1 - beta1^t) */
+    float decay;                /* 1 - lr * weight_decay */
+    float step_size;            /* lr / (1 - beta1^t) */
     float inv_sqrt_correction2; /* 1 / sqrt(1 - beta2^t) */
     float eps;
 } dm_adamw_step;
@@ -45,9 +45,9 @@ typedef struct dm_kernels {
     float (*dot)(const float *x, const float *y, size_t n);
 
     /* ---- element by element ---- */
-    void (*add)(float *y, const float *x, size_t n);   /* y[i] = y[i] + x[i] */
-    void (*scale)(float *y, float a, size_t n);        /* y[i] = y[i] * a */
-    void (*exp)(float *y, const float *x, size_t n);   /* dm_expf; in place allowed */
+    void (*add)(float *y, const float *x, size_t n);     /* y[i] = y[i] + x[i] */
+    void (*scale)(float *y, float a, size_t n);          /* y[i] = y[i] * a */
+    void (*exp)(float *y, const float *x, size_t n);     /* dm_expf; in place allowed */
     void (*sigmoid)(float *y, const float *x, size_t n); /* dm_sigmoidf; in place allowed */
 
     /* ---- RMSNorm (Zhang & Sennrich 2019), one row of n ----
