@@ -35,6 +35,16 @@ def start(module, package, name, **arguments):
         raise Refusal("Java cannot be started (%s): install a Java 8 or later, its command java on the PATH" % e) from e
 
 
+def stop(simulator):
+    java = simulator._gateway.java_process
+    try:
+        simulator.close()
+        java.wait(1)
+    except (OSError, subprocess.TimeoutExpired):
+        java.kill()
+        java.wait()
+
+
 class JavaEnvironment:
     """An episode at a time. Subclasses have `pattern`, of an id in data files, and load, act, gold and possible."""
 
@@ -78,10 +88,4 @@ class JavaEnvironment:
                       self.possible() if self.wants_actions and not done else None)
 
     def close(self):
-        java = self.simulator._gateway.java_process
-        try:
-            self.simulator.close()
-            java.wait(1)
-        except (OSError, subprocess.TimeoutExpired):
-            java.kill()
-            java.wait()
+        stop(self.simulator)

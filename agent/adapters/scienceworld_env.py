@@ -29,6 +29,10 @@ A door must be open before you go through it. \
 Focus only on what the task names: a wrong focus ends the episode."""
 
 
+def simulator():
+    return java_env.start("scienceworld", "scienceworld", "ScienceWorldEnv", taskName="")
+
+
 class ScienceWorld(java_env.JavaEnvironment):
     name = "scienceworld"
     instruction = INSTRUCTION
@@ -37,15 +41,18 @@ class ScienceWorld(java_env.JavaEnvironment):
 
     def __init__(self, settings):
         java_env.prepare_java("512m")
-        simulator = java_env.start("scienceworld", "scienceworld", "ScienceWorldEnv", taskName="")
-        self.server = simulator.server
+        ours = simulator()
+        self.server = ours.server
+        self.jvm = ours._gateway.jvm
+        self.gold_runs = {}
+        self.random = getattr(getattr(self.jvm.scala.util, "Random$"), "MODULE$")
         splits = {"train": [], "seen": [], "unseen": []}
         for kind in TYPES:
             self.server.load(kind, 0, "", False)
             splits["train"].append([(kind, v) for v in self.server.getVariationsTrain()])
             splits["seen"].append([(kind, v) for v in self.server.getVariationsDev()])
             splits["unseen"].append([(kind, v) for v in self.server.getVariationsTest()])
-        super().__init__(simulator, settings, splits)
+        super().__init__(ours, settings, splits)
 
     def task_of(self, found):
         kind, variation = found[1], int(found[2])
@@ -55,12 +62,22 @@ class ScienceWorld(java_env.JavaEnvironment):
 
     def load(self, task, expert):
         # Not ScienceWorldEnv.step, which lists every possible action after each one: that takes longer than the step.
-        self.server.load(task[0], task[1], "", expert)
+        if expert:
+            self.gold = self.gold_run(task)
+        self.server.load(task[0], task[1], "", False)
         self.server.reset()
         observation = self.server.step("look around")
-        if expert:
-            self.gold = list(self.server.getGoldActionSequence())
         return self.server.getTaskDescription().replace("Task Description:", "", 1).strip(), observation
+
+    def gold_run(self, task):
+        """The simulator's own solution. Which of several it finds depends on those that the Java machine has found before:
+        each is found by a machine of its own."""
+        if task not in self.gold_runs:
+            other = simulator()
+            other.server.load(task[0], task[1], "", True)
+            self.gold_runs[task] = list(other.server.getGoldActionSequence())
+            java_env.stop(other)
+        return self.gold_runs[task]
 
     def act(self, action):
         observation = self.server.step(action)
@@ -68,7 +85,17 @@ class ScienceWorld(java_env.JavaEnvironment):
         return observation, max(score, 0) / 100, bool(self.server.getCompleted()) or score < 0
 
     def possible(self):
-        return list(self.server.getValidActionObjectCombinations())
+        # Listing them draws from the generator that moves the animals. Asking must not change what happens next.
+        before = self.random_state()
+        actions = list(self.server.getValidActionObjectCombinations())
+        self.random.setSeed(before ^ 0x5DEECE66D)  # which setSeed takes off again
+        return actions
+
+    def random_state(self):
+        """Of java.util.Random, which tells it only when written as an object: the long in front of the last byte."""
+        out = self.jvm.java.io.ByteArrayOutputStream()
+        self.jvm.java.io.ObjectOutputStream(out).writeObject(self.random.self())
+        return int.from_bytes(out.toByteArray()[-9:-1], "big")
 
 
 if __name__ == "__main__":
