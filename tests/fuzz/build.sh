@@ -22,9 +22,11 @@ else
     main=$root/tests/fuzz/driver.c
 fi
 rm -f "$dir/probe" "$dir/probe.c"
-for target in json safetensors dataset; do
+for target in json safetensors dataset message; do
+    more=
+    [ $target != message ] || more=$root/agent/message.c
     # shellcheck disable=SC2086
     $CC $flags $sanitize $engine -o "$dir/$target" "$root/tests/fuzz/fuzz_$target.c" "$root/tests/fuzz/fuzz_file.c" $main \
-        "$root"/core/error.c "$root"/core/file.c "$root"/core/sha256.c "$root"/io/*.c -lm -pthread ${EXTRA_SOURCES:-}
+        "$root"/core/error.c "$root"/core/file.c "$root"/core/sha256*.c "$root"/io/*.c $more -lm -pthread ${EXTRA_SOURCES:-}
     echo "$dir/$target"
 done
