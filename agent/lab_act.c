@@ -68,13 +68,15 @@ static const char *pass(lab *l, int x, int y, dm_text *out)
 
 static const char *go(lab *l, int x, int y, dm_text *out)
 {
-    const int here = lab_here(l), side = here == LAB_HALLWAY ? x : here;
     (void)y;
-    if (x == here || (x != LAB_HALLWAY && here != LAB_HALLWAY))
+    if (x == lab_here(l))
         return IMPOSSIBLE;
-    if (!l->open[LAB_DOOR + side - LAB_KITCHEN])
-        return "The door is closed.";
-    if (out) {
+    if (!out)
+        return NULL;
+    l->seen[LAB_DOOR + x] = true;
+    if (!l->open[LAB_DOOR + x]) { /* as with a broken stove, it is possible to try */
+        dm_text_print(out, "The door is closed.");
+    } else {
         l->where[LAB_SELF] = x;
         lab_look(l, out);
     }
@@ -87,8 +89,8 @@ static const char *open_it(lab *l, int x, int y, dm_text *out)
     if (l->open[x])
         return "It is already open.";
     if (out) {
-        l->open[x] = true;
-        dm_text_print(out, "The %s is now open.", lab_items[x].kind == LAB_IS_DOOR ? "door" : lab_name(l, x));
+        l->open[x] = l->seen[x] = true;
+        dm_text_print(out, "The %s is now open.", lab_items[x].kind == LAB_IS_DOOR ? "door" : lab_items[x].name);
         if (lab_items[x].kind != LAB_IS_DOOR) {
             dm_text_print(out, " You see ");
             lab_contents(l, x, out);
@@ -105,7 +107,8 @@ static const char *close_it(lab *l, int x, int y, dm_text *out)
         return "It is already closed.";
     if (out) {
         l->open[x] = false;
-        dm_text_print(out, "The %s is now closed.", lab_items[x].kind == LAB_IS_DOOR ? "door" : lab_name(l, x));
+        l->seen[x] = true;
+        dm_text_print(out, "The %s is now closed.", lab_items[x].kind == LAB_IS_DOOR ? "door" : lab_items[x].name);
     }
     return NULL;
 }
@@ -118,7 +121,7 @@ static const char *pick_up(lab *l, int x, int y, dm_text *out)
     if (out) {
         put(l, body(l, x), LAB_SELF);
         light(l, NULL);
-        dm_text_print(out, "You pick up the %s.", lab_name(l, x));
+        dm_text_print(out, "You pick up the %s.", lab_items[x].name);
     }
     return NULL;
 }
@@ -130,7 +133,7 @@ static const char *put_down(lab *l, int x, int y, dm_text *out)
         return IMPOSSIBLE;
     if (out) {
         put(l, body(l, x), lab_here(l));
-        dm_text_print(out, "You put down the %s.", lab_name(l, x));
+        dm_text_print(out, "You put down the %s.", lab_items[x].name);
     }
     return NULL;
 }
@@ -144,7 +147,7 @@ static const char *move(lab *l, int x, int y, dm_text *out)
     if (out) {
         put(l, b, y);
         light(l, NULL);
-        dm_text_print(out, "You move the %s to the %s.", lab_name(l, x), lab_name(l, y));
+        dm_text_print(out, "You move the %s to the %s.", lab_items[x].name, lab_items[y].name);
     }
     return NULL;
 }
@@ -166,7 +169,7 @@ static const char *pour(lab *l, int x, int y, dm_text *out)
         for (int t = LAB_WATER; t < LAB_ANIMAL; t++)
             if (t == x || (x == from && l->where[t] == from))
                 l->where[t] = to;
-        dm_text_print(out, "You pour the %s into the %s.", lab_name(l, x), lab_name(l, y));
+        dm_text_print(out, "You pour the %s into the %s.", lab_items[x].name, lab_items[y].name);
     }
     return NULL;
 }
@@ -200,7 +203,7 @@ static const char *focus(lab *l, int x, int y, dm_text *out)
     (void)y;
     if (!out)
         return NULL;
-    dm_text_print(out, "You focus on the %s.", lab_name(l, x));
+    dm_text_print(out, "You focus on the %s.", lab_items[x].name);
     if (!lab_may_focus(l, x)) {
         l->failed = true;
         dm_text_print(out, " That is wrong.");
@@ -238,7 +241,7 @@ static const char *connect(lab *l, int x, int y, dm_text *out)
         if (l->joined[!pole] != x)
             put(l, x, lab_here(l));
         l->joined[pole] = x;
-        dm_text_print(out, "The %s is now connected to the %s.", lab_name(l, x), lab_name(l, y));
+        dm_text_print(out, "The %s is now connected to the %s.", lab_items[x].name, lab_items[y].name);
         light(l, out);
     }
     return NULL;
@@ -258,7 +261,7 @@ static const char *turn(lab *l, int x, bool on, dm_text *out)
         dm_text_print(out, "The stove is broken.");
     } else if (out) {
         l->on[x] = on;
-        dm_text_print(out, "The %s is now %s.", lab_name(l, x), on ? "on" : "off");
+        dm_text_print(out, "The %s is now %s.", lab_items[x].name, on ? "on" : "off");
         if (x == LAB_SWITCH)
             light(l, out);
     }
@@ -401,8 +404,8 @@ static void list_one(lab *l, size_t *n, const verb *v, int x, int y)
 {
     if (*n == LAB_ACTIONS || v->function(l, x, y, NULL))
         return;
-    snprintf(l->listed[*n], LAB_ACTION_SIZE, "%s%s%s%s", v->words, x == LAB_NOWHERE ? "" : lab_name(l, x),
-             v->joint ? v->joint : "", y == LAB_NOWHERE ? "" : lab_name(l, y));
+    snprintf(l->listed[*n], LAB_ACTION_SIZE, "%s%s%s%s", v->words, x == LAB_NOWHERE ? "" : lab_items[x].name,
+             v->joint ? v->joint : "", y == LAB_NOWHERE ? "" : lab_items[y].name);
     l->list[*n] = l->listed[*n];
     ++*n;
 }

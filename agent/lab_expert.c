@@ -20,12 +20,12 @@ static const char *say(lab *l, const char *fmt, ...)
 
 static const char *travel(lab *l, int room)
 {
-    const int here = lab_here(l);
-    if (room == here)
+    const int door = LAB_DOOR + room;
+    if (room == lab_here(l))
         return NULL;
-    const int next = here == LAB_HALLWAY ? room : LAB_HALLWAY;
-    const int door = LAB_DOOR + (here == LAB_HALLWAY ? room : here) - LAB_KITCHEN;
-    return l->open[door] ? say(l, "go to %s", lab_name(l, next)) : say(l, "open %s", lab_name(l, door));
+    if (l->seen[door] && !l->open[door])
+        return say(l, "open %s", lab_items[door].name);
+    return say(l, "go to %s", lab_items[room].name);
 }
 
 static int expected_room(const lab *l, int thing)
@@ -40,11 +40,11 @@ static const char *reach(lab *l, int thing)
     const char *action = travel(l, room);
     if (action || lab_visible(l, thing))
         return action;
-    int in = LAB_CLOSET + room - LAB_KITCHEN; /* not in the open, so it must be there */
+    int in = LAB_CLOSET + room; /* not in the open, so it must be there */
     for (int t = l->where[thing]; l->seen[thing] && t != room; t = l->where[t])
         if (lab_items[t].kind & LAB_OPENABLE)
             in = t;
-    return say(l, "open %s", lab_name(l, in));
+    return say(l, "open %s", lab_items[in].name);
 }
 
 /* Both in sight, the first carried to the second. */
@@ -55,27 +55,27 @@ static const char *bring(lab *l, int thing, int to)
     if (action)
         return action;
     if (l->where[body] != LAB_SELF && expected_room(l, to) != lab_here(l))
-        return say(l, "pick up %s", lab_name(l, lab_handle(l, thing)));
+        return say(l, "pick up %s", lab_items[lab_handle(l, thing)].name);
     return reach(l, to);
 }
 
 static const char *focus_on(lab *l, int thing)
 {
     const char *action = reach(l, thing);
-    return action ? action : say(l, "focus on %s", lab_name(l, thing));
+    return action ? action : say(l, "focus on %s", lab_items[thing].name);
 }
 
 static const char *bring_to_box(lab *l, int thing)
 {
     const int box = lab_right_box(l);
     const char *action = bring(l, thing, box);
-    return action ? action : say(l, "move %s to %s", lab_name(l, lab_handle(l, thing)), lab_name(l, box));
+    return action ? action : say(l, "move %s to %s", lab_items[lab_handle(l, thing)].name, lab_items[box].name);
 }
 
 static const char *hold(lab *l, int thing)
 {
     const char *action = reach(l, thing);
-    return action ? action : say(l, "pick up %s", lab_name(l, lab_handle(l, thing)));
+    return action ? action : say(l, "pick up %s", lab_items[lab_handle(l, thing)].name);
 }
 
 /* ---- what to do ---- */
@@ -91,15 +91,15 @@ static const char *heat(lab *l, int degrees)
     if (!lab_heatproof(vessel)) {
         const int into = heater == LAB_STOVE ? LAB_POT : LAB_CRUCIBLE;
         action = bring(l, substance, into);
-        return action ? action : say(l, "pour %s into %s", lab_name(l, substance), lab_name(l, into));
+        return action ? action : say(l, "pour %s into %s", lab_items[substance].name, lab_items[into].name);
     }
     if (l->where[vessel] != heater) {
         action = bring(l, vessel, heater);
-        return action ? action : say(l, "move %s to %s", lab_name(l, vessel), lab_name(l, heater));
+        return action ? action : say(l, "move %s to %s", lab_items[vessel].name, lab_items[heater].name);
     }
     if (!l->on[heater]) {
         action = reach(l, heater);
-        return action ? action : say(l, "activate %s", lab_name(l, heater));
+        return action ? action : say(l, "activate %s", lab_items[heater].name);
     }
     return say(l, "wait");
 }
@@ -112,7 +112,7 @@ static const char *freeze(lab *l)
         action = bring(l, l->target, LAB_FREEZER);
         if (action)
             return action;
-        return l->open[LAB_FREEZER] ? say(l, "move %s to freezer", lab_name(l, lab_handle(l, vessel)))
+        return l->open[LAB_FREEZER] ? say(l, "move %s to freezer", lab_items[lab_handle(l, vessel)].name)
                                     : say(l, "open freezer");
     }
     if (l->open[LAB_FREEZER]) {
@@ -139,9 +139,11 @@ static const char *find_it(lab *l)
             continue;
         return l->where[t] == l->task.box[1] ? hold(l, t) : focus_on(l, t); /* not judged in the wrong box */
     }
-    for (int r = 0; r < LAB_ROOMS; r++)
-        if (!l->visited[r])
-            return travel(l, r);
+    for (int i = 1; i < LAB_ROOMS; i++) {
+        const int room = (lab_here(l) + i) % LAB_ROOMS;
+        if (!l->visited[room])
+            return travel(l, room);
+    }
     return NULL;
 }
 
@@ -159,7 +161,7 @@ static const char *measure(lab *l)
     if (lab_in_box(l, l->task.box[0]) || lab_in_box(l, l->task.box[1])) /* it would be judged at once */
         return hold(l, l->target);
     action = reach(l, l->target);
-    return action ? action : say(l, "use thermometer on %s", lab_name(l, l->target));
+    return action ? action : say(l, "use thermometer on %s", lab_items[l->target].name);
 }
 
 static const char *test_conductivity(lab *l)
@@ -172,7 +174,7 @@ static const char *test_conductivity(lab *l)
     for (int i = 0; i < 2; i++)
         if (l->joined[i] != l->target) {
             const char *action = bring(l, l->target, poles[i]);
-            return action ? action : say(l, "connect %s to %s", lab_name(l, l->target), lab_name(l, poles[i]));
+            return action ? action : say(l, "connect %s to %s", lab_items[l->target].name, lab_items[poles[i]].name);
         }
     const char *action = reach(l, LAB_SWITCH);
     return action ? action : say(l, "activate switch");
@@ -186,7 +188,7 @@ static const char *search_parts(lab *l, const int part[2])
         if ((l->seen[part[0]] && l->home[part[0]] == room) || (l->seen[part[1]] && l->home[part[1]] == room))
             continue;
         const char *action = travel(l, room);
-        return action ? action : say(l, "open %s", lab_name(l, LAB_CLOSET + room - LAB_KITCHEN));
+        return action ? action : say(l, "open %s", lab_items[LAB_CLOSET + room].name);
     }
     return NULL;
 }
@@ -202,9 +204,9 @@ static const char *mix_in(lab *l, int vessel, const int part[2])
             continue;
         const int into = vessel == LAB_POT ? LAB_CRUCIBLE : LAB_POT;
         action = bring(l, t, into);
-        return action ? action : say(l, "pour %s into %s", lab_name(l, t), lab_name(l, into));
+        return action ? action : say(l, "pour %s into %s", lab_items[t].name, lab_items[into].name);
     }
-    return say(l, "mix %s", lab_name(l, lab_handle(l, vessel)));
+    return say(l, "mix %s", lab_items[lab_handle(l, vessel)].name);
 }
 
 static const char *mix(lab *l)
@@ -223,8 +225,9 @@ static const char *mix(lab *l)
         if (l->where[vessel[0]] != LAB_SELF && (l->where[vessel[1]] == LAB_SELF || !lab_visible(l, part[0])))
             from = 1;
         const char *action = bring(l, part[from], part[!from]);
-        return action ? action
-                      : say(l, "pour %s into %s", lab_name(l, part[from]), lab_name(l, lab_handle(l, part[!from])));
+        return action
+                   ? action
+                   : say(l, "pour %s into %s", lab_items[part[from]].name, lab_items[lab_handle(l, part[!from])].name);
     }
     for (int i = 0; i < 2; i++)
         if (l->seen[part[i]] && l->where[vessel[i]] != LAB_SELF)

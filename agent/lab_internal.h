@@ -13,14 +13,13 @@
 enum {
     LAB_NOWHERE = -1,
 
-    LAB_HALLWAY = 0,
-    LAB_KITCHEN,
+    LAB_KITCHEN = 0,
     LAB_WORKSHOP,
     LAB_GREENHOUSE,
     LAB_STUDIO,
     LAB_SELF, /* who acts; what is in it is the inventory */
 
-    LAB_DOOR, /* the door between the hallway and room n is LAB_DOOR + n - LAB_KITCHEN; the same with closets */
+    LAB_DOOR, /* through which one comes into room n is LAB_DOOR + n, its closet LAB_CLOSET + n */
     LAB_CLOSET = LAB_DOOR + 4,
 
     LAB_STOVE = LAB_CLOSET + 4,
@@ -33,18 +32,14 @@ enum {
     LAB_THERMOMETER = LAB_BOX + 4,
     LAB_POT,
     LAB_CRUCIBLE,
-    LAB_VESSEL, /* 5 that stand no heat */
+    LAB_VESSEL, /* 4 that stand no heat */
 
-    LAB_WATER = LAB_VESSEL + 5,
+    LAB_WATER = LAB_VESSEL + 4,
     LAB_MILK,
-    LAB_JUICE,
     LAB_TEA,
     LAB_OIL,
-    LAB_HONEY,
     LAB_BUTTER,
-    LAB_CHOCOLATE,
     LAB_WAX,
-    LAB_SUGAR,
     LAB_TIN,
     LAB_LEAD,
     LAB_FLOUR,
@@ -52,23 +47,22 @@ enum {
     LAB_RED,
     LAB_BLUE,
     LAB_YELLOW,
-    LAB_PRODUCT, /* 8, in the order of lab_recipes */
+    LAB_PRODUCT, /* 6, in the order of lab_recipes */
 
-    LAB_ANIMAL = LAB_PRODUCT + 8,
-    LAB_PLANT = LAB_ANIMAL + 4,
-    LAB_PLASTIC = LAB_PLANT + 4, /* LAB_PLASTIC + i looks like LAB_ANIMAL + i */
-    LAB_SAMPLE = LAB_PLASTIC + 8,
+    LAB_ANIMAL = LAB_PRODUCT + 6,
+    LAB_PLANT = LAB_ANIMAL + 3,
+    LAB_PLASTIC = LAB_PLANT + 3, /* LAB_PLASTIC + i looks like LAB_ANIMAL + i */
+    LAB_SAMPLE = LAB_PLASTIC + 6,
 
-    LAB_THINGS = LAB_SAMPLE + 6,
-    LAB_LIQUIDS = 6, /* from LAB_WATER */
-    LAB_SOLIDS = 6,  /* from LAB_BUTTER */
-    LAB_PRODUCTS = 8,
-    LAB_LIVING = 8,
-    LAB_SAMPLES = 6,
-    LAB_VESSELS = 5,
+    LAB_THINGS = LAB_SAMPLE + 4,
+    LAB_LIQUIDS = 4, /* from LAB_WATER */
+    LAB_SOLIDS = 4,  /* from LAB_BUTTER */
+    LAB_PRODUCTS = 6,
+    LAB_LIVING = 6,
+    LAB_SAMPLES = 4,
+    LAB_VESSELS = 4,
     LAB_COLOURS = 4,
-    LAB_SIDE_ROOMS = 4, /* rooms off the hallway, from LAB_KITCHEN */
-    LAB_ROOMS = 5
+    LAB_ROOMS = 4
 };
 
 /* Kinds are bits, so that an action names all the kinds it takes. */
@@ -156,8 +150,9 @@ typedef struct lab {
     bool conducts[LAB_THINGS];
     int joined[2]; /* what is connected to the battery, to the bulb */
 
-    int home[LAB_THINGS]; /* room where a thing is expected, or was first seen */
-    bool seen[LAB_THINGS], visited[LAB_ROOMS];
+    int home[LAB_THINGS];  /* room where a thing is expected, or was first seen */
+    bool seen[LAB_THINGS]; /* doors: tried or used */
+    bool visited[LAB_ROOMS];
     bool found_broken;
 
     int target; /* what the sub-goals are about; of the find tasks LAB_NOWHERE before the right focus */
@@ -195,7 +190,6 @@ bool lab_decided(const lab *l);
 bool lab_in_box(const lab *l, int box); /* the target is */
 
 /* ---- words (lab_text.c) ---- */
-const char *lab_name(const lab *l, int thing); /* a door's depends on the side */
 int lab_handle(const lab *l, int thing); /* by which name a thing is handled: a vessel is called after what is in it */
 void lab_show(const lab *l, int thing, dm_text *out);          /* "cup of milk", "freezer (closed)" */
 void lab_contents(const lab *l, int thing, dm_text *out);      /* "pot, cup of milk", "nothing" */

@@ -16,22 +16,20 @@ typedef struct shape {
 
 enum {
     STARTS = LAB_ROOMS,
-    BOX_ROOMS = LAB_ROOMS,
     COLOUR_PAIRS = LAB_COLOURS * (LAB_COLOURS - 1),
     THRESHOLDS = 3,
-    FOUND_BOXES = (BOX_ROOMS - 1) * (LAB_COLOURS - 1) * (LAB_COLOURS - 1),
-    PLACE_PAIRS = LAB_SIDE_ROOMS * (LAB_SIDE_ROOMS - 1)
+    FOUND_BOXES = (LAB_ROOMS - 1) * (LAB_COLOURS - 1) * (LAB_COLOURS - 1),
+    PLACE_PAIRS = LAB_ROOMS * (LAB_ROOMS - 1)
 };
 
 static const shape shapes[LAB_TYPES] = {
-    [LAB_BOIL] = {LAB_WATER, LAB_LIQUIDS, LAB_SIDE_ROOMS, STARTS * 2 * LAB_VESSELS},
-    [LAB_FREEZE] = {LAB_WATER, LAB_LIQUIDS, LAB_SIDE_ROOMS, STARTS * 2 * LAB_VESSELS},
-    [LAB_MELT] = {LAB_BUTTER, LAB_SOLIDS, LAB_SIDE_ROOMS, STARTS * 2 * LAB_VESSELS},
-    [LAB_FIND_LIVING] = {LAB_ANIMAL, LAB_LIVING, LAB_SIDE_ROOMS, STARTS *BOX_ROOMS *COLOUR_PAIRS * 2},
-    [LAB_FIND_PLASTIC] = {LAB_PLASTIC, LAB_LIVING, LAB_SIDE_ROOMS, STARTS *BOX_ROOMS *COLOUR_PAIRS},
-    [LAB_MEASURE] = {LAB_WATER, LAB_LIQUIDS, LAB_SIDE_ROOMS,
-                     STARTS * 2 * LAB_VESSELS *BOX_ROOMS *COLOUR_PAIRS *THRESHOLDS},
-    [LAB_CONDUCT] = {LAB_SAMPLE, LAB_SAMPLES, LAB_SIDE_ROOMS, STARTS * 2 * BOX_ROOMS *COLOUR_PAIRS},
+    [LAB_BOIL] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, STARTS * 2 * LAB_VESSELS},
+    [LAB_FREEZE] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, STARTS * 2 * LAB_VESSELS},
+    [LAB_MELT] = {LAB_BUTTER, LAB_SOLIDS, LAB_ROOMS, STARTS * 2 * LAB_VESSELS},
+    [LAB_FIND_LIVING] = {LAB_ANIMAL, LAB_LIVING, LAB_ROOMS, STARTS *FOUND_BOXES * 2},
+    [LAB_FIND_PLASTIC] = {LAB_PLASTIC, LAB_LIVING, LAB_ROOMS, STARTS *FOUND_BOXES},
+    [LAB_MEASURE] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, STARTS * 2 * LAB_VESSELS *LAB_ROOMS *COLOUR_PAIRS *THRESHOLDS},
+    [LAB_CONDUCT] = {LAB_SAMPLE, LAB_SAMPLES, LAB_ROOMS, STARTS * 2 * LAB_ROOMS *COLOUR_PAIRS},
     [LAB_MIX] = {LAB_PRODUCT, LAB_PRODUCTS, PLACE_PAIRS, STARTS * 2 * 2 * LAB_VESSELS},
 };
 
@@ -104,7 +102,7 @@ static uint32_t variant(const lab_task *t, int place, int64_t round, bool unseen
  * colour is asked for in unseen alone. The box is not where the thing is, which therefore must be carried. */
 static void choose_boxes_of_find(lab_task *t, bool unseen, uint32_t *v)
 {
-    t->box_room = digit(v, BOX_ROOMS - 1);
+    t->box_room = digit(v, LAB_ROOMS - 1);
     t->box_room += t->box_room >= t->place[0];
     const int other = digit(v, LAB_COLOURS - 1);
     if (t->type == LAB_FIND_LIVING)
@@ -132,9 +130,9 @@ void lab_task_at(lab_task *t, dm_split split, int64_t task)
     uint32_t v = variant(t, place, round, unseen);
     t->start = digit(&v, STARTS);
     if (t->type == LAB_MIX)
-        pair(place, LAB_SIDE_ROOMS, LAB_KITCHEN, t->place);
+        pair(place, LAB_ROOMS, 0, t->place);
     else
-        t->place[0] = LAB_KITCHEN + place;
+        t->place[0] = place;
     if (is_find(t)) {
         choose_boxes_of_find(t, unseen, &v);
         return;
@@ -145,7 +143,7 @@ void lab_task_at(lab_task *t, dm_split split, int64_t task)
     if (t->type != LAB_CONDUCT)
         t->vessel = LAB_VESSEL + digit(&v, LAB_VESSELS);
     if (t->type == LAB_MEASURE || t->type == LAB_CONDUCT) {
-        t->box_room = digit(&v, BOX_ROOMS);
+        t->box_room = digit(&v, LAB_ROOMS);
         pair(digit(&v, COLOUR_PAIRS), LAB_COLOURS, LAB_BOX, t->box);
     }
     if (t->type == LAB_MEASURE)
@@ -168,8 +166,7 @@ void lab_task_words(const lab_task *t, dm_text *out)
     case LAB_BOIL:
     case LAB_FREEZE:
     case LAB_MELT:
-        dm_text_print(out, "%s the %s in the %s. First, focus on the %s. Then, %s it.", verb[t->type], name, room, name,
-                      verb[t->type]);
+        dm_text_print(out, "%s the %s in the %s. First, focus on it.", verb[t->type], name, room);
         break;
     case LAB_FIND_LIVING:
     case LAB_FIND_PLASTIC: {
@@ -184,17 +181,16 @@ void lab_task_words(const lab_task *t, dm_text *out)
         break;
     }
     case LAB_MEASURE:
-        dm_text_print(
-            out,
-            "measure the %s in the %s. First, focus on the thermometer. Then, focus on the %s. If it is above "
-            "%d degrees, move it to the %s, else to the %s in the %s.",
-            name, room, name, t->degrees, a, b, boxes);
+        dm_text_print(out,
+                      "measure the %s in the %s. First, focus on the thermometer, then on the %s. If it is above %d "
+                      "degrees, move it to the %s, else to the %s in the %s.",
+                      name, room, name, t->degrees, a, b, boxes);
         break;
     case LAB_CONDUCT:
         dm_text_print(out,
-                      "test if the %s in the %s conducts. First, focus on the %s. If it conducts, move it to the %s, "
-                      "else to the %s in the %s.",
-                      name, room, name, a, b, boxes);
+                      "test if the %s in the %s conducts. First, focus on it. If it conducts, move it to the %s, else "
+                      "to the %s in the %s.",
+                      name, room, a, b, boxes);
         break;
     case LAB_MIX:
     case LAB_TYPES:

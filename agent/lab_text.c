@@ -3,13 +3,6 @@
 
 #include <string.h>
 
-const char *lab_name(const lab *l, int thing)
-{
-    if (lab_items[thing].kind == LAB_IS_DOOR && lab_here(l) != LAB_HALLWAY)
-        return "door to hallway";
-    return lab_items[thing].name;
-}
-
 const char *lab_state(int substance, int degrees)
 {
     return degrees >= lab_items[substance].boils   ? "boiling"
@@ -49,11 +42,11 @@ void lab_show(const lab *l, int thing, dm_text *out)
         if (is != lab_state(thing, LAB_ROOM_DEGREES))
             dm_text_print(out, "%s ", is);
     }
-    dm_text_print(out, "%s", lab_name(l, thing));
+    dm_text_print(out, "%s", lab_items[thing].name);
     if (kind == LAB_IS_VESSEL)
         show_inside(l, thing, " of ", " and ", out);
     else if ((kind & LAB_OPENABLE) && !l->open[thing])
-        dm_text_print(out, " (closed)");
+        return;
     else if (kind & (LAB_IS_HEATER | LAB_IS_SWITCH) || thing == LAB_BULB) {
         dm_text_print(out, l->on[thing] ? " (on" : "");
         const bool inside = show_inside(l, thing, l->on[thing] ? ", " : " (", ", ", out);
@@ -72,16 +65,9 @@ void lab_contents(const lab *l, int thing, dm_text *out)
 void lab_look(const lab *l, dm_text *out)
 {
     const int here = lab_here(l);
-    dm_text_print(out, "You are in the %s.", lab_name(l, here));
-    if (show_inside(l, here, " You see ", ", ", out))
-        dm_text_print(out, ".");
-    dm_text_print(out, " Doors: ");
-    if (here != LAB_HALLWAY)
-        dm_text_print(out, "%s%s.", lab_name(l, LAB_HALLWAY),
-                      l->open[LAB_DOOR + here - LAB_KITCHEN] ? "" : " (closed)");
-    for (int i = 0; here == LAB_HALLWAY && i < LAB_SIDE_ROOMS; i++)
-        dm_text_print(out, "%s%s%s", lab_name(l, LAB_KITCHEN + i), l->open[LAB_DOOR + i] ? "" : " (closed)",
-                      i + 1 < LAB_SIDE_ROOMS ? ", " : ".");
+    dm_text_print(out, "You are in the %s. You see ", lab_items[here].name);
+    lab_contents(l, here, out);
+    dm_text_print(out, ".");
 }
 
 static bool starts(const char *words, size_t size, const char *with)
@@ -101,7 +87,7 @@ int lab_resolve(const lab *l, const char *words, size_t size)
         if (memcmp(words + i, " of ", 4) == 0)
             size = i;
     for (int t = 0; t < LAB_THINGS; t++) {
-        const char *name = lab_name(l, t);
+        const char *name = lab_items[t].name;
         if (strlen(name) == size && memcmp(name, words, size) == 0 &&
             (lab_items[t].kind == LAB_IS_ROOM || lab_visible(l, t)))
             return t;

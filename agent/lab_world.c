@@ -10,7 +10,6 @@
 #define SOLID(name) SUBSTANCE(name, LAB_NEVER, LAB_NEVER)
 
 const lab_item lab_items[LAB_THINGS] = {
-    [LAB_HALLWAY] = {"hallway", LAB_IS_ROOM, 0, 0},
     [LAB_KITCHEN] = {"kitchen", LAB_IS_ROOM, 0, 0},
     [LAB_WORKSHOP] = {"workshop", LAB_IS_ROOM, 0, 0},
     [LAB_GREENHOUSE] = {"greenhouse", LAB_IS_ROOM, 0, 0},
@@ -38,20 +37,15 @@ const lab_item lab_items[LAB_THINGS] = {
     [LAB_POT] = {"pot", LAB_IS_VESSEL, 0, 0},
     [LAB_CRUCIBLE] = {"crucible", LAB_IS_VESSEL, 0, 0},
     [LAB_VESSEL] = {"cup", LAB_IS_VESSEL, 0, 0},
-    [LAB_VESSEL + 1] = {"mug", LAB_IS_VESSEL, 0, 0},
-    [LAB_VESSEL + 2] = {"jar", LAB_IS_VESSEL, 0, 0},
-    [LAB_VESSEL + 3] = {"jug", LAB_IS_VESSEL, 0, 0},
-    [LAB_VESSEL + 4] = {"bowl", LAB_IS_VESSEL, 0, 0},
+    [LAB_VESSEL + 1] = {"jar", LAB_IS_VESSEL, 0, 0},
+    [LAB_VESSEL + 2] = {"jug", LAB_IS_VESSEL, 0, 0},
+    [LAB_VESSEL + 3] = {"bowl", LAB_IS_VESSEL, 0, 0},
     [LAB_WATER] = SUBSTANCE("water", 0, 100),
     [LAB_MILK] = SUBSTANCE("milk", -10, 100),
-    [LAB_JUICE] = SUBSTANCE("juice", -10, 100),
     [LAB_TEA] = SUBSTANCE("tea", 0, 100),
-    [LAB_OIL] = SUBSTANCE("oil", -10, 180),
-    [LAB_HONEY] = SUBSTANCE("honey", -20, 140),
+    [LAB_OIL] = SUBSTANCE("oil", -20, 180),
     [LAB_BUTTER] = SUBSTANCE("butter", 40, LAB_NEVER),
-    [LAB_CHOCOLATE] = SUBSTANCE("chocolate", 40, LAB_NEVER),
-    [LAB_WAX] = SUBSTANCE("wax", 70, LAB_NEVER),
-    [LAB_SUGAR] = SUBSTANCE("sugar", 180, LAB_NEVER),
+    [LAB_WAX] = SUBSTANCE("wax", 80, LAB_NEVER),
     [LAB_TIN] = SUBSTANCE("tin", 230, LAB_NEVER),
     [LAB_LEAD] = SUBSTANCE("lead", 330, LAB_NEVER),
     [LAB_FLOUR] = SOLID("flour"),
@@ -64,36 +58,28 @@ const lab_item lab_items[LAB_THINGS] = {
     [LAB_PRODUCT + 2] = SUBSTANCE("purple paint", 0, 100),
     [LAB_PRODUCT + 3] = SOLID("dough"),
     [LAB_PRODUCT + 4] = SUBSTANCE("brine", -20, 110),
-    [LAB_PRODUCT + 5] = SUBSTANCE("syrup", -20, 110),
-    [LAB_PRODUCT + 6] = SUBSTANCE("cocoa", 0, 100),
-    [LAB_PRODUCT + 7] = SUBSTANCE("toffee", 40, 160),
+    [LAB_PRODUCT + 5] = SUBSTANCE("batter", 0, 110),
     [LAB_ANIMAL] = {"frog", LAB_IS_LIFE, 0, 0},
     [LAB_ANIMAL + 1] = {"bird", LAB_IS_LIFE, 0, 0},
     [LAB_ANIMAL + 2] = {"bee", LAB_IS_LIFE, 0, 0},
-    [LAB_ANIMAL + 3] = {"snail", LAB_IS_LIFE, 0, 0},
     [LAB_PLANT] = {"fern", LAB_IS_LIFE, 0, 0},
     [LAB_PLANT + 1] = {"rose", LAB_IS_LIFE, 0, 0},
     [LAB_PLANT + 2] = {"moss", LAB_IS_LIFE, 0, 0},
-    [LAB_PLANT + 3] = {"cactus", LAB_IS_LIFE, 0, 0},
     [LAB_PLASTIC] = {"plastic frog", LAB_IS_LIFE, 0, 0},
     [LAB_PLASTIC + 1] = {"plastic bird", LAB_IS_LIFE, 0, 0},
     [LAB_PLASTIC + 2] = {"plastic bee", LAB_IS_LIFE, 0, 0},
-    [LAB_PLASTIC + 3] = {"plastic snail", LAB_IS_LIFE, 0, 0},
-    [LAB_PLASTIC + 4] = {"plastic fern", LAB_IS_LIFE, 0, 0},
-    [LAB_PLASTIC + 5] = {"plastic rose", LAB_IS_LIFE, 0, 0},
-    [LAB_PLASTIC + 6] = {"plastic moss", LAB_IS_LIFE, 0, 0},
-    [LAB_PLASTIC + 7] = {"plastic cactus", LAB_IS_LIFE, 0, 0},
-    [LAB_SAMPLE] = {"rod", LAB_IS_SAMPLE, 0, 0},
-    [LAB_SAMPLE + 1] = {"coin", LAB_IS_SAMPLE, 0, 0},
-    [LAB_SAMPLE + 2] = {"key", LAB_IS_SAMPLE, 0, 0},
-    [LAB_SAMPLE + 3] = {"ring", LAB_IS_SAMPLE, 0, 0},
-    [LAB_SAMPLE + 4] = {"nail", LAB_IS_SAMPLE, 0, 0},
-    [LAB_SAMPLE + 5] = {"spoon", LAB_IS_SAMPLE, 0, 0},
+    [LAB_PLASTIC + 3] = {"plastic fern", LAB_IS_LIFE, 0, 0},
+    [LAB_PLASTIC + 4] = {"plastic rose", LAB_IS_LIFE, 0, 0},
+    [LAB_PLASTIC + 5] = {"plastic moss", LAB_IS_LIFE, 0, 0},
+    [LAB_SAMPLE] = {"coin", LAB_IS_SAMPLE, 0, 0},
+    [LAB_SAMPLE + 1] = {"key", LAB_IS_SAMPLE, 0, 0},
+    [LAB_SAMPLE + 2] = {"ring", LAB_IS_SAMPLE, 0, 0},
+    [LAB_SAMPLE + 3] = {"nail", LAB_IS_SAMPLE, 0, 0},
 };
 
 const int lab_recipes[LAB_PRODUCTS][2] = {
-    {LAB_RED, LAB_YELLOW}, {LAB_BLUE, LAB_YELLOW}, {LAB_RED, LAB_BLUE},       {LAB_FLOUR, LAB_WATER},
-    {LAB_SALT, LAB_WATER}, {LAB_SUGAR, LAB_WATER}, {LAB_CHOCOLATE, LAB_MILK}, {LAB_BUTTER, LAB_SUGAR},
+    {LAB_RED, LAB_YELLOW},  {LAB_BLUE, LAB_YELLOW}, {LAB_RED, LAB_BLUE},
+    {LAB_WATER, LAB_FLOUR}, {LAB_WATER, LAB_SALT},  {LAB_MILK, LAB_FLOUR},
 };
 
 /* ---- where things are ---- */
@@ -113,8 +99,8 @@ int lab_here(const lab *l)
 bool lab_visible(const lab *l, int thing)
 {
     const int here = lab_here(l);
-    if (lab_items[thing].kind == LAB_IS_DOOR)
-        return here == LAB_HALLWAY || here == l->where[thing];
+    if (lab_items[thing].kind == LAB_IS_DOOR) /* all rooms are off one hall */
+        return here != l->where[thing];
     if (lab_room_of(l, thing) != here)
         return false;
     for (int in = l->where[thing]; in != LAB_NOWHERE; in = l->where[in])
@@ -127,7 +113,7 @@ void lab_notice(lab *l)
 {
     l->visited[lab_here(l)] = true;
     for (int t = 0; t < LAB_THINGS; t++)
-        if (!l->seen[t] && lab_visible(l, t)) {
+        if (!l->seen[t] && lab_items[t].kind != LAB_IS_DOOR && lab_visible(l, t)) {
             l->seen[t] = true;
             l->home[t] = lab_here(l);
         }
@@ -157,25 +143,20 @@ static int draw(lab *l, int n)
     return (int)(((uint64_t)word * (uint32_t)n) >> 32);
 }
 
-static int any_side_room(lab *l)
+static int any_room(lab *l)
 {
-    return LAB_KITCHEN + draw(l, LAB_SIDE_ROOMS);
-}
-
-static int closet_of(int room)
-{
-    return LAB_CLOSET + room - LAB_KITCHEN;
+    return draw(l, LAB_ROOMS);
 }
 
 /* Into the open or into the room's closet. */
 static void place(lab *l, int thing, int room, bool hidden)
 {
-    l->where[thing] = hidden ? closet_of(room) : room;
+    l->where[thing] = hidden ? LAB_CLOSET + room : room;
 }
 
 static void scatter(lab *l, int thing)
 {
-    place(l, thing, any_side_room(l), false);
+    place(l, thing, any_room(l), false);
 }
 
 static void equip(lab *l, int thing, int room, bool hidden)
@@ -186,21 +167,21 @@ static void equip(lab *l, int thing, int room, bool hidden)
 
 static void build_rooms(lab *l)
 {
-    for (int i = 0; i < LAB_SIDE_ROOMS; i++) {
-        equip(l, LAB_DOOR + i, LAB_KITCHEN + i, false);
-        l->open[LAB_DOOR + i] = draw(l, 5) < 3;
-        equip(l, LAB_CLOSET + i, LAB_KITCHEN + i, false);
+    for (int r = 0; r < LAB_ROOMS; r++) {
+        equip(l, LAB_DOOR + r, r, false);
+        l->open[LAB_DOOR + r] = draw(l, 4) > 0;
+        equip(l, LAB_CLOSET + r, r, false);
     }
     equip(l, LAB_STOVE, LAB_KITCHEN, false);
     equip(l, LAB_FREEZER, LAB_KITCHEN, false);
-    equip(l, LAB_POT, LAB_KITCHEN, draw(l, 2));
-    equip(l, LAB_THERMOMETER, LAB_KITCHEN, draw(l, 2));
+    equip(l, LAB_POT, LAB_KITCHEN, false);
+    equip(l, LAB_THERMOMETER, LAB_KITCHEN, false);
     equip(l, LAB_FURNACE, LAB_WORKSHOP, false);
     equip(l, LAB_BATTERY, LAB_WORKSHOP, false);
     equip(l, LAB_BULB, LAB_WORKSHOP, false);
     equip(l, LAB_SWITCH, LAB_WORKSHOP, false);
-    equip(l, LAB_CRUCIBLE, LAB_WORKSHOP, draw(l, 2));
-    l->broken = draw(l, 5) == 0;
+    equip(l, LAB_CRUCIBLE, LAB_WORKSHOP, false);
+    l->broken = draw(l, 6) == 0;
     l->where[LAB_SELF] = l->task.start;
 }
 
@@ -227,7 +208,7 @@ static void add_substances(lab *l)
     for (int i = 0; i < 2; i++) {
         const bool third = paint && i == 0;
         const int substance = another(l, third ? LAB_RED : LAB_WATER, third ? 3 : LAB_LIQUIDS + LAB_SOLIDS);
-        const int room = i == 0 || l->task.type == LAB_MIX ? l->task.place[i] : any_side_room(l);
+        const int room = i == 0 || l->task.type == LAB_MIX ? l->task.place[i] : any_room(l);
         const int vessel = another(l, LAB_VESSEL, LAB_VESSELS);
         fill(l, substance, vessel, room, draw(l, 2));
     }
@@ -277,7 +258,7 @@ static void build_conduct(lab *l)
     l->home[t->object] = t->place[0];
     for (int i = 0; i < 2; i++) {
         const int sample = another(l, LAB_SAMPLE, LAB_SAMPLES);
-        const int room = i == 0 ? t->place[0] : any_side_room(l);
+        const int room = i == 0 ? t->place[0] : any_room(l);
         place(l, sample, room, draw(l, 2));
     }
     for (int i = 0; i < LAB_SAMPLES; i++)

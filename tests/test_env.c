@@ -16,7 +16,7 @@ static const struct {
     const char *name, *sha256;
 } texts[] = {
     {"home", "cfe847ba0fe9800a511972f101010efd4132d14186d2c82b9b97d9ef3e2ddf34"},
-    {"lab", "001e7d095e45bbde4d5f2aec2b0370727d41e0a84ff3e0dbfa5cc2d8fb29bb7e"},
+    {"lab", "584c6e9e6aca3f2002f23f9e793727f8242fcfb4cb503eebed9e57704617906c"},
     {"shop", "ee95bc2bff87c509b43a1f74556d2ad8bf117d24ca396bb648060600c3a1ac4e"},
 };
 
