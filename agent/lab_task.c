@@ -8,6 +8,9 @@
  * object and each place occurs in training, in other company. */
 #define UNSEEN_EVERY 4
 
+/* From one combination to the next: the counts of them have no factor but 2 and 3, and neighbours are alike. */
+#define NEXT_COMBINATION 5
+
 typedef struct shape {
     int first, objects; /* things it can be about */
     int places;         /* 4 rooms, or 12 ordered pairs of them */
@@ -18,19 +21,26 @@ enum {
     STARTS = LAB_ROOMS,
     COLOUR_PAIRS = LAB_COLOURS * (LAB_COLOURS - 1),
     THRESHOLDS = 3,
-    FOUND_BOXES = (LAB_ROOMS - 1) * (LAB_COLOURS - 1) * (LAB_COLOURS - 1),
-    PLACE_PAIRS = LAB_ROOMS * (LAB_ROOMS - 1)
+    BOXES = LAB_ROOMS * COLOUR_PAIRS,
+    PLACE_PAIRS = LAB_ROOMS * (LAB_ROOMS - 1),
+
+    HEAT_VARIANTS = 2 * STARTS * LAB_VESSELS, /* 2: in the open, in the closet */
+    PLASTIC_VARIANTS = STARTS * (LAB_ROOMS - 1) * (LAB_COLOURS - 1) * (LAB_COLOURS - 1),
+    LIVING_VARIANTS = 2 * PLASTIC_VARIANTS, /* 2: any living thing, an animal or plant */
+    MEASURE_VARIANTS = HEAT_VARIANTS * BOXES * THRESHOLDS,
+    CONDUCT_VARIANTS = 2 * STARTS * BOXES,
+    MIX_VARIANTS = 2 * HEAT_VARIANTS
 };
 
 static const shape shapes[LAB_TYPES] = {
-    [LAB_BOIL] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, STARTS * 2 * LAB_VESSELS},
-    [LAB_FREEZE] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, STARTS * 2 * LAB_VESSELS},
-    [LAB_MELT] = {LAB_BUTTER, LAB_SOLIDS, LAB_ROOMS, STARTS * 2 * LAB_VESSELS},
-    [LAB_FIND_LIVING] = {LAB_ANIMAL, LAB_LIVING, LAB_ROOMS, STARTS *FOUND_BOXES * 2},
-    [LAB_FIND_PLASTIC] = {LAB_PLASTIC, LAB_LIVING, LAB_ROOMS, STARTS *FOUND_BOXES},
-    [LAB_MEASURE] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, STARTS * 2 * LAB_VESSELS *LAB_ROOMS *COLOUR_PAIRS *THRESHOLDS},
-    [LAB_CONDUCT] = {LAB_SAMPLE, LAB_SAMPLES, LAB_ROOMS, STARTS * 2 * LAB_ROOMS *COLOUR_PAIRS},
-    [LAB_MIX] = {LAB_PRODUCT, LAB_PRODUCTS, PLACE_PAIRS, STARTS * 2 * 2 * LAB_VESSELS},
+    [LAB_BOIL] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, HEAT_VARIANTS},
+    [LAB_FREEZE] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, HEAT_VARIANTS},
+    [LAB_MELT] = {LAB_BUTTER, LAB_SOLIDS, LAB_ROOMS, HEAT_VARIANTS},
+    [LAB_FIND_LIVING] = {LAB_ANIMAL, LAB_LIVING, LAB_ROOMS, LIVING_VARIANTS},
+    [LAB_FIND_PLASTIC] = {LAB_PLASTIC, LAB_LIVING, LAB_ROOMS, PLASTIC_VARIANTS},
+    [LAB_MEASURE] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, MEASURE_VARIANTS},
+    [LAB_CONDUCT] = {LAB_SAMPLE, LAB_SAMPLES, LAB_ROOMS, CONDUCT_VARIANTS},
+    [LAB_MIX] = {LAB_PRODUCT, LAB_PRODUCTS, PLACE_PAIRS, MIX_VARIANTS},
 };
 
 static bool is_unseen(int object, int place, int type)
@@ -50,7 +60,7 @@ static void combination(lab_task *t, bool unseen, int64_t n, int *place, int64_t
             for (int p = 0; p < s->places; p++) {
                 if (is_unseen(o, p, (int)t->type) != unseen)
                     continue;
-                if (pass == 1 && at == n % count) {
+                if (pass == 1 && at == n * NEXT_COMBINATION % count) {
                     t->object = s->first + o;
                     *place = p;
                     *round = n / count;
@@ -161,6 +171,9 @@ void lab_task_words(const lab_task *t, dm_text *out)
     const char *a = name_of(t->box[0]), *b = name_of(t->box[1]);
     static const char *const verb[] = {[LAB_BOIL] = "boil", [LAB_FREEZE] = "freeze", [LAB_MELT] = "melt"};
 
+    const int nature = t->type == LAB_FIND_PLASTIC ? LAB_PLASTIC : LAB_ANIMAL;
+    const char *found = t->any ? "thing" : t->object - nature < LAB_PLANT - LAB_ANIMAL ? "animal" : "plant";
+
     dm_text_print(out, "Your task is to ");
     switch (t->type) {
     case LAB_BOIL:
@@ -169,17 +182,10 @@ void lab_task_words(const lab_task *t, dm_text *out)
         dm_text_print(out, "%s the %s in the %s. First, focus on it.", verb[t->type], name, room);
         break;
     case LAB_FIND_LIVING:
-    case LAB_FIND_PLASTIC: {
-        const bool plastic = t->type == LAB_FIND_PLASTIC;
-        const bool animal = t->object - (plastic ? LAB_PLASTIC : LAB_ANIMAL) < LAB_PLANT - LAB_ANIMAL;
+    case LAB_FIND_PLASTIC:
         dm_text_print(out, "find a %s %s. First, focus on it. Then, move it to the %s in the %s.",
-                      plastic ? "non-living" : "living",
-                      t->any   ? "thing"
-                      : animal ? "animal"
-                               : "plant",
-                      a, boxes);
+                      t->type == LAB_FIND_PLASTIC ? "non-living" : "living", found, a, boxes);
         break;
-    }
     case LAB_MEASURE:
         dm_text_print(out,
                       "measure the %s in the %s. First, focus on the thermometer, then on the %s. If it is above %d "

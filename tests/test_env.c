@@ -16,7 +16,7 @@ static const struct {
     const char *name, *sha256;
 } texts[] = {
     {"home", "cfe847ba0fe9800a511972f101010efd4132d14186d2c82b9b97d9ef3e2ddf34"},
-    {"lab", "584c6e9e6aca3f2002f23f9e793727f8242fcfb4cb503eebed9e57704617906c"},
+    {"lab", "0ad59ce4e332024bf50482c9795bff22a5bec18007c5a362cc1a6df632757aa4"},
     {"shop", "ee95bc2bff87c509b43a1f74556d2ad8bf117d24ca396bb648060600c3a1ac4e"},
 };
 
