@@ -66,7 +66,8 @@ class TextWorldExpress(java_env.JavaEnvironment):
         setting, fold, seed = task
         self.server.load(*SETTINGS[setting])
         if expert and setting == "coin":
-            self.gold = min((self.walk(fold, seed, k) for k in range(COIN_WALKS)), key=len)
+            walks = [self.walk(fold, seed, k) for k in range(COIN_WALKS)]
+            self.gold = min(filter(None, walks), key=len, default=None)
         first = self.server.generateNewGameJSON(seed, fold, expert and setting != "coin")
         if expert and setting != "coin":
             self.gold = list(self.server.getGoldActionSequence())
@@ -78,7 +79,8 @@ class TextWorldExpress(java_env.JavaEnvironment):
         """The simulator's expert for the coin, with a random generator of ours: its own is another one each time."""
         self.server.generateNewGameJSON(seed, fold, False)
         agent = self.jvm.textworldexpress.goldagent.CoinGoldAgent(self.server.game())
-        return list(agent.mkGoldPath(self.jvm.scala.util.Random(number))._2)
+        path = agent.mkGoldPath(self.jvm.scala.util.Random(number))
+        return list(path._2) if path._1 else None
 
     def read(self, text):
         told = json.loads(text)
