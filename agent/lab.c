@@ -4,9 +4,10 @@
 #define MAX_TURNS 25
 
 static const char instruction[] =
-    "You are in a lab: kitchen, workshop, greenhouse, studio. Actions: look around, inventory, wait; look at, go to, "
-    "open, close, pick up, put down, mix, activate, deactivate or focus on X; move X to Y, pour X into Y, connect X to "
-    "Y, use thermometer on X.";
+    "You are in a lab: kitchen, workshop, greenhouse, studio. Write Action: and look around, inventory, wait; look at, "
+    "go to, open, close, pick up, put down, mix, activate, deactivate, focus on X; move X to Y, pour X into Y, connect "
+    "X "
+    "to Y, use thermometer on X.";
 
 static dm_status open_lab(dm_env *env, const char *arguments, dm_error *err)
 {

@@ -16,7 +16,7 @@ static const struct {
     const char *name, *sha256;
 } texts[] = {
     {"home", "cfe847ba0fe9800a511972f101010efd4132d14186d2c82b9b97d9ef3e2ddf34"},
-    {"lab", "0ad59ce4e332024bf50482c9795bff22a5bec18007c5a362cc1a6df632757aa4"},
+    {"lab", "619679163b34916f32a631d7cd7e0d57a1c93d4bcca784e9bbc9e6267f1b0017"},
     {"shop", "ee95bc2bff87c509b43a1f74556d2ad8bf117d24ca396bb648060600c3a1ac4e"},
 };
 
