@@ -18,7 +18,7 @@ static const struct {
     const char *name;
     unsigned bits; /* of one element */
 } types[] = {
-    /* in the order of dm_dtype */
+    /* dm_dtype's plain types in their order */
     {"F32", 32},
     {"F16", 16},
     {"BF16", 16},
@@ -43,16 +43,6 @@ static const struct {
     {"F4", 4},
     {"C64", 64},
 };
-
-const char *dm_dtype_name(dm_dtype t)
-{
-    return t < DM_DTYPE_COUNT ? types[t].name : "unknown";
-}
-
-size_t dm_dtype_size(dm_dtype t)
-{
-    return t < DM_DTYPE_COUNT ? types[t].bits / 8 : 0;
-}
 
 dm_status dm_st_pread(const dm_st_file *f, void *out, size_t size, uint64_t offset, dm_error *err)
 {
@@ -161,7 +151,7 @@ static dm_status read_entry(const dm_st_file *f, const dm_json *v, dm_st_tensor 
     for (unsigned i = 0; i < sizeof types / sizeof *types; i++)
         if (dm_json_is(dtype, types[i].name)) {
             bits = types[i].bits;
-            t->type = i < DM_DTYPE_COUNT ? (dm_dtype)i : DM_DTYPE_COUNT;
+            t->type = i < DM_DTYPE_PLAIN ? (dm_dtype)i : DM_DTYPE_COUNT;
         }
 
     if (!shape || shape->type != DM_JSON_ARRAY)

@@ -5,12 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/dtype.h"
 #include "core/error.h"
 #include "core/sha256.h"
-
-typedef enum dm_dtype { DM_F32, DM_F16, DM_BF16, DM_F64, DM_I64, DM_I32, DM_U8, DM_DTYPE_COUNT } dm_dtype;
-const char *dm_dtype_name(dm_dtype t); /* "F32" ... as in safetensors; "unknown" for DM_DTYPE_COUNT */
-size_t dm_dtype_size(dm_dtype t);      /* bytes; 0 for DM_DTYPE_COUNT */
 
 #define DM_ST_DIMS 8
 
