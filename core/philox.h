@@ -15,7 +15,8 @@ typedef enum dm_purpose {
     DM_RNG_TEST = 4,    /* tests and benchmarks */
     DM_RNG_ENV = 5,     /* environments: seed = episode's, stream and counter are the environment's */
     DM_RNG_EXPLORE = 6, /* a random policy: stream = episode, counter = turn */
-    DM_RNG_PAIRS = 7    /* making pairs: stream 0 = which are kept, 1 + candidate = its degraded turns */
+    DM_RNG_PAIRS = 7,   /* making pairs: stream 0 = which are kept, 1 + candidate = its degraded turns */
+    DM_RNG_LORA = 8     /* a new adapter's A: counter = element, stream = tensor index */
 } dm_purpose;
 
 typedef struct dm_u32x4 {

@@ -4,63 +4,69 @@
 #include "simd/attention.h"
 #include "simd/gemm.h"
 
-/* dx [rows, in] (+)= dy [rows, out] * w [out, in] */
-static void data_gradient(const dm_engine *e, float *dx, const float *dy, const float *w, size_t rows, size_t out,
-                          size_t in, dm_gemm_mode mode)
+/* Where a tensor's gradient goes; NULL: the base is not trained. */
+static float *gradient_of(const dm_network *n, float *dw, const dm_tensor *t)
 {
-    dm_gemm(e, rows, in, out, (dm_mat){dy, out, 1}, (dm_mat){w, in, 1}, dx, in, mode);
+    return n->lora ? NULL : dw + t->offset;
 }
 
-/* dw [out, in] += dy [rows, out]^T * x [rows, in] */
-static void weight_gradient(const dm_engine *e, float *dw, const float *dy, const float *x, size_t rows, size_t out,
-                            size_t in)
+/* Of y [rows, out] = x [rows, in] W^T: the gradient of W (dW += dy^T x) or of its adapter, and dx (+)= dy W, unless dx
+ * is NULL. */
+static void project_backward(dm_network *n, const float *w, float *dw, size_t layer, dm_projection p, const float *dy,
+                             const float *x, float *dx, dm_gemm_mode mode, size_t rows)
 {
-    dm_gemm(e, out, in, rows, (dm_mat){dy, 1, out}, (dm_mat){x, in, 1}, dw, in, DM_GEMM_ADD);
+    const dm_tensor *t = n->layout->layer[layer].projection[p];
+    float *gradient = gradient_of(n, dw, t);
+
+    if (gradient)
+        dm_gemm(n->e, t->rows, t->cols, rows, (dm_mat){dy, 1, t->rows}, (dm_mat){x, t->cols, 1}, gradient, t->cols,
+                DM_GEMM_ADD);
+    if (dx)
+        dm_weight_backward(n->e, rows, dy, t->rows, dm_weight_of(w, t), dx, mode);
+    if (n->adapter)
+        dm_lora_backward(n, dw, layer, p, dy, x, dx, rows);
 }
 
 /* dx: dL/dout on entry, dL/dmid on return. */
-static void ffn_backward(dm_network *n, const float *w, float *dw, const dm_layer_offsets *o, const dm_acts *a,
-                         float *dx, size_t rows)
+static void ffn_backward(dm_network *n, const float *w, float *dw, size_t layer, float *dx, size_t rows)
 {
     const dm_engine *e = n->e;
+    const dm_acts *a = &n->acts[layer];
+    const dm_tensor *norm = n->layout->layer[layer].post_norm;
     const size_t d = n->c->hidden, f = n->c->intermediate;
 
     dm_op_swiglu(e, n->ffn, a->gate, a->up, rows * f);
-    weight_gradient(e, dw + o->down, dx, n->ffn, rows, d, f);
-    data_gradient(e, n->dffn, dx, w + o->down, rows, d, f, DM_GEMM_SET);
+    project_backward(n, w, dw, layer, DM_DOWN, dx, n->ffn, n->dffn, DM_GEMM_SET, rows);
     dm_op_swiglu_backward(e, a->gate, a->up, n->dffn, rows * f);
 
-    dm_op_rmsnorm(e, n->norm, NULL, a->mid, w + o->post_norm, rows, d, (float)n->c->eps);
-    weight_gradient(e, dw + o->gate, a->gate, n->norm, rows, f, d);
-    weight_gradient(e, dw + o->up, a->up, n->norm, rows, f, d);
-    data_gradient(e, n->delta, a->gate, w + o->gate, rows, f, d, DM_GEMM_SET);
-    data_gradient(e, n->delta, a->up, w + o->up, rows, f, d, DM_GEMM_ADD);
-    dm_op_rmsnorm_backward(e, dx, dw + o->post_norm, n->delta, a->mid, w + o->post_norm, a->inv2, rows, d, 1);
+    dm_op_rmsnorm(e, n->norm, NULL, a->mid, dm_vector_of(w, norm), rows, d, (float)n->c->eps);
+    project_backward(n, w, dw, layer, DM_GATE, a->gate, n->norm, n->delta, DM_GEMM_SET, rows);
+    project_backward(n, w, dw, layer, DM_UP, a->up, n->norm, n->delta, DM_GEMM_ADD, rows);
+    dm_op_rmsnorm_backward(e, dx, gradient_of(n, dw, norm), n->delta, a->mid, dm_vector_of(w, norm), a->inv2, rows, d,
+                           1);
 }
 
 /* dy is the gradient of the rotated, normed queries (or keys); in place it becomes that of the projection. */
 static void queries_backward(dm_network *n, const float *w, float *dw, float *dy, const float *raw, const float *inv,
-                             size_t norm, size_t heads, const dm_rows *r)
+                             const dm_tensor *norm, size_t heads, const dm_rows *r)
 {
     dm_op_rope(n->e, dy, n->cos, n->sin, r->position, r->rows, heads, n->c->head_dim, 1);
-    if (norm != DM_NO_TENSOR)
-        dm_op_rmsnorm_backward(n->e, dy, dw + norm, dy, raw, w + norm, inv, r->rows * heads, n->c->head_dim, 0);
+    if (norm)
+        dm_op_rmsnorm_backward(n->e, dy, gradient_of(n, dw, norm), dy, raw, dm_vector_of(w, norm), inv, r->rows * heads,
+                               n->c->head_dim, 0);
 }
 
 /* From dL/dmid: n->datt, and the residual path's share of n->dx. */
 static void output_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_rows *r)
 {
     const dm_engine *e = n->e;
-    const dm_layer_offsets *o = &n->layout->layer[layer];
     const size_t rows = r->rows, d = n->c->hidden, hq = (size_t)n->c->heads * n->c->head_dim;
 
     if (!dm_layer_is_narrow(n, layer, r)) {
-        weight_gradient(e, dw + o->o, n->dx, n->acts[layer].att, rows, d, hq);
-        data_gradient(e, n->datt, n->dx, w + o->o, rows, d, hq, DM_GEMM_SET);
+        project_backward(n, w, dw, layer, DM_O, n->dx, n->acts[layer].att, n->datt, DM_GEMM_SET, rows);
         return;
     }
-    weight_gradient(e, dw + o->o, n->dout, n->narrow, r->n_wanted, d, hq);
-    data_gradient(e, n->dq, n->dout, w + o->o, r->n_wanted, d, hq, DM_GEMM_SET); /* dq: not in use yet */
+    project_backward(n, w, dw, layer, DM_O, n->dout, n->narrow, n->dq, DM_GEMM_SET, r->n_wanted); /* dq: a free place */
     dm_op_zero(e, n->datt, rows * hq);
     dm_op_zero(e, n->dx, rows * d);
     dm_op_scatter_add(e, n->datt, n->dq, r->wanted, r->n_wanted, hq);
@@ -71,10 +77,11 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
 {
     const dm_engine *e = n->e;
     const dm_config *c = n->c;
-    const dm_layer_offsets *o = &n->layout->layer[layer];
+    const dm_layer_tensors *o = &n->layout->layer[layer];
     const dm_acts *a = &n->acts[layer];
     const size_t rows = r->rows, d = c->hidden;
-    const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
+    float *const dy[] = {[DM_Q] = n->dq, [DM_K] = n->dk, [DM_V] = n->dv};
+    float *delta = n->lora && layer == 0 ? NULL : n->delta; /* nobody asks for the embedding's gradient */
 
     output_backward(n, w, dw, layer, r);
     const dm_attention attention = {
@@ -93,27 +100,22 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
     queries_backward(n, w, dw, n->dq, a->q_raw, a->q_inv, o->q_norm, c->heads, r);
     queries_backward(n, w, dw, n->dk, a->k_raw, a->k_inv, o->k_norm, c->kv_heads, r);
 
-    dm_op_rmsnorm(e, n->norm, NULL, a->x, w + o->input_norm, rows, d, (float)c->eps);
-    weight_gradient(e, dw + o->q, n->dq, n->norm, rows, hq, d);
-    weight_gradient(e, dw + o->k, n->dk, n->norm, rows, hk, d);
-    weight_gradient(e, dw + o->v, n->dv, n->norm, rows, hk, d);
-    if (c->qkv_bias) {
-        dm_op_bias_backward(e, dw + o->q_bias, n->dq, rows, hq);
-        dm_op_bias_backward(e, dw + o->k_bias, n->dk, rows, hk);
-        dm_op_bias_backward(e, dw + o->v_bias, n->dv, rows, hk);
+    dm_op_rmsnorm(e, n->norm, NULL, a->x, dm_vector_of(w, o->input_norm), rows, d, (float)c->eps);
+    for (dm_projection p = DM_Q; p <= DM_V; p++) {
+        project_backward(n, w, dw, layer, p, dy[p], n->norm, delta, p == DM_Q ? DM_GEMM_SET : DM_GEMM_ADD, rows);
+        if (o->bias[p] && !n->lora)
+            dm_op_bias_backward(e, dw + o->bias[p]->offset, dy[p], rows, o->bias[p]->cols);
     }
-    data_gradient(e, n->delta, n->dq, w + o->q, rows, hq, d, DM_GEMM_SET);
-    data_gradient(e, n->delta, n->dk, w + o->k, rows, hk, d, DM_GEMM_ADD);
-    data_gradient(e, n->delta, n->dv, w + o->v, rows, hk, d, DM_GEMM_ADD);
-    dm_op_rmsnorm_backward(e, n->dx, dw + o->input_norm, n->delta, a->x, w + o->input_norm, a->inv1, rows, d, 1);
+    if (delta)
+        dm_op_rmsnorm_backward(e, n->dx, gradient_of(n, dw, o->input_norm), delta, a->x, dm_vector_of(w, o->input_norm),
+                               a->inv1, rows, d, 1);
 }
 
 void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_rows *r)
 {
     const int narrow = dm_layer_is_narrow(n, layer, r);
 
-    ffn_backward(n, w, dw, &n->layout->layer[layer], &n->acts[layer], narrow ? n->dout : n->dx,
-                 narrow ? r->n_wanted : r->rows);
+    ffn_backward(n, w, dw, layer, narrow ? n->dout : n->dx, narrow ? r->n_wanted : r->rows);
     attention_backward(n, w, dw, layer, r);
 }
 
@@ -124,5 +126,6 @@ void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_rows
             dm_layer_forward(n, w, l, r, NULL);
         dm_layer_backward(n, w, dw, l, r);
     }
-    dm_op_scatter_add(n->e, dw + n->layout->embed, n->dx, r->ids, r->rows, n->c->hidden);
+    if (!n->lora)
+        dm_op_scatter_add(n->e, dw + n->layout->embed->offset, n->dx, r->ids, r->rows, n->c->hidden);
 }

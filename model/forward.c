@@ -6,24 +6,30 @@
 #include "simd/attention.h"
 #include "simd/gemm.h"
 
-/* y [rows, out] = x [rows, in] * w [out, in]^T */
-static void project(const dm_engine *e, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in)
+/* y [rows, out] = x [rows, in] W^T, and what an adapter adds */
+static void project(dm_network *n, const float *w, size_t layer, dm_projection p, const float *x, float *y, size_t rows)
 {
-    dm_gemm(e, rows, out, in, (dm_mat){x, in, 1}, (dm_mat){w, 1, in}, y, out, DM_GEMM_SET);
+    const dm_tensor *t = n->layout->layer[layer].projection[p];
+
+    dm_weight_forward(n->e, rows, x, dm_weight_of(w, t), y, t->rows);
+    if (n->adapter)
+        dm_lora_forward(n, layer, p, x, y, rows);
 }
 
 /* Queries or keys: projection, bias, qk-norm, RoPE. raw is where the projection goes before the norm. */
-static void queries(dm_network *n, const float *w, float *y, float *raw, float *inv, size_t weight, size_t bias,
-                    size_t norm, size_t heads, const dm_rows *r)
+static void queries(dm_network *n, const float *w, size_t layer, dm_projection p, const dm_tensor *norm, float *y,
+                    float *raw, float *inv, const dm_rows *r)
 {
     const dm_config *c = n->c;
-    float *first = norm != DM_NO_TENSOR ? raw : y;
+    const dm_tensor *bias = n->layout->layer[layer].bias[p];
+    const size_t heads = p == DM_Q ? c->heads : c->kv_heads;
+    float *first = norm ? raw : y;
 
-    project(n->e, first, n->norm, w + weight, r->rows, heads * c->head_dim, c->hidden);
-    if (bias != DM_NO_TENSOR)
-        dm_op_bias(n->e, first, w + bias, r->rows, heads * c->head_dim);
-    if (norm != DM_NO_TENSOR)
-        dm_op_rmsnorm(n->e, y, inv, raw, w + norm, r->rows * heads, c->head_dim, (float)c->eps);
+    project(n, w, layer, p, n->norm, first, r->rows);
+    if (bias)
+        dm_op_bias(n->e, first, dm_vector_of(w, bias), r->rows, bias->cols);
+    if (norm)
+        dm_op_rmsnorm(n->e, y, inv, raw, dm_vector_of(w, norm), r->rows * heads, c->head_dim, (float)c->eps);
     dm_op_rope(n->e, y, n->cos, n->sin, r->position, r->rows, heads, c->head_dim, 0);
 }
 
@@ -52,17 +58,16 @@ static void attend(dm_network *n, const float *w, size_t layer, const dm_rows *r
 {
     const dm_engine *e = n->e;
     const dm_config *c = n->c;
-    const dm_layer_offsets *o = &n->layout->layer[layer];
+    const dm_layer_tensors *o = &n->layout->layer[layer];
     const dm_acts *a = &n->acts[layer];
-    const size_t d = c->hidden, rows = r->rows, hk = (size_t)c->kv_heads * c->head_dim;
     float *k = r->regions ? n->new_k : a->k, *v = r->regions ? n->new_v : a->v;
 
-    dm_op_rmsnorm(e, n->norm, a->inv1, a->x, w + o->input_norm, rows, d, (float)c->eps);
-    queries(n, w, a->q, a->q_raw, a->q_inv, o->q, o->q_bias, o->q_norm, c->heads, r);
-    queries(n, w, k, a->k_raw, a->k_inv, o->k, o->k_bias, o->k_norm, c->kv_heads, r);
-    project(e, v, n->norm, w + o->v, rows, hk, d);
-    if (o->v_bias != DM_NO_TENSOR)
-        dm_op_bias(e, v, w + o->v_bias, rows, hk);
+    dm_op_rmsnorm(e, n->norm, a->inv1, a->x, dm_vector_of(w, o->input_norm), r->rows, c->hidden, (float)c->eps);
+    queries(n, w, layer, DM_Q, o->q_norm, a->q, a->q_raw, a->q_inv, r);
+    queries(n, w, layer, DM_K, o->k_norm, k, a->k_raw, a->k_inv, r);
+    project(n, w, layer, DM_V, n->norm, v, r->rows);
+    if (o->bias[DM_V])
+        dm_op_bias(e, v, dm_vector_of(w, o->bias[DM_V]), r->rows, o->bias[DM_V]->cols);
 
     dm_attention attention = {
         .heads = c->heads,
@@ -84,7 +89,7 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows
 {
     const dm_engine *e = n->e;
     const dm_config *c = n->c;
-    const dm_layer_offsets *o = &n->layout->layer[layer];
+    const dm_layer_tensors *o = &n->layout->layer[layer];
     const dm_acts *a = &n->acts[layer];
     const int narrow = dm_layer_is_narrow(n, layer, r);
     const size_t d = c->hidden, f = c->intermediate, hq = (size_t)c->heads * c->head_dim;
@@ -95,16 +100,16 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows
         dm_op_gather(e, n->narrow, a->att, r->wanted, rows, hq);
         dm_op_gather(e, n->delta, a->x, r->wanted, rows, d);
     }
-    project(e, a->mid, narrow ? n->narrow : a->att, w + o->o, rows, d, hq);
+    project(n, w, layer, DM_O, narrow ? n->narrow : a->att, a->mid, rows);
     dm_op_add(e, a->mid, narrow ? n->delta : a->x, rows * d);
 
-    dm_op_rmsnorm(e, n->norm, a->inv2, a->mid, w + o->post_norm, rows, d, (float)c->eps);
-    project(e, a->gate, n->norm, w + o->gate, rows, f, d);
-    project(e, a->up, n->norm, w + o->up, rows, f, d);
+    dm_op_rmsnorm(e, n->norm, a->inv2, a->mid, dm_vector_of(w, o->post_norm), rows, d, (float)c->eps);
+    project(n, w, layer, DM_GATE, n->norm, a->gate, rows);
+    project(n, w, layer, DM_UP, n->norm, a->up, rows);
     if (!out)
         return;
     dm_op_swiglu(e, n->ffn, a->gate, a->up, rows * f);
-    project(e, out, n->ffn, w + o->down, rows, d, f);
+    project(n, w, layer, DM_DOWN, n->ffn, out, rows);
     dm_op_add(e, out, a->mid, rows * d);
 }
 
@@ -112,7 +117,7 @@ void dm_network_forward(dm_network *n, const float *w, const dm_rows *r)
 {
     const size_t layers = n->c->layers;
 
-    dm_op_gather(n->e, n->acts[0].x, w + n->layout->embed, r->ids, r->rows, n->c->hidden);
+    dm_weight_gather(n->e, n->acts[0].x, dm_weight_of(w, n->layout->embed), r->ids, r->rows);
     for (size_t l = 0; l < layers; l++)
         dm_layer_forward(n, w, l, r, l + 1 < layers ? n->acts[l + 1].x : n->out);
 }

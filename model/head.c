@@ -22,9 +22,8 @@ typedef struct head_task {
 
 static void chunk_logits(dm_network *n, const float *w, const head_task *t)
 {
-    const size_t d = n->c->hidden;
-    dm_gemm(n->e, t->entries, t->count, d, (dm_mat){n->hnorm, d, 1}, (dm_mat){w + n->layout->head + t->first * d, 1, d},
-            t->logits, t->ld, DM_GEMM_SET);
+    const dm_weight head = dm_weight_rows(dm_weight_of(w, n->layout->head), t->first, t->count);
+    dm_weight_forward(n->e, t->entries, n->hnorm, head, t->logits, t->ld);
 }
 
 static head_task head_of(dm_network *n, const int32_t *target, size_t entries)
@@ -81,7 +80,8 @@ void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_
 {
     head_task t = head_of(n, target, entries);
 
-    dm_op_rmsnorm(n->e, n->hnorm, n->hinv, n->out, w + n->layout->norm, entries, n->c->hidden, (float)n->c->eps);
+    dm_op_rmsnorm(n->e, n->hnorm, n->hinv, n->out, dm_vector_of(w, n->layout->norm), entries, n->c->hidden,
+                  (float)n->c->eps);
     memset(n->lse, 0, entries * DM_LSE_STATE * sizeof(float));
     for (size_t i = 0; i < entries; i++)
         n->lse[i * DM_LSE_STATE] = -FLT_MAX;
@@ -112,27 +112,27 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
                       size_t entries)
 {
     const size_t d = n->c->hidden;
+    const dm_layout *l = n->layout;
     head_task t = head_of(n, target, entries);
 
     t.coef = coef;
     for (size_t first = 0; chunk_at(&t, first); first += t.count) {
-        const size_t at = n->layout->head + first * d;
+        const dm_weight head = dm_weight_rows(dm_weight_of(w, l->head), first, t.count);
         if (!n->size.keep_logits)
             chunk_logits(n, w, &t);
         dm_pool_run_sized(n->e->pool, entries * t.count, grad_rows, &t);
-        dm_gemm(n->e, entries, d, t.count, (dm_mat){t.logits, t.ld, 1}, (dm_mat){w + at, d, 1}, n->dout, d,
-                first ? DM_GEMM_ADD : DM_GEMM_SET);
-        dm_gemm(n->e, t.count, d, entries, (dm_mat){t.logits, 1, t.ld}, (dm_mat){n->hnorm, d, 1}, dw + at, d,
-                DM_GEMM_ADD);
+        dm_weight_backward(n->e, entries, t.logits, t.ld, head, n->dout, first ? DM_GEMM_ADD : DM_GEMM_SET);
+        if (!n->lora)
+            dm_gemm(n->e, t.count, d, entries, (dm_mat){t.logits, 1, t.ld}, (dm_mat){n->hnorm, d, 1},
+                    dw + l->head->offset + first * d, d, DM_GEMM_ADD);
     }
-    dm_op_rmsnorm_backward(n->e, n->dout, dw + n->layout->norm, n->dout, n->out, w + n->layout->norm, n->hinv, entries,
-                           d, 0);
+    dm_op_rmsnorm_backward(n->e, n->dout, n->lora ? NULL : dw + l->norm->offset, n->dout, n->out,
+                           dm_vector_of(w, l->norm), n->hinv, entries, d, 0);
 }
 
 void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits)
 {
     const size_t vocab = n->c->vocab, d = n->c->hidden;
-    dm_op_rmsnorm(n->e, n->hnorm, NULL, n->out + row0 * d, w + n->layout->norm, rows, d, (float)n->c->eps);
-    dm_gemm(n->e, rows, vocab, d, (dm_mat){n->hnorm, d, 1}, (dm_mat){w + n->layout->head, 1, d}, logits, vocab,
-            DM_GEMM_SET);
+    dm_op_rmsnorm(n->e, n->hnorm, NULL, n->out + row0 * d, dm_vector_of(w, n->layout->norm), rows, d, (float)n->c->eps);
+    dm_weight_forward(n->e, rows, n->hnorm, dm_weight_of(w, n->layout->head), logits, vocab);
 }

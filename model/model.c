@@ -16,21 +16,19 @@
 /* ---- layout ---- */
 
 /* Appends a tensor; rows 0 is a vector of `cols`. */
-static size_t add(dm_layout *l, const char *name, size_t rows, size_t cols)
+static const dm_tensor *add(dm_layout *l, const char *name, size_t rows, size_t cols)
 {
     dm_tensor *t = &l->tensors[l->n++];
 
     snprintf(t->name, sizeof t->name, "%s", name);
-    t->offset = l->floats;
+    t->type = DM_F32;
     t->rows = rows ? rows : 1;
     t->cols = cols;
     t->dims = rows ? 2 : 1;
-    l->parameters += t->rows * cols;
-    l->floats += (t->rows * cols + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
-    return t->offset;
+    return t;
 }
 
-static size_t add_layer(dm_layout *l, size_t layer, const char *name, size_t rows, size_t cols)
+static const dm_tensor *add_layer(dm_layout *l, size_t layer, const char *name, size_t rows, size_t cols)
 {
     char full[DM_TENSOR_NAME];
 
@@ -38,32 +36,43 @@ static size_t add_layer(dm_layout *l, size_t layer, const char *name, size_t row
     return add(l, full, rows, cols);
 }
 
-static dm_layer_offsets add_layer_tensors(dm_layout *l, const dm_config *c, size_t i)
+static dm_layer_tensors add_layer_tensors(dm_layout *l, const dm_config *c, size_t i)
 {
     const size_t d = c->hidden, f = c->intermediate;
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
-    dm_layer_offsets o;
+    dm_layer_tensors o = {0};
 
-    o.q_bias = o.k_bias = o.v_bias = o.q_norm = o.k_norm = DM_NO_TENSOR;
     o.input_norm = add_layer(l, i, "input_layernorm.weight", 0, d);
-    o.q = add_layer(l, i, "self_attn.q_proj.weight", hq, d);
-    o.k = add_layer(l, i, "self_attn.k_proj.weight", hk, d);
-    o.v = add_layer(l, i, "self_attn.v_proj.weight", hk, d);
+    o.projection[DM_Q] = add_layer(l, i, "self_attn.q_proj.weight", hq, d);
+    o.projection[DM_K] = add_layer(l, i, "self_attn.k_proj.weight", hk, d);
+    o.projection[DM_V] = add_layer(l, i, "self_attn.v_proj.weight", hk, d);
     if (c->qkv_bias) {
-        o.q_bias = add_layer(l, i, "self_attn.q_proj.bias", 0, hq);
-        o.k_bias = add_layer(l, i, "self_attn.k_proj.bias", 0, hk);
-        o.v_bias = add_layer(l, i, "self_attn.v_proj.bias", 0, hk);
+        o.bias[DM_Q] = add_layer(l, i, "self_attn.q_proj.bias", 0, hq);
+        o.bias[DM_K] = add_layer(l, i, "self_attn.k_proj.bias", 0, hk);
+        o.bias[DM_V] = add_layer(l, i, "self_attn.v_proj.bias", 0, hk);
     }
     if (c->qk_norm) {
         o.q_norm = add_layer(l, i, "self_attn.q_norm.weight", 0, c->head_dim);
         o.k_norm = add_layer(l, i, "self_attn.k_norm.weight", 0, c->head_dim);
     }
-    o.o = add_layer(l, i, "self_attn.o_proj.weight", d, hq);
+    o.projection[DM_O] = add_layer(l, i, "self_attn.o_proj.weight", d, hq);
     o.post_norm = add_layer(l, i, "post_attention_layernorm.weight", 0, d);
-    o.gate = add_layer(l, i, "mlp.gate_proj.weight", f, d);
-    o.up = add_layer(l, i, "mlp.up_proj.weight", f, d);
-    o.down = add_layer(l, i, "mlp.down_proj.weight", d, f);
+    o.projection[DM_GATE] = add_layer(l, i, "mlp.gate_proj.weight", f, d);
+    o.projection[DM_UP] = add_layer(l, i, "mlp.up_proj.weight", f, d);
+    o.projection[DM_DOWN] = add_layer(l, i, "mlp.down_proj.weight", d, f);
     return o;
+}
+
+void dm_layout_place(dm_layout *l)
+{
+    l->floats = l->parameters = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        dm_tensor *t = &l->tensors[i];
+        const size_t units = (size_t)(t->rows * dm_dtype_bytes(t->type, t->cols) + 3) / 4;
+        t->offset = l->floats;
+        l->parameters += t->rows * t->cols;
+        l->floats += (units + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
+    }
 }
 
 dm_status dm_layout_build(dm_layout *out, const dm_config *c, dm_error *err)
@@ -83,6 +92,7 @@ dm_status dm_layout_build(dm_layout *out, const dm_config *c, dm_error *err)
         out->layer[i] = add_layer_tensors(out, c, i);
     out->norm = add(out, "model.norm.weight", 0, c->hidden);
     out->head = c->tied ? out->embed : add(out, "lm_head.weight", c->vocab, c->hidden);
+    dm_layout_place(out);
     return DM_OK;
 }
 

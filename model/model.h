@@ -1,49 +1,61 @@
-/* Parameters of a model: one contiguous f32 array with a table of named tensors.
+/* Parameters of a model: one contiguous array with a table of named tensors.
  *
- * Gradients and optimizer moments use arrays of the same layout. Every tensor starts on 16 floats; the padding
- * between tensors is zero and stays zero. */
+ * What is trained is f32, and gradients and optimizer moments use arrays of the same layout. Weights that stay as they
+ * are may keep the type in which they are stored, matrices only: vectors are f32 always. Every tensor starts on 64
+ * bytes; the padding between tensors is zero and stays zero. */
 #ifndef DM_MODEL_MODEL_H
 #define DM_MODEL_MODEL_H
 
 #include <stddef.h>
 
 #include "core/arena.h"
+#include "core/dtype.h"
 #include "core/sha256.h"
 #include "model/config.h"
 
 #define DM_TENSOR_NAME 96
-#define DM_NO_TENSOR ((size_t)-1)
 
 typedef struct dm_tensor {
     char name[DM_TENSOR_NAME]; /* Hugging Face's, "model.layers.0.self_attn.q_proj.weight" */
-    size_t offset;             /* floats from the array's begin */
-    size_t rows, cols;         /* [rows, cols] row-major; a vector is [1, cols] */
-    unsigned dims;             /* 1 or 2, as stored in files */
+    dm_dtype type;
+    size_t offset;     /* floats (4 bytes) from the array's begin */
+    size_t rows, cols; /* [rows, cols] row-major; a vector is [1, cols] */
+    unsigned dims;     /* 1 or 2, as stored in files */
 } dm_tensor;
 
-/* Offsets (floats) of a layer's tensors; DM_NO_TENSOR where the architecture has none. d hidden, f intermediate,
- * hq heads*head_dim, hk kv_heads*head_dim. */
-typedef struct dm_layer_offsets {
-    size_t input_norm;             /* [d] */
-    size_t q, k, v;                /* [hq, d] [hk, d] [hk, d] */
-    size_t q_bias, k_bias, v_bias; /* [hq] [hk] [hk], Qwen2 */
-    size_t q_norm, k_norm;         /* [head_dim], Qwen3 */
-    size_t o;                      /* [d, hq] */
-    size_t post_norm;              /* [d] */
-    size_t gate, up, down;         /* [f, d] [f, d] [d, f] */
-} dm_layer_offsets;
+/* d hidden, f intermediate, hq heads*head_dim, hk kv_heads*head_dim */
+typedef enum dm_projection {
+    DM_Q,    /* [hq, d] */
+    DM_K,    /* [hk, d] */
+    DM_V,    /* [hk, d] */
+    DM_O,    /* [d, hq] */
+    DM_GATE, /* [f, d] */
+    DM_UP,   /* [f, d] */
+    DM_DOWN, /* [d, f] */
+    DM_PROJECTIONS
+} dm_projection;
+
+/* A layer's tensors; NULL where the architecture has none. */
+typedef struct dm_layer_tensors {
+    const dm_tensor *projection[DM_PROJECTIONS];
+    const dm_tensor *bias[DM_V + 1];         /* of q, k, v: [hq] [hk] [hk], Qwen2 */
+    const dm_tensor *q_norm, *k_norm;        /* [head_dim], Qwen3 */
+    const dm_tensor *input_norm, *post_norm; /* [d] */
+} dm_layer_tensors;
 
 typedef struct dm_layout {
     dm_tensor *tensors; /* [n], in file order: embedding, layers, norm, head */
     size_t n;
-    dm_layer_offsets *layer;  /* [config.layers] */
-    size_t embed, norm, head; /* head == embed when tied */
-    size_t floats;            /* length of the array, padding included */
-    size_t parameters;        /* without padding */
+    dm_layer_tensors *layer;              /* [config.layers] */
+    const dm_tensor *embed, *norm, *head; /* head == embed when tied */
+    size_t floats;                        /* length of the array, padding included */
+    size_t parameters;                    /* without padding */
 } dm_layout;
 
-/* Builds the table with malloc; dm_layout_free gives it back (fine on a zeroed struct). */
+/* Builds the table, all f32, with malloc; dm_layout_free gives it back (fine on a zeroed struct). */
 dm_status dm_layout_build(dm_layout *out, const dm_config *c, dm_error *err);
+/* Gives the tensors their offsets, by their types. For who changes these. */
+void dm_layout_place(dm_layout *layout);
 void dm_layout_free(dm_layout *layout);
 
 /* Reads the weights in `dir` into w[layout->floats]. Missing, extra (but for lm_head of a tied model and rotary

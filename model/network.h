@@ -17,7 +17,9 @@
 #define DM_MODEL_NETWORK_H
 
 #include "model/model.h"
+#include "model/lora.h"
 #include "model/pack.h"
+#include "simd/weight.h"
 #include "simd/engine.h"
 
 typedef struct dm_acts {                  /* activations of one layer that its backward reads */
@@ -51,6 +53,8 @@ typedef struct dm_network {
     const dm_engine *e;
     const dm_config *c;
     const dm_layout *layout;
+    const dm_lora *lora;  /* the adapter that is trained or used; NULL: none */
+    const float *adapter; /* its values; NULL: switched off */
     dm_network_size size;
     float *cos, *sin; /* [longest, head_dim/2] */
     dm_acts *acts;    /* [layers] */
@@ -62,6 +66,7 @@ typedef struct dm_network {
     float *dx, *dout;     /* [R, d], [entries, d] */
     float *ffn, *dffn;    /* [R, f] */
     float *datt, *dq, *dk, *dv;
+    float *low; /* [R, rank] */
     float *attention;
     dm_segment *segments; /* [DM_REGIONS_MAX] GENERATE: what attention sees of each region, */
     size_t *q_bases;      /* and where its queries are */
@@ -96,10 +101,21 @@ typedef struct dm_rows {
     size_t n_wanted;
 } dm_rows;
 
+/* Of an array `w` of the layout that t is in. */
+static inline const float *dm_vector_of(const float *w, const dm_tensor *t)
+{
+    return w + t->offset;
+}
+
+static inline dm_weight dm_weight_of(const float *w, const dm_tensor *t)
+{
+    return (dm_weight){w + t->offset, t->type, t->rows, t->cols};
+}
+
 /* Lays the network out in the arena (measuring or real; acts itself is part of it). After a real placement
  * dm_network_tables fills the RoPE tables. Floats that `dm_network_place` asks for are those of the plan. */
 void dm_network_place(dm_network *n, dm_arena *arena, const dm_engine *e, const dm_config *c, const dm_layout *layout,
-                      const dm_network_size *size);
+                      const dm_lora *lora, const dm_network_size *size);
 void dm_network_tables(dm_network *n);
 
 /* Runs the rows through all layers; n->out holds the wanted rows of the result, in their order. GENERATE: appends each
@@ -109,7 +125,9 @@ void dm_network_forward(dm_network *n, const float *w, const dm_rows *rows);
 /* Head: n->logp[i] = log softmax(rmsnorm(out[i]) W^T)[target[i]], in nats. */
 void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t entries);
 
-/* Gradient of sum_i coef[i] * logp[i] after dm_head_forward of the same entries: adds to dw, writes n->dout. */
+/* Gradient of sum_i coef[i] * logp[i] after dm_head_forward of the same entries: adds to dw, writes n->dout. dw is an
+ * array of the base's layout, or with an adapter (n->lora) of the adapter's: then the base's weights have no gradient.
+ */
 void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *target, const float *coef,
                       size_t entries);
 

@@ -10,7 +10,7 @@ typedef struct op {
     const int32_t *ids;
     const uint32_t *position;
     size_t rows, n, heads;
-    float eps;
+    float eps; /* or a factor */
     int flag;
 } op;
 
@@ -84,7 +84,8 @@ void dm_op_rmsnorm_backward(const dm_engine *e, float *dx, float *dw, const floa
                             const float *inv, size_t rows, size_t n, int add)
 {
     op o = {.y = dx, .z = dw, .u = dy, .x = x, .w = w, .inv = inv, .rows = rows, .n = n, .flag = add};
-    run(e, rmsnorm_dw, &o); /* first: dx may be dy */
+    if (dw)
+        run(e, rmsnorm_dw, &o); /* first: dx may be dy */
     run(e, rmsnorm_dx, &o);
 }
 
@@ -160,6 +161,18 @@ static void add(void *ctx, unsigned part, unsigned parts)
 void dm_op_add(const dm_engine *e, float *y, const float *x, size_t n)
 {
     run(e, add, &(op){.y = y, .x = x, .n = n});
+}
+
+static void scale(void *ctx, unsigned part, unsigned parts)
+{
+    const op *o = ctx;
+    const dm_range r = dm_split(o->n, 1024, part, parts);
+    o->k->scale(o->y + r.begin, o->eps, r.end - r.begin);
+}
+
+void dm_op_scale(const dm_engine *e, float *y, float a, size_t n)
+{
+    run(e, scale, &(op){.y = y, .eps = a, .n = n});
 }
 
 static void swiglu(void *ctx, unsigned part, unsigned parts)

@@ -15,7 +15,7 @@ void dm_op_scatter_add(const dm_engine *e, float *dtable, const float *dx, const
 /* y[t, :] = rmsnorm(x[t, :]) with weights w [n]; inv [rows] receives 1/rms, unless it is NULL. */
 void dm_op_rmsnorm(const dm_engine *e, float *y, float *inv, const float *x, const float *w, size_t rows, size_t n,
                    float eps);
-/* dx[t, :] (+)= d rmsnorm; dw[j] += over t ascending. */
+/* dx[t, :] (+)= d rmsnorm; dw[j] += over t ascending, unless dw is NULL. */
 void dm_op_rmsnorm_backward(const dm_engine *e, float *dx, float *dw, const float *dy, const float *x, const float *w,
                             const float *inv, size_t rows, size_t n, int add);
 
@@ -30,6 +30,7 @@ void dm_op_rope(const dm_engine *e, float *x, const float *cos, const float *sin
 
 void dm_op_zero(const dm_engine *e, float *y, size_t n);
 void dm_op_add(const dm_engine *e, float *y, const float *x, size_t n); /* y += x */
+void dm_op_scale(const dm_engine *e, float *y, float a, size_t n);      /* y *= a */
 void dm_op_swiglu(const dm_engine *e, float *h, const float *gate, const float *up, size_t n);
 /* In place: gate becomes dgate, up becomes dup. */
 void dm_op_swiglu_backward(const dm_engine *e, float *gate, float *up, const float *dh, size_t n);

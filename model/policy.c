@@ -39,7 +39,7 @@ static void layout_model(dmpo_model *m, dm_arena *a)
         if (m->sampler)
             m->sampler[i] = s;
     }
-    dm_network_place(&m->network, a, m->e, &m->config, &m->layout, &size);
+    dm_network_place(&m->network, a, m->e, &m->config, &m->layout, NULL, &size);
 }
 
 static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)

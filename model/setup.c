@@ -224,7 +224,7 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
     dm_pack_place(&r->pack, a, &r->pack_max);
     dm_objective_place(&r->objective, a, &r->pack_max);
     LINE("reference log-probabilities and item");
-    dm_network_place(&r->network, a, r->e, &r->config, &r->layout, &r->size);
+    dm_network_place(&r->network, a, r->e, &r->config, &r->layout, NULL, &r->size);
     lines[n++] = (plan_line){"activations", a->phase_peak[DM_STEP]};
     lines[n++] = (plan_line){"scratch", a->used - before - a->phase_peak[DM_STEP]};
 #undef LINE

@@ -152,9 +152,9 @@ static inline void f64_scratch_close(f64_scratch *s)
         free(all[i]);
 }
 
-static inline const double *f64_optional(const double *w, size_t offset)
+static inline const double *f64_tensor(const double *w, const dm_tensor *t)
 {
-    return offset == DM_NO_TENSOR ? NULL : w + offset;
+    return t ? w + t->offset : NULL;
 }
 
 /* Queries or keys of a layer: projection, norm of every head (Qwen3), RoPE. */
@@ -167,24 +167,27 @@ static inline void f64_queries(const dm_config *c, double *y, const double *x, c
     f64_rope(c, y, n, heads);
 }
 
-static inline void f64_layer(const dm_config *c, const dm_layer_offsets *o, const double *w, f64_scratch *s, size_t n,
+static inline void f64_layer(const dm_config *c, const dm_layer_tensors *o, const double *w, f64_scratch *s, size_t n,
                              size_t window)
 {
     const size_t d = c->hidden, f = c->intermediate, dim = c->head_dim;
 
-    f64_rmsnorm(s->norm, s->x, w + o->input_norm, n, d, c->eps);
-    f64_queries(c, s->q, s->norm, w + o->q, f64_optional(w, o->q_bias), f64_optional(w, o->q_norm), n, c->heads);
-    f64_queries(c, s->k, s->norm, w + o->k, f64_optional(w, o->k_bias), f64_optional(w, o->k_norm), n, c->kv_heads);
-    f64_linear(s->v, s->norm, w + o->v, f64_optional(w, o->v_bias), n, c->kv_heads * dim, d);
+    f64_rmsnorm(s->norm, s->x, f64_tensor(w, o->input_norm), n, d, c->eps);
+    f64_queries(c, s->q, s->norm, f64_tensor(w, o->projection[DM_Q]), f64_tensor(w, o->bias[DM_Q]),
+                f64_tensor(w, o->q_norm), n, c->heads);
+    f64_queries(c, s->k, s->norm, f64_tensor(w, o->projection[DM_K]), f64_tensor(w, o->bias[DM_K]),
+                f64_tensor(w, o->k_norm), n, c->kv_heads);
+    f64_linear(s->v, s->norm, f64_tensor(w, o->projection[DM_V]), f64_tensor(w, o->bias[DM_V]), n, c->kv_heads * dim,
+               d);
     f64_attention(s->att, s->q, s->k, s->v, NULL, n, c->heads, c->kv_heads, dim, window);
-    f64_linear(s->delta, s->att, w + o->o, NULL, n, d, c->heads * dim);
+    f64_linear(s->delta, s->att, f64_tensor(w, o->projection[DM_O]), NULL, n, d, c->heads * dim);
     for (size_t i = 0; i < n * d; i++)
         s->x[i] += s->delta[i];
-    f64_rmsnorm(s->norm, s->x, w + o->post_norm, n, d, c->eps);
-    f64_linear(s->gate, s->norm, w + o->gate, NULL, n, f, d);
-    f64_linear(s->up, s->norm, w + o->up, NULL, n, f, d);
+    f64_rmsnorm(s->norm, s->x, f64_tensor(w, o->post_norm), n, d, c->eps);
+    f64_linear(s->gate, s->norm, f64_tensor(w, o->projection[DM_GATE]), NULL, n, f, d);
+    f64_linear(s->up, s->norm, f64_tensor(w, o->projection[DM_UP]), NULL, n, f, d);
     f64_swiglu(s->gate, s->gate, s->up, n * f);
-    f64_linear(s->delta, s->gate, w + o->down, NULL, n, d, f);
+    f64_linear(s->delta, s->gate, f64_tensor(w, o->projection[DM_DOWN]), NULL, n, d, f);
     for (size_t i = 0; i < n * d; i++)
         s->x[i] += s->delta[i];
 }
@@ -197,12 +200,12 @@ static inline void f64_logps(const dm_config *c, const dm_layout *l, const doubl
     const size_t d = c->hidden;
 
     for (size_t t = 0; t < n; t++)
-        memcpy(s.x + t * d, w + l->embed + (size_t)ids[t] * d, d * sizeof(double));
+        memcpy(s.x + t * d, f64_tensor(w, l->embed) + (size_t)ids[t] * d, d * sizeof(double));
     for (size_t i = 0; i < c->layers; i++)
         f64_layer(c, &l->layer[i], w, &s, n, c->windowed[i] ? c->window : 0);
-    f64_rmsnorm(s.norm, s.x, w + l->norm, n, d, c->eps);
+    f64_rmsnorm(s.norm, s.x, f64_tensor(w, l->norm), n, d, c->eps);
     for (size_t t = 1; t < n; t++) {
-        f64_linear(s.logits, s.norm + (t - 1) * d, w + l->head, NULL, 1, c->vocab, d);
+        f64_linear(s.logits, s.norm + (t - 1) * d, f64_tensor(w, l->head), NULL, 1, c->vocab, d);
         logp[t] = f64_log_softmax(s.logits, c->vocab, (size_t)ids[t]);
     }
     f64_scratch_close(&s);

@@ -307,7 +307,7 @@ static void test_layout(void)
         }
         CK(l.floats >= end && l.floats % 16 == 0 && sum == l.parameters);
         CK_MSG(l.parameters == parameters[i], "%s: %zu parameters, must be %zu", types[i], l.parameters, parameters[i]);
-        CK((l.layer[3].q_bias != DM_NO_TENSOR) == (i == 2) && (l.layer[3].k_norm != DM_NO_TENSOR) == (i == 3));
+        CK((l.layer[3].bias[DM_Q] != NULL) == (i == 2) && (l.layer[3].k_norm != NULL) == (i == 3));
         dm_layout_free(&l);
         dm_layout_free(&l);
     }
@@ -338,18 +338,21 @@ static void free_model(model *m)
 static void test_init(void)
 {
     model m = small_model("qwen2", ", \"num_key_value_heads\": 2");
+    const dm_layer_tensors *l = m.l.layer;
+    const float *embed = m.w + m.l.embed->offset, *bias = m.w + l[2].bias[DM_K]->offset;
     double sum = 0, squares = 0;
     const size_t n = 50 * 24;
 
     for (size_t i = 0; i < n; i++) {
-        sum += (double)m.w[m.l.embed + i];
-        squares += (double)m.w[m.l.embed + i] * (double)m.w[m.l.embed + i];
+        sum += (double)embed[i];
+        squares += (double)embed[i] * (double)embed[i];
     }
     CK(fabs(sum / (double)n) < 4 * 0.02 / sqrt((double)n) && fabs(sqrt(squares / (double)n) - 0.02) < 0.002);
-    CK(m.w[m.l.norm] == 1 && m.w[m.l.layer[1].input_norm + 23] == 1 && m.w[m.l.layer[1].post_norm] == 1);
-    CK(m.w[m.l.layer[2].k_bias] == 0 && m.w[m.l.layer[2].k_bias + 7] == 0);
-    CK(m.w[m.l.layer[2].k_bias + 8] == 0 && m.w[m.l.layer[2].k_bias + 15] == 0); /* padding */
-    CK(m.w[m.l.layer[0].q] != m.w[m.l.layer[1].q] && m.w[m.l.layer[0].q] != m.w[m.l.layer[0].k]);
+    CK(m.w[m.l.norm->offset] == 1 && m.w[l[1].input_norm->offset + 23] == 1 && m.w[l[1].post_norm->offset] == 1);
+    CK(bias[0] == 0 && bias[7] == 0);
+    CK(bias[8] == 0 && bias[15] == 0); /* padding */
+    CK(m.w[l[0].projection[DM_Q]->offset] != m.w[l[1].projection[DM_Q]->offset] &&
+       m.w[l[0].projection[DM_Q]->offset] != m.w[l[0].projection[DM_K]->offset]);
     free_model(&m);
 }
 

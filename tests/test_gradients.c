@@ -286,15 +286,15 @@ static void test_head(const dm_engine *e, int keep_logits)
 
     p.eps = c.eps;
     machine_open(&m, e, &c, 0, keep_logits);
-    memcpy(m.w.f + m.l.norm, p.w.f, D * sizeof(float));
-    memcpy(m.w.f + m.l.head, p.b.f, HEAD_VOCAB * D * sizeof(float));
+    memcpy(m.w.f + m.l.norm->offset, p.w.f, D * sizeof(float));
+    memcpy(m.w.f + m.l.head->offset, p.b.f, HEAD_VOCAB * D * sizeof(float));
     memcpy(m.n.out, p.x.f, ENTRIES * D * sizeof(float));
     dm_head_forward(&m.n, m.w.f, targets, ENTRIES);
     check_forward("head logp", &p, m.n.logp);
     dm_head_backward(&m.n, m.w.f, m.dw, targets, p.dy.f, ENTRIES);
     check_gradient("head dx", &p, p.x, m.n.dout, NULL, HEAD_LIMIT);
-    check_gradient("head norm dw", &p, p.w, m.dw + m.l.norm, NULL, HEAD_LIMIT);
-    check_head_weights(&p, m.dw + m.l.head);
+    check_gradient("head norm dw", &p, p.w, m.dw + m.l.norm->offset, NULL, HEAD_LIMIT);
+    check_head_weights(&p, m.dw + m.l.head->offset);
     machine_close(&m);
     problem_close(&p);
 }

@@ -105,7 +105,7 @@ static void make_speaker(const char *dir, dm_template_kind kind)
             const int letter = token && !special && token[0] >= 'a' && token[0] <= 'z' && !token[1];
             const float scale = letter ? 1.5F : (int32_t)id == chat.end_of_turn ? 3.0F : 0.0F;
             for (uint32_t k = 0; k < c.hidden; k++)
-                w[layout.head + id * c.hidden + k] *= scale;
+                w[layout.head->offset + id * c.hidden + k] *= scale;
         }
         if ((s = dm_config_write(&c, dir, &err)) == DM_OK)
             s = dm_weights_write(w, &layout, dir, hex, &err);

@@ -327,7 +327,7 @@ static void nonfinite_loss(void)
         float *before = malloc(3 * bytes);
         dmpo_metrics out;
         CK(dm_run_step(&r, 0, &out, NULL) == DM_OK); /* so that the moments are not zero */
-        r.w[r.layout.embed + (VOCAB - 1) * r.config.hidden] = INFINITY;
+        r.w[r.layout.embed->offset + (VOCAB - 1) * r.config.hidden] = INFINITY;
         memcpy(before, r.w, bytes);
         memcpy(before + r.layout.floats, r.m, bytes);
         memcpy(before + 2 * r.layout.floats, r.v, bytes);
