@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "core/error.h"
+#include "io/gguf.h"
 #include "io/json.h"
 
 typedef struct dm_tokenizer dm_tokenizer;
@@ -17,6 +18,9 @@ typedef struct dm_tokenizer dm_tokenizer;
  * single_word), post_processor ignored for our purposes except that dm_tokenizer_encode's `bos` is told by the config.
  * Anything else is DM_ERR_UNSUPPORTED naming the field and its value. */
 dm_status dm_tokenizer_open(dm_tokenizer **out, const char *path, dm_error *err);
+/* The one inside a GGUF file: tokenizer.ggml.model "gpt2" (byte-level BPE; tokenizer.ggml.pre names how text is cut into
+ * words). Others, and an unknown pre, are DM_ERR_UNSUPPORTED with their name. */
+dm_status dm_tokenizer_from_gguf(dm_tokenizer **out, const dm_gguf *g, dm_error *err);
 void dm_tokenizer_close(dm_tokenizer **t);
 
 /* Number of ids: 1 + the largest id of vocab and added tokens. */
@@ -35,7 +39,8 @@ dm_status dm_ids_push(dm_ids *ids, int32_t id, dm_error *err);
 
 /* Appends the ids of text[0..size) to *out. `added`: recognise added tokens inside the text (what the tokenizers
  * library does); false: they are ordinary text, so that data can never forge a control token. The text must be valid
- * UTF-8 (DM_ERR_INPUT with the byte offset otherwise). Adds no BOS or EOS. */
+ * UTF-8 (DM_ERR_INPUT with the byte offset otherwise). A byte that the vocabulary has no token for is left out, as the
+ * library does (SmolLM2 lacks some control characters). Adds no BOS or EOS. */
 dm_status dm_tokenizer_encode(const dm_tokenizer *t, const char *text, size_t size, bool added, dm_ids *out,
                               dm_error *err);
 /* Appends the bytes of ids to *out (special tokens left out when skip_special). Bytes that are no valid UTF-8 on their

@@ -112,8 +112,17 @@ static dm_status merge_long(encoder *e, const char *s, size_t n)
     if (status != DM_OK)
         return status;
     symbol *symbols = e->symbols;
+    size_t known = 0;
     for (uint32_t i = 0; i < n; i++)
-        symbols[i] = (symbol){e->t->byte_id[(unsigned char)s[i]], i - 1, i + 1 < n ? i + 1 : NO_SYMBOL, DM_NO_RANK};
+        if (e->t->byte_id[(unsigned char)s[i]] >= 0) {
+            symbols[known] =
+                (symbol){e->t->byte_id[(unsigned char)s[i]], (uint32_t)known - 1, (uint32_t)known + 1, DM_NO_RANK};
+            known++;
+        }
+    if (known == 0)
+        return DM_OK;
+    n = known;
+    symbols[n - 1].next = NO_SYMBOL;
     e->heap_size = 0;
     for (uint32_t i = 0; i < n; i++)
         rank_again(e, i);
@@ -144,7 +153,7 @@ static int32_t whole_word(const dm_tokenizer *t, const char *s, size_t n)
 {
     unsigned char text[512];
     size_t size = 0;
-    if (n > sizeof text / 2)
+    if (n == 0 || n > sizeof text / 2)
         return -1;
     for (size_t i = 0; i < n; i++)
         size += dm_utf8_put(text + size, dm_byte_to_code((unsigned char)s[i]));
@@ -160,16 +169,14 @@ static dm_status encode_word(encoder *e, const char *s, size_t n)
         if (id >= 0)
             return dm_ids_push(e->out, id, e->err);
     }
-    for (size_t i = 0; i < n; i++)
-        if (t->byte_id[(unsigned char)s[i]] < 0)
-            return dm_fail(e->err, DM_ERR_INPUT, "the tokenizer has no token for byte 0x%02X of the text",
-                           (unsigned)(unsigned char)s[i]);
     if (n > SHORT_WORD)
         return merge_long(e, s, n);
     int32_t id[SHORT_WORD];
+    size_t known = 0;
     for (size_t i = 0; i < n; i++)
-        id[i] = t->byte_id[(unsigned char)s[i]];
-    return merge_short(e, id, n);
+        if (t->byte_id[(unsigned char)s[i]] >= 0)
+            id[known++] = t->byte_id[(unsigned char)s[i]];
+    return merge_short(e, id, known);
 }
 
 /* Cuts s by the patterns from `stage` on. */

@@ -353,7 +353,8 @@ static void check_broken(void)
     dm_error err = {0};
     const size_t size = strlen(cases[2].json);
     CK(dm_file_write(path, cases[2].json, size, NULL) == DM_OK && dm_tokenizer_open(&t, work, NULL) == DM_OK);
-    CK(dm_tokenizer_encode(t, "abc", 3, true, &ids, &err) == DM_ERR_INPUT && strstr(err.message, "0x63") != NULL);
+    static const int32_t without_c[] = {2};
+    CK(encodes_to(t, "acb", 3, true, without_c, 1)); /* left out, and what is left merges: as in the library */
     CK(dm_tokenizer_size(t) == 10 && dm_tokenizer_token(t, 5, NULL) == NULL);
     dm_ids_free(&ids);
     dm_tokenizer_close(&t);
