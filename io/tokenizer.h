@@ -18,8 +18,8 @@ typedef struct dm_tokenizer dm_tokenizer;
  * single_word), post_processor ignored for our purposes except that dm_tokenizer_encode's `bos` is told by the config.
  * Anything else is DM_ERR_UNSUPPORTED naming the field and its value. */
 dm_status dm_tokenizer_open(dm_tokenizer **out, const char *path, dm_error *err);
-/* The one inside a GGUF file: tokenizer.ggml.model "gpt2" (byte-level BPE; tokenizer.ggml.pre names how text is cut into
- * words). Others, and an unknown pre, are DM_ERR_UNSUPPORTED with their name. */
+/* The one inside a GGUF file: tokenizer.ggml.model "gpt2" (byte-level BPE; tokenizer.ggml.pre names how text is cut
+ * into words). Others, and an unknown pre, are DM_ERR_UNSUPPORTED with their name. */
 dm_status dm_tokenizer_from_gguf(dm_tokenizer **out, const dm_gguf *g, dm_error *err);
 void dm_tokenizer_close(dm_tokenizer **t);
 
