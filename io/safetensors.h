@@ -42,6 +42,8 @@ const char *dm_st_metadata(const dm_st *st, const char *key);   /* __metadata__ 
 dm_status dm_st_read_f32(const dm_st *st, const dm_st_tensor *t, float *out, dm_error *err);
 /* Likewise as f64 (goldens), integers too. */
 dm_status dm_st_read_f64(const dm_st *st, const dm_st_tensor *t, double *out, dm_error *err);
+/* The bytes of a tensor as they are stored, out[end - begin]. */
+dm_status dm_st_read_stored(const dm_st *st, const dm_st_tensor *t, void *out, dm_error *err);
 
 typedef struct dm_st_out {
     const char *name;

@@ -113,6 +113,11 @@ dm_status dm_st_read_f32(const dm_st *st, const dm_st_tensor *t, float *out, dm_
     return DM_OK;
 }
 
+dm_status dm_st_read_stored(const dm_st *st, const dm_st_tensor *t, void *out, dm_error *err)
+{
+    return dm_st_pread(&st->files[t->file], out, (size_t)(t->end - t->begin), t->begin, err);
+}
+
 dm_status dm_st_read_f64(const dm_st *st, const dm_st_tensor *t, double *out, dm_error *err)
 {
     unsigned char bytes[CHUNK * 8];
