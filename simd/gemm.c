@@ -2,10 +2,13 @@
 
 #include <string.h>
 
+#include "simd/gemm_right.h"
+
 typedef struct product {
     const dm_engine *e;
     size_t m, n, k;
-    dm_mat a, b;
+    dm_mat a;
+    dm_right b;
     float *c;
     size_t ldc;
     dm_gemm_mode mode;
@@ -30,27 +33,28 @@ static void zero(size_t m, size_t n, float *c, size_t ldc)
 size_t dm_gemm_local_pack(const dm_kernels *kernels)
 {
     const dm_gemm_kernel *g = &kernels->gemm;
-    return g->mc * g->kc + g->kc * g->nr;
+    return g->mc * g->kc + g->kc * g->nr + dm_right_scratch(g);
 }
 
 /* A few contiguous rows against a weight matrix as it is stored: one pass over the weights, nothing packed. */
-static int is_thin(size_t m, dm_mat a, dm_mat b)
+static int is_thin(size_t m, dm_mat a, const dm_right *b)
 {
-    return m <= DM_GEMM_THIN && a.cs == 1 && b.rs == 1;
+    return m <= DM_GEMM_THIN && a.cs == 1 && !b->w && b->mat.rs == 1;
 }
 
 /* A is packed a block at a time; a panel of B is packed into L1, used by every tile of the block and forgotten. So
  * thin products (a few tokens against a whole weight matrix) read B once and never write it back. */
-void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c,
-                   size_t ldc, dm_gemm_mode mode)
+static void local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_mat a, const dm_right *b,
+                  float *c, size_t ldc, dm_gemm_mode mode)
 {
     const dm_gemm_kernel *g = &kernels->gemm;
-    float *pack_a = pack, *pack_b = pack + g->mc * g->kc;
+    float *pack_a = pack, *pack_b = pack_a + g->mc * g->kc, *scratch = pack_b + g->kc * g->nr;
 
     if (k == 0 && mode == DM_GEMM_SET)
         zero(m, n, c, ldc);
     if (k > 0 && is_thin(m, a, b)) {
-        kernels->thin(m, n, k, a.data, a.rs, b.data, b.cs, c, ldc, mode == DM_GEMM_SET);
+        kernels->thin(m, n, k, a.data, a.rs, b->mat.data + b->first * b->mat.cs, b->mat.cs, c, ldc,
+                      mode == DM_GEMM_SET);
         return;
     }
     for (size_t p = 0; p < k; p += g->kc) {
@@ -61,13 +65,21 @@ void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, s
             g->pack(pack_a, a.data + i * a.rs + p * a.cs, rows, depth, a.rs, a.cs, g->mr);
             for (size_t j = 0; j < n; j += g->nr) {
                 const size_t columns = smaller(g->nr, n - j);
-                g->pack(pack_b, b.data + p * b.rs + j * b.cs, columns, depth, b.cs, b.rs, g->nr);
+                dm_right_pack(kernels, pack_b, scratch, b, p, depth, j, columns);
                 for (size_t t = 0; t < rows; t += g->mr)
                     g->micro(smaller(g->mr, rows - t), columns, depth, pack_a + t * depth, pack_b,
                              c + (i + t) * ldc + j, ldc, first);
             }
         }
     }
+}
+
+void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c,
+                   size_t ldc, dm_gemm_mode mode)
+{
+    const dm_right right = {.mat = b};
+
+    local(kernels, pack, m, n, k, a, &right, c, ldc, mode);
 }
 
 /* ---- threads ---- */
@@ -77,10 +89,11 @@ static void by_columns(void *ctx, unsigned part, unsigned parts)
     const product *x = ctx;
     const dm_engine *e = x->e;
     const dm_range r = dm_split(x->n, e->k.gemm.nr, part, parts);
-    const dm_mat b = {x->b.data + r.begin * x->b.cs, x->b.rs, x->b.cs};
+    dm_right b = x->b;
 
+    b.first += r.begin;
     if (r.begin < r.end)
-        dm_gemm_local(&e->k, e->pack_a[part], x->m, r.end - r.begin, x->k, x->a, b, x->c + r.begin, x->ldc, x->mode);
+        local(&e->k, e->pack_a[part], x->m, r.end - r.begin, x->k, x->a, &b, x->c + r.begin, x->ldc, x->mode);
 }
 
 /* The tile that comes next, while this one is computed: a chain starts with what C holds. */
@@ -119,6 +132,7 @@ static void by_rows(void *ctx, unsigned part, unsigned parts)
     const dm_engine *e = x->e;
     const dm_gemm_kernel *g = &e->k.gemm;
     const dm_range rows = dm_split(x->m, 2, part, parts);
+    float *scratch = e->pack_a[part] + g->mc * g->kc + g->kc * g->nr;
 
     for (size_t j = 0; j < x->n; j += g->nc) {
         const size_t columns = smaller(g->nc, x->n - j);
@@ -127,8 +141,8 @@ static void by_rows(void *ctx, unsigned part, unsigned parts)
             const size_t depth = smaller(g->kc, x->k - p);
             if (j > 0 || p > 0)
                 dm_pool_barrier(e->pool); /* nobody reads the last block any more */
-            g->pack(e->pack_b + share.begin * depth, x->b.data + p * x->b.rs + (j + share.begin) * x->b.cs,
-                    share.end - share.begin, depth, x->b.cs, x->b.rs, g->nr);
+            dm_right_pack(&e->k, e->pack_b + share.begin * depth, scratch, &x->b, p, depth, j + share.begin,
+                          share.end - share.begin);
             dm_pool_barrier(e->pool);
             multiply_block(x, e->pack_a[part], rows, j, columns, p, depth);
         }
@@ -144,8 +158,8 @@ static int rows_are_better(const dm_engine *e, size_t m, size_t n)
     return m >= 2 * g->mr * e->threads && pieces(m, e->threads) * panels <= m * pieces(panels, e->threads);
 }
 
-void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c, size_t ldc,
-             dm_gemm_mode mode)
+void dm_gemm_right(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, dm_right b, float *c, size_t ldc,
+                   dm_gemm_mode mode)
 {
     product x = {e, m, n, k, a, b, c, ldc, mode};
 
@@ -157,4 +171,10 @@ void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, dm_mat 
         return;
     }
     dm_pool_run_sized(e->pool, (m > 8 ? m / 4 : 2) * n * k, rows_are_better(e, m, n) ? by_rows : by_columns, &x);
+}
+
+void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c, size_t ldc,
+             dm_gemm_mode mode)
+{
+    dm_gemm_right(e, m, n, k, a, (dm_right){.mat = b}, c, ldc, mode);
 }

@@ -25,7 +25,7 @@ void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, dm_mat 
 void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c,
                    size_t ldc, dm_gemm_mode mode);
 
-/* Floats that `pack` needs (mc*kc + kc*nc of the level, rounded up). */
+/* Floats that `pack` needs: a block of A, a panel of B, and where stored weights are widened. */
 size_t dm_gemm_local_pack(const dm_kernels *kernels);
 
 #endif

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "core/cpu.h"
+#include "core/dtype.h"
 #include "simd/gemm_kernel.h"
 
 /* AdamW (Loshchilov & Hutter 2019, as torch.optim.AdamW). All rounded once from f64 by the caller. */
@@ -111,6 +112,10 @@ typedef struct dm_kernels {
     void (*to_bf16)(uint16_t *y, const float *x, size_t n);
     void (*from_f16)(float *y, const uint16_t *x, size_t n);
     void (*to_f16)(uint16_t *y, const float *x, size_t n);
+
+    /* ---- stored weights (core/dtype.h): y[i] = value of element first + i of a row of F32, F16, BF16 or blocks ----
+     * For blocks first and n are multiples of 32. row: aligned to the element of plain types; blocks: not at all. */
+    void (*widen)(float *y, dm_dtype type, const void *row, size_t first, size_t n);
 } dm_kernels;
 
 /* Fills the table for a level that dm_isa_usable() accepts: scalar first, then what the level does better. */

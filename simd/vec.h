@@ -16,6 +16,8 @@
  *   vm_first(n)           true in lanes 0 .. n-1
  *   vf_bits, vi_float     the same bits as integers, as floats
  *   vi_shl, vi_shr, vi_sar  by 0 .. 31 bits: left, right logical, right arithmetic
+ *   vi_mul                the low 32 bits of the product
+ *   vi_load, vi_load_u8   16 words; 16 bytes, widened with zeros
  *   vi_of_u16, vh_of_vi   widen with zeros; keep the low 16 bits (the high ones must be zero)
  *   vf_of_f16, vh_of_f32  IEEE binary16: exact; round to nearest even, overflow to infinity */
 #ifndef DM_SIMD_VEC_H

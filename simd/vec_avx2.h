@@ -62,6 +62,19 @@ DM_INLINE void vh_store(uint16_t *p, vh v)
     _mm256_storeu_si256((__m256i *)(void *)p, v);
 }
 
+DM_INLINE vi vi_load(const uint32_t *p)
+{
+    return (vi){_mm256_loadu_si256((const __m256i *)(const void *)p),
+                _mm256_loadu_si256((const __m256i *)(const void *)(p + 8))};
+}
+
+DM_INLINE vi vi_load_u8(const uint8_t *p)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+
+    return (vi){_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes))};
+}
+
 DM_INLINE vf vf_set1(float a)
 {
     return (vf){_mm256_set1_ps(a), _mm256_set1_ps(a)};
@@ -152,6 +165,7 @@ DM_INLINE vf vi_float(vi a)
     }
 DM_VI_OP2(add, _mm256_add_epi32)
 DM_VI_OP2(sub, _mm256_sub_epi32)
+DM_VI_OP2(mul, _mm256_mullo_epi32)
 DM_VI_OP2(and, _mm256_and_si256)
 DM_VI_OP2(or, _mm256_or_si256)
 #undef DM_VI_OP2

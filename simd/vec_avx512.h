@@ -46,6 +46,16 @@ DM_INLINE void vh_store(uint16_t *p, vh v)
     _mm256_storeu_si256((__m256i *)(void *)p, v);
 }
 
+DM_INLINE vi vi_load(const uint32_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+DM_INLINE vi vi_load_u8(const uint8_t *p)
+{
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
 DM_INLINE vf vf_set1(float a)
 {
     return _mm512_set1_ps(a);
@@ -131,6 +141,11 @@ DM_INLINE vi vi_add(vi a, vi b)
 DM_INLINE vi vi_sub(vi a, vi b)
 {
     return _mm512_sub_epi32(a, b);
+}
+
+DM_INLINE vi vi_mul(vi a, vi b)
+{
+    return _mm512_mullo_epi32(a, b);
 }
 
 DM_INLINE vi vi_and(vi a, vi b)

@@ -83,6 +83,19 @@ DM_INLINE void vh_store(uint16_t *p, vh v)
     vst1q_u16(p + 8, v.hi);
 }
 
+DM_INLINE vi vi_load(const uint32_t *p)
+{
+    return (vi){vld1q_u32(p), vld1q_u32(p + 4), vld1q_u32(p + 8), vld1q_u32(p + 12)};
+}
+
+DM_INLINE vi vi_load_u8(const uint8_t *p)
+{
+    const uint8x16_t bytes = vld1q_u8(p);
+    const uint16x8_t lo = vmovl_u8(vget_low_u8(bytes)), hi = vmovl_high_u8(bytes);
+
+    return (vi){vmovl_u16(vget_low_u16(lo)), vmovl_high_u16(lo), vmovl_u16(vget_low_u16(hi)), vmovl_high_u16(hi)};
+}
+
 DM_INLINE vf vf_set1(float a)
 {
     const float32x4_t r = vdupq_n_f32(a);
@@ -174,6 +187,7 @@ DM_INLINE vf vi_float(vi a)
     }
 DM_VI_OP2(add, vaddq_u32)
 DM_VI_OP2(sub, vsubq_u32)
+DM_VI_OP2(mul, vmulq_u32)
 DM_VI_OP2(and, vandq_u32)
 DM_VI_OP2(or, vorrq_u32)
 #undef DM_VI_OP2

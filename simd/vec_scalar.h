@@ -78,6 +78,16 @@ DM_INLINE void vh_store(uint16_t *p, vh v)
     memcpy(p, v.l, sizeof v.l);
 }
 
+DM_INLINE vi vi_load(const uint32_t *p)
+{
+    DM_LANES(vi, p[l]);
+}
+
+DM_INLINE vi vi_load_u8(const uint8_t *p)
+{
+    DM_LANES(vi, p[l]);
+}
+
 DM_INLINE vf vf_set1(float a)
 {
     DM_LANES(vf, a);
@@ -180,6 +190,11 @@ DM_INLINE vi vi_add(vi a, vi b)
 DM_INLINE vi vi_sub(vi a, vi b)
 {
     DM_LANES(vi, a.l[l] - b.l[l]);
+}
+
+DM_INLINE vi vi_mul(vi a, vi b)
+{
+    DM_LANES(vi, a.l[l] * b.l[l]);
 }
 
 DM_INLINE vi vi_and(vi a, vi b)

@@ -1,27 +1,36 @@
 #include "simd/weight.h"
 
-#include <string.h>
+#include "simd/gemm_right.h"
 
 dm_weight dm_weight_rows(dm_weight w, size_t first, size_t rows)
 {
     return (dm_weight){(const char *)w.data + first * dm_dtype_bytes(w.type, w.cols), w.type, rows, w.cols};
 }
 
+/* W or its transpose as GEMM takes it: f32 is no special case to others, but needs no widening. */
+static dm_right right(const dm_weight *w, int transposed)
+{
+    if (w->type == DM_F32)
+        return (dm_right){.mat = {w->data, transposed ? 1 : w->cols, transposed ? w->cols : 1}};
+    return (dm_right){.w = w, .transposed = transposed};
+}
+
 void dm_weight_forward(const dm_engine *e, size_t m, const float *x, dm_weight w, float *y, size_t ldy)
 {
-    dm_gemm(e, m, w.rows, w.cols, (dm_mat){x, w.cols, 1}, (dm_mat){w.data, 1, w.cols}, y, ldy, DM_GEMM_SET);
+    dm_gemm_right(e, m, w.rows, w.cols, (dm_mat){x, w.cols, 1}, right(&w, 1), y, ldy, DM_GEMM_SET);
 }
 
 void dm_weight_backward(const dm_engine *e, size_t m, const float *dy, size_t lddy, dm_weight w, float *dx,
                         dm_gemm_mode mode)
 {
-    dm_gemm(e, m, w.cols, w.rows, (dm_mat){dy, lddy, 1}, (dm_mat){w.data, w.cols, 1}, dx, w.cols, mode);
+    dm_gemm_right(e, m, w.cols, w.rows, (dm_mat){dy, lddy, 1}, right(&w, 0), dx, w.cols, mode);
 }
 
 typedef struct gather {
+    const dm_kernels *k;
     float *x;
     dm_weight w;
-    const int32_t *ids;
+    const int32_t *ids; /* NULL: every row in its order */
     size_t n;
 } gather;
 
@@ -29,12 +38,21 @@ static void gather_rows(void *ctx, unsigned part, unsigned parts)
 {
     const gather *g = ctx;
     const dm_range r = dm_split(g->n, 1, part, parts);
-    for (size_t t = r.begin; t < r.end; t++)
-        memcpy(g->x + t * g->w.cols, dm_weight_rows(g->w, (size_t)g->ids[t], 1).data, g->w.cols * sizeof(float));
+
+    for (size_t t = r.begin; t < r.end; t++) {
+        const size_t row = g->ids ? (size_t)g->ids[t] : t;
+        g->k->widen(g->x + t * g->w.cols, g->w.type, dm_weight_rows(g->w, row, 1).data, 0, g->w.cols);
+    }
+}
+
+void dm_weight_widen(const dm_engine *e, float *out, dm_weight w)
+{
+    gather g = {&e->k, out, w, NULL, w.rows};
+    dm_pool_run_sized(e->pool, g.n * w.cols, gather_rows, &g);
 }
 
 void dm_weight_gather(const dm_engine *e, float *x, dm_weight w, const int32_t *ids, size_t n)
 {
-    gather g = {x, w, ids, n};
+    gather g = {&e->k, x, w, ids, n};
     dm_pool_run_sized(e->pool, n * w.cols, gather_rows, &g);
 }

@@ -34,6 +34,9 @@ void dm_weight_forward(const dm_engine *e, size_t m, const float *x, dm_weight w
 void dm_weight_backward(const dm_engine *e, size_t m, const float *dy, size_t lddy, dm_weight w, float *dx,
                         dm_gemm_mode mode);
 
+/* out [w.rows, w.cols] = W as f32. Likewise. Without an engine, a row at a time: dm_kernels.widen. */
+void dm_weight_widen(const dm_engine *e, float *out, dm_weight w);
+
 /* x[t, :] = W[ids[t], :] as f32; x [n, w.cols]. Likewise. */
 void dm_weight_gather(const dm_engine *e, float *x, dm_weight w, const int32_t *ids, size_t n);
 

@@ -68,6 +68,9 @@ ck_floats ck_inout(ck *c, size_t n);           /* the same numbers twice, for ou
 ck_floats ck_inout_abs(ck *c, size_t n);       /* not negative */
 ck_halves ck_out_halves(ck *c, size_t n);
 
+/* Bytes at any address; not filled: ck_seal does the rest. */
+uint8_t *ck_bytes(ck *c, size_t n, size_t alignment);
+
 /* Like ck_in, but 64-byte aligned whatever the place; not filled. At the end: with less than 64 bytes to spare. */
 float *ck_aligned(ck *c, size_t n);
 void ck_set(ck *c, float *p, size_t n); /* fills */
@@ -97,7 +100,8 @@ typedef struct ck_kernel {
 } ck_kernel;
 
 /* Each ends with name NULL. */
-extern const ck_kernel ck_row_kernels[], ck_convert_kernels[], ck_gemm_kernels[], ck_attention_kernels[];
+extern const ck_kernel ck_row_kernels[], ck_convert_kernels[], ck_gemm_kernels[], ck_attention_kernels[],
+    ck_stored_kernels[];
 
 /* The contract of simd/kernels.h written down a second time, as plain loops: what the scalar level is held against.
  * Without the GEMM kernel, whose check brings its own. */

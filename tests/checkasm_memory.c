@@ -249,6 +249,11 @@ ck_halves ck_out_halves(ck *c, size_t n)
     return (ck_halves){want, got};
 }
 
+uint8_t *ck_bytes(ck *c, size_t n, size_t alignment)
+{
+    return buffer(c, n, 1, alignment, ck_below(c, 64) / alignment * alignment);
+}
+
 float *ck_aligned(ck *c, size_t n)
 {
     return buffer(c, n, sizeof(float), 64, 0);
