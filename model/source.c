@@ -51,30 +51,42 @@ dm_status dm_source_fail_extra(const dm_source_found *found, const dm_config *c,
 
 /* ---- opening ---- */
 
-static dm_status recognise(dm_source *s, dm_error *err)
+static dm_status open_file(dm_source *s, dm_error *err)
 {
-    unsigned char head[4] = {0};
-    struct stat st;
+    char head[4] = {0};
+    FILE *f = fopen(s->path, "rb");
 
-    if (stat(s->path, &st) != 0)
-        return dm_fail(err, DM_ERR_FILE, "%s: cannot open: %s", s->path, strerror(errno));
-    if (S_ISDIR(st.st_mode)) {
-        s->kind = DM_SOURCE_HF;
-        return DM_OK;
-    }
-    FILE *f = S_ISREG(st.st_mode) ? fopen(s->path, "rb") : NULL;
     if (!f)
-        return dm_fail(err, DM_ERR_FILE, "%s: %s", s->path,
-                       S_ISREG(st.st_mode) ? strerror(errno) : "is neither a directory nor a regular file");
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot open: %s", s->path, strerror(errno));
     const size_t n = fread(head, 1, sizeof head, f);
     fclose(f);
     if (n == sizeof head && memcmp(head, "GGUF", 4) == 0) {
         s->kind = DM_SOURCE_GGUF;
-        return DM_OK;
+        return dm_source_open_gguf(s, err);
     }
+    bool known = false;
+    s->kind = DM_SOURCE_LLAMA2C;
+    const dm_status status = n ? dm_source_open_llama2c(s, &known, err) : DM_OK;
+    if (status != DM_OK || known)
+        return status;
     return dm_fail(err, DM_ERR_INPUT,
-                   "%s: is no model: must be a directory with config.json and model.safetensors, or a GGUF file",
+                   "%s: is no model: must be a directory with config.json and model.safetensors, a GGUF file or a "
+                   "llama2.c file",
                    s->path);
+}
+
+static dm_status open_any(dm_source *s, dm_error *err)
+{
+    struct stat st;
+
+    if (stat(s->path, &st) != 0)
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot open: %s", s->path, strerror(errno));
+    if (S_ISREG(st.st_mode))
+        return open_file(s, err);
+    if (!S_ISDIR(st.st_mode))
+        return dm_fail(err, DM_ERR_FILE, "%s: is neither a directory nor a regular file", s->path);
+    s->kind = DM_SOURCE_HF;
+    return dm_source_open_hf(s, err);
 }
 
 dm_status dm_source_open(dm_source **out, const char *path, dm_error *err)
@@ -88,9 +100,7 @@ dm_status dm_source_open(dm_source **out, const char *path, dm_error *err)
         free(s);
         return dm_fail(err, DM_ERR_MEMORY, "%s: no memory to open it", path);
     }
-    dm_status status = recognise(s, err);
-    if (status == DM_OK)
-        status = s->kind == DM_SOURCE_HF ? dm_source_open_hf(s, err) : dm_source_open_gguf(s, err);
+    const dm_status status = open_any(s, err);
     if (status != DM_OK)
         dm_source_close(&s);
     *out = s;

@@ -42,6 +42,7 @@ dm_status dm_source_fail_extra(const dm_source_found *found, const dm_config *c,
 /* The kinds: each fills config, layout, tensors and what they point into. On failure dm_source_close cleans up. */
 dm_status dm_source_open_hf(dm_source *s, dm_error *err);
 dm_status dm_source_open_gguf(dm_source *s, dm_error *err);
+dm_status dm_source_open_llama2c(dm_source *s, bool *known, dm_error *err); /* *known false: no such file */
 
 /* What metadata says of the model (model/source_gguf_config.c). */
 dm_status dm_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err);
