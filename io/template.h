@@ -71,6 +71,14 @@ const char *dm_template_name(dm_template_kind kind);
 dm_status dm_template_open(dm_chat_template *out, const char *name, const char *dir, const dm_tokenizer *t,
                            dm_error *err);
 
+/* The same from a template's text and the texts of the bos and eos tokens (each NULL: not known), for models that keep
+ * them elsewhere; `where` begins messages about the template. */
+dm_status dm_template_from_text(dm_chat_template *out, const char *name, const char *jinja, const char *bos,
+                                const char *eos, const char *where, const dm_tokenizer *t, dm_error *err);
+
+/* Appends the jinja text of a model directory's template, as it is there; nothing where there is none. */
+dm_status dm_template_text(dm_text *out, const char *dir, dm_error *err);
+
 /* Appends the conversation's ids to *ids; the span of every assistant message with train == true goes to
  * spans[0..*n_spans) (room for n messages). generation_prompt: ends with the header that invites the agent's words.
  * Roles must alternate user/assistant after an optional system message. */

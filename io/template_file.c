@@ -174,18 +174,6 @@ static dm_status recognise_kind(dm_chat_template *out, const char *jinja, const 
     return out->kind == DM_TEMPLATE_CHATML ? default_system(out, jinja, file, err) : DM_OK;
 }
 
-static dm_status read_jinja(dm_chat_template *out, const char *path, dm_error *err)
-{
-    char *jinja;
-    size_t size;
-    dm_status status = dm_file_read(path, CONFIG_BYTES, &jinja, &size, err);
-    if (status != DM_OK)
-        return status;
-    status = recognise_kind(out, jinja, path, err);
-    free(jinja);
-    return status;
-}
-
 static dm_status find_token(int32_t *id, const dm_chat_template *c, const dm_tokenizer *t, const char *token,
                             dm_error *err)
 {
@@ -232,40 +220,96 @@ static bool kind_by_name(const char *name, dm_template_kind *kind)
     return false;
 }
 
+/* What to begin with; automatic: the kind is to be recognised. */
+static dm_status begin(dm_chat_template *out, const char *name, bool *automatic, dm_error *err)
+{
+    memset(out, 0, sizeof *out);
+    *automatic = name == NULL || strcmp(name, "auto") == 0;
+    if (!*automatic && !kind_by_name(name, &out->kind))
+        return dm_fail(err, DM_ERR_ARGUMENT, "unknown template \"%s\", must be auto, " CHOICES, name);
+    return DM_OK;
+}
+
+dm_status dm_template_from_text(dm_chat_template *out, const char *name, const char *jinja, const char *bos,
+                                const char *eos, const char *where, const dm_tokenizer *t, dm_error *err)
+{
+    bool automatic;
+    dm_status status = begin(out, name, &automatic, err);
+    if (status == DM_OK && automatic)
+        status = recognise_kind(out, jinja, where, err);
+    return status == DM_OK ? complete(out, t, bos, eos, err) : status;
+}
+
+/* A directory's template: of chat_template.jinja, else of tokenizer_config.json. */
+typedef struct template_files {
+    char config[PATH_MAX], jinja[PATH_MAX];
+    dm_json_doc *doc; /* NULL: no tokenizer_config.json */
+    char *file;       /* of chat_template.jinja; NULL: none */
+    const char *text; /* NULL: none */
+    const char *path; /* where the text is from; NULL: neither file is there */
+} template_files;
+
+static void close_files(template_files *f)
+{
+    dm_json_close(&f->doc);
+    free(f->file);
+}
+
+static dm_status open_files(template_files *f, const char *dir, bool want_text, dm_error *err)
+{
+    size_t size;
+    dm_status status;
+    memset(f, 0, sizeof *f);
+    if ((status = dm_path_join(f->config, sizeof f->config, dir, "tokenizer_config.json", err)) != DM_OK ||
+        (status = dm_path_join(f->jinja, sizeof f->jinja, dir, "chat_template.jinja", err)) != DM_OK ||
+        (dm_file_exists(f->config) && (status = dm_json_read(&f->doc, f->config, err)) != DM_OK))
+        return status;
+    if (f->doc != NULL) {
+        f->text = config_template(dm_json_root(f->doc));
+        f->path = f->config;
+    }
+    if (want_text && dm_file_exists(f->jinja)) {
+        if ((status = dm_file_read(f->jinja, CONFIG_BYTES, &f->file, &size, err)) != DM_OK)
+            return status;
+        f->text = f->file;
+        f->path = f->jinja;
+    }
+    return DM_OK;
+}
+
+dm_status dm_template_text(dm_text *out, const char *dir, dm_error *err)
+{
+    template_files f;
+    dm_status status = open_files(&f, dir, true, err);
+    if (status == DM_OK && f.text != NULL)
+        dm_text_add(out, f.text, strlen(f.text));
+    close_files(&f);
+    return status == DM_OK && out->failed ? dm_fail(err, DM_ERR_MEMORY, "%s: no memory for its template", dir) : status;
+}
+
 dm_status dm_template_open(dm_chat_template *out, const char *name, const char *dir, const dm_tokenizer *t,
                            dm_error *err)
 {
-    memset(out, 0, sizeof *out);
-    const bool automatic = name == NULL || strcmp(name, "auto") == 0;
-    if (!automatic && !kind_by_name(name, &out->kind))
-        return dm_fail(err, DM_ERR_ARGUMENT, "unknown template \"%s\", must be auto, " CHOICES, name);
-    if (automatic && dir == NULL)
-        return dm_fail(err, DM_ERR_ARGUMENT, "without a model directory, choose --template " CHOICES);
-    char config[PATH_MAX] = "", jinja[PATH_MAX] = "";
-    dm_status status = DM_OK;
-    if (dir != NULL) {
-        status = dm_path_join(config, sizeof config, dir, "tokenizer_config.json", err);
-        if (status == DM_OK)
-            status = dm_path_join(jinja, sizeof jinja, dir, "chat_template.jinja", err);
-    }
-    dm_json_doc *doc = NULL;
-    if (status == DM_OK && dir != NULL && dm_file_exists(config))
-        status = dm_json_read(&doc, config, err);
+    bool automatic;
+    template_files f = {.doc = NULL};
+    dm_status status = begin(out, name, &automatic, err);
     if (status != DM_OK)
         return status;
-    const dm_json *root = doc != NULL ? dm_json_root(doc) : NULL;
-    if (automatic && dm_file_exists(jinja))
-        status = read_jinja(out, jinja, err);
-    else if (automatic)
-        status = doc != NULL ? recognise_kind(out, config_template(root), config, err)
-                             : dm_fail(err, DM_ERR_INPUT,
-                                       "%s has neither tokenizer_config.json nor "
-                                       "chat_template.jinja: choose --template " CHOICES,
-                                       dir);
-    if (status == DM_OK)
-        status = complete(out, t, root != NULL ? config_token(root, "bos_token") : NULL,
-                          root != NULL ? config_token(root, "eos_token") : NULL, err);
-    dm_json_close(&doc);
+    if (automatic && dir == NULL)
+        return dm_fail(err, DM_ERR_ARGUMENT, "without a model directory, choose --template " CHOICES);
+    if (dir != NULL)
+        status = open_files(&f, dir, automatic, err);
+    if (status == DM_OK && automatic && f.path == NULL)
+        status = dm_fail(err, DM_ERR_INPUT,
+                         "%s has neither tokenizer_config.json nor "
+                         "chat_template.jinja: choose --template " CHOICES,
+                         dir);
+    if (status == DM_OK) {
+        const dm_json *root = f.doc != NULL ? dm_json_root(f.doc) : NULL;
+        status = dm_template_from_text(out, name, f.text, root != NULL ? config_token(root, "bos_token") : NULL,
+                                       root != NULL ? config_token(root, "eos_token") : NULL, f.path, t, err);
+    }
+    close_files(&f);
     return status;
 }
 

@@ -306,14 +306,6 @@ dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out,
 
 /* ---- what is beside the weights ---- */
 
-dm_status dm_source_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_chat_template *chat,
-                              const char *template_name, dm_error *err)
-{
-    *tokenizer = NULL;
-    return s->kind == DM_SOURCE_HF ? dm_model_tokenizer(tokenizer, chat, &s->config, s->path, template_name, err)
-                                   : DM_OK;
-}
-
 dm_status dm_source_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err)
 {
     return s->kind == DM_SOURCE_HF ? dm_model_sha256(s->path, hex, err) : dm_file_sha256(s->path, hex, err);
