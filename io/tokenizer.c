@@ -1,5 +1,6 @@
 #include "io/tokenizer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +85,7 @@ dm_status dm_tokenizer_create(dm_tokenizer **out, size_t tokens, size_t text, si
     t->capacity = tokens;
     t->token_mask = token_slots - 1;
     t->prefix_stage = SIZE_MAX;
+    t->unknown = -1;
     *out = t;
     return DM_OK;
 }
@@ -99,6 +101,8 @@ void dm_tokenizer_close(dm_tokenizer **t)
     free((*t)->merges);
     free((*t)->merge_slots);
     free((*t)->added);
+    free((*t)->scores);
+    free((*t)->decoded);
     free((*t)->post_processor);
     free(*t);
     *t = NULL;
@@ -237,12 +241,21 @@ static void *shrink(void *memory, size_t size)
 void dm_tokenizer_finish(dm_tokenizer *t)
 {
     for (int b = 0; b < 256; b++) {
-        unsigned char text[4];
-        const size_t size = dm_utf8_put(text, dm_byte_to_code((unsigned char)b));
-        const int32_t id = dm_tokenizer_find(t, (const char *)text, size);
+        char text[8];
+        size_t size;
+        if (t->bpe == DM_BPE_BYTES)
+            size = dm_utf8_put((unsigned char *)text, dm_byte_to_code((unsigned char)b));
+        else
+            size = (size_t)snprintf(text, sizeof text, "<0x%02X>", b);
+        const int32_t id = dm_tokenizer_find(t, text, size);
         t->byte_id[b] = id >= 0 && (t->flags[id] & DM_TOKEN_VOCAB) ? id : -1;
     }
     sort_added(t);
+    for (size_t id = 0; id < t->size; id++) {
+        const size_t size = t->flags[id] & DM_TOKEN_PIECE ? strlen(t->text + t->offset[id]) : 0;
+        t->longest = size > t->longest ? size : t->longest;
+        t->has_unused = t->has_unused || (t->flags[id] & DM_TOKEN_UNUSED);
+    }
     t->text = shrink(t->text, t->text_size + 1);
     t->offset = shrink(t->offset, (t->size + 1) * sizeof *t->offset);
     t->flags = shrink(t->flags, t->size + 1);
@@ -291,6 +304,38 @@ dm_status dm_ids_push(dm_ids *ids, int32_t id, dm_error *err)
     return DM_OK;
 }
 
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+}
+
+int dm_token_byte(const char *text, size_t size)
+{
+    if (size != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>' || hex_digit(text[3]) < 0 || hex_digit(text[4]) < 0)
+        return -1;
+    return hex_digit(text[3]) * 16 + hex_digit(text[4]);
+}
+
+/* A token with its marked spaces as spaces. */
+static void add_marked_text(const dm_tokenizer *t, const char *text, dm_text *out)
+{
+    const size_t size = strlen(text);
+    const int byte = t->decode_bytes ? dm_token_byte(text, size) : -1;
+    if (byte >= 0) {
+        const char c = (char)byte;
+        dm_text_add(out, &c, 1);
+        return;
+    }
+    for (const char *space; (space = strstr(text, DM_SPACE)) != NULL; text = space + DM_SPACE_SIZE) {
+        dm_text_add(out, text, (size_t)(space - text));
+        dm_text_add(out, " ", 1);
+    }
+    dm_text_add(out, text, strlen(text));
+}
+
 /* The bytes that a token's characters stand for; a token with any other character is its own text. */
 static void add_token_bytes(const char *text, dm_text *out)
 {
@@ -321,10 +366,29 @@ dm_status dm_tokenizer_decode(const dm_tokenizer *t, const int32_t *ids, size_t 
                            (int)ids[i], i, t->size);
         if (special && skip_special)
             continue;
-        if (t->flags[ids[i]] & DM_TOKEN_ADDED)
+        if (t->bpe != DM_BPE_BYTES)
+            add_marked_text(t, t->decoded != NULL && t->decoded[ids[i]] ? t->text + t->decoded[ids[i]] - 1 : text, out);
+        else if (t->flags[ids[i]] & DM_TOKEN_ADDED)
             dm_text_add(out, text, strlen(text));
         else
             add_token_bytes(text, out);
     }
     return out->failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to decode %zu tokens", n) : DM_OK;
+}
+
+void dm_tokenizer_trim(const dm_tokenizer *t, const char **text, size_t *size)
+{
+    if (!t->strip)
+        return;
+    do {
+        if (*size == 0 || **text != ' ')
+            return;
+        ++*text;
+        --*size;
+    } while (t->squeeze);
+}
+
+bool dm_tokenizer_prefixes(const dm_tokenizer *t)
+{
+    return t->prepend || (t->metaspace && t->metaspace_prefix == DM_PREFIX_ALWAYS);
 }

@@ -43,10 +43,22 @@ dm_status dm_ids_push(dm_ids *ids, int32_t id, dm_error *err);
  * library does (SmolLM2 lacks some control characters). Adds no BOS or EOS. */
 dm_status dm_tokenizer_encode(const dm_tokenizer *t, const char *text, size_t size, bool added, dm_ids *out,
                               dm_error *err);
+/* Where a text stands. SentencePiece and its likes put a space before text that begins a conversation or stands behind
+ * an added token; text in the middle of other text has none. */
+typedef enum dm_text_place { DM_TEXT_FIRST, DM_TEXT_BEHIND_TOKEN, DM_TEXT_INSIDE } dm_text_place;
+
+/* As dm_tokenizer_encode without added tokens, for a part of a longer text. */
+dm_status dm_tokenizer_encode_part(const dm_tokenizer *t, const char *text, size_t size, dm_text_place place,
+                                   dm_ids *out, dm_error *err);
+
 /* Appends the bytes of ids to *out (special tokens left out when skip_special). Bytes that are no valid UTF-8 on their
  * own are kept as they are: tokens are bytes. An id out of range is DM_ERR_ARGUMENT. */
 dm_status dm_tokenizer_decode(const dm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, dm_text *out,
                               dm_error *err);
+/* Narrows what ids that stand first decode to: without the space that encoding put before the text. */
+void dm_tokenizer_trim(const dm_tokenizer *t, const char **text, size_t *size);
+/* Encoding puts a space before text behind an added token. */
+bool dm_tokenizer_prefixes(const dm_tokenizer *t);
 
 typedef enum dm_word_split { DM_SPLIT_GPT2, DM_SPLIT_LLAMA3, DM_SPLIT_QWEN2 } dm_word_split;
 

@@ -1,52 +1,12 @@
 /* Reads tokenizer.json. */
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/file.h"
-#include "io/tokenizer_internal.h"
-#include "io/unicode.h"
+#include "io/tokenizer_load.h"
 
-typedef struct loader {
-    const dm_json_doc *doc;
-    const dm_json *model, *vocab, *merges, *added;
-    dm_tokenizer *t;
-    dm_error *err;
-} loader;
-
-/* `v` is valid, but nothing that this engine does. */
-static dm_status unsupported(const loader *l, const dm_json *v, const char *what)
-{
-    return dm_fail(l->err, DM_ERR_UNSUPPORTED, "%s:%u:%u: %s", dm_json_name(l->doc), (unsigned)v->line,
-                   (unsigned)v->column, what);
-}
-
-/* The same for an object whose "type" is unknown. */
-static dm_status unsupported_type(const loader *l, const dm_json *v, const char *what, const char *known)
-{
-    const dm_json *type = dm_json_get(v, "type");
-    char message[256];
-    snprintf(message, sizeof message, "%s \"%.80s\" is not supported: %s", what,
-             type != NULL && type->type == DM_JSON_STRING ? type->text : "(without type)", known);
-    return unsupported(l, v, message);
-}
-
-static bool is_null(const dm_json *v)
-{
-    return v == NULL || v->type == DM_JSON_NULL;
-}
-
-/* A member that may be left out, null or "". */
-static bool is_empty(const dm_json *v)
-{
-    return is_null(v) || dm_json_is(v, "");
-}
-
-static dm_status get_flag(const loader *l, const dm_json *v, const char *key, bool fallback, bool *out)
-{
-    return dm_json_get_bool(l->doc, v, key, &fallback, out, l->err);
-}
+typedef dm_tokenizer_loader loader;
 
 /* ---- model ---- */
 
@@ -57,24 +17,16 @@ static dm_status check_model(loader *l)
         return dm_json_fail(l->doc, m != NULL ? m : dm_json_root(l->doc), l->err, "\"model\" must be an object");
     const dm_json *type = dm_json_get(m, "type");
     if (type != NULL && !dm_json_is(type, "BPE"))
-        return unsupported_type(l, m, "model type", "only BPE is");
+        return dm_load_unsupported_type(l, m, "model type", "only BPE is");
     const dm_json *dropout = dm_json_get(m, "dropout");
-    if (!is_null(dropout) && !(dropout->type == DM_JSON_NUMBER && dropout->number == 0))
-        return unsupported(l, dropout, "BPE dropout is not supported, must be null");
+    if (!dm_load_is_null(dropout) && !(dropout->type == DM_JSON_NUMBER && dropout->number == 0))
+        return dm_load_unsupported(l, dropout, "BPE dropout is not supported, must be null");
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     for (size_t i = 0; i < 2; i++)
-        if (!is_empty(dm_json_get(m, affixes[i])))
-            return unsupported(l, dm_json_get(m, affixes[i]),
-                               i == 0 ? "\"continuing_subword_prefix\" is not supported, must be null"
-                                      : "\"end_of_word_suffix\" is not supported, must be null");
-    bool fallback;
-    dm_status status = get_flag(l, m, "byte_fallback", false, &fallback);
-    if (status != DM_OK)
-        return status;
-    if (fallback)
-        return unsupported(l, dm_json_get(m, "byte_fallback"),
-                           "\"byte_fallback\" (a SentencePiece vocabulary) is not "
-                           "supported: only byte-level BPE is");
+        if (!dm_load_is_empty(dm_json_get(m, affixes[i])))
+            return dm_load_unsupported(l, dm_json_get(m, affixes[i]),
+                                       i == 0 ? "\"continuing_subword_prefix\" is not supported, must be null"
+                                              : "\"end_of_word_suffix\" is not supported, must be null");
     l->vocab = dm_json_get(m, "vocab");
     l->merges = dm_json_get(m, "merges");
     if (l->vocab == NULL || l->vocab->type != DM_JSON_OBJECT)
@@ -82,7 +34,7 @@ static dm_status check_model(loader *l)
     if (l->merges == NULL || l->merges->type != DM_JSON_ARRAY)
         return dm_json_fail(l->doc, l->merges != NULL ? l->merges : m, l->err, "\"merges\" must be an array");
     l->added = dm_json_get(dm_json_root(l->doc), "added_tokens");
-    if (!is_null(l->added) && l->added->type != DM_JSON_ARRAY)
+    if (!dm_load_is_null(l->added) && l->added->type != DM_JSON_ARRAY)
         return dm_json_fail(l->doc, l->added, l->err, "\"added_tokens\" must be an array");
     return DM_OK;
 }
@@ -107,7 +59,7 @@ static dm_status measure(loader *l)
         text += v->key_length + 1;
         ids = (size_t)v->integer >= ids ? (size_t)v->integer + 1 : ids;
     }
-    for (const dm_json *a = is_null(l->added) ? NULL : l->added->child; a != NULL; a = a->next) {
+    for (const dm_json *a = dm_load_is_null(l->added) ? NULL : l->added->child; a != NULL; a = a->next) {
         const dm_json *content = dm_json_get(a, "content"), *id = dm_json_get(a, "id");
         if (content == NULL || content->type != DM_JSON_STRING || content->length == 0 ||
             strlen(content->text) != content->length)
@@ -117,7 +69,8 @@ static dm_status measure(loader *l)
         const dm_status status = check_id(l, id != NULL ? id : a, content->text);
         if (status != DM_OK)
             return status;
-        text += 5 * content->length + 1; /* itself, and its normal form where that is another */
+        /* itself, and its normal form where that is another: at most three times as long, with a space in front */
+        text += 5 * content->length + DM_SPACE_SIZE + 1;
         ids = (size_t)id->integer >= ids ? (size_t)id->integer + 1 : ids;
         added++;
     }
@@ -136,6 +89,20 @@ static dm_status add_vocabulary(loader *l)
             return dm_json_fail(l->doc, v, l->err, "tokens \"%.80s\" and \"%.80s\" have the same id %d",
                                 dm_tokenizer_token(l->t, (int32_t)v->integer, NULL), v->key, (int)v->integer);
     }
+    return DM_OK;
+}
+
+/* The token that stands for what is none. A byte-level vocabulary may name one that it does not have. */
+static dm_status find_unknown(loader *l)
+{
+    const dm_json *v = dm_json_get(l->model, "unk_token");
+    if (dm_load_is_null(v))
+        return DM_OK;
+    if (v->type != DM_JSON_STRING)
+        return dm_json_fail(l->doc, v, l->err, "\"unk_token\" must be a string or null");
+    l->t->unknown = dm_tokenizer_find(l->t, v->text, v->length);
+    if (l->t->unknown < 0 && l->t->bpe != DM_BPE_BYTES)
+        return dm_json_fail(l->doc, v, l->err, "\"unk_token\" is \"%.80s\", which is not in the vocabulary", v->text);
     return DM_OK;
 }
 
@@ -206,11 +173,20 @@ static dm_status normal_form(loader *l, dm_added_token *a)
     char *normal;
     size_t size;
     dm_tokenizer *t = l->t;
-    const dm_status status = dm_nfc(t->text + a->offset, a->size, &normal, &size, l->err);
+    const dm_status status =
+        dm_tokenizer_normalize(t, t->text + a->offset, a->size, DM_TEXT_FIRST, &normal, &size, l->err);
     if (status != DM_OK || normal == NULL)
         return status;
     if (size != a->size || memcmp(normal, t->text + a->offset, size) != 0) {
+        if (t->decoded == NULL && t->bpe != DM_BPE_BYTES)
+            t->decoded = calloc(t->capacity + 1, sizeof *t->decoded);
+        if (t->decoded == NULL && t->bpe != DM_BPE_BYTES) {
+            free(normal);
+            return dm_fail(l->err, DM_ERR_MEMORY, "no memory to read %s", dm_json_name(l->doc));
+        }
         a->offset = (uint32_t)t->text_size;
+        if (t->decoded != NULL)
+            t->decoded[a->id] = a->offset + 1;
         a->size = (uint32_t)size;
         memcpy(t->text + t->text_size, normal, size);
         t->text[t->text_size + size] = '\0';
@@ -223,20 +199,20 @@ static dm_status normal_form(loader *l, dm_added_token *a)
 static dm_status add_added_tokens(loader *l)
 {
     dm_tokenizer *t = l->t;
-    for (const dm_json *v = is_null(l->added) ? NULL : l->added->child; v != NULL; v = v->next) {
+    for (const dm_json *v = dm_load_is_null(l->added) ? NULL : l->added->child; v != NULL; v = v->next) {
         const dm_json *content = dm_json_get(v, "content"), *number = dm_json_get(v, "id");
         const int32_t id = (int32_t)number->integer;
         dm_added_token *a = &t->added[t->n_added];
         bool special;
-        dm_status status = get_flag(l, v, "special", false, &special);
+        dm_status status = dm_load_flag(l, v, "special", false, &special);
         if (status == DM_OK)
-            status = get_flag(l, v, "lstrip", false, &a->lstrip);
+            status = dm_load_flag(l, v, "lstrip", false, &a->lstrip);
         if (status == DM_OK)
-            status = get_flag(l, v, "rstrip", false, &a->rstrip);
+            status = dm_load_flag(l, v, "rstrip", false, &a->rstrip);
         if (status == DM_OK)
-            status = get_flag(l, v, "single_word", false, &a->single_word);
+            status = dm_load_flag(l, v, "single_word", false, &a->single_word);
         if (status == DM_OK)
-            status = get_flag(l, v, "normalized", !special, &a->normalized);
+            status = dm_load_flag(l, v, "normalized", !special, &a->normalized);
         if (status != DM_OK)
             return status;
         const int32_t other = dm_tokenizer_find(t, content->text, content->length);
@@ -253,7 +229,7 @@ static dm_status add_added_tokens(loader *l)
         a->id = id;
         a->offset = t->offset[id];
         a->size = (uint32_t)content->length;
-        if (a->normalized && t->nfc) {
+        if (a->normalized) {
             status = normal_form(l, a);
             if (status != DM_OK)
                 return status;
@@ -261,115 +237,6 @@ static dm_status add_added_tokens(loader *l)
         t->n_added++;
     }
     return DM_OK;
-}
-
-/* ---- normalizer, pre-tokenizer, decoder ---- */
-
-static dm_status read_normalizer(loader *l, const dm_json *v)
-{
-    if (is_null(v))
-        return DM_OK;
-    const dm_json *type = dm_json_get(v, "type");
-    if (dm_json_is(type, "NFC")) {
-        l->t->nfc = true;
-        return DM_OK;
-    }
-    const dm_json *list = dm_json_get(v, "normalizers");
-    if (!dm_json_is(type, "Sequence") || list == NULL || list->type != DM_JSON_ARRAY)
-        return unsupported_type(l, v, "normalizer", "null, NFC and a Sequence of NFC are");
-    for (const dm_json *n = list->child; n != NULL; n = n->next) {
-        const dm_status status = read_normalizer(l, n);
-        if (status != DM_OK)
-            return status;
-    }
-    return DM_OK;
-}
-
-static dm_status add_stage(loader *l, const dm_json *v, dm_pattern pattern)
-{
-    dm_tokenizer *t = l->t;
-    if (t->n_stages == DM_STAGES_MAX)
-        return unsupported(l, v, "more than 8 pre-tokenizers are not supported");
-    t->stages[t->n_stages++] = pattern;
-    return DM_OK;
-}
-
-static dm_status read_split(loader *l, const dm_json *v)
-{
-    bool invert;
-    const dm_status status = get_flag(l, v, "invert", false, &invert);
-    if (status != DM_OK)
-        return status;
-    const dm_json *behavior = dm_json_get(v, "behavior"), *regex = dm_json_get(dm_json_get(v, "pattern"), "Regex");
-    /* the patterns match everything, so keeping matches and removing what lies between them is the same */
-    if (!(dm_json_is(behavior, "Isolated") && !invert) && !(dm_json_is(behavior, "Removed") && invert))
-        return unsupported(l, v, "a Split must have \"behavior\": \"Isolated\" and \"invert\": false");
-    dm_pattern pattern;
-    if (regex == NULL || regex->type != DM_JSON_STRING)
-        return unsupported(l, v, "a Split must have a \"pattern\" with a \"Regex\"");
-    if (!dm_pattern_recognise(regex->text, &pattern)) {
-        char message[512];
-        snprintf(message, sizeof message,
-                 "the pattern %.300s is not supported: only those of GPT-2, Llama-3 "
-                 "(cl100k) and Qwen2 are",
-                 regex->text);
-        return unsupported(l, regex, message);
-    }
-    return add_stage(l, v, pattern);
-}
-
-/* *done: ByteLevel has been read, nothing may follow it. */
-static dm_status read_pre_tokenizer(loader *l, const dm_json *v, bool *done)
-{
-    if (*done)
-        return unsupported(l, v, "a pre-tokenizer behind ByteLevel is not supported");
-    const dm_json *type = dm_json_get(v, "type"), *list = dm_json_get(v, "pretokenizers");
-    bool flag;
-    dm_status status = DM_OK;
-    if (dm_json_is(type, "Sequence") && list != NULL && list->type == DM_JSON_ARRAY) {
-        for (const dm_json *p = list->child; p != NULL && status == DM_OK; p = p->next)
-            status = read_pre_tokenizer(l, p, done);
-        return status;
-    }
-    if (dm_json_is(type, "Split"))
-        return read_split(l, v);
-    if (dm_json_is(type, "Digits")) {
-        status = get_flag(l, v, "individual_digits", false, &flag);
-        return status != DM_OK ? status : add_stage(l, v, flag ? DM_PATTERN_DIGIT : DM_PATTERN_DIGITS);
-    }
-    if (!dm_json_is(type, "ByteLevel"))
-        return unsupported_type(l, v, "pre-tokenizer", "ByteLevel, Split, Digits and a Sequence of them are");
-    *done = true;
-    status = get_flag(l, v, "add_prefix_space", true, &flag);
-    if (status != DM_OK)
-        return status;
-    if (flag)
-        l->t->prefix_stage = l->t->n_stages;
-    status = get_flag(l, v, "use_regex", true, &l->t->prefix_pattern);
-    if (status == DM_OK && l->t->prefix_pattern)
-        status = add_stage(l, v, DM_PATTERN_GPT2);
-    return status;
-}
-
-static dm_status read_pipeline(loader *l)
-{
-    const dm_json *root = dm_json_root(l->doc);
-    dm_status status = read_normalizer(l, dm_json_get(root, "normalizer"));
-    if (status != DM_OK)
-        return status;
-    const dm_json *pre = dm_json_get(root, "pre_tokenizer"), *decoder = dm_json_get(root, "decoder");
-    bool byte_level = false;
-    if (!is_null(pre))
-        status = read_pre_tokenizer(l, pre, &byte_level);
-    if (status != DM_OK)
-        return status;
-    if (!byte_level)
-        return unsupported(l, pre != NULL ? pre : root,
-                           "the pre-tokenizer has no ByteLevel: only byte-level BPE is "
-                           "supported");
-    if (is_null(decoder) || !dm_json_is(dm_json_get(decoder, "type"), "ByteLevel"))
-        return unsupported_type(l, decoder != NULL ? decoder : root, "decoder", "only ByteLevel is");
-    return get_flag(l, l->model, "ignore_merges", false, &l->t->ignore_merges);
 }
 
 /* ---- what is only kept ---- */
@@ -412,7 +279,7 @@ static void print_json(dm_text *out, const dm_json *v)
 static dm_status keep_post_processor(loader *l)
 {
     const dm_json *v = dm_json_get(dm_json_root(l->doc), "post_processor");
-    if (is_null(v))
+    if (dm_load_is_null(v))
         return DM_OK;
     dm_text text = {0};
     print_json(&text, v);
@@ -446,9 +313,11 @@ dm_status dm_tokenizer_open(dm_tokenizer **out, const char *path, dm_error *err)
     if (status == DM_OK)
         status = measure(&l);
     if (status == DM_OK)
-        status = read_pipeline(&l);
+        status = dm_load_pipeline(&l);
     if (status == DM_OK)
         status = add_vocabulary(&l);
+    if (status == DM_OK)
+        status = find_unknown(&l);
     if (status == DM_OK)
         status = add_merges(&l);
     if (status == DM_OK)

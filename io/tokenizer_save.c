@@ -36,7 +36,8 @@ static void write_added(const dm_tokenizer *t, dm_text *out)
         dm_text_json_string(out, text, strlen(text));
         dm_text_print(out,
                       ", \"single_word\": %s, \"lstrip\": %s, \"rstrip\": %s, \"normalized\": %s, \"special\": %s}",
-                      bool_text(a->single_word), bool_text(a->lstrip), bool_text(a->rstrip), bool_text(a->normalized),
+                      bool_text(a->single_word), bool_text(a->lstrip), bool_text(a->rstrip),
+                      bool_text(a->normalized && t->bpe != DM_BPE_SCORES), /* as transformers converts them */
                       bool_text(t->flags[a->id] & DM_TOKEN_SPECIAL));
     }
     dm_text_print(out, t->n_added > 0 ? "\n  ],\n" : "],\n");
@@ -51,11 +52,73 @@ static void write_byte_level(dm_text *out, bool prefix_space, bool use_regex)
                   bool_text(prefix_space), bool_text(use_regex));
 }
 
+static const char *const prefixes[] = {"never", "first", "always"};
+
+static void write_normalizer(const dm_tokenizer *t, dm_text *out)
+{
+    const int parts = t->nfc + t->prepend + t->replace;
+    const char *separator = "";
+    dm_text_print(out, "  \"normalizer\": ");
+    if (parts == 0)
+        dm_text_print(out, "null");
+    if (parts > 1)
+        dm_text_print(out, "{ \"type\": \"Sequence\", \"normalizers\": [ ");
+    if (t->nfc) {
+        dm_text_print(out, "{ \"type\": \"NFC\" }");
+        separator = ", ";
+    }
+    if (t->prepend) {
+        dm_text_print(out, "%s{ \"type\": \"Prepend\", \"prepend\": \"" DM_SPACE "\" }", separator);
+        separator = ", ";
+    }
+    if (t->replace)
+        dm_text_print(out,
+                      "%s{ \"type\": \"Replace\", \"pattern\": { \"String\": \" \" }, \"content\": \"" DM_SPACE "\" }",
+                      separator);
+    dm_text_print(out, parts > 1 ? " ] },\n" : ",\n");
+}
+
+static void write_metaspace(dm_text *out, const char *scheme, bool split)
+{
+    dm_text_print(out,
+                  "{ \"type\": \"Metaspace\", \"replacement\": \"" DM_SPACE
+                  "\", \"prepend_scheme\": \"%s\", \"split\": %s }",
+                  scheme, bool_text(split));
+}
+
+static void write_decoder(const dm_tokenizer *t, dm_text *out)
+{
+    dm_text_print(out, "  \"decoder\": ");
+    if (t->bpe == DM_BPE_BYTES) {
+        write_byte_level(out, true, true);
+        dm_text_print(out, ",\n");
+        return;
+    }
+    dm_text_print(out, "{ \"type\": \"Sequence\", \"decoders\": [ ");
+    if (t->decode_metaspace)
+        write_metaspace(out, prefixes[t->strip ? DM_PREFIX_ALWAYS : DM_PREFIX_NEVER], true);
+    else
+        dm_text_print(out,
+                      "{ \"type\": \"Replace\", \"pattern\": { \"String\": \"" DM_SPACE "\" }, \"content\": \" \" }");
+    if (t->decode_bytes)
+        dm_text_print(out, ", { \"type\": \"ByteFallback\" }");
+    dm_text_print(out, ", { \"type\": \"Fuse\" }");
+    if (t->strip && !t->decode_metaspace)
+        dm_text_print(out, ", { \"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0 }");
+    dm_text_print(out, " ] },\n");
+}
+
 static void write_pre_tokenizer(const dm_tokenizer *t, dm_text *out)
 {
     const size_t stages = t->n_stages - (t->prefix_pattern ? 1 : 0);
     const bool prefix_space = t->prefix_stage != SIZE_MAX;
     dm_text_print(out, "  \"pre_tokenizer\": ");
+    if (t->bpe != DM_BPE_BYTES) {
+        if (t->metaspace)
+            write_metaspace(out, prefixes[t->metaspace_prefix], t->metaspace_split);
+        dm_text_print(out, t->metaspace ? ",\n" : "null,\n");
+        return;
+    }
     if (stages > 0)
         dm_text_print(out, "{\n    \"type\": \"Sequence\",\n    \"pretokenizers\": [\n");
     for (size_t i = 0; i < stages; i++) {
@@ -75,14 +138,18 @@ static void write_pre_tokenizer(const dm_tokenizer *t, dm_text *out)
     dm_text_print(out, stages > 0 ? "\n    ]\n  },\n" : ",\n");
 }
 
-static void write_model(const dm_tokenizer *t, dm_text *out)
+static void write_model(const dm_tokenizer *t, const dm_merge *merges, size_t n_merges, dm_text *out)
 {
+    dm_text_print(out, "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ");
+    if (t->unknown >= 0)
+        dm_text_json_string(out, t->text + t->offset[t->unknown], strlen(t->text + t->offset[t->unknown]));
+    else
+        dm_text_print(out, "null");
     dm_text_print(out,
-                  "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n"
-                  "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
-                  "    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"ignore_merges\": %s,\n"
+                  ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
+                  "    \"fuse_unk\": %s,\n    \"byte_fallback\": %s,\n    \"ignore_merges\": %s,\n"
                   "    \"vocab\": {",
-                  bool_text(t->ignore_merges));
+                  bool_text(t->fuse_unknown), bool_text(t->byte_fallback), bool_text(t->ignore_merges));
     const char *separator = "\n";
     for (size_t id = 0; id < t->size; id++) {
         if (!(t->flags[id] & DM_TOKEN_VOCAB))
@@ -95,8 +162,8 @@ static void write_model(const dm_tokenizer *t, dm_text *out)
     }
     dm_text_print(out, "\n    },\n    \"merges\": [");
     separator = "\n";
-    for (size_t i = 0; i < t->n_merges; i++) {
-        const char *left = t->text + t->offset[t->merges[i].left], *right = t->text + t->offset[t->merges[i].right];
+    for (size_t i = 0; i < n_merges; i++) {
+        const char *left = t->text + t->offset[merges[i].left], *right = t->text + t->offset[merges[i].right];
         dm_text_print(out, "%s      [", separator);
         dm_text_json_string(out, left, strlen(left));
         dm_text_print(out, ", ");
@@ -110,27 +177,33 @@ static void write_model(const dm_tokenizer *t, dm_text *out)
 dm_status dm_tokenizer_save(const dm_tokenizer *t, const char *dir, dm_error *err)
 {
     char path[PATH_MAX];
-    dm_status status = dm_dir_create(dir, err);
+    dm_merge *ranked = NULL;
+    size_t n_merges = t->n_merges;
+    dm_status status =
+        t->squeeze ? dm_fail(err, DM_ERR_UNSUPPORTED, "remove_extra_whitespaces of SentencePiece has no tokenizer.json")
+                   : dm_dir_create(dir, err);
     if (status == DM_OK)
         status = dm_path_join(path, sizeof path, dir, "tokenizer.json", err);
+    if (status == DM_OK && t->bpe == DM_BPE_SCORES)
+        status = dm_tokenizer_ranked(t, &ranked, &n_merges, err);
     if (status != DM_OK)
         return status;
     dm_text out = {0};
     dm_text_print(&out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
     write_added(t, &out);
-    dm_text_print(&out, "  \"normalizer\": %s,\n", t->nfc ? "{ \"type\": \"NFC\" }" : "null");
+    write_normalizer(t, &out);
     write_pre_tokenizer(t, &out);
     dm_text_print(&out, "  \"post_processor\": ");
     if (t->post_processor != NULL)
         dm_text_add(&out, t->post_processor, strlen(t->post_processor));
     else
         dm_text_print(&out, "null");
-    dm_text_print(&out, ",\n  \"decoder\": ");
-    write_byte_level(&out, true, true);
     dm_text_print(&out, ",\n");
-    write_model(t, &out);
+    write_decoder(t, &out);
+    write_model(t, ranked != NULL ? ranked : t->merges, n_merges, &out);
     status = out.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
                         : dm_file_write(path, out.data, out.size, err);
     dm_text_free(&out);
+    free(ranked);
     return status;
 }

@@ -2,7 +2,8 @@
  *
  *     tokenizer                                         the tests
  *     tokenizer --encode DIR all|text < texts           ids; all: added tokens are recognised
- *     tokenizer --decode DIR < lists of ids             JSON strings
+ *     tokenizer --decode DIR < lists of ids             JSON strings, one token at a time
+ *     tokenizer --text DIR < lists of ids               JSON strings, as whole texts
  *     tokenizer --train DIR SPLIT DIGITS SIZE SPECIAL… < texts
  *     tokenizer --save FROM TO                          what was read, written again */
 #include <string.h>
@@ -39,7 +40,7 @@ static int tool_encode(const char *dir, bool added)
     return 0;
 }
 
-static int tool_decode(const char *dir)
+static int tool_decode(const char *dir, bool whole)
 {
     dm_error err;
     dm_tokenizer *t;
@@ -53,7 +54,11 @@ static int tool_decode(const char *dir)
             if (dm_tokenizer_decode(t, &number, 1, false, &bytes, &err) != DM_OK)
                 return tool_error(&err);
         }
-        dm_text_json_string(&line, bytes.data != NULL ? bytes.data : "", bytes.size);
+        const char *text = bytes.data != NULL ? bytes.data : "";
+        size_t size = bytes.size;
+        if (whole)
+            dm_tokenizer_trim(t, &text, &size);
+        dm_text_json_string(&line, text, size);
         printf("%s\n", line.data);
         dm_text_free(&bytes);
         dm_text_free(&line);
@@ -321,7 +326,7 @@ static void check_broken(void)
         {ADDED("{\"id\":3,\"content\":\"ab\"}"), "id 3 here and 2 in the vocabulary", DM_ERR_INPUT},
         {ADDED("{\"id\":3,\"content\":\"x\"},{\"id\":3,\"content\":\"x\"}"), "twice", DM_ERR_INPUT},
         {ADDED("{\"id\":3,\"content\":\"x\",\"lstrip\":1}"), "lstrip", DM_ERR_INPUT},
-        {"{\"decoder\":" BYTES "," MODEL "}", "no ByteLevel", DM_ERR_UNSUPPORTED},
+        {"{\"decoder\":" BYTES "," MODEL "}", "without ByteLevel", DM_ERR_UNSUPPORTED},
         {"{\"pre_tokenizer\":" BYTES "," MODEL "}", "decoder", DM_ERR_UNSUPPORTED},
         {"{\"normalizer\":{\"type\":\"NFKC\"}," PARTS "," MODEL "}", "duplicate", DM_ERR_INPUT},
         {"{\"normalizer\":{\"type\":\"NFKC\"},\"pre_tokenizer\":" BYTES ",\"decoder\":" BYTES "," MODEL "}", "\"NFKC\"",
@@ -513,8 +518,8 @@ int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "--encode") == 0)
         return tool_encode(argv[2], strcmp(argv[3], "all") == 0);
-    if (argc == 3 && strcmp(argv[1], "--decode") == 0)
-        return tool_decode(argv[2]);
+    if (argc == 3 && (strcmp(argv[1], "--decode") == 0 || strcmp(argv[1], "--text") == 0))
+        return tool_decode(argv[2], argv[1][2] == 't');
     if (argc >= 6 && strcmp(argv[1], "--train") == 0)
         return tool_train(argc, argv);
     if (argc == 4 && strcmp(argv[1], "--save") == 0)

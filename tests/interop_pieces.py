@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Compares our tokenizers of the Llama-2 and SentencePiece kind with the tokenizers library and sentencepiece.
+
+    python3 tests/interop_pieces.py BUILD_DIR
+
+The vocabularies are trained on the spot with sentencepiece. Opt-in: not part of `make test`.
+"""
+import glob
+import json
+import os
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "tools")]
+import sentencepiece  # noqa: E402
+from hard_corpus import Random, corpus  # noqa: E402
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: E402
+from transformers.convert_slow_tokenizer import generate_merges  # noqa: E402
+
+import interop_tokenizer as base  # noqa: E402
+from interop_tokenizer import TOKENIZER, check, compare, encode, run  # noqa: E402
+
+TEXT = "日本語のテキスト caffè naïve ελληνικά 中文 {'a': [1, 2]}\n\tx = y**2  # ok " * 20
+
+
+def train(work, name, **options):
+    """Path of a SentencePiece model trained on our own documentation."""
+    source = os.path.join(work, "text")
+    if not os.path.exists(source):
+        root = os.path.join(HERE, "..")
+        with open(source, "w", encoding="utf-8") as out:
+            for path in sorted(glob.glob(os.path.join(root, "docs", "*.md")) + glob.glob(os.path.join(root, "io", "*.h"))):
+                out.write(open(path, encoding="utf-8").read())
+            out.write(TEXT)
+    prefix = os.path.join(work, name)
+    settings = dict(model_type="bpe", vocab_size=1400, byte_fallback=True, normalization_rule_name="identity",
+                    remove_extra_whitespaces=False, split_digits=True, allow_whitespace_only_pieces=True, character_coverage=0.9995,
+                    minloglevel=2)
+    sentencepiece.SentencePieceTrainer.train(input=source, model_prefix=prefix, **{**settings, **options})
+    return prefix + ".model"
+
+
+def library_tokenizers(model):
+    """(name, tokenizer) in the forms that the Llama-2 and Mistral families have, all of one SentencePiece vocabulary."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=model)
+    vocabulary = {processor.id_to_piece(i): i for i in range(processor.vocab_size())}
+    scores = {processor.id_to_piece(i): processor.get_score(i) for i in range(processor.vocab_size())}
+    merges = generate_merges(vocabulary, {p: s for p, s in scores.items() if not processor.is_control(vocabulary[p])})
+    plain = {p: i for p, i in vocabulary.items() if not processor.is_byte(i)}
+    holes = {p: i for p, i in vocabulary.items() if p not in ("<0xC3>", "<0xE6>", "é", "日")}
+    strange = [AddedToken("<l>", lstrip=True), AddedToken("<r>", rstrip=True), AddedToken("<lr>", lstrip=True, rstrip=True),
+               AddedToken("word", single_word=True), AddedToken("wo"), AddedToken("word2", normalized=False),
+               AddedToken("a b", normalized=True), AddedToken("b a", normalized=False), AddedToken("▁x", normalized=True),
+               AddedToken("\n\n", special=True), AddedToken("[INST]", special=True, rstrip=True), AddedToken("<|x|>", special=True)]
+    legacy = lambda: normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])  # noqa: E731
+    meta = pre_tokenizers.Metaspace
+
+    def make(name, normalizer=None, pre=None, added=(), vocab=vocabulary, strip=True, decoder=None, **options):
+        options = {"unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True, **options}
+        kept = [m for m in merges if all(p in vocab for p in (*m, m[0] + m[1]))]
+        t = Tokenizer(models.BPE(vocab=vocab, merges=kept, **options))
+        if normalizer:
+            t.normalizer = normalizer
+        if pre:
+            t.pre_tokenizer = pre
+        parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+        t.decoder = decoder or decoders.Sequence(parts + ([decoders.Strip(" ", 1, 0)] if strip else []))
+        t.add_special_tokens([AddedToken(x, special=True, normalized=False) for x in ("<unk>", "<s>", "</s>")])
+        for a in added:
+            (t.add_special_tokens if a.special else t.add_tokens)([a])
+        return name, t
+
+    return [
+        make("legacy", legacy()),
+        make("legacy-ignore", legacy(), ignore_merges=True),
+        make("replace-only", normalizers.Replace(" ", "▁"), strip=False),
+        make("first", None, meta("▁", "first", False)),
+        make("always", None, meta("▁", "always", False)),
+        make("always-split", None, meta("▁", "always", True)),
+        make("first-split", None, meta("▁", "first", True)),
+        make("never-split", None, meta("▁", "never", True), strip=False),
+        make("nfc-legacy", normalizers.Sequence([normalizers.NFC(), normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])),
+        make("unknown-fused", legacy(), vocab=plain, byte_fallback=False),
+        make("unknown-apart", legacy(), vocab=plain, byte_fallback=False, fuse_unk=False),
+        make("unknown-none", None, meta("▁", "always", True), vocab=plain, byte_fallback=False, unk_token=None),
+        make("bytes-missing", legacy(), vocab=holes),
+        make("bytes-missing-apart", legacy(), vocab=holes, fuse_unk=False),
+        make("added-legacy", legacy(), None, strange),
+        make("added-first", None, meta("▁", "first", False), strange),
+        make("added-always", None, meta("▁", "always", True), strange),
+    ]
+
+
+def check_decode(name, directory, t, ids):
+    """Whole texts: what our decoder gives, without the space that encoding put in front."""
+    for want, line in zip(ids, run(TOKENIZER, "--text", directory, lines=ids)):
+        check(json.loads(line) == t.decode(want, skip_special_tokens=False),
+              f"{name}: decode of {want[:20]}: {line[:80]} {t.decode(want, skip_special_tokens=False)[:80]!r}")
+
+
+def check_library_tokenizers(work, model):
+    rnd = Random(5)
+    texts = corpus()
+    pieces = ["<l>", "<r>", "<lr>", "word", "wo", "word2", "a b", "b a", "▁a▁b", "▁x", " x", "\n\n", "\n", "[INST]", "<|x|>", "a", "_", " ", "  ", "▁",
+              "\u2003", "é", "<s>", "</s>", "1", "-"]
+    added = ["".join(rnd.some(pieces, 1, 14)) for _ in range(4000)]
+    for name, t in library_tokenizers(model):
+        directory = os.path.join(work, name)
+        os.makedirs(directory)
+        t.save(os.path.join(directory, "tokenizer.json"))
+        some = texts if name in ("legacy", "first") else texts[::4]
+        some = some + (added if name.startswith("added") else [])
+        compare(name, directory, some, t)
+        again = directory + "-again"
+        run(TOKENIZER, "--save", directory, again)
+        second = Tokenizer.from_file(os.path.join(again, "tokenizer.json"))
+        for text in some[::9]:
+            first_ids = t.encode(text, add_special_tokens=False).ids
+            check(second.encode(text, add_special_tokens=False).ids == first_ids, f"{name} written again: {text[:80]!r}")
+            check(second.decode(first_ids) == t.decode(first_ids), f"{name} written again: decode {text[:80]!r}")
+        check_decode(name, directory, t, [t.encode(x, add_special_tokens=False).ids for x in some[::3]])
+        t.encode_special_tokens = True
+        if not name.startswith("added"):
+            compare(name + "-text", directory, texts[::9], t, "text")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as work:
+        check_library_tokenizers(work, train(work, "bpe"))
+    print(f"interop_pieces: {base.passed} passed, {base.failed} failed")
+    return 1 if base.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
