@@ -6,6 +6,7 @@
 #include "io/gguf.h"
 #include "io/safetensors.h"
 #include "model/source.h"
+#include "simd/kernels.h"
 
 /* Where a tensor of the layout is. */
 typedef struct dm_source_tensor {
@@ -24,6 +25,7 @@ struct dm_source {
     dm_st *st;
     dm_gguf *gguf;
     dm_map map; /* of llama2.c */
+    dm_kernels kernels;
 };
 
 /* What the check of names and shapes needs of a stored tensor. */
