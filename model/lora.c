@@ -40,10 +40,20 @@ static const dm_tensor *add(dm_layout *l, size_t layer, dm_projection p, const c
     return t;
 }
 
-dm_status dm_lora_build(dm_lora *out, const dm_lora_options *o, const dm_config *c, const dm_layout *base,
-                        dm_error *err)
+/* [rows, cols] of a projection's weight */
+static void shape_of(const dm_config *c, dm_projection p, size_t *rows, size_t *cols)
+{
+    const size_t d = c->hidden, f = c->intermediate;
+    const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
+
+    *rows = p == DM_Q ? hq : p == DM_K || p == DM_V ? hk : p == DM_GATE || p == DM_UP ? f : d;
+    *cols = p == DM_O ? hq : p == DM_DOWN ? f : d;
+}
+
+dm_status dm_lora_build(dm_lora *out, const dm_lora_options *o, const dm_config *c, dm_error *err)
 {
     const double r = (double)o->rank;
+    size_t rows, cols;
 
     *out = (dm_lora){.o = *o, .scale = (float)(o->alpha / (o->stabilised ? sqrt(r) : r))};
     out->layout.tensors = calloc((size_t)2 * DM_PROJECTIONS * c->layers, sizeof *out->layout.tensors);
@@ -54,10 +64,10 @@ dm_status dm_lora_build(dm_lora *out, const dm_lora_options *o, const dm_config 
     }
     for (size_t l = 0; l < c->layers; l++)
         for (dm_projection p = DM_Q; p < DM_PROJECTIONS; p++) {
-            const dm_tensor *w = base->layer[l].projection[p];
+            shape_of(c, p, &rows, &cols);
             if (o->targets >> p & 1)
-                out->pair[l][p] = (dm_lora_pair){add(&out->layout, l, p, "lora_A", o->rank, w->cols),
-                                                 add(&out->layout, l, p, "lora_B", w->rows, o->rank)};
+                out->pair[l][p] = (dm_lora_pair){add(&out->layout, l, p, "lora_A", o->rank, cols),
+                                                 add(&out->layout, l, p, "lora_B", rows, o->rank)};
         }
     dm_layout_place(&out->layout);
     return DM_OK;

@@ -35,9 +35,9 @@ typedef struct dm_lora {
 const char *dm_projection_name(dm_projection p);   /* "q" ... "down" */
 const char *dm_projection_module(dm_projection p); /* "q_proj" ... "down_proj", as PEFT's target_modules */
 
-/* The table of an adapter to `base`, with malloc; dm_lora_free gives it back (fine on a zeroed struct). */
-dm_status dm_lora_build(dm_lora *out, const dm_lora_options *o, const dm_config *c, const dm_layout *base,
-                        dm_error *err);
+/* The table of an adapter to a model of that configuration, with malloc; dm_lora_free gives it back (fine on a zeroed
+ * struct). */
+dm_status dm_lora_build(dm_lora *out, const dm_lora_options *o, const dm_config *c, dm_error *err);
 void dm_lora_free(dm_lora *lora);
 
 /* A new adapter: B is 0, so that the policy is the base; element i of A's tensor t is uniform in (-1, 1) / sqrt(in)

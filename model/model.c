@@ -120,7 +120,8 @@ static void shape_of(const dm_tensor *t, uint64_t shape[2])
     shape[1] = t->cols;
 }
 
-static dm_status check_shape(const dm_st *st, const dm_tensor *t, const char *dir, dm_error *err)
+/* by: the file that says what there must be */
+static dm_status check_shape(const dm_st *st, const dm_tensor *t, const char *dir, const char *by, dm_error *err)
 {
     const dm_st_tensor *found = dm_st_find(st, t->name);
     char want[256], got[256];
@@ -129,13 +130,13 @@ static dm_status check_shape(const dm_st *st, const dm_tensor *t, const char *di
     shape_of(t, shape);
     shape_text(want, t->dims, shape);
     if (!found)
-        return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" is missing, by config.json there must be one of shape %s",
-                       dir, t->name, want);
+        return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" is missing, by %s there must be one of shape %s", dir,
+                       t->name, by, want);
     if (found->dims == t->dims && memcmp(found->shape, shape, t->dims * sizeof *shape) == 0)
         return DM_OK;
     shape_text(got, found->dims, found->shape);
-    return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" has shape %s, by config.json it must be %s",
-                   dm_st_path(st, found), t->name, got, want);
+    return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" has shape %s, by %s it must be %s", dm_st_path(st, found),
+                   t->name, got, by, want);
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -163,7 +164,7 @@ static dm_status check_tensors(const dm_st *st, const dm_layout *layout, const d
                                dm_error *err)
 {
     for (size_t i = 0; i < layout->n; i++) {
-        const dm_status s = check_shape(st, &layout->tensors[i], dir, err);
+        const dm_status s = check_shape(st, &layout->tensors[i], dir, "config.json", err);
         if (s != DM_OK)
             return s;
     }
@@ -215,14 +216,34 @@ dm_status dm_weights_read(float *w, const dm_layout *layout, const dm_config *c,
     return s;
 }
 
+dm_status dm_tensors_read(float *w, const dm_layout *layout, const dm_st *st, const char *where, const char *by,
+                          dm_error *err)
+{
+    dm_status s = DM_OK;
+
+    for (size_t i = 0; s == DM_OK && i < layout->n; i++)
+        s = check_shape(st, &layout->tensors[i], where, by, err);
+    for (size_t i = 0; s == DM_OK && dm_st_count(st) > layout->n && i < dm_st_count(st); i++)
+        if (!in_layout(layout, dm_st_at(st, i)->name))
+            s = dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" is not one that %s asks for", where,
+                        dm_st_at(st, i)->name, by);
+    for (size_t i = 0; s == DM_OK && i < layout->n; i++)
+        s = dm_st_read_f32(st, dm_st_find(st, layout->tensors[i].name), w + layout->tensors[i].offset, err);
+    return s;
+}
+
 dm_status dm_weights_write(const float *w, const dm_layout *layout, const char *dir, char hex[DM_SHA256_HEX],
                            dm_error *err)
 {
     char path[4096];
     const dm_status s = dm_path_join(path, sizeof path, dir, "model.safetensors", err);
 
-    if (s != DM_OK)
-        return s;
+    return s == DM_OK ? dm_tensors_write(w, layout, path, NULL, 0, hex, err) : s;
+}
+
+dm_status dm_tensors_write(const float *w, const dm_layout *layout, const char *path, const char *const (*metadata)[2],
+                           size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err)
+{
     dm_st_out *out = calloc(layout->n, sizeof *out);
     if (!out)
         return dm_fail(err, DM_ERR_MEMORY, "%s: no memory to write it", path);
@@ -231,9 +252,9 @@ dm_status dm_weights_write(const float *w, const dm_layout *layout, const char *
         out[i] = (dm_st_out){.name = t->name, .type = DM_F32, .dims = t->dims, .data = w + t->offset};
         shape_of(t, out[i].shape);
     }
-    const dm_status written = dm_st_write(path, out, layout->n, NULL, 0, hex, err);
+    const dm_status s = dm_st_write(path, out, layout->n, metadata, n_metadata, hex, err);
     free(out);
-    return written;
+    return s;
 }
 
 void dm_weights_init(float *w, const dm_layout *layout, uint64_t seed, double std)

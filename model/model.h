@@ -11,6 +11,7 @@
 #include "core/arena.h"
 #include "core/dtype.h"
 #include "core/sha256.h"
+#include "io/safetensors.h"
 #include "model/config.h"
 
 #define DM_TENSOR_NAME 96
@@ -69,6 +70,14 @@ dm_status dm_weights_check(const dm_layout *layout, const dm_config *c, const ch
 /* Writes dir/model.safetensors (F32), atomically; hex receives its SHA-256. */
 dm_status dm_weights_write(const float *w, const dm_layout *layout, const char *dir, char hex[DM_SHA256_HEX],
                            dm_error *err);
+
+/* The same for any table of f32 tensors: `where` begins messages, `by` names what says which tensors there must be.
+ * Exactly those of the layout, with their shapes. */
+dm_status dm_tensors_read(float *w, const dm_layout *layout, const dm_st *st, const char *where, const char *by,
+                          dm_error *err);
+/* One file, atomically; metadata as for dm_st_write. */
+dm_status dm_tensors_write(const float *w, const dm_layout *layout, const char *path, const char *const (*metadata)[2],
+                           size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err);
 
 /* Fills w with seeded initial weights: normal(0, std) for matrices (embedding and projections), 1 for norms, 0 for
  * biases. Element i of tensor t is dm_random_normal(seed, DM_RNG_INIT, t, i) * std, rounded once. */
