@@ -7,7 +7,7 @@
 
 #include "agent/rollout_internal.h"
 #include "core/file.h"
-#include "model/directory.h"
+#include "model/source.h"
 
 #define CACHE_BYTES ((uint64_t)1 << 31)
 #define LENGTH_DEFAULT 4096
@@ -143,18 +143,30 @@ static int next_request(void *context, size_t index)
     return 1;
 }
 
-/* Tokenizer, template and what the episodes' length is, before any weight is read. */
-dm_status dm_rollout_policy(dm_rollout_run *r)
+/* A directory's tokenizer.json has a hash of its own; a file's tokenizer is part of the file. */
+static dm_status hash_tokenizer(dm_rollout_run *r, const dm_source *source)
 {
-    const dm_rollout_options *o = r->o;
     char path[4096];
     dm_status s;
 
-    if ((s = dm_config_read(&r->config, o->model, r->err)) != DM_OK ||
-        (s = dm_model_tokenizer(&r->tokenizer, &r->chat, &r->config, o->model, o->chat_template, r->err)) != DM_OK)
+    if (dm_source_kind_of(source) != DM_SOURCE_HF)
+        return dm_source_base_sha256(source, r->tokenizer_sha256, r->err);
+    if ((s = dm_path_join(path, sizeof path, dm_source_path(source), "tokenizer.json", r->err)) != DM_OK)
+        return s;
+    return dm_file_exists(path) ? dm_file_sha256(path, r->tokenizer_sha256, r->err)
+                                : dm_source_base_sha256(source, r->tokenizer_sha256, r->err);
+}
+
+static dm_status open_policy(dm_rollout_run *r, const dm_source *source)
+{
+    const dm_rollout_options *o = r->o;
+    dm_status s;
+
+    r->config = *dm_source_config(source);
+    if ((s = dm_source_tokenizer(source, &r->tokenizer, &r->chat, o->chat_template, r->err)) != DM_OK)
         return s;
     if (!r->tokenizer)
-        return dm_fail(r->err, DM_ERR_INPUT, "%s: has no tokenizer.json, which an agent's words need", o->model);
+        return dm_fail(r->err, DM_ERR_INPUT, "%s: has no tokenizer, which an agent's words need", o->model);
     const int64_t most = r->config.max_positions;
     r->max_length = (size_t)(o->max_length ? o->max_length : most < LENGTH_DEFAULT ? most : LENGTH_DEFAULT);
     r->stop[0] = r->chat.end_of_turn;
@@ -162,10 +174,21 @@ dm_status dm_rollout_policy(dm_rollout_run *r)
     if ((size_t)o->max_tokens + 2 > r->max_length)
         return dm_fail(r->err, DM_ERR_ARGUMENT, "--max-tokens %lld leave no room for a prompt within %zu tokens",
                        (long long)o->max_tokens, r->max_length);
-    if ((s = dm_path_join(path, sizeof path, o->model, "tokenizer.json", r->err)) != DM_OK ||
-        (s = dm_file_sha256(path, r->tokenizer_sha256, r->err)) != DM_OK)
+    if ((s = hash_tokenizer(r, source)) != DM_OK)
         return s;
-    return dm_model_sha256(o->model, r->model_sha256, r->err);
+    return dm_source_sha256(source, r->model_sha256, r->err);
+}
+
+/* Tokenizer, template and what the episodes' length is, before any weight is read. */
+dm_status dm_rollout_policy(dm_rollout_run *r)
+{
+    dm_source *source = NULL;
+    dm_status s = dm_source_open(&source, r->o->model, r->err);
+
+    if (s == DM_OK)
+        s = open_policy(r, source);
+    dm_source_close(&source);
+    return s;
 }
 
 size_t dm_rollout_at_once(const dm_rollout_run *r, const dm_env *env)

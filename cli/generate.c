@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/stream.h"
+#include "model/source.h"
 #include "core/file.h"
 #include "model/sampling.h"
 #include "model/trainer.h"
@@ -267,15 +268,20 @@ static dm_status check(const generate_options *o, dm_error *err)
 static dm_status prepare(generate_options *o, const cli_common *common, dm_tokenizer **tokenizer, dm_ids *prompt,
                          int32_t stop[2], dm_error *err)
 {
+    dm_source *source = NULL;
     dm_config config;
     dm_chat_template chat = {0};
     dm_status s;
 
-    if ((s = dm_config_read(&config, o->model, err)) != DM_OK ||
-        (s = dm_model_tokenizer(tokenizer, o->raw ? NULL : &chat, &config, o->model, o->chat_template, err)) != DM_OK)
+    if ((s = dm_source_open(&source, o->model, err)) != DM_OK)
+        return s;
+    config = *dm_source_config(source);
+    s = dm_source_tokenizer(source, tokenizer, o->raw ? NULL : &chat, o->chat_template, err);
+    dm_source_close(&source);
+    if (s != DM_OK)
         return s;
     if (!*tokenizer)
-        return dm_fail(err, DM_ERR_INPUT, "%s: has no tokenizer.json, which text needs", o->model);
+        return dm_fail(err, DM_ERR_INPUT, "%s: has no tokenizer, which text needs", o->model);
     o->sampling.stop = stop;
     if (config.eos >= 0)
         stop[o->sampling.n_stop++] = config.eos;

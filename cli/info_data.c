@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/report.h"
+#include "model/directory.h"
 #include "model/trainer.h"
 
 /* Text without a model is measured by a tokenizer whose tokens are single bytes and the plain template's marks. */

@@ -6,6 +6,7 @@
 #include "cli/report.h"
 #include "core/file.h"
 #include "io/safetensors.h"
+#include "model/directory.h"
 #include "model/trainer.h"
 
 /* ---- weights ---- */

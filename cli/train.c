@@ -17,12 +17,13 @@ static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 
 #define AT(f) offsetof(dmpo_train_options, f)
 const cli_option cli_train_options[] = {
-    {"model", CLI_STRING, AT(model), "DIR", NULL, "the policy: a Hugging Face directory (required)"},
+    {"model", CLI_STRING, AT(model), "PATH", NULL,
+     "the policy: directory, GGUF or llama2.c file, or adapter (required)"},
     {"data", CLI_STRING, AT(data), "FILE", NULL, "training data: pairs, or conversations for sft (required)"},
     {"output", CLI_STRING, AT(output), "DIR", NULL, "where the trained model goes (required by train)"},
     {"eval-data", CLI_STRING, AT(eval_data), "FILE", NULL, "held-out data of the same form"},
-    {"reference", CLI_STRING, AT(reference), "DIR", NULL, "the reference policy; without it the initial policy"},
-    {"reference2", CLI_STRING, AT(reference2), "DIR", NULL, "a second reference policy beside it (MRPO)"},
+    {"reference", CLI_STRING, AT(reference), "PATH", NULL, "the reference policy; without it the initial policy"},
+    {"reference2", CLI_STRING, AT(reference2), "PATH", NULL, "a second reference policy beside it (MRPO)"},
     {"reference-cache", CLI_STRING, AT(reference_cache), "FILE", NULL, "keep the reference's log-probabilities here"},
     {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
      "chatml, llama2, llama3, mistral, vicuna or plain; without it recognised from the model"},
@@ -63,6 +64,10 @@ const cli_option cli_train_options[] = {
     {"share-prefix", CLI_FLAG, AT(share_prefix), NULL, NULL,
      "compute a pair's common beginning once (--no-share-prefix)"},
     {"skip-invalid", CLI_FLAG, AT(skip_invalid), NULL, NULL, "count and skip broken items"},
+    {"lora-rank", CLI_INT, AT(lora_rank), "N", NULL, "train a LoRA adapter of this rank, 1 to 1024; 0: all weights"},
+    {"lora-alpha", CLI_DOUBLE, AT(lora_alpha), "X", NULL, "its output is scaled by X / rank; 0: twice the rank"},
+    {"lora-targets", CLI_STRING, AT(lora_targets), "LIST", NULL, "all, or some of q,k,v,o,gate,up,down"},
+    {"lora-stabilised", CLI_FLAG, AT(lora_stabilised), NULL, NULL, "scale by X / sqrt(rank)"},
     {"eval-every", CLI_INT, AT(eval_every), "N", NULL, "evaluate every N steps; 0: before and after"},
     {"checkpoint-every", CLI_INT, AT(checkpoint_every), "N", NULL, "every N steps; 0: at the end"},
     {"resume", CLI_FLAG, AT(resume), NULL, NULL, "continue from OUTPUT/checkpoint when there is one"},
@@ -77,7 +82,7 @@ const cli_option cli_train_options[] = {
 static const cli_command train_command = {
     "train",
     "Trains a policy and writes it, with metrics and a checkpoint, into --output.",
-    "--model DIR --data FILE --output DIR [options]",
+    "--model PATH --data FILE --output DIR [options]",
     "OUTPUT gets config.json, model.safetensors (f32), the tokenizer's files, metrics.jsonl, run.json and "
     "checkpoint/.\n"
     "Ctrl-C finishes the step, writes a checkpoint and stops; --resume continues with the same bits.\n"
@@ -89,7 +94,7 @@ static const cli_command train_command = {
 
 static const cli_command plan_command = {"plan",
                                          "Says what memory a training run will need, line by line, without running it.",
-                                         "--model DIR --data FILE [options of dmpo train]",
+                                         "--model PATH --data FILE [options of dmpo train]",
                                          NULL,
                                          cli_train_options,
                                          0,
@@ -214,10 +219,11 @@ static void print_plan(const dmpo_plan *p, int json)
     char buf[32];
     if (json) {
         printf("{\"total\": %llu, \"smallest\": %llu, \"layers\": %u, \"recomputed\": %u, \"kept_logits\": %s, "
-               "\"tokens\": %llu, \"packed_tokens\": %llu, \"longest_pack\": %llu, \"parameters\": %llu",
+               "\"tokens\": %llu, \"packed_tokens\": %llu, \"longest_pack\": %llu, \"parameters\": %llu, \"trained\": "
+               "%llu",
                (unsigned long long)p->total, (unsigned long long)p->smallest, p->layers, p->recomputed,
                p->kept_logits ? "true" : "false", (unsigned long long)p->tokens, (unsigned long long)p->packed_tokens,
-               (unsigned long long)p->longest_pack, (unsigned long long)p->parameters);
+               (unsigned long long)p->longest_pack, (unsigned long long)p->parameters, (unsigned long long)p->trained);
         for (size_t i = 0; i < p->lines; i++)
             printf(", \"%s\": %llu", p->line[i].what, (unsigned long long)p->line[i].bytes);
         puts("}");
@@ -227,9 +233,11 @@ static void print_plan(const dmpo_plan *p, int json)
         printf("%-40s %12s\n", p->line[i].what, cli_bytes(buf, (double)p->line[i].bytes));
     printf("%-40s %12s\n", "peak resident memory", cli_bytes(buf, (double)p->total));
     printf("%-40s %12s\n", "smallest --memory that works", cli_bytes(buf, (double)p->smallest));
-    printf("%llu parameters; longest item %llu tokens; recomputed in the backward: %u of %u layers%s\n",
-           (unsigned long long)p->parameters, (unsigned long long)p->longest_pack, p->recomputed, p->layers,
-           p->kept_logits ? "" : ", the logits");
+    printf("%llu parameters", (unsigned long long)p->parameters);
+    if (p->trained != p->parameters)
+        printf(" and %llu of the adapter, which are trained", (unsigned long long)p->trained);
+    printf("; longest item %llu tokens; recomputed in the backward: %u of %u layers%s\n",
+           (unsigned long long)p->longest_pack, p->recomputed, p->layers, p->kept_logits ? "" : ", the logits");
     printf("a pass over the data has %llu tokens and computes %llu: what a pair's sides have in common, once\n",
            (unsigned long long)p->tokens, (unsigned long long)p->packed_tokens);
 }

@@ -73,7 +73,8 @@ typedef enum dmpo_alpha_pairing { DMPO_PAIRING_OWN, DMPO_PAIRING_CROSSED } dmpo_
 /* Everything that decides the result of a run. dmpo_train_defaults fills it; change what you need. */
 typedef struct dmpo_train_options {
     /* files; paths stay the caller's */
-    const char *model;           /* Hugging Face directory of the policy (required) */
+    const char *model;           /* the policy (required): a Hugging Face directory, a GGUF or llama2.c file, or the
+                                  * directory of a LoRA adapter, which is then trained on */
     const char *reference;       /* reference policy; NULL: the initial policy itself */
     const char *reference2;      /* a second one beside it (MRPO); NULL: none */
     const char *data;            /* training data (required), see docs/data.md */
@@ -112,6 +113,12 @@ typedef struct dmpo_train_options {
     uint64_t seed;            /* order of the data; default 0 */
     int shuffle;              /* default 1 */
     int skip_invalid;         /* count and skip broken items instead of stopping */
+
+    /* LoRA (docs/lora.md): only an adapter is trained, and the reference policy is the base itself */
+    int64_t lora_rank;        /* 1..1024; 0 (default): all weights are trained, or the adapter that `model` is */
+    double lora_alpha;        /* > 0: its output is scaled by alpha / rank; 0 (default): twice the rank */
+    const char *lora_targets; /* "all", or some of q,k,v,o,gate,up,down; NULL: all */
+    int lora_stabilised;      /* scaled by alpha / sqrt(rank) */
 
     /* running */
     int64_t eval_every;       /* steps; 0: only before and after; default 0 */
@@ -165,13 +172,14 @@ typedef int (*dmpo_event_fn)(void *context, const dmpo_event *event);
 typedef struct dmpo_train_result {
     int64_t steps;
     dmpo_metrics before, after; /* evaluation on eval_data; step -1 when there is none */
-    char weights_sha256[65];    /* of output/model.safetensors: what sha256sum prints */
+    char weights_sha256[65];    /* of output/model.safetensors or adapter_model.safetensors: what sha256sum prints */
     char data_sha256[65], model_sha256[65];
     uint64_t planned_memory, peak_memory; /* bytes */
 } dmpo_train_result;
 
-/* Trains and writes `output`: model (config.json, model.safetensors in f32, tokenizer files), metrics.jsonl,
- * checkpoint/. A non-finite loss or gradient stops before the weights are touched, naming the items of the batch. */
+/* Trains and writes `output`: model (config.json, model.safetensors in f32, tokenizer files) or adapter
+ * (adapter_config.json, adapter_model.safetensors), metrics.jsonl, checkpoint/. A non-finite loss or gradient stops
+ * before the weights are touched, naming the items of the batch. */
 DMPO_API int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_event_fn event, void *context,
                         dmpo_train_result *result, dmpo_error *error);
 
@@ -213,15 +221,15 @@ typedef struct dmpo_plan {
         uint64_t bytes;
     } line[DMPO_PLAN_LINES];
     size_t lines;
-    uint64_t total;         /* what the run's peak resident set size will be, within 5 % */
-    uint64_t smallest;      /* the smallest --memory that works */
-    uint32_t layers;        /* of the model, */
-    uint32_t recomputed;    /* and how many of them, from the first, run again in the backward pass */
-    int kept_logits;        /* 0: the head's logits are computed again in the backward pass */
-    uint64_t longest_pack;  /* tokens of the longest item after sharing its prefix */
-    uint64_t tokens;        /* of the training data, both sides of every pair, */
-    uint64_t packed_tokens; /* and how many of them are computed: a pair's common beginning once */
-    uint64_t parameters;
+    uint64_t total;               /* what the run's peak resident set size will be, within 5 % */
+    uint64_t smallest;            /* the smallest --memory that works */
+    uint32_t layers;              /* of the model, */
+    uint32_t recomputed;          /* and how many of them, from the first, run again in the backward pass */
+    int kept_logits;              /* 0: the head's logits are computed again in the backward pass */
+    uint64_t longest_pack;        /* tokens of the longest item after sharing its prefix */
+    uint64_t tokens;              /* of the training data, both sides of every pair, */
+    uint64_t packed_tokens;       /* and how many of them are computed: a pair's common beginning once */
+    uint64_t parameters, trained; /* of the model; that the run changes */
 } dmpo_plan;
 
 /* Reads what dmpo_train would read (model headers, tokenizer, data) and says what it would need. */

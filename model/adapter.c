@@ -81,7 +81,10 @@ static bool unused(const dm_json *v)
 static dm_status check_unused(const dm_json_doc *doc, const dm_json *root, dm_error *err)
 {
     static const char *const features[] = {"use_dora",
+                                           "use_qalora",
+                                           "use_bdlora",
                                            "bias",
+                                           "lora_bias",
                                            "modules_to_save",
                                            "rank_pattern",
                                            "alpha_pattern",
@@ -89,8 +92,13 @@ static dm_status check_unused(const dm_json_doc *doc, const dm_json *root, dm_er
                                            "layers_to_transform",
                                            "fan_in_fan_out",
                                            "exclude_modules",
-                                           "lora_bias",
-                                           "trainable_token_indices"};
+                                           "target_parameters",
+                                           "trainable_token_indices",
+                                           "alora_invocation_tokens",
+                                           "arrow_config",
+                                           "kasa_config",
+                                           "monteclora_config",
+                                           "velora_config"};
     for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
         const dm_json *v = dm_json_get(root, features[i]);
         if (!unused(v))
@@ -212,4 +220,22 @@ dm_status dm_adapter_write(const float *w, const dm_lora *lora, const char *dir,
         (s = dm_path_join(path, sizeof path, dir, WEIGHTS, err)) != DM_OK)
         return s;
     return dm_tensors_write(w, &lora->layout, path, metadata, 1, hex, err);
+}
+
+dm_status dm_adapter_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err)
+{
+    static const char *const files[] = {CONFIG, WEIGHTS};
+    char path[DM_PATH_MAX];
+    dm_sha256 h;
+    dm_status s = DM_OK;
+
+    dm_sha256_init(&h);
+    dm_sha256_update(&h, hex, DM_SHA256_HEX - 1);
+    for (size_t i = 0; s == DM_OK && i < sizeof files / sizeof *files; i++)
+        if ((s = dm_path_join(path, sizeof path, dir, files[i], err)) == DM_OK &&
+            (s = dm_file_sha256(path, hex, err)) == DM_OK)
+            dm_sha256_update(&h, hex, DM_SHA256_HEX - 1);
+    if (s == DM_OK)
+        dm_sha256_finish(&h, hex);
+    return s;
 }

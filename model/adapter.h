@@ -25,6 +25,9 @@ dm_status dm_adapter_read(float *w, const dm_lora *lora, const char *dir, const 
 dm_status dm_adapter_write(const float *w, const dm_lora *lora, const char *dir, const char *base,
                            const char *base_sha256, char hex[DM_SHA256_HEX], dm_error *err);
 
+/* On entry hex is the base's hash; on return one over it and the hashes of both files. */
+dm_status dm_adapter_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err);
+
 /* "all" or names separated by commas ("q,v") as bits. */
 dm_status dm_lora_targets(unsigned *out, const char *text, dm_error *err);
 

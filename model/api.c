@@ -173,7 +173,7 @@ static dm_status train(dm_run *r, dmpo_train_result *result, dm_error *err)
         return s;
     result->planned_memory = r->plan.total;
     memcpy(result->data_sha256, r->train.sha256, sizeof result->data_sha256);
-    memcpy(result->model_sha256, r->model_sha256, sizeof result->model_sha256);
+    memcpy(result->model_sha256, r->policy.sha256, sizeof result->model_sha256);
     if ((s = dm_run_steps(r, first, result, err)) != DM_OK ||
         (s = dm_output_write(r, result->weights_sha256, err)) != DM_OK)
         return s;

@@ -15,6 +15,8 @@
 
 #include "core/file.h"
 #include "io/safetensors.h"
+#include "model/adapter.h"
+#include "model/directory.h"
 #include "model/trainer.h"
 
 #define PATH_SIZE 4096
@@ -66,12 +68,13 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
     dm_sha256_finish(&h, items);
     /* %a: exact. What may differ between the two halves of a run (threads, ISA, memory, where files are) is not in it.
      */
-    snprintf(
-        text, sizeof text, "2 %s %s %s %d %d %d %a %a %a %a %d %a %a %a %a %a %a %d %a %lld %lld %a %lld %llu %d %d",
-        r->model_sha256, r->reference_sha256, items, (int)o->objective, (int)o->link, (int)o->phi, o->beta, o->gamma,
-        o->label_smoothing, o->sft_weight, o->length_normalised, o->lr, o->beta1, o->beta2, o->eps, o->weight_decay,
-        o->max_grad_norm, (int)o->schedule, o->warmup_ratio, (long long)o->warmup_steps, (long long)o->batch, o->epochs,
-        (long long)o->steps, (unsigned long long)o->seed, o->shuffle, o->share_prefix);
+    snprintf(text, sizeof text,
+             "2 %s %s %s %d %d %d %a %a %a %a %d %a %a %a %a %a %a %d %a %lld %lld %a %lld %llu %d %d",
+             r->policy.sha256, r->ref_train.logp ? dm_reference_sha256(r, 0) : "", items, (int)o->objective,
+             (int)o->link, (int)o->phi, o->beta, o->gamma, o->label_smoothing, o->sft_weight, o->length_normalised,
+             o->lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->max_grad_norm, (int)o->schedule, o->warmup_ratio,
+             (long long)o->warmup_steps, (long long)o->batch, o->epochs, (long long)o->steps,
+             (unsigned long long)o->seed, o->shuffle, o->share_prefix);
     dm_sha256_init(&h);
     dm_sha256_update(&h, text, strlen(text));
     if (o->objective == DMPO_KTO) { /* only what has a meaning: checkpoints of older versions stay good */
@@ -79,29 +82,33 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
         dm_sha256_update(&h, text, strlen(text));
     }
     if (o->reference2) {
-        snprintf(text, sizeof text, " mrpo %s %d %a %d %a", r->reference2_sha256, (int)o->alpha_mode, o->alpha,
+        snprintf(text, sizeof text, " mrpo %s %d %a %d %a", dm_reference_sha256(r, 1), (int)o->alpha_mode, o->alpha,
                  (int)o->alpha_pairing, o->trust_region);
+        dm_sha256_update(&h, text, strlen(text));
+    }
+    if (r->policy.lora.o.rank) {
+        const dm_lora_options *l = &r->policy.lora.o;
+        snprintf(text, sizeof text, " lora %u %a %d %u", l->rank, l->alpha, l->stabilised, l->targets);
         dm_sha256_update(&h, text, strlen(text));
     }
     dm_sha256_finish(&h, hex);
 }
 
-/* Moments as tensors "exp_avg.NAME" and "exp_avg_sq.NAME". Called only while saving and loading: it may allocate. */
-static dm_status moments(dm_run *r, dm_st_out **out, char **names, dm_error *err)
+/* The moments as one table of tensors "exp_avg.NAME" and "exp_avg_sq.NAME" over r->m and r->v, which lie one behind the
+ * other. Called only while saving and loading: it may allocate. */
+static dm_status moments(const dm_run *r, dm_layout *out, dm_error *err)
 {
-    const size_t n = r->layout.n, width = DM_TENSOR_NAME + 16;
-    *out = calloc(2 * n, sizeof **out);
-    *names = calloc(2 * n, width);
-    if (!*out || !*names)
+    const size_t n = r->trained->n;
+
+    *out = (dm_layout){.tensors = calloc(2 * n, sizeof *out->tensors), .n = 2 * n};
+    if (!out->tensors)
         return dm_fail(err, DM_ERR_MEMORY, "no memory to list the optimizer's tensors");
     for (size_t i = 0; i < 2 * n; i++) {
-        const dm_tensor *t = &r->layout.tensors[i / 2];
-        char *name = *names + i * width;
-        snprintf(name, width, "%s.%s", i % 2 ? "exp_avg_sq" : "exp_avg", t->name);
-        dm_st_out *o = &(*out)[i];
-        *o = (dm_st_out){.name = name, .type = DM_F32, .dims = t->dims, .data = (i % 2 ? r->v : r->m) + t->offset};
-        o->shape[0] = t->dims == 2 ? t->rows : t->cols;
-        o->shape[1] = t->cols;
+        dm_tensor *t = &out->tensors[i];
+        *t = r->trained->tensors[i / 2];
+        snprintf(t->name, sizeof t->name, "%s.%.80s", i % 2 ? "exp_avg_sq" : "exp_avg",
+                 r->trained->tensors[i / 2].name);
+        t->offset += i % 2 ? (size_t)(r->v - r->m) : 0;
     }
     return DM_OK;
 }
@@ -140,15 +147,13 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
 static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmpo_train_result *result, dm_error *err)
 {
     char model[DM_SHA256_HEX], optimizer[DM_SHA256_HEX], path[PATH_SIZE];
-    dm_st_out *out = NULL;
-    char *names = NULL;
-    dm_status s = dm_weights_write(r->w, &r->layout, dir, model, err);
+    dm_layout table = {0};
+    dm_status s = dm_weights_write(r->t, r->trained, dir, model, err);
 
-    if (s == DM_OK && (s = moments(r, &out, &names, err)) == DM_OK &&
+    if (s == DM_OK && (s = moments(r, &table, err)) == DM_OK &&
         (s = dm_path_join(path, sizeof path, dir, "optimizer.safetensors", err)) == DM_OK)
-        s = dm_st_write(path, out, 2 * r->layout.n, NULL, 0, optimizer, err);
-    free(out);
-    free(names);
+        s = dm_tensors_write(r->m, &table, path, NULL, 0, optimizer, err);
+    dm_layout_free(&table);
     return s == DM_OK ? write_state(r, dir, step, result, model, optimizer, err) : s;
 }
 
@@ -200,27 +205,26 @@ static dm_status verify(const dm_json_doc *doc, const char *dir, const char *nam
     return s;
 }
 
-static dm_status read_moments(dm_run *r, const char *dir, dm_error *err)
+static dm_status read_table(float *w, const dm_layout *table, const char *dir, const char *name, dm_error *err)
 {
     char path[PATH_SIZE];
-    dm_st_out *out = NULL;
-    char *names = NULL;
     dm_st *st = NULL;
-    dm_status s = dm_path_join(path, sizeof path, dir, "optimizer.safetensors", err);
+    dm_status s = dm_path_join(path, sizeof path, dir, name, err);
 
-    if (s == DM_OK && (s = moments(r, &out, &names, err)) == DM_OK)
-        s = dm_st_open(&st, path, err);
-    for (size_t i = 0; s == DM_OK && i < 2 * r->layout.n; i++) {
-        const dm_tensor *t = &r->layout.tensors[i / 2];
-        const dm_st_tensor *found = dm_st_find(st, out[i].name);
-        if (!found || found->count != (uint64_t)t->rows * t->cols)
-            s = dm_fail(err, DM_ERR_INPUT, "%s: tensor %s is missing or has another size", path, out[i].name);
-        else
-            s = dm_st_read_f32(st, found, (i % 2 ? r->v : r->m) + t->offset, err);
-    }
+    if (s == DM_OK && (s = dm_st_open(&st, path, err)) == DM_OK)
+        s = dm_tensors_read(w, table, st, path, "the run", err);
     dm_st_close(&st);
-    free(out);
-    free(names);
+    return s;
+}
+
+static dm_status read_moments(dm_run *r, const char *dir, dm_error *err)
+{
+    dm_layout table = {0};
+    dm_status s = moments(r, &table, err);
+
+    if (s == DM_OK)
+        s = read_table(r->m, &table, dir, "optimizer.safetensors", err);
+    dm_layout_free(&table);
     return s;
 }
 
@@ -307,7 +311,7 @@ dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result
     if ((s = verify(doc, dir, "model.safetensors", err)) == DM_OK &&
         (s = verify(doc, dir, "optimizer.safetensors", err)) == DM_OK &&
         (s = read_state(r, doc, step, result, err)) == DM_OK &&
-        (s = dm_weights_read(r->w, &r->layout, &r->config, dir, err)) == DM_OK)
+        (s = read_table(r->t, r->trained, dir, "model.safetensors", err)) == DM_OK)
         s = read_moments(r, dir, err);
     dm_json_close(&doc);
     if (s == DM_OK)
@@ -331,10 +335,34 @@ static dm_status copy_file(const char *from, const char *to, const char *name, d
     return s;
 }
 
+/* What goes with the weights: of a directory its files as they are, else configuration and tokenizer written anew. */
+static dm_status write_companions(dm_run *r, int config, dm_error *err)
+{
+    const char *from = dm_source_path(r->policy.source), *to = r->o.output;
+    dm_status s = DM_OK;
+
+    if (dm_source_kind_of(r->policy.source) == DM_SOURCE_HF) {
+        if (config)
+            s = dm_config_copy(from, to, err);
+        for (size_t i = 0; s == DM_OK && i < sizeof model_files / sizeof *model_files; i++)
+            s = copy_file(from, to, model_files[i], err);
+        return s;
+    }
+    if (config)
+        s = dm_config_write(&r->config, to, err);
+    if (s == DM_OK && r->tokenizer && (s = dm_tokenizer_save(r->tokenizer, to, err)) == DM_OK)
+        s = dm_template_save(&r->chat, r->tokenizer, to, err);
+    return s;
+}
+
 dm_status dm_output_write(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    dm_status s = dm_config_copy(r->o.model, r->o.output, err);
-    for (size_t i = 0; s == DM_OK && i < sizeof model_files / sizeof *model_files; i++)
-        s = copy_file(r->o.model, r->o.output, model_files[i], err);
-    return s == DM_OK ? dm_weights_write(r->w, &r->layout, r->o.output, hex, err) : s;
+    const int adapted = r->policy.lora.o.rank != 0;
+    const dm_status s = write_companions(r, !adapted, err);
+
+    if (s != DM_OK)
+        return s;
+    return adapted ? dm_adapter_write(r->t, &r->policy.lora, r->o.output, dm_source_path(r->policy.source),
+                                      r->policy.base_sha256, hex, err)
+                   : dm_weights_write(r->w, &r->layout, r->o.output, hex, err);
 }

@@ -74,7 +74,7 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
 }
 
 void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_config *c, const dm_layout *layout,
-                      const dm_lora *lora, const dm_network_size *s)
+                      const dm_network_size *s)
 {
     const size_t d = c->hidden, f = c->intermediate;
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
@@ -82,7 +82,7 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     const size_t most = most_rows(s);
     const size_t keys = s->mode == DM_NETWORK_GENERATE ? s->cache : s->rows;
 
-    *n = (dm_network){.e = e, .c = c, .layout = layout, .lora = lora, .size = *s};
+    *n = (dm_network){.e = e, .c = c, .layout = layout, .size = *s};
     dm_arena_phase(a, DM_STEP);
     n->cos = floats(a, s->longest, c->head_dim / 2);
     n->sin = floats(a, s->longest, c->head_dim / 2);
@@ -107,7 +107,7 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
         n->dv = floats(a, s->rows, hk);
         n->dout = floats(a, s->entries, d);
     }
-    n->low = floats(a, most, lora ? lora->o.rank : 0);
+    n->low = floats(a, most, s->rank);
     n->attention = floats(a, dm_attention_scratch(e, c->heads, c->kv_heads, c->head_dim, s->longest, keys, train), 1);
     n->hnorm = floats(a, s->entries, d);
     n->hinv = floats(a, s->entries, 1);

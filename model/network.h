@@ -46,6 +46,7 @@ typedef struct dm_network_size {
     size_t entries;     /* most predictions */
     size_t longest;     /* longest logical sequence */
     uint32_t recompute; /* layers, from the first, of which only the input is kept */
+    uint32_t rank;      /* largest of the adapters that it will compute with; 0: none */
     int keep_logits;    /* of the whole vocabulary, for the head's backward */
 } dm_network_size;
 
@@ -53,7 +54,7 @@ typedef struct dm_network {
     const dm_engine *e;
     const dm_config *c;
     const dm_layout *layout;
-    const dm_lora *lora;  /* the adapter that is trained or used; NULL: none */
+    const dm_lora *lora;  /* the adapter; NULL: none. Set after placing (model/origin.h) */
     const float *adapter; /* its values; NULL: switched off */
     dm_network_size size;
     float *cos, *sin; /* [longest, head_dim/2] */
@@ -115,7 +116,7 @@ static inline dm_weight dm_weight_of(const float *w, const dm_tensor *t)
 /* Lays the network out in the arena (measuring or real; acts itself is part of it). After a real placement
  * dm_network_tables fills the RoPE tables. Floats that `dm_network_place` asks for are those of the plan. */
 void dm_network_place(dm_network *n, dm_arena *arena, const dm_engine *e, const dm_config *c, const dm_layout *layout,
-                      const dm_lora *lora, const dm_network_size *size);
+                      const dm_network_size *size);
 void dm_network_tables(dm_network *n);
 
 /* Runs the rows through all layers; n->out holds the wanted rows of the result, in their order. GENERATE: appends each

@@ -25,6 +25,8 @@ void dm_origin_close(dm_origin *o)
 
 dm_status dm_origin_hash(dm_origin *o, dm_error *err)
 {
+    if (*o->sha256)
+        return DM_OK;
     const dm_status s = dm_source_base_sha256(o->source, o->base_sha256, err);
     return s == DM_OK ? dm_source_sha256(o->source, o->sha256, err) : s;
 }

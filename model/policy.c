@@ -15,7 +15,9 @@ static void layout_model(dmpo_model *m, dm_arena *a)
                                   .cache = m->slots * m->max_length,
                                   .longest = m->max_length,
                                   .rows = rows,
-                                  .entries = rows};
+                                  .entries = rows,
+                                  .rank = m->origin.lora.o.rank};
+    dm_origin_place(&m->origin, a);
     m->w = dm_arena_zalloc(a, m->layout.floats, sizeof(float));
     m->slot = dm_arena_zalloc(a, m->slots, sizeof *m->slot);
     for (size_t i = 0; i < m->slots; i++) {
@@ -39,7 +41,7 @@ static void layout_model(dmpo_model *m, dm_arena *a)
         if (m->sampler)
             m->sampler[i] = s;
     }
-    dm_network_place(&m->network, a, m->e, &m->config, &m->layout, NULL, &size);
+    dm_network_place(&m->network, a, m->e, &m->config, &m->layout, &size);
 }
 
 static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)
@@ -47,9 +49,10 @@ static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)
     dm_arena measure = dm_arena_measure();
     dm_status s;
 
-    if ((s = dm_config_read(&m->config, path, err)) != DM_OK ||
-        (s = dm_layout_build(&m->layout, &m->config, err)) != DM_OK)
+    if ((s = dm_origin_open(&m->origin, path, err)) != DM_OK ||
+        (s = dm_origin_layout(&m->layout, &m->origin, 1, err)) != DM_OK)
         return s;
+    m->config = *dm_source_config(m->origin.source);
     layout_model(m, &measure);
     if (measure.failed)
         return dm_fail(err, DM_ERR_MEMORY, "%s: %zu sequences of %zu tokens need more memory than can be addressed",
@@ -58,7 +61,11 @@ static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)
         return s;
     layout_model(m, &m->arena);
     dm_network_tables(&m->network);
-    return dm_weights_read(m->w, &m->layout, &m->config, path, err);
+    dm_origin_use(&m->origin, &m->network);
+    if ((s = dm_origin_read_base(m->w, &m->layout, &m->origin, err)) == DM_OK)
+        s = dm_origin_read_adapter(&m->origin, err);
+    dm_source_close(&m->origin.source);
+    return s;
 }
 
 int dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t slots, size_t max_length,
@@ -94,6 +101,7 @@ void dmpo_model_close(dmpo_model **model)
         return;
     dm_arena_close(&(*model)->arena);
     dm_layout_free(&(*model)->layout);
+    dm_origin_close(&(*model)->origin);
     free(*model);
     *model = NULL;
 }

@@ -3,7 +3,7 @@
 #define DM_MODEL_POLICY_H
 
 #include "model/api.h"
-#include "model/network.h"
+#include "model/origin.h"
 #include "model/sampling.h"
 
 #define DM_CHUNK_ROWS ((size_t)256) /* rows computed at once; any value gives the same bits */
@@ -25,6 +25,7 @@ typedef struct dm_episode {
 
 struct dmpo_model {
     const dm_engine *e;
+    dm_origin origin; /* its adapter; the files are closed once they are read */
     dm_config config;
     dm_layout layout;
     dm_arena arena;

@@ -52,7 +52,12 @@ static void cache_key(dm_run *r, int which, char key[KEY_MAX])
     }
     dm_sha256_finish(&h, items);
     snprintf(key, KEY_MAX, "dmpo reference log-probabilities 2 model=%s items=%s share_prefix=%d values=%s\n",
-             which ? r->reference2_sha256 : r->reference_sha256, items, r->o.share_prefix, counts);
+             dm_reference_sha256(r, which), items, r->o.share_prefix, counts);
+}
+
+const char *dm_reference_sha256(const dm_run *r, int which)
+{
+    return r->reference[which].source ? r->reference[which].sha256 : r->policy.sha256;
 }
 
 static int references(const dm_run *r)
@@ -156,68 +161,51 @@ static dm_status run_reference(dm_run *r, const float *w, int which, dm_error *e
     return s;
 }
 
-/* The key in which two configurations compute something else with the same weights, or NULL. */
-static const char *difference(const dm_config *a, const dm_config *b)
+/* The reference's weights, and its adapter in the network. */
+static dm_status prepare(dm_run *r, int which, const float **w, dm_error *err)
 {
-    const struct {
-        const char *key;
-        int same;
-    } checks[] = {
-        {"model_type", a->arch == b->arch},
-        {"hidden_size", a->hidden == b->hidden},
-        {"intermediate_size", a->intermediate == b->intermediate},
-        {"num_hidden_layers", a->layers == b->layers},
-        {"num_attention_heads", a->heads == b->heads},
-        {"num_key_value_heads", a->kv_heads == b->kv_heads},
-        {"head_dim", a->head_dim == b->head_dim},
-        {"vocab_size", a->vocab == b->vocab},
-        {"tie_word_embeddings", a->tied == b->tied},
-        {"rms_norm_eps", a->eps == b->eps},
-        {"sliding_window", a->window == b->window && memcmp(a->windowed, b->windowed, sizeof a->windowed) == 0},
-        {"rope_theta", a->rope_theta == b->rope_theta},
-        {"rope_scaling", a->rope == b->rope && a->rope_factor == b->rope_factor && a->rope_low == b->rope_low &&
-                             a->rope_high == b->rope_high && a->rope_original == b->rope_original},
-    };
-    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
-        if (!checks[i].same)
-            return checks[i].key;
-    return NULL;
+    dm_origin *o = &r->reference[which];
+    dm_status s;
+
+    *w = r->w;
+    if (!o->source) { /* the initial policy */
+        if (r->new_adapter)
+            r->network.adapter = NULL;
+        return DM_OK;
+    }
+    dm_origin_use(o, &r->network);
+    if ((s = dm_origin_read_adapter(o, err)) != DM_OK || r->same_base[which])
+        return s;
+    *w = r->g;
+    return dm_origin_read_base(r->g, &r->layout, o, err);
 }
 
-/* A reference of its own runs in the policy's network; its weights borrow the gradient's place. */
-static dm_status read_reference(dm_run *r, const char *dir, dm_error *err)
+static dm_status run_references(dm_run *r, dm_error *err)
 {
-    dm_config config;
-    const dm_status s = dm_config_read(&config, dir, err);
-    const char *key = s == DM_OK ? difference(&config, &r->config) : NULL;
+    const float *w;
+    dm_status s = DM_OK;
 
-    if (s != DM_OK)
-        return s;
-    if (key)
-        return dm_fail(err, DM_ERR_INPUT,
-                       "%s/config.json: %s differs from that of the policy %s: both must be one architecture", dir, key,
-                       r->o.model);
-    return dm_weights_read(r->g, &r->layout, &r->config, dir, err);
+    for (int which = 0; s == DM_OK && which < references(r); which++) {
+        if ((s = prepare(r, which, &w, err)) == DM_OK)
+            s = run_reference(r, w, which, err);
+        dm_origin_use(&r->policy, &r->network);
+    }
+    return s;
 }
 
 dm_status dm_reference(dm_run *r, dm_error *err)
 {
-    const char *const dirs[2] = {r->o.reference, r->o.reference2}; /* NULL: the initial policy */
-    char *const hashes[2] = {r->reference_sha256, r->reference2_sha256};
     dm_status s;
 
     if (!r->ref_train.logp)
         return DM_OK;
     for (int which = 0; which < references(r); which++)
-        if ((s = dm_model_sha256(dirs[which] ? dirs[which] : r->o.model, hashes[which], err)) != DM_OK)
+        if (r->reference[which].source && (s = dm_origin_hash(&r->reference[which], err)) != DM_OK)
             return s;
     if (r->o.reference_cache && cache_read(r)) {
         dm_run_event(r, DMPO_EVENT_NOTE, "reference log-probabilities read from the cache", 0, 0, NULL);
         return DM_OK;
     }
-    for (int which = 0; which < references(r); which++)
-        if ((dirs[which] && (s = read_reference(r, dirs[which], err)) != DM_OK) ||
-            (s = run_reference(r, dirs[which] ? r->g : r->w, which, err)) != DM_OK)
-            return s;
-    return r->o.reference_cache ? cache_write(r, err) : DM_OK;
+    s = run_references(r, err);
+    return s == DM_OK && r->o.reference_cache ? cache_write(r, err) : s;
 }

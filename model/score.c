@@ -107,8 +107,8 @@ static dm_status run_score(dm_run *r, dmpo_score_fn score, void *context, dm_err
 
     if ((s = dm_run_place(r, err)) != DM_OK || (s = dm_reference(r, err)) != DM_OK)
         return s;
-    /* The reference ran in the policy's place. */
-    if (r->o.reference && (s = dm_weights_read(r->w, &r->layout, &r->config, r->o.model, err)) != DM_OK)
+    if (r->o.reference && !r->same_base[0] && /* it ran in the policy's place */
+        (s = dm_origin_read_base(r->w, &r->layout, &r->policy, err)) != DM_OK)
         return s;
     dmpo_turn *turn = calloc(most_turns(&r->train), sizeof *turn);
     if (!turn)

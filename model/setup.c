@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "model/directory.h"
 #include "model/trainer.h"
 
 static int differs(double a, double b)
@@ -60,6 +61,8 @@ static dm_status check_options(const dmpo_train_options *o, dm_error *err)
         {"eval-every", (double)o->eval_every, 0, 1e15, "0 or more"},
         {"checkpoint-every", (double)o->checkpoint_every, 0, 1e15, "0 or more"},
         {"recompute", o->recompute, -1, 1, "-1 (as the memory limit needs), 0 or 1"},
+        {"lora-rank", (double)o->lora_rank, 0, DM_LORA_RANK_MAX, "1 to 1024, or 0 for no adapter"},
+        {"lora-alpha", o->lora_alpha, 0, 1e6, "above 0 (0: twice the rank)"},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         const dm_status s =
@@ -190,14 +193,20 @@ typedef struct plan_line {
 /* The one layout function: measures with a measuring arena, places with a real one. lines: where each part ends. */
 static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
 {
-    const size_t floats = r->layout.floats;
+    const size_t floats = r->trained->floats;
     size_t n = 0, before = 0;
 #define LINE(name) (lines[n++] = (plan_line){name, a->used - before}, before = a->used)
 
     dm_arena_phase(a, DM_PERMANENT);
-    r->w = dm_arena_zalloc(a, floats, sizeof(float));
+    r->w = r->t = r->g = dm_arena_zalloc(a, r->layout.floats, sizeof(float));
     LINE("weights");
-    r->g = r->w;
+    dm_origin_place(&r->policy, a);
+    for (int i = 0; i < 2; i++)
+        dm_origin_place(&r->reference[i], a);
+    if (r->policy.lora.o.rank) {
+        r->t = r->policy.adapter;
+        LINE("adapter");
+    }
     if (!r->score) {
         r->g = dm_arena_zalloc(a, floats, sizeof(float));
         LINE("gradients");
@@ -224,7 +233,7 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
     dm_pack_place(&r->pack, a, &r->pack_max);
     dm_objective_place(&r->objective, a, &r->pack_max);
     LINE("reference log-probabilities and item");
-    dm_network_place(&r->network, a, r->e, &r->config, &r->layout, NULL, &r->size);
+    dm_network_place(&r->network, a, r->e, &r->config, &r->layout, &r->size);
     lines[n++] = (plan_line){"activations", a->phase_peak[DM_STEP]};
     lines[n++] = (plan_line){"scratch", a->used - before - a->phase_peak[DM_STEP]};
 #undef LINE
@@ -250,6 +259,7 @@ static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logit
                           .tokens = r->train_tokens,
                           .packed_tokens = r->train_rows,
                           .parameters = r->layout.parameters,
+                          .trained = r->trained->parameters,
                           .total = base + measure.peak};
     const size_t before =
         dm_rss_peak(); /* reading data takes memory that it gives back: a small model's run peaks there */
@@ -295,6 +305,14 @@ static dm_status choose_plan(dm_run *r, dm_error *err)
     return DM_OK;
 }
 
+static uint32_t largest_rank(const dm_run *r)
+{
+    uint32_t rank = r->policy.lora.o.rank;
+    for (int i = 0; i < 2; i++)
+        rank = r->reference[i].lora.o.rank > rank ? r->reference[i].lora.o.rank : rank;
+    return rank;
+}
+
 static dm_status open_run(dm_run *r, const dm_engine *e, const dmpo_train_options *o, int score, dmpo_event_fn event,
                           void *context, dm_error *err)
 {
@@ -324,9 +342,8 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dmpo_train_option
                                 .alpha_pairing = o->alpha_pairing,
                                 .trust_region = o->trust_region};
     if ((s = check_options(o, err)) != DM_OK || (s = dm_loss_check(&r->loss, err)) != DM_OK ||
-        (s = dm_config_read(&r->config, o->model, err)) != DM_OK ||
-        (s = dm_layout_build(&r->layout, &r->config, err)) != DM_OK ||
-        (s = dm_model_tokenizer(&r->tokenizer, &r->chat, &r->config, o->model, o->chat_template, err)) != DM_OK)
+        (s = dm_run_open_models(r, err)) != DM_OK ||
+        (s = dm_source_tokenizer(r->policy.source, &r->tokenizer, &r->chat, o->chat_template, err)) != DM_OK)
         return s;
     dm_run_event(r, DMPO_EVENT_PHASE, "reading data", 0, 0, NULL);
     if ((s = open_data(r, &r->train, &r->train_mismatched, o->data, err)) != DM_OK ||
@@ -347,7 +364,8 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dmpo_train_option
     r->size = (dm_network_size){.mode = score ? DM_NETWORK_SCORE : DM_NETWORK_TRAIN,
                                 .rows = r->pack_max.rows,
                                 .entries = r->pack_max.entries,
-                                .longest = r->pack_max.longest};
+                                .longest = r->pack_max.longest,
+                                .rank = largest_rank(r)};
     return choose_plan(r, err);
 }
 
@@ -378,9 +396,14 @@ dm_status dm_run_place(dm_run *r, dm_error *err)
     if (r->arena.failed)
         return dm_fail(err, DM_ERR_INTERNAL, "the memory layout does not fit its own plan");
     dm_network_tables(&r->network);
-    if ((s = dm_model_sha256(r->o.model, r->model_sha256, err)) != DM_OK)
+    dm_origin_use(&r->policy, &r->network);
+    if ((s = dm_origin_hash(&r->policy, err)) != DM_OK ||
+        (s = dm_origin_read_base(r->w, &r->layout, &r->policy, err)) != DM_OK)
         return s;
-    return dm_weights_read(r->w, &r->layout, &r->config, r->o.model, err);
+    if (!r->new_adapter)
+        return dm_origin_read_adapter(&r->policy, err);
+    dm_lora_init(r->t, &r->policy.lora, r->o.seed);
+    return DM_OK;
 }
 
 void dm_run_close(dm_run *r)
@@ -392,5 +415,8 @@ void dm_run_close(dm_run *r)
     dm_dataset_close(&r->eval_mismatched);
     dm_tokenizer_close(&r->tokenizer);
     dm_layout_free(&r->layout);
+    dm_origin_close(&r->policy);
+    dm_origin_close(&r->reference[0]);
+    dm_origin_close(&r->reference[1]);
     dm_text_free(&r->line);
 }

@@ -7,6 +7,7 @@
 
 #include "core/file.h"
 #include "io/half.h"
+#include "model/adapter.h"
 #include "model/directory.h"
 #include "model/source_internal.h"
 
@@ -89,7 +90,7 @@ static dm_status open_any(dm_source *s, dm_error *err)
     return dm_source_open_hf(s, err);
 }
 
-dm_status dm_source_open(dm_source **out, const char *path, dm_error *err)
+static dm_status open_base(dm_source **out, const char *path, dm_error *err)
 {
     dm_source *s = calloc(1, sizeof *s);
 
@@ -108,6 +109,24 @@ dm_status dm_source_open(dm_source **out, const char *path, dm_error *err)
     return status;
 }
 
+dm_status dm_source_open(dm_source **out, const char *path, dm_error *err)
+{
+    char base[DM_PATH_MAX];
+    dm_lora_options options;
+    dm_status s;
+
+    if (!dm_adapter_is(path))
+        return open_base(out, path, err);
+    *out = NULL;
+    if ((s = dm_adapter_config(&options, base, path, err)) != DM_OK || (s = open_base(out, base, err)) != DM_OK)
+        return s;
+    if (!((*out)->adapter = strdup(path))) {
+        dm_source_close(out);
+        return dm_fail(err, DM_ERR_MEMORY, "%s: no memory to open it", path);
+    }
+    return DM_OK;
+}
+
 void dm_source_close(dm_source **s)
 {
     if (!s || !*s)
@@ -118,6 +137,7 @@ void dm_source_close(dm_source **s)
     dm_layout_free(&(*s)->layout);
     free((*s)->tensors);
     free((*s)->path);
+    free((*s)->adapter);
     free(*s);
     *s = NULL;
 }
@@ -130,6 +150,11 @@ dm_source_kind dm_source_kind_of(const dm_source *s)
 const char *dm_source_path(const dm_source *s)
 {
     return s->path;
+}
+
+const char *dm_source_adapter(const dm_source *s)
+{
+    return s->adapter;
 }
 
 const dm_config *dm_source_config(const dm_source *s)
@@ -305,7 +330,13 @@ dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out,
 
 /* ---- what is beside the weights ---- */
 
-dm_status dm_source_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err)
+dm_status dm_source_base_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err)
 {
     return s->kind == DM_SOURCE_HF ? dm_model_sha256(s->path, hex, err) : dm_file_sha256(s->path, hex, err);
+}
+
+dm_status dm_source_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err)
+{
+    dm_status status = dm_source_base_sha256(s, hex, err);
+    return status == DM_OK && s->adapter ? dm_adapter_sha256(s->adapter, hex, err) : status;
 }

@@ -15,13 +15,16 @@ typedef enum dm_source_kind { DM_SOURCE_HF, DM_SOURCE_GGUF, DM_SOURCE_LLAMA2C } 
 typedef struct dm_source dm_source;
 
 /* Recognised by what is there, not by the name's end: a directory with config.json; a file that begins with "GGUF"; a
- * file with a plausible llama2.c header. Anything else is one line that says what was found and what would be right.
- * Reads and checks the configuration and the list of tensors (names, shapes, none missing, none unknown). */
+ * file with a plausible llama2.c header; a directory with adapter_config.json is a LoRA adapter, and all but
+ * dm_source_adapter and dm_source_sha256 speaks of the base that it names. Anything else is one line that says what was
+ * found and what would be right. Reads and checks the configuration and the list of tensors (names, shapes, none
+ * missing, none unknown). */
 dm_status dm_source_open(dm_source **out, const char *path, dm_error *err);
 void dm_source_close(dm_source **s);
 
 dm_source_kind dm_source_kind_of(const dm_source *s);
-const char *dm_source_path(const dm_source *s);
+const char *dm_source_path(const dm_source *s);    /* of the base, where there is an adapter */
+const char *dm_source_adapter(const dm_source *s); /* its directory; NULL: none */
 const dm_config *dm_source_config(const dm_source *s);
 /* The stored type of a tensor by its Hugging Face name. */
 dm_dtype dm_source_type(const dm_source *s, const char *name);
@@ -38,7 +41,8 @@ dm_status dm_source_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_c
                               const char *template_name, dm_error *err);
 
 /* SHA-256 that stands for configuration and weights: of a directory over the hashes of config.json and weight files, of
- * a file its own. */
+ * a file its own; with an adapter, over that of the base and those of the adapter's files. */
 dm_status dm_source_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err);
+dm_status dm_source_base_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err); /* without the adapter */
 
 #endif

@@ -19,6 +19,7 @@ typedef struct dm_source_tensor {
 struct dm_source {
     dm_source_kind kind;
     char *path;
+    char *adapter; /* directory; NULL: none */
     dm_config config;
     dm_layout layout;
     dm_source_tensor *tensors; /* [layout.n], in the layout's order */

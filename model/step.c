@@ -212,11 +212,11 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     totals t = {0};
 
     order_for(r, step / r->steps_per_epoch);
-    dm_op_zero(r->e, r->g, r->layout.floats);
+    dm_op_zero(r->e, r->g, r->trained->floats);
     const dm_status s = run_items(r, &r->train, &r->ref_train, r->order + first, n, step, r->g, &t, err);
     if (s != DM_OK)
         return s;
-    const double norm = dm_grad_norm(r->e, r->g, r->layout.floats, r->partial);
+    const double norm = dm_grad_norm(r->e, r->g, r->trained->floats, r->partial);
     if (!isfinite(norm))
         return dm_fail(err, DM_ERR_NONFINITE,
                        "step %lld: the gradient is not finite (batch of %zu items from '%s' to '%s'); the weights were "
@@ -228,7 +228,7 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     const double scale = clip > 0 && norm > clip ? clip / norm : 1.0;
     const double lr = dm_learning_rate(r->o.schedule, r->o.lr, step, r->warmup, r->steps);
     const dm_adamw_options adamw = {r->o.beta1, r->o.beta2, r->o.eps, r->o.weight_decay};
-    dm_adamw_update(r->e, r->w, r->m, r->v, r->g, r->layout.floats, &adamw, lr, scale, step + 1);
+    dm_adamw_update(r->e, r->t, r->m, r->v, r->g, r->trained->floats, &adamw, lr, scale, step + 1);
 
     *out = means(r, &t, n);
     out->step = step + 1;

@@ -12,10 +12,10 @@
 
 #include "dmpo.h"
 #include "io/dataset.h"
-#include "model/directory.h"
 #include "model/mismatch.h"
 #include "model/objective.h"
 #include "model/optimizer.h"
+#include "model/origin.h"
 
 #define DM_EVAL_GROUP 64 /* most items that an evaluation takes as one batch */
 
@@ -31,20 +31,23 @@ typedef struct dm_run {
     dmpo_train_options o;
     int score; /* forward only; any data form; the reference only when one is named */
     dm_loss_options loss;
+    dm_origin policy, reference[2]; /* reference[i].source NULL: the initial policy; of the second: there is none */
+    int same_base[2];               /* reference[i] has the policy's base */
+    int new_adapter;                /* the policy's adapter begins at 0: the initial policy is the base */
     dm_config config;
-    dm_layout layout;
-    dm_tokenizer *tokenizer; /* NULL for pre-tokenized data without a tokenizer */
+    dm_layout layout;         /* of w */
+    const dm_layout *trained; /* of t, g, m and v: layout, or the adapter's */
+    dm_tokenizer *tokenizer;  /* NULL for pre-tokenized data without a tokenizer */
     dm_chat_template chat;
     dm_dataset train, eval;                       /* eval.n == 0: none */
     dm_dataset train_mismatched, eval_mismatched; /* kto: item for item */
-    char model_sha256[65];                        /* of the policy's config.json and weight files */
-    char reference_sha256[65], reference2_sha256[65];
-
     dm_arena arena;
     dm_network_size size;
     dm_pack_size pack_max;
     size_t train_tokens, train_rows; /* of all items of `train`, before and after packing */
-    float *w, *g, *m, *v; /* [layout.floats]; policy, gradient, AdamW moments; scoring has g == w and no m, v */
+    float *w;                        /* [layout.floats] the base's weights */
+    float *t, *g, *m, *v; /* [trained->floats] what is trained (w itself, or the adapter), gradient, AdamW moments;
+                           * scoring has g == w and no m, v */
     float *partial;       /* gradient norm */
     uint32_t *order;      /* [train.n] */
     double *scores;       /* [2 * scores_room] of a batch's pairs: chosen, then rejected; kto-pair only */
@@ -71,17 +74,22 @@ dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o
 dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event,
                             void *context, dm_error *err);
 dm_status dm_run_place(dm_run *r, dm_error *err);
+/* Policy and references, what is trained, and the layout of the weights (model/models.c). */
+dm_status dm_run_open_models(dm_run *r, dm_error *err);
 void dm_run_close(dm_run *r);
 
 /* Fills ref_train, ref_eval and those of the mismatched sequences (from the cache file when its key matches, else by
- * running the reference policy, then writing the cache); does nothing where they have no room. Uses r->g for the
- * reference's weights when it is not the initial policy, and for the second reference's. */
+ * running the reference policy, then writing the cache); does nothing where they have no room. A reference with another
+ * base than the policy's has its weights in r->g for that time. */
 dm_status dm_reference(dm_run *r, dm_error *err);
+
+/* Of reference 0 or 1. */
+const char *dm_reference_sha256(const dm_run *r, int which);
 
 /* Means over all items of a data set under the current weights; no gradient. */
 dm_status dm_evaluate(dm_run *r, const dm_dataset *data, const dm_references *ref, dmpo_metrics *out, dm_error *err);
 
-/* One batch of training items: adds the gradient of its mean loss to dw [layout.floats], means to *out. */
+/* One batch of training items: adds the gradient of its mean loss to dw [trained->floats], means to *out. */
 dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, float *dw, dmpo_metrics *out, dm_error *err);
 
 /* Step `step` (from 0): batch, gradient, clipping, update. */

@@ -181,7 +181,7 @@ typedef struct machine {
 static inline void place(machine *m, dm_arena *arena, const dm_engine *e, const dm_network_size *size,
                          const dm_pack_size *max)
 {
-    dm_network_place(&m->n, arena, e, &m->c, &m->l, NULL, size);
+    dm_network_place(&m->n, arena, e, &m->c, &m->l, size);
     dm_pack_place(&m->pack, arena, max);
     dm_objective_place(&m->objective, arena, max);
 }

@@ -115,8 +115,8 @@ static double distance(const float *got, const double *want, const float *base, 
 static void check_tensors(golden *g, const dm_run *r, const char *prefix, const float *got, const float *base,
                           double limit)
 {
-    for (size_t i = 0; i < r->layout.n; i++) {
-        const dm_tensor *t = &r->layout.tensors[i];
+    for (size_t i = 0; i < r->trained->n; i++) {
+        const dm_tensor *t = &r->trained->tensors[i];
         char name[256];
         dm_error err = {0};
         snprintf(name, sizeof name, "%s%s", prefix, t->name);
@@ -158,13 +158,13 @@ static void check_loss(golden *g, const dm_json *loss)
     if (open_run(g, &r, &o)) {
         for (size_t i = 0; i < r.train.n; i++)
             r.order[i] = (uint32_t)i;
-        memset(r.g, 0, r.layout.floats * sizeof *r.g); /* the reference's weights were there */
+        memset(r.g, 0, r.trained->floats * sizeof *r.g); /* the reference's weights were there */
         const dm_status s = dm_run_gradient(&r, r.order, r.train.n, r.g, &m, &err);
         CK_MSG(s == DM_OK, "%s: %s", g->dir, err.message);
         snprintf(what, sizeof what, "loss %s", name);
         figure(g, what, relative(m.loss, number(loss, "loss", NAN)), LOSS_LIMIT);
         snprintf(what, sizeof what, "grad_norm %s", name);
-        figure(g, what, relative(dm_grad_norm(g->e, r.g, r.layout.floats, r.partial), number(loss, "grad_norm", NAN)),
+        figure(g, what, relative(dm_grad_norm(g->e, r.g, r.trained->floats, r.partial), number(loss, "grad_norm", NAN)),
                GRAD_LIMIT);
         snprintf(what, sizeof what, "grad.%s.", name);
         if (has_gradients(g, what))
@@ -198,9 +198,9 @@ static void check_training(golden *g)
     o.beta1 = betas->child->number;
     o.beta2 = betas->child->next->number;
     if (open_run(g, &r, &o)) {
-        start = malloc(r.layout.floats * sizeof *start);
+        start = malloc(r.trained->floats * sizeof *start);
         if (CK(start != NULL))
-            memcpy(start, r.w, r.layout.floats * sizeof *start);
+            memcpy(start, r.t, r.trained->floats * sizeof *start);
         for (int64_t s = 0; s < r.steps && start && history; s++, history = history->next) {
             char what[64];
             dmpo_metrics m;
@@ -212,7 +212,7 @@ static void check_training(golden *g)
             figure(g, what, relative(m.lr, number(history, "lr", NAN)), 1e-12);
         }
         if (start)
-            check_tensors(g, &r, "trained.", r.w, start, TRAINED_LIMIT);
+            check_tensors(g, &r, "trained.", r.t, start, TRAINED_LIMIT);
     }
     free(start);
     dm_run_close(&r);
@@ -226,11 +226,12 @@ static void run_case(golden *g, char hex[DM_SHA256_HEX])
 
     dm_sha256_init(&g->hash);
     snprintf(g->model, sizeof g->model, "%s/model", g->dir);
-    snprintf(g->reference, sizeof g->reference, "%s/reference", g->dir);
     snprintf(g->data, sizeof g->data, "%s/case.json", g->dir);
     snprintf(path, sizeof path, "%s/expected.safetensors", g->dir);
     if (CK_MSG(dm_json_read(&g->doc, g->data, &err) == DM_OK && dm_st_open(&g->expected, path, &err) == DM_OK, "%s",
                err.message)) {
+        const dm_json *reference = dm_json_get(dm_json_root(g->doc), "reference"); /* of an adapter's case: its base */
+        snprintf(g->reference, sizeof g->reference, "%s/%s", g->dir, reference ? reference->text : "reference");
         check_logps(g, NULL, "logps");
         check_logps(g, g->reference, "reference_logps");
         for (const dm_json *l = dm_json_get(dm_json_root(g->doc), "losses")->child; l; l = l->next)
@@ -271,10 +272,12 @@ static void same_bits(const char *dir, const char *want)
 
 int main(int argc, char **argv)
 {
-    static const char *const own[] = {"llama-tied-gqa", "llama-untied-mha", "mistral-window", "qwen2-bias",
-                                      "qwen3-qknorm"};
+    static const char *const own[] = {
+        "golden/llama-tied-gqa", "golden/llama-untied-mha", "golden/mistral-window",        "golden/qwen2-bias",
+        "golden/qwen3-qknorm",   "golden-lora/llama-all",   "golden-lora/qwen2-stabilised", "golden-lora/qwen3-some"};
+    enum { OWN = sizeof own / sizeof *own };
     const char *dirs[256], *isa_name = NULL, *src = getenv("SRC");
-    char paths[5][4096], hex[DM_SHA256_HEX];
+    char paths[OWN][4096], hex[DM_SHA256_HEX];
     unsigned threads = 2;
     int n = 0, recompute = 0;
     dm_isa isa;
@@ -299,8 +302,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "golden: %s\n", err.message);
         return 2;
     }
-    for (int i = 0; n == 0 || (i < 5 && n < 5 && dirs[0] == paths[0]); i++) {
-        snprintf(paths[i], sizeof paths[i], "%s/tests/golden/%s", src ? src : ".", own[i]);
+    for (int i = 0; n == 0 || (i < OWN && n < OWN && dirs[0] == paths[0]); i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/tests/%s", src ? src : ".", own[i]);
         dirs[i] = paths[i];
         n = i + 1;
     }

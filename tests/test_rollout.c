@@ -473,7 +473,7 @@ static void check_options(const char *model)
     must_fail(&o, DM_ERR_ARGUMENT, "--top-p");
     o.top_p = 1;
     o.model = at("nowhere");
-    must_fail(&o, DM_ERR_FILE, "nowhere/config.json");
+    must_fail(&o, DM_ERR_FILE, "nowhere: cannot open");
     CK(access(o.output, F_OK) != 0); /* nothing was begun */
     o.model = model;
     o.output = at("none/none.jsonl");
