@@ -281,7 +281,7 @@ static dm_status prepare(generate_options *o, const cli_common *common, dm_token
     if (s != DM_OK)
         return s;
     if (!*tokenizer)
-        return dm_fail(err, DM_ERR_INPUT, "%s: has no tokenizer, which text needs", o->model);
+        return dm_fail(err, DM_ERR_INPUT, "%s: has no tokenizer (tokenizer.json), which text needs", o->model);
     o->sampling.stop = stop;
     if (config.eos >= 0)
         stop[o->sampling.n_stop++] = config.eos;

@@ -311,7 +311,7 @@ data=$work/sharegpt.json
 
 refuses 2 'no model given' score --data "$data"
 refuses 2 'no data given' score --model "$model"
-refuses 1 'config.json' score --quiet --model "$work/nosuch" --data "$data"
+refuses 1 'nosuch' score --quiet --model "$work/nosuch" --data "$data"
 refuses 1 'nosuch.json' score --quiet --model "$model" --data "$work/nosuch.json"
 refuses 1 'cut.json:1:' score --quiet --model "$model" --data "$work/cut.json"
 refuses 1 'model.safetensors' score --quiet --model "$work/short" --data "$work/ids.jsonl" --template plain
