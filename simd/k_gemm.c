@@ -113,20 +113,29 @@ static void micro(size_t m, size_t n, size_t k, const float *a, const float *b, 
 
 /* ---- packing ---- */
 
-/* Rows lie behind each other (rs == 1): one k after the other, `rows` elements and zeros up to `width`. */
-static void pack_copy(float *dst, const float *src, size_t rows, size_t k, size_t cs, size_t width)
+/* Rows lie behind each other (rs == 1): one k after the other, `rows` elements and zeros up to whole panels of `width`
+ * that lie `panel` floats apart. Several panels at a time, because what is read then is longer than a cache line: with
+ * the strides of matrices, single lines of many k fall into the same few sets. */
+static void pack_copy(float *dst, const float *src, size_t rows, size_t k, size_t cs, size_t width, size_t panel)
 {
     for (size_t p = 0; p < k; p++, src += cs, dst += width) {
-        size_t i = 0;
-        for (; rows - i >= GEMM_VL; i += GEMM_VL)
-            gv_store(dst + i, gv_load(src + i));
-        if (i < rows) {
-            const size_t lanes = width - i < GEMM_VL ? width - i : GEMM_VL;
-            gv_storen(dst + i, gv_loadn(src + i, rows - i), lanes);
-            i += lanes;
+        float *to = dst;
+        for (size_t i = 0; i < rows; i += 16)
+            __builtin_prefetch(src + 4 * cs + i, 0, 3);
+        for (size_t begin = 0; begin < rows; begin += width, to += panel) {
+            const float *from = src + begin;
+            const size_t filled = rows - begin < width ? rows - begin : width;
+            size_t i = 0;
+            for (; filled - i >= GEMM_VL; i += GEMM_VL)
+                gv_store(to + i, gv_load(from + i));
+            if (i < filled) {
+                const size_t lanes = width - i < GEMM_VL ? width - i : GEMM_VL;
+                gv_storen(to + i, gv_loadn(from + i, filled - i), lanes);
+                i += lanes;
+            }
+            for (; i < width; i++)
+                to[i] = 0.0f;
         }
-        for (; i < width; i++)
-            dst[i] = 0.0f;
     }
 }
 
@@ -161,13 +170,17 @@ static void pack_transpose(float *dst, const float *src, size_t rows, size_t k, 
     }
 }
 
+#define TOGETHER 8 /* panels */
+
 static void pack(float *dst, const float *src, size_t rows, size_t k, size_t rs, size_t cs, size_t width)
 {
-    for (size_t i = 0; i < rows; i += width, dst += width * k) {
-        const size_t filled = rows - i < width ? rows - i : width;
+    const size_t step = rs == 1 ? TOGETHER * width : width;
+
+    for (size_t i = 0; i < rows; i += step, dst += step * k) {
+        const size_t filled = rows - i < step ? rows - i : step;
         const float *from = src + i * rs;
         if (rs == 1) {
-            pack_copy(dst, from, filled, k, cs, width);
+            pack_copy(dst, from, filled, k, cs, width, width * k);
         } else if (cs == 1) {
             pack_transpose(dst, from, filled, k, rs, width);
         } else {
