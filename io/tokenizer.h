@@ -1,4 +1,4 @@
-/* Byte-level BPE tokenizers as in Hugging Face's tokenizer.json: encode, decode, train, read, write. */
+/* BPE tokenizers as others store them: encode, decode, train, read, write (docs/tokenizers.md). */
 #ifndef DM_IO_TOKENIZER_H
 #define DM_IO_TOKENIZER_H
 
@@ -11,16 +11,27 @@
 
 typedef struct dm_tokenizer dm_tokenizer;
 
-/* path: a tokenizer.json or a directory that holds one. What is read: model BPE (vocab, merges as "a b" or ["a","b"],
- * ignore_merges, byte-level; no dropout, unk, byte_fallback, continuing/end suffix), normalizer null or NFC (or a
- * Sequence of them), pre_tokenizer ByteLevel (add_prefix_space, use_regex) or Sequence of Split(GPT-2, Llama-3/cl100k,
- * Qwen2 regex)/Digits(individual)/ByteLevel, decoder ByteLevel, added_tokens (special or not, lstrip/rstrip/normalized/
- * single_word), post_processor ignored for our purposes except that dm_tokenizer_encode's `bos` is told by the config.
- * Anything else is DM_ERR_UNSUPPORTED naming the field and its value. */
+/* path: a tokenizer.json, a SentencePiece model (its name ends with ".model"), or a directory that holds
+ * tokenizer.json or else tokenizer.model.
+ * What is read of tokenizer.json: model BPE (vocab, merges as "a b" or ["a","b"], ignore_merges, unk_token, fuse_unk,
+ * byte_fallback; no dropout, no continuing/end suffix); added_tokens with all their flags; post_processor is only kept.
+ *   Byte-level: normalizer null or NFC, pre_tokenizer ByteLevel (add_prefix_space, use_regex) or a Sequence of
+ *   Split(GPT-2, Llama-3/cl100k, Qwen2 regex)/Digits/ByteLevel, decoder ByteLevel.
+ *   Llama-2's kind: normalizer null or a Sequence of NFC, Prepend and Replace, pre_tokenizer null or Metaspace, decoder
+ *   Metaspace or a Sequence of Replace, ByteFallback, Fuse, Strip.
+ * Of a SentencePiece model: type BPE, normalization identity, byte_fallback, add_dummy_prefix,
+ * remove_extra_whitespaces. Anything else is DM_ERR_UNSUPPORTED naming the field and its value. */
 dm_status dm_tokenizer_open(dm_tokenizer **out, const char *path, dm_error *err);
 /* The one inside a GGUF file: tokenizer.ggml.model "gpt2" (byte-level BPE; tokenizer.ggml.pre names how text is cut
- * into words). Others, and an unknown pre, are DM_ERR_UNSUPPORTED with their name. */
+ * into words) or "llama" (SentencePiece's BPE). Others, and an unknown pre, are DM_ERR_UNSUPPORTED with their name. */
 dm_status dm_tokenizer_from_gguf(dm_tokenizer **out, const dm_gguf *g, dm_error *err);
+/* SentencePiece's tokenizer.model. */
+dm_status dm_tokenizer_open_sentencepiece(dm_tokenizer **out, const char *path, dm_error *err);
+/* llama2.c's tokenizer.bin; `vocabulary` is the model's, for the file does not say how many tokens it has. */
+dm_status dm_tokenizer_open_llama2c(dm_tokenizer **out, const char *path, size_t vocabulary, dm_error *err);
+/* Writes a tokenizer.bin. DM_ERR_UNSUPPORTED for tokenizers that it cannot hold (byte-level ones, and those that are
+ * not as SentencePiece's of Llama 2 is). A tokenizer with merges gets scores that keep their order. */
+dm_status dm_tokenizer_write_llama2c(const dm_tokenizer *t, const char *path, dm_error *err);
 void dm_tokenizer_close(dm_tokenizer **t);
 
 /* Number of ids: 1 + the largest id of vocab and added tokens. */

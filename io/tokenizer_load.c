@@ -299,9 +299,16 @@ dm_status dm_tokenizer_open(dm_tokenizer **out, const char *path, dm_error *err)
     dm_status status;
     if (dm_dir_exists(path)) {
         status = dm_path_join(file, sizeof file, path, "tokenizer.json", err);
+        if (status == DM_OK && !dm_file_exists(file)) {
+            char other[PATH_MAX];
+            if (dm_path_join(other, sizeof other, path, "tokenizer.model", NULL) == DM_OK && dm_file_exists(other))
+                return dm_tokenizer_open_sentencepiece(out, other, err);
+        }
         if (status != DM_OK)
             return status;
         path = file;
+    } else if (strlen(path) > 6 && strcmp(path + strlen(path) - 6, ".model") == 0) {
+        return dm_tokenizer_open_sentencepiece(out, path, err);
     }
     dm_json_doc *doc;
     status = dm_json_read(&doc, path, err);

@@ -491,6 +491,7 @@ def check_program(name, work):
 
 def check_tokenizer(_, work):
     check_program("interop_tokenizer", work)
+    check_program("interop_pieces", work)
 
 
 def check_quant(_, work):

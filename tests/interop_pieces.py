@@ -125,9 +125,104 @@ def check_library_tokenizers(work, model):
             compare(name + "-text", directory, texts[::9], t, "text")
 
 
+def kinds(processor):
+    """GGUF's token types, which are SentencePiece's."""
+    p = processor
+    return [2 if p.is_unknown(i) else 3 if p.is_control(i) else 5 if p.is_unused(i) else 6 if p.is_byte(i) else 1
+            for i in range(p.vocab_size())]
+
+
+def write_gguf(path, processor, types, **more):
+    import gguf
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_tokenizer_model("llama")
+    w.add_token_list([processor.id_to_piece(i).encode() for i in range(processor.vocab_size())])
+    w.add_token_scores([processor.get_score(i) for i in range(processor.vocab_size())])
+    w.add_token_types(types)
+    w.add_bos_token_id(processor.bos_id())
+    for key, value in more.items():
+        w.add_bool("tokenizer.ggml." + key, value)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.close()
+
+
+def write_llama2c(path, processor):
+    """As llama2.c's tokenizer.py does."""
+    import struct
+    tokens = []
+    for i in range(processor.vocab_size()):
+        piece = processor.id_to_piece(i)
+        piece = {processor.bos_id(): "\n<s>\n", processor.eos_id(): "\n</s>\n"}.get(i, piece)
+        tokens.append((piece.replace("▁", " ").encode(), processor.get_score(i)))
+    with open(path, "wb") as f:
+        f.write(struct.pack("I", max(len(t) for t, _ in tokens)))
+        for t, score in tokens:
+            f.write(struct.pack("fI", score, len(t)) + t)
+
+
+def check_sentencepiece(work):
+    """Our reading of SentencePiece vocabularies, in every container, against sentencepiece itself."""
+    texts = corpus()
+    named = [x for x in texts if not any(s in x for s in ("<s>", "</s>", "<unk>"))]
+    variants = {
+        "plain": {}, "no-prefix": {"add_dummy_prefix": False}, "squeezed": {"remove_extra_whitespaces": True},
+        "squeezed-no-prefix": {"remove_extra_whitespaces": True, "add_dummy_prefix": False},
+        "unknown": {"byte_fallback": False}, "whole": {"split_by_whitespace": False, "split_by_unicode_script": False, "split_digits": False},
+        "small": {"vocab_size": 420, "character_coverage": 0.98}, "user": {"user_defined_symbols": ["<tool>", "wor", "日本", "  ", "ing"]},
+    }
+    for name, options in variants.items():
+        model = train(work, name, **options)
+        p = sentencepiece.SentencePieceProcessor(model_file=model)
+        want = p.encode(named, num_threads=1)
+        bad = [(t, g, w) for t, g, w in zip(named, encode(model, named), want) if g != w]
+        check(not bad, f"{name}: {len(bad)} of {len(named)} texts differ from sentencepiece: {bad[:2]}")
+        base.passed += len(named)
+        if name != "unknown":  # sentencepiece shows an unknown character as " ⁇ "
+            for ids, line in zip(want, run(TOKENIZER, "--text", model, lines=want)):
+                check(json.loads(line) == p.decode(ids), f"{name}: decode {ids[:20]}: {line[:60]} {p.decode(ids)[:60]!r}")
+        if name == "user":
+            continue
+        prefix, squeeze = "no-prefix" not in name, "squeezed" in name
+        path = os.path.join(work, name + ".gguf")
+        write_gguf(path, p, kinds(p), add_space_prefix=prefix, remove_extra_whitespaces=squeeze)
+        check(encode(path, texts, "text") == p.encode(texts), f"{name}: GGUF differs from sentencepiece")
+        again = os.path.join(work, name + "-again.bin")
+        if not prefix or squeeze:
+            continue
+        path = os.path.join(work, name + ".bin")
+        write_llama2c(path, p)
+        sized = f"{path}:{p.vocab_size()}"
+        check(encode(sized, texts, "text") == p.encode(texts), f"{name}: tokenizer.bin differs from sentencepiece")
+        run(TOKENIZER, "--save", sized, again)
+        check(open(again, "rb").read() == open(path, "rb").read(), f"{name}: tokenizer.bin written again is not the same")
+        run(TOKENIZER, "--save", model, again)
+        check(open(again, "rb").read() == open(path, "rb").read(), f"{name}: tokenizer.bin of the model is not the same")
+        check_conversion(work, name, model, p, texts)
+
+
+def check_conversion(work, name, model, processor, texts):
+    """tokenizer.json written of a SentencePiece model is what transformers makes of it."""
+    directory = os.path.join(work, name + "-converted")
+    run(TOKENIZER, "--save", model, directory)
+    converted = Tokenizer.from_file(os.path.join(directory, "tokenizer.json"))
+    n = processor.vocab_size()
+    vocabulary = {processor.id_to_piece(i): i for i in range(n)}
+    skip = [processor.id_to_piece(i) for i in range(n) if processor.is_control(i) or processor.is_unknown(i) or processor.is_byte(i)]
+    merges = generate_merges(vocabulary, {processor.id_to_piece(i): processor.get_score(i) for i in range(n)}, skip)
+    ours = json.load(open(os.path.join(directory, "tokenizer.json"), encoding="utf-8"))["model"]
+    check([tuple(m) for m in ours["merges"]] == merges, f"{name}: merges differ from transformers'")
+    check(ours["vocab"] == vocabulary, f"{name}: vocabulary differs")
+    compare(name + "-converted", directory, texts[::5], converted)
+    differ = sum(a != converted.encode(x, add_special_tokens=False).ids for a, x in zip(processor.encode(texts[::5]), texts[::5])
+                 if "<" not in x)
+    print(f"{name}: tokenizer.json and sentencepiece themselves differ in {differ} of {len(texts[::5])} texts")
+
+
 def main():
     with tempfile.TemporaryDirectory() as work:
         check_library_tokenizers(work, train(work, "bpe"))
+        check_sentencepiece(work)
     print(f"interop_pieces: {base.passed} passed, {base.failed} failed")
     return 1 if base.failed else 0
 

@@ -5,7 +5,9 @@
  *     tokenizer --decode DIR < lists of ids             JSON strings, one token at a time
  *     tokenizer --text DIR < lists of ids               JSON strings, as whole texts
  *     tokenizer --train DIR SPLIT DIGITS SIZE SPECIAL… < texts
- *     tokenizer --save FROM TO                          what was read, written again */
+ *     tokenizer --save FROM TO                          what was read, written again
+ *
+ * DIR and FROM: whatever tool_open takes. */
 #include <string.h>
 #include <unistd.h>
 
@@ -24,7 +26,7 @@ static int tool_encode(const char *dir, bool added)
     dm_error err;
     dm_tokenizer *t;
     dm_json_doc *doc;
-    if (dm_tokenizer_open(&t, dir, &err) != DM_OK || tool_input(&doc, &err) != DM_OK)
+    if (tool_open(&t, dir, &err) != DM_OK || tool_input(&doc, &err) != DM_OK)
         return tool_error(&err);
     for (const dm_json *v = dm_json_root(doc)->child; v != NULL; v = v->next) {
         dm_ids ids = {0};
@@ -45,7 +47,7 @@ static int tool_decode(const char *dir, bool whole)
     dm_error err;
     dm_tokenizer *t;
     dm_json_doc *doc;
-    if (dm_tokenizer_open(&t, dir, &err) != DM_OK || tool_input(&doc, &err) != DM_OK)
+    if (tool_open(&t, dir, &err) != DM_OK || tool_input(&doc, &err) != DM_OK)
         return tool_error(&err);
     for (const dm_json *v = dm_json_root(doc)->child; v != NULL; v = v->next) {
         dm_text bytes = {0}, line = {0};
@@ -101,11 +103,19 @@ static int tool_train(int argc, char **argv)
     return 0;
 }
 
+/* As tokenizer.json, or a FILE.bin of llama2.c. */
+static dm_status save(const dm_tokenizer *t, const char *to, dm_error *err)
+{
+    const size_t size = strlen(to);
+    return size > 4 && strcmp(to + size - 4, ".bin") == 0 ? dm_tokenizer_write_llama2c(t, to, err)
+                                                          : dm_tokenizer_save(t, to, err);
+}
+
 static int tool_save(const char *from, const char *to)
 {
     dm_error err;
     dm_tokenizer *t;
-    if (dm_tokenizer_open(&t, from, &err) != DM_OK || dm_tokenizer_save(t, to, &err) != DM_OK)
+    if (tool_open(&t, from, &err) != DM_OK || save(t, to, &err) != DM_OK)
         return tool_error(&err);
     dm_tokenizer_close(&t);
     return 0;
