@@ -22,7 +22,7 @@ static int tool_render(const char *dir, const char *name, bool generation_prompt
     dm_tokenizer *t;
     dm_chat_template c;
     dm_json_doc *doc;
-    if (dm_tokenizer_open(&t, dir, &err) != DM_OK || dm_template_open(&c, name, dir, t, &err) != DM_OK ||
+    if (tool_open(&t, dir, &err) != DM_OK || dm_template_open(&c, name, dir, t, &err) != DM_OK ||
         tool_input(&doc, &err) != DM_OK)
         return tool_error(&err);
     for (const dm_json *v = dm_json_root(doc)->child; v != NULL; v = v->next) {
@@ -57,7 +57,7 @@ static int tool_save(const char *dir, const char *name, const char *to)
     dm_error err;
     dm_tokenizer *t;
     dm_chat_template c;
-    if (dm_tokenizer_open(&t, dir, &err) != DM_OK || dm_template_open(&c, name, dir, t, &err) != DM_OK ||
+    if (tool_open(&t, dir, &err) != DM_OK || dm_template_open(&c, name, dir, t, &err) != DM_OK ||
         dm_tokenizer_save(t, to, &err) != DM_OK || dm_template_save(&c, t, to, &err) != DM_OK)
         return tool_error(&err);
     dm_tokenizer_close(&t);
