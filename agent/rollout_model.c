@@ -166,7 +166,8 @@ static dm_status open_policy(dm_rollout_run *r, const dm_source *source)
     if ((s = dm_source_tokenizer(source, &r->tokenizer, &r->chat, o->chat_template, r->err)) != DM_OK)
         return s;
     if (!r->tokenizer)
-        return dm_fail(r->err, DM_ERR_INPUT, "%s: has no tokenizer (tokenizer.json), which an agent's words need", o->model);
+        return dm_fail(r->err, DM_ERR_INPUT, "%s: has no tokenizer (tokenizer.json), which an agent's words need",
+                       o->model);
     const int64_t most = r->config.max_positions;
     r->max_length = (size_t)(o->max_length ? o->max_length : most < LENGTH_DEFAULT ? most : LENGTH_DEFAULT);
     r->stop[0] = r->chat.end_of_turn;

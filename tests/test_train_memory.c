@@ -10,6 +10,7 @@ typedef struct shape {
     dm_config config;
     int pairs, prefix, gap; /* of the data */
     unsigned threads;
+    int64_t lora_rank;
     const char *data; /* made from the above */
 } shape;
 
@@ -41,6 +42,14 @@ static shape shapes[] = {
      .prefix = 150,
      .gap = 30,
      .threads = 8},
+    {.name = "adapter",
+     .config =
+         {.hidden = 128, .intermediate = 384, .layers = 4, .heads = 4, .kv_heads = 2, .head_dim = 32, .vocab = 3001},
+     .pairs = 3,
+     .prefix = 120,
+     .gap = 20,
+     .threads = 2,
+     .lora_rank = 8},
     {.name = "reading",
      .config = {.hidden = 8, .intermediate = 8, .layers = 1, .heads = 1, .kv_heads = 1, .head_dim = 8, .vocab = 50},
      .pairs = 400,
@@ -58,6 +67,7 @@ static dmpo_train_options options(const shape *s)
     o.output = at("output");
     o.batch = 2;
     o.steps = 3;
+    o.lora_rank = s->lora_rank;
     return o;
 }
 
