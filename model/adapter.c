@@ -56,8 +56,11 @@ static dm_status read_modules(unsigned *targets, const dm_json_doc *doc, const d
                             "target_modules must be a list of projections (q_proj, k_proj, ...) or \"all-linear\"");
     else
         for (const dm_json *m = list->child; m; m = m->next) {
+            /* "q_proj", or one module's path "model.layers.0.self_attn.q_proj": then every layer's must be there */
+            const char *dot = m->type == DM_JSON_STRING ? strrchr(m->text, '.') : NULL;
+            const char *name = dot ? dot + 1 : m->type == DM_JSON_STRING ? m->text : "";
             dm_projection p = DM_Q;
-            while (p < DM_PROJECTIONS && !dm_json_is(m, dm_projection_module(p)))
+            while (p < DM_PROJECTIONS && strcmp(name, dm_projection_module(p)) != 0)
                 p++;
             if (p == DM_PROJECTIONS)
                 return dm_json_fail(doc, m, err,

@@ -3,9 +3,9 @@
 
     BUILD=DIR SRC=DIR python3 tests/interop.py [NAME...]
 
-Needs torch, transformers, tokenizers, numpy, safetensors and gguf, and BUILD with `make all tests` done (libdmpo.so
+Needs torch, transformers, tokenizers, numpy, safetensors, peft and gguf, and BUILD with `make all tests` done (libdmpo.so
 included). NAME runs those groups only: models, trained, steps, tokenizer, tensorboard (skipped without that package),
-second, quant. One line a figure; ends with "interop: N passed, N failed".
+second, quant, lora. One line a figure; ends with "interop: N passed, N failed".
 """
 import ctypes
 import itertools
@@ -498,13 +498,18 @@ def check_quant(_, work):
     check_program("interop_quant", work)
 
 
+def check_lora(_, work):
+    check_program("interop_lora", work)
+
+
 def check_second(_, work):
     check_program("second", work)
 
 
 def main():
     groups = {"models": check_models, "trained": check_trained, "steps": check_steps, "tokenizer": check_tokenizer,
-              "tensorboard": check_tensorboard, "second": check_second, "quant": check_quant}
+              "tensorboard": check_tensorboard, "second": check_second, "quant": check_quant,
+              "lora": check_lora}
     unknown = [n for n in sys.argv[1:] if n not in groups]
     if unknown:
         sys.exit(f"interop: no group '{unknown[0]}'; legal: {', '.join(groups)}")
