@@ -57,6 +57,10 @@ static void local(const dm_kernels *kernels, float *pack, size_t m, size_t n, si
                       mode == DM_GEMM_SET);
         return;
     }
+    if (k > 0 && m <= DM_GEMM_THIN && a.cs == 1 && b->w && b->transposed) {
+        dm_right_thin(kernels, scratch, m, n, a, b, c, ldc, mode == DM_GEMM_SET);
+        return;
+    }
     for (size_t p = 0; p < k; p += g->kc) {
         const size_t depth = smaller(g->kc, k - p);
         const int first = p == 0 && mode == DM_GEMM_SET;

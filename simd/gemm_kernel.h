@@ -17,6 +17,8 @@
 
 #include <stddef.h>
 
+#include "core/dtype.h"
+
 typedef void (*dm_gemm_micro_fn)(size_t m, size_t n, size_t k, const float *a, const float *b, float *c, size_t ldc,
                                  int first);
 /* Packs rows [0, rows) x [0, k) of an operand with element (i, p) at src[i*rs + p*cs] into panels of `width`
@@ -30,6 +32,13 @@ typedef void (*dm_gemm_pack_fn)(float *dst, const float *src, size_t rows, size_
 #define DM_GEMM_THIN 8
 typedef void (*dm_gemm_thin_fn)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw,
                                 float *c, size_t ldc, int first);
+
+/* The same with stored weights (core/dtype.h, not F32): rows of W of k elements lie `row` bytes apart, n of at least
+ * DM_GEMM_STORED_MIN. Every byte of W is read once for each group of rows of A that the level takes together, 4 or 8.
+ */
+#define DM_GEMM_STORED_MIN 32
+typedef void (*dm_gemm_stored_fn)(dm_dtype type, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                                  const void *w, size_t row, float *c, size_t ldc, int first);
 
 typedef struct dm_gemm_kernel {
     size_t mr, nr;     /* register tile */

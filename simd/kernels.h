@@ -40,6 +40,7 @@ typedef struct dm_kernels {
     dm_isa isa;
     dm_gemm_kernel gemm;
     dm_gemm_thin_fn thin;
+    dm_gemm_stored_fn thin_stored; /* NULL: widening pieces and `thin` are as fast */
 
     /* ---- reductions ---- */
     /* lanes16 sum of fma(x[i], y[i], lane). */

@@ -18,6 +18,8 @@
  *   vi_shl, vi_shr, vi_sar  by 0 .. 31 bits: left, right logical, right arithmetic
  *   vi_mul                the low 32 bits of the product
  *   vi_load, vi_load_u8   16 words; 16 bytes, widened with zeros
+ *   vi_rows4(p, stride)   lane i: the word at p + i * stride, no alignment
+ *   vi_rows16(r, p, stride)  the same for r[0 .. 3] at p, p + 4, p + 8, p + 12
  *   vi_of_u16, vh_of_vi   widen with zeros; keep the low 16 bits (the high ones must be zero)
  *   vf_of_f16, vh_of_f32  IEEE binary16: exact; round to nearest even, overflow to infinity */
 #ifndef DM_SIMD_VEC_H

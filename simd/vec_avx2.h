@@ -168,6 +168,7 @@ DM_VI_OP2(sub, _mm256_sub_epi32)
 DM_VI_OP2(mul, _mm256_mullo_epi32)
 DM_VI_OP2(and, _mm256_and_si256)
 DM_VI_OP2(or, _mm256_or_si256)
+DM_VI_OP2(xor, _mm256_xor_si256)
 #undef DM_VI_OP2
 
 /* Counts in a register: as immediates they would have to be constants at -O0 too. */
@@ -185,6 +186,53 @@ DM_VI_SHIFT(sar, _mm256_srav_epi32)
 DM_INLINE vi vi_sel(vm m, vi a, vi b)
 {
     return (vi){_mm256_blendv_epi8(b.lo, a.lo, m.lo), _mm256_blendv_epi8(b.hi, a.hi, m.hi)};
+}
+
+/* ---- words of rows ---- */
+
+DM_INLINE __m128i dm_words(const uint8_t *p, size_t stride, size_t i)
+{
+    int32_t w[4];
+
+    for (size_t l = 0; l < 4; l++)
+        memcpy(&w[l], p + (i + l) * stride, sizeof w[l]);
+    return _mm_set_epi32(w[3], w[2], w[1], w[0]);
+}
+
+DM_INLINE vi vi_rows4(const uint8_t *p, size_t stride)
+{
+    return (vi){_mm256_setr_m128i(dm_words(p, stride, 0), dm_words(p, stride, 4)),
+                _mm256_setr_m128i(dm_words(p, stride, 8), dm_words(p, stride, 12))};
+}
+
+/* The rows i and i + 4 in a register, so that transposing inside 128 bits is all. */
+DM_INLINE __m256i dm_row_pair(const uint8_t *p, size_t stride, size_t i)
+{
+    return _mm256_setr_m128i(_mm_loadu_si128((const __m128i *)(const void *)(p + i * stride)),
+                             _mm_loadu_si128((const __m128i *)(const void *)(p + (i + 4) * stride)));
+}
+
+DM_INLINE void dm_rows8(__m256i r[4], const uint8_t *p, size_t stride, size_t i)
+{
+    const __m256i a = dm_row_pair(p, stride, i), b = dm_row_pair(p, stride, i + 1);
+    const __m256i c = dm_row_pair(p, stride, i + 2), d = dm_row_pair(p, stride, i + 3);
+    const __m256i ab0 = _mm256_unpacklo_epi32(a, b), ab1 = _mm256_unpackhi_epi32(a, b);
+    const __m256i cd0 = _mm256_unpacklo_epi32(c, d), cd1 = _mm256_unpackhi_epi32(c, d);
+
+    r[0] = _mm256_unpacklo_epi64(ab0, cd0);
+    r[1] = _mm256_unpackhi_epi64(ab0, cd0);
+    r[2] = _mm256_unpacklo_epi64(ab1, cd1);
+    r[3] = _mm256_unpackhi_epi64(ab1, cd1);
+}
+
+DM_INLINE void vi_rows16(vi r[4], const uint8_t *p, size_t stride)
+{
+    __m256i lo[4], hi[4];
+
+    dm_rows8(lo, p, stride, 0);
+    dm_rows8(hi, p, stride, 8);
+    for (size_t j = 0; j < 4; j++)
+        r[j] = (vi){lo[j], hi[j]};
 }
 
 /* ---- 16-bit formats ---- */

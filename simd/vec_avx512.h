@@ -179,6 +179,56 @@ DM_INLINE vi vi_sel(vm m, vi a, vi b)
     return _mm512_mask_blend_epi32(m, b, a);
 }
 
+DM_INLINE vi vi_xor(vi a, vi b)
+{
+    return _mm512_xor_si512(a, b);
+}
+
+/* ---- words of rows ---- */
+
+DM_INLINE __m128i dm_words(const uint8_t *p, size_t stride, size_t i)
+{
+    int32_t w[4];
+
+    for (size_t l = 0; l < 4; l++)
+        memcpy(&w[l], p + (i + l) * stride, sizeof w[l]);
+    return _mm_set_epi32(w[3], w[2], w[1], w[0]);
+}
+
+DM_INLINE vi vi_rows4(const uint8_t *p, size_t stride)
+{
+    const __m256i lo = _mm256_setr_m128i(dm_words(p, stride, 0), dm_words(p, stride, 4));
+    const __m256i hi = _mm256_setr_m128i(dm_words(p, stride, 8), dm_words(p, stride, 12));
+
+    return _mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1);
+}
+
+/* The rows i, i + 4, i + 8 and i + 12 in a register, so that transposing inside 128 bits is all. */
+DM_INLINE __m512i dm_row_quad(const uint8_t *p, size_t stride, size_t i)
+{
+    __m128i r[4];
+
+    for (size_t l = 0; l < 4; l++)
+        r[l] = _mm_loadu_si128((const __m128i *)(const void *)(p + (i + 4 * l) * stride));
+    __m512i x = _mm512_castsi128_si512(r[0]);
+    x = _mm512_inserti32x4(x, r[1], 1);
+    x = _mm512_inserti32x4(x, r[2], 2);
+    return _mm512_inserti32x4(x, r[3], 3);
+}
+
+DM_INLINE void vi_rows16(vi r[4], const uint8_t *p, size_t stride)
+{
+    const __m512i a = dm_row_quad(p, stride, 0), b = dm_row_quad(p, stride, 1);
+    const __m512i c = dm_row_quad(p, stride, 2), d = dm_row_quad(p, stride, 3);
+    const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
+    const __m512i cd0 = _mm512_unpacklo_epi32(c, d), cd1 = _mm512_unpackhi_epi32(c, d);
+
+    r[0] = _mm512_unpacklo_epi64(ab0, cd0);
+    r[1] = _mm512_unpackhi_epi64(ab0, cd0);
+    r[2] = _mm512_unpacklo_epi64(ab1, cd1);
+    r[3] = _mm512_unpackhi_epi64(ab1, cd1);
+}
+
 /* ---- 16-bit formats ---- */
 
 DM_INLINE vi vi_of_u16(vh a)

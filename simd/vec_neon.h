@@ -190,6 +190,7 @@ DM_VI_OP2(sub, vsubq_u32)
 DM_VI_OP2(mul, vmulq_u32)
 DM_VI_OP2(and, vandq_u32)
 DM_VI_OP2(or, vorrq_u32)
+DM_VI_OP2(xor, veorq_u32)
 #undef DM_VI_OP2
 
 /* Counts in a register (immediates would have to be constants at -O0 too); a negative one shifts right. */
@@ -209,6 +210,44 @@ DM_VI_SHIFT(sar, -, DM_SAR)
 DM_INLINE vi vi_sel(vm m, vi a, vi b)
 {
     return (vi){DM_OP3(vbslq_u32, m, a, b)};
+}
+
+/* ---- words of rows ---- */
+
+DM_INLINE vi vi_rows4(const uint8_t *p, size_t stride)
+{
+    uint32_t w[VF];
+
+    for (size_t l = 0; l < VF; l++)
+        memcpy(&w[l], p + l * stride, sizeof w[l]);
+    return vi_load(w);
+}
+
+/* Four rows from i on, transposed. */
+DM_INLINE void dm_rows4x4(uint32x4_t r[4], const uint8_t *p, size_t stride, size_t i)
+{
+    const uint32x4_t a = vreinterpretq_u32_u8(vld1q_u8(p + i * stride));
+    const uint32x4_t b = vreinterpretq_u32_u8(vld1q_u8(p + (i + 1) * stride));
+    const uint32x4_t c = vreinterpretq_u32_u8(vld1q_u8(p + (i + 2) * stride));
+    const uint32x4_t d = vreinterpretq_u32_u8(vld1q_u8(p + (i + 3) * stride));
+    const uint32x4x2_t ab = vtrnq_u32(a, b), cd = vtrnq_u32(c, d);
+
+    r[0] = vcombine_u32(vget_low_u32(ab.val[0]), vget_low_u32(cd.val[0]));
+    r[1] = vcombine_u32(vget_low_u32(ab.val[1]), vget_low_u32(cd.val[1]));
+    r[2] = vcombine_u32(vget_high_u32(ab.val[0]), vget_high_u32(cd.val[0]));
+    r[3] = vcombine_u32(vget_high_u32(ab.val[1]), vget_high_u32(cd.val[1]));
+}
+
+DM_INLINE void vi_rows16(vi r[4], const uint8_t *p, size_t stride)
+{
+    uint32x4_t a[4], b[4], c[4], d[4];
+
+    dm_rows4x4(a, p, stride, 0);
+    dm_rows4x4(b, p, stride, 4);
+    dm_rows4x4(c, p, stride, 8);
+    dm_rows4x4(d, p, stride, 12);
+    for (size_t j = 0; j < 4; j++)
+        r[j] = (vi){a[j], b[j], c[j], d[j]};
 }
 
 /* ---- 16-bit formats ---- */

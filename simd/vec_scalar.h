@@ -207,6 +207,11 @@ DM_INLINE vi vi_or(vi a, vi b)
     DM_LANES(vi, a.l[l] | b.l[l]);
 }
 
+DM_INLINE vi vi_xor(vi a, vi b)
+{
+    DM_LANES(vi, a.l[l] ^ b.l[l]);
+}
+
 DM_INLINE vi vi_shl(vi a, unsigned n)
 {
     DM_LANES(vi, a.l[l] << n);
@@ -225,6 +230,23 @@ DM_INLINE vi vi_sar(vi a, unsigned n)
 DM_INLINE vi vi_sel(vm m, vi a, vi b)
 {
     DM_LANES(vi, m.l[l] ? a.l[l] : b.l[l]);
+}
+
+/* ---- words of rows ---- */
+
+DM_INLINE vi vi_rows4(const uint8_t *p, size_t stride)
+{
+    vi r;
+
+    for (size_t l = 0; l < VF; l++)
+        memcpy(&r.l[l], p + l * stride, sizeof r.l[l]);
+    return r;
+}
+
+DM_INLINE void vi_rows16(vi r[4], const uint8_t *p, size_t stride)
+{
+    for (size_t j = 0; j < 4; j++)
+        r[j] = vi_rows4(p + 4 * j, stride);
 }
 
 /* ---- 16-bit formats ---- */

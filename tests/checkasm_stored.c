@@ -1,4 +1,6 @@
 /* Checks and times the kernels of stored weights: every type against tests/stored.h. */
+#include <math.h>
+
 #include "core/numeric.h"
 #include "tests/checkasm.h"
 #include "tests/stored.h"
@@ -51,6 +53,44 @@ static void check_widen(ck *c, const dm_kernels *ref, const dm_kernels *k, size_
     }
 }
 
+/* ---- a few rows against a matrix ---- */
+
+/* One type a case; the cases of a round see each of them some two hundred times. */
+static void check_thin_stored(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+{
+    const dm_dtype type = stored_types[1 + ck_below(c, STORED_TYPES - 1)];
+    const size_t block = dm_dtype_block(type), depth = block > 1 ? block * (1 + ck_below(c, 2)) : 1 + ck_below(c, 40);
+    const size_t m = 1 + ck_below(c, DM_GEMM_THIN), lda = depth + ck_below(c, 4);
+    const size_t columns = DM_GEMM_STORED_MIN + n % 69, ldc = columns + ck_below(c, 4);
+    const float *a = ck_in(c, (m - 1) * lda + depth);
+    const uint8_t *w = matrix(c, type, columns, depth);
+    const ck_floats y = ck_inout(c, (m - 1) * ldc + columns);
+    const size_t row = dm_dtype_bytes(type, depth);
+    const int first = (int)ck_below(c, 2);
+    const unsigned long before = c->differences;
+
+    (void)ref;
+    if (!k->thin_stored)
+        return;
+    for (size_t j = 0; j < columns; j++) {
+        float values[512];
+        for (size_t p = 0; p < depth; p++)
+            values[p] = stored_value(type, w + j * row, p);
+        for (size_t i = 0; i < m; i++) {
+            float acc = first ? 0.0f : y.want[i * ldc + j];
+            for (size_t p = 0; p < depth; p++)
+                acc = fmaf(a[i * lda + p], values[p], acc);
+            y.want[i * ldc + j] = acc;
+            if (first)
+                y.got[i * ldc + j] = NAN; /* must not be read */
+        }
+    }
+    k->thin_stored(type, m, columns, depth, a, lda, w, row, y.got, ldc, first);
+    ck_same(c, "C", y, (m - 1) * ldc + columns);
+    if (c->differences != before)
+        ck_differ(c, "%s, m %zu, columns %zu, k %zu, first %d", dm_dtype_name(type), m, columns, depth, first);
+}
+
 /* ---- times ---- */
 
 static uint8_t blocks[1024 * sizeof(float)];
@@ -78,8 +118,13 @@ static void no_check(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n
 }
 
 const ck_kernel ck_stored_kernels[] = {
-    {"widen", check_widen, bench_widen_f16, false},   {"widen_q8_0", no_check, bench_widen_q8_0, true},
-    {"widen_q4_1", no_check, bench_widen_q4_1, true}, {"widen_q5_1", no_check, bench_widen_q5_1, true},
-    {"widen_q4_k", no_check, bench_widen_q4_k, true}, {"widen_q5_k", no_check, bench_widen_q5_k, true},
-    {"widen_q6_k", no_check, bench_widen_q6_k, true}, {0},
+    {"widen", check_widen, bench_widen_f16, false},
+    {"widen_q8_0", no_check, bench_widen_q8_0, true},
+    {"widen_q4_1", no_check, bench_widen_q4_1, true},
+    {"widen_q5_1", no_check, bench_widen_q5_1, true},
+    {"widen_q4_k", no_check, bench_widen_q4_k, true},
+    {"widen_q5_k", no_check, bench_widen_q5_k, true},
+    {"widen_q6_k", no_check, bench_widen_q6_k, true},
+    {"thin_stored", check_thin_stored, NULL, false},
+    {0},
 };

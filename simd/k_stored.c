@@ -1,0 +1,449 @@
+/* A few rows against stored weights that are read once (generation): C[m x n] (+)= A[m x k] * W[n x k]^T. Lanes are
+ * rows of W, that is, columns of C: words of 16 rows are turned around in registers, and a word has codes of four
+ * columns. Pieces of 32 columns, as in simd/k_widen.c; the chain of every element as in simd/gemm_kernel.h. */
+#include "simd/vec.h"
+
+#if defined(DM_SIMD_SCALAR)
+
+/* Without registers to turn words around in, nothing is gained over widening a piece first. */
+void DM_K_INIT(stored)(dm_kernels *k)
+{
+    k->thin_stored = NULL;
+}
+
+#else
+
+#define PIECE 32
+
+/* Groups of 16 rows of W that one row of A is multiplied with, to hide the latency of fma. */
+#define GROUPS 2
+_Static_assert(GROUPS *VF == DM_GEMM_STORED_MIN, "a call has at least that many rows of W");
+
+/* Rows of A taken together. */
+#if defined(DM_SIMD_AVX512)
+#define ROWS 8
+#else
+#define ROWS 4
+#endif
+
+/* 32 codes of 16 rows, a byte each, four to a word; value = (code - offset) * d + m. */
+typedef struct piece {
+    vi code[PIECE / 4];
+    vf d[2], m; /* d: of the first and of the last 16 */
+} piece;
+
+/* What the pieces of a block of 256 share. */
+typedef struct block {
+    vf d, m;
+    vi scale[4], minimum[2]; /* a byte each */
+    vi codes[8], top[8];
+} block;
+
+/* 16 rows of W: row i at p + i * stride. */
+typedef struct rows {
+    const uint8_t *p;
+    size_t stride;
+} rows;
+
+DM_INLINE vi word_at(rows w, size_t at)
+{
+    return vi_rows4(w.p + at, w.stride);
+}
+
+DM_INLINE void words_at(vi words[4], rows w, size_t at)
+{
+    vi_rows16(words, w.p + at, w.stride);
+}
+
+DM_INLINE void eight_words_at(vi words[8], rows w, size_t at)
+{
+    words_at(words, w, at);
+    words_at(words + 4, w, at + 16);
+}
+
+DM_INLINE vi each_byte(vi a, uint32_t mask)
+{
+    return vi_and(a, vi_set1(mask * 0x01010101u));
+}
+
+DM_INLINE vf low_f16(vi a)
+{
+    return vf_of_f16(vh_of_vi(vi_and(a, vi_set1(0xffff))));
+}
+
+DM_INLINE vf high_f16(vi a)
+{
+    return vf_of_f16(vh_of_vi(vi_shr(a, 16)));
+}
+
+/* Byte `at` of each word as a number. */
+DM_INLINE vf byte(vi a, size_t at, float offset)
+{
+    const vi code = vi_and(vi_shr(a, 8 * (unsigned)at), vi_set1(255));
+
+    return vf_sub(vi_float(vi_or(code, vi_set1(0x4b000000))), vf_set1(0x1p23f + offset));
+}
+
+/* ---- blocks of 32 ---- */
+
+DM_INLINE void one_scale(piece *x, vf d, vf m)
+{
+    x->d[0] = x->d[1] = d;
+    x->m = m;
+}
+
+DM_INLINE void split_nibbles(piece *x, rows w, size_t at)
+{
+    vi words[4];
+
+    words_at(words, w, at);
+    for (size_t j = 0; j < 4; j++) {
+        x->code[j] = each_byte(words[j], 15);
+        x->code[4 + j] = each_byte(vi_shr(words[j], 4), 15);
+    }
+}
+
+/* Bits 4j .. 4j + 3 of a word go above the nibbles of word j: copies 7 bits apart put each into its byte. */
+DM_INLINE void add_fifth_bits(piece *x, vi bits)
+{
+    for (size_t j = 0; j < 8; j++) {
+        const vi four = vi_and(vi_shr(bits, 4 * (unsigned)j), vi_set1(15));
+        x->code[j] = vi_or(x->code[j], each_byte(vi_mul(four, vi_set1(0x02040810)), 16));
+    }
+}
+
+DM_INLINE void load32(piece *x, dm_dtype type, rows w)
+{
+    const vi head = word_at(w, 0);
+
+    if (type == DM_Q8_0) {
+        one_scale(x, low_f16(head), vf_set1(-0.0f));
+        eight_words_at(x->code, w, 2);
+        for (size_t j = 0; j < 8; j++)
+            x->code[j] = vi_xor(x->code[j], vi_set1(0x80808080)); /* unsigned, 128 larger */
+    } else if (type == DM_Q4_0) {
+        one_scale(x, low_f16(head), vf_set1(-0.0f));
+        split_nibbles(x, w, 2);
+    } else if (type == DM_Q4_1) {
+        one_scale(x, low_f16(head), high_f16(head));
+        split_nibbles(x, w, 4);
+    } else if (type == DM_Q5_0) {
+        one_scale(x, low_f16(head), vf_set1(-0.0f));
+        split_nibbles(x, w, 6);
+        add_fifth_bits(x, word_at(w, 2));
+    } else {
+        one_scale(x, low_f16(head), high_f16(head));
+        split_nibbles(x, w, 8);
+        add_fifth_bits(x, word_at(w, 4));
+    }
+}
+
+/* ---- blocks of 256, an eighth at a time in order ---- */
+
+/* Eight scales and eight minima of 6 bits in 12 bytes. */
+DM_INLINE void open_k(block *b, dm_dtype type, rows w)
+{
+    vi head[4];
+
+    words_at(head, w, 0);
+    b->d = low_f16(head[0]);
+    b->m = high_f16(head[0]);
+    b->scale[0] = each_byte(head[1], 63);
+    b->minimum[0] = each_byte(head[2], 63);
+    b->scale[1] = vi_or(each_byte(head[3], 15), each_byte(vi_shr(head[1], 2), 48));
+    b->minimum[1] = vi_or(each_byte(vi_shr(head[3], 4), 15), each_byte(vi_shr(head[2], 2), 48));
+    if (type == DM_Q5_K)
+        eight_words_at(b->top, w, 16);
+}
+
+DM_INLINE void load_k(piece *x, const block *b, dm_dtype type, size_t pair, size_t odd)
+{
+    const size_t at = pair % 2 * 2 + odd;
+    const vf scale = byte(b->scale[pair / 2], at, 0), minimum = byte(b->minimum[pair / 2], at, 0);
+
+    one_scale(x, vf_mul(b->d, scale), vf_neg(vf_mul(b->m, minimum)));
+    for (size_t j = 0; j < 8; j++) {
+        x->code[j] = each_byte(vi_shr(b->codes[j], 4 * (unsigned)odd), 15);
+        if (type == DM_Q5_K)
+            x->code[j] = vi_or(x->code[j], vi_shl(each_byte(vi_shr(b->top[j], (unsigned)(2 * pair + odd)), 1), 4));
+    }
+}
+
+DM_INLINE void open_q6_k(block *b, rows w)
+{
+    b->d = high_f16(word_at(w, 206));
+    words_at(b->scale, w, 192);
+    for (size_t j = 0; j < 4; j++)
+        b->scale[j] = vi_xor(b->scale[j], vi_set1(0x80808080)); /* unsigned, 128 larger */
+}
+
+/* A quarter of a half: nibbles of 32 of its 64 bytes, two bits of each of its 32 bytes, two scales. */
+DM_INLINE void load_q6_k(piece *x, const block *b, rows w, size_t half, size_t quarter)
+{
+    const vi scales = b->scale[half * 2 + quarter / 2];
+    vi words[8];
+
+    x->d[0] = vf_mul(b->d, byte(scales, quarter % 2 * 2, 128));
+    x->d[1] = vf_mul(b->d, byte(scales, quarter % 2 * 2 + 1, 128));
+    x->m = vf_set1(-0.0f);
+    eight_words_at(words, w, half * 64 + quarter % 2 * PIECE);
+    for (size_t j = 0; j < 8; j++)
+        x->code[j] = vi_or(each_byte(vi_shr(words[j], (unsigned)quarter / 2 * 4), 15),
+                           vi_shl(each_byte(vi_shr(b->top[j], 2 * (unsigned)quarter), 3), 4));
+}
+
+/* ---- products ---- */
+
+/* What a call works on; m and groups are constants wherever it is inlined. */
+typedef struct work {
+    size_t m, groups, k;
+    rows w[GROUPS];
+    const float *a[ROWS];
+} work;
+
+DM_INLINE void multiply(const work *x, vf *acc, vf value, size_t column)
+{
+    for (size_t i = 0; i < x->m; i++)
+        acc[i] = vf_fma(vf_set1(x->a[i][column]), value, acc[i]);
+}
+
+/* Put below the point of 2^23 or, eight bits up, of 2^15, a byte is a float after one subtraction. */
+DM_INLINE void multiply_piece(const work *x, vf acc[][ROWS], const piece *p, float offset, size_t column)
+{
+    const vf zero0 = vf_set1(0x1p23f + offset), zero1 = vf_set1(0x1p15f + offset);
+
+    for (size_t j = 0; j < PIECE / 4; j++)
+        for (size_t g = 0; g < x->groups; g++) {
+            const vf d = p[g].d[j / 4], m = p[g].m;
+            for (size_t l = 0; l < 4; l += 2) {
+                const vi pair = l == 0 ? p[g].code[j] : vi_shr(p[g].code[j], 16);
+                const vi q0 = vi_or(vi_and(pair, vi_set1(0xff)), vi_set1(0x4b000000));
+                const vi q1 = vi_or(vi_and(pair, vi_set1(0xff00)), vi_set1(0x47000000));
+                multiply(x, acc[g], vf_fma(vf_sub(vi_float(q0), zero0), d, m), column + 4 * j + l);
+                multiply(x, acc[g], vf_fma(vf_sub(vi_float(q1), zero1), d, m), column + 4 * j + l + 1);
+            }
+        }
+}
+
+DM_INLINE rows advanced(rows w, size_t bytes)
+{
+    w.p += bytes;
+    return w;
+}
+
+/* The lines behind these rows that their successors will need: rows of W lie behind each other. */
+DM_INLINE void prefetch(const work *x, size_t at, size_t bytes)
+{
+    const size_t count = x->groups * VF;
+    const uint8_t *next = x->w[0].p + count * x->w[0].stride + at * count;
+
+    for (size_t l = 0; l < count * bytes; l += 64)
+        __builtin_prefetch(next + l, 0, 2);
+}
+
+DM_INLINE void product32(const work *x, vf acc[][ROWS], dm_dtype type, size_t bytes, float offset)
+{
+    piece p[GROUPS];
+
+    for (size_t c = 0, at = 0; c < x->k; c += PIECE, at += bytes) {
+        prefetch(x, at, bytes);
+        for (size_t g = 0; g < x->groups; g++)
+            load32(&p[g], type, advanced(x->w[g], at));
+        multiply_piece(x, acc, p, offset, c);
+    }
+}
+
+DM_INLINE void product_k(const work *x, vf acc[][ROWS], dm_dtype type, size_t bytes)
+{
+    block b[GROUPS];
+    piece p[GROUPS];
+
+    for (size_t c = 0, at = 0; c < x->k; at += bytes) {
+        prefetch(x, at, bytes);
+        for (size_t g = 0; g < x->groups; g++)
+            open_k(&b[g], type, advanced(x->w[g], at));
+        for (size_t pair = 0; pair < 4; pair++) {
+            for (size_t g = 0; g < x->groups; g++)
+                eight_words_at(b[g].codes, advanced(x->w[g], at), (type == DM_Q5_K ? 48 : 16) + pair * PIECE);
+            for (size_t odd = 0; odd < 2; odd++, c += PIECE) {
+                for (size_t g = 0; g < x->groups; g++)
+                    load_k(&p[g], &b[g], type, pair, odd);
+                multiply_piece(x, acc, p, 0, c);
+            }
+        }
+    }
+}
+
+DM_INLINE void product_q6_k(const work *x, vf acc[][ROWS])
+{
+    block b[GROUPS];
+    piece p[GROUPS];
+
+    for (size_t c = 0, at = 0; c < x->k; at += 210) {
+        prefetch(x, at, 210);
+        for (size_t g = 0; g < x->groups; g++)
+            open_q6_k(&b[g], advanced(x->w[g], at));
+        for (size_t half = 0; half < 2; half++) {
+            for (size_t g = 0; g < x->groups; g++)
+                eight_words_at(b[g].top, advanced(x->w[g], at), 128 + half * 32);
+            for (size_t quarter = 0; quarter < 4; quarter++, c += PIECE) {
+                for (size_t g = 0; g < x->groups; g++)
+                    load_q6_k(&p[g], &b[g], advanced(x->w[g], at), half, quarter);
+                multiply_piece(x, acc, p, 32, c);
+            }
+        }
+    }
+}
+
+/* Words of two numbers each, `columns` of them (at most 8). */
+DM_INLINE void multiply_halves(const work *x, vf *acc, dm_dtype type, rows w, size_t column, size_t columns)
+{
+    vi words[4];
+
+    words_at(words, w, 0);
+    for (size_t j = 0; 2 * j < columns; j++) {
+        const vf low = type == DM_F16 ? low_f16(words[j]) : vi_float(vi_shl(words[j], 16));
+        const vf high = type == DM_F16 ? high_f16(words[j]) : vi_float(vi_and(words[j], vi_set1(0xffff0000)));
+        multiply(x, acc, low, column + 2 * j);
+        if (2 * j + 1 < columns)
+            multiply(x, acc, high, column + 2 * j + 1);
+    }
+}
+
+DM_INLINE void product16(const work *x, vf acc[][ROWS], dm_dtype type)
+{
+    const size_t whole = x->k / 8 * 8;
+    uint8_t tail[VF][16] = {{0}};
+
+    for (size_t c = 0; c < whole; c += 8) {
+        prefetch(x, 2 * c, 16);
+        for (size_t g = 0; g < x->groups; g++)
+            multiply_halves(x, acc[g], type, advanced(x->w[g], 2 * c), c, 8);
+    }
+    for (size_t g = 0; g < x->groups && whole < x->k; g++) {
+        for (size_t i = 0; i < VF; i++)
+            memcpy(tail[i], x->w[g].p + i * x->w[g].stride + 2 * whole, 2 * (x->k - whole));
+        multiply_halves(x, acc[g], type, (rows){tail[0], 16}, whole, x->k - whole);
+    }
+}
+
+DM_INLINE void product(const work *x, vf acc[][ROWS], dm_dtype type)
+{
+    switch (type) {
+    case DM_Q8_0:
+        product32(x, acc, type, 34, 128);
+        break;
+    case DM_Q4_0:
+        product32(x, acc, type, 18, 8);
+        break;
+    case DM_Q4_1:
+        product32(x, acc, type, 20, 0);
+        break;
+    case DM_Q5_0:
+        product32(x, acc, type, 22, 16);
+        break;
+    case DM_Q5_1:
+        product32(x, acc, type, 24, 0);
+        break;
+    case DM_Q4_K:
+        product_k(x, acc, type, 144);
+        break;
+    case DM_Q5_K:
+        product_k(x, acc, type, 176);
+        break;
+    case DM_Q6_K:
+        product_q6_k(x, acc);
+        break;
+    default:
+        product16(x, acc, type);
+    }
+}
+
+/* ---- all of W ---- */
+
+/* A call: rows of A (at most m) and all of W and C. */
+typedef struct call {
+    size_t rows, n, k;
+    const float *a;
+    size_t lda;
+    const uint8_t *w;
+    size_t row;
+    float *c;
+    size_t ldc;
+    int first;
+} call;
+
+/* The last rows of W are taken together with rows before them that are already done: what comes out for these is not
+ * stored again. */
+DM_INLINE void columns(const call *t, dm_dtype type, const size_t m, const size_t groups)
+{
+    const size_t width = groups * VF;
+    work x = {.m = m, .groups = groups, .k = t->k};
+
+    for (size_t i = 0; i < m; i++)
+        x.a[i] = t->a + (i < t->rows ? i : t->rows - 1) * t->lda;
+    for (size_t done = 0, j; done < t->n; done = j + width) {
+        vf acc[GROUPS][ROWS];
+        j = t->n - done < width ? t->n - width : done;
+        for (size_t g = 0; g < groups; g++) {
+            x.w[g] = (rows){t->w + (j + g * VF) * t->row, t->row};
+            for (size_t i = 0; i < m; i++)
+                acc[g][i] = t->first || i >= t->rows ? vf_set1(0.0f) : vf_load(t->c + i * t->ldc + j + g * VF);
+        }
+        product(&x, acc, type);
+        for (size_t g = 0; g < groups; g++)
+            for (size_t i = 0; i < m && i < t->rows; i++) {
+                float *to = t->c + i * t->ldc + j + g * VF;
+                if (j + g * VF >= done)
+                    vf_store(to, acc[g][i]);
+                else if (j + (g + 1) * VF > done) {
+                    float lanes[VF];
+                    const size_t skip = done - (j + g * VF);
+                    vf_store(lanes, acc[g][i]);
+                    memcpy(to + skip, lanes + skip, (VF - skip) * sizeof *to);
+                }
+            }
+    }
+}
+
+#define EACH_TYPE(X)                                                                                                   \
+    X(DM_F16)                                                                                                          \
+    X(DM_BF16) X(DM_Q8_0) X(DM_Q4_0) X(DM_Q4_1) X(DM_Q5_0) X(DM_Q5_1) X(DM_Q4_K) X(DM_Q5_K) X(DM_Q6_K)
+
+#define INSTANCES(type)                                                                                                \
+    static void one_##type(const call *t)                                                                              \
+    {                                                                                                                  \
+        columns(t, type, 1, GROUPS);                                                                                   \
+    }                                                                                                                  \
+    static void some_##type(const call *t)                                                                             \
+    {                                                                                                                  \
+        if (ROWS > 4 && t->rows > 4)                                                                                   \
+            columns(t, type, ROWS, 1);                                                                                 \
+        else                                                                                                           \
+            columns(t, type, 4, 1);                                                                                    \
+    }
+EACH_TYPE(INSTANCES)
+
+static void thin(dm_dtype type, size_t m, size_t n, size_t k, const float *a, size_t lda, const void *w, size_t row,
+                 float *c, size_t ldc, int first)
+{
+    for (size_t i = 0; i < m; i += ROWS) {
+        const call t = {m - i < ROWS ? m - i : ROWS, n, k, a + i * lda, lda, w, row, c + i * ldc, ldc, first};
+        switch (type) {
+#define CASE(name)                                                                                                     \
+    case name:                                                                                                         \
+        (t.rows == 1 ? one_##name : some_##name)(&t);                                                                  \
+        break;
+            EACH_TYPE(CASE)
+        default:
+            break;
+        }
+    }
+}
+
+void DM_K_INIT(stored)(dm_kernels *k)
+{
+    k->thin_stored = thin;
+}
+
+#endif
