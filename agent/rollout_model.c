@@ -91,7 +91,7 @@ static dm_status take_answer(dm_rollout_run *r, dm_flight *f, const dmpo_request
     }
     const char *words = text.data ? text.data : "";
     size_t size = text.size;
-    dm_template_words(&r->chat, &words, &size);
+    dm_template_words(&r->chat, r->tokenizer, &words, &size);
     if (status == DM_OK)
         status = dm_flight_turn(r, f, words, size, logp, (int64_t)q->n_out);
     dm_text_free(&text);

@@ -30,7 +30,7 @@ static const cli_option options[] = {
     {"chat", CLI_STRING, AT(chat), "FILE", NULL,
      "a conversation: JSON list of messages, the user's last; -: standard input"},
     {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
-     "chatml, llama2, llama3, mistral, vicuna or plain; without it recognised from the model"},
+     "chatml, llama2, llama3, mistral, vicuna, zephyr or plain; without it recognised from the model"},
     {"raw", CLI_FLAG, AT(raw), NULL, NULL, "no template: continue the text, in which special tokens are recognised"},
     {"max-tokens", CLI_INT, AT(sampling.max_tokens), "N", NULL, "most tokens to generate"},
     {"temperature", CLI_DOUBLE, AT(sampling.temperature), "X", NULL, "0: the most probable token; else 0 to 1000000"},

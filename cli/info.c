@@ -13,7 +13,7 @@
 static const cli_option options[] = {
     {"model", CLI_STRING, AT(model), "DIR", NULL, "of a data file: lengths in this model's tokens, not in bytes"},
     {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
-     "chatml, llama2, llama3, mistral, vicuna or plain; without it recognised from the model"},
+     "chatml, llama2, llama3, mistral, vicuna, zephyr or plain; without it recognised from the model"},
     {"max-length", CLI_INT, AT(max_length), "N", NULL,
      "of a data file: what dmpo train's limit of N would cut; 0: no limit"},
     {0},

@@ -41,7 +41,7 @@ const cli_option cli_rollout_options[] = {
      "most tokens of an episode; 0: the model's positions, at most 4096"},
     {"stop", CLI_STRING, AT(stop), "TEXT", NULL, "ends a turn; the end-of-turn token always does"},
     {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
-     "chatml, llama2, llama3, mistral, vicuna or plain; without it recognised from the model"},
+     "chatml, llama2, llama3, mistral, vicuna, zephyr or plain; without it recognised from the model"},
     {"at-once", CLI_INT, AT(at_once), "N", NULL,
      "episodes in flight, to 256; 0: 32, fewer if their cache exceeds 2 GiB or the environment is costly. Never "
      "changes a result"},

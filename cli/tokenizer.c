@@ -24,7 +24,7 @@ const cli_option cli_tokenizer_options[] = {
     {"split", CLI_CHOICE, AT(split), "NAME", splits, "train: how text is cut into words: gpt2, llama3 or qwen2"},
     {"digits", CLI_FLAG, AT(digits), NULL, NULL, "train: every digit a token of its own"},
     {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
-     "train: chatml, llama2, llama3, mistral, vicuna or plain, with its special tokens"},
+     "train: chatml, llama2, llama3, mistral, vicuna, zephyr or plain, with its special tokens"},
     {"tokenizer", CLI_STRING, AT(tokenizer), "DIR", NULL, "encode, decode: the tokenizer"},
     {"special", CLI_FLAG, AT(special), NULL, NULL, "encode: recognise special tokens; decode: show them"},
     {0},
@@ -94,7 +94,8 @@ static dm_status train_on(const tokenizer_options *o, const texts *t, dm_error *
         kind++;
     if (kind == DM_TEMPLATE_COUNT)
         return dm_fail(err, DM_ERR_ARGUMENT,
-                       "--template '%s' is none of: chatml, llama2, llama3, mistral, vicuna, plain", o->chat_template);
+                       "--template '%s' is none of: chatml, llama2, llama3, mistral, vicuna, zephyr, plain",
+                       o->chat_template);
     const size_t n = dm_template_specials((dm_template_kind)kind, &specials);
     const bool is_new = !dm_dir_exists(o->output);
     dm_status s =

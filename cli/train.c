@@ -26,7 +26,7 @@ const cli_option cli_train_options[] = {
     {"reference2", CLI_STRING, AT(reference2), "PATH", NULL, "a second reference policy beside it (MRPO)"},
     {"reference-cache", CLI_STRING, AT(reference_cache), "FILE", NULL, "keep the reference's log-probabilities here"},
     {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
-     "chatml, llama2, llama3, mistral, vicuna or plain; without it recognised from the model"},
+     "chatml, llama2, llama3, mistral, vicuna, zephyr or plain; without it recognised from the model"},
     {"objective", CLI_CHOICE, AT(objective), "NAME", objectives, "sft, dmpo, dmpo-token, dpo or kto"},
     {"link", CLI_CHOICE, AT(link), "NAME", links, "sigmoid, robust, hinge, ipo or kto-pair"},
     {"beta", CLI_DOUBLE, AT(beta), "B", NULL, "strength of the reference, above 0"},

@@ -73,14 +73,15 @@ typedef enum dmpo_alpha_pairing { DMPO_PAIRING_OWN, DMPO_PAIRING_CROSSED } dmpo_
 /* Everything that decides the result of a run. dmpo_train_defaults fills it; change what you need. */
 typedef struct dmpo_train_options {
     /* files; paths stay the caller's */
-    const char *model;           /* the policy (required): a Hugging Face directory, a GGUF or llama2.c file, or the
-                                  * directory of a LoRA adapter, which is then trained on */
-    const char *reference;       /* reference policy; NULL: the initial policy itself */
-    const char *reference2;      /* a second one beside it (MRPO); NULL: none */
-    const char *data;            /* training data (required), see docs/data.md */
-    const char *eval_data;       /* held-out data; NULL: none */
-    const char *output;          /* directory for the result (required by dmpo_train, not by dmpo_plan_train) */
-    const char *chat_template;   /* chatml, llama2, llama3, mistral, vicuna, plain; NULL: recognised from the model */
+    const char *model;      /* the policy (required): a Hugging Face directory, a GGUF or llama2.c file, or the
+                             * directory of a LoRA adapter, which is then trained on */
+    const char *reference;  /* reference policy; NULL: the initial policy itself */
+    const char *reference2; /* a second one beside it (MRPO); NULL: none */
+    const char *data;       /* training data (required), see docs/data.md */
+    const char *eval_data;  /* held-out data; NULL: none */
+    const char *output;     /* directory for the result (required by dmpo_train, not by dmpo_plan_train) */
+    const char
+        *chat_template; /* chatml, llama2, llama3, mistral, vicuna, zephyr, plain; NULL: recognised from the model */
     const char *reference_cache; /* file that keeps reference log-probabilities between runs; NULL: none */
 
     /* loss (docs/losses.md) */

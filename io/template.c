@@ -11,7 +11,8 @@ typedef struct builder {
     const dm_tokenizer *t;
     dm_ids *ids;
     dm_text text;
-    dm_text content; /* of one message, before it is stripped */
+    dm_text content;     /* of one message, before it is stripped */
+    dm_text_place place; /* of the text that gathers */
     dm_error *err;
 } builder;
 
@@ -21,14 +22,16 @@ static dm_status flush(builder *b)
         return dm_fail(b->err, DM_ERR_MEMORY, "no memory to render a conversation");
     if (b->text.size == 0)
         return DM_OK;
-    const dm_status status = dm_tokenizer_encode(b->t, b->text.data, b->text.size, false, b->ids, b->err);
+    const dm_status status = dm_tokenizer_encode_part(b->t, b->text.data, b->text.size, b->place, b->ids, b->err);
     b->text.size = 0;
+    b->place = DM_TEXT_INSIDE;
     return status;
 }
 
 static dm_status put_id(builder *b, int32_t id)
 {
     const dm_status status = flush(b);
+    b->place = DM_TEXT_BEHIND_TOKEN;
     return status != DM_OK ? status : dm_ids_push(b->ids, id, b->err);
 }
 
@@ -43,12 +46,17 @@ static void put_text(builder *b, const char *text)
 }
 
 /* "[INST]" is a token of its own in some tokenizers, ordinary text in others. */
-static dm_status put_marker(builder *b, const char *marker)
+static bool is_special(const dm_tokenizer *t, const char *marker)
 {
     bool special = false;
-    const int32_t id = dm_tokenizer_id(b->t, marker);
-    if (id >= 0 && dm_tokenizer_token(b->t, id, &special) != NULL && special)
-        return put_id(b, id);
+    const int32_t id = dm_tokenizer_id(t, marker);
+    return id >= 0 && dm_tokenizer_token(t, id, &special) != NULL && special;
+}
+
+static dm_status put_marker(builder *b, const char *marker)
+{
+    if (is_special(b->t, marker))
+        return put_token(b, marker);
     put_text(b, marker);
     return DM_OK;
 }
@@ -109,6 +117,15 @@ static dm_status llama3_header(builder *b, dm_role role)
     return status;
 }
 
+/* <|role|>\n */
+static dm_status zephyr_header(builder *b, dm_role role)
+{
+    static const char *const markers[] = {"<|system|>", "<|user|>", "<|assistant|>"};
+    const dm_status status = put_marker(b, markers[role]);
+    put_text(b, "\n");
+    return status;
+}
+
 /* Everything before the first user message; llama2 and mistral have the system message inside that one. */
 static dm_status put_start(builder *b, const dm_message *system)
 {
@@ -146,6 +163,15 @@ static dm_status put_start(builder *b, const dm_message *system)
             return DM_OK;
         status = put_token(b, "<|system|>");
         put_content(b, text, size);
+        return status;
+    case DM_TEMPLATE_ZEPHYR:
+        if (!present)
+            return DM_OK;
+        status = zephyr_header(b, DM_ROLE_SYSTEM);
+        put_content(b, text, size);
+        if (status == DM_OK)
+            status = put_id(b, c->end_of_turn);
+        put_text(b, "\n");
         return status;
     case DM_TEMPLATE_LLAMA2:
     case DM_TEMPLATE_MISTRAL:
@@ -205,6 +231,13 @@ static dm_status put_user(builder *b, const dm_message *m, const dm_message *sys
         status = put_token(b, "<|user|>");
         put_content(b, m->text, m->size);
         return status;
+    case DM_TEMPLATE_ZEPHYR:
+        status = zephyr_header(b, DM_ROLE_USER);
+        put_content(b, m->text, m->size);
+        if (status == DM_OK)
+            status = put_id(b, b->c->end_of_turn);
+        put_text(b, "\n");
+        return status;
     case DM_TEMPLATE_COUNT:
         break;
     }
@@ -228,6 +261,9 @@ static dm_status put_invitation(builder *b)
     case DM_TEMPLATE_PLAIN:
         status = put_token(b, "<|agent|>");
         break;
+    case DM_TEMPLATE_ZEPHYR:
+        status = zephyr_header(b, DM_ROLE_ASSISTANT);
+        break;
     case DM_TEMPLATE_LLAMA2:
     case DM_TEMPLATE_MISTRAL:
     case DM_TEMPLATE_COUNT:
@@ -245,7 +281,7 @@ static bool is_spaced(dm_template_kind kind)
 /* What stands behind the agent's end-of-turn token. */
 static void put_separator(builder *b)
 {
-    put_text(b, b->c->kind == DM_TEMPLATE_CHATML ? "\n" : "");
+    put_text(b, b->c->kind == DM_TEMPLATE_CHATML || b->c->kind == DM_TEMPLATE_ZEPHYR ? "\n" : "");
 }
 
 static dm_status put_assistant(builder *b, const dm_message *m, dm_span *span)
@@ -318,7 +354,7 @@ dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t,
                                dm_ids *ids, dm_error *err)
 {
     const dm_message message = {.role = DM_ROLE_USER, .text = text, .size = size};
-    builder b = {.c = c, .t = t, .ids = ids, .err = err};
+    builder b = {.c = c, .t = t, .ids = ids, .place = DM_TEXT_BEHIND_TOKEN, .err = err};
     dm_status status = check_messages(&message, 1, true, err);
 
     if (status != DM_OK)
@@ -334,8 +370,17 @@ dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t,
     return status;
 }
 
-void dm_template_words(const dm_chat_template *c, const char **text, size_t *size)
+/* The agent's words follow a token, not text. */
+static bool behind_token(const dm_chat_template *c, const dm_tokenizer *t)
 {
+    return c->kind == DM_TEMPLATE_PLAIN ||
+           ((c->kind == DM_TEMPLATE_LLAMA2 || c->kind == DM_TEMPLATE_MISTRAL) && is_special(t, "[/INST]"));
+}
+
+void dm_template_words(const dm_chat_template *c, const dm_tokenizer *t, const char **text, size_t *size)
+{
+    if (behind_token(c, t) && dm_tokenizer_prefixes(t))
+        dm_tokenizer_trim(t, text, size);
     if (is_spaced(c->kind) && *size > 0 && **text == ' ') {
         ++*text;
         --*size;

@@ -12,17 +12,22 @@
  *   llama2   <s>[INST] <<SYS>>\nS\n<</SYS>>\n\nU [/INST]> A </s><<s>[INST] U [/INST]> A </s><
  *   mistral  <s> [INST] S\n\nU [/INST]> A</s>< [INST] U [/INST]> A</s><           (HF: Mistral-7B-Instruct-v0.2)
  *   vicuna   <s>S USER: U ASSISTANT:> A</s><USER: U ASSISTANT:> A</s><            (FastChat's vicuna_v1.1)
- *   plain    <|system|>S<|user|>U<|agent|>>A<|end|><<|user|>U<|agent|>>A<|end|><  (ours: the fewest tokens)
+ *   zephyr   <|system|>\nS</s>\n<|user|>\nU</s>\n<|assistant|>\n>A</s><\n                  (HF:
+ * TinyLlama-1.1B-Chat-v1.0) plain    <|system|>S<|user|>U<|agent|>>A<|end|><<|user|>U<|agent|>>A<|end|><  (ours: the
+ * fewest tokens)
  *
  * White space around messages is stripped (Python's str.strip) by llama2 and llama3, kept by the others. Without a
  * system message: vicuna puts in its own ("A chat between a curious user ..."); chatml none, unless the model's own
  * template, found by "auto", has one (Qwen2, SmolLM2); llama3 none, unless the model's own has the "Cutting Knowledge
  * Date" lines of Llama 3.1 (then always, with that template's fixed date, before a given system message too).
  *
+ * A tokenizer of SentencePiece's kind puts its space before text that begins a conversation or follows a token, and
+ * nowhere else, as it would in the whole text.
+ *
  * The agent's words are tokenized on their own, with the space before them where the template has one: " Action" is one
  * token. That equals tokenizing the whole text at once, for a word never reaches over a special token or from other
- * text into a space; it differs after the \n of chatml and llama3 where the words begin with white space and a line
- * end, which BPE would join with that \n. The span is then still exact, and what generation produces. */
+ * text into a space; it differs after the \n of chatml, llama3 and zephyr where the words begin with white space and a
+ * line end, which BPE would join with that \n. The span is then still exact, and what generation produces. */
 #ifndef DM_IO_TEMPLATE_H
 #define DM_IO_TEMPLATE_H
 
@@ -35,6 +40,7 @@ typedef enum dm_template_kind {
     DM_TEMPLATE_MISTRAL,
     DM_TEMPLATE_VICUNA,
     DM_TEMPLATE_PLAIN,
+    DM_TEMPLATE_ZEPHYR,
     DM_TEMPLATE_COUNT
 } dm_template_kind;
 
@@ -64,10 +70,10 @@ typedef struct dm_chat_template {
 
 const char *dm_template_name(dm_template_kind kind);
 
-/* name: one of the six, or NULL / "auto": recognised from `dir`/tokenizer_config.json (or chat_template.jinja) by its
+/* name: one of the seven, or NULL / "auto": recognised from `dir`/tokenizer_config.json (or chat_template.jinja) by its
  * markers. Checks that the tokenizer has the tokens that the template needs; names the missing one otherwise. `dir` may
  * be NULL with a name; where it has a tokenizer_config.json, the bos and eos tokens of llama2, llama3 (bos only),
- * mistral and vicuna come from there. */
+ * mistral, vicuna and zephyr (eos only) come from there. */
 dm_status dm_template_open(dm_chat_template *out, const char *name, const char *dir, const dm_tokenizer *t,
                            dm_error *err);
 
@@ -91,8 +97,9 @@ dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, c
 dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t, const char *text, size_t size,
                                dm_ids *ids, dm_error *err);
 
-/* Narrows the text of a generated turn to the agent's words: without the spaces that the template has around them. */
-void dm_template_words(const dm_chat_template *c, const char **text, size_t *size);
+/* Narrows the text of a generated turn to the agent's words: without the spaces that the template and the
+ * tokenizer have around them. */
+void dm_template_words(const dm_chat_template *c, const dm_tokenizer *t, const char **text, size_t *size);
 
 /* Writes tokenizer_config.json (chat_template as jinja that renders the same text, bos/eos/pad) into `dir`. */
 dm_status dm_template_save(const dm_chat_template *c, const dm_tokenizer *t, const char *dir, dm_error *err);

@@ -12,6 +12,7 @@ static const char *const chatml_tokens[] = {"<|im_start|>", "<|im_end|>"};
 static const char *const llama_tokens[] = {"<s>", "</s>"};
 static const char *const llama3_tokens[] = {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
                                             "<|eot_id|>"};
+static const char *const zephyr_tokens[] = {"</s>", "<|system|>", "<|user|>", "<|assistant|>"};
 static const char *const plain_tokens[] = {"<|system|>", "<|user|>", "<|agent|>", "<|end|>"};
 
 #define VICUNA_SYSTEM                                                                                                  \
@@ -66,6 +67,13 @@ static const struct {
                             "{{ 'USER: ' + message['content'] + ' ' }}{% else %}"
                             "{{ 'ASSISTANT: ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
                             "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"},
+    [DM_TEMPLATE_ZEPHYR] =
+        {"zephyr", zephyr_tokens, 4, NULL, "</s>", true, false, "",
+         "{% for message in messages %}"
+         "{% if message['role'] == 'user' %}{{ '<|user|>\\n' + message['content'] + eos_token + '\\n' }}"
+         "{% elif message['role'] == 'system' %}{{ '<|system|>\\n' + message['content'] + eos_token + '\\n' }}"
+         "{% else %}{{ '<|assistant|>\\n' + message['content'] + eos_token + '\\n' }}{% endif %}{% endfor %}"
+         "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"},
     [DM_TEMPLATE_PLAIN] =
         {"plain", plain_tokens, 4, NULL, "<|end|>", false, false, "",
          SPLIT_SYSTEM
@@ -75,7 +83,7 @@ static const struct {
          "{% if add_generation_prompt %}{{ '<|agent|>' }}{% endif %}"},
 };
 
-#define CHOICES "chatml, llama2, llama3, mistral, vicuna or plain"
+#define CHOICES "chatml, llama2, llama3, mistral, vicuna, zephyr or plain"
 
 const char *dm_template_name(dm_template_kind kind)
 {
@@ -128,7 +136,10 @@ static bool recognise(const char *jinja, dm_template_kind *kind)
             *kind = markers[i].kind;
             return true;
         }
-    return false;
+    /* Phi-3's is alike, but ends turns with a token of its own */
+    *kind = DM_TEMPLATE_ZEPHYR;
+    return strstr(jinja, "<|user|>") != NULL && strstr(jinja, "<|assistant|>") != NULL &&
+           strstr(jinja, "eos_token") != NULL && strstr(jinja, "<|end|>") == NULL;
 }
 
 /* The text that a chatml template has between <|im_start|>system\n and <|im_end|>, where it is one literal: the default
@@ -385,7 +396,8 @@ dm_status dm_template_save(const dm_chat_template *c, const dm_tokenizer *t, con
     add_token(&out, "bos_token", dm_tokenizer_token(t, c->bos, NULL));
     add_token(&out, "eos_token", eos);
     add_token(&out, "pad_token", eos);
-    add_token(&out, "unk_token", NULL); /* byte-level BPE has none; unsaid, transformers adds one of its own */
+    /* byte-level BPE has none; unsaid, transformers adds one of its own */
+    add_token(&out, "unk_token", dm_tokenizer_token(t, dm_tokenizer_unknown(t), NULL));
     dm_text_print(&out, "  \"clean_up_tokenization_spaces\": false,\n  \"chat_template\": ");
     dm_text_json_string(&out, jinja.data != NULL ? jinja.data : "", jinja.size);
     dm_text_print(&out, "\n}\n");

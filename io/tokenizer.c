@@ -284,6 +284,11 @@ const char *dm_tokenizer_token(const dm_tokenizer *t, int32_t id, bool *special)
     return t->text + t->offset[id];
 }
 
+int32_t dm_tokenizer_unknown(const dm_tokenizer *t)
+{
+    return t->unknown;
+}
+
 void dm_ids_free(dm_ids *ids)
 {
     free(ids->data);

@@ -40,6 +40,8 @@ size_t dm_tokenizer_size(const dm_tokenizer *t);
 int32_t dm_tokenizer_id(const dm_tokenizer *t, const char *token);
 /* Text of an id as written in tokenizer.json, or NULL. *special (optional) says if it is a special added token. */
 const char *dm_tokenizer_token(const dm_tokenizer *t, int32_t id, bool *special);
+/* The token of what is none, or -1. */
+int32_t dm_tokenizer_unknown(const dm_tokenizer *t);
 
 typedef struct dm_ids {
     int32_t *data; /* malloc'ed, grown as needed; dm_ids_free */

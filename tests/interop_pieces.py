@@ -219,9 +219,75 @@ def check_conversion(work, name, model, processor, texts):
     print(f"{name}: tokenizer.json and sentencepiece themselves differ in {differ} of {len(texts[::5])} texts")
 
 
+# TinyLlama-1.1B-Chat-v1.0's template, as published.
+ZEPHYR = ("{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n"
+          "{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n"
+          "{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n"
+          "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}")
+
+
+def template_text(environment, name, talk, generation):
+    messages = [{"role": r, "content": t} for r, t in talk]
+    if name == "vicuna":
+        return base.vicuna_text(talk, generation)
+    if name == "plain":
+        return base.plain_text(talk, generation)
+    source = {"zephyr": ZEPHYR, "chatml": base.PUBLISHED["qwen2"]}.get(name) or base.PUBLISHED[name]
+    if name == "chatml":
+        source = source.replace("loop.first and messages[0]['role'] != 'system'", "false")
+    return environment.from_string(source).render(messages=messages, bos_token="<s>", eos_token="</s>",
+                                                  add_generation_prompt=generation)
+
+
+def check_templates(work, model):
+    """A conversation has the ids of its text encoded as a whole, as transformers' apply_chat_template does."""
+    import jinja2
+    from transformers import AutoTokenizer
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    markers = ["<|im_start|>", "<|im_end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|agent|>", "<|end|>", "[INST]", "[/INST]"]
+    tokenizers = [(n, t) for n, t in library_tokenizers(model) if n in ("legacy", "first", "always", "always-split", "replace-only")]
+    for form, library in tokenizers:
+        for special in (False, True):
+            if special:
+                library.add_special_tokens([AddedToken(m, special=True, normalized=False) for m in markers])
+            for name in ("llama2", "mistral", "vicuna", "zephyr") + (("chatml", "plain") if special else ()):
+                directory = os.path.join(work, f"template-{form}-{special}-{name}")
+                os.makedirs(directory)
+                library.save(os.path.join(directory, "tokenizer.json"))
+                saved = directory + "-saved"
+                run(base.TEMPLATE, "--save", directory, name, saved)
+                theirs = AutoTokenizer.from_pretrained(saved)
+                for generation in (False, True):
+                    talks = base.conversations()
+                    if generation:
+                        talks = [c[:-1] for c in talks]
+                    ours = run(base.TEMPLATE, "--render", directory, name, str(int(generation)), lines=talks)
+                    again = run(base.TEMPLATE, "--render", saved, "auto", str(int(generation)), lines=talks)
+                    check(ours == again, f"{name}, {form}: the saved template is not recognised as the same")
+                    for talk, line in zip(talks, ours):
+                        ids, spans = line.split("|")
+                        ids, spans = [int(x) for x in ids.split()], [int(x) for x in spans.split()]
+                        text = template_text(environment, name, talk, generation)
+                        want = library.encode(text, add_special_tokens=False).ids
+                        check(ids == want, f"{name} ({form}, {special}): {text!r}\n  ours   {[library.id_to_token(i) for i in ids]}"
+                              f"\n  theirs {[library.id_to_token(i) for i in want]}")
+                        messages = [{"role": r, "content": t} for r, t in talk]
+                        jinja = theirs.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation)
+                        check(jinja == text, f"{name}: saved jinja gives {jinja!r}, not {text!r}")
+                        got = theirs.apply_chat_template(messages, add_generation_prompt=generation, return_dict=False)
+                        check(got == want, f"{name} ({form}, {special}): transformers gives {got}, the library {want}")
+                        words = [t for r, t in talk if r == "assistant"]
+                        check(len(spans) == 2 * len(words), f"{name}: {spans} for {len(words)} turns")
+                        for begin, end in zip(spans[::2], spans[1::2]):
+                            check(library.id_to_token(ids[end - 1]) in ("</s>", "<|im_end|>", "<|end|>"),
+                                  f"{name} ({form}): span [{begin}, {end}) does not end with an end of turn")
+
+
 def main():
     with tempfile.TemporaryDirectory() as work:
-        check_library_tokenizers(work, train(work, "bpe"))
+        model = train(work, "bpe")
+        check_templates(work, model)
+        check_library_tokenizers(work, model)
         check_sentencepiece(work)
     print(f"interop_pieces: {base.passed} passed, {base.failed} failed")
     return 1 if base.failed else 0

@@ -67,7 +67,7 @@ static void check_continue(dm_template_kind kind)
         CK(dm_tokenizer_decode(t, whole.data + span[0].begin, span[0].end - span[0].begin, true, &said, &err) == DM_OK);
         const char *words = said.data;
         size_t size = said.size;
-        dm_template_words(&c, &words, &size);
+        dm_template_words(&c, t, &words, &size);
         CK_MSG(size == strlen(texts[4]) && memcmp(words, texts[4], size) == 0, "%s: the words are '%.*s'",
                dm_template_name(kind), (int)size, words);
         dm_text_free(&said);
