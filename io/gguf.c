@@ -498,6 +498,11 @@ const dm_gguf_tensor *dm_gguf_find(const dm_gguf *g, const char *name)
     return NULL;
 }
 
+void dm_gguf_release_all(const dm_gguf *g)
+{
+    dm_map_release(&g->map, g->map.data, g->map.size);
+}
+
 void dm_gguf_release(const dm_gguf *g, const dm_gguf_tensor *t)
 {
     if (t->data)

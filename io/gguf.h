@@ -38,6 +38,7 @@ const dm_gguf_tensor *dm_gguf_at(const dm_gguf *g, size_t i); /* in the file's o
 const dm_gguf_tensor *dm_gguf_find(const dm_gguf *g, const char *name);
 /* Tells the system that the pages of a tensor's data are not needed for now (they are read again when touched). */
 void dm_gguf_release(const dm_gguf *g, const dm_gguf_tensor *t);
+void dm_gguf_release_all(const dm_gguf *g); /* the whole file's */
 
 /* ---- metadata: `key` as in the file, "llama.block_count" ----
  * dm_gguf_has says whether it is there. A getter of an absent key, or of one of another kind, is DM_ERR_INPUT that

@@ -280,6 +280,7 @@ static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logit
  * recomputed layer saves nothing: it needs the activations that they all share. */
 static dm_status choose_plan(dm_run *r, dm_error *err)
 {
+    dm_source_release(r->policy.source);
     const size_t base = dm_rss_now() + SLACK;
     const uint64_t limit = r->o.memory;
     const uint32_t most = r->config.layers > 1 ? r->config.layers : 0;

@@ -11,7 +11,7 @@
 #include "model/directory.h"
 #include "model/source_internal.h"
 
-#define RELEASE_BYTES ((size_t)4 << 20) /* of a mapped file: how much is read before its pages are given back */
+#define RELEASE_BYTES ((size_t)1 << 20) /* of a mapped file: how much is read before its pages are given back */
 
 /* ---- checks that the kinds share ---- */
 
@@ -205,6 +205,14 @@ static void release(const dm_source *s, const unsigned char *data, size_t size)
         dm_map_release(&s->map, data, size);
 }
 
+void dm_source_release(const dm_source *s)
+{
+    if (s->gguf)
+        dm_gguf_release_all(s->gguf);
+    else if (s->map.data)
+        dm_map_release(&s->map, s->map.data, s->map.size);
+}
+
 static dm_status fail_nonfinite(const dm_source *s, const char *name, size_t row, size_t col, double x, dm_error *err)
 {
     return dm_fail(err, DM_ERR_NONFINITE, "%s: tensor \"%s\": row %zu, column %zu is %s", s->path, name, row, col,
@@ -261,11 +269,12 @@ dm_status dm_source_read_f32(const dm_source *s, const char *name, float *out, d
         for (size_t i = 0; i < cols; i++)
             if (!isfinite(to[i]))
                 return fail_nonfinite(s, name, row_of(t, rows, r), i, (double)to[i], err);
-        if ((r + 1 - since) * bytes >= RELEASE_BYTES || r + 1 == rows) {
+        if ((r + 1 - since) * bytes >= RELEASE_BYTES) {
             release(s, t->data + since * bytes, (r + 1 - since) * bytes);
             since = r + 1;
         }
     }
+    dm_source_release(s); /* and what the system mapped around it */
     return DM_OK;
 }
 
@@ -320,11 +329,12 @@ dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out,
         const size_t i = find_nonfinite(t->type, to, cols, &bad);
         if (i < cols)
             return fail_nonfinite(s, name, row_of(t, rows, r), i, bad, err);
-        if (!t->st && ((r + 1 - since) * bytes >= RELEASE_BYTES || r + 1 == rows)) {
+        if (!t->st && (r + 1 - since) * bytes >= RELEASE_BYTES) {
             release(s, t->data + since * bytes, (r + 1 - since) * bytes);
             since = r + 1;
         }
     }
+    dm_source_release(s);
     return DM_OK;
 }
 
