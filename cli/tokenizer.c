@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "io/template.h"
 #include "io/tokenizer.h"
+#include "model/source.h"
 
 typedef struct tokenizer_options {
     const char *output, *chat_template, *tokenizer;
@@ -25,7 +26,8 @@ const cli_option cli_tokenizer_options[] = {
     {"digits", CLI_FLAG, AT(digits), NULL, NULL, "train: every digit a token of its own"},
     {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
      "train: chatml, llama2, llama3, mistral, vicuna, zephyr or plain, with its special tokens"},
-    {"tokenizer", CLI_STRING, AT(tokenizer), "DIR", NULL, "encode, decode: the tokenizer"},
+    {"tokenizer", CLI_STRING, AT(tokenizer), "PATH", NULL,
+     "encode, decode: a tokenizer, or a model in any form that has one"},
     {"special", CLI_FLAG, AT(special), NULL, NULL, "encode: recognise special tokens; decode: show them"},
     {0},
 };
@@ -34,9 +36,10 @@ const cli_option cli_tokenizer_options[] = {
 static const cli_command command = {
     "tokenizer",
     "Trains a byte-level BPE tokenizer on data files, or encodes and decodes lines of text.",
-    "train --output DIR DATA... | encode --tokenizer DIR | decode --tokenizer DIR",
+    "train --output DIR DATA... | encode --tokenizer PATH | decode --tokenizer PATH",
     "train takes data files of dmpo (the message texts are used) or plain text files. encode reads text lines from\n"
-    "standard input and prints ids; decode does the reverse. Same texts, same tokenizer, byte for byte.",
+    "standard input and prints ids; decode does the reverse. With --json, a text is a JSON string and ids are a JSON\n"
+    "array, one a line. Same texts, same tokenizer, byte for byte.",
     cli_tokenizer_options,
     1,
     CLI_POSITIONAL};
@@ -150,60 +153,148 @@ static dm_status train(const tokenizer_options *o, const cli_args *args, dm_erro
     return s;
 }
 
-static dm_status encode_line(const dm_tokenizer *t, const char *line, size_t n, int special, dm_error *err)
+/* ---- encode and decode: a line in, a line out ---- */
+
+typedef struct line_work {
+    dm_tokenizer *t;
+    int special, json;
+    size_t number; /* of the line, from 1 */
+    dm_error *err;
+} line_work;
+
+static dm_status encode_text(const line_work *w, const char *text, size_t n)
 {
     dm_ids ids = {0};
-    const dm_status s = dm_tokenizer_encode(t, line, n, special != 0, &ids, err);
+    dm_status s = dm_tokenizer_encode(w->t, text, n, w->special != 0, &ids, w->err);
+    if (s != DM_OK)
+        s = dm_fail_context(w->err, s, "standard input:%zu", w->number);
+    else if (w->json)
+        putchar('[');
     for (size_t i = 0; s == DM_OK && i < ids.size; i++)
-        printf("%s%d", i ? " " : "", (int)ids.data[i]);
+        printf("%s%d", i == 0 ? "" : w->json ? ", " : " ", (int)ids.data[i]);
     if (s == DM_OK)
-        putchar('\n');
+        fputs(w->json ? "]\n" : "\n", stdout);
     dm_ids_free(&ids);
     return s;
 }
 
-static dm_status decode_line(const dm_tokenizer *t, const char *line, int special, dm_error *err)
+static dm_status decode_ids(const line_work *w, const dm_ids *ids)
 {
-    dm_text text = {0};
-    dm_status s = DM_OK;
-    char *end;
-
-    while (s == DM_OK && *(line += strspn(line, " \t\r"))) {
-        const long id = strtol(line, &end, 10);
-        if (end == line || id < 0 || id > INT32_MAX)
-            s = dm_fail(err, DM_ERR_INPUT, "standard input: '%.20s' is no token id", line);
-        else {
-            const int32_t one = (int32_t)id;
-            s = dm_tokenizer_decode(t, &one, 1, !special, &text, err);
-        }
-        line = end;
-    }
-    if (s == DM_OK) {
-        if (text.size)
-            fwrite(text.data, 1, text.size, stdout);
+    dm_text text = {0}, quoted = {0};
+    dm_status s = dm_tokenizer_decode(w->t, ids->data, ids->size, !w->special, &text, w->err);
+    const char *begin = text.data ? text.data : "";
+    size_t size = text.size;
+    dm_tokenizer_trim(w->t, &begin, &size);
+    if (s != DM_OK) {
+        s = dm_fail_context(w->err, s, "standard input:%zu", w->number);
+    } else if (w->json) {
+        dm_text_json_string(&quoted, begin, size);
+        if (quoted.failed)
+            s = dm_fail(w->err, DM_ERR_MEMORY, "no memory for a line of %zu bytes", size);
+        else
+            puts(quoted.data);
+    } else {
+        if (size)
+            fwrite(begin, 1, size, stdout);
         putchar('\n');
     }
     dm_text_free(&text);
+    dm_text_free(&quoted);
     return s;
 }
 
-static dm_status each_line(const tokenizer_options *o, int encode, dm_error *err)
+static dm_status read_ids(const line_work *w, const char *line, dm_ids *ids)
 {
-    dm_tokenizer *t = NULL;
+    dm_status s = DM_OK;
+    char *end;
+    while (s == DM_OK && *(line += strspn(line, " \t\r"))) {
+        const long id = strtol(line, &end, 10);
+        if (end == line || id < 0 || id > INT32_MAX)
+            s = dm_fail(w->err, DM_ERR_INPUT, "standard input:%zu: '%.20s' is no token id", w->number, line);
+        else
+            s = dm_ids_push(ids, (int32_t)id, w->err);
+        line = end;
+    }
+    return s;
+}
+
+static dm_status read_json_ids(const line_work *w, const dm_json_doc *doc, dm_ids *ids)
+{
+    const dm_json *root = dm_json_root(doc);
+    dm_status s = DM_OK;
+    if (root->type != DM_JSON_ARRAY)
+        return dm_fail(w->err, DM_ERR_INPUT, "standard input:%zu: must be a JSON array of token ids", w->number);
+    for (const dm_json *id = root->child; s == DM_OK && id; id = id->next) {
+        if (id->type != DM_JSON_NUMBER || !id->is_integer || id->integer < 0 || id->integer > INT32_MAX)
+            s = dm_fail(w->err, DM_ERR_INPUT, "standard input:%zu:%u: no token id", w->number, (unsigned)id->column);
+        else
+            s = dm_ids_push(ids, (int32_t)id->integer, w->err);
+    }
+    return s;
+}
+
+static dm_status do_line(const line_work *w, const char *line, size_t n, int encode)
+{
+    dm_json_doc *doc = NULL;
+    dm_ids ids = {0};
+    dm_status s = DM_OK;
+    if (w->json && (s = dm_json_parse(&doc, line, n, "standard input", w->err)) != DM_OK)
+        return dm_fail_context(w->err, s, "line %zu", w->number);
+    if (!encode) {
+        s = w->json ? read_json_ids(w, doc, &ids) : read_ids(w, line, &ids);
+        if (s == DM_OK)
+            s = decode_ids(w, &ids);
+    } else if (!w->json) {
+        s = encode_text(w, line, n);
+    } else if (dm_json_root(doc)->type != DM_JSON_STRING) {
+        s = dm_fail(w->err, DM_ERR_INPUT, "standard input:%zu: must be a JSON string", w->number);
+    } else {
+        s = encode_text(w, dm_json_root(doc)->text, dm_json_root(doc)->length);
+    }
+    dm_json_close(&doc);
+    dm_ids_free(&ids);
+    return s;
+}
+
+static int ends_with(const char *s, const char *end)
+{
+    const size_t n = strlen(s), k = strlen(end);
+    return n >= k && strcmp(s + n - k, end) == 0;
+}
+
+/* A file that is neither tokenizer.json nor tokenizer.model is a model that has a tokenizer. */
+static dm_status open_any(dm_tokenizer **t, const char *path, dm_error *err)
+{
+    dm_source *source = NULL;
+    if (dm_dir_exists(path) || !dm_file_exists(path) || ends_with(path, ".json") || ends_with(path, ".model"))
+        return dm_tokenizer_open(t, path, err);
+    dm_status s = dm_source_open(&source, path, err);
+    if (s == DM_OK)
+        s = dm_source_tokenizer(source, t, NULL, NULL, err);
+    if (s == DM_OK && !*t)
+        s = dm_fail(err, DM_ERR_INPUT, "%s: the model has no tokenizer with it", path);
+    dm_source_close(&source);
+    return s;
+}
+
+static dm_status each_line(const tokenizer_options *o, const cli_common *common, int encode, dm_error *err)
+{
+    line_work w = {.special = o->special, .json = common->json, .err = err};
     char *line = NULL;
     size_t room = 0;
     ssize_t n;
 
     if (!o->tokenizer)
-        return dm_fail(err, DM_ERR_ARGUMENT, "no tokenizer given; --tokenizer DIR");
-    dm_status s = dm_tokenizer_open(&t, o->tokenizer, err);
+        return dm_fail(err, DM_ERR_ARGUMENT, "no tokenizer given; --tokenizer PATH");
+    dm_status s = open_any(&w.t, o->tokenizer, err);
     while (s == DM_OK && (n = getline(&line, &room, stdin)) >= 0) {
+        w.number++;
         if (n > 0 && line[n - 1] == '\n')
             line[--n] = 0;
-        s = encode ? encode_line(t, line, (size_t)n, o->special, err) : decode_line(t, line, o->special, err);
+        s = do_line(&w, line, (size_t)n, encode);
     }
     free(line);
-    dm_tokenizer_close(&t);
+    dm_tokenizer_close(&w.t);
     return s;
 }
 
@@ -220,7 +311,7 @@ int cli_tokenizer(int argc, char **argv)
         if (strcmp(action, "train") == 0)
             s = train(&o, &args, &err);
         else if (strcmp(action, "encode") == 0 || strcmp(action, "decode") == 0)
-            s = each_line(&o, action[0] == 'e', &err);
+            s = each_line(&o, &common, action[0] == 'e', &err);
         else
             s = dm_fail(&err, DM_ERR_ARGUMENT, "unknown action '%s'; legal: train, encode, decode", action);
     }

@@ -84,6 +84,8 @@ dm_status dm_model_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, c
     char path[4096];
     dm_status s = dm_path_join(path, sizeof path, dir, "tokenizer.json", err);
     *tokenizer = NULL;
+    if (s == DM_OK && !dm_file_exists(path))
+        s = dm_path_join(path, sizeof path, dir, "tokenizer.model", err);
     if (s != DM_OK || !dm_file_exists(path) || (s = dm_tokenizer_open(tokenizer, path, err)) != DM_OK)
         return s;
     const size_t size = dm_tokenizer_size(*tokenizer);

@@ -1,4 +1,5 @@
 /* The tokenizer and the chat template that come with a model. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -43,6 +44,23 @@ static dm_status gguf_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm
     return chat ? gguf_template(chat, s->gguf, name, *tokenizer, err) : DM_OK;
 }
 
+/* llama2.c's files have their tokenizer.bin beside them. */
+static dm_status llama2c_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_chat_template *chat,
+                                   const char *name, dm_error *err)
+{
+    char dir[4096], path[4096];
+    const char *slash = strrchr(s->path, '/');
+    const int size = slash ? (int)(slash - s->path) + 1 : 0;
+    dm_status status;
+
+    if (snprintf(dir, sizeof dir, "%.*s", size, s->path) >= (int)sizeof dir)
+        return dm_fail(err, DM_ERR_ARGUMENT, "%.80s...: the path is too long", s->path);
+    if ((status = dm_path_join(path, sizeof path, slash ? dir : ".", "tokenizer.bin", err)) != DM_OK ||
+        !dm_file_exists(path) || (status = dm_tokenizer_open_llama2c(tokenizer, path, s->config.vocab, err)) != DM_OK)
+        return status;
+    return chat ? dm_template_from_text(chat, name, NULL, NULL, NULL, path, *tokenizer, err) : DM_OK;
+}
+
 dm_status dm_source_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_chat_template *chat,
                               const char *template_name, dm_error *err)
 {
@@ -56,6 +74,7 @@ dm_status dm_source_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_c
         status = gguf_tokenizer(s, tokenizer, chat, template_name, err);
         break;
     case DM_SOURCE_LLAMA2C:
+        status = llama2c_tokenizer(s, tokenizer, chat, template_name, err);
         break;
     }
     if (status == DM_OK && *tokenizer && dm_tokenizer_size(*tokenizer) > s->config.vocab)

@@ -9,6 +9,7 @@
 
 #include "core/file.h"
 #include "io/template.h"
+#include "model/source.h"
 #include "tests/check.h"
 #include "tests/tokenizer_tool.h"
 
@@ -16,14 +17,28 @@
 
 /* ---- the tool ---- */
 
+/* A directory's tokenizer and template, or those of a model in a file. */
+static dm_status open_both(dm_tokenizer **t, dm_chat_template *c, const char *path, const char *name, dm_error *err)
+{
+    dm_source *source = NULL;
+    if (dm_dir_exists(path)) {
+        const dm_status status = tool_open(t, path, err);
+        return status == DM_OK ? dm_template_open(c, name, path, *t, err) : status;
+    }
+    dm_status status = dm_source_open(&source, path, err);
+    if (status == DM_OK)
+        status = dm_source_tokenizer(source, t, c, name, err);
+    dm_source_close(&source);
+    return status;
+}
+
 static int tool_render(const char *dir, const char *name, bool generation_prompt)
 {
     dm_error err;
     dm_tokenizer *t;
     dm_chat_template c;
     dm_json_doc *doc;
-    if (tool_open(&t, dir, &err) != DM_OK || dm_template_open(&c, name, dir, t, &err) != DM_OK ||
-        tool_input(&doc, &err) != DM_OK)
+    if (open_both(&t, &c, dir, name, &err) != DM_OK || tool_input(&doc, &err) != DM_OK)
         return tool_error(&err);
     for (const dm_json *v = dm_json_root(doc)->child; v != NULL; v = v->next) {
         dm_message messages[MESSAGES_MAX];
