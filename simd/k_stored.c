@@ -26,9 +26,10 @@ _Static_assert(GROUPS *VF == DM_GEMM_STORED_MIN, "a call has at least that many 
 #define ROWS 4
 #endif
 
-/* 32 codes of 16 rows, a byte each, four to a word; value = (code - offset) * d + m. */
+/* 32 codes of 16 rows: a byte each, four to a word; or nibbles, low ones first, eight to a word. The value is
+ * (code - offset) * d + m. */
 typedef struct piece {
-    vi code[PIECE / 4];
+    vi words[8];
     vf d[2], m; /* d: of the first and of the last 16 */
 } piece;
 
@@ -92,23 +93,15 @@ DM_INLINE void one_scale(piece *x, vf d, vf m)
     x->m = m;
 }
 
-DM_INLINE void split_nibbles(piece *x, rows w, size_t at)
+/* Four words of nibbles to eight of bytes; bits 4j .. 4j + 3 of `bits` go above the nibbles of word j: copies 7 bits
+ * apart put each into its byte. */
+DM_INLINE void add_fifth_bits(vi words[8], vi bits)
 {
-    vi words[4];
-
-    words_at(words, w, at);
-    for (size_t j = 0; j < 4; j++) {
-        x->code[j] = each_byte(words[j], 15);
-        x->code[4 + j] = each_byte(vi_shr(words[j], 4), 15);
-    }
-}
-
-/* Bits 4j .. 4j + 3 of a word go above the nibbles of word j: copies 7 bits apart put each into its byte. */
-DM_INLINE void add_fifth_bits(piece *x, vi bits)
-{
+    for (size_t j = 0; j < 4; j++)
+        words[4 + j] = vi_shr(words[j], 4);
     for (size_t j = 0; j < 8; j++) {
         const vi four = vi_and(vi_shr(bits, 4 * (unsigned)j), vi_set1(15));
-        x->code[j] = vi_or(x->code[j], each_byte(vi_mul(four, vi_set1(0x02040810)), 16));
+        words[j] = vi_or(each_byte(words[j], 15), each_byte(vi_mul(four, vi_set1(0x02040810)), 16));
     }
 }
 
@@ -118,23 +111,23 @@ DM_INLINE void load32(piece *x, dm_dtype type, rows w)
 
     if (type == DM_Q8_0) {
         one_scale(x, low_f16(head), vf_set1(-0.0f));
-        eight_words_at(x->code, w, 2);
+        eight_words_at(x->words, w, 2);
         for (size_t j = 0; j < 8; j++)
-            x->code[j] = vi_xor(x->code[j], vi_set1(0x80808080)); /* unsigned, 128 larger */
+            x->words[j] = vi_xor(x->words[j], vi_set1(0x80808080)); /* unsigned, 128 larger */
     } else if (type == DM_Q4_0) {
         one_scale(x, low_f16(head), vf_set1(-0.0f));
-        split_nibbles(x, w, 2);
+        words_at(x->words, w, 2);
     } else if (type == DM_Q4_1) {
         one_scale(x, low_f16(head), high_f16(head));
-        split_nibbles(x, w, 4);
+        words_at(x->words, w, 4);
     } else if (type == DM_Q5_0) {
         one_scale(x, low_f16(head), vf_set1(-0.0f));
-        split_nibbles(x, w, 6);
-        add_fifth_bits(x, word_at(w, 2));
+        words_at(x->words, w, 6);
+        add_fifth_bits(x->words, word_at(w, 2));
     } else {
         one_scale(x, low_f16(head), high_f16(head));
-        split_nibbles(x, w, 8);
-        add_fifth_bits(x, word_at(w, 4));
+        words_at(x->words, w, 8);
+        add_fifth_bits(x->words, word_at(w, 4));
     }
 }
 
@@ -162,11 +155,9 @@ DM_INLINE void load_k(piece *x, const block *b, dm_dtype type, size_t pair, size
     const vf scale = byte(b->scale[pair / 2], at, 0), minimum = byte(b->minimum[pair / 2], at, 0);
 
     one_scale(x, vf_mul(b->d, scale), vf_neg(vf_mul(b->m, minimum)));
-    for (size_t j = 0; j < 8; j++) {
-        x->code[j] = each_byte(vi_shr(b->codes[j], 4 * (unsigned)odd), 15);
-        if (type == DM_Q5_K)
-            x->code[j] = vi_or(x->code[j], vi_shl(each_byte(vi_shr(b->top[j], (unsigned)(2 * pair + odd)), 1), 4));
-    }
+    for (size_t j = 0; j < 8 && type == DM_Q5_K; j++)
+        x->words[j] = vi_or(each_byte(vi_shr(b->codes[j], 4 * (unsigned)odd), 15),
+                            vi_shl(each_byte(vi_shr(b->top[j], (unsigned)(2 * pair + odd)), 1), 4));
 }
 
 DM_INLINE void open_q6_k(block *b, rows w)
@@ -188,8 +179,8 @@ DM_INLINE void load_q6_k(piece *x, const block *b, rows w, size_t half, size_t q
     x->m = vf_set1(-0.0f);
     eight_words_at(words, w, half * 64 + quarter % 2 * PIECE);
     for (size_t j = 0; j < 8; j++)
-        x->code[j] = vi_or(each_byte(vi_shr(words[j], (unsigned)quarter / 2 * 4), 15),
-                           vi_shl(each_byte(vi_shr(b->top[j], 2 * (unsigned)quarter), 3), 4));
+        x->words[j] = vi_or(each_byte(vi_shr(words[j], (unsigned)quarter / 2 * 4), 15),
+                            vi_shl(each_byte(vi_shr(b->top[j], 2 * (unsigned)quarter), 3), 4));
 }
 
 /* ---- products ---- */
@@ -207,22 +198,40 @@ DM_INLINE void multiply(const work *x, vf *acc, vf value, size_t column)
         acc[i] = vf_fma(vf_set1(x->a[i][column]), value, acc[i]);
 }
 
-/* Put below the point of 2^23 or, eight bits up, of 2^15, a byte is a float after one subtraction. */
-DM_INLINE void multiply_piece(const work *x, vf acc[][ROWS], const piece *p, float offset, size_t column)
+/* Four columns, of a word that has codes at `bit` of its bytes. Put below the point of the power of two whose last
+ * place is the code's, a code is a float after one subtraction. */
+DM_INLINE void multiply_word(const work *x, vf *acc, vi word, unsigned bit, uint32_t mask, float offset, vf d, vf m,
+                             size_t column)
 {
-    const vf zero0 = vf_set1(0x1p23f + offset), zero1 = vf_set1(0x1p15f + offset);
+    const vi mask0 = vi_set1(mask << bit), mask1 = vi_set1(mask << (bit + 8));
+    const vi one0 = vi_set1((127u + 23 - bit) << 23), one1 = vi_set1((127u + 15 - bit) << 23);
+    const vf zero0 = vf_add(vi_float(one0), vf_set1(offset)), zero1 = vf_add(vi_float(one1), vf_set1(offset));
+    const vi high = vi_shr(word, 16);
 
-    for (size_t j = 0; j < PIECE / 4; j++)
-        for (size_t g = 0; g < x->groups; g++) {
-            const vf d = p[g].d[j / 4], m = p[g].m;
-            for (size_t l = 0; l < 4; l += 2) {
-                const vi pair = l == 0 ? p[g].code[j] : vi_shr(p[g].code[j], 16);
-                const vi q0 = vi_or(vi_and(pair, vi_set1(0xff)), vi_set1(0x4b000000));
-                const vi q1 = vi_or(vi_and(pair, vi_set1(0xff00)), vi_set1(0x47000000));
-                multiply(x, acc[g], vf_fma(vf_sub(vi_float(q0), zero0), d, m), column + 4 * j + l);
-                multiply(x, acc[g], vf_fma(vf_sub(vi_float(q1), zero1), d, m), column + 4 * j + l + 1);
-            }
-        }
+    multiply(x, acc, vf_fma(vf_sub(vi_float(vi_or(vi_and(word, mask0), one0)), zero0), d, m), column);
+    multiply(x, acc, vf_fma(vf_sub(vi_float(vi_or(vi_and(word, mask1), one1)), zero1), d, m), column + 1);
+    multiply(x, acc, vf_fma(vf_sub(vi_float(vi_or(vi_and(high, mask0), one0)), zero0), d, m), column + 2);
+    multiply(x, acc, vf_fma(vf_sub(vi_float(vi_or(vi_and(high, mask1), one1)), zero1), d, m), column + 3);
+}
+
+/* 16 columns; which: of d. */
+DM_INLINE void multiply_words(const work *x, vf acc[][ROWS], const piece *p, size_t first, unsigned bit, uint32_t mask,
+                              float offset, size_t which, size_t column)
+{
+#define WORD(j)                                                                                                        \
+    for (size_t g = 0; g < x->groups; g++)                                                                             \
+        multiply_word(x, acc[g], p[g].words[first + j], bit, mask, offset, p[g].d[which], p[g].m, column + 4 * j);
+    WORD(0)
+    WORD(1)
+    WORD(2)
+    WORD(3)
+#undef WORD
+}
+
+DM_INLINE void multiply_bytes(const work *x, vf acc[][ROWS], const piece *p, float offset, size_t column)
+{
+    for (size_t half = 0; half < 2; half++)
+        multiply_words(x, acc, p, 4 * half, 0, 0xff, offset, half, column + 16 * half);
 }
 
 DM_INLINE rows advanced(rows w, size_t bytes)
@@ -249,7 +258,12 @@ DM_INLINE void product32(const work *x, vf acc[][ROWS], dm_dtype type, size_t by
         prefetch(x, at, bytes);
         for (size_t g = 0; g < x->groups; g++)
             load32(&p[g], type, advanced(x->w[g], at));
-        multiply_piece(x, acc, p, offset, c);
+        if (type == DM_Q4_0 || type == DM_Q4_1) {
+            multiply_words(x, acc, p, 0, 0, 15, offset, 0, c);
+            multiply_words(x, acc, p, 0, 4, 15, offset, 1, c + 16);
+        } else {
+            multiply_bytes(x, acc, p, offset, c);
+        }
     }
 }
 
@@ -264,11 +278,16 @@ DM_INLINE void product_k(const work *x, vf acc[][ROWS], dm_dtype type, size_t by
             open_k(&b[g], type, advanced(x->w[g], at));
         for (size_t pair = 0; pair < 4; pair++) {
             for (size_t g = 0; g < x->groups; g++)
-                eight_words_at(b[g].codes, advanced(x->w[g], at), (type == DM_Q5_K ? 48 : 16) + pair * PIECE);
+                eight_words_at(type == DM_Q5_K ? b[g].codes : p[g].words, advanced(x->w[g], at),
+                               (type == DM_Q5_K ? 48 : 16) + pair * PIECE);
             for (size_t odd = 0; odd < 2; odd++, c += PIECE) {
                 for (size_t g = 0; g < x->groups; g++)
                     load_k(&p[g], &b[g], type, pair, odd);
-                multiply_piece(x, acc, p, 0, c);
+                for (size_t half = 0; half < 2; half++)
+                    if (type == DM_Q5_K)
+                        multiply_words(x, acc, p, 4 * half, 0, 31, 0, half, c + 16 * half);
+                    else
+                        multiply_words(x, acc, p, 4 * half, 4 * (unsigned)odd, 15, 0, half, c + 16 * half);
             }
         }
     }
@@ -289,7 +308,7 @@ DM_INLINE void product_q6_k(const work *x, vf acc[][ROWS])
             for (size_t quarter = 0; quarter < 4; quarter++, c += PIECE) {
                 for (size_t g = 0; g < x->groups; g++)
                     load_q6_k(&p[g], &b[g], advanced(x->w[g], at), half, quarter);
-                multiply_piece(x, acc, p, 32, c);
+                multiply_bytes(x, acc, p, 32, c);
             }
         }
     }
