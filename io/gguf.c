@@ -179,8 +179,12 @@ static dm_status read_pair(cursor *c)
         return s;
     c->what = "key";
     c->name = g->text.data + p.key;
-    if ((s = read32(c, &p.kind)) != DM_OK || (s = skip_value(c, p.kind, 0, &p.element, &p.count, &p.value)) != DM_OK)
+    if ((s = read32(c, &p.kind)) != DM_OK)
         return s;
+    p.begin = c->at;
+    if ((s = skip_value(c, p.kind, 0, &p.element, &p.count, &p.value)) != DM_OK)
+        return s;
+    p.end = c->at;
     if (p.kind == DM_GGUF_STRING && (s = keep(c, p.value, (size_t)p.count, &p.text)) != DM_OK)
         return s;
     g->pairs[g->n_pairs++] = p;

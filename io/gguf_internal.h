@@ -25,12 +25,13 @@ enum {
 };
 
 typedef struct dm_gguf_pair {
-    size_t key;       /* offset in `text` */
-    uint32_t kind;    /* of the value */
-    uint32_t element; /* kind of an array's elements */
-    uint64_t count;   /* elements of an array, bytes of a string */
-    size_t value;     /* offset in the file: of the number, the string's bytes or the array's first element */
-    size_t text;      /* offset in `text` of a string value */
+    size_t key;        /* offset in `text` */
+    uint32_t kind;     /* of the value */
+    uint32_t element;  /* kind of an array's elements */
+    uint64_t count;    /* elements of an array, bytes of a string */
+    size_t value;      /* offset in the file: of the number, the string's bytes or the array's first element */
+    size_t begin, end; /* of the whole value in the file, with the lengths that it begins with */
+    size_t text;       /* offset in `text` of a string value */
 } dm_gguf_pair;
 
 struct dm_gguf {

@@ -8,6 +8,7 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/sha256.h"
+#include "io/narrow.h"
 
 #define DM_ST_DIMS 8
 
@@ -59,5 +60,11 @@ typedef struct dm_st_out {
  * in the stored type is DM_ERR_NONFINITE. `hex` (optional) receives the file's SHA-256, computed while writing. */
 dm_status dm_st_write(const char *path, const dm_st_out *tensors, size_t n, const char *const (*metadata)[2],
                       size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err);
+
+/* The same with tensors whose data is asked for one after the other, in the order of the file; their `data` is not
+ * looked at. */
+dm_status dm_st_write_from(const char *path, const dm_st_out *tensors, size_t n, const char *const (*metadata)[2],
+                           size_t n_metadata, dm_tensor_read read, void *context, char hex[DM_SHA256_HEX],
+                           dm_error *err);
 
 #endif

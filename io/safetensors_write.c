@@ -1,37 +1,12 @@
-/* Writing: header, then data through a small buffer, into a temporary file that is renamed when all of it is on disk.
- */
-#include <errno.h>
-#include <fcntl.h>
-#include <math.h>
+/* Writing: header, then data through a small buffer. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "core/file.h"
-#include "io/half.h"
+#include "core/output.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 
 enum { CHUNK = 4096 }; /* elements converted at a time */
-
-typedef struct writer {
-    const char *path; /* for messages: the file that the caller asked for */
-    int fd;
-    dm_sha256 hash;
-    dm_error *err;
-} writer;
-
-static dm_status write_all(writer *w, const void *data, size_t size)
-{
-    dm_sha256_update(&w->hash, data, size);
-    for (size_t done = 0; done < size;) {
-        const ssize_t n = write(w->fd, (const char *)data + done, size - done);
-        if (n < 0 && errno != EINTR)
-            return dm_fail(w->err, DM_ERR_FILE, "%s: cannot write: %s", w->path, strerror(errno));
-        done += n > 0 ? (size_t)n : 0;
-    }
-    return DM_OK;
-}
 
 static bool count_elements(const dm_st_out *t, uint64_t *count)
 {
@@ -104,93 +79,93 @@ static void make_header(dm_text *t, const dm_st_out *tensors, size_t n, const ui
             t->data[i] = (char)(unsigned char)((uint64_t)(t->size - 8) >> 8 * i);
 }
 
-static dm_status write_tensor(writer *w, const dm_st_out *t)
+typedef struct writer {
+    dm_output *out;
+    const dm_st_out *tensors;
+    size_t n;
+    dm_tensor_read read; /* NULL: every tensor has its data */
+    void *context;
+    float *room; /* for the largest tensor that is read */
+} writer;
+
+static dm_status write_tensor(const writer *w, size_t index, dm_error *err)
 {
     unsigned char bytes[CHUNK * 4];
-    const size_t size = dm_dtype_size(t->type);
+    const dm_st_out *t = &w->tensors[index];
+    const float *data = t->data;
     uint64_t count = 0;
+    dm_status st;
 
     count_elements(t, &count);
+    if (w->read) {
+        if ((st = w->read(w->context, index, w->room, err)) != DM_OK)
+            return st;
+        data = w->room;
+    }
     for (uint64_t done = 0; done < count;) {
         const size_t n = count - done < CHUNK ? (size_t)(count - done) : CHUNK;
-        for (size_t i = 0; i < n; i++) {
-            const float x = t->data[done + i];
-            uint32_t bits;
-            bool finite = isfinite(x);
-            if (t->type == DM_F32) {
-                bits = dm_float_to_bits(x);
-            } else if (t->type == DM_BF16) {
-                bits = dm_float_to_bf16(x);
-                finite = finite && (bits & 0x7F80) != 0x7F80;
-            } else {
-                bits = dm_float_to_f16(x);
-                finite = finite && (bits & 0x7C00) != 0x7C00;
-            }
-            if (!finite)
-                return dm_fail(w->err, DM_ERR_NONFINITE, "%s: tensor \"%.200s\": element %llu (%g) is not finite as %s",
-                               w->path, t->name, (unsigned long long)(done + i), (double)x, dm_dtype_name(t->type));
-            for (size_t b = 0; b < size; b++)
-                bytes[i * size + b] = (unsigned char)(bits >> 8 * b);
-        }
-        const dm_status st = write_all(w, bytes, n * size);
-        if (st != DM_OK)
+        const size_t good = dm_narrow(t->type, data + done, n, bytes);
+        if (good < n)
+            return dm_fail(err, DM_ERR_NONFINITE, "%s: tensor \"%.200s\": element %llu (%g) is not finite as %s",
+                           w->out->path, t->name, (unsigned long long)(done + good), (double)data[done + good],
+                           dm_dtype_name(t->type));
+        if ((st = dm_output_add(w->out, bytes, (size_t)dm_dtype_bytes(t->type, n), err)) != DM_OK)
             return st;
         done += n;
     }
     return DM_OK;
 }
 
-static dm_status write_content(writer *w, const dm_text *header, const dm_st_out *tensors, size_t n)
+static dm_status write_content(const writer *w, const dm_text *header, dm_error *err)
 {
-    dm_status st = write_all(w, header->data, header->size);
+    dm_status st = dm_output_add(w->out, header->data, header->size, err);
 
     for (int pass = 0; pass < 2; pass++) /* the order of place() */
-        for (size_t i = 0; i < n && st == DM_OK; i++)
-            if ((tensors[i].type == DM_F32) == (pass == 0))
-                st = write_tensor(w, &tensors[i]);
+        for (size_t i = 0; i < w->n && st == DM_OK; i++)
+            if ((w->tensors[i].type == DM_F32) == (pass == 0))
+                st = write_tensor(w, i, err);
     return st;
 }
 
-/* Creates `temporary`, fills it, and renames it over w->path. A failure leaves neither. */
-static dm_status write_file(writer *w, const char *temporary, const dm_text *header, const dm_st_out *tensors, size_t n)
+/* Room for the largest tensor. */
+static dm_status make_room(writer *w, const char *path, dm_error *err)
 {
-    w->fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (w->fd < 0)
-        return dm_fail(w->err, DM_ERR_FILE, "%s: cannot create %s: %s", w->path, temporary, strerror(errno));
-    dm_status st = write_content(w, header, tensors, n);
-    if (st == DM_OK && fsync(w->fd) != 0)
-        st = dm_fail(w->err, DM_ERR_FILE, "%s: cannot write: %s", w->path, strerror(errno));
-    if (close(w->fd) != 0 && st == DM_OK)
-        st = dm_fail(w->err, DM_ERR_FILE, "%s: cannot write: %s", w->path, strerror(errno));
-    if (st == DM_OK)
-        st = dm_rename_durable(temporary, w->path, w->err);
-    if (st != DM_OK)
-        unlink(temporary);
+    uint64_t most = 0, count = 0;
+
+    for (size_t i = 0; w->read && i < w->n; i++)
+        if (count_elements(&w->tensors[i], &count) && count > most)
+            most = count;
+    w->room = most < SIZE_MAX / sizeof(float) - 1 ? malloc(((size_t)most + 1) * sizeof(float)) : NULL;
+    return w->room ? DM_OK : dm_fail(err, DM_ERR_MEMORY, "%s: no memory for its largest tensor", path);
+}
+
+dm_status dm_st_write_from(const char *path, const dm_st_out *tensors, size_t n, const char *const (*metadata)[2],
+                           size_t n_metadata, dm_tensor_read read, void *context, char hex[DM_SHA256_HEX],
+                           dm_error *err)
+{
+    dm_output out = {0};
+    writer w = {&out, tensors, n, read, context, NULL};
+    dm_text header = {0};
+    uint64_t *begin = n < SIZE_MAX / sizeof *begin ? malloc((n + 1) * sizeof *begin) : NULL;
+    dm_status st;
+
+    if (!begin) {
+        st = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for a header of %zu tensors", path, n);
+    } else if ((st = place(path, tensors, n, begin, err)) == DM_OK) {
+        make_header(&header, tensors, n, begin, metadata, n_metadata);
+        st = header.failed ? dm_fail(err, DM_ERR_MEMORY, "%s: no memory for a header of %zu tensors", path, n)
+                           : make_room(&w, path, err);
+        if (st == DM_OK && (st = dm_output_open(&out, path, err)) == DM_OK)
+            st = dm_output_close(&out, write_content(&w, &header, err), hex, err);
+    }
+    free(begin);
+    free(w.room);
+    dm_text_free(&header);
     return st;
 }
 
 dm_status dm_st_write(const char *path, const dm_st_out *tensors, size_t n, const char *const (*metadata)[2],
                       size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    writer w = {.path = path, .err = err};
-    dm_text header = {0}, temporary = {0};
-    uint64_t *begin = n < SIZE_MAX / sizeof *begin ? malloc((n + 1) * sizeof *begin) : NULL;
-    dm_status st;
-
-    dm_sha256_init(&w.hash);
-    dm_text_print(&temporary, "%s.tmp-%ld", path, (long)getpid());
-    if (!begin) {
-        st = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for a header of %zu tensors", path, n);
-    } else if ((st = place(path, tensors, n, begin, err)) == DM_OK) {
-        make_header(&header, tensors, n, begin, metadata, n_metadata);
-        st = header.failed || temporary.failed
-                 ? dm_fail(err, DM_ERR_MEMORY, "%s: no memory for a header of %zu tensors", path, n)
-                 : write_file(&w, temporary.data, &header, tensors, n);
-    }
-    if (st == DM_OK && hex)
-        dm_sha256_finish(&w.hash, hex);
-    free(begin);
-    dm_text_free(&header);
-    dm_text_free(&temporary);
-    return st;
+    return dm_st_write_from(path, tensors, n, metadata, n_metadata, NULL, NULL, hex, err);
 }
