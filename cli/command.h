@@ -21,6 +21,7 @@ int cli_info(int argc, char **argv);
 int cli_tokenizer(int argc, char **argv);
 int cli_play(int argc, char **argv);
 int cli_init(int argc, char **argv);
+int cli_convert(int argc, char **argv);
 int cli_rollout(int argc, char **argv);
 int cli_eval(int argc, char **argv);
 int cli_experiment(int argc, char **argv);

@@ -17,6 +17,7 @@ static const cli_entry commands[] = {
     {"eval", cli_eval, "statistics of episodes: rewards with intervals, paired differences"},
     {"pairs", cli_pairs, "training data from episodes: preference pairs, or the better runs alone"},
     {"init", cli_init, "make a new model with seeded weights"},
+    {"convert", cli_convert, "a model in another form: a Hugging Face directory, GGUF, llama2.c"},
     {"experiment", cli_experiment, "a recipe: from a tokenizer to a table of methods, over seeds"},
     {"report", cli_report_main, "an experiment's tables, charts and examples: a page, Markdown and CSV"},
 };

@@ -94,16 +94,24 @@ void dm_gguf_put_text(dm_gguf_meta *m, const char *text, size_t size)
     put_string(&m->bytes, text, size);
 }
 
+static void copy_pair(dm_gguf_meta *m, const dm_gguf *g, const dm_gguf_pair *p)
+{
+    begin(m, g->text.data + p->key, p->kind);
+    dm_text_add(&m->bytes, (const char *)g->map.data + p->begin, p->end - p->begin);
+}
+
 void dm_gguf_put_from(dm_gguf_meta *m, const dm_gguf *g, const char *prefix)
 {
-    for (size_t i = 0; i < g->n_pairs; i++) {
-        const dm_gguf_pair *p = &g->pairs[i];
-        const char *key = g->text.data + p->key;
-        if (strncmp(key, prefix, strlen(prefix)) != 0)
-            continue;
-        begin(m, key, p->kind);
-        dm_text_add(&m->bytes, (const char *)g->map.data + p->begin, p->end - p->begin);
-    }
+    for (size_t i = 0; i < g->n_pairs; i++)
+        if (strncmp(g->text.data + g->pairs[i].key, prefix, strlen(prefix)) == 0)
+            copy_pair(m, g, &g->pairs[i]);
+}
+
+void dm_gguf_put_pair(dm_gguf_meta *m, const dm_gguf *g, const char *key)
+{
+    for (size_t i = 0; i < g->n_pairs; i++)
+        if (strcmp(g->text.data + g->pairs[i].key, key) == 0)
+            copy_pair(m, g, &g->pairs[i]);
 }
 
 /* ---- the file ---- */

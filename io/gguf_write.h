@@ -8,6 +8,7 @@
 #include "io/gguf.h"
 #include "io/json.h"
 #include "io/narrow.h"
+#include "io/tokenizer.h"
 
 typedef struct dm_gguf_meta {
     dm_text bytes; /* of the pairs, as in the file; `failed` is sticky */
@@ -26,6 +27,7 @@ void dm_gguf_put_texts(dm_gguf_meta *m, const char *key, size_t n);
 void dm_gguf_put_text(dm_gguf_meta *m, const char *text, size_t size);
 /* Every pair of g whose key begins with `prefix`, as it is there. */
 void dm_gguf_put_from(dm_gguf_meta *m, const dm_gguf *g, const char *prefix);
+void dm_gguf_put_pair(dm_gguf_meta *m, const dm_gguf *g, const char *key); /* only that one */
 
 typedef struct dm_gguf_out {
     char name[96];
@@ -38,5 +40,9 @@ typedef struct dm_gguf_out {
  * the stored type is DM_ERR_NONFINITE. The same input gives the same bytes. hex (optional) receives the SHA-256. */
 dm_status dm_gguf_write(const char *path, const dm_gguf_meta *m, const dm_gguf_out *tensors, size_t n,
                         dm_tensor_read read, void *context, char hex[DM_SHA256_HEX], dm_error *err);
+
+/* Puts the pairs that hold a tokenizer, its list filled up to `vocabulary` tokens. What GGUF cannot say of it is
+ * DM_ERR_UNSUPPORTED. */
+dm_status dm_tokenizer_to_gguf(dm_gguf_meta *m, const dm_tokenizer *t, size_t vocabulary, dm_error *err);
 
 #endif

@@ -101,6 +101,10 @@ dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t,
  * tokenizer have around them. */
 void dm_template_words(const dm_chat_template *c, const dm_tokenizer *t, const char **text, size_t *size);
 
+/* Writes tokenizer_config.json with this jinja template and these texts of tokens, each of them NULL for none. */
+dm_status dm_template_write(const char *dir, const char *jinja, const char *bos, const char *eos, const char *pad,
+                            const char *unknown, dm_error *err);
+
 /* Writes tokenizer_config.json (chat_template as jinja that renders the same text, bos/eos/pad) into `dir`. */
 dm_status dm_template_save(const dm_chat_template *c, const dm_tokenizer *t, const char *dir, dm_error *err);
 

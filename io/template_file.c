@@ -381,29 +381,42 @@ static void add_token(dm_text *out, const char *key, const char *token)
     dm_text_print(out, ",\n");
 }
 
-dm_status dm_template_save(const dm_chat_template *c, const dm_tokenizer *t, const char *dir, dm_error *err)
+dm_status dm_template_write(const char *dir, const char *jinja, const char *bos, const char *eos, const char *pad,
+                            const char *unknown, dm_error *err)
 {
     char path[PATH_MAX];
+    dm_text out = {0};
     dm_status status = dm_dir_create(dir, err);
     if (status == DM_OK)
         status = dm_path_join(path, sizeof path, dir, "tokenizer_config.json", err);
     if (status != DM_OK)
         return status;
-    const char *eos = dm_tokenizer_token(t, c->end_of_turn, NULL);
-    dm_text out = {0}, jinja = {0};
-    add_jinja(&jinja, c);
     dm_text_print(&out, "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n");
-    add_token(&out, "bos_token", dm_tokenizer_token(t, c->bos, NULL));
+    add_token(&out, "bos_token", bos);
     add_token(&out, "eos_token", eos);
-    add_token(&out, "pad_token", eos);
-    /* byte-level BPE has none; unsaid, transformers adds one of its own */
-    add_token(&out, "unk_token", dm_tokenizer_token(t, dm_tokenizer_unknown(t), NULL));
-    dm_text_print(&out, "  \"clean_up_tokenization_spaces\": false,\n  \"chat_template\": ");
-    dm_text_json_string(&out, jinja.data != NULL ? jinja.data : "", jinja.size);
+    add_token(&out, "pad_token", pad);
+    add_token(&out, "unk_token", unknown); /* byte-level BPE has none; unsaid, transformers adds one of its own */
+    dm_text_print(&out, "  \"clean_up_tokenization_spaces\": false");
+    if (jinja != NULL) {
+        dm_text_print(&out, ",\n  \"chat_template\": ");
+        dm_text_json_string(&out, jinja, strlen(jinja));
+    }
     dm_text_print(&out, "\n}\n");
-    status = out.failed || jinja.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
-                                        : dm_file_write(path, out.data, out.size, err);
+    status = out.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
+                        : dm_file_write(path, out.data, out.size, err);
     dm_text_free(&out);
+    return status;
+}
+
+dm_status dm_template_save(const dm_chat_template *c, const dm_tokenizer *t, const char *dir, dm_error *err)
+{
+    const char *eos = dm_tokenizer_token(t, c->end_of_turn, NULL);
+    dm_text jinja = {0};
+    add_jinja(&jinja, c);
+    const dm_status status = jinja.failed
+                                 ? dm_fail(err, DM_ERR_MEMORY, "%s: no memory to write its template", dir)
+                                 : dm_template_write(dir, jinja.data, dm_tokenizer_token(t, c->bos, NULL), eos, eos,
+                                                     dm_tokenizer_token(t, dm_tokenizer_unknown(t), NULL), err);
     dm_text_free(&jinja);
     return status;
 }

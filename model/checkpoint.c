@@ -16,19 +16,11 @@
 #include "core/file.h"
 #include "io/safetensors.h"
 #include "model/adapter.h"
+#include "model/companions.h"
 #include "model/directory.h"
 #include "model/trainer.h"
 
 #define PATH_SIZE 4096
-
-static const char *const model_files[] = {"tokenizer.json",
-                                          "tokenizer_config.json",
-                                          "special_tokens_map.json",
-                                          "generation_config.json",
-                                          "chat_template.jinja",
-                                          "added_tokens.json",
-                                          "vocab.json",
-                                          "merges.txt"};
 
 dm_status dm_model_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err)
 {
@@ -319,47 +311,15 @@ dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result
     return s;
 }
 
-static dm_status copy_file(const char *from, const char *to, const char *name, dm_error *err)
-{
-    char source[PATH_SIZE], target[PATH_SIZE];
-    char *data = NULL;
-    size_t size = 0;
-    dm_status s;
-
-    if ((s = dm_path_join(source, sizeof source, from, name, err)) != DM_OK || !dm_file_exists(source) ||
-        (s = dm_path_join(target, sizeof target, to, name, err)) != DM_OK ||
-        (s = dm_file_read(source, (size_t)1 << 30, &data, &size, err)) != DM_OK)
-        return s;
-    s = dm_file_write(target, data, size, err);
-    free(data);
-    return s;
-}
-
-/* What goes with the weights: of a directory its files as they are, else configuration and tokenizer written anew. */
-static dm_status write_companions(dm_run *r, int config, dm_error *err)
-{
-    const char *from = dm_source_path(r->policy.source), *to = r->o.output;
-    dm_status s = DM_OK;
-
-    if (dm_source_kind_of(r->policy.source) == DM_SOURCE_HF) {
-        if (config)
-            s = dm_config_copy(from, to, err);
-        for (size_t i = 0; s == DM_OK && i < sizeof model_files / sizeof *model_files; i++)
-            s = copy_file(from, to, model_files[i], err);
-        return s;
-    }
-    if (config)
-        s = dm_config_write(&r->config, to, err);
-    if (s == DM_OK && r->tokenizer && (s = dm_tokenizer_save(r->tokenizer, to, err)) == DM_OK)
-        s = dm_template_save(&r->chat, r->tokenizer, to, err);
-    return s;
-}
-
 dm_status dm_output_write(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err)
 {
     const int adapted = r->policy.lora.o.rank != 0;
-    const dm_status s = write_companions(r, !adapted, err);
+    dm_status s = DM_OK;
 
+    if (!adapted)
+        s = dm_companions_config(r->policy.source, DM_F32, r->o.output, err);
+    if (s == DM_OK)
+        s = dm_companions_tokenizer(r->policy.source, r->tokenizer ? &r->chat : NULL, r->o.output, err);
     if (s != DM_OK)
         return s;
     return adapted ? dm_adapter_write(r->t, &r->policy.lora, r->o.output, dm_source_path(r->policy.source),

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/dtype.h"
 #include "core/error.h"
 
 #define DM_LAYERS_MAX 512
@@ -39,10 +40,12 @@ dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err);
 /* Checks the ranges of a configuration made by hand; `where` begins the message. */
 dm_status dm_config_check(const dm_config *c, const char *where, dm_error *err);
 
-/* Writes dir/config.json for transformers. */
-dm_status dm_config_write(const dm_config *c, const char *dir, dm_error *err);
+/* Writes dir/config.json for transformers; stored: F32, F16 or BF16, the type of the weights beside it. */
+dm_status dm_config_write(const dm_config *c, const char *dir, dm_error *err); /* F32 */
+dm_status dm_config_write_as(const dm_config *c, dm_dtype stored, const char *dir, dm_error *err);
 
-/* Copies from/config.json to dir/config.json with every key kept and the stored type said to be float32. */
-dm_status dm_config_copy(const char *from, const char *dir, dm_error *err);
+/* Copies from/config.json to dir/config.json with every key kept but the stored type. */
+dm_status dm_config_copy(const char *from, const char *dir, dm_error *err); /* F32 */
+dm_status dm_config_copy_as(const char *from, dm_dtype stored, const char *dir, dm_error *err);
 
 #endif

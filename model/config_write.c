@@ -88,7 +88,17 @@ static dm_status write_text(dm_text *t, const char *dir, dm_error *err)
     return s;
 }
 
+static const char *torch_name(dm_dtype stored)
+{
+    return stored == DM_F16 ? "float16" : stored == DM_BF16 ? "bfloat16" : "float32";
+}
+
 dm_status dm_config_write(const dm_config *c, const char *dir, dm_error *err)
+{
+    return dm_config_write_as(c, DM_F32, dir, err);
+}
+
+dm_status dm_config_write_as(const dm_config *c, dm_dtype stored, const char *dir, dm_error *err)
 {
     dm_text t = {0};
     const dm_status s = dm_config_check(c, dir, err);
@@ -112,7 +122,7 @@ dm_status dm_config_write(const dm_config *c, const char *dir, dm_error *err)
     dm_text_print(&t, ",\n  \"tie_word_embeddings\": %s", c->tied ? "true" : "false");
     put_token(&t, "bos_token_id", c->bos);
     put_token(&t, "eos_token_id", c->eos);
-    dm_text_print(&t, ",\n  \"torch_dtype\": \"float32\"\n}\n");
+    dm_text_print(&t, ",\n  \"torch_dtype\": \"%s\"\n}\n", torch_name(stored));
     return write_text(&t, dir, err);
 }
 
@@ -136,7 +146,7 @@ static const char *value_end(const char *at)
 }
 
 /* The text itself with two values replaced: nothing else changes, not even how a number is written. */
-static dm_status replace_type(dm_text *out, const char *text, const dm_json_doc *doc, dm_error *err)
+static dm_status replace_type(dm_text *out, dm_dtype stored, const char *text, const dm_json_doc *doc, dm_error *err)
 {
     const dm_json *root = dm_json_root(doc);
     const char *at = text;
@@ -150,7 +160,7 @@ static dm_status replace_type(dm_text *out, const char *text, const dm_json_doc 
             return dm_json_fail(doc, v, err, "\"%s\" must be a string or null", v->key);
         const char *begin = value_begin(text, v);
         dm_text_add(out, at, (size_t)(begin - at));
-        dm_text_print(out, "\"float32\"");
+        dm_text_print(out, "\"%s\"", torch_name(stored));
         at = value_end(begin);
     }
     dm_text_add(out, at, strlen(at));
@@ -158,6 +168,11 @@ static dm_status replace_type(dm_text *out, const char *text, const dm_json_doc 
 }
 
 dm_status dm_config_copy(const char *from, const char *dir, dm_error *err)
+{
+    return dm_config_copy_as(from, DM_F32, dir, err);
+}
+
+dm_status dm_config_copy_as(const char *from, dm_dtype stored, const char *dir, dm_error *err)
 {
     char path[4096], *text = NULL;
     size_t size;
@@ -168,7 +183,8 @@ dm_status dm_config_copy(const char *from, const char *dir, dm_error *err)
     if ((s = dm_path_join(path, sizeof path, from, "config.json", err)) != DM_OK ||
         (s = dm_file_read(path, DM_JSON_BYTES, &text, &size, err)) != DM_OK)
         return s;
-    if ((s = dm_json_parse(&doc, text, size, path, err)) == DM_OK && (s = replace_type(&out, text, doc, err)) == DM_OK)
+    if ((s = dm_json_parse(&doc, text, size, path, err)) == DM_OK &&
+        (s = replace_type(&out, stored, text, doc, err)) == DM_OK)
         s = write_text(&out, dir, err);
     dm_json_close(&doc);
     dm_text_free(&out);

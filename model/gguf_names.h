@@ -5,6 +5,7 @@
 #include "model/model.h"
 
 #define DM_GGUF_ROPE_FACTORS "rope_freqs.weight" /* llama3 scaling: what each inverse frequency is divided by */
+#define DM_GGUF_ROPE_ORIGINAL "rope.scaling.original_context_length"
 
 /* GGUF's name of a tensor of the layout. */
 void dm_gguf_name(char out[DM_TENSOR_NAME], const char *name);

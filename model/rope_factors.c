@@ -62,7 +62,7 @@ static bool fit(dm_config *c, const float *factors)
     return gives(c, factors);
 }
 
-bool dm_rope_from_factors(dm_config *c, const float *factors)
+bool dm_rope_from_factors(dm_config *c, const float *factors, uint32_t original)
 {
     double most = 1;
 
@@ -78,6 +78,9 @@ bool dm_rope_from_factors(dm_config *c, const float *factors)
     c->rope_factor = most;
     c->rope_low = 1;
     c->rope_high = 4;
+    c->rope_original = original;
+    if (original && gives(c, factors))
+        return true;
     for (c->rope_original = 8192; c->rope_original >= 64; c->rope_original /= 2)
         if (gives(c, factors))
             return true;

@@ -172,9 +172,13 @@ static dm_status read_factors(const reader *r)
 {
     const dm_gguf_tensor *t = dm_gguf_find(r->g, DM_GGUF_ROPE_FACTORS);
     const size_t n = r->c->head_dim / 2;
+    uint32_t original = 0;
+    dm_status s;
 
     if (!t)
         return DM_OK;
+    if (has(r, DM_GGUF_ROPE_ORIGINAL) && (s = get_size(r, DM_GGUF_ROPE_ORIGINAL, INT32_MAX, 0, &original)) != DM_OK)
+        return s;
     if (t->type != DM_F32 || t->dims != 1 || t->count != n)
         return dm_fail(r->err, DM_ERR_INPUT, "%s: tensor \"%s\" must be %zu numbers of type F32", dm_gguf_path(r->g),
                        t->name, n);
@@ -185,7 +189,7 @@ static dm_status read_factors(const reader *r)
     for (size_t i = 0; i < n; i++, p += 4)
         factors[i] =
             dm_bits_to_float((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
-    const bool linear = r->c->rope == DM_ROPE_LINEAR, known = dm_rope_from_factors(r->c, factors);
+    const bool linear = r->c->rope == DM_ROPE_LINEAR, known = dm_rope_from_factors(r->c, factors, original);
     free(factors);
     if (!known || (linear && r->c->rope != DM_ROPE_LINEAR))
         return dm_fail(
