@@ -19,26 +19,28 @@ static size_t place(dm_attention_plan *p, size_t count, size_t floats)
     return at;
 }
 
-/* Blocks of 28 to 32 rows keep a panel of keys busy for two tiles and more; a strip is four of them, or more when there
- * are fewer heads in flight than threads to feed. Every field grows with `longest`, so a plan for the longest fits. */
+/* Blocks of 28 rows and more keep a panel of keys busy for two tiles and more; a strip is four of them, or more when
+ * there are fewer heads in flight than threads to feed. Every field grows with `longest`, so a plan for the longest
+ * fits. */
 dm_attention_plan dm_attention_layout(const dm_engine *e, size_t heads, size_t kv_heads, size_t head_dim,
                                       size_t longest, int backward)
 {
     const dm_gemm_kernel *g = &e->k.gemm;
-    dm_attention_plan p = {.unit = round_up(28, g->mr), .batch = dm_min(kv_heads, dm_max(4, e->threads))};
+    dm_attention_plan p = {.unit = round_up(28, g->nr), .batch = dm_min(kv_heads, dm_max(4, e->threads))};
     const size_t feed = (4 * e->threads + p.batch - 1) / p.batch;
 
     p.block = 2 * p.unit;
     p.strip = dm_min(dm_max(4, dm_min(feed, g->kc / p.unit)) * p.unit, round_up(longest, p.unit));
     p.width = round_up(longest, g->nr) + 16; /* 16: rows a power of two apart would share cache sets */
     p.width = round_up(p.width, 16);
-    p.keys_size = round_up(longest, g->nr) * head_dim;
-    p.sums_size = longest * round_up(head_dim, g->nr);
+    p.keys_size = dm_max(round_up(longest, g->nr), round_up(longest, g->mr)) * head_dim;
+    p.sums_size = longest * dm_max(round_up(head_dim, g->nr), round_up(head_dim, g->mr));
     p.keys_size = round_up(p.keys_size, 16);
     p.sums_size = round_up(p.sums_size, 16);
     p.strip_size = p.strip * p.width;
     p.rows_size = round_up(p.strip * round_up(head_dim, g->nr), 16);
-    p.own_scores = round_up(p.block * head_dim, 16);
+    p.own_sums = round_up(dm_max(round_up(p.block, g->mr), g->nr) * head_dim, 16);
+    p.own_scores = p.own_sums + round_up(round_up(head_dim, g->mr) * g->nr, 16);
 
     p.k_scores = place(&p, p.batch, p.keys_size);
     if (backward) {
@@ -100,6 +102,23 @@ static void forward_block(const forward_task *x, const dm_sequence *s, unsigned 
                  x->scratch + plan->v_sums + slot * plan->sums_size, a->head_dim, rows, x->out + at, s->ldq);
 }
 
+/* The same in columns. */
+static void forward_panel(const forward_task *x, const dm_sequence *s, unsigned part, size_t slot, size_t head,
+                          dm_range rows)
+{
+    const dm_attention *a = x->a;
+    const dm_kernels *k = &x->e->k;
+    const dm_attention_plan *plan = &x->plan;
+    float *q = x->scratch + plan->own + part * plan->own_size, *panel = q + plan->own_scores;
+    const size_t at = (dm_sequence_row(s, rows.begin) - s->q_base) * s->ldq + head * a->head_dim;
+
+    k->gemm.pack(q, a->q + at, rows.end - rows.begin, a->head_dim, s->ldq, 1, k->gemm.nr);
+    dm_panel_scores(&k->gemm, q, x->scratch + plan->k_scores + slot * plan->keys_size, a->head_dim, rows, panel);
+    dm_panel_softmax(k, rows, panel, dm_attention_scale(a->head_dim));
+    dm_panel_sums(k, s, panel, x->scratch + plan->v_sums + slot * plan->sums_size, a->head_dim, rows,
+                  q + plan->own_sums, x->out + at, s->ldq);
+}
+
 /* Units are dealt out from the last rows, which see the most keys, to the first. */
 static void forward_blocks(const forward_task *x, const dm_sequence *s, unsigned part, unsigned parts)
 {
@@ -107,23 +126,29 @@ static void forward_blocks(const forward_task *x, const dm_sequence *s, unsigned
     const dm_attention_plan *plan = &x->plan;
     const dm_gemm_kernel *g = &x->e->k.gemm;
     const size_t group = a->heads / a->kv_heads;
-    const dm_range keys = dm_sequence_share(s, g->nr, part, parts);
-    const size_t blocks = (s->length - s->first + plan->block - 1) / plan->block;
+    const int open = dm_sequence_is_open(s);
+    const size_t width = open ? g->mr : g->nr, unit = open ? g->nr : plan->block;
+    const dm_range keys = dm_sequence_share(s, width, part, parts);
+    const size_t blocks = (s->length - s->first + unit - 1) / unit;
 
     for (size_t kv = 0; kv < a->kv_heads; kv += plan->batch) {
         const size_t batch = dm_min(plan->batch, a->kv_heads - kv);
         for (size_t slot = 0; slot < batch; slot++) {
             const size_t at = (kv + slot) * a->head_dim;
-            dm_pack_for_scores(g, s, x->scratch + plan->k_scores + slot * plan->keys_size, a->k + at, a->head_dim,
-                               keys);
-            dm_pack_for_sums(g, s, x->scratch + plan->v_sums + slot * plan->sums_size, a->v + at, a->head_dim, keys);
+            dm_pack_for_scores(g, s, x->scratch + plan->k_scores + slot * plan->keys_size, a->k + at, a->head_dim, keys,
+                               width);
+            dm_pack_for_sums(g, s, x->scratch + plan->v_sums + slot * plan->sums_size, a->v + at, a->head_dim, keys,
+                             width);
         }
         dm_pool_barrier(x->e->pool);
         for (size_t u = part; u < blocks * batch * group; u += parts) {
             const size_t block = blocks - 1 - u / (batch * group), slot = u % (batch * group) / group;
-            const size_t begin = s->first + block * plan->block;
-            forward_block(x, s, part, slot, (kv + slot) * group + u % group,
-                          (dm_range){begin, dm_min(begin + plan->block, s->length)});
+            const size_t begin = s->first + block * unit, head = (kv + slot) * group + u % group;
+            const dm_range rows = {begin, dm_min(begin + unit, s->length)};
+            if (open)
+                forward_panel(x, s, part, slot, head, rows);
+            else
+                forward_block(x, s, part, slot, head, rows);
         }
         dm_pool_barrier(x->e->pool);
     }

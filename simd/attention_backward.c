@@ -16,7 +16,7 @@ typedef struct backward_task {
 typedef struct strip {
     dm_range rows;
     size_t column;
-    float *p, *ds;
+    float *p, *ds;   /* rows plan.width apart, or (open sequences) panels of nr rows behind each other */
     float *q, *dout; /* its query rows packed for sums: panels of nr columns, plan.strip rows deep */
 } strip;
 
@@ -76,6 +76,48 @@ static void query_rows(const backward_task *x, const dm_sequence *s, unsigned pa
     pack_rows(x, s, t->dout, x->dout + offset, at, n);
 }
 
+/* The same in columns, for the rows of one panel. */
+static void query_panel(const backward_task *x, const dm_sequence *s, unsigned part, size_t slot, size_t head,
+                        const strip *t, dm_range rows)
+{
+    const dm_attention *a = x->a;
+    const dm_kernels *k = &x->e->k;
+    const dm_attention_plan *plan = &x->plan;
+    const dm_gemm_kernel *g = &k->gemm;
+    float *packed = x->scratch + plan->own + part * plan->own_size;
+    const size_t n = rows.end - rows.begin, at = rows.begin - t->rows.begin, d = a->head_dim;
+    const size_t offset = (dm_sequence_row(s, rows.begin) - s->q_base) * s->ldq + head * d;
+    float *p = t->p + at * plan->width, *ds = t->ds + at * plan->width;
+    const float scale = dm_attention_scale(d);
+
+    g->pack(packed, a->q + offset, n, d, s->ldq, 1, g->nr);
+    dm_panel_scores(g, packed, x->scratch + plan->k_scores + slot * plan->keys_size, d, rows, p);
+    dm_panel_softmax(k, rows, p, scale);
+    g->pack(packed, x->dout + offset, n, d, s->ldq, 1, g->nr);
+    dm_panel_scores(g, packed, x->scratch + plan->v_scores + slot * plan->keys_size, d, rows, ds);
+    dm_panel_softmax_backward(k, rows, ds, p, scale);
+    dm_panel_sums(k, s, ds, x->scratch + plan->k_sums + slot * plan->sums_size, d, rows, packed + plan->own_sums,
+                  x->dq + offset, s->ldq);
+    pack_rows(x, s, t->q, a->q + offset, at, n);
+    pack_rows(x, s, t->dout, x->dout + offset, at, n);
+}
+
+/* key_tile of a strip in columns: panel after panel. */
+static void key_tile_of_panels(const backward_task *x, const dm_sequence *s, const strip *t, const float *weights,
+                               const float *rows, size_t j, size_t m, float *dst)
+{
+    const dm_kernels *k = &x->e->k;
+    const size_t nr = k->gemm.nr, d = x->a->head_dim;
+
+    for (size_t c = 0; c < d; c += nr)
+        for (size_t p = t->rows.begin; p < t->rows.end; p += nr) {
+            const size_t n = dm_min(nr, t->rows.end - p), at = p - t->rows.begin;
+            if (j < p + n)
+                k->rows(m, dm_min(nr, d - c), n, weights + at * x->plan.width + j * nr,
+                        rows + c * x->plan.strip + at * nr, dst + c, s->ldk, (ptrdiff_t)j - (ptrdiff_t)p);
+        }
+}
+
 /* dst[j] += sum over the strip's rows that see key j, ascending, of weights[p][j] * rows[p], for a tile of m keys. */
 static void key_tile(const backward_task *x, const dm_sequence *s, float *pack, const strip *t, const float *weights,
                      const float *rows, size_t j, size_t m, float *dst)
@@ -102,8 +144,13 @@ static void key_rows(const backward_task *x, const dm_sequence *s, unsigned part
     while (j < end) {
         const size_t m = dm_min(mr, (j < s->prefix ? dm_min(s->prefix, end) : end) - j);
         const size_t at = dm_sequence_row(s, j) * s->ldk + kv * x->a->head_dim;
-        key_tile(x, s, pack, t, t->ds, t->q, j, m, x->dk + at);
-        key_tile(x, s, pack, t, t->p, t->dout, j, m, x->dv + at);
+        if (dm_sequence_is_open(s)) {
+            key_tile_of_panels(x, s, t, t->ds, t->q, j, m, x->dk + at);
+            key_tile_of_panels(x, s, t, t->p, t->dout, j, m, x->dv + at);
+        } else {
+            key_tile(x, s, pack, t, t->ds, t->q, j, m, x->dk + at);
+            key_tile(x, s, pack, t, t->p, t->dout, j, m, x->dv + at);
+        }
         j += m;
     }
 }
@@ -114,15 +161,19 @@ static void backward_strip(const backward_task *x, const dm_sequence *s, unsigne
 {
     const dm_attention *a = x->a;
     const dm_attention_plan *plan = &x->plan;
+    const int open = dm_sequence_is_open(s);
     const size_t group = a->heads / a->kv_heads, low = dm_sequence_low(s, rows.begin);
-    const size_t units = (rows.end - rows.begin + plan->unit - 1) / plan->unit;
+    const size_t unit = open ? x->e->k.gemm.nr : plan->unit, units = (rows.end - rows.begin + unit - 1) / unit;
     const size_t blocks = (rows.end - low + plan->block - 1) / plan->block;
 
     for (size_t u = part; u < units * batch; u += parts) {
-        const size_t slot = u % batch, begin = rows.begin + u / batch * plan->unit;
+        const size_t slot = u % batch, begin = rows.begin + u / batch * unit, head = (kv + slot) * group + member;
+        const dm_range some = {begin, dm_min(begin + unit, rows.end)};
         const strip t = strip_of(x, s, slot, rows);
-        query_rows(x, s, part, slot, (kv + slot) * group + member, &t,
-                   (dm_range){begin, dm_min(begin + plan->unit, rows.end)});
+        if (open)
+            query_panel(x, s, part, slot, head, &t, some);
+        else
+            query_rows(x, s, part, slot, head, &t, some);
     }
     dm_pool_barrier(x->e->pool);
     for (size_t u = part; u < blocks * batch; u += parts) {
@@ -138,15 +189,16 @@ static void backward_segment(const backward_task *x, const dm_sequence *s, unsig
     const dm_attention *a = x->a;
     const dm_attention_plan *plan = &x->plan;
     const dm_gemm_kernel *g = &x->e->k.gemm;
-    const dm_range keys = dm_sequence_share(s, g->nr, part, parts);
+    const size_t width = dm_sequence_is_open(s) ? g->mr : g->nr;
+    const dm_range keys = dm_sequence_share(s, width, part, parts);
 
     for (size_t kv = 0; kv < a->kv_heads; kv += plan->batch) {
         const size_t batch = dm_min(plan->batch, a->kv_heads - kv);
         for (size_t slot = 0; slot < batch; slot++) {
             const float *k = a->k + (kv + slot) * a->head_dim, *v = a->v + (kv + slot) * a->head_dim;
-            dm_pack_for_scores(g, s, x->scratch + plan->k_scores + slot * plan->keys_size, k, a->head_dim, keys);
-            dm_pack_for_scores(g, s, x->scratch + plan->v_scores + slot * plan->keys_size, v, a->head_dim, keys);
-            dm_pack_for_sums(g, s, x->scratch + plan->k_sums + slot * plan->sums_size, k, a->head_dim, keys);
+            dm_pack_for_scores(g, s, x->scratch + plan->k_scores + slot * plan->keys_size, k, a->head_dim, keys, width);
+            dm_pack_for_scores(g, s, x->scratch + plan->v_scores + slot * plan->keys_size, v, a->head_dim, keys, width);
+            dm_pack_for_sums(g, s, x->scratch + plan->k_sums + slot * plan->sums_size, k, a->head_dim, keys, width);
         }
         dm_pool_barrier(x->e->pool);
         for (size_t member = 0; member < a->heads / a->kv_heads; member++)

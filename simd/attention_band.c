@@ -26,45 +26,45 @@ dm_sequence dm_sequence_of(const dm_attention *a, size_t segment)
     };
 }
 
-dm_range dm_sequence_share(const dm_sequence *s, size_t nr, unsigned part, unsigned parts)
+dm_range dm_sequence_share(const dm_sequence *s, size_t width, unsigned part, unsigned parts)
 {
-    const size_t skip = dm_sequence_low(s, s->first) / nr * nr;
-    const dm_range r = dm_split(s->length - skip, nr, part, parts);
+    const size_t skip = dm_sequence_low(s, s->first) / width * width;
+    const dm_range r = dm_split(s->length - skip, width, part, parts);
     return (dm_range){skip + r.begin, skip + r.end};
 }
 
 /* ---- packing ---- */
 
 void dm_pack_for_scores(const dm_gemm_kernel *g, const dm_sequence *s, float *dst, const float *src, size_t head_dim,
-                        dm_range r)
+                        dm_range r, size_t width)
 {
     size_t j = r.begin;
 
     if (j < s->prefix) {
-        const size_t whole = r.end <= s->prefix ? r.end : j + (s->prefix - j) / g->nr * g->nr;
-        g->pack(dst + j * head_dim, src + j * s->ldk, whole - j, head_dim, s->ldk, 1, g->nr);
+        const size_t whole = r.end <= s->prefix ? r.end : j + (s->prefix - j) / width * width;
+        g->pack(dst + j * head_dim, src + j * s->ldk, whole - j, head_dim, s->ldk, 1, width);
         j = whole;
         if (j < r.end && j < s->prefix) { /* the panel in which the own rows begin */
             float *panel = dst + j * head_dim;
-            g->pack(panel, src + j * s->ldk, s->prefix - j, head_dim, s->ldk, 1, g->nr);
-            for (size_t i = s->prefix - j; i < dm_min(g->nr, r.end - j); i++)
+            g->pack(panel, src + j * s->ldk, s->prefix - j, head_dim, s->ldk, 1, width);
+            for (size_t i = s->prefix - j; i < dm_min(width, r.end - j); i++)
                 for (size_t d = 0; d < head_dim; d++)
-                    panel[d * g->nr + i] = src[dm_sequence_row(s, j + i) * s->ldk + d];
-            j += g->nr;
+                    panel[d * width + i] = src[dm_sequence_row(s, j + i) * s->ldk + d];
+            j += width;
         }
     }
     if (j < r.end)
-        g->pack(dst + j * head_dim, src + dm_sequence_row(s, j) * s->ldk, r.end - j, head_dim, s->ldk, 1, g->nr);
+        g->pack(dst + j * head_dim, src + dm_sequence_row(s, j) * s->ldk, r.end - j, head_dim, s->ldk, 1, width);
 }
 
 void dm_pack_for_sums(const dm_gemm_kernel *g, const dm_sequence *s, float *dst, const float *src, size_t head_dim,
-                      dm_range r)
+                      dm_range r, size_t width)
 {
     for (size_t j = r.begin; j < r.end;) {
         const size_t end = j < s->prefix ? dm_min(r.end, s->prefix) : r.end;
-        for (size_t c = 0; c < head_dim; c += g->nr)
-            g->pack(dst + c * s->length + j * g->nr, src + dm_sequence_row(s, j) * s->ldk + c,
-                    dm_min(g->nr, head_dim - c), end - j, 1, s->ldk, g->nr);
+        for (size_t c = 0; c < head_dim; c += width)
+            g->pack(dst + c * s->length + j * width, src + dm_sequence_row(s, j) * s->ldk + c,
+                    dm_min(width, head_dim - c), end - j, 1, s->ldk, width);
         j = end;
     }
 }

@@ -21,7 +21,7 @@ typedef struct dm_attention_plan {
     size_t p, ds;                              /* [batch] strips */
     size_t q_rows, dout_rows;                  /* [batch] strips of query rows packed for sums */
     size_t own, own_size;                      /* per thread: packed query rows, then (forward) its block of scores */
-    size_t own_scores;                         /* offset inside */
+    size_t own_scores, own_sums;               /* offsets inside: its scores; its sums in columns */
     size_t total;
 } dm_attention_plan;
 
@@ -54,8 +54,14 @@ static inline size_t dm_sequence_low(const dm_sequence *s, size_t position)
     return position < s->window ? 0 : position - s->window + 1;
 }
 
-/* This part's share of the keys that any query sees, in whole panels. */
-dm_range dm_sequence_share(const dm_sequence *s, size_t nr, unsigned part, unsigned parts);
+/* Whether every query sees all keys before it. */
+static inline int dm_sequence_is_open(const dm_sequence *s)
+{
+    return s->window >= s->length;
+}
+
+/* This part's share of the keys that any query sees, in whole panels of `width` keys. */
+dm_range dm_sequence_share(const dm_sequence *s, size_t width, unsigned part, unsigned parts);
 
 static inline size_t dm_min(size_t a, size_t b)
 {
@@ -67,12 +73,14 @@ static inline size_t dm_max(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Packs keys [r.begin, r.end) of one head; src is the head's column of k or v. r.begin is a multiple of nr, and r.end
- * too or the length. */
+/* Packs keys [r.begin, r.end) of one head in panels of `width`; src is the head's column of k or v. For scores, r.begin
+ * is a multiple of the width, and r.end too or the length. */
 void dm_pack_for_scores(const dm_gemm_kernel *g, const dm_sequence *s, float *dst, const float *src, size_t head_dim,
-                        dm_range r);
+                        dm_range r, size_t width);
 void dm_pack_for_sums(const dm_gemm_kernel *g, const dm_sequence *s, float *dst, const float *src, size_t head_dim,
-                      dm_range r);
+                      dm_range r, size_t width);
+
+/* ---- in rows: any window ---- */
 
 /* Query rows against keys: strip[p - rows.begin][j - column] for every key that row p sees (and some that it does not:
  * each element is a chain of its own). `x` are the rows packed in panels of mr, column is a multiple of nr. */
@@ -87,6 +95,22 @@ void dm_band_sums(const dm_gemm_kernel *g, const dm_sequence *s, float *pack, co
  * [t0, t1), ascending. a and b (packed panels) start at step t0. This exact cut is why masks need no zeros. */
 void dm_band_tile(const dm_gemm_kernel *g, size_t m, size_t n, ptrdiff_t first, ptrdiff_t last, size_t t0, size_t t1,
                   const float *a, const float *b, float *c, size_t ldc);
+
+/* ---- in columns: an open sequence ----
+ * A panel holds the scores of up to nr query rows, [key][nr]. As it is, it is the packed B of the sums over keys (A:
+ * keys packed for sums in panels of mr) and the A of the sums over queries (simd/gemm_kernel.h, rows). Nothing of size
+ * queries x keys is ever packed, and lanes are queries or keys, never the columns of a narrow head. */
+
+/* panel: the scores of the rows [rows.begin, rows.end), at most nr, for all keys up to the last. x: rows packed as B;
+ * keys packed for scores in panels of mr. */
+void dm_panel_scores(const dm_gemm_kernel *g, const float *x, const float *keys, size_t head_dim, dm_range rows,
+                     float *panel);
+void dm_panel_softmax(const dm_kernels *k, dm_range rows, float *panel, float scale);
+void dm_panel_softmax_backward(const dm_kernels *k, dm_range rows, float *ds, const float *p, float scale);
+/* out[p] = sum over the keys that row p sees, ascending, of panel[j][p - rows.begin] * keys[j]. sums:
+ * round_up(head_dim, mr) x nr floats. */
+void dm_panel_sums(const dm_kernels *k, const dm_sequence *s, const float *panel, const float *keys, size_t head_dim,
+                   dm_range rows, float *sums, float *out, size_t ldo);
 
 static inline float dm_attention_scale(size_t head_dim)
 {

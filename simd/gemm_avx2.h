@@ -75,6 +75,12 @@ static inline gv gv_fma(gv x, gv y, gv z)
     return _mm256_fmadd_ps(x, y, z);
 }
 
+/* In the lanes from n on; z in those below. */
+static inline gv gv_fma_from(gv x, gv y, gv z, size_t n)
+{
+    return _mm256_blendv_ps(_mm256_fmadd_ps(x, y, z), z, _mm256_castsi256_ps(gv_mask(n)));
+}
+
 /* r becomes its transpose: pairs, then quads inside 128-bit blocks, then the blocks. */
 static inline void gv_transpose(gv r[8])
 {

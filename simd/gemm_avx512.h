@@ -56,6 +56,12 @@ static inline gv gv_fma(gv x, gv y, gv z)
     return _mm512_fmadd_ps(x, y, z);
 }
 
+/* In the lanes from n on; z in those below. */
+static inline gv gv_fma_from(gv x, gv y, gv z, size_t n)
+{
+    return _mm512_mask3_fmadd_ps(x, y, z, (__mmask16)(0xffffu << n));
+}
+
 /* r becomes its transpose: pairs, then quads inside 128-bit blocks, then the blocks (Intel's optimization manual). */
 static inline void gv_transpose(gv r[16])
 {
@@ -73,7 +79,8 @@ static inline void gv_transpose(gv r[16])
     }
     QUAD(0)
     QUAD(4)
-    QUAD(8) QUAD(12)
+    QUAD(8)
+    QUAD(12)
 #undef QUAD
 #define BLOCKS(c)                                                                                                      \
     {                                                                                                                  \

@@ -40,6 +40,15 @@ typedef void (*dm_gemm_thin_fn)(size_t m, size_t n, size_t k, const float *a, si
 typedef void (*dm_gemm_stored_fn)(dm_dtype type, size_t m, size_t n, size_t k, const float *a, size_t lda,
                                   const void *w, size_t row, float *c, size_t ldc, int first);
 
+/* Products along the diagonal of a causal mask. What does not take part adds nothing, not even a zero.
+ *   lanes  C[m x nr] (+)= A[m x k] * B[k x nr]: column j takes part in steps p <= j only. A in panels of mr rows,
+ *          k <= nr, m <= mr.
+ *   rows   C[m x n] += A[m x k] * B[k x n]: row i takes part in steps p >= i + late only. Element (i, p) of A is
+ *          a[i*nr + p]: A is a packed B, turned around without moving it. k <= nr, any m, 1 <= n <= nr. */
+typedef void (*dm_gemm_lanes_fn)(size_t m, size_t k, const float *a, const float *b, float *c, size_t ldc, int first);
+typedef void (*dm_gemm_rows_fn)(size_t m, size_t n, size_t k, const float *a, const float *b, float *c, size_t ldc,
+                                ptrdiff_t late);
+
 typedef struct dm_gemm_kernel {
     size_t mr, nr;     /* register tile */
     size_t mc, kc, nc; /* cache blocks: mc multiple of mr, nc multiple of nr; data, not contract */

@@ -67,6 +67,13 @@ static inline gv gv_fma(gv x, gv y, gv z)
     return vfmaq_f32(z, x, y);
 }
 
+/* In the lanes from n on; z in those below. */
+static inline gv gv_fma_from(gv x, gv y, gv z, size_t n)
+{
+    static const uint32_t lanes[8] = {0, 0, 0, 0, ~0u, ~0u, ~0u, ~0u};
+    return vbslq_f32(vld1q_u32(lanes + 4 - n), vfmaq_f32(z, x, y), z);
+}
+
 /* r becomes its transpose. */
 static inline void gv_transpose(gv r[4])
 {

@@ -52,6 +52,12 @@ static inline gv gv_fma(gv x, gv y, gv z)
     return fmaf(x, y, z);
 }
 
+/* In the lanes from n on; z in those below. */
+static inline gv gv_fma_from(gv x, gv y, gv z, size_t n)
+{
+    return n > 0 ? z : fmaf(x, y, z);
+}
+
 static inline void gv_transpose(gv r[1])
 {
     (void)r;

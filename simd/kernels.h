@@ -41,6 +41,8 @@ typedef struct dm_kernels {
     dm_gemm_kernel gemm;
     dm_gemm_thin_fn thin;
     dm_gemm_stored_fn thin_stored; /* NULL: widening pieces and `thin` are as fast */
+    dm_gemm_lanes_fn lanes;
+    dm_gemm_rows_fn rows;
 
     /* ---- reductions ---- */
     /* lanes16 sum of fma(x[i], y[i], lane). */
@@ -80,6 +82,12 @@ typedef struct dm_kernels {
     /* p: softmax output, ds: in dL/dp, out dL/ds before scaling, in place:
      * d = lanes16 sum of fma(p[i], ds[i], lane); ds[i] = (p[i] * (ds[i] - d)) * scale. */
     void (*softmax_backward)(float *ds, const float *p, size_t n, float scale);
+
+    /* The same for `lanes` <= 16 rows that lie in the columns of s (or p and ds), `ld` floats from one key to the next.
+     * Column l sees keys [0, full + l) of `keys` <= full + lanes - 1; what it does not see is left undefined. */
+    void (*softmax_columns)(float *s, size_t ld, size_t lanes, size_t full, size_t keys, float scale);
+    void (*softmax_columns_backward)(float *ds, const float *p, size_t ld, size_t lanes, size_t full, size_t keys,
+                                     float scale);
 
     /* ---- the values that one query row sees, weighed: heads * group rows of d, n <= d columns of each ----
      * out[i*d + c] = fma(p[i*ldp + j], v[j*ldv + (i/group)*d + c], out[i*d + c]) for j = 0 .. keys-1 ascending, i <

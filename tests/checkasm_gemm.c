@@ -133,6 +133,57 @@ static void check_gemm_thin(ck *c, const dm_kernels *ref, const dm_kernels *k, s
         ck_differ(c, "m %zu, k %zu, lda %zu, ldw %zu, ldc %zu, first %d", m, depth, lda, ldw, ldc, first);
 }
 
+/* ---- products along a diagonal ---- */
+
+static void check_gemm_lanes(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+{
+    const dm_gemm_kernel *g = &k->gemm;
+    const size_t m = 1 + ck_below(c, g->mr), depth = ck_below(c, g->nr + 1), ldc = g->nr + ck_below(c, 20);
+    const int first = (int)ck_below(c, 2);
+    const float *a = panel(c, depth, g->mr, m), *b = panel(c, depth, g->nr, g->nr);
+    const ck_floats y = ck_inout(c, (m - 1) * ldc + g->nr);
+    const unsigned long before = c->differences;
+
+    (void)ref;
+    (void)n;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < g->nr; j++) {
+            float acc = first ? 0.0f : y.want[i * ldc + j];
+            for (size_t p = 0; p < depth && p <= j; p++)
+                acc = fmaf(a[p * g->mr + i], b[p * g->nr + j], acc);
+            y.want[i * ldc + j] = acc;
+            if (first)
+                y.got[i * ldc + j] = NAN; /* must not be read */
+        }
+    k->lanes(m, depth, a, b, y.got, ldc, first);
+    ck_same(c, "C", y, (m - 1) * ldc + g->nr);
+    if (c->differences != before)
+        ck_differ(c, "m %zu, k %zu, ldc %zu, first %d", m, depth, ldc, first);
+}
+
+static void check_gemm_rows(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+{
+    const dm_gemm_kernel *g = &k->gemm;
+    const size_t m = ck_below(c, 2 * g->mr), depth = ck_below(c, g->nr + 1), columns = 1 + ck_below(c, g->nr);
+    const size_t ldc = columns + ck_below(c, 20), total = m ? (m - 1) * ldc + columns : 0;
+    const ptrdiff_t late = (ptrdiff_t)ck_below(c, 2 * g->nr) - (ptrdiff_t)g->nr;
+    const float *a = panel(c, m, g->nr, g->nr), *b = panel(c, depth, g->nr, columns);
+    const ck_floats y = ck_inout(c, total);
+    const unsigned long before = c->differences;
+
+    (void)ref;
+    (void)n;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < columns; j++)
+            for (size_t p = 0; p < depth; p++)
+                if ((ptrdiff_t)p >= (ptrdiff_t)i + late)
+                    y.want[i * ldc + j] = fmaf(a[i * g->nr + p], b[p * g->nr + j], y.want[i * ldc + j]);
+    k->rows(m, columns, depth, a, b, y.got, ldc, late);
+    ck_same(c, "C", y, total);
+    if (c->differences != before)
+        ck_differ(c, "m %zu, n %zu, k %zu, ldc %zu, late %td", m, columns, depth, ldc, late);
+}
+
 /* ---- times: one full tile over k = 256; one panel, transposing and not; one row against 64 ---- */
 
 enum { BENCH_K = 256 };
@@ -164,9 +215,28 @@ static size_t bench_gemm_thin(const dm_kernels *k, ck_bench *b)
     return (size_t)DM_GEMM_NR_MAX * BENCH_K;
 }
 
+static size_t bench_gemm_lanes(const dm_kernels *k, ck_bench *b)
+{
+    static _Alignas(64) float tile[DM_GEMM_MR_MAX * DM_GEMM_NR_MAX];
+    const dm_gemm_kernel *g = &k->gemm;
+
+    (void)b;
+    k->lanes(g->mr, g->nr, bench_a, bench_b, tile, g->nr, 0);
+    return g->mr * g->nr * g->nr;
+}
+
+static size_t bench_gemm_rows(const dm_kernels *k, ck_bench *b)
+{
+    static _Alignas(64) float tile[DM_GEMM_MR_MAX * DM_GEMM_NR_MAX];
+    const dm_gemm_kernel *g = &k->gemm;
+
+    (void)b;
+    k->rows(g->mr, g->nr, g->nr, bench_a, bench_b, tile, g->nr, -(ptrdiff_t)g->mr);
+    return g->mr * g->nr * g->nr;
+}
+
 const ck_kernel ck_gemm_kernels[] = {
-    {"gemm_micro", check_gemm_micro, bench_gemm_micro, true},
-    {"gemm_pack", check_gemm_pack, bench_gemm_pack, true},
-    {"gemm_thin", check_gemm_thin, bench_gemm_thin, false},
-    {0},
+    {"gemm_micro", check_gemm_micro, bench_gemm_micro, true}, {"gemm_pack", check_gemm_pack, bench_gemm_pack, true},
+    {"gemm_thin", check_gemm_thin, bench_gemm_thin, false},   {"gemm_lanes", check_gemm_lanes, bench_gemm_lanes, false},
+    {"gemm_rows", check_gemm_rows, bench_gemm_rows, false},   {0},
 };

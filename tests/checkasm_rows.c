@@ -226,6 +226,80 @@ static size_t bench_softmax_backward(const dm_kernels *k, ck_bench *b)
     return b->n;
 }
 
+/* The columns against rows: what column l sees of a matrix, one after the other. */
+enum { COLUMN_KEYS = 128 };
+
+typedef struct columns {
+    size_t ld, lanes, full, keys, total;
+} columns;
+
+static columns some_columns(ck *c, size_t n)
+{
+    columns k = {.lanes = ck_below(c, 3) ? 1 + ck_below(c, 16) : 16};
+
+    k.ld = k.lanes + ck_below(c, 20);
+    k.full = 1 + (n < COLUMN_KEYS - 17 ? n : ck_below(c, COLUMN_KEYS - 17));
+    k.keys = k.full + ck_below(c, k.lanes);
+    k.total = (k.keys - 1) * k.ld + k.lanes;
+    return k;
+}
+
+static size_t seen_by(const columns *k, size_t lane)
+{
+    return k->full + lane < k->keys ? k->full + lane : k->keys;
+}
+
+static void check_softmax_columns(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+{
+    const columns s = some_columns(c, n);
+    const ck_floats x = ck_inout(c, s.total);
+    const float scale = ck_below(c, 4) ? ck_uniform(c, 0.05f, 2.0f) : ck_number(c);
+    float row[COLUMN_KEYS];
+
+    k->softmax_columns(x.got, s.ld, s.lanes, s.full, s.keys, scale);
+    for (size_t l = 0; l < s.lanes; l++) {
+        for (size_t j = 0; j < seen_by(&s, l); j++)
+            row[j] = x.want[j * s.ld + l];
+        ref->softmax(row, seen_by(&s, l), scale);
+        for (size_t j = 0; j < seen_by(&s, l); j++)
+            ck_same_value(c, "s", row[j], x.got[j * s.ld + l]);
+    }
+}
+
+static size_t bench_softmax_columns(const dm_kernels *k, ck_bench *b)
+{
+    const size_t keys = b->n / 16;
+    k->softmax_columns(b->d, 16, 16, keys, keys, 0.125f);
+    return keys * 16;
+}
+
+static void check_softmax_columns_backward(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+{
+    const columns s = some_columns(c, n);
+    const float *p = ck_in(c, s.total), scale = ck_number(c);
+    const ck_floats ds = ck_inout(c, s.total);
+    float row[COLUMN_KEYS], weight[COLUMN_KEYS];
+
+    k->softmax_columns_backward(ds.got, p, s.ld, s.lanes, s.full, s.keys, scale);
+    for (size_t l = 0; l < s.lanes; l++) {
+        for (size_t j = 0; j < seen_by(&s, l); j++) {
+            row[j] = ds.want[j * s.ld + l];
+            weight[j] = p[j * s.ld + l];
+        }
+        ref->softmax_backward(row, weight, seen_by(&s, l), scale);
+        for (size_t j = 0; j < seen_by(&s, l); j++)
+            ck_same_value(c, "ds", row[j], ds.got[j * s.ld + l]);
+    }
+}
+
+static size_t bench_softmax_columns_backward(const dm_kernels *k, ck_bench *b)
+{
+    const size_t keys = b->n / 16;
+    memcpy(b->d, b->a, b->n * sizeof *b->d);
+    k->softmax_columns_backward(b->d, b->b, 16, 16, keys, keys, 0.125f);
+    return keys * 16;
+}
+
 /* ---- SwiGLU ---- */
 
 static void check_swiglu(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
@@ -392,6 +466,8 @@ const ck_kernel ck_row_kernels[] = {
     KERNEL(rope),
     KERNEL(softmax),
     KERNEL(softmax_backward),
+    KERNEL(softmax_columns),
+    KERNEL(softmax_columns_backward),
     KERNEL(weigh),
     KERNEL(swiglu),
     KERNEL(swiglu_backward),
