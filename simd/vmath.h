@@ -27,8 +27,13 @@ DM_INLINE vf vf_exp(vf x)
     p = vf_fma(p, r, vf_set1(DM_EXP_C2));
     p = vf_fma(p, r, one);
     p = vf_fma(p, r, one);
+#if defined(DM_SIMD_AVX512)
+    (void)k; /* p * 2^n, rounded once: as the two products below, of which the first is exact */
+    return _mm512_scalef_ps(p, n);
+#else
     const vi k1 = vi_sar(k, 1), k2 = vi_sub(k, k1);
     return vf_mul(vf_mul(p, vf_power_of_two(k1)), vf_power_of_two(k2));
+#endif
 }
 
 DM_INLINE vf vf_sigmoid(vf x)
