@@ -71,6 +71,9 @@ dm_status dm_arena_open(dm_arena *arena, size_t capacity, dm_error *err)
     if (base == MAP_FAILED)
         return dm_fail(err, DM_ERR_MEMORY, "%zu bytes of memory are needed, the system refuses: %s", capacity,
                        strerror(errno));
+#ifdef MADV_HUGEPAGE
+    (void)madvise(base, capacity, MADV_HUGEPAGE); /* a tile of a matrix touches as many pages as it has rows */
+#endif
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     for (size_t i = 0; i < capacity; i += page)
         *((volatile unsigned char *)base + i) = 0;

@@ -1,19 +1,27 @@
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE /* madvise */
 #include "simd/engine.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "simd/gemm.h"
 
-/* 64-byte aligned and touched, so that memory in use does not depend on what is computed first. */
+#define LARGE_PAGE ((size_t)2 << 20) /* bytes of a large page */
+
+/* 64-byte aligned at least and touched, so that memory in use does not depend on what is computed first. */
 static float *buffer(dm_engine *e, size_t floats)
 {
+    const size_t bytes = floats * sizeof(float);
     void *memory = NULL;
-    if (posix_memalign(&memory, 64, floats * sizeof(float)) != 0)
+    if (posix_memalign(&memory, bytes >= LARGE_PAGE ? LARGE_PAGE : 64, bytes) != 0)
         return NULL;
-    memset(memory, 0, floats * sizeof(float));
-    e->bytes += floats * sizeof(float);
+#ifdef MADV_HUGEPAGE
+    if (bytes >= LARGE_PAGE)
+        (void)madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    memset(memory, 0, bytes);
+    e->bytes += bytes;
     return memory;
 }
 

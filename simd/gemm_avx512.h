@@ -92,7 +92,7 @@ static inline void gv_transpose(gv r[16])
         r[4 + c] = _mm512_shuffle_f32x4(u1, v1, 0x88);                                                                 \
         r[12 + c] = _mm512_shuffle_f32x4(u1, v1, 0xdd);                                                                \
     }
-        BLOCKS(0) BLOCKS(1) BLOCKS(2) BLOCKS(3)
+    BLOCKS(0) BLOCKS(1) BLOCKS(2) BLOCKS(3)
 #undef BLOCKS
 }
 
