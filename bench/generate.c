@@ -61,9 +61,9 @@ static void measure_pass(bench *b)
     double s[SAMPLES_MAX], spent = 0;
     size_t n = 0;
     while (n < 5 || (n < SAMPLES_MAX && spent < b->seconds)) {
-        const double start = dm_seconds();
+        const double start = bench_seconds();
         dm_pool_run(b->engine->e.pool, read_weights, b->model);
-        spent += s[n] = dm_seconds() - start;
+        spent += s[n] = bench_seconds() - start;
         n++;
     }
     const sampled t = summary(s, n);
@@ -105,9 +105,9 @@ static sampled time_of(const bench *b, size_t episodes, size_t known, size_t n, 
     while (count < 3 || (count < SAMPLES_MAX && spent < b->seconds)) {
         for (size_t i = 0; i < EPISODES; i++)
             b->model->slot[i].n = known < b->model->slot[i].n ? known : b->model->slot[i].n;
-        const double start = dm_seconds();
+        const double start = bench_seconds();
         ask(b, episodes, n, tokens);
-        spent += s[count] = dm_seconds() - start;
+        spent += s[count] = bench_seconds() - start;
         count++;
     }
     return summary(s, count);
@@ -184,11 +184,11 @@ int main(int argc, char **argv)
         b.parameters = bench_model_write(b.shape, dir);
         double s[5];
         for (size_t k = 0; k < 5; k++) {
-            const double start = dm_seconds();
+            const double start = bench_seconds();
             dmpo_model_close(&b.model);
             if (dmpo_model_open(&b.model, b.engine, dir, EPISODES, 1024, &error) != DMPO_OK)
                 bench_die(error.message);
-            s[k] = dm_seconds() - start;
+            s[k] = bench_seconds() - start;
         }
         const sampled open = summary(s, 5);
         line(&b, "open the model, 8 slots of 1024", &open, 0, 0);

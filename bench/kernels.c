@@ -41,12 +41,12 @@ static timing measure(job_fn fn, const job *j)
     fn(j); /* warm: caches, pages, clock */
     while (n < 3 || (n < SAMPLES_MAX && spent < budget)) {
         peaks[n] = peak_now(j->e->k.isa);
-        double start = dm_seconds(), end = start;
+        double start = bench_seconds(), end = start;
         size_t calls = 0;
         do { /* a sample is at least 100 microseconds long */
             fn(j);
             calls++;
-            end = dm_seconds();
+            end = bench_seconds();
         } while (end - start < 1e-4);
         seconds[n++] = (end - start) / (double)calls;
         spent += end - start;

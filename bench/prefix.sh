@@ -2,7 +2,8 @@
 # What sharing a pair's common beginning gains, on real pairs: tokens computed and time a step, with and without.
 #     bench/prefix.sh [FILE...]       default: the demo's pairs, and ../shared/data's where they are
 # Env: BUILD (holds dmpo), SRC. JSON lines on stdout, the same as a table on stderr. The model is of the 15m shape with a
-# vocabulary of 2,000 trained on the pairs; steps of 8 pairs, the median of 7, with and without in turn.
+# vocabulary of 2,000 trained on the pairs; steps of 8 pairs, with and without in turn, two rounds of five; of each round
+# the first step warms up, and what is printed is the median of the others and their range.
 set -eu
 
 build=$(cd "${BUILD:-build}" && pwd -P)
@@ -18,9 +19,19 @@ if [ $# = 0 ]; then
     done
 fi
 
-median() { sed -n 's/.*"kind": "train".*"seconds": \([0-9.e-]*\).*/\1/p' "$1" | sort -g | awk '{x[NR] = $1} END {print x[int((NR + 1) / 2)]}'; }
+# times FILE...: median, least and most of the steps' seconds, the first of each file left out
+times() {
+    for metrics; do
+        sed -n 's/.*"kind": "train".*"seconds": \([0-9.e-]*\).*/\1/p' "$metrics" | sed 1d
+    done | sort -g | awk '{x[NR] = $1} END {print x[int((NR + 1) / 2)], x[1], x[NR]}'
+}
+
+text() { "$build/dmpo" info --json | sed -n "s/.*\"$1\": \"\([^\"]*\)\".*/\1/p"; }
 
 member() { sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p"; }
+
+machine=$(text processor)
+isa=$(text isa)
 
 for file; do
     name=$(basename "$file")
@@ -29,16 +40,26 @@ for file; do
     "$build/dmpo" init --quiet --output "$work/model" --tokenizer "$work/tokenizer" --hidden 288 --intermediate 768 \
         --layers 6 --heads 6 --tied >/dev/null
     for share in share-prefix no-share-prefix; do
-        "$build/dmpo" train --quiet --model "$work/model" --data "$file" --output "$work/$share" --batch 8 --steps 7 \
-            --$share >/dev/null
         "$build/dmpo" plan --model "$work/model" --data "$file" --$share --json >"$work/$share.json"
+    done
+    for round in 1 2; do
+        for share in share-prefix no-share-prefix; do
+            "$build/dmpo" train --quiet --model "$work/model" --data "$file" --output "$work/$share.$round" --batch 8 \
+                --steps 5 --$share >/dev/null
+        done
     done
     tokens=$(member tokens <"$work/share-prefix.json")
     packed=$(member packed_tokens <"$work/share-prefix.json")
-    with=$(median "$work/share-prefix/metrics.jsonl")
-    without=$(median "$work/no-share-prefix/metrics.jsonl")
-    printf '{"bench":"prefix","file":"%s","tokens":%s,"computed":%s,"seconds":%s,"seconds_without":%s}\n' "$name" \
-        "$tokens" "$packed" "$with" "$without"
-    awk "BEGIN { printf \"%-24s %8d tokens, %8d computed (%.0f %%); a step of 8 pairs %.3f s, without sharing %.3f s (%.2f x)\n\", \
-        \"$name\", $tokens, $packed, 100 * $packed / $tokens, $with, $without, $without / $with }" >&2
+    read -r with low high <<EOF
+$(times "$work"/share-prefix.?/metrics.jsonl)
+EOF
+    read -r without low2 high2 <<EOF
+$(times "$work"/no-share-prefix.?/metrics.jsonl)
+EOF
+    printf '{"bench":"prefix","machine":"%s","isa":"%s","file":"%s","tokens":%s,"computed":%s,"seconds":%s,"low":%s,"high":%s,' \
+        "$machine" "$isa" "$name" "$tokens" "$packed" "$with" "$low" "$high"
+    printf '"seconds_without":%s,"low_without":%s,"high_without":%s}\n' "$without" "$low2" "$high2"
+    awk "BEGIN { printf \"%-24s %8d tokens, %8d computed (%.0f %%); a step of 8 pairs %.3f s (%.3f-%.3f), without sharing %.3f s (%.3f-%.3f): %.2f x\n\", \
+        \"$name\", $tokens, $packed, 100 * $packed / $tokens, $with, $low, $high, $without, $low2, $high2, $without / $with }" >&2
+    rm -rf "$work"/*share-prefix.?
 done

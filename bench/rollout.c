@@ -71,7 +71,7 @@ static int watch(void *context, const dm_rollout_status *s, const char *note)
 {
     stopwatch *c = context;
     (void)note;
-    c->last = dm_seconds();
+    c->last = bench_seconds();
     if (s->tokens == 0)
         c->first = c->last; /* the model is open, nothing is said yet */
     c->tokens = s->tokens;

@@ -160,10 +160,10 @@ static dm_status measure(const settings *s, dm_run *r, const dm_engine *e, dm_er
         return status;
     while (n < 3 || (n < SAMPLES_MAX && spent < s->seconds)) {
         peaks[n] = peak_of_all(e);
-        const double start = dm_seconds();
+        const double start = bench_seconds();
         if ((status = dm_run_step(r, (int64_t)n + 1, &m, err)) != DM_OK)
             return status;
-        spent += seconds[n++] = dm_seconds() - start;
+        spent += seconds[n++] = bench_seconds() - start;
     }
     report(s, r, seconds, peaks, n);
     return DM_OK;

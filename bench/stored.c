@@ -46,13 +46,13 @@ static void measure(const job *j, sampled out[TYPES])
         run(j, t); /* warm */
     while (n < 3 || (n < SAMPLES_MAX && spent < budget * TYPES)) {
         for (size_t t = 0; t < TYPES; t++) {
-            const double start = dm_seconds();
+            const double start = bench_seconds();
             double end = start;
             size_t calls = 0;
             do {
                 run(j, t);
                 calls++;
-                end = dm_seconds();
+                end = bench_seconds();
             } while (end - start < 1e-4);
             seconds[t][n] = (end - start) / (double)calls;
             spent += end - start;
