@@ -6,13 +6,14 @@
 
 #include "cli/command.h"
 #include "core/file.h"
-#include "model/write.h"
+#include "model/api.h"
+#include "model/merge.h"
 
 enum { TO_AUTO, TO_HF, TO_GGUF, TO_LLAMA2C };
 
 typedef struct convert_options {
     const char *output;
-    int to, type;
+    int to, type, merge;
     int64_t version;
 } convert_options;
 
@@ -26,6 +27,7 @@ static const cli_option options[] = {
     {"to", CLI_CHOICE, AT(to), "FORM", forms, "hf, gguf or llama2c; auto: by the output's name, .gguf, .bin or other"},
     {"type", CLI_CHOICE, AT(type), "TYPE", types, "of matrices: f32, f16, bf16; q8_0 for gguf"},
     {"version", CLI_INT, AT(version), "N", NULL, "of llama2c's format: 0 (what run.c reads; the default) or 1"},
+    {"merge", CLI_FLAG, AT(merge), NULL, NULL, "MODEL is a LoRA adapter: add it to its base"},
     {0},
 };
 #undef AT
@@ -34,7 +36,7 @@ static const cli_command command = {
     "convert",
     "Writes a model in another form. Every number that the new type can hold stays as it is.",
     "MODEL --output PATH [options]",
-    "MODEL is a Hugging Face directory, a GGUF file or a llama2.c file.\n",
+    "MODEL is a Hugging Face directory, a GGUF file, a llama2.c file or, with --merge, an adapter's directory.\n",
     options,
     1,
     1};
@@ -67,6 +69,28 @@ static dm_status check(convert_options *o, dm_error *err)
     return DM_OK;
 }
 
+static dm_status write(const convert_options *o, const dm_source *source, dm_weights_from weights,
+                       char hex[DM_SHA256_HEX], dm_error *err)
+{
+    const dm_dtype type = dtypes[o->type];
+
+    return o->to == TO_GGUF      ? dm_write_gguf(o->output, source, weights, type, hex, err)
+           : o->to == TO_LLAMA2C ? dm_write_llama2c(o->output, source, weights, o->version == 1, hex, err)
+                                 : dm_write_hf(o->output, source, weights, type, hex, err);
+}
+
+static dm_status merge(const convert_options *o, const char *input, const dmpo_engine *engine, char hex[DM_SHA256_HEX],
+                       dm_error *err)
+{
+    dm_merge m;
+    dm_status s = dm_merge_open(&m, &engine->e, input, err);
+
+    if (s == DM_OK)
+        s = write(o, m.origin.source, dm_weights_merged(&m), hex, err);
+    dm_merge_close(&m);
+    return s;
+}
+
 static dm_status convert(const convert_options *o, const char *input, char hex[DM_SHA256_HEX], dm_error *err)
 {
     dm_source *source = NULL;
@@ -74,14 +98,9 @@ static dm_status convert(const convert_options *o, const char *input, char hex[D
 
     if (s != DM_OK)
         return s;
-    const dm_weights_from weights = dm_weights_of_source(source);
-    const dm_dtype type = dtypes[o->type];
-    if (dm_source_adapter(source))
-        s = dm_fail(err, DM_ERR_UNSUPPORTED, "%s: is an adapter, which is no whole model", input);
-    else
-        s = o->to == TO_GGUF      ? dm_write_gguf(o->output, source, weights, type, hex, err)
-            : o->to == TO_LLAMA2C ? dm_write_llama2c(o->output, source, weights, o->version == 1, hex, err)
-                                  : dm_write_hf(o->output, source, weights, type, hex, err);
+    s = dm_source_adapter(source)
+            ? dm_fail(err, DM_ERR_ARGUMENT, "%s: is an adapter, no whole model; --merge adds it to its base", input)
+            : write(o, source, dm_weights_of_source(source), hex, err);
     dm_source_close(&source);
     return s;
 }
@@ -93,14 +112,24 @@ int cli_convert(int argc, char **argv)
     cli_args args = {0};
     dm_error err = {0};
     char hex[DM_SHA256_HEX];
+    dmpo_engine *engine = NULL;
 
     dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
     if (s == DM_OK && args.help) {
         cli_args_close(&args);
         return 0;
     }
-    if (s == DM_OK && (s = check(&o, &err)) == DM_OK)
+    if (s == DM_OK && (s = check(&o, &err)) == DM_OK && o.merge) {
+        const int status = cli_open_engine("convert", &common, &engine);
+        if (status) {
+            cli_args_close(&args);
+            return status;
+        }
+        s = merge(&o, args.positional[0], engine, hex, &err);
+        dmpo_engine_close(&engine);
+    } else if (s == DM_OK) {
         s = convert(&o, args.positional[0], hex, &err);
+    }
     if (s == DM_OK && common.json) {
         dm_text out = {0};
         dm_text_print(&out, "{\"output\": ");

@@ -47,7 +47,7 @@ static dm_status choose_adapter(dm_run *r, dm_error *err)
         return dm_fail(
             err, DM_ERR_ARGUMENT,
             "%s is an adapter of rank %u, which is trained on: leave the --lora options out, or merge it into "
-            "its base first (dmpo convert)",
+            "its base first (dmpo convert --merge)",
             o->model, rank);
     if (!rank && !o->lora_rank)
         return !chosen

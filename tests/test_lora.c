@@ -5,6 +5,8 @@
 
 #include "core/cpu.h"
 #include "model/adapter.h"
+#include "model/api.h"
+#include "model/merge.h"
 
 /* On every machine; it changes with the numerics contract (docs/numerics.md) only. */
 #define WEIGHTS "31a03d0cdedd4de1af4d575f81b169226e625b635a619c7a7d81cf9ad26b0ebb"
@@ -209,6 +211,29 @@ static void test_opened(void)
     dmpo_engine_close(&engine);
 }
 
+/* Merged, the model says what base and adapter say together, but for rounding. */
+static void test_merged(void)
+{
+    char hex[DM_SHA256_HEX];
+    dmpo_engine *engine = NULL;
+    dmpo_error error = {0};
+    dm_error err = {0};
+    dm_merge m;
+
+    CK(dmpo_engine_open(&engine, NULL, 2, &error) == DMPO_OK);
+    dm_status s = dm_merge_open(&m, &engine->e, at("adapter"), &err);
+    if (s == DM_OK)
+        s = dm_write_hf(at("merged"), m.origin.source, dm_weights_merged(&m), DM_F32, hex, &err);
+    dm_merge_close(&m);
+    CK_MSG(s == DM_OK, "%s", err.message);
+    CK(dm_merge_open(&m, &engine->e, at("base"), &err) == DM_ERR_ARGUMENT && strstr(err.message, "is no adapter"));
+    dm_merge_close(&m);
+    dmpo_engine_close(&engine);
+    const sums merged = score(at("merged"), at("base")), apart = score(at("adapter"), at("base"));
+    CK_MSG(fabs(merged.policy - apart.policy) < 1e-5 * fabs(apart.policy), "%g, %g", merged.policy, apart.policy);
+    CK(same(merged.reference, apart.reference) && fabs(apart.policy - apart.reference) > 1e-2 * fabs(apart.policy));
+}
+
 /* An adapter is trained on: its reference is the policy as it begins, or the base when that is named. */
 static void test_trained_on(void)
 {
@@ -358,6 +383,7 @@ int main(void)
     test_stored();
     test_scored();
     test_opened();
+    test_merged();
     test_trained_on();
     test_full_against_adapter();
     test_options();
