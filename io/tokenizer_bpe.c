@@ -256,12 +256,13 @@ static dm_status put_piece(dm_bpe *b, const char *s, size_t n)
 {
     const dm_tokenizer *t = b->t;
     const int32_t id = dm_tokenizer_find(t, s, n);
-    if (id >= 0 && (t->flags[id] & DM_TOKEN_PIECE)) {
-        const size_t left = t->flags[id] & DM_TOKEN_UNUSED ? b->split[id] : 0;
-        if (left > 0 && left < n) {
-            const dm_status status = put_piece(b, s, left);
-            return status == DM_OK ? put_piece(b, s + left, n - left) : status;
-        }
+    const bool unused = id >= 0 && (t->flags[id] & DM_TOKEN_UNUSED);
+    if (unused && b->split[id] > 0 && b->split[id] < n) {
+        const size_t left = b->split[id];
+        const dm_status status = put_piece(b, s, left);
+        return status == DM_OK ? put_piece(b, s + left, n - left) : status;
+    }
+    if (id >= 0 && !unused && (t->flags[id] & DM_TOKEN_PIECE)) {
         b->unknown_last = false;
         return dm_ids_push(b->out, id, b->err);
     }

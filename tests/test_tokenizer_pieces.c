@@ -251,6 +251,7 @@ static const dm_piece small[] = {
     {DM_SPACE, 3, -9, DM_PIECE_NORMAL},     {"a", 1, -9, DM_PIECE_NORMAL},   {"b", 1, -9, DM_PIECE_NORMAL},
     {"ab", 2, -1, DM_PIECE_NORMAL},         {"ba", 2, -1, DM_PIECE_NORMAL},  {"aba", 3, -5, DM_PIECE_UNUSED},
     {DM_SPACE "a", 4, -2, DM_PIECE_NORMAL}, {"<u>", 3, 0, DM_PIECE_USER},    {"abab", 4, -6, DM_PIECE_NORMAL},
+    {"c", 1, -9, DM_PIECE_UNUSED},
 };
 
 static void check_rule(const dm_piece_rules *rules, const char *text, const int32_t *want, size_t n)
@@ -277,6 +278,7 @@ static void check_rules(void)
     WANT(none, "bab", 7, 5);     /* equal scores: the leftmost pair */
     WANT(none, "abab", 11);      /* ab, ab; then both */
     WANT(none, "aba", 6, 4);     /* an unused piece is taken apart again, as it was put together */
+    WANT(none, "ac", 4, 0);      /* unused and nothing to take apart: unknown */
     WANT(none, "axyb", 4, 0, 5); /* unknown characters are one token */
     WANT(none, "a b", 4, 3, 5);
     WANT(prefix, "a", 9);
