@@ -3,6 +3,8 @@
  * columns. Pieces of 32 columns, as in simd/k_widen.c; the chain of every element as in simd/gemm_kernel.h. */
 #include "simd/vec.h"
 
+#include <stdbool.h>
+
 #if defined(DM_SIMD_SCALAR)
 
 /* Without registers to turn words around in, nothing is gained over widening a piece first. */
@@ -32,6 +34,25 @@ typedef struct piece {
     vi words[8];
     vf d[2], m; /* d: of the first and of the last 16 */
 } piece;
+
+/* How 16 or 32 numbers lie: what is compiled once. */
+typedef enum family { HALVES, BRAIN_HALVES, BYTES, NIBBLES, FIVE_BITS, Q4_K, Q5_K, Q6_K } family;
+
+/* What types of a family may differ in. */
+typedef struct layout {
+    family family;
+    unsigned char block, codes; /* bytes of a block; where its codes begin */
+    bool has_min;
+    float offset;
+} layout;
+
+static const layout layouts[DM_DTYPE_COUNT] = {
+    [DM_F16] = {.family = HALVES},           [DM_BF16] = {.family = BRAIN_HALVES},
+    [DM_Q8_0] = {BYTES, 34, 2, false, 128},  [DM_Q4_0] = {NIBBLES, 18, 2, false, 8},
+    [DM_Q4_1] = {NIBBLES, 20, 4, true, 0},   [DM_Q5_0] = {FIVE_BITS, 22, 6, false, 16},
+    [DM_Q5_1] = {FIVE_BITS, 24, 8, true, 0}, [DM_Q4_K] = {Q4_K, 144, 16, true, 0},
+    [DM_Q5_K] = {Q5_K, 176, 48, true, 0},    [DM_Q6_K] = {Q6_K, 210, 0, false, 32},
+};
 
 /* What the pieces of a block of 256 share. */
 typedef struct block {
@@ -105,36 +126,26 @@ DM_INLINE void add_fifth_bits(vi words[8], vi bits)
     }
 }
 
-DM_INLINE void load32(piece *x, dm_dtype type, rows w)
+DM_INLINE void load32(piece *x, family f, const layout *l, rows w)
 {
     const vi head = word_at(w, 0);
 
-    if (type == DM_Q8_0) {
-        one_scale(x, low_f16(head), vf_set1(-0.0f));
-        eight_words_at(x->words, w, 2);
+    one_scale(x, low_f16(head), l->has_min ? high_f16(head) : vf_set1(-0.0f));
+    if (f == BYTES) {
+        eight_words_at(x->words, w, l->codes);
         for (size_t j = 0; j < 8; j++)
             x->words[j] = vi_xor(x->words[j], vi_set1(0x80808080)); /* unsigned, 128 larger */
-    } else if (type == DM_Q4_0) {
-        one_scale(x, low_f16(head), vf_set1(-0.0f));
-        words_at(x->words, w, 2);
-    } else if (type == DM_Q4_1) {
-        one_scale(x, low_f16(head), high_f16(head));
-        words_at(x->words, w, 4);
-    } else if (type == DM_Q5_0) {
-        one_scale(x, low_f16(head), vf_set1(-0.0f));
-        words_at(x->words, w, 6);
-        add_fifth_bits(x->words, word_at(w, 2));
-    } else {
-        one_scale(x, low_f16(head), high_f16(head));
-        words_at(x->words, w, 8);
-        add_fifth_bits(x->words, word_at(w, 4));
+        return;
     }
+    words_at(x->words, w, l->codes);
+    if (f == FIVE_BITS)
+        add_fifth_bits(x->words, word_at(w, l->codes - 4u));
 }
 
 /* ---- blocks of 256, an eighth at a time in order ---- */
 
 /* Eight scales and eight minima of 6 bits in 12 bytes. */
-DM_INLINE void open_k(block *b, dm_dtype type, rows w)
+DM_INLINE void open_k(block *b, family f, rows w)
 {
     vi head[4];
 
@@ -145,17 +156,17 @@ DM_INLINE void open_k(block *b, dm_dtype type, rows w)
     b->minimum[0] = each_byte(head[2], 63);
     b->scale[1] = vi_or(each_byte(head[3], 15), each_byte(vi_shr(head[1], 2), 48));
     b->minimum[1] = vi_or(each_byte(vi_shr(head[3], 4), 15), each_byte(vi_shr(head[2], 2), 48));
-    if (type == DM_Q5_K)
+    if (f == Q5_K)
         eight_words_at(b->top, w, 16);
 }
 
-DM_INLINE void load_k(piece *x, const block *b, dm_dtype type, size_t pair, size_t odd)
+DM_INLINE void load_k(piece *x, const block *b, family f, size_t pair, size_t odd)
 {
     const size_t at = pair % 2 * 2 + odd;
     const vf scale = byte(b->scale[pair / 2], at, 0), minimum = byte(b->minimum[pair / 2], at, 0);
 
     one_scale(x, vf_mul(b->d, scale), vf_neg(vf_mul(b->m, minimum)));
-    for (size_t j = 0; j < 8 && type == DM_Q5_K; j++)
+    for (size_t j = 0; j < 8 && f == Q5_K; j++)
         x->words[j] = vi_or(each_byte(vi_shr(b->codes[j], 4 * (unsigned)odd), 15),
                             vi_shl(each_byte(vi_shr(b->top[j], (unsigned)(2 * pair + odd)), 1), 4));
 }
@@ -250,41 +261,40 @@ DM_INLINE void prefetch(const work *x, size_t at, size_t bytes)
         __builtin_prefetch(next + l, 0, 2);
 }
 
-DM_INLINE void product32(const work *x, vf acc[][ROWS], dm_dtype type, size_t bytes, float offset)
+DM_INLINE void product32(const work *x, vf acc[][ROWS], family f, const layout *l)
 {
     piece p[GROUPS];
 
-    for (size_t c = 0, at = 0; c < x->k; c += PIECE, at += bytes) {
-        prefetch(x, at, bytes);
+    for (size_t c = 0, at = 0; c < x->k; c += PIECE, at += l->block) {
+        prefetch(x, at, l->block);
         for (size_t g = 0; g < x->groups; g++)
-            load32(&p[g], type, advanced(x->w[g], at));
-        if (type == DM_Q4_0 || type == DM_Q4_1) {
-            multiply_words(x, acc, p, 0, 0, 15, offset, 0, c);
-            multiply_words(x, acc, p, 0, 4, 15, offset, 1, c + 16);
+            load32(&p[g], f, l, advanced(x->w[g], at));
+        if (f == NIBBLES) {
+            multiply_words(x, acc, p, 0, 0, 15, l->offset, 0, c);
+            multiply_words(x, acc, p, 0, 4, 15, l->offset, 1, c + 16);
         } else {
-            multiply_bytes(x, acc, p, offset, c);
+            multiply_bytes(x, acc, p, l->offset, c);
         }
     }
 }
 
-DM_INLINE void product_k(const work *x, vf acc[][ROWS], dm_dtype type, size_t bytes)
+DM_INLINE void product_k(const work *x, vf acc[][ROWS], family f, const layout *l)
 {
     block b[GROUPS];
     piece p[GROUPS];
 
-    for (size_t c = 0, at = 0; c < x->k; at += bytes) {
-        prefetch(x, at, bytes);
+    for (size_t c = 0, at = 0; c < x->k; at += l->block) {
+        prefetch(x, at, l->block);
         for (size_t g = 0; g < x->groups; g++)
-            open_k(&b[g], type, advanced(x->w[g], at));
+            open_k(&b[g], f, advanced(x->w[g], at));
         for (size_t pair = 0; pair < 4; pair++) {
             for (size_t g = 0; g < x->groups; g++)
-                eight_words_at(type == DM_Q5_K ? b[g].codes : p[g].words, advanced(x->w[g], at),
-                               (type == DM_Q5_K ? 48 : 16) + pair * PIECE);
+                eight_words_at(f == Q5_K ? b[g].codes : p[g].words, advanced(x->w[g], at), l->codes + pair * PIECE);
             for (size_t odd = 0; odd < 2; odd++, c += PIECE) {
                 for (size_t g = 0; g < x->groups; g++)
-                    load_k(&p[g], &b[g], type, pair, odd);
+                    load_k(&p[g], &b[g], f, pair, odd);
                 for (size_t half = 0; half < 2; half++)
-                    if (type == DM_Q5_K)
+                    if (f == Q5_K)
                         multiply_words(x, acc, p, 4 * half, 0, 31, 0, half, c + 16 * half);
                     else
                         multiply_words(x, acc, p, 4 * half, 4 * (unsigned)odd, 15, 0, half, c + 16 * half);
@@ -293,13 +303,13 @@ DM_INLINE void product_k(const work *x, vf acc[][ROWS], dm_dtype type, size_t by
     }
 }
 
-DM_INLINE void product_q6_k(const work *x, vf acc[][ROWS])
+DM_INLINE void product_q6_k(const work *x, vf acc[][ROWS], const layout *l)
 {
     block b[GROUPS];
     piece p[GROUPS];
 
-    for (size_t c = 0, at = 0; c < x->k; at += 210) {
-        prefetch(x, at, 210);
+    for (size_t c = 0, at = 0; c < x->k; at += l->block) {
+        prefetch(x, at, l->block);
         for (size_t g = 0; g < x->groups; g++)
             open_q6_k(&b[g], advanced(x->w[g], at));
         for (size_t half = 0; half < 2; half++) {
@@ -308,28 +318,28 @@ DM_INLINE void product_q6_k(const work *x, vf acc[][ROWS])
             for (size_t quarter = 0; quarter < 4; quarter++, c += PIECE) {
                 for (size_t g = 0; g < x->groups; g++)
                     load_q6_k(&p[g], &b[g], advanced(x->w[g], at), half, quarter);
-                multiply_bytes(x, acc, p, 32, c);
+                multiply_bytes(x, acc, p, l->offset, c);
             }
         }
     }
 }
 
 /* Words of two numbers each, `columns` of them (at most 8). */
-DM_INLINE void multiply_halves(const work *x, vf *acc, dm_dtype type, rows w, size_t column, size_t columns)
+DM_INLINE void multiply_halves(const work *x, vf *acc, family f, rows w, size_t column, size_t columns)
 {
     vi words[4];
 
     words_at(words, w, 0);
     for (size_t j = 0; 2 * j < columns; j++) {
-        const vf low = type == DM_F16 ? low_f16(words[j]) : vi_float(vi_shl(words[j], 16));
-        const vf high = type == DM_F16 ? high_f16(words[j]) : vi_float(vi_and(words[j], vi_set1(0xffff0000)));
+        const vf low = f == HALVES ? low_f16(words[j]) : vi_float(vi_shl(words[j], 16));
+        const vf high = f == HALVES ? high_f16(words[j]) : vi_float(vi_and(words[j], vi_set1(0xffff0000)));
         multiply(x, acc, low, column + 2 * j);
         if (2 * j + 1 < columns)
             multiply(x, acc, high, column + 2 * j + 1);
     }
 }
 
-DM_INLINE void product16(const work *x, vf acc[][ROWS], dm_dtype type)
+DM_INLINE void product16(const work *x, vf acc[][ROWS], family f)
 {
     const size_t whole = x->k / 8 * 8;
     uint8_t tail[VF][16] = {{0}};
@@ -337,51 +347,32 @@ DM_INLINE void product16(const work *x, vf acc[][ROWS], dm_dtype type)
     for (size_t c = 0; c < whole; c += 8) {
         prefetch(x, 2 * c, 16);
         for (size_t g = 0; g < x->groups; g++)
-            multiply_halves(x, acc[g], type, advanced(x->w[g], 2 * c), c, 8);
+            multiply_halves(x, acc[g], f, advanced(x->w[g], 2 * c), c, 8);
     }
     for (size_t g = 0; g < x->groups && whole < x->k; g++) {
         for (size_t i = 0; i < VF; i++)
             memcpy(tail[i], x->w[g].p + i * x->w[g].stride + 2 * whole, 2 * (x->k - whole));
-        multiply_halves(x, acc[g], type, (rows){tail[0], 16}, whole, x->k - whole);
+        multiply_halves(x, acc[g], f, (rows){tail[0], 16}, whole, x->k - whole);
     }
 }
 
-DM_INLINE void product(const work *x, vf acc[][ROWS], dm_dtype type)
+DM_INLINE void product(const work *x, vf acc[][ROWS], family f, const layout *l)
 {
-    switch (type) {
-    case DM_Q8_0:
-        product32(x, acc, type, 34, 128);
-        break;
-    case DM_Q4_0:
-        product32(x, acc, type, 18, 8);
-        break;
-    case DM_Q4_1:
-        product32(x, acc, type, 20, 0);
-        break;
-    case DM_Q5_0:
-        product32(x, acc, type, 22, 16);
-        break;
-    case DM_Q5_1:
-        product32(x, acc, type, 24, 0);
-        break;
-    case DM_Q4_K:
-        product_k(x, acc, type, 144);
-        break;
-    case DM_Q5_K:
-        product_k(x, acc, type, 176);
-        break;
-    case DM_Q6_K:
-        product_q6_k(x, acc);
-        break;
-    default:
-        product16(x, acc, type);
-    }
+    if (f == HALVES || f == BRAIN_HALVES)
+        product16(x, acc, f);
+    else if (f == Q6_K)
+        product_q6_k(x, acc, l);
+    else if (f == Q4_K || f == Q5_K)
+        product_k(x, acc, f, l);
+    else
+        product32(x, acc, f, l);
 }
 
 /* ---- all of W ---- */
 
 /* A call: rows of A (at most m) and all of W and C. */
 typedef struct call {
+    const layout *layout;
     size_t rows, n, k;
     const float *a;
     size_t lda;
@@ -394,7 +385,7 @@ typedef struct call {
 
 /* The last rows of W are taken together with rows before them that are already done: what comes out for these is not
  * stored again. */
-DM_INLINE void columns(const call *t, dm_dtype type, const size_t m, const size_t groups)
+DM_INLINE void columns(const call *t, const family f, const size_t m, const size_t groups)
 {
     const size_t width = groups * VF;
     work x = {.m = m, .groups = groups, .k = t->k};
@@ -409,7 +400,7 @@ DM_INLINE void columns(const call *t, dm_dtype type, const size_t m, const size_
             for (size_t i = 0; i < m; i++)
                 acc[g][i] = t->first || i >= t->rows ? vf_set1(0.0f) : vf_load(t->c + i * t->ldc + j + g * VF);
         }
-        product(&x, acc, type);
+        product(&x, acc, f, t->layout);
         for (size_t g = 0; g < groups; g++)
             for (size_t i = 0; i < m && i < t->rows; i++) {
                 float *to = t->c + i * t->ldc + j + g * VF;
@@ -425,38 +416,33 @@ DM_INLINE void columns(const call *t, dm_dtype type, const size_t m, const size_
     }
 }
 
-#define EACH_TYPE(X)                                                                                                   \
-    X(DM_F16)                                                                                                          \
-    X(DM_BF16) X(DM_Q8_0) X(DM_Q4_0) X(DM_Q4_1) X(DM_Q5_0) X(DM_Q5_1) X(DM_Q4_K) X(DM_Q5_K) X(DM_Q6_K)
+#define EACH_FAMILY(X) X(HALVES) X(BRAIN_HALVES) X(BYTES) X(NIBBLES) X(FIVE_BITS) X(Q4_K) X(Q5_K) X(Q6_K)
 
-#define INSTANCES(type)                                                                                                \
-    static void one_##type(const call *t)                                                                              \
+#define INSTANCES(f)                                                                                                   \
+    static void one_##f(const call *t)                                                                                 \
     {                                                                                                                  \
-        columns(t, type, 1, GROUPS);                                                                                   \
+        columns(t, f, 1, GROUPS);                                                                                      \
     }                                                                                                                  \
-    static void some_##type(const call *t)                                                                             \
+    static void some_##f(const call *t)                                                                                \
     {                                                                                                                  \
         if (ROWS > 4 && t->rows > 4)                                                                                   \
-            columns(t, type, ROWS, 1);                                                                                 \
+            columns(t, f, ROWS, 1);                                                                                    \
         else                                                                                                           \
-            columns(t, type, 4, 1);                                                                                    \
+            columns(t, f, 4, 1);                                                                                       \
     }
-EACH_TYPE(INSTANCES)
+EACH_FAMILY(INSTANCES)
 
 static void thin(dm_dtype type, size_t m, size_t n, size_t k, const float *a, size_t lda, const void *w, size_t row,
                  float *c, size_t ldc, int first)
 {
+    static void (*const instances[][2])(const call *) = {
+#define PAIR(f) [f] = {one_##f, some_##f},
+        EACH_FAMILY(PAIR)};
+    const layout *l = &layouts[type];
+
     for (size_t i = 0; i < m; i += ROWS) {
-        const call t = {m - i < ROWS ? m - i : ROWS, n, k, a + i * lda, lda, w, row, c + i * ldc, ldc, first};
-        switch (type) {
-#define CASE(name)                                                                                                     \
-    case name:                                                                                                         \
-        (t.rows == 1 ? one_##name : some_##name)(&t);                                                                  \
-        break;
-            EACH_TYPE(CASE)
-        default:
-            break;
-        }
+        const call t = {l, m - i < ROWS ? m - i : ROWS, n, k, a + i * lda, lda, w, row, c + i * ldc, ldc, first};
+        instances[l->family][t.rows > 1](&t);
     }
 }
 
