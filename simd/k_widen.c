@@ -19,7 +19,11 @@ DM_INLINE void put(float *y, vi codes, float offset, vf d, vf m)
 {
     const vf q = vf_sub(vi_float(vi_or(codes, vi_set1(0x4b000000))), vf_set1(0x1p23f + offset));
 
+#if defined(DM_SIMD_SCALAR)
+    vf_store(y, vf_add(vf_mul(q, d), m)); /* the same: q * d is exact; fmaf may be a slow function here */
+#else
     vf_store(y, vf_fma(q, d, m));
+#endif
 }
 
 DM_INLINE vi low_nibbles(vi bytes)
