@@ -69,29 +69,34 @@ static dm_status check(convert_options *o, dm_error *err)
     return DM_OK;
 }
 
-static dm_status write(const convert_options *o, const dm_source *source, dm_weights_from weights,
+static dm_status write(const convert_options *o, const dm_source *source, dm_weights_from weights, int quiet,
                        char hex[DM_SHA256_HEX], dm_error *err)
 {
     const dm_dtype type = dtypes[o->type];
+    bool no_tokenizer = false;
+    const dm_status s = o->to == TO_GGUF ? dm_write_gguf(o->output, source, weights, type, hex, err)
+                        : o->to == TO_LLAMA2C
+                            ? dm_write_llama2c(o->output, source, weights, o->version == 1, &no_tokenizer, hex, err)
+                            : dm_write_hf(o->output, source, weights, type, hex, err);
 
-    return o->to == TO_GGUF      ? dm_write_gguf(o->output, source, weights, type, hex, err)
-           : o->to == TO_LLAMA2C ? dm_write_llama2c(o->output, source, weights, o->version == 1, hex, err)
-                                 : dm_write_hf(o->output, source, weights, type, hex, err);
+    if (s == DM_OK && no_tokenizer && !quiet)
+        fprintf(stderr, "note: no tokenizer.bin: llama2.c has SentencePiece's tokenizers alone, and this is another\n");
+    return s;
 }
 
-static dm_status merge(const convert_options *o, const char *input, const dmpo_engine *engine, char hex[DM_SHA256_HEX],
-                       dm_error *err)
+static dm_status merge(const convert_options *o, const char *input, const dmpo_engine *engine, int quiet,
+                       char hex[DM_SHA256_HEX], dm_error *err)
 {
     dm_merge m;
     dm_status s = dm_merge_open(&m, &engine->e, input, err);
 
     if (s == DM_OK)
-        s = write(o, m.origin.source, dm_weights_merged(&m), hex, err);
+        s = write(o, m.origin.source, dm_weights_merged(&m), quiet, hex, err);
     dm_merge_close(&m);
     return s;
 }
 
-static dm_status convert(const convert_options *o, const char *input, char hex[DM_SHA256_HEX], dm_error *err)
+static dm_status convert(const convert_options *o, const char *input, int quiet, char hex[DM_SHA256_HEX], dm_error *err)
 {
     dm_source *source = NULL;
     dm_status s = dm_source_open(&source, input, err);
@@ -100,7 +105,7 @@ static dm_status convert(const convert_options *o, const char *input, char hex[D
         return s;
     s = dm_source_adapter(source)
             ? dm_fail(err, DM_ERR_ARGUMENT, "%s: is an adapter, no whole model; --merge adds it to its base", input)
-            : write(o, source, dm_weights_of_source(source), hex, err);
+            : write(o, source, dm_weights_of_source(source), quiet, hex, err);
     dm_source_close(&source);
     return s;
 }
@@ -125,10 +130,10 @@ int cli_convert(int argc, char **argv)
             cli_args_close(&args);
             return status;
         }
-        s = merge(&o, args.positional[0], engine, hex, &err);
+        s = merge(&o, args.positional[0], engine, common.quiet, hex, &err);
         dmpo_engine_close(&engine);
     } else if (s == DM_OK) {
-        s = convert(&o, args.positional[0], hex, &err);
+        s = convert(&o, args.positional[0], common.quiet, hex, &err);
     }
     if (s == DM_OK && common.json) {
         dm_text out = {0};

@@ -41,8 +41,8 @@ typedef struct dm_gguf_out {
 dm_status dm_gguf_write(const char *path, const dm_gguf_meta *m, const dm_gguf_out *tensors, size_t n,
                         dm_tensor_read read, void *context, char hex[DM_SHA256_HEX], dm_error *err);
 
-/* Puts the pairs that hold a tokenizer, its list filled up to `vocabulary` tokens. What GGUF cannot say of it is
- * DM_ERR_UNSUPPORTED. */
-dm_status dm_tokenizer_to_gguf(dm_gguf_meta *m, const dm_tokenizer *t, size_t vocabulary, dm_error *err);
+/* Puts the pairs that hold a tokenizer, its list filled up to `vocabulary` tokens; bos (or -1) says which token others
+ * may put before a text. What GGUF cannot say of it is DM_ERR_UNSUPPORTED. */
+dm_status dm_tokenizer_to_gguf(dm_gguf_meta *m, const dm_tokenizer *t, size_t vocabulary, int32_t bos, dm_error *err);
 
 #endif

@@ -114,7 +114,21 @@ static void put_merges(dm_gguf_meta *m, const dm_tokenizer *t)
     dm_text_free(&text);
 }
 
-dm_status dm_tokenizer_to_gguf(dm_gguf_meta *m, const dm_tokenizer *t, size_t vocabulary, dm_error *err)
+/* Whether others put it before every text: tokenizer.json says so in its post_processor. */
+static bool adds_bos(const dm_tokenizer *t, int32_t bos)
+{
+    const char *token = dm_tokenizer_token(t, bos, NULL);
+    dm_text quoted = {0};
+
+    if (!token || !t->post_processor)
+        return false;
+    dm_text_json_string(&quoted, token, strlen(token));
+    const bool found = !quoted.failed && strstr(t->post_processor, quoted.data) != NULL;
+    dm_text_free(&quoted);
+    return found;
+}
+
+dm_status dm_tokenizer_to_gguf(dm_gguf_meta *m, const dm_tokenizer *t, size_t vocabulary, int32_t bos, dm_error *err)
 {
     const bool bytes = t->bpe == DM_BPE_BYTES;
     const dm_status s = bytes ? put_bytes_model(m, t, err) : put_pieces_model(m, t, err);
@@ -141,6 +155,7 @@ dm_status dm_tokenizer_to_gguf(dm_gguf_meta *m, const dm_tokenizer *t, size_t vo
         dm_gguf_put_f32s(m, "tokenizer.ggml.scores", scores, vocabulary);
     }
     dm_gguf_put_i32s(m, "tokenizer.ggml.token_type", types, vocabulary);
+    dm_gguf_put_bool(m, "tokenizer.ggml.add_bos_token", adds_bos(t, bos));
     free(scores);
     free(types);
     return DM_OK;

@@ -28,4 +28,7 @@ dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *k
  * out [layout->n + 1]. Returns how many. */
 size_t dm_llama2c_order(size_t *out, const dm_layout *layout, const dm_config *c, int version);
 
+/* Where the tokenizer of the model at `path` is: tokenizer.bin beside it. */
+dm_status dm_llama2c_tokenizer_path(char *out, size_t size, const char *path, dm_error *err);
+
 #endif

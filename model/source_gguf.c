@@ -27,9 +27,9 @@ static dm_status check_type(const dm_gguf *g, const dm_gguf_tensor *t, dm_error 
     if (is_weight(t->type))
         return DM_OK;
     return dm_fail(err, DM_ERR_UNSUPPORTED,
-                   "%s: tensor \"%s\": type %s is not supported; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, "
+                   "%s: tensor \"%s\": %s%s is not supported; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, "
                    "Q5_K and Q6_K are",
-                   dm_gguf_path(g), t->name, t->type_name);
+                   dm_gguf_path(g), t->name, strncmp(t->type_name, "type ", 5) == 0 ? "" : "type ", t->type_name);
 }
 
 /* Every tensor there with its shape and a type that is read, no other. */

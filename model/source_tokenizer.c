@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "model/directory.h"
+#include "model/llama2c.h"
 #include "model/source_internal.h"
 
 /* The text of the token that a key names by its id; NULL: none. */
@@ -44,21 +45,18 @@ static dm_status gguf_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm
     return chat ? gguf_template(chat, s->gguf, name, *tokenizer, err) : DM_OK;
 }
 
-/* llama2.c's files have their tokenizer.bin beside them. */
+/* tokenizer.bin in the same directory. */
 static dm_status llama2c_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_chat_template *chat,
                                    const char *name, dm_error *err)
 {
-    char dir[4096], path[4096];
-    const char *slash = strrchr(s->path, '/');
-    const int size = slash ? (int)(slash - s->path) + 1 : 0;
-    dm_status status;
+    char path[4096];
+    dm_status status = dm_llama2c_tokenizer_path(path, sizeof path, s->path, err);
 
-    if (snprintf(dir, sizeof dir, "%.*s", size, s->path) >= (int)sizeof dir)
-        return dm_fail(err, DM_ERR_ARGUMENT, "%.80s...: the path is too long", s->path);
-    if ((status = dm_path_join(path, sizeof path, slash ? dir : ".", "tokenizer.bin", err)) != DM_OK ||
-        !dm_file_exists(path) || (status = dm_tokenizer_open_llama2c(tokenizer, path, s->config.vocab, err)) != DM_OK)
+    if (status != DM_OK || !dm_file_exists(path) ||
+        (status = dm_tokenizer_open_llama2c(tokenizer, path, s->config.vocab, err)) != DM_OK || !chat)
         return status;
-    return chat ? dm_template_from_text(chat, name, NULL, NULL, NULL, path, *tokenizer, err) : DM_OK;
+    return dm_template_from_text(chat, name, NULL, dm_tokenizer_token(*tokenizer, s->config.bos, NULL),
+                                 dm_tokenizer_token(*tokenizer, s->config.eos, NULL), s->path, *tokenizer, err);
 }
 
 dm_status dm_source_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_chat_template *chat,

@@ -23,9 +23,10 @@ dm_status dm_write_hf(const char *dir, const dm_source *s, dm_weights_from w, dm
 dm_status dm_write_gguf(const char *path, const dm_source *s, dm_weights_from w, dm_dtype type, char hex[DM_SHA256_HEX],
                         dm_error *err);
 
-/* A llama2.c file of version 0 or 1, and tokenizer.bin beside it where there is a tokenizer, which must not be there
- * yet. What the format cannot say (another eps or theta, biases, ...) is DM_ERR_UNSUPPORTED. */
-dm_status dm_write_llama2c(const char *path, const dm_source *s, dm_weights_from w, int version,
+/* A llama2.c file of version 0 or 1, and tokenizer.bin beside it (the same one may be there already). A tokenizer that
+ * has no such form is left out: *no_tokenizer. What the format cannot say of the model (another eps or theta, biases,
+ * ...) is DM_ERR_UNSUPPORTED. */
+dm_status dm_write_llama2c(const char *path, const dm_source *s, dm_weights_from w, int version, bool *no_tokenizer,
                            char hex[DM_SHA256_HEX], dm_error *err);
 
 #endif

@@ -110,16 +110,16 @@ static dm_status put_tokenizer(dm_gguf_meta *m, const dm_source *s, dm_error *er
         if ((status = dm_source_tokenizer(s, &t, NULL, NULL, err)) != DM_OK)
             return status;
     }
-    put_token(m, "tokenizer.ggml.bos_token_id", s->config.bos >= 0 ? s->config.bos : chat.bos);
+    const int32_t bos = s->config.bos >= 0 ? s->config.bos : chat.bos;
+    put_token(m, "tokenizer.ggml.bos_token_id", bos);
     put_token(m, "tokenizer.ggml.eos_token_id", s->config.eos >= 0 ? s->config.eos : chat.end_of_turn);
     if (!t) {
         dm_gguf_put_string(m, "tokenizer.ggml.model", "no_vocab", 8);
         return DM_OK;
     }
-    if ((status = dm_tokenizer_to_gguf(m, t, s->config.vocab, err)) == DM_OK &&
+    if ((status = dm_tokenizer_to_gguf(m, t, s->config.vocab, bos, err)) == DM_OK &&
         (status = dm_companions_template(s, &jinja, err)) == DM_OK) {
         put_token(m, "tokenizer.ggml.eot_token_id", chat.end_of_turn);
-        dm_gguf_put_bool(m, "tokenizer.ggml.add_bos_token", chat.bos >= 0);
         if (jinja.size)
             dm_gguf_put_string(m, "tokenizer.chat_template", jinja.data, jinja.size);
         m->bytes.failed |= jinja.failed;

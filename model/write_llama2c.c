@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/exact.h"
 #include "core/file.h"
@@ -140,9 +141,51 @@ static dm_status write_model(const char *path, const dm_source *s, dm_weights_fr
     return status;
 }
 
-dm_status dm_write_llama2c(const char *path, const dm_source *s, dm_weights_from w, int version,
+/* Writes the tokenizer beside the model; *made: it was not there before. The same one may be there already. */
+static dm_status write_tokenizer(const char *path, const dm_tokenizer *t, bool *made, dm_error *err)
+{
+    char place[4096], fresh[4096], here[DM_SHA256_HEX], there[DM_SHA256_HEX];
+    dm_status s = dm_llama2c_tokenizer_path(place, sizeof place, path, err);
+
+    *made = false;
+    if (s != DM_OK)
+        return s;
+    if (!dm_file_exists(place)) {
+        s = dm_tokenizer_write_llama2c(t, place, err);
+        *made = s == DM_OK;
+        return s;
+    }
+    if (snprintf(fresh, sizeof fresh, "%s.tokenizer-%ld", path, (long)getpid()) >= (int)sizeof fresh)
+        return dm_fail(err, DM_ERR_FILE, "%s: the path is too long", path);
+    if ((s = dm_tokenizer_write_llama2c(t, fresh, err)) == DM_OK && (s = dm_file_sha256(fresh, here, err)) == DM_OK &&
+        (s = dm_file_sha256(place, there, err)) == DM_OK && strcmp(here, there) != 0)
+        s = dm_fail(err, DM_ERR_FILE, "%s: is there already and is another tokenizer; write into another directory",
+                    place);
+    unlink(fresh);
+    return s;
+}
+
+dm_status dm_write_llama2c(const char *path, const dm_source *s, dm_weights_from w, int version, bool *no_tokenizer,
                            char hex[DM_SHA256_HEX], dm_error *err)
 {
-    const dm_status status = check(s, err);
-    return status == DM_OK ? write_model(path, s, w, version, hex, err) : status;
+    char place[4096];
+    dm_tokenizer *t = NULL;
+    bool made = false;
+    dm_status status;
+
+    *no_tokenizer = false;
+    if ((status = check(s, err)) != DM_OK || (status = dm_source_tokenizer(s, &t, NULL, NULL, err)) != DM_OK)
+        return status;
+    if (t)
+        status = write_tokenizer(path, t, &made, err);
+    if (status == DM_ERR_UNSUPPORTED) { /* the weights go without it */
+        *no_tokenizer = true;
+        status = DM_OK;
+    }
+    dm_tokenizer_close(&t);
+    if (status == DM_OK)
+        status = write_model(path, s, w, version, hex, err);
+    if (status != DM_OK && made && dm_llama2c_tokenizer_path(place, sizeof place, path, NULL) == DM_OK)
+        unlink(place);
+    return status;
 }

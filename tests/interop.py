@@ -5,7 +5,7 @@
 
 Needs torch, transformers, tokenizers, numpy, safetensors, peft and gguf, and BUILD with `make all tests` done (libdmpo.so
 included). NAME runs those groups only: models, trained, steps, tokenizer, tensorboard (skipped without that package),
-second, quant, lora. One line a figure; ends with "interop: N passed, N failed".
+second, quant, lora, files. One line a figure; ends with "interop: N passed, N failed".
 """
 import ctypes
 import itertools
@@ -498,6 +498,10 @@ def check_quant(_, work):
     check_program("interop_quant", work)
 
 
+def check_files(_, work):
+    check_program("interop_models", work)
+
+
 def check_lora(_, work):
     check_program("interop_lora", work)
 
@@ -509,7 +513,7 @@ def check_second(_, work):
 def main():
     groups = {"models": check_models, "trained": check_trained, "steps": check_steps, "tokenizer": check_tokenizer,
               "tensorboard": check_tensorboard, "second": check_second, "quant": check_quant,
-              "lora": check_lora}
+              "lora": check_lora, "files": check_files}
     unknown = [n for n in sys.argv[1:] if n not in groups]
     if unknown:
         sys.exit(f"interop: no group '{unknown[0]}'; legal: {', '.join(groups)}")

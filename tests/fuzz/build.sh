@@ -22,7 +22,7 @@ else
     main=$root/tests/fuzz/driver.c
 fi
 rm -f "$dir/probe" "$dir/probe.c"
-for target in json safetensors dataset message tokenizer; do
+for target in json safetensors gguf dataset message tokenizer; do
     more=
     [ $target != message ] || more=$root/agent/message.c
     # shellcheck disable=SC2086

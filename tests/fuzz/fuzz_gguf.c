@@ -1,0 +1,72 @@
+/* Any bytes as a GGUF file: every tensor's data lies in the file, every key is asked for as everything, and the
+ * tokenizer in it is opened. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/gguf.h"
+#include "io/gguf_internal.h"
+#include "io/tokenizer.h"
+#include "tests/fuzz/fuzz.h"
+
+static unsigned sum; /* so that reading is not optimized away */
+
+static void touch(const void *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        sum += ((const unsigned char *)data)[i];
+}
+
+static void ask(const dm_gguf *g, const char *key)
+{
+    dm_error err;
+    int64_t i;
+    double d;
+    bool b;
+    const char *text;
+    dm_gguf_text *texts;
+    float *floats;
+    int32_t *ints;
+    size_t n;
+
+    if (!dm_gguf_has(g, key))
+        abort();
+    (void)dm_gguf_i64(g, key, &i, &err);
+    (void)dm_gguf_f64(g, key, &d, &err);
+    (void)dm_gguf_bool(g, key, &b, &err);
+    if (dm_gguf_string(g, key, &text, &err) == DM_OK)
+        touch(text, strlen(text) + 1);
+    if (dm_gguf_texts(g, key, &texts, &n, &err) == DM_OK)
+        for (size_t k = 0; k < n; k++)
+            touch(texts[k].data, texts[k].size);
+    free(texts);
+    if (dm_gguf_floats(g, key, &floats, &n, &err) == DM_OK)
+        touch(floats, n * sizeof *floats);
+    free(floats);
+    if (dm_gguf_ints(g, key, &ints, &n, &err) == DM_OK)
+        touch(ints, n * sizeof *ints);
+    free(ints);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    dm_gguf *g;
+    dm_tokenizer *t;
+    dm_error err;
+
+    if (dm_gguf_open(&g, fuzz_file(data, size), &err) != DM_OK)
+        return 0;
+    for (size_t i = 0; i < dm_gguf_count(g); i++) {
+        const dm_gguf_tensor *x = dm_gguf_at(g, i);
+        if (dm_gguf_find(g, x->name) != x || (x->type != DM_DTYPE_COUNT) != (x->data != NULL))
+            abort();
+        if (x->data)
+            touch(x->data, (size_t)x->size);
+        dm_gguf_release(g, x);
+    }
+    for (size_t i = 0; i < g->n_pairs; i++)
+        ask(g, g->text.data + g->pairs[i].key);
+    if (dm_tokenizer_from_gguf(&t, g, &err) == DM_OK)
+        dm_tokenizer_close(&t);
+    dm_gguf_close(&g);
+    return 0;
+}
