@@ -16,13 +16,14 @@ static const cli_option options[] = {
      "chatml, llama2, llama3, mistral, vicuna, zephyr or plain; without it recognised from the model"},
     {"max-length", CLI_INT, AT(max_length), "N", NULL,
      "of a data file: what dmpo train's limit of N would cut; 0: no limit"},
+    {"tensors", CLI_FLAG, AT(tensors), NULL, NULL, "of a model: every tensor with its shape and type"},
     {0},
 };
 #undef AT
 
 static const cli_command command = {
     "info",
-    "Describes a model directory, a data file, a .safetensors file or, without an argument, this engine and machine.",
+    "Describes a model of any form, a data file, a .safetensors file or, without an argument, this engine and machine.",
     "[DIR | FILE] [options]",
     "Of a data file, broken items are counted and the first is explained. Without --model its text is measured in\n"
     "bytes, each mark of the conversation (role, end of turn) counting one.",
@@ -105,13 +106,17 @@ static int is_tensors(const char *path)
     return n > end && strcmp(path + n - end, ".safetensors") == 0;
 }
 
-static dm_status describe(cli_report *r, const char *path, const cli_info_data_options *o, dm_error *err)
+static dm_status describe(cli_report *r, const dmpo_engine *engine, const char *path, const cli_info_data_options *o,
+                          dm_error *err)
 {
-    if (dm_dir_exists(path))
-        return o->model || o->max_length
-                   ? dm_fail(err, DM_ERR_ARGUMENT, "--model and --max-length are for a data file; %s is a directory",
-                             path)
-                   : cli_info_model(r, path, o->chat_template, err);
+    const int directory = dm_dir_exists(path), file = !directory && dm_source_file_kind(path) >= 0;
+    if ((directory || file) && (o->model || o->max_length))
+        return dm_fail(err, DM_ERR_ARGUMENT, "--model and --max-length are for a data file; %s is a %s", path,
+                       directory ? "directory" : "model");
+    if (directory)
+        return cli_info_model(r, engine, path, o->chat_template, o->tensors, err);
+    if (file)
+        return cli_info_file(r, engine, path, o->chat_template, o->tensors, err);
     if (is_tensors(path))
         return cli_info_tensors(r, path, err);
     if (o->max_length < 0 || o->max_length > 1 << 24)
@@ -138,7 +143,7 @@ int cli_info(int argc, char **argv)
     int status =
         s == DM_OK ? cli_open_engine("info", &common, &engine) : 0; /* --isa and --threads are checked everywhere */
     if (s == DM_OK && !status) {
-        s = args.n_positional ? describe(&report, args.positional[0], &o, &err)
+        s = args.n_positional ? describe(&report, engine, args.positional[0], &o, &err)
                               : cli_info_engine(&report, dmpo_engine_isa(engine), dmpo_engine_threads(engine));
         if (s == DM_OK)
             s = cli_report_print(&report, &err);

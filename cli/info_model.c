@@ -75,114 +75,6 @@ static dm_status report_files(cli_report *r, const dm_st *st, dm_error *err)
     return s;
 }
 
-static void report_shape(cli_report *r, const dm_config *c)
-{
-    static const char *const ropes[] = {"default", "linear", "llama3"};
-
-    cli_report_string(r, "architecture", dm_arch_name(c->arch));
-    cli_report_int(r, "layers", c->layers);
-    cli_report_int(r, "hidden", c->hidden);
-    cli_report_int(r, "intermediate", c->intermediate);
-    cli_report_int(r, "heads", c->heads);
-    cli_report_int(r, "kv_heads", c->kv_heads);
-    cli_report_int(r, "head_dim", c->head_dim);
-    cli_report_int(r, "vocabulary", c->vocab);
-    cli_report_int(r, "positions", c->max_positions);
-    if (c->window)
-        cli_report_int(r, "window", c->window);
-    cli_report_string(r, "rope", ropes[c->rope]);
-    cli_report_double(r, "rope_theta", c->rope_theta);
-    cli_report_double(r, "eps", c->eps);
-    cli_report_bool(r, "tied", c->tied);
-    if (c->bos >= 0)
-        cli_report_int(r, "bos", c->bos);
-    if (c->eos >= 0)
-        cli_report_int(r, "eos", c->eos);
-}
-
-static dm_status report_weights(cli_report *r, const dm_config *c, const char *dir, dm_error *err)
-{
-    char hex[DM_SHA256_HEX];
-    dm_layout layout = {0};
-    dm_st *st = NULL;
-    dm_status s = dm_layout_build(&layout, c, err);
-
-    if (s == DM_OK && (s = dm_weights_check(&layout, c, dir, err)) == DM_OK &&
-        (s = dm_st_open(&st, dir, err)) == DM_OK) {
-        cli_report_int(r, "parameters", (int64_t)layout.parameters);
-        report_types(r, st);
-        s = report_files(r, st, err);
-    }
-    if (s == DM_OK && (s = dm_model_sha256(dir, hex, err)) == DM_OK)
-        cli_report_string(r, "model_sha256", hex);
-    dm_st_close(&st);
-    dm_layout_free(&layout);
-    return s;
-}
-
-/* ---- tokenizer ---- */
-
-/* A template that is not recognised is a fact, not a failure, unless it was asked for by name. */
-static dm_status report_template(cli_report *r, const char *dir, const char *name, const dm_tokenizer *t, dm_error *err)
-{
-    dm_chat_template chat;
-    dm_error why = {0};
-    const dm_status s = dm_template_open(&chat, name, dir, t, &why);
-
-    if (s != DM_OK && name)
-        return dm_fail(err, s, "%s", why.message);
-    cli_report_string(r, "template", s == DM_OK ? dm_template_name(chat.kind) : NULL);
-    if (s != DM_OK) {
-        cli_report_string(r, "template_problem", why.message);
-        return DM_OK;
-    }
-    cli_report_string(r, "end_of_turn", dm_tokenizer_token(t, chat.end_of_turn, NULL));
-    cli_report_int(r, "end_of_turn_id", chat.end_of_turn);
-    cli_report_string(r, "default_system", *chat.system ? chat.system : NULL);
-    return DM_OK;
-}
-
-static dm_status report_tokenizer(cli_report *r, const char *dir, const char *name, dm_tokenizer *t, dm_error *err)
-{
-    size_t specials = 0;
-    for (size_t id = 0; id < dm_tokenizer_size(t); id++) {
-        bool special = false;
-        specials += dm_tokenizer_token(t, (int32_t)id, &special) && special;
-    }
-    cli_report_int(r, "tokenizer_ids", (int64_t)dm_tokenizer_size(t));
-    cli_report_int(r, "tokenizer_specials", (int64_t)specials);
-    return report_template(r, dir, name, t, err);
-}
-
-dm_status cli_info_model(cli_report *r, const char *dir, const char *template_name, dm_error *err)
-{
-    char path[2][4096];
-    dm_config config = {.vocab = UINT32_MAX};
-    dm_tokenizer *tokenizer = NULL;
-    dm_status s;
-
-    if ((s = dm_path_join(path[0], sizeof path[0], dir, "config.json", err)) != DM_OK ||
-        (s = dm_path_join(path[1], sizeof path[1], dir, "tokenizer.json", err)) != DM_OK)
-        return s;
-    const int model = dm_file_exists(path[0]), tokens = dm_file_exists(path[1]);
-    if (!model && !tokens)
-        return dm_fail(err, DM_ERR_INPUT, "%s: has neither config.json nor tokenizer.json, so it is no model", dir);
-    cli_report_string(r, "path", dir);
-    if (model && (s = dm_config_read(&config, dir, err)) != DM_OK)
-        return s;
-    if (model) {
-        report_shape(r, &config);
-        if ((s = report_weights(r, &config, dir, err)) != DM_OK)
-            return s;
-    }
-    if ((s = dm_model_tokenizer(&tokenizer, NULL, &config, dir, NULL, err)) == DM_OK && tokenizer)
-        s = report_tokenizer(r, dir, template_name, tokenizer, err);
-    dm_tokenizer_close(&tokenizer);
-    return s;
-}
-
-/* ---- a file of tensors ---- */
-
 /* People get a line for each tensor, JSON a list of objects. */
 static void report_shapes(cli_report *r, const dm_st *st)
 {
@@ -213,6 +105,136 @@ static void report_shapes(cli_report *r, const dm_st *st)
     dm_text_free(&json);
     dm_text_free(&shape);
 }
+
+void cli_info_shape(cli_report *r, const dm_config *c)
+{
+    static const char *const ropes[] = {"default", "linear", "llama3"};
+
+    cli_report_string(r, "architecture", dm_arch_name(c->arch));
+    cli_report_int(r, "layers", c->layers);
+    cli_report_int(r, "hidden", c->hidden);
+    cli_report_int(r, "intermediate", c->intermediate);
+    cli_report_int(r, "heads", c->heads);
+    cli_report_int(r, "kv_heads", c->kv_heads);
+    cli_report_int(r, "head_dim", c->head_dim);
+    cli_report_int(r, "vocabulary", c->vocab);
+    cli_report_int(r, "positions", c->max_positions);
+    if (c->window)
+        cli_report_int(r, "window", c->window);
+    cli_report_string(r, "rope", ropes[c->rope]);
+    cli_report_double(r, "rope_theta", c->rope_theta);
+    cli_report_double(r, "eps", c->eps);
+    cli_report_bool(r, "tied", c->tied);
+    if (c->bos >= 0)
+        cli_report_int(r, "bos", c->bos);
+    if (c->eos >= 0)
+        cli_report_int(r, "eos", c->eos);
+}
+
+static dm_status report_weights(cli_report *r, const dm_config *c, const char *dir, int tensors, dm_error *err)
+{
+    char hex[DM_SHA256_HEX];
+    dm_layout layout = {0};
+    dm_st *st = NULL;
+    dm_status s = dm_layout_build(&layout, c, err);
+
+    if (s == DM_OK && (s = dm_weights_check(&layout, c, dir, err)) == DM_OK &&
+        (s = dm_st_open(&st, dir, err)) == DM_OK) {
+        cli_report_int(r, "parameters", (int64_t)layout.parameters);
+        report_types(r, st);
+        s = report_files(r, st, err);
+        if (s == DM_OK && tensors)
+            report_shapes(r, st);
+    }
+    if (s == DM_OK && (s = dm_model_sha256(dir, hex, err)) == DM_OK)
+        cli_report_string(r, "model_sha256", hex);
+    dm_st_close(&st);
+    dm_layout_free(&layout);
+    return s;
+}
+
+/* ---- tokenizer ---- */
+
+/* A template that is not recognised is a fact, not a failure, unless it was asked for by name. */
+static dm_status report_template(cli_report *r, dm_status s, const dm_chat_template *chat, const char *why,
+                                 const char *name, const dm_tokenizer *t, dm_error *err)
+{
+    if (s != DM_OK && name)
+        return dm_fail(err, s, "%s", why);
+    cli_report_string(r, "template", s == DM_OK ? dm_template_name(chat->kind) : NULL);
+    if (s != DM_OK) {
+        cli_report_string(r, "template_problem", why);
+        return DM_OK;
+    }
+    cli_report_string(r, "end_of_turn", dm_tokenizer_token(t, chat->end_of_turn, NULL));
+    cli_report_int(r, "end_of_turn_id", chat->end_of_turn);
+    cli_report_string(r, "default_system", *chat->system ? chat->system : NULL);
+    return DM_OK;
+}
+
+static void report_tokenizer(cli_report *r, const dm_tokenizer *t)
+{
+    size_t specials = 0;
+    for (size_t id = 0; id < dm_tokenizer_size(t); id++) {
+        bool special = false;
+        specials += dm_tokenizer_token(t, (int32_t)id, &special) && special;
+    }
+    cli_report_int(r, "tokenizer_ids", (int64_t)dm_tokenizer_size(t));
+    cli_report_int(r, "tokenizer_specials", (int64_t)specials);
+}
+
+dm_status cli_info_tokenizer(cli_report *r, const dm_source *s, const char *template_name, dm_tokenizer *t,
+                             dm_error *err)
+{
+    dm_tokenizer *again = NULL;
+    dm_chat_template chat;
+    dm_error why = {0};
+    const dm_status status = dm_source_tokenizer(s, &again, &chat, template_name, &why);
+
+    dm_tokenizer_close(&again);
+    report_tokenizer(r, t);
+    return report_template(r, status, &chat, why.message, template_name, t, err);
+}
+
+dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *dir, const char *template_name,
+                         int tensors, dm_error *err)
+{
+    char path[2][4096];
+    dm_config config = {.vocab = UINT32_MAX};
+    dm_tokenizer *tokenizer = NULL;
+    dm_source *source = NULL;
+    dm_chat_template chat;
+    dm_error why = {0};
+    dm_status s;
+
+    if ((s = dm_path_join(path[0], sizeof path[0], dir, "config.json", err)) != DM_OK ||
+        (s = dm_path_join(path[1], sizeof path[1], dir, "tokenizer.json", err)) != DM_OK)
+        return s;
+    const int model = dm_file_exists(path[0]), tokens = dm_file_exists(path[1]);
+    if (!model && !tokens)
+        return dm_fail(err, DM_ERR_INPUT, "%s: has neither config.json nor tokenizer.json, so it is no model", dir);
+    cli_report_string(r, "path", dir);
+    if (model && (s = dm_config_read(&config, dir, err)) != DM_OK)
+        return s;
+    if (model) {
+        cli_info_shape(r, &config);
+        if ((s = report_weights(r, &config, dir, tensors, err)) == DM_OK &&
+            (s = dm_source_open(&source, dir, err)) == DM_OK)
+            s = cli_info_memory(r, engine, source, err);
+        dm_source_close(&source);
+        if (s != DM_OK)
+            return s;
+    }
+    if ((s = dm_model_tokenizer(&tokenizer, NULL, &config, dir, NULL, err)) == DM_OK && tokenizer) {
+        report_tokenizer(r, tokenizer);
+        const dm_status known = dm_template_open(&chat, template_name, dir, tokenizer, &why);
+        s = report_template(r, known, &chat, why.message, template_name, tokenizer, err);
+    }
+    dm_tokenizer_close(&tokenizer);
+    return s;
+}
+
+/* ---- a file of tensors ---- */
 
 dm_status cli_info_tensors(cli_report *r, const char *path, dm_error *err)
 {

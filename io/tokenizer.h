@@ -32,6 +32,8 @@ dm_status dm_tokenizer_open_llama2c(dm_tokenizer **out, const char *path, size_t
 /* Writes a tokenizer.bin. DM_ERR_UNSUPPORTED for tokenizers that it cannot hold (byte-level ones, and those that are
  * not as SentencePiece's of Llama 2 is). A tokenizer with merges gets scores that keep their order. */
 dm_status dm_tokenizer_write_llama2c(const dm_tokenizer *t, const char *path, dm_error *err);
+/* The same, filled up with empty tokens to a model's vocabulary, which is how many its readers expect. */
+dm_status dm_tokenizer_write_llama2c_for(const dm_tokenizer *t, size_t vocabulary, const char *path, dm_error *err);
 void dm_tokenizer_close(dm_tokenizer **t);
 
 /* Number of ids: 1 + the largest id of vocab and added tokens. */

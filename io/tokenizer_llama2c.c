@@ -122,7 +122,7 @@ static float *scores_of_merges(const dm_tokenizer *t)
     return scores;
 }
 
-dm_status dm_tokenizer_write_llama2c(const dm_tokenizer *t, const char *path, dm_error *err)
+dm_status dm_tokenizer_write_llama2c_for(const dm_tokenizer *t, size_t vocabulary, const char *path, dm_error *err)
 {
     if (t->bpe == DM_BPE_BYTES)
         return dm_fail(err, DM_ERR_UNSUPPORTED,
@@ -140,14 +140,14 @@ dm_status dm_tokenizer_write_llama2c(const dm_tokenizer *t, const char *path, dm
     size_t longest = 0;
     dm_status status = DM_OK;
     put_u32(&out, 0);
-    for (size_t id = 0; id < t->size; id++) {
-        const float score = t->scores != NULL ? t->scores[id] : scores != NULL ? scores[id] : 0;
+    for (size_t id = 0; id < vocabulary || id < t->size; id++) {
+        const float score = id >= t->size ? 0 : t->scores != NULL ? t->scores[id] : scores != NULL ? scores[id] : 0;
         uint32_t bits;
         memcpy(&bits, &score, sizeof bits);
         token.size = 0;
         if (id == 1 || id == 2)
             dm_text_print(&token, "%s", id == 1 ? bos_text : eos_text);
-        else if (t->offset[id] != DM_NO_TEXT)
+        else if (id < t->size && t->offset[id] != DM_NO_TEXT)
             add_spaced(&token, t->text + t->offset[id]);
         put_u32(&out, bits);
         put_u32(&out, (uint32_t)token.size);
@@ -166,4 +166,9 @@ dm_status dm_tokenizer_write_llama2c(const dm_tokenizer *t, const char *path, dm
     dm_text_free(&token);
     dm_text_free(&out);
     return status;
+}
+
+dm_status dm_tokenizer_write_llama2c(const dm_tokenizer *t, const char *path, dm_error *err)
+{
+    return dm_tokenizer_write_llama2c_for(t, t->size, path, err);
 }

@@ -9,6 +9,7 @@
 #include "io/half.h"
 #include "model/adapter.h"
 #include "model/directory.h"
+#include "model/llama2c.h"
 #include "model/source_internal.h"
 
 #define RELEASE_BYTES ((size_t)1 << 20) /* of a mapped file: how much is read before its pages are given back */
@@ -52,22 +53,34 @@ dm_status dm_source_fail_extra(const dm_source_found *found, const dm_config *c,
 
 /* ---- opening ---- */
 
+int dm_source_file_kind(const char *path)
+{
+    static const char magic[] = "GGUF";
+    dm_config config;
+    dm_map map;
+    size_t begin;
+    int version, kind = -1;
+    bool known = false;
+
+    if (dm_map_open(&map, path, 1, "any model", NULL) != DM_OK)
+        return -1;
+    if (map.size >= 4 && memcmp(map.data, magic, 4) == 0)
+        kind = DM_SOURCE_GGUF;
+    else if (dm_llama2c_header(&config, &version, &begin, &known, &map, path, NULL) != DM_OK || known)
+        kind = DM_SOURCE_LLAMA2C;
+    dm_map_close(&map);
+    return kind;
+}
+
 static dm_status open_file(dm_source *s, dm_error *err)
 {
-    char head[4] = {0};
-    FILE *f = fopen(s->path, "rb");
-
-    if (!f)
-        return dm_fail(err, DM_ERR_FILE, "%s: cannot open: %s", s->path, strerror(errno));
-    const size_t n = fread(head, 1, sizeof head, f);
-    fclose(f);
-    if (n == sizeof head && memcmp(head, "GGUF", 4) == 0) {
-        s->kind = DM_SOURCE_GGUF;
-        return dm_source_open_gguf(s, err);
-    }
     bool known = false;
+
+    s->kind = DM_SOURCE_GGUF;
+    if (dm_source_file_kind(s->path) == DM_SOURCE_GGUF)
+        return dm_source_open_gguf(s, err);
     s->kind = DM_SOURCE_LLAMA2C;
-    const dm_status status = n ? dm_source_open_llama2c(s, &known, err) : DM_OK;
+    const dm_status status = dm_source_open_llama2c(s, &known, err);
     if (status != DM_OK || known)
         return status;
     return dm_fail(err, DM_ERR_INPUT,

@@ -12,6 +12,9 @@
 
 typedef enum dm_source_kind { DM_SOURCE_HF, DM_SOURCE_GGUF, DM_SOURCE_LLAMA2C } dm_source_kind;
 
+/* What a regular file looks like by its first bytes, however broken: DM_SOURCE_GGUF, DM_SOURCE_LLAMA2C or -1. */
+int dm_source_file_kind(const char *path);
+
 typedef struct dm_source dm_source;
 
 /* Recognised by what is there, not by the name's end: a directory with config.json; a file that begins with "GGUF"; a

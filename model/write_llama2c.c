@@ -142,7 +142,7 @@ static dm_status write_model(const char *path, const dm_source *s, dm_weights_fr
 }
 
 /* Writes the tokenizer beside the model; *made: it was not there before. The same one may be there already. */
-static dm_status write_tokenizer(const char *path, const dm_tokenizer *t, bool *made, dm_error *err)
+static dm_status write_tokenizer(const char *path, const dm_tokenizer *t, size_t vocabulary, bool *made, dm_error *err)
 {
     char place[4096], fresh[4096], here[DM_SHA256_HEX], there[DM_SHA256_HEX];
     dm_status s = dm_llama2c_tokenizer_path(place, sizeof place, path, err);
@@ -151,14 +151,15 @@ static dm_status write_tokenizer(const char *path, const dm_tokenizer *t, bool *
     if (s != DM_OK)
         return s;
     if (!dm_file_exists(place)) {
-        s = dm_tokenizer_write_llama2c(t, place, err);
+        s = dm_tokenizer_write_llama2c_for(t, vocabulary, place, err);
         *made = s == DM_OK;
         return s;
     }
     if (snprintf(fresh, sizeof fresh, "%s.tokenizer-%ld", path, (long)getpid()) >= (int)sizeof fresh)
         return dm_fail(err, DM_ERR_FILE, "%s: the path is too long", path);
-    if ((s = dm_tokenizer_write_llama2c(t, fresh, err)) == DM_OK && (s = dm_file_sha256(fresh, here, err)) == DM_OK &&
-        (s = dm_file_sha256(place, there, err)) == DM_OK && strcmp(here, there) != 0)
+    if ((s = dm_tokenizer_write_llama2c_for(t, vocabulary, fresh, err)) == DM_OK &&
+        (s = dm_file_sha256(fresh, here, err)) == DM_OK && (s = dm_file_sha256(place, there, err)) == DM_OK &&
+        strcmp(here, there) != 0)
         s = dm_fail(err, DM_ERR_FILE, "%s: is there already and is another tokenizer; write into another directory",
                     place);
     unlink(fresh);
@@ -177,7 +178,7 @@ dm_status dm_write_llama2c(const char *path, const dm_source *s, dm_weights_from
     if ((status = check(s, err)) != DM_OK || (status = dm_source_tokenizer(s, &t, NULL, NULL, err)) != DM_OK)
         return status;
     if (t)
-        status = write_tokenizer(path, t, &made, err);
+        status = write_tokenizer(path, t, s->config.vocab, &made, err);
     if (status == DM_ERR_UNSUPPORTED) { /* the weights go without it */
         *no_tokenizer = true;
         status = DM_OK;

@@ -125,6 +125,31 @@ check "q8_0 again" works convert wide.hf --output wide2.gguf --type q8_0
 check "q8_0 by another" works convert wide.gguf --output wide3.gguf --type q8_0 --json
 check "JSON" grep -q '^{"output": "wide3.gguf", "form": "gguf", "type": "q8_0", "weights_sha256": "[0-9a-f]*"}$' "$out"
 
+# ---- what dmpo info says of them ----
+
+has() { grep -qF -e "$1" "$out" || { echo "  no '$1' in:" && sed 's/^/  /' "$out" && false; }; }
+
+check "info of a GGUF file" works info wide.gguf --tensors
+for text in "form                   gguf" "name                   wide" "template               chatml" \
+    "Q8_0 x 15" "F32 x 5" "memory run" "memory train" "memory recomputed" "blk.1.attn_output.weight" "[64, 96] Q8_0" \
+    "tokenizer pre          qwen2" "model sha256           $(sha256sum wide.gguf | cut -c1-64)"; do
+    check "info of a GGUF file: $text" has "$text"
+done
+check "info of a llama2.c file" works info plain.0.bin
+check "info of a llama2.c file" has "form                   llama2c"
+check "info of a llama2.c file" has "kv heads               3"
+check "info --json" works info llama-untied-mha.gguf --json --tensors
+check "info --json" has '"rope": "llama3"'
+check "info --json" has '{"name": "rope_freqs.weight", "dtype": "F32", "shape": [4]}'
+check "info of a directory" works info f16 --tensors
+check "info of a directory" has "model.layers.0.self_attn.k_proj.weight"
+check "info of a directory" has "memory run"
+head -c 2200 plain.both.gguf >cut.gguf
+refuses 1 "cut.gguf: byte" info cut.gguf
+refuses 2 "are for a data file" info plain.0.bin --max-length 10
+printf 'GGUF' >tiny.gguf
+refuses 1 "tiny.gguf: has 4 bytes" info tiny.gguf
+
 # ---- what is refused ----
 
 refuses 2 "no output given" convert plain

@@ -14,6 +14,7 @@ import tempfile
 import gguf
 import interop
 import numpy as np
+import sentencepiece as spm
 import torch
 from gguf import GGMLQuantizationType as T
 from interop import Engine, Model, check, dmpo, figure, made_models, make_model, random_ids, theirs
@@ -217,6 +218,36 @@ def check_tokenizers(work):
     print("GGUF tokenizers: the tokens, types, merges and templates of the tokenizers library")
 
 
+def check_pieces(work):
+    """SentencePiece's tokenizer in a GGUF file and beside a llama2.c file, and back."""
+    base = os.path.join(work, "pieces")
+    os.mkdir(base)
+    with open(os.path.join(interop.SRC, "tests/data/demo/pairs.jsonl")) as f, open(base + ".txt", "w") as out:
+        out.writelines(line[:2000] + "\n" for line in f)
+    spm.SentencePieceTrainer.train(input=base + ".txt", model_prefix=base + "/tokenizer", vocab_size=600, minloglevel=2,
+                                   model_type="bpe", byte_fallback=True, normalization_rule_name="identity",
+                                   remove_extra_whitespaces=False, max_sentence_length=10000)
+    with open(base + "/tokenizer_config.json", "w") as f:
+        json.dump({"bos_token": "<s>", "eos_token": "</s>", "chat_template": "{{ bos_token }}[INST] <<SYS>>"}, f)
+    sp = spm.SentencePieceProcessor(model_file=base + "/tokenizer.model")
+    dmpo("init", "--output", base + "-m", "--tokenizer", base, "--hidden", 32, "--intermediate", 64, "--layers", 2,
+         "--vocab", 610)
+    os.mkdir(base + "-c")
+    for file in (base + "-m.gguf", base + "-c/m.bin"):
+        dmpo("convert", base + "-m", "--output", file)
+        dmpo("convert", file, "--output", file + "-back")
+        back = AutoTokenizer.from_pretrained(file + "-back")
+        check(all(back(t, add_special_tokens=False)["input_ids"] == sp.encode(t) for t in TEXTS if "<|" not in t),
+              f"{file}: other ids")
+    fields = gguf.GGUFReader(base + "-m.gguf").fields
+    tokens, types = (fields["tokenizer.ggml." + k].contents() for k in ("tokens", "token_type"))
+    want = [2 if sp.is_unknown(i) else 3 if sp.is_control(i) else 6 if sp.is_byte(i) else 1 for i in range(600)]
+    check(fields["tokenizer.ggml.model"].contents() == "llama" and len(tokens) == 610, f"pieces: {len(tokens)} tokens")
+    check(tokens[:600] == [sp.id_to_piece(i) for i in range(600)] and types == want + [5] * 10,
+          "pieces: other tokens or types")
+    print("SentencePiece: the same tokens in GGUF and llama2.c files, and back")
+
+
 # ---- llama2.c ----
 
 def read_llama2c(path, version):
@@ -282,7 +313,7 @@ def main():
     torch.set_num_threads(1)
     interop.logging.disable_progress_bar()
     engine = Engine()
-    for group in (check_read, lambda w: check_models(engine, w), check_tokenizers, check_llama2c):
+    for group in (check_read, lambda w: check_models(engine, w), check_tokenizers, check_pieces, check_llama2c):
         with tempfile.TemporaryDirectory() as work:
             group(work)
     engine.close()
