@@ -72,7 +72,7 @@ int dm_source_file_kind(const char *path)
     return kind;
 }
 
-static dm_status open_file(dm_source *s, dm_error *err)
+static dm_status open_file(dm_source *s, bool empty, dm_error *err)
 {
     bool known = false;
 
@@ -80,7 +80,7 @@ static dm_status open_file(dm_source *s, dm_error *err)
     if (dm_source_file_kind(s->path) == DM_SOURCE_GGUF)
         return dm_source_open_gguf(s, err);
     s->kind = DM_SOURCE_LLAMA2C;
-    const dm_status status = dm_source_open_llama2c(s, &known, err);
+    const dm_status status = empty ? DM_OK : dm_source_open_llama2c(s, &known, err);
     if (status != DM_OK || known)
         return status;
     return dm_fail(err, DM_ERR_INPUT,
@@ -96,7 +96,7 @@ static dm_status open_any(dm_source *s, dm_error *err)
     if (stat(s->path, &st) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot open: %s", s->path, strerror(errno));
     if (S_ISREG(st.st_mode))
-        return open_file(s, err);
+        return open_file(s, st.st_size == 0, err);
     if (!S_ISDIR(st.st_mode))
         return dm_fail(err, DM_ERR_FILE, "%s: is neither a directory nor a regular file", s->path);
     s->kind = DM_SOURCE_HF;
