@@ -17,6 +17,7 @@ int cli_train(int argc, char **argv);
 int cli_plan(int argc, char **argv);
 int cli_score(int argc, char **argv);
 int cli_generate(int argc, char **argv);
+int cli_chat(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_tokenizer(int argc, char **argv);
 int cli_play(int argc, char **argv);

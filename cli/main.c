@@ -10,6 +10,7 @@ static const cli_entry commands[] = {
     {"plan", cli_plan, "the memory a training run will need"},
     {"score", cli_score, "log-probabilities of trajectories under policy and reference"},
     {"generate", cli_generate, "a model's answer to a prompt"},
+    {"chat", cli_chat, "a conversation with a model in the terminal"},
     {"info", cli_info, "what a model, a data file or this machine is"},
     {"tokenizer", cli_tokenizer, "train a tokenizer; encode and decode text"},
     {"play", cli_play, "an episode of an environment, by hand or by its expert"},

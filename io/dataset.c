@@ -286,14 +286,50 @@ dm_status dm_prompt_render(dm_ids *out, const dm_json_doc *doc, const dm_tokeniz
     return st;
 }
 
+dm_status dm_conversation_read(dm_message **messages, size_t *n, size_t *items, const dm_json_doc *doc, dm_error *err)
+{
+    static const char *const names[] = {"messages", "conversations", NULL};
+    dm_item_reader r = {.doc = doc, .id = "", .err = err};
+    const dm_json *root = dm_json_root(doc), *item = root, *list = NULL;
+    const char *name = names[0];
+
+    *messages = NULL;
+    *n = *items = 0;
+    const bool many = root->type == DM_JSON_ARRAY && root->length > 0 && !dm_form_is_message(root->child);
+    if (many)
+        item = root->child;
+    if (item->type == DM_JSON_ARRAY)
+        list = item;
+    for (size_t i = 0; !list && names[i]; i++)
+        if ((list = dm_json_get(item, names[i])) != NULL)
+            name = names[i];
+    const dm_status st =
+        list ? dm_form_messages(&r, list, name == names[1], name)
+             : dm_json_fail(doc, item, err,
+                            "must be a conversation: a list of messages, or an object with one as \"messages\" or "
+                            "\"conversations\"");
+    if (st != DM_OK) {
+        free(r.messages);
+        return st;
+    }
+    *messages = r.messages;
+    *n = r.n_messages;
+    *items = many ? root->length : 1;
+    return DM_OK;
+}
+
 static void hash_trajectory(const dm_trajectory *t, dm_sha256 *h)
 {
-    dm_sha256_update(h, &t->n, sizeof t->n);
-    dm_sha256_update(h, &t->n_turns, sizeof t->n_turns);
+    const uint64_t counts[2] = {t->n, t->n_turns}; /* 64 bits on every machine: files carry this hash to others */
+
+    dm_sha256_update(h, counts, sizeof counts);
     if (t->n == 0)
         return;
     dm_sha256_update(h, t->ids, t->n * sizeof *t->ids);
-    dm_sha256_update(h, t->turns, t->n_turns * sizeof *t->turns);
+    for (size_t i = 0; i < t->n_turns; i++) {
+        const uint64_t turn[2] = {t->turns[i].begin, t->turns[i].end};
+        dm_sha256_update(h, turn, sizeof turn);
+    }
 }
 
 void dm_dataset_hash(const dm_dataset *d, dm_sha256 *h)

@@ -70,4 +70,9 @@ void dm_dataset_hash(const dm_dataset *d, dm_sha256 *h);
 dm_status dm_prompt_render(dm_ids *out, const dm_json_doc *doc, const dm_tokenizer *t, const dm_chat_template *chat,
                            dm_error *err);
 
+/* A conversation's messages as they stand: `doc` is a list of them in either spelling, or an item with "messages" or
+ * "conversations", or a data file of such items, of which the first is taken and the number told. *messages is freed
+ * with free(); the texts are the document's. */
+dm_status dm_conversation_read(dm_message **messages, size_t *n, size_t *items, const dm_json_doc *doc, dm_error *err);
+
 #endif

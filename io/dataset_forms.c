@@ -239,7 +239,12 @@ dm_status dm_form_side(dm_item_reader *r, const dm_json *prompt, const dm_json *
     return st == DM_OK ? render(r, side, name) : st;
 }
 
-dm_status dm_form_conversation(dm_item_reader *r, const dm_json *list, bool opening, const char *name)
+bool dm_form_is_message(const dm_json *v)
+{
+    return spelling_of(v) != NULL;
+}
+
+dm_status dm_form_messages(dm_item_reader *r, const dm_json *list, bool opening, const char *name)
 {
     size_t untrained = 0;
 
@@ -249,9 +254,15 @@ dm_status dm_form_conversation(dm_item_reader *r, const dm_json *list, bool open
             untrained = system + 2;
     }
     r->n_messages = 0;
-    dm_status st = add_list(r, list, name, 0, untrained);
+    const dm_status st = add_list(r, list, name, 0, untrained);
     if (st == DM_OK && list->length == 0)
-        st = dm_reader_fail(r, list, "\"%s\" is empty: it must hold at least one message of the agent", name);
+        return dm_reader_fail(r, list, "\"%s\" is empty: it must hold at least one message of the agent", name);
+    return st;
+}
+
+dm_status dm_form_conversation(dm_item_reader *r, const dm_json *list, bool opening, const char *name)
+{
+    const dm_status st = dm_form_messages(r, list, opening, name);
     return st == DM_OK ? render(r, list, name) : st;
 }
 

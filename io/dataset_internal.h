@@ -31,7 +31,12 @@ size_t dm_form_common_prompt(const dm_json *chosen, const dm_json *rejected);
  * are it. */
 dm_status dm_form_side(dm_item_reader *r, const dm_json *prompt, const dm_json *side, size_t common, const char *name);
 
-/* "conversations" (opening: the authors' instruction and OK are not trained) or "messages". */
+/* Whether it has the keys of a message. */
+bool dm_form_is_message(const dm_json *v);
+
+/* "conversations" (opening: the authors' instruction and OK are not trained) or "messages", not empty: as r->messages;
+ * and as r->ids and r->spans, too. */
+dm_status dm_form_messages(dm_item_reader *r, const dm_json *list, bool opening, const char *name);
 dm_status dm_form_conversation(dm_item_reader *r, const dm_json *list, bool opening, const char *name);
 
 /* A conversation, not empty, that the agent is to answer, as r->ids. */

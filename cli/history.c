@@ -1,0 +1,223 @@
+#include "cli/history.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "io/dataset.h"
+#include "io/unicode.h"
+
+static void drop(cli_history *h, size_t n)
+{
+    while (h->n > n)
+        free((char *)h->messages[--h->n].text);
+}
+
+static dm_status add(cli_history *h, const dm_message *m, dm_error *err)
+{
+    const size_t size = m->size;
+    char *copy = malloc(size + 1);
+
+    if (copy && h->n == h->room) {
+        const size_t room = h->room ? 2 * h->room : 16;
+        dm_message *more = realloc(h->messages, room * sizeof *more);
+        if (more) {
+            h->messages = more;
+            h->room = room;
+        }
+    }
+    if (!copy || h->n == h->room) {
+        free(copy);
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for the conversation");
+    }
+    if (size)
+        memcpy(copy, m->text, size);
+    copy[size] = 0;
+    h->messages[h->n++] = (dm_message){m->role, copy, size, m->train};
+    return DM_OK;
+}
+
+static size_t system_messages(const cli_history *h)
+{
+    return h->n > 0 && h->messages[0].role == DM_ROLE_SYSTEM;
+}
+
+size_t cli_history_turns(const cli_history *h)
+{
+    return h->n - system_messages(h);
+}
+
+dm_status cli_history_begin(cli_history *h, const char *system, size_t size, dm_error *err)
+{
+    const size_t valid = size ? dm_utf8_check(system, size) : 0;
+
+    if (valid < size)
+        return dm_fail(err, DM_ERR_INPUT, "the system message: byte %zu is no valid UTF-8", valid);
+    drop(h, 0);
+    h->ids.size = h->last = 0;
+    return size ? add(h, &(dm_message){.role = DM_ROLE_SYSTEM, .text = system, .size = size}, err) : DM_OK;
+}
+
+void cli_history_reset(cli_history *h)
+{
+    drop(h, system_messages(h));
+    h->ids.size = h->last = 0;
+}
+
+dm_status cli_history_ask(cli_history *h, const char *text, size_t size, size_t limit, dm_error *err)
+{
+    const size_t ids = h->ids.size, n = h->n;
+    size_t none;
+    dm_status s = add(h, &(dm_message){.role = DM_ROLE_USER, .text = text, .size = size}, err);
+
+    if (s == DM_OK && ids == 0)
+        s = dm_template_render(h->chat, h->tokenizer, h->messages, h->n, true, &h->ids, NULL, &none, err);
+    else if (s == DM_OK)
+        s = dm_template_continue(h->chat, h->tokenizer, text, size, &h->ids, err);
+    if (s == DM_OK && h->ids.size > limit)
+        s = dm_fail(err, DM_ERR_INPUT,
+                    "the context is full: of %zu tokens %zu are taken, and this message needs %zu and room for an "
+                    "answer; /reset begins a new conversation, --max-length allows a longer one",
+                    limit + 1, ids, h->ids.size - ids);
+    if (s == DM_OK) {
+        h->last = ids;
+    } else {
+        drop(h, n);
+        h->ids.size = ids;
+    }
+    return s;
+}
+
+dm_status cli_history_answer(cli_history *h, const int32_t *ids, size_t n, const char *text, size_t size, dm_error *err)
+{
+    const size_t before = h->ids.size;
+    dm_status s = DM_OK;
+
+    for (size_t i = 0; i < n && s == DM_OK; i++)
+        s = dm_ids_push(&h->ids, ids[i], err);
+    if (s == DM_OK)
+        s = dm_ids_push(&h->ids, h->chat->end_of_turn, err);
+    dm_template_words(h->chat, &text, &size);
+    if (s == DM_OK)
+        s = add(h, &(dm_message){DM_ROLE_ASSISTANT, text, size, true}, err);
+    if (s != DM_OK)
+        h->ids.size = before;
+    return s;
+}
+
+/* How many messages stand before the last question; all of them where there is none. */
+static size_t before_question(const cli_history *h)
+{
+    for (size_t n = h->n; n > 0; n--)
+        if (h->messages[n - 1].role == DM_ROLE_USER)
+            return n - 1;
+    return h->n;
+}
+
+void cli_history_question(const cli_history *h, dm_text *out)
+{
+    const size_t at = before_question(h);
+
+    if (at < h->n)
+        dm_text_add(out, h->messages[at].text, h->messages[at].size);
+}
+
+void cli_history_take_back(cli_history *h)
+{
+    drop(h, before_question(h));
+    h->ids.size = h->last;
+}
+
+/* ---- files ---- */
+
+static const char *role_name(dm_role role)
+{
+    return role == DM_ROLE_SYSTEM ? "system" : role == DM_ROLE_USER ? "user" : "assistant";
+}
+
+dm_status cli_history_save(const cli_history *h, const char *path, bool overwrite, dm_error *err)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    dm_text t = {0};
+
+    if (cli_history_turns(h) == 0)
+        return dm_fail(err, DM_ERR_ARGUMENT, "there is nothing to save yet");
+    if (!overwrite && dm_file_exists(path))
+        return dm_fail(err, DM_ERR_FILE, "%s: is there already; /save! %s writes over it", path, path);
+    dm_text_print(&t, "{\"id\": ");
+    dm_text_json_string(&t, name, strlen(name));
+    dm_text_print(&t, ", \"messages\": [");
+    for (size_t i = 0; i < h->n; i++) {
+        dm_text_print(&t, "%s{\"role\": \"%s\", \"content\": ", i ? ", " : "", role_name(h->messages[i].role));
+        dm_text_json_string(&t, h->messages[i].text, h->messages[i].size);
+        dm_text_print(&t, "%s}",
+                      h->messages[i].role == DM_ROLE_ASSISTANT && !h->messages[i].train ? ", \"train\": false" : "");
+    }
+    dm_text_print(&t, "]}\n");
+    const dm_status s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
+                                 : dm_file_write(path, t.data, t.size, err);
+    dm_text_free(&t);
+    return s;
+}
+
+/* messages end with the agent's, or are the system's alone or none. */
+static dm_status take(cli_history *h, dm_message *messages, size_t n, dm_error *err)
+{
+    dm_span *spans = malloc((n + 1) * sizeof *spans);
+    dm_status s = spans ? DM_OK : dm_fail(err, DM_ERR_MEMORY, "no memory for the conversation");
+    size_t turns = 0;
+
+    for (size_t i = 0; i < n && s == DM_OK; i++)
+        s = add(h, &messages[i], err);
+    for (size_t i = 0; i < n; i++)
+        messages[i].train = messages[i].role == DM_ROLE_ASSISTANT; /* to get the spans of all */
+    if (s == DM_OK && cli_history_turns(h) > 0)
+        s = dm_template_render(h->chat, h->tokenizer, messages, n, false, &h->ids, spans, &turns, err);
+    if (s == DM_OK && turns > 0) {
+        h->ids.size = spans[turns - 1].end; /* what separates it from a next message comes with that */
+        h->last = turns > 1 ? spans[turns - 2].end : 0;
+    }
+    free(spans);
+    return s;
+}
+
+dm_status cli_history_load(cli_history *h, const char *path, size_t limit, dm_text *question, size_t *items,
+                           dm_error *err)
+{
+    cli_history fresh = {.tokenizer = h->tokenizer, .chat = h->chat};
+    dm_message *messages = NULL;
+    dm_json_doc *doc = NULL;
+    size_t n = 0;
+    dm_status s = dm_json_read_any(&doc, path, err);
+
+    if (s == DM_OK)
+        s = dm_conversation_read(&messages, &n, items, doc, err);
+    const bool asks = s == DM_OK && messages[n - 1].role == DM_ROLE_USER;
+    if (s == DM_OK)
+        s = take(&fresh, messages, n - asks, err);
+    if (s == DM_OK && fresh.ids.size > limit)
+        s = dm_fail(err, DM_ERR_INPUT, "%s: has %zu tokens, the context %zu; --max-length allows a longer one", path,
+                    fresh.ids.size, limit);
+    if (s == DM_OK && asks) {
+        dm_text_add(question, messages[n - 1].text, messages[n - 1].size);
+        if (question->failed)
+            s = dm_fail(err, DM_ERR_MEMORY, "no memory for the conversation");
+    }
+    if (s == DM_OK) {
+        cli_history_close(h);
+        *h = fresh;
+    } else {
+        cli_history_close(&fresh);
+    }
+    free(messages);
+    dm_json_close(&doc);
+    return s;
+}
+
+void cli_history_close(cli_history *h)
+{
+    drop(h, 0);
+    free(h->messages);
+    dm_ids_free(&h->ids);
+    *h = (cli_history){.tokenizer = h->tokenizer, .chat = h->chat};
+}
