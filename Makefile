@@ -63,9 +63,10 @@ all: $(STATIC_LIB) $(SHARED_LIB) $(PROGRAM)
 
 # ---- how it is built ----
 
-# -ffp-contract=off stands behind the user's flags: it is part of the numerics contract.
-COMPILE = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -I$(B) -I$(SRC) -I$(SRC)/include $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) \
-    -ffp-contract=off -fPIC -fvisibility=hidden -pthread -MMD -MP
+# -ffp-contract=off and ARCH_FLAGS stand behind the user's flags: they are part of the numerics contract. Files and times
+# have 64 bits on 32-bit machines, too.
+COMPILE = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -I$(B) -I$(SRC) -I$(SRC)/include $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) \
+    -ffp-contract=off $(ARCH_FLAGS) -fPIC -fvisibility=hidden -pthread -MMD -MP
 LINK = $(CC) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) -pthread $(LDFLAGS)
 
 define compile
@@ -114,7 +115,8 @@ $(B)/$(SHARED_FILE): $(LIB_OBJECTS)
 	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) -o $@ $^ -lm
 
 $(B)/dmpo: $(CLI_OBJECTS) $(STATIC_LIB)
-	$(call link)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) $(STATIC_FLAGS) -o $@ $^ -lm
 
 $(B)/tests/%: $(B)/obj/tests/test_%.o $(STATIC_LIB)
 	$(call link)

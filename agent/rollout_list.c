@@ -40,7 +40,8 @@ dm_status dm_assignments_open(dm_assignments *a, const dm_rollout_options *o, dm
 
 static dm_status reserve(dm_assignments *a, uint64_t n, uint64_t samples, dm_error *err)
 {
-    if (n > LIST_MAX / samples || !(a->list = malloc((n * samples + 1) * sizeof *a->list)))
+    const uint64_t room = n > LIST_MAX / samples ? 0 : n * samples + 1;
+    if (!room || room > SIZE_MAX / sizeof *a->list || !(a->list = malloc((size_t)room * sizeof *a->list)))
         return dm_fail(err, DM_ERR_MEMORY, "%llu times %llu episodes are more than a file may have or memory holds",
                        (unsigned long long)n, (unsigned long long)samples);
     return DM_OK;

@@ -111,7 +111,7 @@ void dm_tokenizer_close(dm_tokenizer **t)
 /* Slot of the text, or the free slot where it belongs. */
 static uint32_t *token_slot(const dm_tokenizer *t, const char *text, size_t size)
 {
-    size_t i = dm_tokenizer_hash(text, size) & t->token_mask;
+    size_t i = (size_t)dm_tokenizer_hash(text, size) & t->token_mask;
     for (;; i = (i + 1) & t->token_mask) {
         uint32_t *slot = &t->token_slots[i];
         if (*slot == 0)
@@ -147,7 +147,7 @@ bool dm_tokenizer_add(dm_tokenizer *t, int32_t id, const char *text, size_t size
 
 static uint32_t *merge_slot(const dm_tokenizer *t, int32_t left, int32_t right)
 {
-    size_t i = pair_hash(left, right) & t->merge_mask;
+    size_t i = (size_t)pair_hash(left, right) & t->merge_mask;
     for (;; i = (i + 1) & t->merge_mask) {
         uint32_t *slot = &t->merge_slots[i];
         if (*slot == 0)

@@ -82,7 +82,7 @@ static dm_status grow(void *array, size_t *capacity, size_t needed, size_t item,
 
 static uint32_t *word_slot(const trainer *r, const char *s, size_t n)
 {
-    size_t i = dm_tokenizer_hash(s, n) & r->word_mask;
+    size_t i = (size_t)dm_tokenizer_hash(s, n) & r->word_mask;
     for (;; i = (i + 1) & r->word_mask) {
         uint32_t *slot = &r->word_slots[i];
         if (*slot == 0)
@@ -184,7 +184,7 @@ static candidate heap_pop(trainer *r)
 static pair *pair_slot(const trainer *r, int32_t left, int32_t right)
 {
     uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9E3779B97F4A7C15u;
-    for (size_t i = (h ^ h >> 32) & r->pair_mask;; i = (i + 1) & r->pair_mask) {
+    for (size_t i = (size_t)(h ^ h >> 32) & r->pair_mask;; i = (i + 1) & r->pair_mask) {
         pair *p = &r->pairs[i];
         if (p->left < 0 || (p->left == left && p->right == right))
             return p;

@@ -221,7 +221,8 @@ dm_status dm_nfc(const char *text, size_t size, char **out, size_t *out_size, dm
 {
     *out = NULL;
     *out_size = 0;
-    size_t i = 0, count = 0;
+    uint64_t count = 0; /* of characters */
+    size_t i = 0;
     bool plain = true; /* everything below U+0300 is normal by itself */
     while (i < size) {
         uint32_t code = 0;
@@ -236,7 +237,7 @@ dm_status dm_nfc(const char *text, size_t size, char **out, size_t *out_size, dm
         return DM_OK;
     if (count >= POSITIONS / 4 || count > SIZE_MAX / (4 * sizeof(uint64_t)))
         return dm_fail(err, DM_ERR_MEMORY, "a text of %zu bytes is too long to normalize", size);
-    marks m = {malloc(4 * count * sizeof *m.data), 0};
+    marks m = {malloc((size_t)count * 4 * sizeof *m.data), 0};
     if (m.data == NULL)
         return dm_fail(err, DM_ERR_MEMORY, "no memory to normalize a text of %zu bytes", size);
     for (i = 0; i < size;) {

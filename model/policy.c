@@ -53,7 +53,10 @@ static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)
         (s = dm_origin_layout(&m->layout, &m->origin, 1, err)) != DM_OK)
         return s;
     m->config = *dm_source_config(m->origin.source);
-    layout_model(m, &measure);
+    if (m->max_length > SIZE_MAX / m->slots)
+        measure.failed = true;
+    else
+        layout_model(m, &measure);
     if (measure.failed)
         return dm_fail(err, DM_ERR_MEMORY, "%s: %zu sequences of %zu tokens need more memory than can be addressed",
                        path, m->slots, m->max_length);

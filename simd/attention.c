@@ -12,10 +12,18 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
+/* Sizes that no machine has stay that large, so that a 32-bit plan for long sequences fails instead of wrapping. */
+#define NO_ROOM (SIZE_MAX / 2)
+
+static size_t times(size_t a, size_t b)
+{
+    return b && a > NO_ROOM / b ? NO_ROOM : a * b;
+}
+
 static size_t place(dm_attention_plan *p, size_t count, size_t floats)
 {
-    const size_t at = p->total;
-    p->total += count * floats;
+    const size_t at = p->total, size = times(count, floats);
+    p->total = at < NO_ROOM - size ? at + size : NO_ROOM;
     return at;
 }
 
@@ -33,11 +41,11 @@ dm_attention_plan dm_attention_layout(const dm_engine *e, size_t heads, size_t k
     p.strip = dm_min(dm_max(4, dm_min(feed, g->kc / p.unit)) * p.unit, round_up(longest, p.unit));
     p.width = round_up(longest, g->nr) + 16; /* 16: rows a power of two apart would share cache sets */
     p.width = round_up(p.width, 16);
-    p.keys_size = dm_max(round_up(longest, g->nr), round_up(longest, g->mr)) * head_dim;
-    p.sums_size = longest * dm_max(round_up(head_dim, g->nr), round_up(head_dim, g->mr));
+    p.keys_size = times(dm_max(round_up(longest, g->nr), round_up(longest, g->mr)), head_dim);
+    p.sums_size = times(longest, dm_max(round_up(head_dim, g->nr), round_up(head_dim, g->mr)));
     p.keys_size = round_up(p.keys_size, 16);
     p.sums_size = round_up(p.sums_size, 16);
-    p.strip_size = p.strip * p.width;
+    p.strip_size = times(p.strip, p.width);
     p.rows_size = round_up(p.strip * round_up(head_dim, g->nr), 16);
     p.own_sums = round_up(dm_max(round_up(p.block, g->mr), g->nr) * head_dim, 16);
     p.own_scores = p.own_sums + round_up(round_up(head_dim, g->mr) * g->nr, 16);
@@ -53,10 +61,10 @@ dm_attention_plan dm_attention_layout(const dm_engine *e, size_t heads, size_t k
         p.own_size = p.own_scores;
     } else {
         p.v_sums = place(&p, p.batch, p.sums_size);
-        p.own_size = p.own_scores + dm_max(p.block, heads / kv_heads) * p.width;
+        p.own_size = p.own_scores + times(dm_max(p.block, heads / kv_heads), p.width);
     }
     p.own = place(&p, e->threads, p.own_size);
-    p.total = dm_max(p.total, heads * p.width); /* a few rows of one sequence: the scores of one row */
+    p.total = dm_max(p.total, times(heads, p.width)); /* a few rows of one sequence: the scores of one row */
     return p;
 }
 
