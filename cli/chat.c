@@ -11,7 +11,7 @@
 #include "cli/stream.h"
 #include "core/file.h"
 #include "model/sampling.h"
-#include "model/trainer.h"
+#include "model/source.h"
 
 #define LENGTH_MAX ((int64_t)1 << 24) /* dmpo_model_open's */
 #define LENGTH_DEFAULT 2048           /* the cache of keys and values is as long, all of it from the beginning */
@@ -516,11 +516,15 @@ static dm_status check(const chat_options *o, dm_error *err)
 static dm_status prepare(talk *t, dm_error *err)
 {
     const chat_options *o = t->o;
-    dm_config config;
-    dm_status s;
+    dm_source *source = NULL;
+    dm_status s = dm_source_open(&source, o->model, err);
 
-    if ((s = dm_config_read(&config, o->model, err)) != DM_OK ||
-        (s = dm_model_tokenizer(&t->tokenizer, &t->chat, &config, o->model, o->chat_template, err)) != DM_OK)
+    if (s != DM_OK)
+        return s;
+    const dm_config config = *dm_source_config(source);
+    s = dm_source_tokenizer(source, &t->tokenizer, &t->chat, o->chat_template, err);
+    dm_source_close(&source);
+    if (s != DM_OK)
         return s;
     if (!t->tokenizer)
         return dm_fail(err, DM_ERR_INPUT, "%s: has no tokenizer, which text needs", o->model);
