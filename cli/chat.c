@@ -222,7 +222,7 @@ static dm_status answer_question(talk *t, dm_error *err)
     const char *spaced = " x";
     size_t size = 2;
 
-    dm_template_words(&t->chat, &spaced, &size);
+    dm_template_words(&t->chat, t->tokenizer, &spaced, &size);
     a.skip_space = size == 1;
     cli_stream_open(&a.stream, t->common->json ? NULL : stdout);
     dmpo_request r = {.ids = t->history.ids.data, .n = t->history.ids.size, .sampling = t->o->sampling, .out = t->out};

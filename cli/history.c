@@ -97,7 +97,7 @@ dm_status cli_history_answer(cli_history *h, const int32_t *ids, size_t n, const
         s = dm_ids_push(&h->ids, ids[i], err);
     if (s == DM_OK)
         s = dm_ids_push(&h->ids, h->chat->end_of_turn, err);
-    dm_template_words(h->chat, &text, &size);
+    dm_template_words(h->chat, h->tokenizer, &text, &size);
     if (s == DM_OK)
         s = add(h, &(dm_message){DM_ROLE_ASSISTANT, text, size, true}, err);
     if (s != DM_OK)
