@@ -19,7 +19,8 @@ static void on_signal(int number)
 
 void cli_lines_catch(void)
 {
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = on_signal,
+                               .sa_flags = SA_RESTART}; /* an answer's words are still written */
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
