@@ -246,6 +246,8 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
  * some after it is planned (stacks, lists of tensors while saving). */
 #define SLACK ((size_t)256 << 10)
 
+#define NO_ROOM ((uint64_t)SIZE_MAX) /* a plan's total when no pointer reaches that far: on 32-bit machines soon */
+
 static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logits)
 {
     plan_line lines[DMPO_PLAN_LINES];
@@ -262,7 +264,7 @@ static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logit
                           .packed_tokens = r->train_rows,
                           .parameters = r->layout.parameters,
                           .trained = r->trained->parameters,
-                          .total = base + measure.peak};
+                          .total = measure.failed ? NO_ROOM : (uint64_t)base + measure.peak};
     const size_t before =
         dm_rss_peak(); /* reading data takes memory that it gives back: a small model's run peaks there */
     r->plan.line[r->plan.lines].what = "program, engine, tokenizer and data";
@@ -284,20 +286,22 @@ static dm_status choose_plan(dm_run *r, dm_error *err)
 {
     dm_source_release(r->policy.source);
     const size_t base = dm_rss_now() + SLACK;
-    const uint64_t limit = r->o.memory;
+    const uint64_t limit = r->o.memory && r->o.memory < NO_ROOM ? r->o.memory : NO_ROOM - 1;
     const uint32_t most = r->config.layers > 1 ? r->config.layers : 0;
 
     make_plan(r, base, most, 0);
     const uint64_t least = r->plan.total, smallest = least + SLACK; /* told: what works at the next start, too */
-    if (limit && least > limit)
+    if (least > limit && limit == NO_ROOM - 1)
+        return dm_fail(err, DM_ERR_MEMORY, "the run needs more memory than this machine can address");
+    if (least > limit)
         return dm_fail(err, DM_ERR_MEMORY,
                        "--memory %llu bytes is too small for this run: the smallest that works is %llu (%.1f MiB)",
                        (unsigned long long)limit, (unsigned long long)smallest, (double)smallest / 1048576.0);
     if (r->o.recompute != 1) {
         make_plan(r, base, 0, !r->score);
-        if (limit && r->plan.total > limit)
+        if (r->plan.total > limit)
             make_plan(r, base, 0, 0);
-        for (uint32_t n = 2; limit && r->plan.total > limit && n <= most; n++)
+        for (uint32_t n = 2; r->plan.total > limit && n <= most; n++)
             make_plan(r, base, n, 0);
     }
     if (r->o.recompute == 0 && r->plan.recomputed)

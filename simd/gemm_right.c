@@ -83,7 +83,8 @@ void dm_right_thin(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_m
     const dm_weight w = dm_weight_rows(*b->w, b->first, n);
 
     if (k->thin_stored && n >= DM_GEMM_STORED_MIN) {
-        k->thin_stored(w.type, m, n, w.cols, a.data, a.rs, w.data, dm_dtype_bytes(w.type, w.cols), c, ldc, first);
+        k->thin_stored(w.type, m, n, w.cols, a.data, a.rs, w.data, (size_t)dm_dtype_bytes(w.type, w.cols), c, ldc,
+                       first);
         return;
     }
     for (size_t i = 0; i < n; i += k->gemm.nr) {

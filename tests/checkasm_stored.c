@@ -18,7 +18,7 @@ static size_t alignment_of(dm_dtype type)
 /* A matrix of whole blocks. */
 static const uint8_t *matrix(ck *c, dm_dtype type, size_t rows, size_t cols)
 {
-    uint8_t *p = ck_bytes(c, rows * dm_dtype_bytes(type, cols), alignment_of(type));
+    uint8_t *p = ck_bytes(c, rows * (size_t)dm_dtype_bytes(type, cols), alignment_of(type));
 
     stored_random(p, type, rows * cols, (stored_fill)(c->fill % STORED_FILLS), random_of, c);
     ck_seal(c);
@@ -65,7 +65,7 @@ static void check_thin_stored(ck *c, const dm_kernels *ref, const dm_kernels *k,
     const float *a = ck_in(c, (m - 1) * lda + depth);
     const uint8_t *w = matrix(c, type, columns, depth);
     const ck_floats y = ck_inout(c, (m - 1) * ldc + columns);
-    const size_t row = dm_dtype_bytes(type, depth);
+    const size_t row = (size_t)dm_dtype_bytes(type, depth);
     const int first = (int)ck_below(c, 2);
     const unsigned long before = c->differences;
 

@@ -39,7 +39,7 @@ static float *floats(size_t n)
 
 static matrix matrix_open(dm_dtype type, size_t rows, size_t cols, stored_fill fill)
 {
-    const size_t row = dm_dtype_bytes(type, cols), bytes = rows * row;
+    const size_t row = (size_t)dm_dtype_bytes(type, cols), bytes = rows * row;
     matrix x = {guarded_open((bytes + 3) / 4), {NULL, type, rows, cols}, floats(rows * cols)};
     uint8_t *data = (uint8_t *)x.memory.data + ((bytes + 3) / 4 * 4 - bytes);
 
@@ -200,7 +200,7 @@ static int widen_input(const char *name, const char *cols_text)
         return 2;
     }
     dm_kernels_init(&k, isa);
-    const size_t bytes = dm_dtype_bytes((dm_dtype)type, cols);
+    const size_t bytes = (size_t)dm_dtype_bytes((dm_dtype)type, cols);
     float *row = floats((bytes + 3) / 4), *y = floats(cols);
     while (fread(row, 1, bytes, stdin) == bytes) {
         k.widen(y, (dm_dtype)type, row, 0, cols);
