@@ -124,7 +124,7 @@ static void check_arena_limits(void)
     CK(a.failed);
 
     dm_error err = {0};
-    CK(dm_arena_open(&a, SIZE_MAX / 2, &err) == DM_ERR_MEMORY);
+    CK(dm_arena_open(&a, SIZE_MAX - 65536, &err) == DM_ERR_MEMORY);
     CK_MSG(strstr(err.message, "bytes of memory are needed"), "got '%s'", err.message);
     CK(a.base == NULL && dm_arena_alloc(&a, 1, 1) == NULL);
     dm_arena_close(&a);
