@@ -1,7 +1,7 @@
 #!/bin/sh
 # repro_matrix.sh [WORD...]: builds build/tests/repro with every compiler, optimisation level, C library and architecture
 # at hand, static and shared, runs it, and prints a table of the hashes, which must all be the committed one. WORDs keep
-# the rows that contain all of them (gcc, clang, musl, aarch64, -O0, shared). What is not installed is skipped and said.
+# the rows that contain all of them (gcc, clang, musl, aarch64, arm, -O0, shared). What is not installed is skipped and said.
 # SRC: the source directory; JOBS: for make. Ends with "repro_matrix: N passed, N failed".
 set -u
 
@@ -107,24 +107,28 @@ static_repro() {
     "$1" -static "$2/obj/tests/test_repro.o" "$2/libdmpo.a" -o "$2/repro-static" -pthread -lm && "$2/repro-static"
 }
 
-# aarch64 COMPILER FLAGS LEVEL...: a cross build; its levels under qemu
-aarch64() {
-    cc=$1 flags=$2
-    shift 2
-    title="aarch64 $(printf '%s' "${cc%% *}" | sed 's/aarch64-linux-gnu-//') $flags"
-    wanted "$title neon" "$title scalar" || return 0
-    for tool in "${cc%% *}" aarch64-linux-gnu-gcc qemu-aarch64; do
+# cross ARCH TRIPLET COMPILER FLAGS LEVEL...: a cross build; its levels under qemu
+cross() {
+    arch=$1 triplet=$2 cc=$3 flags=$4
+    shift 4
+    title="$arch $(printf '%s' "${cc%% *}" | sed "s/$triplet-//") $flags"
+    rows=
+    for isa in "$@"; do
+        if chosen "$title $isa"; then rows="$rows $isa"; fi
+    done
+    [ -n "$rows" ] || return 0
+    for tool in "${cc%% *}" "$triplet-gcc" "qemu-$arch"; do
         if ! command -v "$tool" >/dev/null 2>&1; then
             row "$title" - "skipped (no $tool)"
             return 0
         fi
     done
-    if ! build "$(folder "$title")" "$flags" --cc="$cc" --cross-prefix=aarch64-linux-gnu- --disable-shared; then
+    if ! build "$(folder "$title")" "$flags" --cc="$cc" --cross-prefix="$triplet-" --disable-shared; then
         row "$title" - "FAILED to build"
         return 0
     fi
-    for isa in "$@"; do
-        run "$title $isa" qemu-aarch64 -L /usr/aarch64-linux-gnu "$dir/tests/repro" --isa "$isa"
+    for isa in $rows; do
+        run "$title $isa" "qemu-$arch" -L "/usr/$triplet" "$dir/tests/repro" --isa "$isa"
     done
     rm -rf "$dir"
 }
@@ -143,8 +147,10 @@ native clang -O2 plain shared
 native clang -O3 plain
 native clang '-O3 -march=native' plain
 native musl-gcc -O2 plain -static
-aarch64 aarch64-linux-gnu-gcc -O3 neon scalar
-aarch64 'clang --target=aarch64-linux-gnu' -O2 neon
+cross aarch64 aarch64-linux-gnu aarch64-linux-gnu-gcc -O3 neon scalar
+cross aarch64 aarch64-linux-gnu 'clang --target=aarch64-linux-gnu' -O2 neon
+cross arm arm-linux-gnueabihf arm-linux-gnueabihf-gcc -O3 scalar
+cross arm arm-linux-gnueabihf 'clang --target=arm-linux-gnueabihf' -O2 scalar
 
 printf 'repro_matrix: %d passed, %d failed' $passed $failed
 [ $skipped = 0 ] || printf ', %d skipped' $skipped
