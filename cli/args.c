@@ -128,13 +128,19 @@ static dm_status parse_choice(const cli_option *o, const char *text, int *out, d
     return dm_fail(err, DM_ERR_ARGUMENT, "--%s: '%s' is none of: %s", o->name, text, list);
 }
 
+int cli_names_path(const cli_option *o)
+{
+    return o->kind == CLI_STRING &&
+           (strcmp(o->meta, "DIR") == 0 || strcmp(o->meta, "FILE") == 0 || strcmp(o->meta, "PATH") == 0);
+}
+
 static dm_status set(const cli_option *o, void *options, const char *text, dm_error *err)
 {
     char *end;
     errno = 0;
     switch (o->kind) {
     case CLI_STRING:
-        if (!*text && (strcmp(o->meta, "DIR") == 0 || strcmp(o->meta, "FILE") == 0))
+        if (!*text && cli_names_path(o))
             return bad(o, text, strcmp(o->meta, "DIR") == 0 ? "directory" : "file", err);
         *(const char **)field(options, o) = text;
         return DM_OK;

@@ -64,6 +64,9 @@ dm_status cli_parse(const cli_command *c, void *options, cli_common *common, cli
                     dm_error *err);
 void cli_args_close(cli_args *args);
 
+/* The value is the path of a file or directory: by the option's meta, DIR, FILE or PATH. */
+int cli_names_path(const cli_option *o);
+
 /* Whether `value`, null included, may stand for the option `name` of the table; errors name its place in `doc`. Returns
  * the option in *found. */
 dm_status cli_check_json(const cli_option *table, const char *command, const dm_json_doc *doc, const char *name,

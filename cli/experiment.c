@@ -75,10 +75,7 @@ static dm_status check_option(const char *name, const dm_json_doc *doc, const ch
     const dm_status s =
         cli_check_json(stage_commands[find_command(name)].options, name, doc, option, value, &found, err);
 
-    *kind =
-        s == DM_OK && found->kind == CLI_STRING && (strcmp(found->meta, "DIR") == 0 || strcmp(found->meta, "FILE") == 0)
-            ? DM_OPTION_PATH
-            : DM_OPTION_VALUE;
+    *kind = s == DM_OK && cli_names_path(found) ? DM_OPTION_PATH : DM_OPTION_VALUE;
     return s;
 }
 
