@@ -2,6 +2,7 @@
 # board_memory.sh [LENGTH...]: the table of docs/arm.md: what full fine-tuning of five shapes needs, by `dmpo plan`, in
 # MiB. For each length (256 512 1024) one pair of two runs that long, 30 % of them actions in 7 turns, with nothing in
 # common; four threads, the scalar kernels. Two figures: everything kept, and the smallest --memory that works.
+# MODEL: a model of at least 500 ids; one more row for a LoRA adapter of rank 8 beside it.
 # DMPO: the command (build/dmpo). Takes 1 GiB of disk in TMPDIR for a moment.
 set -eu
 
@@ -22,6 +23,7 @@ pair() { # pair LENGTH: token ids 1 to 499, different in the two runs from the s
     BEGIN { printf "{\"chosen\": "; run(1); printf ", \"rejected\": "; run(2); print "}" }'
 }
 
+lengths=$*
 for n in "$@"; do pair "$n" >"$work/$n.jsonl"; done
 
 head='| shape | parameters |' rule='| --- | --- |'
@@ -30,21 +32,26 @@ for n in "$@"; do
 done
 printf '%s\n%s\n' "$head" "$rule"
 
+# row NAME PARAMETER-OF-THE-PLAN OPTION...: both figures for every length
+row() {
+    name=$1 count=$2 figures='' parameters=''
+    shift 2
+    for n in $lengths; do
+        "$dmpo" plan "$@" --data "$work/$n.jsonl" --threads 4 --isa scalar --json >"$work/plan"
+        for key in total smallest; do
+            bytes=$(sed -n "s/.*\"$key\": \([0-9]*\).*/\1/p" "$work/plan")
+            figures="$figures $(((bytes + 1048575) / 1048576)) |"
+        done
+        parameters=$(sed -n "s/.*\"$count\": \([0-9]*\).*/\1/p" "$work/plan")
+    done
+    printf '| %s | %s |%s\n' "$name" "$parameters" "$figures"
+}
+
 # name, then what dmpo init takes
 while read -r name hidden intermediate layers heads kv vocab; do
     "$dmpo" init --output "$work/model" --hidden "$hidden" --intermediate "$intermediate" --layers "$layers" \
         --heads "$heads" --kv-heads "$kv" --vocab "$vocab" --positions 2048 --quiet >/dev/null
-    line="| $name |" parameters=
-    for n in "$@"; do
-        "$dmpo" plan --model "$work/model" --data "$work/$n.jsonl" --threads 4 --isa scalar --json >"$work/plan"
-        for key in total smallest; do
-            bytes=$(sed -n "s/.*\"$key\": \([0-9]*\).*/\1/p" "$work/plan")
-            figures="${figures-} $(((bytes + 1048575) / 1048576)) |"
-        done
-        parameters=$(sed -n 's/.*"parameters": \([0-9]*\).*/\1/p' "$work/plan")
-    done
-    printf '%s %s |%s\n' "$line" "$parameters" "$figures"
-    figures=
+    row "$name" parameters --model "$work/model"
     rm -rf "$work/model"
 done <<'END'
 260K 64 172 5 8 4 512
@@ -53,3 +60,4 @@ done <<'END'
 110M 768 2048 12 12 12 32000
 135M 576 1536 30 9 3 49152
 END
+if [ -n "${MODEL-}" ]; then row "LoRA beside $(basename "$MODEL")" trained --model "$MODEL" --lora-rank 8; fi
