@@ -285,7 +285,7 @@ static void make_plan(dm_run *r, size_t base, uint32_t recompute, int keep_logit
 static dm_status choose_plan(dm_run *r, dm_error *err)
 {
     dm_source_release(r->policy.source);
-    const size_t base = dm_rss_now() + SLACK;
+    const size_t base = dm_rss_now() + r->writing + SLACK;
     const uint64_t limit = r->o.memory && r->o.memory < NO_ROOM ? r->o.memory : NO_ROOM - 1;
     const uint32_t most = r->config.layers > 1 ? r->config.layers : 0;
 
@@ -349,9 +349,13 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dmpo_train_option
                                 .alpha_pairing = o->alpha_pairing,
                                 .trust_region = o->trust_region};
     if ((s = check_options(o, err)) != DM_OK || (s = dm_loss_check(&r->loss, err)) != DM_OK ||
-        (s = dm_run_open_models(r, err)) != DM_OK ||
-        (s = dm_source_tokenizer(r->policy.source, &r->tokenizer, &r->chat, o->chat_template, err)) != DM_OK)
+        (s = dm_run_open_models(r, err)) != DM_OK)
         return s;
+    const size_t before = dm_rss_now();
+    if ((s = dm_source_tokenizer(r->policy.source, &r->tokenizer, &r->chat, o->chat_template, err)) != DM_OK)
+        return s;
+    if (!score && dm_source_kind_of(r->policy.source) != DM_SOURCE_HF)
+        r->writing = dm_rss_peak() - before;
     dm_run_event(r, DMPO_EVENT_PHASE, "reading data", 0, 0, NULL);
     if ((s = open_data(r, &r->train, &r->train_mismatched, o->data, err)) != DM_OK ||
         (o->eval_data && (s = open_data(r, &r->eval, &r->eval_mismatched, o->eval_data, err)) != DM_OK))

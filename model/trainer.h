@@ -37,7 +37,8 @@ typedef struct dm_run {
     dm_config config;
     dm_layout layout;         /* of w */
     const dm_layout *trained; /* of t, g, m and v: layout, or the adapter's */
-    dm_tokenizer *tokenizer;  /* NULL for pre-tokenized data without a tokenizer */
+    size_t writing; /* bytes that a file's tokenizer takes once more at the end, to be written as a directory's */
+    dm_tokenizer *tokenizer; /* NULL for pre-tokenized data without a tokenizer */
     dm_chat_template chat;
     dm_dataset train, eval;                       /* eval.n == 0: none */
     dm_dataset train_mismatched, eval_mismatched; /* kto: item for item */
