@@ -19,8 +19,8 @@ if [ $# = 0 ]; then
     done
 fi
 
-# times FILE...: median, least and most of the steps' seconds, the first of each file left out
-times() {
+# spread FILE...: median, least and most of the steps' seconds, the first of each file left out
+spread() {
     for metrics; do
         sed -n 's/.*"kind": "train".*"seconds": \([0-9.e-]*\).*/\1/p' "$metrics" | sed 1d
     done | sort -g | awk '{x[NR] = $1} END {print x[int((NR + 1) / 2)], x[1], x[NR]}'
@@ -51,10 +51,10 @@ for file; do
     tokens=$(member tokens <"$work/share-prefix.json")
     packed=$(member packed_tokens <"$work/share-prefix.json")
     read -r with low high <<EOF
-$(times "$work"/share-prefix.?/metrics.jsonl)
+$(spread "$work"/share-prefix.?/metrics.jsonl)
 EOF
     read -r without low2 high2 <<EOF
-$(times "$work"/no-share-prefix.?/metrics.jsonl)
+$(spread "$work"/no-share-prefix.?/metrics.jsonl)
 EOF
     printf '{"bench":"prefix","machine":"%s","isa":"%s","file":"%s","tokens":%s,"computed":%s,"seconds":%s,"low":%s,"high":%s,' \
         "$machine" "$isa" "$name" "$tokens" "$packed" "$with" "$low" "$high"
