@@ -24,6 +24,13 @@ static size_t pieces(size_t n, size_t each)
     return n / each + (n % each != 0);
 }
 
+/* How long the pieces of n are: at most `most`, whole grains, and all about the same, because the last one costs a pass
+ * over the other operand too. */
+static size_t even(size_t n, size_t most, size_t grain)
+{
+    return n <= most ? most : smaller(most, pieces(pieces(n, pieces(n, most)), grain) * grain);
+}
+
 static void zero(size_t m, size_t n, float *c, size_t ldc)
 {
     for (size_t i = 0; i < m; i++)
@@ -61,11 +68,12 @@ static void local(const dm_kernels *kernels, float *pack, size_t m, size_t n, si
         dm_right_thin(kernels, scratch, m, n, a, b, c, ldc, mode == DM_GEMM_SET);
         return;
     }
+    const size_t mc = even(m, g->mc, g->mr);
     for (size_t p = 0; p < k; p += g->kc) {
         const size_t depth = smaller(g->kc, k - p);
         const int first = p == 0 && mode == DM_GEMM_SET;
-        for (size_t i = 0; i < m; i += g->mc) {
-            const size_t rows = smaller(g->mc, m - i);
+        for (size_t i = 0; i < m; i += mc) {
+            const size_t rows = smaller(mc, m - i);
             g->pack(pack_a, a.data + i * a.rs + p * a.cs, rows, depth, a.rs, a.cs, g->mr);
             for (size_t j = 0; j < n; j += g->nr) {
                 const size_t columns = smaller(g->nr, n - j);
@@ -115,9 +123,10 @@ static void multiply_block(const product *x, float *pack_a, dm_range rows, size_
     const dm_gemm_kernel *g = &x->e->k.gemm;
     const float *pack_b = x->e->pack_b;
     const int first = p == 0 && x->mode == DM_GEMM_SET;
+    const size_t mc = even(rows.end - rows.begin, g->mc, g->mr);
 
-    for (size_t i = rows.begin; i < rows.end; i += g->mc) {
-        const size_t height = smaller(g->mc, rows.end - i);
+    for (size_t i = rows.begin; i < rows.end; i += mc) {
+        const size_t height = smaller(mc, rows.end - i);
         g->pack(pack_a, x->a.data + i * x->a.rs + p * x->a.cs, height, depth, x->a.rs, x->a.cs, g->mr);
         for (size_t s = 0; s < columns; s += g->nr)
             for (size_t t = 0; t < height; t += g->mr) {
@@ -136,10 +145,11 @@ static void by_rows(void *ctx, unsigned part, unsigned parts)
     const dm_engine *e = x->e;
     const dm_gemm_kernel *g = &e->k.gemm;
     const dm_range rows = dm_split(x->m, 2, part, parts);
+    const size_t nc = even(x->n, g->nc, g->nr);
     float *scratch = e->pack_a[part] + g->mc * g->kc + g->kc * g->nr;
 
-    for (size_t j = 0; j < x->n; j += g->nc) {
-        const size_t columns = smaller(g->nc, x->n - j);
+    for (size_t j = 0; j < x->n; j += nc) {
+        const size_t columns = smaller(nc, x->n - j);
         const dm_range share = dm_split(columns, g->nr, part, parts);
         for (size_t p = 0; p < x->k; p += g->kc) {
             const size_t depth = smaller(g->kc, x->k - p);
