@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/report.h"
+#include "model/adapter.h"
 #include "core/cpu.h"
 #include "core/file.h"
 #include "core/threads.h"
@@ -113,6 +114,8 @@ static dm_status describe(cli_report *r, const dmpo_engine *engine, const char *
     if ((directory || file) && (o->model || o->max_length))
         return dm_fail(err, DM_ERR_ARGUMENT, "--model and --max-length are for a data file; %s is a %s", path,
                        directory ? "directory" : "model");
+    if (directory && dm_adapter_is(path))
+        return cli_info_adapter(r, path, err);
     if (directory)
         return cli_info_model(r, engine, path, o->chat_template, o->tensors, err);
     if (file)

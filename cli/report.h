@@ -37,6 +37,7 @@ dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *d
                          int tensors, dm_error *err);
 dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *path, const char *template_name,
                         int tensors, dm_error *err); /* GGUF, llama2.c */
+dm_status cli_info_adapter(cli_report *r, const char *dir, dm_error *err);
 dm_status cli_info_tensors(cli_report *r, const char *path, dm_error *err);
 
 /* Parts of these. */

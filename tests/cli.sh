@@ -358,6 +358,9 @@ if [ -c /dev/full ]; then
 fi
 
 refuses 1 'neither config.json nor tokenizer.json' info "$work/empty"
+check "info of an adapter" works info --json "$SRC/tests/golden-lora/qwen3-some/model"
+check "its rank" grep -q "\"rank\": 17" "$out"
+check "its targets" grep -q "\"k\", \"o\", \"up\"" "$out"
 refuses 1 'nosuch' info "$work/nosuch"
 refuses 1 'model.safetensors' info "$work/short"
 refuses 1 'cut.json:1:' info "$work/cut.json"
