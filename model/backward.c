@@ -4,19 +4,13 @@
 #include "simd/attention.h"
 #include "simd/gemm.h"
 
-/* Where a tensor's gradient goes; NULL: the base is not trained. */
-static float *gradient_of(const dm_network *n, float *dw, const dm_tensor *t)
-{
-    return n->lora ? NULL : dw + t->offset;
-}
-
 /* Of y [rows, out] = x [rows, in] W^T: the gradient of W (dW += dy^T x) or of its adapter, and dx (+)= dy W, unless dx
  * is NULL. */
 static void project_backward(dm_network *n, const float *w, float *dw, size_t layer, dm_projection p, const float *dy,
                              const float *x, float *dx, dm_gemm_mode mode, size_t rows)
 {
     const dm_tensor *t = n->layout->layer[layer].projection[p];
-    float *gradient = gradient_of(n, dw, t);
+    float *gradient = dm_gradient_of(n, dw, t);
 
     if (gradient)
         dm_gemm(n->e, t->rows, t->cols, rows, (dm_mat){dy, 1, t->rows}, (dm_mat){x, t->cols, 1}, gradient, t->cols,
@@ -42,8 +36,8 @@ static void ffn_backward(dm_network *n, const float *w, float *dw, size_t layer,
     dm_op_rmsnorm(e, n->norm, NULL, a->mid, dm_vector_of(w, norm), rows, d, (float)n->c->eps);
     project_backward(n, w, dw, layer, DM_GATE, a->gate, n->norm, n->delta, DM_GEMM_SET, rows);
     project_backward(n, w, dw, layer, DM_UP, a->up, n->norm, n->delta, DM_GEMM_ADD, rows);
-    dm_op_rmsnorm_backward(e, dx, gradient_of(n, dw, norm), n->delta, a->mid, dm_vector_of(w, norm), a->inv2, rows, d,
-                           1);
+    dm_op_rmsnorm_backward(e, dx, dm_gradient_of(n, dw, norm), n->delta, a->mid, dm_vector_of(w, norm), a->inv2, rows,
+                           d, 1);
 }
 
 /* dy is the gradient of the rotated, normed queries (or keys); in place it becomes that of the projection. */
@@ -52,8 +46,8 @@ static void queries_backward(dm_network *n, const float *w, float *dw, float *dy
 {
     dm_op_rope(n->e, dy, n->cos, n->sin, r->position, r->rows, heads, n->c->head_dim, 1);
     if (norm)
-        dm_op_rmsnorm_backward(n->e, dy, gradient_of(n, dw, norm), dy, raw, dm_vector_of(w, norm), inv, r->rows * heads,
-                               n->c->head_dim, 0);
+        dm_op_rmsnorm_backward(n->e, dy, dm_gradient_of(n, dw, norm), dy, raw, dm_vector_of(w, norm), inv,
+                               r->rows * heads, n->c->head_dim, 0);
 }
 
 /* From dL/dmid: n->datt, and the residual path's share of n->dx. */
@@ -104,11 +98,11 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
     for (dm_projection p = DM_Q; p <= DM_V; p++) {
         project_backward(n, w, dw, layer, p, dy[p], n->norm, delta, p == DM_Q ? DM_GEMM_SET : DM_GEMM_ADD, rows);
         if (o->bias[p] && !n->lora)
-            dm_op_bias_backward(e, dw + o->bias[p]->offset, dy[p], rows, o->bias[p]->cols);
+            dm_op_bias_backward(e, dm_gradient_of(n, dw, o->bias[p]), dy[p], rows, o->bias[p]->cols);
     }
     if (delta)
-        dm_op_rmsnorm_backward(e, n->dx, gradient_of(n, dw, o->input_norm), delta, a->x, dm_vector_of(w, o->input_norm),
-                               a->inv1, rows, d, 1);
+        dm_op_rmsnorm_backward(e, n->dx, dm_gradient_of(n, dw, o->input_norm), delta, a->x,
+                               dm_vector_of(w, o->input_norm), a->inv1, rows, d, 1);
 }
 
 void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_rows *r)
@@ -119,13 +113,24 @@ void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, c
     attention_backward(n, w, dw, layer, r);
 }
 
+/* Activations were there. */
+static void clear_gradients(const dm_network *n, size_t layer)
+{
+    const size_t begin = dm_layer_begin(n->layout, n->c->layers, layer);
+    const size_t end = dm_layer_begin(n->layout, n->c->layers, layer + 1);
+
+    dm_op_zero(n->e, n->late + (begin - n->split), end - begin);
+}
+
 void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_rows *r)
 {
     for (size_t l = n->c->layers; l-- > 0;) {
         if (l + 1 < n->size.recompute) /* those of the last one that shares its activations are still there */
             dm_layer_forward(n, w, l, r, NULL);
+        if (n->late)
+            clear_gradients(n, l);
         dm_layer_backward(n, w, dw, l, r);
     }
     if (!n->lora)
-        dm_op_scatter_add(n->e, dw + n->layout->embed->offset, n->dx, r->ids, r->rows, n->c->hidden);
+        dm_op_scatter_add(n->e, dm_gradient_of(n, dw, n->layout->embed), n->dx, r->ids, r->rows, n->c->hidden);
 }

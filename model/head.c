@@ -124,10 +124,10 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
         dm_weight_backward(n->e, entries, t.logits, t.ld, head, n->dout, first ? DM_GEMM_ADD : DM_GEMM_SET);
         if (!n->lora)
             dm_gemm(n->e, t.count, d, entries, (dm_mat){t.logits, 1, t.ld}, (dm_mat){n->hnorm, d, 1},
-                    dw + l->head->offset + first * d, d, DM_GEMM_ADD);
+                    dm_gradient_of(n, dw, l->head) + first * d, d, DM_GEMM_ADD);
     }
-    dm_op_rmsnorm_backward(n->e, n->dout, n->lora ? NULL : dw + l->norm->offset, n->dout, n->out,
-                           dm_vector_of(w, l->norm), n->hinv, entries, d, 0);
+    dm_op_rmsnorm_backward(n->e, n->dout, dm_gradient_of(n, dw, l->norm), n->dout, n->out, dm_vector_of(w, l->norm),
+                           n->hinv, entries, d, 0);
 }
 
 void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits)

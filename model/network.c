@@ -3,14 +3,22 @@
 #include "core/exact.h"
 #include "core/numeric.h"
 #include "model/head.h"
+#include "model/layer.h"
 
-static float *floats(dm_arena *a, size_t rows, size_t cols)
+/* Room for rows x cols floats, and for `bytes`. */
+static float *room(dm_arena *a, size_t bytes, size_t rows, size_t cols)
 {
     if (cols && rows > SIZE_MAX / cols / sizeof(float)) {
         a->failed = true;
         return NULL;
     }
-    return dm_arena_alloc(a, rows * cols, sizeof(float));
+    const size_t asked = rows * cols * sizeof(float);
+    return dm_arena_alloc(a, asked > bytes ? asked : bytes, 1);
+}
+
+static float *floats(dm_arena *a, size_t rows, size_t cols)
+{
+    return room(a, 0, rows, cols);
 }
 
 /* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. late: rows from mid on.
@@ -44,15 +52,26 @@ static size_t most_rows(const dm_network_size *s)
     return s->rows > s->entries ? s->rows : s->entries;
 }
 
+/* How far behind the first activation gradients must begin that every layer's may begin at: those of layer `l` end
+ * `end` bytes behind it. */
+static size_t lead_for(const dm_network *n, size_t l, size_t end)
+{
+    const size_t begin = (dm_layer_begin(n->layout, n->c->layers, l) - n->split) * sizeof(float);
+    return end > begin ? end - begin : 0;
+}
+
 static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const dm_network_size *s)
 {
     const int train = s->mode == DM_NETWORK_TRAIN, generate = s->mode == DM_NETWORK_GENERATE;
     const uint32_t shared = train ? s->recompute : c->layers; /* layers that share one set of activations */
     dm_acts common = {0};
+    size_t lead = 0;
 
+    n->split = dm_layer_begin(n->layout, c->layers, 0);
     n->acts = dm_arena_zalloc(a, c->layers, sizeof *n->acts);
     n->out = floats(a, s->entries, c->hidden);
     n->narrow = floats(a, s->entries, (size_t)c->heads * c->head_dim);
+    const dm_arena_marker block = dm_arena_mark(a);
     if (shared > 0)
         place_shared(&common, a, c, s->rows, most_rows(s));
     if (shared > 0 && !generate)
@@ -70,6 +89,13 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
             layer.x = floats(a, s->rows, c->hidden);
         if (n->acts)
             n->acts[l] = layer;
+        const size_t least = lead_for(n, l, a->used - block.used);
+        lead = least > lead ? least : lead;
+    }
+    if (s->overlay) { /* one piece for both */
+        dm_arena_release(a, block);
+        unsigned char *both = dm_arena_alloc(a, lead + (n->layout->floats - n->split) * sizeof(float), 1);
+        n->late = both ? (float *)(void *)(both + lead) : NULL;
     }
 }
 
@@ -89,6 +115,7 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     place_layers(n, a, c, s);
 
     dm_arena_phase(a, DM_SCRATCH);
+    const dm_arena_marker scratch = dm_arena_mark(a);
     n->norm = floats(a, most, d);
     n->delta = floats(a, most, d);
     n->ffn = floats(a, most, f);
@@ -105,13 +132,17 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
         n->dq = floats(a, most, hq);
         n->dk = floats(a, s->rows, hk);
         n->dv = floats(a, s->rows, hk);
-        n->dout = floats(a, s->entries, d);
     }
     n->low = floats(a, most, s->rank);
     n->attention = floats(a, dm_attention_scratch(e, c->heads, c->kv_heads, c->head_dim, s->longest, keys, train), 1);
+    const size_t layers = a->used - scratch.used;
+
+    dm_arena_release(a, scratch); /* the layers are done when the head begins, and the other way round */
+    n->logits = room(a, layers, s->entries, dm_head_width(c->vocab, s->keep_logits));
+    if (train)
+        n->dout = floats(a, s->entries, d);
     n->hnorm = floats(a, s->entries, d);
     n->hinv = floats(a, s->entries, 1);
-    n->logits = floats(a, s->entries, dm_head_width(c->vocab, s->keep_logits));
     n->lse = floats(a, s->entries, DM_LSE_STATE);
     n->log_sum = floats(a, s->entries, 1);
     n->target = floats(a, s->entries, 1);

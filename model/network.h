@@ -9,6 +9,10 @@
  *
  * Only the rows that a prediction needs (dm_pack's entries) go through the last layer behind its attention.
  *
+ * When a batch is one pack, no gradient has to outlive it, and the layers' gradients can lie where activations were
+ * (dm_network_size.overlay): activations grow upwards from layer 0, gradients, in the layout's order, end at the top,
+ * as low as every layer's begin behind its own activations. What was above these its backward no longer needs.
+ *
  * Numeric order of gradients: weight gradients are chains over the packed rows ascending (in the last layer behind its
  * attention and in the head: over the entries ascending) that resume from what dw holds (the batch's earlier items), in
  * the order head, final norm, layers from last to first (down, gate, up, post norm, o, q, k, v, biases, qk-norms, input
@@ -47,6 +51,7 @@ typedef struct dm_network_size {
     size_t longest;     /* longest logical sequence */
     uint32_t recompute; /* layers, from the first, of which only the input is kept */
     uint32_t rank;      /* largest of the adapters that it will compute with; 0: none */
+    int overlay;        /* TRAIN: the layers' gradients lie where activations were (below) */
     int keep_logits;    /* of the whole vocabulary, for the head's backward */
 } dm_network_size;
 
@@ -61,19 +66,22 @@ typedef struct dm_network {
     dm_acts *acts;    /* [layers] */
     float *out;       /* [entries, d] of the last layer */
     float *narrow;    /* [entries, heads*head_dim] att of the wanted rows */
-    /* scratch */
+    /* scratch of a layer */
     float *norm, *delta;  /* [R, d] */
     float *new_k, *new_v; /* [R, kv_heads*head_dim] on their way into the cache; GENERATE only */
-    float *dx, *dout;     /* [R, d], [entries, d] */
+    float *dx;            /* [R, d] */
     float *ffn, *dffn;    /* [R, f] */
     float *datt, *dq, *dk, *dv;
-    float *low; /* [R, rank] */
+    float *low;  /* [R, rank] */
+    float *late; /* [layout.floats - split] overlay: the gradient's floats from `split` on, where layer 0's begin */
+    size_t split;
     float *attention;
     dm_segment *segments; /* [DM_REGIONS_MAX] GENERATE: what attention sees of each region, */
     size_t *q_bases;      /* and where its queries are */
     /* head */
     float *hnorm, *hinv; /* [entries, d], [entries] */
-    float *logits;       /* [entries, chunk], or [entries, vocab] when they are kept */
+    float *dout;         /* [entries, d] */
+    float *logits;       /* [entries, chunk], or [entries, vocab] when they are kept; where the layers' scratch is */
     float *lse;          /* [entries, DM_LSE_STATE] */
     float *log_sum;      /* [entries] log sum exp(logit - maximum) */
     float *target;       /* [entries] logit of the target */
@@ -113,6 +121,15 @@ static inline dm_weight dm_weight_of(const float *w, const dm_tensor *t)
     return (dm_weight){w + t->offset, t->type, t->rows, t->cols};
 }
 
+/* Where a tensor's gradient goes: dw, an array of the base's layout, but for what lies over activations. NULL: the base
+ * is not trained. */
+static inline float *dm_gradient_of(const dm_network *n, float *dw, const dm_tensor *t)
+{
+    if (n->lora)
+        return NULL;
+    return n->late && t->offset >= n->split ? n->late + (t->offset - n->split) : dw + t->offset;
+}
+
 /* Lays the network out in the arena (measuring or real; acts itself is part of it). After a real placement
  * dm_network_tables fills the RoPE tables. Floats that `dm_network_place` asks for are those of the plan. */
 void dm_network_place(dm_network *n, dm_arena *arena, const dm_engine *e, const dm_config *c, const dm_layout *layout,
@@ -138,7 +155,8 @@ void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, flo
 /* A pack as rows: the entries' rows are wanted. */
 dm_rows dm_rows_of(const dm_pack *pack);
 
-/* Backward of dm_network_forward of the same rows from n->dout; adds to dw. */
+/* Backward of dm_network_forward of the same rows from n->dout; adds to dw. In an overlay the layers' gradients begin
+ * at 0, and the others must have been made 0 by the caller. */
 void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_rows *rows);
 
 #endif

@@ -1,6 +1,7 @@
 #include "model/optimizer.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "core/exact.h"
 #include "core/numeric.h"
@@ -27,30 +28,48 @@ double dm_learning_rate(dmpo_schedule schedule, double lr, int64_t s, int64_t wa
 
 typedef struct norm_task {
     const dm_engine *e;
-    const float *g;
-    size_t n;
+    const dm_gradient *g;
     float *partial;
 } norm_task;
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Values [begin, begin + n); in `copy` when they lie in both pieces. */
+static const float *values_at(const dm_gradient *g, size_t begin, size_t n, float *copy)
+{
+    if (begin >= g->split)
+        return g->high + (begin - g->split);
+    if (begin + n <= g->split)
+        return g->low + begin;
+    const size_t first = g->split - begin;
+    memcpy(copy, g->low + begin, first * sizeof *copy);
+    memcpy(copy + first, g->high, (n - first) * sizeof *copy);
+    return copy;
+}
 
 static void norm_part(void *context, unsigned part, unsigned parts)
 {
     const norm_task *t = context;
-    const dm_range chunks = dm_split((t->n + NORM_CHUNK - 1) / NORM_CHUNK, 1, part, parts);
+    const dm_range chunks = dm_split((t->g->n + NORM_CHUNK - 1) / NORM_CHUNK, 1, part, parts);
+    float copy[NORM_CHUNK];
 
     for (size_t i = chunks.begin; i < chunks.end; i++) {
-        const float *x = t->g + i * NORM_CHUNK;
-        const size_t rest = t->n - i * NORM_CHUNK;
-        t->partial[i] = t->e->k.dot(x, x, rest < NORM_CHUNK ? rest : NORM_CHUNK);
+        const size_t begin = i * NORM_CHUNK, n = smaller(NORM_CHUNK, t->g->n - begin);
+        const float *x = values_at(t->g, begin, n, copy);
+        t->partial[i] = t->e->k.dot(x, x, n);
     }
 }
 
-double dm_grad_norm(const dm_engine *e, const float *g, size_t n, float *partial)
+double dm_grad_norm(const dm_engine *e, const dm_gradient *g, float *partial)
 {
-    norm_task task = {e, g, n, partial};
+    norm_task task = {e, g, partial};
     double sum = 0;
 
-    dm_pool_run_sized(e->pool, n, norm_part, &task);
-    for (size_t i = 0; i < (n + NORM_CHUNK - 1) / NORM_CHUNK; i++)
+    dm_pool_run_sized(e->pool, g->n, norm_part, &task);
+    for (size_t i = 0; i < (g->n + NORM_CHUNK - 1) / NORM_CHUNK; i++)
         sum += (double)partial[i];
     return sqrt(sum);
 }
@@ -58,17 +77,26 @@ double dm_grad_norm(const dm_engine *e, const float *g, size_t n, float *partial
 typedef struct adamw_task {
     const dm_engine *e;
     float *w, *m, *v;
-    const float *g;
-    size_t n;
+    const dm_gradient *g;
     dm_adamw_step step;
 } adamw_task;
+
+/* Values [begin, end), whose gradient begins at g. */
+static void update(const adamw_task *t, size_t begin, size_t end, const float *g)
+{
+    if (begin < end)
+        t->e->k.adamw(t->w + begin, t->m + begin, t->v + begin, g, end - begin, &t->step);
+}
 
 static void adamw_part(void *context, unsigned part, unsigned parts)
 {
     const adamw_task *t = context;
-    const dm_range r = dm_split(t->n, UPDATE_GRAIN, part, parts);
+    const dm_gradient *g = t->g;
+    const dm_range r = dm_split(g->n, UPDATE_GRAIN, part, parts);
+    const size_t high = r.begin > g->split ? r.begin : g->split;
 
-    t->e->k.adamw(t->w + r.begin, t->m + r.begin, t->v + r.begin, t->g + r.begin, r.end - r.begin, &t->step);
+    update(t, r.begin, smaller(r.end, g->split), g->low + r.begin);
+    update(t, high, r.end, g->high + (high - g->split));
 }
 
 /* 1 - beta^t */
@@ -77,8 +105,8 @@ static double bias_correction(double beta, int64_t t)
     return -dm_expm1((double)t * dm_log(beta));
 }
 
-void dm_adamw_update(const dm_engine *e, float *w, float *m, float *v, const float *g, size_t n,
-                     const dm_adamw_options *o, double lr, double scale, int64_t t)
+void dm_adamw_update(const dm_engine *e, float *w, float *m, float *v, const dm_gradient *g, const dm_adamw_options *o,
+                     double lr, double scale, int64_t t)
 {
     adamw_task task = {
         .e = e,
@@ -86,7 +114,6 @@ void dm_adamw_update(const dm_engine *e, float *w, float *m, float *v, const flo
         .m = m,
         .v = v,
         .g = g,
-        .n = n,
         .step =
             {
                 .scale = (float)scale,
@@ -100,5 +127,5 @@ void dm_adamw_update(const dm_engine *e, float *w, float *m, float *v, const flo
                 .eps = (float)o->eps,
             },
     };
-    dm_pool_run_sized(e->pool, n, adamw_part, &task);
+    dm_pool_run_sized(e->pool, g->n, adamw_part, &task);
 }

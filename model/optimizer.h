@@ -13,17 +13,28 @@
  * lr*(1+cos(pi r))/2 (as transformers' get_*_schedule_with_warmup, at its step s+1 in the warm-up). f64. */
 double dm_learning_rate(dmpo_schedule schedule, double lr, int64_t s, int64_t warmup, int64_t total);
 
+typedef struct dm_gradient { /* of n values, in one piece or two */
+    float *low, *high;       /* [0, split) and [split, n) */
+    size_t split, n;
+} dm_gradient;
+
+static inline dm_gradient dm_gradient_whole(float *g, size_t n)
+{
+    return (dm_gradient){g, g + n, n, n};
+}
+
 /* Global L2 norm: chunks of 4096 floats, each a lanes16 dot in f32, partial sums added in order in f64. `partial` is
  * scratch for (n + 4095) / 4096 floats. */
-double dm_grad_norm(const dm_engine *e, const float *g, size_t n, float *partial);
+double dm_grad_norm(const dm_engine *e, const dm_gradient *g, float *partial);
 
 typedef struct dm_adamw_options {
     double beta1, beta2, eps, weight_decay;
 } dm_adamw_options;
 
-/* Step t (from 1) on all n parameters; scale multiplies the gradient (clipping). Bias corrections in f64, rounded once.
+/* Step t (from 1) on all g->n parameters; scale multiplies the gradient (clipping). Bias corrections in f64, rounded
+ * once.
  */
-void dm_adamw_update(const dm_engine *e, float *w, float *m, float *v, const float *g, size_t n,
-                     const dm_adamw_options *o, double lr, double scale, int64_t t);
+void dm_adamw_update(const dm_engine *e, float *w, float *m, float *v, const dm_gradient *g, const dm_adamw_options *o,
+                     double lr, double scale, int64_t t);
 
 #endif

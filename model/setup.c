@@ -196,6 +196,7 @@ typedef struct plan_line {
 static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
 {
     const size_t floats = r->trained->floats;
+    const size_t early = r->size.overlay ? r->layout.layer[0].input_norm->offset : floats; /* gradients of their own */
     size_t n = 0, before = 0;
 #define LINE(name) (lines[n++] = (plan_line){name, a->used - before}, before = a->used)
 
@@ -210,8 +211,8 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
         LINE("adapter");
     }
     if (!r->score) {
-        r->g = dm_arena_zalloc(a, floats, sizeof(float));
-        LINE("gradients");
+        r->g = dm_arena_zalloc(a, early, sizeof(float));
+        LINE(r->size.overlay ? "gradients of the embedding" : "gradients");
         r->m = dm_arena_zalloc(a, floats, sizeof(float));
         r->v = dm_arena_zalloc(a, floats, sizeof(float));
         LINE("optimizer moments");
@@ -236,7 +237,8 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
     dm_objective_place(&r->objective, a, &r->pack_max);
     LINE("reference log-probabilities and item");
     dm_network_place(&r->network, a, r->e, &r->config, &r->layout, &r->size);
-    lines[n++] = (plan_line){"activations", a->phase_peak[DM_STEP]};
+    lines[n++] =
+        (plan_line){r->size.overlay ? "activations, gradients of the layers" : "activations", a->phase_peak[DM_STEP]};
     lines[n++] = (plan_line){"scratch", a->used - before - a->phase_peak[DM_STEP]};
 #undef LINE
     return n;
@@ -312,6 +314,17 @@ static dm_status choose_plan(dm_run *r, dm_error *err)
     return DM_OK;
 }
 
+/* Gradients may lie over activations when no step has two packs, and nothing else needs the room of all gradients (a
+ * reference with another base has its weights there). */
+static int may_overlay(const dm_run *r)
+{
+    int lone = !r->score && !r->policy.lora.o.rank && (r->o.batch == 1 || r->train.n == 1);
+
+    for (int i = 0; i < 2; i++)
+        lone = lone && (!r->reference[i].source || r->same_base[i]);
+    return lone;
+}
+
 static uint32_t largest_rank(const dm_run *r)
 {
     uint32_t rank = r->policy.lora.o.rank;
@@ -376,7 +389,8 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dmpo_train_option
                                 .rows = r->pack_max.rows,
                                 .entries = r->pack_max.entries,
                                 .longest = r->pack_max.longest,
-                                .rank = largest_rank(r)};
+                                .rank = largest_rank(r),
+                                .overlay = may_overlay(r)};
     return choose_plan(r, err);
 }
 

@@ -161,10 +161,34 @@ static dm_status run_items(dm_run *r, const dm_dataset *data, const dm_reference
     return DM_OK;
 }
 
-dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, float *dw, dmpo_metrics *out, dm_error *err)
+dm_gradient dm_run_gradient_at(const dm_run *r)
+{
+    const dm_network *n = &r->network;
+    const size_t floats = r->trained->floats;
+
+    return n->late ? (dm_gradient){r->g, n->late, n->split, floats} : dm_gradient_whole(r->g, floats);
+}
+
+/* But for what begins at 0 anyway (dm_network_backward). */
+static void clear_gradient(dm_run *r)
+{
+    const dm_gradient g = dm_run_gradient_at(r);
+    const size_t behind = r->network.late ? r->layout.norm->offset - g.split : 0;
+
+    dm_op_zero(r->e, g.low, g.split);
+    dm_op_zero(r->e, g.high + behind, g.n - g.split - behind);
+}
+
+static dm_status batch_gradient(dm_run *r, const uint32_t *items, size_t n, int64_t step, totals *t, dm_error *err)
+{
+    clear_gradient(r);
+    return run_items(r, &r->train, &r->ref_train, items, n, step, r->g, t, err);
+}
+
+dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, dmpo_metrics *out, dm_error *err)
 {
     totals t = {0};
-    const dm_status s = run_items(r, &r->train, &r->ref_train, items, n, 0, dw, &t, err);
+    const dm_status s = batch_gradient(r, items, n, 0, &t, err);
     if (s == DM_OK)
         *out = means(r, &t, n);
     return s;
@@ -212,11 +236,11 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     totals t = {0};
 
     order_for(r, step / r->steps_per_epoch);
-    dm_op_zero(r->e, r->g, r->trained->floats);
-    const dm_status s = run_items(r, &r->train, &r->ref_train, r->order + first, n, step, r->g, &t, err);
+    const dm_status s = batch_gradient(r, r->order + first, n, step, &t, err);
     if (s != DM_OK)
         return s;
-    const double norm = dm_grad_norm(r->e, r->g, r->trained->floats, r->partial);
+    const dm_gradient g = dm_run_gradient_at(r);
+    const double norm = dm_grad_norm(r->e, &g, r->partial);
     if (!isfinite(norm))
         return dm_fail(err, DM_ERR_NONFINITE,
                        "step %lld: the gradient is not finite (batch of %zu items from '%s' to '%s'); the weights were "
@@ -228,7 +252,7 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     const double scale = clip > 0 && norm > clip ? clip / norm : 1.0;
     const double lr = dm_learning_rate(r->o.schedule, r->o.lr, step, r->warmup, r->steps);
     const dm_adamw_options adamw = {r->o.beta1, r->o.beta2, r->o.eps, r->o.weight_decay};
-    dm_adamw_update(r->e, r->t, r->m, r->v, r->g, r->trained->floats, &adamw, lr, scale, step + 1);
+    dm_adamw_update(r->e, r->t, r->m, r->v, &g, &adamw, lr, scale, step + 1);
 
     *out = means(r, &t, n);
     out->step = step + 1;

@@ -48,7 +48,7 @@ typedef struct dm_run {
     size_t train_tokens, train_rows; /* of all items of `train`, before and after packing */
     float *w;                        /* [layout.floats] the base's weights */
     float *t, *g, *m, *v; /* [trained->floats] what is trained (w itself, or the adapter), gradient, AdamW moments;
-                           * scoring has g == w and no m, v */
+                           * scoring has g == w and no m, v; in an overlay g is [network.split] */
     float *partial;       /* gradient norm */
     uint32_t *order;      /* [train.n] */
     double *scores;       /* [2 * scores_room] of a batch's pairs: chosen, then rejected; kto-pair only */
@@ -90,8 +90,11 @@ const char *dm_reference_sha256(const dm_run *r, int which);
 /* Means over all items of a data set under the current weights; no gradient. */
 dm_status dm_evaluate(dm_run *r, const dm_dataset *data, const dm_references *ref, dmpo_metrics *out, dm_error *err);
 
-/* One batch of training items: adds the gradient of its mean loss to dw [trained->floats], means to *out. */
-dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, float *dw, dmpo_metrics *out, dm_error *err);
+/* One batch of training items: the gradient of its mean loss to r's gradient, means to *out. */
+dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, dmpo_metrics *out, dm_error *err);
+
+/* Where dm_run_gradient left it. */
+dm_gradient dm_run_gradient_at(const dm_run *r);
 
 /* Step `step` (from 0): batch, gradient, clipping, update. */
 dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err);

@@ -126,15 +126,22 @@ static double plain_norm(const float *g, size_t n)
 /* On every engine, from memory that ends where it must. */
 static void check_norm(const float *values, size_t n, double want)
 {
-    guarded g = guarded_open(n), partial = guarded_open((n + CHUNK - 1) / CHUNK);
+    guarded partial = guarded_open((n + CHUNK - 1) / CHUNK);
 
-    memcpy(g.data, values, n * sizeof *values);
-    for (size_t i = 0; i < all.n; i++) {
-        const double got = dm_grad_norm(&all.e[i], g.data, n, partial.data);
-        CK_MSG(got == want || (isnan(got) && isnan(want)), "norm of %zu, %s, %u threads: %a, must be %a", n,
-               dm_isa_name(all.e[i].k.isa), all.e[i].threads, got, want);
+    for (size_t piece = 0; piece <= 4; piece++) { /* in one piece, and in two */
+        const size_t split = n - n * piece / 4;
+        guarded low = guarded_open(split), high = guarded_open(n - split);
+        const dm_gradient g = {low.data, high.data, split, n};
+        memcpy(low.data, values, split * sizeof *values);
+        memcpy(high.data, values + split, (n - split) * sizeof *values);
+        for (size_t i = 0; i < all.n; i++) {
+            const double got = dm_grad_norm(&all.e[i], &g, partial.data);
+            CK_MSG(got == want || (isnan(got) && isnan(want)), "norm of %zu + %zu, %s, %u threads: %a, must be %a",
+                   split, n - split, dm_isa_name(all.e[i].k.isa), all.e[i].threads, got, want);
+        }
+        guarded_close(&low);
+        guarded_close(&high);
     }
-    guarded_close(&g);
     guarded_close(&partial);
 }
 
@@ -241,8 +248,11 @@ static void check_adamw(size_t n, const dm_adamw_options *o, double lr, double s
     for (int64_t t = first; t < first + steps; t++) {
         test_fill(g, n, t % 3 == 2 ? 4 : 0); /* sometimes with zeros */
         plain_step(&want, g, n, o, lr, scale, t);
-        for (size_t e = 0; e < all.n; e++)
-            dm_adamw_update(&all.e[e], got[e].w, got[e].m, got[e].v, g, n, o, lr, scale, t);
+        for (size_t e = 0; e < all.n; e++) { /* the first in one piece, others in two */
+            const size_t split = n - n * e / all.n;
+            const dm_gradient both = {g, g + split, split, n};
+            dm_adamw_update(&all.e[e], got[e].w, got[e].m, got[e].v, &both, o, lr, scale, t);
+        }
     }
     const double error = relative_error(got[0].w, want.w, w0, n, lr * sqrt((double)n)); /* steps may cancel */
     const double moments =
@@ -292,11 +302,13 @@ static void test_adamw_special(void)
     for (size_t e = 0; e < all.n; e++) {
         state a = state_open(w0, N), b = state_open(w0, N), c = state_open(w0, N), d = state_open(w0, N);
         bool decayed = true, still = true, bounded = true;
-        dm_adamw_update(&all.e[e], a.w, a.m, a.v, g, N, &plain, 0.01, 0.125, 1);
-        dm_adamw_update(&all.e[e], b.w, b.m, b.v, small, N, &plain, 0.01, 1, 1);
+        const dm_gradient given = dm_gradient_whole(g, N), smaller = dm_gradient_whole(small, N);
+        const dm_gradient none = dm_gradient_whole(zero, N);
+        dm_adamw_update(&all.e[e], a.w, a.m, a.v, &given, &plain, 0.01, 0.125, 1);
+        dm_adamw_update(&all.e[e], b.w, b.m, b.v, &smaller, &plain, 0.01, 1, 1);
         CK(same_state(&a, &b, N));
-        dm_adamw_update(&all.e[e], c.w, c.m, c.v, zero, N, &decaying, 0.5, 1, 1);
-        dm_adamw_update(&all.e[e], d.w, d.m, d.v, g, N, &decaying, 0, 1, 1);
+        dm_adamw_update(&all.e[e], c.w, c.m, c.v, &none, &decaying, 0.5, 1, 1);
+        dm_adamw_update(&all.e[e], d.w, d.m, d.v, &given, &decaying, 0, 1, 1);
         for (size_t i = 0; i < N; i++) {
             decayed = decayed && c.w[i] == w0[i] * 0.75f && c.m[i] == 0 && c.v[i] == 0;
             still = still && d.w[i] == w0[i];

@@ -206,16 +206,14 @@ static void batch_is_mean(dmpo_objective objective)
         double *sum = calloc(n, sizeof *sum), loss = 0, tokens = 0;
         disturb(&r);
         for (int i = 0; i < N && sum; i++) {
-            memset(r.g, 0, n * sizeof *r.g);
-            CK(dm_run_gradient(&r, &items[i], 1, r.g, &one, NULL) == DM_OK);
+            CK(dm_run_gradient(&r, &items[i], 1, &one, NULL) == DM_OK);
             const double weight = objective == DMPO_SFT ? (double)one.action_tokens : 1.0;
             loss += weight * one.loss;
             tokens += weight;
             for (size_t j = 0; j < n; j++)
                 sum[j] += weight * (double)r.g[j];
         }
-        memset(r.g, 0, n * sizeof *r.g);
-        CK(dm_run_gradient(&r, items, N, r.g, &all, NULL) == DM_OK);
+        CK(dm_run_gradient(&r, items, N, &all, NULL) == DM_OK);
         CK_MSG(fabs(all.loss - loss / tokens) <= 1e-12 * fabs(all.loss), "loss %.17g, mean of single ones %.17g",
                all.loss, loss / tokens);
         double difference = 0, size = 0;

@@ -135,6 +135,13 @@ static void check_shape(const shape *s)
     got = train_in_child(&o, s->threads);
     near_plan(s->name, "recomputed", plan.total, &got);
     CK(strcmp(weights, got.result.weights_sha256) == 0);
+
+    o.batch = 1; /* gradients lie over activations */
+    for (o.recompute = 0; o.recompute <= 1; o.recompute++) {
+        plan = plan_of(&o, s->threads);
+        got = train_in_child(&o, s->threads);
+        near_plan(s->name, o.recompute ? "one, again" : "one pair", plan.total, &got);
+    }
 }
 
 /* kto has more sequences, and longer ones; a second reference has values of its own. */

@@ -1,7 +1,8 @@
 #!/bin/sh
 # board_memory.sh [LENGTH...]: the table of docs/arm.md: what full fine-tuning of five shapes needs, by `dmpo plan`, in
-# MiB. For each length (256 512 1024) one pair of two runs that long, 30 % of them actions in 7 turns, with nothing in
-# common; four threads, the scalar kernels. Two figures: everything kept, and the smallest --memory that works.
+# MiB. For each length (256 512 1024) two pairs of two runs that long, 30 % of them actions in 7 turns, with nothing in
+# common; four threads, the scalar kernels. Three figures: everything kept, the smallest --memory that works, and the
+# smallest with one pair a step.
 # MODEL: a model of at least 500 ids; one more row for a LoRA adapter of rank 8 beside it.
 # DMPO: the command (build/dmpo). Takes 1 GiB of disk in TMPDIR for a moment.
 set -eu
@@ -24,25 +25,27 @@ pair() { # pair LENGTH: token ids 1 to 499, different in the two runs from the s
 }
 
 lengths=$*
-for n in "$@"; do pair "$n" >"$work/$n.jsonl"; done
+for n in "$@"; do { pair "$n" && pair "$n"; } >"$work/$n.jsonl"; done
 
 head='| shape | parameters |' rule='| --- | --- |'
 for n in "$@"; do
-    head="$head $n | $n, least |" rule="$rule --- | --- |"
+    head="$head $n | least | of one |" rule="$rule --- | --- | --- |"
 done
 printf '%s\n%s\n' "$head" "$rule"
 
-# row NAME PARAMETER-OF-THE-PLAN OPTION...: both figures for every length
+# row NAME PARAMETER-OF-THE-PLAN OPTION...: the figures for every length
 row() {
     name=$1 count=$2 figures='' parameters=''
     shift 2
     for n in $lengths; do
-        "$dmpo" plan "$@" --data "$work/$n.jsonl" --threads 4 --isa scalar --json >"$work/plan"
-        for key in total smallest; do
-            bytes=$(sed -n "s/.*\"$key\": \([0-9]*\).*/\1/p" "$work/plan")
+        for batch in 2 1; do
+            "$dmpo" plan "$@" --data "$work/$n.jsonl" --batch $batch --threads 4 --isa scalar --json >"$work/plan.$batch"
+        done
+        for key in total.2 smallest.2 smallest.1; do
+            bytes=$(sed -n "s/.*\"${key%.*}\": \([0-9]*\).*/\1/p" "$work/plan.${key#*.}")
             figures="$figures $(((bytes + 1048575) / 1048576)) |"
         done
-        parameters=$(sed -n "s/.*\"$count\": \([0-9]*\).*/\1/p" "$work/plan")
+        parameters=$(sed -n "s/.*\"$count\": \([0-9]*\).*/\1/p" "$work/plan.1")
     done
     printf '| %s | %s |%s\n' "$name" "$parameters" "$figures"
 }
