@@ -12,12 +12,14 @@
 /* Blocks of VL columns taken together: enough chains in flight to hide the latency of fma in short registers. */
 #define GROUPS (GEMM_VL < 8 ? 4 : 1)
 
-/* The lines that these rows' successors need at the same place: a stream for each row is more than prefetchers follow.
- */
-static inline void prefetch(const float *w, size_t ldw)
+/* A stream for each row is more than prefetchers follow. While a square is used, as much of the next rows, which lie
+ * behind these, comes into L2: L1 has no room for two times VL rows. From there 16 streams still need to be told. */
+static inline void prefetch(const float *square, const float *next, size_t ldw)
 {
-    for (size_t l = 0; l < GEMM_VL; l++)
-        __builtin_prefetch(w + l * ldw, 0, 3);
+    for (size_t l = 0; l < GEMM_VL * GEMM_VL; l += 16)
+        __builtin_prefetch(next + l, 0, 2);
+    for (size_t l = 0; GEMM_VL >= 16 && l < GEMM_VL; l++)
+        __builtin_prefetch(square + l * ldw + 2 * GEMM_VL, 0, 3);
 }
 
 static inline __attribute__((always_inline)) void multiply(const size_t m, gv *acc, const gv *r, size_t steps,
@@ -43,8 +45,7 @@ static inline __attribute__((always_inline)) void columns(const size_t m, const 
     for (; rows == GEMM_VL && k - p >= GEMM_VL; p += GEMM_VL)
         for (size_t g = 0; g < groups; g++) {
             const float *square = w + g * GEMM_VL * ldw + p;
-            if (GEMM_VL >= 16 || p % 16 == 0)
-                prefetch(square + groups * GEMM_VL * ldw, ldw);
+            prefetch(square, w + (groups + g) * GEMM_VL * ldw + p * GEMM_VL, ldw);
             for (size_t l = 0; l < GEMM_VL; l++)
                 r[l] = gv_load(square + l * ldw);
             gv_transpose(r);
@@ -75,9 +76,71 @@ static inline __attribute__((always_inline)) void all_columns(const size_t m, co
         columns(m, 1, n - j < GEMM_VL ? n - j : GEMM_VL, k, a, lda, w + j * ldw, ldw, c + j, ldc, first);
 }
 
+#if GEMM_VL == DM_GEMM_THIN
+/* As many rows as lanes: then lanes can be rows of A, weights are taken one by one, and nothing is turned around but A,
+ * DEPTH steps of it at a time. */
+#define DEPTH ((size_t)1024)
+#define TILE 12 /* columns; with x and a weight they fill the registers */
+
+static inline __attribute__((always_inline)) void row_tile(size_t k, const float (*a)[GEMM_VL], const float *w,
+                                                           size_t ldw, float *c, size_t ldc, int first)
+{
+    float tile[TILE][GEMM_VL] = {{0}};
+    gv acc[TILE];
+
+    for (size_t i = 0; i < GEMM_VL && !first; i++)
+        for (size_t j = 0; j < TILE; j++)
+            tile[j][i] = c[i * ldc + j];
+    for (size_t j = 0; j < TILE; j++)
+        acc[j] = gv_load(tile[j]);
+    for (size_t p = 0; p < k; p++) {
+        const gv x = gv_load(a[p]);
+        for (size_t j = 0; j < TILE && p % 16 == 0; j++)
+            __builtin_prefetch(w + (TILE + j) * ldw + p, 0, 2);
+        for (size_t j = 0; j < TILE; j++)
+            acc[j] = gv_fma(x, gv_set1(w + j * ldw + p), acc[j]);
+    }
+    for (size_t j = 0; j < TILE; j++)
+        gv_store(tile[j], acc[j]);
+    for (size_t i = 0; i < GEMM_VL; i++)
+        for (size_t j = 0; j < TILE; j++)
+            c[i * ldc + j] = tile[j][i];
+}
+
+/* Columns [0, result). */
+static size_t row_tiles(size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw, float *c,
+                        size_t ldc, int first)
+{
+    float turned[DEPTH][GEMM_VL];
+    size_t j = 0;
+
+    for (size_t p = 0; p < k; p += DEPTH) {
+        const size_t depth = k - p < DEPTH ? k - p : DEPTH;
+        for (size_t l = 0; l < depth; l++)
+            for (size_t i = 0; i < GEMM_VL; i++)
+                turned[l][i] = a[i * lda + p + l];
+        for (j = 0; n - j >= TILE; j += TILE)
+            row_tile(depth, turned, w + j * ldw + p, ldw, c + j, ldc, first && p == 0);
+    }
+    return j;
+}
+#else
+static size_t row_tiles(size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw, float *c,
+                        size_t ldc, int first)
+{
+    (void)n, (void)k, (void)a, (void)lda, (void)w, (void)ldw, (void)c, (void)ldc, (void)first;
+    return 0;
+}
+#endif
+
 static void thin(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw, float *c,
                  size_t ldc, int first)
 {
+    const size_t done = m == GEMM_VL ? row_tiles(n, k, a, lda, w, ldw, c, ldc, first) : 0;
+
+    w += done * ldw;
+    c += done;
+    n -= done;
     switch (m) {
 #define CASE(i, groups)                                                                                                \
     case i:                                                                                                            \
