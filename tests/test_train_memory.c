@@ -1,6 +1,6 @@
-/* What `dmpo plan` says is what a run takes: peak resident memory within 5 % for shapes in which different things weigh
- * most; a limit is kept, and too small a one says the smallest that works, which does. Every run has a process of its
- * own, measured by the system. */
+/* What `dmpo plan` says is what a run takes: peak resident memory within 5 % (and 2 MiB less) for shapes in which
+ * different things weigh most; a limit is kept, and too small a one says the smallest that works, which does. Every run
+ * has a process of its own, measured by the system. */
 #include "tests/train_tool.h"
 
 #define MIB 1048576.0
@@ -116,7 +116,9 @@ static void near_plan(const char *name, const char *how, uint64_t planned, const
     CK_MSG(got->status == DMPO_OK && got->signal == 0, "%s, %s: %s", name, how, got->message);
     printf("%-12s %-12s planned %7.2f MiB, measured %7.2f MiB, %+.2f %%\n", name, how, (double)planned / MIB,
            (double)got->peak / MIB, error);
-    CK_MSG(fabs(error) <= 5.0, "%s, %s: planned %llu, measured %llu", name, how, (unsigned long long)planned,
+    /* How much of a program's file is mapped at once is the page cache's business: a busy machine's run may have less. */
+    CK_MSG(error <= 5.0 && (double)got->peak >= 0.95 * (double)planned - 2 * MIB,
+           "%s, %s: planned %llu, measured %llu", name, how, (unsigned long long)planned,
            (unsigned long long)got->peak);
 }
 

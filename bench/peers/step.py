@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """A DMPO training step of dmpo and of PyTorch, side by side in one run.
 
-    BUILD=DIR python3 bench/peers/step.py [--shapes 260k,15m,135m] [--length 512] [--threads 2] [--rounds 2] [--compile]
+    BUILD=DIR python3 bench/peers/step.py [--shapes 260k,15m,135m] [--length 512] [--prefix 0] [--threads 2] [--rounds 2]
+                                          [--compile]
 
 Each step is whole: a pair of --length tokens a side (7 turns, the last 30 % of each the agent's) forward, loss,
 backward, clipping, AdamW of every parameter, f32. Three contestants, in turns, each in a process of its own:
     dmpo       BUILD/bench/step
     authors    as the authors' trainer does it: policy and reference forward, logits for every position
     optimised  reference log-probabilities cached, logits only where an action token is predicted
+The sides have nothing in common, but for the first --prefix tokens, which dmpo computes once.
 With DMPO_BENCH_CPU set and --threads 1, seconds are processor time: for a machine that others use too.
 JSON lines on stdout, a table on stderr; peak memory is the process's, and for PyTorch also what it has above the
 imports. The two PyTorch forms are checked to give the same losses.
@@ -35,9 +37,10 @@ clock = time.process_time if os.environ.get("DMPO_BENCH_CPU") else time.perf_cou
 
 # ---- a PyTorch contestant, in its own process ----
 
-def make_pair(torch, length, vocabulary):
+def make_pair(torch, length, prefix, vocabulary):
     """ids [2, length]; which tokens are predicted actions and their weight phi [2, length - 1]."""
     ids = torch.randint(0, vocabulary, (2, length), generator=torch.Generator().manual_seed(1))
+    ids[1, :prefix] = ids[0, :prefix]
     mask, phi, turn = torch.zeros(2, length, dtype=torch.bool), torch.zeros(2, length), length // TURNS
     for t in range(TURNS):
         begin, end = t * turn + turn * 7 // 10, (t + 1) * turn
@@ -71,7 +74,7 @@ def contestant(a):
     if reference:
         reference.load_state_dict(policy.state_dict())
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-6, weight_decay=0.0, fused=True)
-    ids, mask, phi = make_pair(torch, a.length, config.vocab_size)
+    ids, mask, phi = make_pair(torch, a.length, a.prefix, config.vocab_size)
     with torch.no_grad():
         cached = scores(policy, ids, mask, phi, True) if optimised else None
     run = torch.compile(scores) if a.compile else scores
@@ -100,14 +103,14 @@ def contestant(a):
 
 def run_torch(a, shape, name):
     command = [sys.executable, os.path.abspath(__file__), "--contestant", name, "--shapes", shape, "--length", a.length,
-               "--threads", a.threads, "--seconds", a.seconds] + (["--compile"] if a.compile else [])
+               "--prefix", a.prefix, "--threads", a.threads, "--seconds", a.seconds] + (["--compile"] if a.compile else [])
     out = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
     return json.loads(out.splitlines()[-1])
 
 
 def run_dmpo(a, shape):
     command = [os.path.join(os.environ.get("BUILD", "build"), "bench", "step"), "--shape", shape, "--length", a.length,
-               "--threads", a.threads, "--seconds", a.seconds]
+               "--prefix", a.prefix, "--threads", a.threads, "--seconds", a.seconds]
     out = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
                          check=True).stdout
     r = json.loads(out.splitlines()[-1])
@@ -134,7 +137,7 @@ def contest(a, shape):
     median = {n: statistics.median(s) for n, s in seconds.items()}
     for n in names:
         line = dict(bench="step-peers", contestant=n, machine=ours["machine"], isa=ours["isa"], torch=version,
-                    shape=shape, length=a.length, threads=a.threads, compile=a.compile, rounds=a.rounds,
+                    shape=shape, length=a.length, prefix=a.prefix, threads=a.threads, compile=a.compile, rounds=a.rounds,
                     seconds=round(median[n], 5), low=round(min(seconds[n]), 5), high=round(max(seconds[n]), 5),
                     tokens_per_second=round(2 * a.length / median[n], 1), peak_mib=round(peaks[n], 1),
                     above_imports_mib=round(above[n], 1), times_dmpo=round(median[n] / median["dmpo"], 2),
@@ -152,6 +155,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--shapes", default="260k,15m,135m")
     p.add_argument("--length", type=int, default=512)
+    p.add_argument("--prefix", type=int, default=0, help="tokens that both sides begin with")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rounds", type=int, default=2, help="each contestant runs this often, in turns")
     p.add_argument("--seconds", type=float, default=5, help="budget of a contestant in a round, three steps at least")
