@@ -103,7 +103,8 @@ static void check_random(unsigned count)
 static void check_blocks(void)
 {
     static const shape shapes[] = {
-        {1, 33, 257}, {3, 70, 513}, {127, 40, 300}, {260, 33, 258}, {61, 1550, 20}, {120, 780, 12}, {521, 37, 31},
+        {1, 33, 257},   {3, 70, 513},  {127, 40, 300}, {260, 33, 258}, {61, 1550, 20},
+        {120, 780, 12}, {521, 37, 31}, {20, 40, 769},  {31, 33, 1600}, {8, 50, 1030},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int orientation = 0; orientation < 3; orientation++) /* forward, data gradient, weight gradient */
