@@ -2,6 +2,7 @@
 # run.sh PROGRAM...: runs every test program and shell test, shows the output of those that fail, sums up.
 # A program ends with "name: N passed, N failed" (", N skipped" may follow); one that crashes, says nothing
 # countable or checks nothing counts as one failure. EXEC_WRAPPER stands before programs of a cross build.
+# TEST_JOBS: how many run at once (1).
 set -u
 
 wrapper=${EXEC_WRAPPER-}
@@ -9,20 +10,20 @@ if [ "$wrapper" = missing ]; then
     echo "tests: these programs are for another machine; install qemu or give configure --exec-wrapper=COMMAND" >&2
     exit 1
 fi
-out=$(mktemp "${TMPDIR:-/tmp}/test-output.XXXXXX") || exit 1
-trap 'rm -f "$out"' EXIT
-trap 'exit 1' HUP INT TERM
+work=$(mktemp -d "${TMPDIR:-/tmp}/test-output.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+workers=
+trap 'kill $workers 2>/dev/null; exit 1' HUP INT TERM
 
-passed=0 failed=0 skipped=0 number=0
-for program in "$@"; do
-    number=$((number + 1))
-    name=$(basename "$program")
-    [ ! -t 1 ] || printf '[%2d/%d] %-20s ...' "$number" "$#" "$name"
+# test_one NUMBER OF PROGRAM: its line, and what it said if it failed; the counts go to a file
+test_one() {
+    out=$work/$1/output
+    name=$(basename "$3")
     start=$(date +%s)
     status=0
-    case $program in
-    *.sh) sh "$program" >"$out" 2>&1 </dev/null || status=$? ;;
-    *) $wrapper "$program" >"$out" 2>&1 </dev/null || status=$? ;;
+    case $3 in
+    *.sh) sh "$3" >"$out" 2>&1 </dev/null || status=$? ;;
+    *) $wrapper "$3" >"$out" 2>&1 </dev/null || status=$? ;;
     esac
     seconds=$(($(date +%s) - start))
     counts=$(tail -n 1 "$out" |
@@ -39,18 +40,48 @@ for program in "$@"; do
     if [ $((p + f + s)) = 0 ] && [ -z "$problem" ]; then problem="checked nothing"; fi
     if [ "$status" != 0 ] && [ "$f" = 0 ]; then problem="exit status $status"; fi
     if [ -n "$problem" ]; then f=$((f + 1)); fi
-    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-    [ ! -t 1 ] || printf '\r'
-    printf '[%2d/%d] %-20s %7d passed, %d failed' "$number" "$#" "$name" "$p" "$f"
-    [ "$s" = 0 ] || printf ', %d skipped' "$s"
-    printf '  (%d s)%s\n' "$seconds" "${problem:+  $problem}"
-    if [ "$f" != 0 ]; then
-        sed 's/^/    /' "$out"
-    elif [ "$s" != 0 ]; then
-        sed -n 's/^skipped: /    skipped: /p' "$out"
-    fi
-done
+    echo "$p $f $s" >"$work/$1/counts"
+    {
+        [ ! -t 1 ] || printf '\r'
+        printf '[%2d/%d] %-20s %7d passed, %d failed' "$1" "$2" "$name" "$p" "$f"
+        [ "$s" = 0 ] || printf ', %d skipped' "$s"
+        printf '  (%d s)%s\n' "$seconds" "${problem:+  $problem}"
+        if [ "$f" != 0 ]; then
+            sed 's/^/    /' "$out"
+        elif [ "$s" != 0 ]; then
+            sed -n 's/^skipped: /    skipped: /p' "$out"
+        fi
+    } >"$work/$1/line"
+    cat "$work/$1/line"
+}
 
+# Takes what nobody has taken: a directory can be made only once.
+worker() {
+    number=0
+    for program in "$@"; do
+        number=$((number + 1))
+        mkdir "$work/$number" 2>/dev/null || continue
+        [ ! -t 1 ] || printf '[%2d/%d] %-20s ...\r' "$number" "$#" "$(basename "$program")"
+        test_one $number $# "$program"
+    done
+}
+
+jobs=${TEST_JOBS:-1}
+while [ "$jobs" -gt 1 ]; do
+    worker "$@" &
+    workers="$workers $!"
+    jobs=$((jobs - 1))
+done
+worker "$@"
+wait
+
+passed=0 failed=0 skipped=0 number=0
+while [ $number -lt $# ]; do
+    number=$((number + 1))
+    p=0 f=1 s=0 # a worker that died
+    [ ! -f "$work/$number/counts" ] || read -r p f s <"$work/$number/counts"
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+done
 printf '%d passed, %d failed' "$passed" "$failed"
 [ "$skipped" = 0 ] || printf ', %d skipped' "$skipped"
 printf '\n'
