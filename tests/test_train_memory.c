@@ -116,10 +116,10 @@ static void near_plan(const char *name, const char *how, uint64_t planned, const
     CK_MSG(got->status == DMPO_OK && got->signal == 0, "%s, %s: %s", name, how, got->message);
     printf("%-12s %-12s planned %7.2f MiB, measured %7.2f MiB, %+.2f %%\n", name, how, (double)planned / MIB,
            (double)got->peak / MIB, error);
-    /* How much of a program's file is mapped at once is the page cache's business: a busy machine's run may have less. */
-    CK_MSG(error <= 5.0 && (double)got->peak >= 0.95 * (double)planned - 2 * MIB,
-           "%s, %s: planned %llu, measured %llu", name, how, (unsigned long long)planned,
-           (unsigned long long)got->peak);
+    /* How much of a program's file is mapped at once is the page cache's business: a busy machine's run may have less.
+     */
+    CK_MSG(error <= 5.0 && (double)got->peak >= 0.95 * (double)planned - 2 * MIB, "%s, %s: planned %llu, measured %llu",
+           name, how, (unsigned long long)planned, (unsigned long long)got->peak);
 }
 
 static void check_shape(const shape *s)
