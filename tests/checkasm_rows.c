@@ -249,6 +249,14 @@ static size_t seen_by(const columns *k, size_t lane)
     return k->full + lane < k->keys ? k->full + lane : k->keys;
 }
 
+/* What lies between the columns of one key and the next is somebody else's. */
+static void check_between_columns(ck *c, const columns *s, const ck_floats *x)
+{
+    for (size_t j = 0; j + 1 < s->keys; j++)
+        for (size_t i = j * s->ld + s->lanes; i < (j + 1) * s->ld; i++)
+            ck_same_value(c, "between columns", x->want[i], x->got[i]);
+}
+
 static void check_softmax_columns(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
 {
     const columns s = some_columns(c, n);
@@ -264,6 +272,7 @@ static void check_softmax_columns(ck *c, const dm_kernels *ref, const dm_kernels
         for (size_t j = 0; j < seen_by(&s, l); j++)
             ck_same_value(c, "s", row[j], x.got[j * s.ld + l]);
     }
+    check_between_columns(c, &s, &x);
 }
 
 static size_t bench_softmax_columns(const dm_kernels *k, ck_bench *b)
@@ -290,6 +299,7 @@ static void check_softmax_columns_backward(ck *c, const dm_kernels *ref, const d
         for (size_t j = 0; j < seen_by(&s, l); j++)
             ck_same_value(c, "ds", row[j], ds.got[j * s.ld + l]);
     }
+    check_between_columns(c, &s, &ds);
 }
 
 static size_t bench_softmax_columns_backward(const dm_kernels *k, ck_bench *b)

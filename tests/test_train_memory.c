@@ -1,4 +1,4 @@
-/* What `dmpo plan` says is what a run takes: peak resident memory within 5 % (and 2 MiB less) for shapes in which
+/* What `dmpo plan` says is what a run takes: peak resident memory within 5 % for shapes in which
  * different things weigh most; a limit is kept, and too small a one says the smallest that works, which does. Every run
  * has a process of its own, measured by the system. */
 #include "tests/train_tool.h"
@@ -116,10 +116,8 @@ static void near_plan(const char *name, const char *how, uint64_t planned, const
     CK_MSG(got->status == DMPO_OK && got->signal == 0, "%s, %s: %s", name, how, got->message);
     printf("%-12s %-12s planned %7.2f MiB, measured %7.2f MiB, %+.2f %%\n", name, how, (double)planned / MIB,
            (double)got->peak / MIB, error);
-    /* How much of a program's file is mapped at once is the page cache's business: a busy machine's run may have less.
-     */
-    CK_MSG(error <= 5.0 && (double)got->peak >= 0.95 * (double)planned - 2 * MIB, "%s, %s: planned %llu, measured %llu",
-           name, how, (unsigned long long)planned, (unsigned long long)got->peak);
+    CK_MSG(fabs(error) <= 5.0, "%s, %s: planned %llu, measured %llu", name, how, (unsigned long long)planned,
+           (unsigned long long)got->peak);
 }
 
 static void check_shape(const shape *s)
@@ -183,6 +181,7 @@ static void check_limit(const shape *s)
     dmpo_plan plan = plan_of(&o, s->threads);
     CK_MSG(plan.recomputed > 0 && plan.total <= o.memory, "%u layers recomputed, %llu of %llu bytes",
            (unsigned)plan.recomputed, (unsigned long long)plan.total, (unsigned long long)o.memory);
+    o.memory = plan.total + ((uint64_t)1 << 19); /* half a step above the plan: another start makes the same choice */
     got = train_in_child(&o, s->threads);
     near_plan(s->name, "half way", plan.total, &got);
     CK_MSG(got.peak <= o.memory, "limit %llu, measured %llu", (unsigned long long)o.memory,
