@@ -148,9 +148,11 @@ static void bench_gemm_shape(dm_engine *one, dm_engine *many, void *blas, const 
     if (many) {
         j.e = many;
         const timing u = measure(run_gemm, &j);
-        const double speedup = t.seconds.median / u.seconds.median;
-        json("gemm", many, shape, &u, ",\"gflops\":%.1f,\"speedup\":%.3f", flops / u.seconds.median / 1e9, speedup);
-        fprintf(stderr, "  x%.2f on %u threads", speedup, many->threads);
+        const double speedup = t.seconds.median / u.seconds.median, all = u.peak.median * many->threads;
+        json("gemm", many, shape, &u, ",\"gflops\":%.1f,\"speedup\":%.3f,\"share\":%.3f",
+             flops / u.seconds.median / 1e9, speedup, flops / u.seconds.median / all);
+        fprintf(stderr, "  x%.2f on %u threads, %.1f %% (%.3f-%.3f ms)", speedup, many->threads,
+                100 * flops / u.seconds.median / all, 1e3 * u.seconds.low, 1e3 * u.seconds.high);
     }
     if (blas) {
         j.e = one;
@@ -213,14 +215,16 @@ static void bench_thin(dm_engine *e, int quick)
 
     snprintf(shape, sizeof shape, "%.0f MB", bytes / 1e6);
     json("read", e, shape, &read, ",\"gbytes\":%.2f", bytes / read.seconds.median / 1e9);
-    fprintf(stderr, "%-30s %8.1f GB/s on %u threads\n", "memory read", bytes / read.seconds.median / 1e9, e->threads);
+    fprintf(stderr, "%-30s %8.1f GB/s on %u threads  (%.3f-%.3f ms)\n", "memory read",
+            bytes / read.seconds.median / 1e9, e->threads, 1e3 * read.seconds.low, 1e3 * read.seconds.high);
     for (j.m = 1; j.m <= 8; j.m *= 2) {
         const timing t = measure(run_gemm, &j);
         snprintf(shape, sizeof shape, "%zux%zux%zu", j.m, out, in);
         json("thin", e, shape, &t, ",\"gbytes\":%.2f,\"of_read\":%.3f", bytes / t.seconds.median / 1e9,
              read.seconds.median / t.seconds.median);
-        fprintf(stderr, "%-30s %8.1f GB/s of weights, %3.0f %% of reading them\n", shape,
-                bytes / t.seconds.median / 1e9, 100 * read.seconds.median / t.seconds.median);
+        fprintf(stderr, "%-30s %8.1f GB/s of weights, %3.0f %% of reading them  (%.3f-%.3f ms)\n", shape,
+                bytes / t.seconds.median / 1e9, 100 * read.seconds.median / t.seconds.median, 1e3 * t.seconds.low,
+                1e3 * t.seconds.high);
     }
     free(w);
     free(x);
@@ -251,14 +255,17 @@ static void attention_line(const char *what, job *j, dm_engine *one, dm_engine *
              a->segments[0].end, a->heads, a->kv_heads, a->head_dim);
     json("attention", one, shape, &t, ",\"gflops\":%.1f,\"share\":%.3f,\"gbytes\":%.2f", flops / t.seconds.median / 1e9,
          flops / t.seconds.median / t.peak.median, bytes / t.seconds.median / 1e9);
-    fprintf(stderr, "%-40s %9.3f ms  %5.1f %% of peak, keys and values at %.1f GB/s", shape, 1e3 * t.seconds.median,
+    fprintf(stderr, "%-40s %9.3f ms  (%.3f-%.3f)  %5.1f %% of peak, keys and values at %.1f GB/s", shape,
+            1e3 * t.seconds.median, 1e3 * t.seconds.low, 1e3 * t.seconds.high,
             100 * flops / t.seconds.median / t.peak.median, bytes / t.seconds.median / 1e9);
     if (many) {
         j->e = many;
         const timing u = measure(fn, j);
-        json("attention", many, shape, &u, ",\"gflops\":%.1f,\"speedup\":%.3f", flops / u.seconds.median / 1e9,
-             t.seconds.median / u.seconds.median);
-        fprintf(stderr, "  x%.2f on %u threads", t.seconds.median / u.seconds.median, many->threads);
+        json("attention", many, shape, &u, ",\"gflops\":%.1f,\"speedup\":%.3f,\"share\":%.3f",
+             flops / u.seconds.median / 1e9, t.seconds.median / u.seconds.median,
+             flops / u.seconds.median / (u.peak.median * many->threads));
+        fprintf(stderr, "  x%.2f on %u threads (%.3f-%.3f ms)", t.seconds.median / u.seconds.median, many->threads,
+                1e3 * u.seconds.low, 1e3 * u.seconds.high);
     }
     fputc('\n', stderr);
 }

@@ -117,8 +117,8 @@ static void bench_shape_of(dmpo_engine *engine, const bench_shape *shape, const 
         for (size_t i = 0; i < sizeof together / sizeof *together; i++) {
             const int64_t n = together[i], tasks = shape->vocab <= 1024 && !quick ? 8 * n : n > 1 || quick ? n : 2;
             double rates[8];
-            for (int k = 0; k < runs; k++)
-                rates[k] = run(engine, dir, n, tasks, temperature);
+            for (int k = -1; k < runs; k++) /* the first warms up */
+                rates[k < 0 ? 0 : k] = run(engine, dir, n, tasks, temperature);
             const sampled rate = summary(rates, (size_t)runs);
             alone = n == 1 ? rate.median : alone;
             printf("{\"bench\":\"rollout\",\"machine\":\"%s\",\"isa\":\"%s\",\"threads\":%u,\"shape\":\"%s\","
@@ -159,6 +159,7 @@ int main(int argc, char **argv)
     dm_cpu_name(machine, sizeof machine);
     if (dmpo_engine_open(&engine, isa, threads, &error) != DMPO_OK)
         bench_die(error.message);
+    fprintf(stderr, "%s, %s, %u threads\n", machine, dmpo_engine_isa(engine), dmpo_engine_threads(engine));
     for (size_t i = 0; i < BENCH_SHAPES; i++)
         if (shape ? strcmp(shape, bench_shapes[i].name) == 0 : i < 2) /* the largest takes minutes */
             bench_shape_of(engine, &bench_shapes[i], machine, quick);

@@ -28,8 +28,8 @@ static inline void bench_die(const char *message)
     exit(1);
 }
 
-/* Writes the model and returns how many parameters it has. dir: a template for mkdtemp. */
-static inline size_t bench_model_write(const bench_shape *s, char *dir)
+/* Writes the model. dir: a template for mkdtemp. */
+static inline void bench_model_write(const bench_shape *s, char *dir)
 {
     const dm_config c = {
         .arch = DM_ARCH_LLAMA,
@@ -61,10 +61,8 @@ static inline size_t bench_model_write(const bench_shape *s, char *dir)
     dm_weights_init(w, &layout, 1, 0.02);
     if (dm_config_write(&c, dir, &err) != DM_OK || dm_weights_write(w, &layout, dir, hex, &err) != DM_OK)
         bench_die(err.message);
-    const size_t parameters = layout.parameters;
     dm_arena_close(&arena);
     dm_layout_free(&layout);
-    return parameters;
 }
 
 static inline void bench_model_remove(const char *dir)

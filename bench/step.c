@@ -14,6 +14,7 @@
 #endif
 #include <sys/wait.h>
 
+#include "bench/peak.h"
 #include "bench/shapes.h"
 #include "core/philox.h"
 #include "io/json.h"
@@ -89,29 +90,6 @@ static double flops_of(const dm_run *r)
     return 6 * (layer * c->layers + (double)r->pack.entries * d * c->vocab);
 }
 
-typedef struct peak_task {
-    dm_isa isa;
-    double rate[DM_THREADS_MAX];
-} peak_task;
-
-static void peak_part(void *ctx, unsigned part, unsigned parts)
-{
-    peak_task *t = ctx;
-    (void)parts;
-    t->rate[part] = peak_now(t->isa);
-}
-
-static double peak_of_all(const dm_engine *e)
-{
-    peak_task t = {.isa = e->k.isa};
-    double sum = 0;
-
-    dm_pool_run(e->pool, peak_part, &t);
-    for (unsigned i = 0; i < e->threads; i++)
-        sum += t.rate[i];
-    return sum;
-}
-
 /* ---- measuring ---- */
 
 static void report(const settings *s, const dm_run *r, double *seconds, double *peaks, size_t n)
@@ -130,6 +108,8 @@ static void report(const settings *s, const dm_run *r, double *seconds, double *
            t.median, t.low, t.high, tokens / t.median, rate / 1e9, peak.median / 1e9, rate / peak.median,
            (double)r->plan.total / mib, (double)dm_rss_peak() / mib, (double)s->memory / mib, r->plan.recomputed);
     fflush(stdout);
+    if (!s->memory)
+        fprintf(stderr, "%s, %s, %u threads\n", machine, dm_isa_name(r->e->k.isa), r->e->threads);
     fprintf(stderr, "%-5s 2 x %zu tokens", s->shape->name, s->length);
     if (s->prefix)
         fprintf(stderr, ", %zu shared", s->prefix);
