@@ -68,9 +68,9 @@ static void local(const dm_kernels *kernels, float *pack, size_t m, size_t n, si
         dm_right_thin(kernels, scratch, m, n, a, b, c, ldc, mode == DM_GEMM_SET);
         return;
     }
-    const size_t mc = even(m, g->mc, g->mr), kc = even(k, g->kc, 16);
-    for (size_t p = 0; p < k; p += kc) {
-        const size_t depth = smaller(kc, k - p);
+    const size_t mc = even(m, g->mc, g->mr);
+    for (size_t p = 0; p < k; p += g->kc) {
+        const size_t depth = smaller(g->kc, k - p);
         const int first = p == 0 && mode == DM_GEMM_SET;
         for (size_t i = 0; i < m; i += mc) {
             const size_t rows = smaller(mc, m - i);
@@ -145,14 +145,14 @@ static void by_rows(void *ctx, unsigned part, unsigned parts)
     const dm_engine *e = x->e;
     const dm_gemm_kernel *g = &e->k.gemm;
     const dm_range rows = dm_split(x->m, 2, part, parts);
-    const size_t nc = even(x->n, g->nc, g->nr), kc = even(x->k, g->kc, 16);
+    const size_t nc = even(x->n, g->nc, g->nr);
     float *scratch = e->pack_a[part] + g->mc * g->kc + g->kc * g->nr;
 
     for (size_t j = 0; j < x->n; j += nc) {
         const size_t columns = smaller(nc, x->n - j);
         const dm_range share = dm_split(columns, g->nr, part, parts);
-        for (size_t p = 0; p < x->k; p += kc) {
-            const size_t depth = smaller(kc, x->k - p);
+        for (size_t p = 0; p < x->k; p += g->kc) {
+            const size_t depth = smaller(g->kc, x->k - p);
             if (j > 0 || p > 0)
                 dm_pool_barrier(e->pool); /* nobody reads the last block any more */
             dm_right_pack(&e->k, e->pack_b + share.begin * depth, scratch, &x->b, p, depth, j + share.begin,

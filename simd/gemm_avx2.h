@@ -11,8 +11,8 @@
 #define GEMM_NV 2
 #define GEMM_ROWS(F) F(0) F(1) F(2) F(3) F(4) F(5)
 #define GEMM_COLS(F, i) F(i, 0) F(i, 1)
-#define GEMM_MC 72   /* 72 x 768 floats of A: 216 KiB of L2 */
-#define GEMM_KC 768  /* 768 x 16 floats of B: 48 KiB, read in order from L2 */
+#define GEMM_MC 96   /* 96 x 512 floats of A: 192 KiB of L2 */
+#define GEMM_KC 512  /* 512 x 16 floats of B: a 32 KiB L1, or L2 in order */
 #define GEMM_NC 1536 /* 1.5 MiB of B in L3 */
 
 typedef __m256 gv;
