@@ -116,20 +116,25 @@ static double products(const bench *b, size_t known, size_t n)
     return (2 * weights + 4 * (double)c->layers * hq * seen) / peak_of_all(&b->engine->e);
 }
 
+static double time_once(const bench *b, size_t episodes, size_t known, size_t n, int64_t tokens)
+{
+    for (size_t i = 0; i < EPISODES; i++)
+        b->model->slot[i].n = known < b->model->slot[i].n ? known : b->model->slot[i].n;
+    const double start = bench_seconds();
+    ask(b, episodes, n, tokens);
+    return bench_seconds() - start;
+}
+
 /* The time of `tokens` tokens for each episode after n known ones; cold: nothing is known. */
 static sampled time_of(const bench *b, size_t episodes, size_t known, size_t n, int64_t tokens)
 {
     double s[SAMPLES_MAX], spent = 0;
     size_t count = 0;
 
-    for (int warm = 1; count < 3 || (count < SAMPLES_MAX && spent < b->seconds); warm = 0) {
-        for (size_t i = 0; i < EPISODES; i++)
-            b->model->slot[i].n = known < b->model->slot[i].n ? known : b->model->slot[i].n;
-        const double start = bench_seconds();
-        ask(b, episodes, n, tokens);
-        s[count] = bench_seconds() - start;
-        if (!warm)
-            spent += s[count++];
+    time_once(b, episodes, known, n, tokens); /* warm */
+    while (count < 3 || (count < SAMPLES_MAX && spent < b->seconds)) {
+        s[count] = time_once(b, episodes, known, n, tokens);
+        spent += s[count++];
     }
     return summary(s, count);
 }
@@ -175,12 +180,12 @@ static void bench_start(bench *b, const char *dir)
     open_model(b, dir);
     run_process(b, dir);
     for (size_t k = 0; k < 7; k++) {
-        double start = dm_seconds();
+        const double start = bench_seconds();
         open_model(b, dir);
-        opened[k] = dm_seconds() - start;
-        start = dm_seconds();
+        opened[k] = bench_seconds() - start;
+        const double wall = dm_seconds(); /* another process's time is not this one's */
         run_process(b, dir);
-        started[k] = dm_seconds() - start;
+        started[k] = dm_seconds() - wall;
     }
     measure_pass(b);
     const sampled o = summary(opened, 7), s = summary(started, 7);

@@ -117,8 +117,9 @@ static void bench_shape_of(dmpo_engine *engine, const bench_shape *shape, const 
         for (size_t i = 0; i < sizeof together / sizeof *together; i++) {
             const int64_t n = together[i], tasks = shape->vocab <= 1024 && !quick ? 8 * n : n > 1 || quick ? n : 2;
             double rates[8];
-            for (int k = -1; k < runs; k++) /* the first warms up */
-                rates[k < 0 ? 0 : k] = run(engine, dir, n, tasks, temperature);
+            run(engine, dir, n, tasks, temperature); /* warm */
+            for (int k = 0; k < runs; k++)
+                rates[k] = run(engine, dir, n, tasks, temperature);
             const sampled rate = summary(rates, (size_t)runs);
             alone = n == 1 ? rate.median : alone;
             printf("{\"bench\":\"rollout\",\"machine\":\"%s\",\"isa\":\"%s\",\"threads\":%u,\"shape\":\"%s\","

@@ -116,8 +116,8 @@ void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, c
 /* Activations were there. */
 static void clear_gradients(const dm_network *n, size_t layer)
 {
-    const size_t begin = dm_layer_begin(n->layout, n->c->layers, layer);
-    const size_t end = dm_layer_begin(n->layout, n->c->layers, layer + 1);
+    const size_t begin = dm_layout_begin(n->layout, n->c->layers, layer);
+    const size_t end = dm_layout_begin(n->layout, n->c->layers, layer + 1);
 
     dm_op_zero(n->e, n->late + (begin - n->split), end - begin);
 }

@@ -11,12 +11,6 @@ static inline int dm_layer_is_narrow(const dm_network *n, size_t layer, const dm
     return r->wanted && layer + 1 == n->c->layers;
 }
 
-/* Where a layer's tensors begin in an array of the base's layout; of `layers`: where those of the last one end. */
-static inline size_t dm_layer_begin(const dm_layout *l, size_t layers, size_t layer)
-{
-    return layer < layers ? l->layer[layer].input_norm->offset : l->norm->offset;
-}
-
 /* From acts->x; `out` NULL stops before the down projection (recomputation needs no output). */
 void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows *rows, float *out);
 

@@ -53,6 +53,12 @@ typedef struct dm_layout {
     size_t parameters;                    /* without padding */
 } dm_layout;
 
+/* Where a layer's tensors begin in an array of the base's layout; of `layers`: where those of the last one end. */
+static inline size_t dm_layout_begin(const dm_layout *l, size_t layers, size_t layer)
+{
+    return layer < layers ? l->layer[layer].input_norm->offset : l->norm->offset;
+}
+
 /* Builds the table, all f32, with malloc; dm_layout_free gives it back (fine on a zeroed struct). */
 dm_status dm_layout_build(dm_layout *out, const dm_config *c, dm_error *err);
 /* Gives the tensors their offsets, by their types. For who changes these. */

@@ -3,7 +3,6 @@
 #include "core/exact.h"
 #include "core/numeric.h"
 #include "model/head.h"
-#include "model/layer.h"
 
 /* Room for rows x cols floats, and for `bytes`. */
 static float *room(dm_arena *a, size_t bytes, size_t rows, size_t cols)
@@ -56,7 +55,7 @@ static size_t most_rows(const dm_network_size *s)
  * `end` bytes behind it. */
 static size_t lead_for(const dm_network *n, size_t l, size_t end)
 {
-    const size_t begin = (dm_layer_begin(n->layout, n->c->layers, l) - n->split) * sizeof(float);
+    const size_t begin = (dm_layout_begin(n->layout, n->c->layers, l) - n->split) * sizeof(float);
     return end > begin ? end - begin : 0;
 }
 
@@ -67,7 +66,7 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
     dm_acts common = {0};
     size_t lead = 0;
 
-    n->split = dm_layer_begin(n->layout, c->layers, 0);
+    n->split = dm_layout_begin(n->layout, c->layers, 0);
     n->acts = dm_arena_zalloc(a, c->layers, sizeof *n->acts);
     n->out = floats(a, s->entries, c->hidden);
     n->narrow = floats(a, s->entries, (size_t)c->heads * c->head_dim);

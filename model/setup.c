@@ -196,7 +196,8 @@ typedef struct plan_line {
 static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
 {
     const size_t floats = r->trained->floats;
-    const size_t early = r->size.overlay ? r->layout.layer[0].input_norm->offset : floats; /* gradients of their own */
+    const size_t early =
+        r->size.overlay ? dm_layout_begin(&r->layout, r->config.layers, 0) : floats; /* gradients of their own */
     size_t n = 0, before = 0;
 #define LINE(name) (lines[n++] = (plan_line){name, a->used - before}, before = a->used)
 

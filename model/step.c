@@ -173,7 +173,8 @@ dm_gradient dm_run_gradient_at(const dm_run *r)
 static void clear_gradient(dm_run *r)
 {
     const dm_gradient g = dm_run_gradient_at(r);
-    const size_t behind = r->network.late ? r->layout.norm->offset - g.split : 0;
+    const size_t behind =
+        r->network.late ? dm_layout_begin(&r->layout, r->config.layers, r->config.layers) - g.split : 0;
 
     dm_op_zero(r->e, g.low, g.split);
     dm_op_zero(r->e, g.high + behind, g.n - g.split - behind);

@@ -124,23 +124,19 @@ static size_t row_tiles(size_t n, size_t k, const float *a, size_t lda, const fl
     }
     return j;
 }
-#else
-static size_t row_tiles(size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw, float *c,
-                        size_t ldc, int first)
-{
-    (void)n, (void)k, (void)a, (void)lda, (void)w, (void)ldw, (void)c, (void)ldc, (void)first;
-    return 0;
-}
 #endif
 
 static void thin(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw, float *c,
                  size_t ldc, int first)
 {
-    const size_t done = m == GEMM_VL ? row_tiles(n, k, a, lda, w, ldw, c, ldc, first) : 0;
-
-    w += done * ldw;
-    c += done;
-    n -= done;
+#if GEMM_VL == DM_GEMM_THIN
+    if (m == GEMM_VL) {
+        const size_t done = row_tiles(n, k, a, lda, w, ldw, c, ldc, first);
+        w += done * ldw;
+        c += done;
+        n -= done;
+    }
+#endif
     switch (m) {
 #define CASE(i, groups)                                                                                                \
     case i:                                                                                                            \

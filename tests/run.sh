@@ -41,8 +41,7 @@ test_one() {
     if [ "$status" != 0 ] && [ "$f" = 0 ]; then problem="exit status $status"; fi
     if [ -n "$problem" ]; then f=$((f + 1)); fi
     echo "$p $f $s" >"$work/$1/counts"
-    {
-        [ ! -t 1 ] || printf '\r'
+    { # in one piece: another worker may be printing
         printf '[%2d/%d] %-20s %7d passed, %d failed' "$1" "$2" "$name" "$p" "$f"
         [ "$s" = 0 ] || printf ', %d skipped' "$s"
         printf '  (%d s)%s\n' "$seconds" "${problem:+  $problem}"

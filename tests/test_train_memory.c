@@ -1,6 +1,6 @@
-/* What `dmpo plan` says is what a run takes: peak resident memory within 5 % for shapes in which
- * different things weigh most; a limit is kept, and too small a one says the smallest that works, which does. Every run
- * has a process of its own, measured by the system. */
+/* What `dmpo plan` says is what a run takes: peak resident memory within 5 % for shapes in which different things weigh
+ * most; a limit is kept, and too small a one says the smallest that works, which does. Every run has a process of its
+ * own, measured by the system. */
 #include "tests/train_tool.h"
 
 #define MIB 1048576.0
