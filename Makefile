@@ -35,15 +35,26 @@ endif
 
 # ---- what there is ----
 
-sources = $(patsubst $(SRC)/%,%,$(sort $(wildcard $(SRC)/$(1))))
+# Every folder with sources; the sources in it are found.
+LIB_FOLDERS = core \
+    io io/tokenizer io/data \
+    simd simd/kernels \
+    model model/network model/formats model/loss model/train model/infer
+AGENT_FOLDERS = agent/env agent/env/home agent/env/shop agent/env/lab agent/rollout agent/pairs agent/experiment agent/report
+CLI_FOLDERS = cli cli/commands
+UNIT_FOLDERS = $(addprefix tests/unit/,$(LIB_FOLDERS) $(AGENT_FOLDERS) $(CLI_FOLDERS))
 
-SIMD_FAMILIES = $(call sources,simd/k_*.c)
-LIB_SOURCES = $(filter-out $(SIMD_FAMILIES),$(foreach d,core io simd model agent,$(call sources,$(d)/*.c)))
-CLI_SOURCES = $(call sources,cli/*.c)
-RECIPES = $(addprefix $(SRC)/,$(call sources,agent/recipes/*.json))
-CHECKASM = $(call sources,tests/checkasm*.c)
-TESTS = $(patsubst tests/test_%.c,$(B)/tests/%,$(call sources,tests/test_*.c)) $(B)/tests/checkasm
-SHELL_TESTS = $(filter-out tests/run.sh,$(call sources,tests/*.sh))
+sources = $(patsubst $(SRC)/%,%,$(sort $(wildcard $(SRC)/$(1))))
+sources_of = $(foreach folder,$(1),$(call sources,$(folder)/*.c))
+
+SIMD_FAMILIES = $(call sources,simd/kernels/k_*.c)
+LIB_SOURCES = $(filter-out $(SIMD_FAMILIES),$(call sources_of,$(LIB_FOLDERS) $(AGENT_FOLDERS)))
+CLI_SOURCES = $(call sources_of,$(CLI_FOLDERS))
+RECIPES = $(addprefix $(SRC)/,$(call sources,agent/experiment/recipes/*.json))
+CHECKASM = $(call sources,tests/checkasm/*.c)
+UNIT_SOURCES = $(foreach folder,$(UNIT_FOLDERS),$(call sources,$(folder)/test_*.c))
+TESTS = $(patsubst test_%.c,$(B)/tests/%,$(notdir $(UNIT_SOURCES))) $(B)/tests/checkasm
+SHELL_TESTS = $(call sources,tests/shell/*.sh)
 BENCHES = $(patsubst bench/%.c,$(B)/bench/%,$(call sources,bench/*.c))
 
 # A kernel family is one source and one object for every instruction set.
@@ -85,7 +96,7 @@ $(B)/obj/%.o: $(SRC)/%.c $(CONFIG)
 	$(call compile)
 
 define isa_rule
-$(B)/obj/simd/k_%_$(1).o: $(SRC)/simd/k_%.c $(CONFIG)
+$(B)/obj/simd/kernels/k_%_$(1).o: $(SRC)/simd/kernels/k_%.c $(CONFIG)
 	$$(call compile,$$(ISA_FLAGS_$(1)))
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
@@ -118,8 +129,11 @@ $(B)/dmpo: $(CLI_OBJECTS) $(STATIC_LIB)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) $(STATIC_FLAGS) -o $@ $^ -lm
 
-$(B)/tests/%: $(B)/obj/tests/test_%.o $(STATIC_LIB)
-	$(call link)
+define unit_rule
+$(B)/tests/%: $(B)/obj/$(1)/test_%.o $(STATIC_LIB)
+	$$(call link)
+endef
+$(foreach folder,$(UNIT_FOLDERS),$(eval $(call unit_rule,$(folder))))
 
 $(B)/tests/checkasm: $(CHECKASM:%.c=$(B)/obj/%.o) $(STATIC_LIB)
 	$(call link)
@@ -158,8 +172,8 @@ asan ubsan tsan:
 	    DMPO_TEST_FAST=1 $(MAKE) SRC=$(abspath $(SRC)) B=. test
 
 format-check:
-	cd $(SRC) && clang-format --dry-run -Werror $(foreach d,core io simd model agent cli tests bench include,\
-	    $(call sources,$(d)/*.[ch]))
+	cd $(SRC) && clang-format --dry-run -Werror $(foreach d,$(LIB_FOLDERS) $(AGENT_FOLDERS) $(CLI_FOLDERS) \
+	    $(UNIT_FOLDERS) tests/support tests/checkasm tests/fuzz bench include,$(call sources,$(d)/*.[ch]))
 
 # ---- install ----
 

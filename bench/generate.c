@@ -14,7 +14,7 @@
 #include "bench/shapes.h"
 #include "dmpo.h"
 #include "model/api.h"
-#include "model/policy.h"
+#include "model/infer/session.h"
 
 #define EPISODES 8
 #define PROMPT 480

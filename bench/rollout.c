@@ -8,9 +8,9 @@
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE /* mkdtemp */
 #endif
-#include "agent/rollout.h"
+#include "agent/rollout/rollout.h"
 #include "bench/shapes.h"
-#include "io/template.h"
+#include "io/data/template.h"
 
 #define VOCABULARY 512
 #define MAX_TOKENS 12

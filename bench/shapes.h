@@ -7,8 +7,8 @@
 
 #include "bench/bench.h"
 #include "core/arena.h"
-#include "model/config.h"
-#include "model/model.h"
+#include "model/network/config.h"
+#include "model/network/model.h"
 
 typedef struct bench_shape {
     const char *name;

@@ -18,7 +18,7 @@
 #include "bench/shapes.h"
 #include "core/philox.h"
 #include "io/json.h"
-#include "model/trainer.h"
+#include "model/train/run.h"
 
 #define TURNS 7
 

@@ -27,7 +27,7 @@ int cli_rollout(int argc, char **argv);
 int cli_eval(int argc, char **argv);
 int cli_experiment(int argc, char **argv);
 int cli_pairs(int argc, char **argv);
-int cli_report_main(int argc, char **argv); /* cli_report is a type, of cli/report.h */
+int cli_report_main(int argc, char **argv); /* cli_report is a type, of cli/facts.h */
 
 /* Prints "dmpo NAME: message" and returns the exit status: 2 for a wrong argument, 1 for everything else. */
 int cli_failed(const char *name, int status, const char *message);

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "core/file.h"
-#include "io/dataset.h"
-#include "io/unicode.h"
+#include "io/data/dataset.h"
+#include "io/tokenizer/unicode.h"
 
 static void drop(cli_history *h, size_t n)
 {

@@ -3,7 +3,7 @@
 #ifndef DM_CLI_HISTORY_H
 #define DM_CLI_HISTORY_H
 
-#include "io/template.h"
+#include "io/data/template.h"
 
 typedef struct cli_history {
     const dm_tokenizer *tokenizer;

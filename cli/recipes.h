@@ -1,4 +1,4 @@
-/* The recipes of agent/recipes/, which the Makefile turns into lines of text. */
+/* The recipes of agent/experiment/recipes/, which the Makefile turns into lines of text. */
 #ifndef DM_CLI_RECIPES_H
 #define DM_CLI_RECIPES_H
 

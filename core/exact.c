@@ -21,7 +21,7 @@ static inline float from_bits(uint32_t u)
     return x;
 }
 
-/* ---- the three that simd/vmath.h repeats step by step: see core/exact_coeffs.h ---- */
+/* ---- the three that simd/kernels/vmath.h repeats step by step: see core/exact_coeffs.h ---- */
 
 float dm_expf(float x)
 {

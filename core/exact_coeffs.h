@@ -1,5 +1,5 @@
 /* The steps of dm_expf, dm_logf and dm_sigmoidf, shared by the scalar form (core/exact.c) and the vector form
- * (simd/vmath.h). The order of operations below IS the definition: both forms do exactly this, so both give the
+ * (simd/kernels/vmath.h). The order of operations below IS the definition: both forms do exactly this, so both give the
  * same bits. fma(a,b,c) rounds once; every other operation rounds by itself; u32 arithmetic wraps; bits() and
  * float() reinterpret. `c ? a : b` is a compare and a select (false for NaN), so nothing depends on how an ISA's
  * min and max treat NaN.

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "io/gguf_internal.h"
-#include "io/utf8.h"
+#include "core/utf8.h"
 
 static const dm_gguf_pair *find(const dm_gguf *g, const char *key)
 {

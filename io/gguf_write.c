@@ -6,7 +6,7 @@
 #include "core/output.h"
 #include "io/gguf_internal.h"
 #include "io/gguf_types.h"
-#include "io/half.h"
+#include "core/half.h"
 
 enum { ALIGNMENT = 32, CHUNK = 4096 }; /* elements converted at a time: whole blocks */
 

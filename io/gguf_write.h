@@ -7,8 +7,8 @@
 #include "core/sha256.h"
 #include "io/gguf.h"
 #include "io/json.h"
-#include "io/narrow.h"
-#include "io/tokenizer.h"
+#include "core/narrow.h"
+#include "io/tokenizer/tokenizer.h"
 
 typedef struct dm_gguf_meta {
     dm_text bytes; /* of the pairs, as in the file; `failed` is sticky */

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/block.h"
+#include "core/block.h"
 #include "io/json_internal.h"
-#include "io/utf8.h"
+#include "core/utf8.h"
 
 enum {
     NUMBER_MAX = 1000, /* characters of a number; nobody means a longer one */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "io/json.h"
-#include "io/utf8.h"
+#include "core/utf8.h"
 
 void dm_text_free(dm_text *t)
 {

@@ -8,7 +8,7 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/sha256.h"
-#include "io/narrow.h"
+#include "core/narrow.h"
 
 #define DM_ST_DIMS 8
 

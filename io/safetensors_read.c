@@ -1,7 +1,7 @@
 /* Tensor data as f32 or f64, converted on the way through a small buffer. */
 #include <math.h>
 
-#include "io/half.h"
+#include "core/half.h"
 #include "io/safetensors_internal.h"
 
 enum { CHUNK = 4096 }; /* elements converted at a time */

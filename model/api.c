@@ -11,7 +11,7 @@
 #include "core/file.h"
 #include "dmpo.h"
 #include "model/api.h"
-#include "model/trainer.h"
+#include "model/train/run.h"
 
 _Static_assert(DM_ERROR_MAX == sizeof((dmpo_error){0}).message, "dmpo_error mirrors dm_error");
 

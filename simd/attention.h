@@ -7,7 +7,7 @@
  * Query rows before `first` are neither computed nor written (a KV cache: the past is only keys).
  *
  * Numeric order, per head h (kv head h / (heads/kv_heads)) and query row: s[j] = chain over head_dim of
- * fma(q, k, acc) for the visible logical positions j ascending; softmax of the row (simd/kernels.h, scale =
+ * fma(q, k, acc) for the visible logical positions j ascending; softmax of the row (simd/kernels/kernels.h, scale =
  * (float)(1/sqrt(head_dim)), element 0 = first visible key); out = chain over visible keys ascending of
  * fma(p, v, acc), starting from +0.
  * Backward: P recomputed as in forward; dP[j] = chain over head_dim of fma(dout, v, acc); dS = softmax_backward;

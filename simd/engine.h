@@ -3,7 +3,7 @@
 #define DM_SIMD_ENGINE_H
 
 #include "core/threads.h"
-#include "simd/kernels.h"
+#include "simd/kernels/kernels.h"
 
 typedef struct dm_engine {
     dm_kernels k;

@@ -11,7 +11,7 @@ typedef struct dm_right {
     size_t first;       /* B begins at this column of the whole */
 } dm_right;
 
-/* Packs rows [p, p + depth) of columns [j, j + columns) into panels of nr columns (simd/gemm_kernel.h). scratch:
+/* Packs rows [p, p + depth) of columns [j, j + columns) into panels of nr columns (simd/kernels/gemm_kernel.h). scratch:
  * dm_right_scratch floats. */
 void dm_right_pack(const dm_kernels *k, float *dst, float *scratch, const dm_right *b, size_t p, size_t depth, size_t j,
                    size_t columns);

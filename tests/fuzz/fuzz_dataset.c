@@ -1,7 +1,7 @@
-/* Any bytes as a data file, text through a byte tokenizer; what is accepted must hold what io/dataset.h promises. */
+/* Any bytes as a data file, text through a byte tokenizer; what is accepted must hold what io/data/dataset.h promises. */
 #include <stdlib.h>
 
-#include "io/dataset.h"
+#include "io/data/dataset.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check(const dm_trajectory *t, const dm_data_options *o)

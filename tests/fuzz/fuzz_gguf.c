@@ -5,7 +5,7 @@
 
 #include "io/gguf.h"
 #include "io/gguf_internal.h"
-#include "io/tokenizer.h"
+#include "io/tokenizer/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
 
 static unsigned sum; /* so that reading is not optimized away */

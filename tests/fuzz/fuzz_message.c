@@ -2,10 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/message.h"
+#include "agent/env/message.h"
 #include "tests/fuzz/fuzz.h"
 
-/* agent/env.c has them, and all environments with them. */
+/* agent/env/env.c has them, and all environments with them. */
 const char *const dm_split_names[DM_SPLITS + 1] = {"train", "seen", "unseen", NULL};
 
 static void check(int truth)

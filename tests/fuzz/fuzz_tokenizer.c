@@ -2,7 +2,7 @@
  * many tokens it has); an accepted one encodes and decodes. */
 #include <stdlib.h>
 
-#include "io/tokenizer.h"
+#include "io/tokenizer/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,4 +1,4 @@
-# The frame of a shell test, what tests/check.h is for C: `. "$SRC/tests/tools/check.sh"`, then checks, then `finish NAME`.
+# The frame of a shell test, what tests/support/check.h is for C: `. "$SRC/tests/tools/check.sh"`, then checks, then `finish NAME`.
 # $work is a directory that is gone in the end. Not a test by itself.
 # shellcheck shell=sh
 

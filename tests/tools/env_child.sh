@@ -1,5 +1,5 @@
 #!/bin/sh
-# An environment for tests/test_protocol.c, well-behaved or not: env_child.sh MODE [ARGUMENT...]. Not a test by itself.
+# An environment for tests/unit/agent/env/test_protocol.c, well-behaved or not: env_child.sh MODE [ARGUMENT...]. Not a test by itself.
 # The game: a number begins at the task's; "add N" adds N; with 10 and above it is won. Other actions change nothing.
 set -u
 mode=$1 argument=${2-}

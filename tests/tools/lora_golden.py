@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Golden cases of LoRA adapters: tests/golden-lora/*, in the layout of tests/golden (tests/test_golden.c runs both).
+"""Golden cases of LoRA adapters: tests/golden-lora/*, in the layout of tests/golden (tests/unit/model/train/test_golden.c runs both).
 
     python3 tests/tools/lora_golden.py [DIR]        (default: tests/golden-lora; same bytes every time)
 

@@ -12,7 +12,7 @@ import random
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, ".."), HERE]
+sys.path[:0] = [os.path.join(HERE, "..", "python"), HERE]
 import interop_tokenizer as interop  # noqa: E402
 
 NAMES = {"llama3-ignore": 330, "added-nfc": 330, "smollm": 330}  # and vocabulary

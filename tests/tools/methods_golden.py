@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Figures of every training method, in float64 and from the papers: tests/golden-methods/*.json, for tests/test_methods.c.
+"""Figures of every training method, in float64 and from the papers: tests/golden-methods/*.json, for tests/unit/model/loss/test_methods.c.
 
     python3 tests/tools/methods_golden.py [DIR]        (default: tests/golden-methods; same bytes every time)
 

@@ -10,7 +10,7 @@ jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
 work=$(mktemp -d "${TMPDIR:-/tmp}/repro-matrix.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-want=$(sed -n 's/^static const char expected\[\] = "\([0-9a-f]*\)";$/\1/p' "$src/tests/test_repro.c")
+want=$(sed -n 's/^static const char expected\[\] = "\([0-9a-f]*\)";$/\1/p' "$src/tests/unit/model/train/test_repro.c")
 version=$(sed -n 's/^#define DMPO_VERSION "\(.*\)"$/\1/p' "$src/include/dmpo.h")
 words=$*
 passed=0 failed=0 skipped=0
@@ -97,14 +97,14 @@ native() {
 shared_repro() {
     so=$2/libdmpo.so.$version
     make -C "$2" "./$(basename "$so")" >/dev/null || return 1
-    "$1" "$2/obj/tests/test_repro.o" "$so" "$2/libdmpo.a" -o "$2/repro-shared" -pthread -lm || return 1
+    "$1" "$2/obj/tests/unit/model/train/test_repro.o" "$so" "$2/libdmpo.a" -o "$2/repro-shared" -pthread -lm || return 1
     nm -D --undefined-only "$2/repro-shared" | grep -q ' dmpo_train$' || { echo "not linked with $so" && return 1; }
     ln -sf "$so" "$2/libdmpo.so.${version%%.*}"
     LD_LIBRARY_PATH=$2 "$2/repro-shared"
 }
 
 static_repro() {
-    "$1" -static "$2/obj/tests/test_repro.o" "$2/libdmpo.a" -o "$2/repro-static" -pthread -lm && "$2/repro-static"
+    "$1" -static "$2/obj/tests/unit/model/train/test_repro.o" "$2/libdmpo.a" -o "$2/repro-static" -pthread -lm && "$2/repro-static"
 }
 
 # cross ARCH TRIPLET COMPILER FLAGS LEVEL...: a cross build; its levels under qemu

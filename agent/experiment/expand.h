@@ -1,0 +1,52 @@
+/* What the expansion of a recipe works with: options on their way into commands. */
+#ifndef DM_AGENT_EXPAND_H
+#define DM_AGENT_EXPAND_H
+
+#include "agent/experiment/stages_internal.h"
+
+#define DM_OPTIONS_MAX 96
+
+typedef struct dm_expansion {
+    dm_stage_builder b;
+    const dm_recipe *r;
+    const dm_commands *commands;
+} dm_expansion;
+
+/* One option on its way into a command. */
+typedef struct dm_option {
+    const char *name;
+    const dm_json *value; /* NULL: `text` is a default of the experiment's own */
+    const char *text;
+    bool is_path; /* it is `source`, after resolve */
+    dm_source source;
+} dm_option;
+
+typedef struct dm_options {
+    dm_option item[DM_OPTIONS_MAX]; /* sorted by name: the order of a recipe's members means nothing */
+    size_t n;
+    const char *command;
+} dm_options;
+
+/* Later settings win. value NULL: `text`. */
+void dm_options_set(dm_expansion *x, dm_options *o, const char *name, const dm_json *value, const char *text);
+void dm_options_set_all(dm_expansion *x, dm_options *o, const dm_json *object); /* its members; NULL is fine */
+void dm_options_default(dm_expansion *x, dm_options *o, const char *name, const char *text); /* where there is none */
+void dm_options_seed(dm_expansion *x, dm_options *o, uint64_t seed); /* likewise, if the command has a seed */
+
+/* What recipe, environment, setting and method say for a part, later ones over earlier ones. The value of a method's
+ * sweep is last. */
+void dm_options_collect(dm_expansion *x, dm_options *o, const dm_subject *of, dm_part part);
+const dm_option *dm_options_find(const dm_options *o, const char *name); /* NULL: there is none */
+
+/* Options that name files or models become these, with the stages that make them: not while another stage is put
+ * together. */
+void dm_options_resolve(dm_expansion *x, const dm_subject *of, dm_options *o);
+
+/* Into the stage that is put together. */
+void dm_options_put_one(dm_expansion *x, const dm_option *item);
+void dm_options_put(dm_expansion *x, const dm_options *o);
+
+/* "@model", "@sft", "@METHOD" or a directory (agent/experiment/expand.c). */
+dm_source dm_model_named(dm_expansion *x, const dm_subject *of, const char *name);
+
+#endif

@@ -1,0 +1,123 @@
+/* The recipe of an experiment, read and checked. docs/experiments.md has its form. */
+#ifndef DM_AGENT_RECIPE_H
+#define DM_AGENT_RECIPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/env/env.h"
+#include "core/error.h"
+#include "core/block.h"
+#include "io/json.h"
+
+/* Objects whose members are options of one command each: there is no second vocabulary. */
+typedef enum dm_part {
+    DM_PART_EXPERT,    /* rollout: the expert's episodes, data of the tokenizer and of SFT */
+    DM_PART_TOKENIZER, /* tokenizer train */
+    DM_PART_MODEL,     /* init; or a string, the directory of a model */
+    DM_PART_SFT,       /* train */
+    DM_PART_EXPLORE,   /* rollout: the policy's episodes, data of pairs */
+    DM_PART_CONTINUE,  /* rollout: these taken up again in their middle */
+    DM_PART_PAIRS,     /* pairs */
+    DM_PART_TRAIN,     /* train: what is trained on pairs */
+    DM_PART_EVALUATE,  /* rollout */
+    DM_PARTS
+} dm_part;
+
+const char *dm_part_name(dm_part part);
+const char *dm_part_command(dm_part part);
+
+/* The parts that one level of the recipe gives; NULL: none. */
+typedef struct dm_parts {
+    const dm_json *object[DM_PARTS];
+} dm_parts;
+
+typedef enum dm_option_kind { DM_OPTION_VALUE, DM_OPTION_PATH } dm_option_kind;
+
+/* What the layer above knows of the commands. */
+typedef struct dm_commands {
+    const char *version; /* results of another version are made anew */
+    /* value->key must be an option of the command and `value` of its type, else an error at its place in `doc`. */
+    dm_status (*check)(const char *command, const dm_json_doc *doc, const char *name, const dm_json *value,
+                       dm_option_kind *kind, dm_error *err);
+    bool (*has)(const char *command, const char *option);
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
+} dm_commands;
+
+typedef struct dm_recipe_env {
+    const char *name;
+    const char *specification; /* NULL: there is no simulator, and so no evaluation */
+    const char *sft_data;      /* files from outside; NULL: the expert's episodes, */
+    const char *pairs_data;    /* pairs of these and explored ones */
+    const dm_json *at;         /* for messages */
+    dm_parts parts;
+} dm_recipe_env;
+
+typedef struct dm_recipe_setting {
+    const char *name; /* NULL: the only one, not named */
+    dm_parts parts;
+} dm_recipe_setting;
+
+typedef enum dm_method_kind {
+    DM_METHOD_EXPERT,
+    DM_METHOD_RANDOM,
+    DM_METHOD_SFT,
+    DM_METHOD_BEST_OF_N,
+    DM_METHOD_RFT,
+    DM_METHOD_PREFERENCE,
+    DM_METHOD_ETO,
+    DM_METHOD_SDPO,
+    DM_METHOD_STEP_DPO,
+    DM_METHOD_KINDS
+} dm_method_kind;
+
+const char *dm_method_kind_name(dm_method_kind kind);
+bool dm_method_needs_pairs(dm_method_kind kind); /* its results differ by setting */
+
+typedef struct dm_recipe_method {
+    const char *name;
+    dm_method_kind kind;
+    const char *from; /* the policy it begins with, "@NAME" or a directory; NULL: the kind's own */
+    int64_t iterations;
+    const dm_json *settings; /* names it is limited to; NULL: all */
+    const dm_json *sweep;    /* array of values, its key is the option; NULL: none */
+    dm_part sweep_part;      /* DM_PARTS: the method's "iterations" */
+    const dm_json *at;
+    dm_parts parts;
+} dm_recipe_method;
+
+typedef struct dm_recipe {
+    const char *name, *title;
+    const uint64_t *seed;
+    size_t seeds;
+    const dm_recipe_env *env;
+    size_t envs;
+    const dm_recipe_setting *setting;
+    size_t settings;
+    const dm_recipe_method *method;
+    size_t methods;
+    const dm_json *examples; /* names of methods; NULL: none */
+    dm_parts parts;
+
+    const char *text; /* verbatim */
+    size_t size;
+    dm_json_doc *doc;
+    dm_block *blocks;
+} dm_recipe;
+
+/* text[0..size) is copied; `name` is for messages. On failure *r is closed. */
+dm_status dm_recipe_parse(dm_recipe *r, const char *text, size_t size, const char *name, const dm_commands *commands,
+                          dm_error *err);
+void dm_recipe_close(dm_recipe *r); /* fine on a zeroed struct */
+
+/* Replaces the recipe's seeds by those of a list, "1,2,3". */
+dm_status dm_recipe_set_seeds(dm_recipe *r, const char *list, dm_error *err);
+
+/* The splits that an environment is evaluated on: its own, else the recipe's, else seen and unseen. Returns how many
+ * are in out. */
+size_t dm_recipe_splits(const dm_recipe *r, const dm_recipe_env *env, dm_split out[DM_SPLITS]);
+
+bool dm_recipe_names(const dm_json *list, const char *name); /* a list of strings holds it */
+
+#endif

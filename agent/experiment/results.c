@@ -1,0 +1,396 @@
+/* From the files that stages wrote to results.json. */
+#include "agent/experiment/results.h"
+
+#include <math.h> /* NAN only */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+
+#define RESULT_MAX ((size_t)1 << 24) /* bytes of a small file of JSON */
+
+/* ---- reading ---- */
+
+static double *copy_of(size_t n)
+{
+    return malloc((n ? n : 1) * sizeof(double));
+}
+
+static dm_status take(dm_result *r, const dm_eval *e, const dm_episodes *episodes, dm_error *err)
+{
+    const bool best = r->of->of.method->kind == DM_METHOD_BEST_OF_N;
+
+    r->tasks = e->tasks;
+    r->samples = e->most;
+    r->turn_limit = e->turn_limit;
+    r->success = best ? 0 : e->success.mean;
+    r->turns = e->turns;
+    snprintf(r->model, sizeof r->model, "%s", episodes->episode[0].model ? episodes->episode[0].model : "");
+    r->reward = copy_of(e->tasks);
+    r->best = copy_of(e->tasks);
+    r->by_turn = copy_of(e->turn_limit + 1);
+    if (!r->reward || !r->best || !r->by_turn)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for the results");
+    for (size_t i = 0; i < e->tasks; i++) {
+        r->best[i] = e->task[i].best;
+        r->reward[i] = best ? e->task[i].best : e->task[i].reward;
+        if (best)
+            r->success += (e->task[i].best >= 1) / (double)e->tasks;
+    }
+    memcpy(r->by_turn, e->by_turn, (e->turn_limit + 1) * sizeof *r->by_turn);
+    return DM_OK;
+}
+
+static dm_status read_one(dm_result *r, dm_plan *plan, dm_error *err)
+{
+    const char *path = dm_plan_path(plan, (dm_source){r->of->stage, "episodes.jsonl"});
+    dm_episodes episodes = {0};
+    dm_eval e = {0};
+
+    dm_status s =
+        path ? dm_episodes_read(&episodes, &path, 1, err) : dm_fail(err, DM_ERR_MEMORY, "no memory for the results");
+    if (s == DM_OK && (s = dm_eval_make(&e, &episodes, err)) == DM_OK)
+        s = take(r, &e, &episodes, err);
+    dm_eval_free(&e);
+    dm_episodes_close(&episodes);
+    return s;
+}
+
+dm_status dm_results_read(dm_results *out, dm_plan *plan, dm_error *err)
+{
+    dm_status s = DM_OK;
+
+    *out = (dm_results){0};
+    out->result = calloc(plan->evaluations ? plan->evaluations : 1, sizeof *out->result);
+    if (!out->result)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for the results");
+    for (size_t i = 0; i < plan->evaluations && s == DM_OK; i++)
+        if (plan->stage[plan->evaluation[i].stage].state == DM_STAGE_DONE) {
+            out->result[out->n].of = &plan->evaluation[i];
+            s = read_one(&out->result[out->n++], plan, err);
+        }
+    if (s != DM_OK)
+        dm_results_close(out);
+    return s;
+}
+
+void dm_results_close(dm_results *r)
+{
+    for (size_t i = 0; r->result && i < r->n; i++) {
+        free(r->result[i].reward);
+        free(r->result[i].best);
+        free(r->result[i].by_turn);
+    }
+    free(r->result);
+    *r = (dm_results){0};
+}
+
+/* ---- writing ---- */
+
+typedef struct writer {
+    dm_text out;
+    dm_plan *plan;
+    size_t rows; /* of the list that is being written */
+    dm_error *err;
+} writer;
+
+static void add_string(writer *w, const char *key, const char *value)
+{
+    dm_text_print(&w->out, "\"%s\": ", key);
+    if (value)
+        dm_text_json_string(&w->out, value, strlen(value));
+    else
+        dm_text_add(&w->out, "null", 4);
+    dm_text_add(&w->out, ", ", 2);
+}
+
+static void add_double(writer *w, const char *key, double value)
+{
+    dm_text_print(&w->out, "\"%s\": ", key);
+    dm_text_json_double(&w->out, value);
+    dm_text_add(&w->out, ", ", 2);
+}
+
+static void add_doubles(writer *w, const char *key, const double *x, size_t n)
+{
+    dm_text_print(&w->out, "\"%s\": ", key);
+    for (size_t i = 0; i < n; i++) {
+        dm_text_print(&w->out, "%s", i ? ", " : "[");
+        dm_text_json_double(&w->out, x[i]);
+    }
+    dm_text_print(&w->out, "%s, ", !x ? "null" : n ? "]" : "[]");
+}
+
+static void add_value(dm_text *t, const dm_json *v)
+{
+    if (v->type == DM_JSON_STRING)
+        dm_text_json_string(t, v->text, v->length);
+    else if (v->type == DM_JSON_BOOL)
+        dm_text_print(t, "%s", v->boolean ? "true" : "false");
+    else if (v->is_integer)
+        dm_text_print(t, "%lld", (long long)v->integer);
+    else
+        dm_text_json_double(t, v->number);
+}
+
+/* ---- rows, one a line ---- */
+
+static void begin_rows(writer *w, const char *key)
+{
+    dm_text_print(&w->out, ",\n\"%s\": [", key);
+    w->rows = 0;
+}
+
+static void begin_row(writer *w)
+{
+    dm_text_print(&w->out, "%s\n{", w->rows++ ? "," : "");
+}
+
+/* Its members all ended with ", ". */
+static void end_row(writer *w)
+{
+    if (!w->out.failed)
+        w->out.size -= 2;
+    dm_text_add(&w->out, "}", 1);
+}
+
+static void end_rows(writer *w)
+{
+    dm_text_add(&w->out, w->rows ? "\n]" : "]", w->rows ? 2 : 1);
+}
+
+/* What every row begins with. */
+static void add_subject(writer *w, const dm_subject *of)
+{
+    begin_row(w);
+    add_string(w, "env", of->env->name);
+    add_string(w, "setting", of->setting ? of->setting->name : NULL);
+    add_string(w, "method", of->method->name);
+    add_string(w, "kind", dm_method_kind_name(of->method->kind));
+    dm_text_print(&w->out, "\"seed\": %llu, \"x\": ", (unsigned long long)of->seed);
+    if (of->x) {
+        dm_text_print(&w->out, "{\"%s\": ", of->method->sweep->key);
+        add_value(&w->out, of->x);
+        dm_text_add(&w->out, "}, ", 3);
+    } else {
+        dm_text_add(&w->out, "null, ", 6);
+    }
+}
+
+/* Places inside the output directory are told as seen from there. */
+static void add_path(writer *w, const char *key, dm_source source)
+{
+    const char *path = dm_plan_path(w->plan, source);
+
+    w->out.failed |= !path;
+    add_string(w, key, path && source.stage != DM_STAGE_NONE ? path + strlen(w->plan->output) + 1 : path);
+}
+
+/* A file that a stage left, as a document. */
+static dm_status open_json(writer *w, size_t stage, const char *name, dm_json_doc **doc)
+{
+    const char *path = dm_plan_path(w->plan, (dm_source){stage, name});
+
+    *doc = NULL;
+    return path ? dm_json_read(doc, path, w->err) : dm_fail(w->err, DM_ERR_MEMORY, "no memory for the results");
+}
+
+static void add_stages(writer *w)
+{
+    begin_rows(w, "stages");
+    for (size_t i = 0; i < w->plan->stages; i++) {
+        const dm_stage *s = &w->plan->stage[i];
+        dm_text command = {0};
+        if (s->state != DM_STAGE_DONE)
+            continue;
+        dm_plan_command(w->plan, s, &command);
+        w->out.failed |= command.failed;
+        begin_row(w);
+        add_string(w, "name", s->name);
+        add_string(w, "key", s->key);
+        add_string(w, "command", command.data);
+        add_double(w, "seconds", s->seconds);
+        dm_text_print(&w->out, "\"reused\": %s, ", s->reused ? "true" : "false");
+        add_path(w, "output", (dm_source){i, ""});
+        end_row(w);
+        dm_text_free(&command);
+    }
+    end_rows(w);
+}
+
+/* "weights_sha256", as the training's run.json tells it; null where the stage is none that trains. */
+static dm_status add_weights(writer *w, size_t stage)
+{
+    dm_json_doc *run = NULL;
+
+    if (stage != DM_STAGE_NONE && strcmp(w->plan->stage[stage].arg[0].text, "train") == 0) {
+        const dm_status s = open_json(w, stage, "run.json", &run);
+        if (s != DM_OK)
+            return s;
+    }
+    const dm_json *weights = run ? dm_json_get(dm_json_root(run), "weights_sha256") : NULL;
+    add_string(w, "weights_sha256", weights && weights->type == DM_JSON_STRING ? weights->text : NULL);
+    dm_json_close(&run);
+    return DM_OK;
+}
+
+/* The stage that made the model which plays. */
+static size_t player_of(const dm_plan *p, size_t rollout)
+{
+    const dm_stage *s = &p->stage[rollout];
+
+    for (size_t i = 0; i < s->args; i++)
+        if (s->arg[i].kind == DM_ARG_INPUT)
+            return s->arg[i].stage;
+    return DM_STAGE_NONE;
+}
+
+static dm_status add_evaluations(writer *w, const dm_results *r)
+{
+    begin_rows(w, "evaluations");
+    for (size_t i = 0; i < r->n; i++) {
+        const dm_result *x = &r->result[i];
+        add_subject(w, &x->of->of);
+        add_string(w, "split", dm_split_names[x->of->split]);
+        dm_text_print(&w->out, "\"samples\": %zu, ", x->samples);
+        add_doubles(w, "rewards", x->reward, x->tasks);
+        add_doubles(w, "best", x->samples > 1 ? x->best : NULL, x->samples > 1 ? x->tasks : 0);
+        add_double(w, "success", x->success);
+        add_double(w, "turns", x->turns);
+        add_doubles(w, "reward_by_turn", x->by_turn, x->turn_limit + 1);
+        add_path(w, "episodes", (dm_source){x->of->stage, "episodes.jsonl"});
+        add_string(w, "model_sha256", x->model[0] ? x->model : NULL);
+        const dm_status s = add_weights(w, player_of(w->plan, x->of->stage));
+        if (s != DM_OK)
+            return s;
+        end_row(w);
+    }
+    end_rows(w);
+    return DM_OK;
+}
+
+static dm_status add_trainings(writer *w)
+{
+    const dm_plan *p = w->plan;
+
+    begin_rows(w, "trainings");
+    for (size_t i = 0; i < p->trainings; i++) {
+        const dm_training *t = &p->training[i];
+        if (p->stage[t->stage].state != DM_STAGE_DONE)
+            continue;
+        add_subject(w, &t->of);
+        add_string(w, "stage", p->stage[t->stage].name);
+        add_path(w, "metrics", (dm_source){t->stage, "metrics.jsonl"});
+        const dm_status s = add_weights(w, t->stage);
+        if (s != DM_OK)
+            return s;
+        add_double(w, "seconds", p->stage[t->stage].seconds);
+        end_row(w);
+    }
+    end_rows(w);
+    return DM_OK;
+}
+
+/* What dmpo pairs --json printed, in one line. */
+static dm_status add_statistics(writer *w, size_t stage)
+{
+    dm_json_doc *doc;
+    char *text = NULL;
+    size_t size = 0;
+    dm_status s = open_json(w, stage, DM_STAGE_STDOUT, &doc);
+
+    if (s != DM_OK)
+        return s;
+    const dm_json *pairs = dm_json_get(dm_json_root(doc), "pairs"), *runs = dm_json_get(dm_json_root(doc), "runs");
+    const dm_json *n = pairs ? pairs : runs;
+    const char *path = dm_plan_path(w->plan, (dm_source){stage, DM_STAGE_STDOUT});
+    if (!path || (s = dm_file_read(path, RESULT_MAX, &text, &size, w->err)) != DM_OK)
+        s = path ? s : dm_fail(w->err, DM_ERR_MEMORY, "no memory for the results");
+    if (s == DM_OK) {
+        while (size > 0 && text[size - 1] == '\n')
+            size--;
+        dm_text_print(&w->out, "\"pairs\": %lld, \"statistics\": ", n ? (long long)n->integer : 0LL);
+        dm_text_add(&w->out, text, size);
+        dm_text_add(&w->out, ", ", 2);
+    }
+    free(text);
+    dm_json_close(&doc);
+    return s;
+}
+
+static dm_status add_pairs(writer *w)
+{
+    const dm_plan *p = w->plan;
+
+    begin_rows(w, "pairs");
+    for (size_t i = 0; i < p->pairs_made; i++) {
+        const dm_pairs_made *made = &p->pairs[i];
+        if (made->file.stage != DM_STAGE_NONE && p->stage[made->file.stage].state != DM_STAGE_DONE)
+            continue;
+        add_subject(w, &made->of);
+        add_path(w, "file", made->file);
+        if (made->file.stage == DM_STAGE_NONE) {
+            dm_text_print(&w->out, "\"pairs\": null, \"statistics\": null, ");
+        } else {
+            const dm_status s = add_statistics(w, made->file.stage);
+            if (s != DM_OK)
+                return s;
+        }
+        end_row(w);
+    }
+    end_rows(w);
+    return DM_OK;
+}
+
+static void add_examples(writer *w)
+{
+    const dm_plan *p = w->plan;
+
+    begin_rows(w, "examples");
+    for (size_t i = 0; i < p->examples; i++) {
+        if (p->stage[p->example[i].stage].state != DM_STAGE_DONE)
+            continue;
+        add_subject(w, &p->example[i].of);
+        add_path(w, "scores", (dm_source){p->example[i].stage, "scores.jsonl"});
+        add_path(w, "pairs", p->example[i].pairs);
+        end_row(w);
+    }
+    end_rows(w);
+}
+
+dm_status dm_results_write(const dm_results *r, dm_plan *plan, const dm_recipe *recipe, const dm_results_run *run,
+                           dm_error *err)
+{
+    writer w = {.plan = plan, .err = err};
+    char hex[DM_SHA256_HEX], path[4096];
+    dm_sha256 h;
+
+    dm_sha256_init(&h);
+    dm_sha256_update(&h, recipe->text, recipe->size);
+    dm_sha256_finish(&h, hex);
+    dm_text_add(&w.out, "{", 1);
+    add_string(&w, "name", recipe->name);
+    add_string(&w, "title", recipe->title);
+    add_string(&w, "version", run->version);
+    add_string(&w, "isa", run->isa);
+    dm_text_print(&w.out, "\"threads\": %u, \"jobs\": %u, ", run->threads, run->jobs);
+    dm_text_print(&w.out, "\"seconds\": %.3f,\n\"recipe_sha256\": \"%s\",\n\"recipe\": ", run->seconds, hex);
+    dm_text_add(&w.out, recipe->text, recipe->size);
+    add_stages(&w);
+    dm_status s = add_evaluations(&w, r);
+    if (s == DM_OK)
+        s = add_trainings(&w);
+    if (s == DM_OK)
+        s = add_pairs(&w);
+    if (s == DM_OK) {
+        add_examples(&w);
+        dm_text_add(&w.out, "}\n", 2);
+        if (w.out.failed)
+            s = dm_fail(err, DM_ERR_MEMORY, "no memory for results.json");
+        else if ((s = dm_path_join(path, sizeof path, plan->output, "results.json", err)) == DM_OK)
+            s = dm_file_write(path, w.out.data, w.out.size, err);
+    }
+    dm_text_free(&w.out);
+    return s;
+}

@@ -1,0 +1,37 @@
+/* Runs the stages of a plan, several at once, each in a process of its own that calls the command's function. */
+#ifndef DM_AGENT_SCHEDULE_H
+#define DM_AGENT_SCHEDULE_H
+
+#include "agent/experiment/stages.h"
+
+typedef enum dm_schedule_event_kind {
+    DM_SCHEDULE_STARTED,
+    DM_SCHEDULE_DONE,
+    DM_SCHEDULE_FAILED, /* `text` says why, where its log is, and the log's last line */
+    DM_SCHEDULE_TICK    /* several times a second */
+} dm_schedule_event_kind;
+
+typedef struct dm_schedule_event {
+    dm_schedule_event_kind kind;
+    const dm_stage *stage; /* NULL: of none */
+    const char *text;
+    size_t done, total; /* of the stages asked for, those that were done before included */
+    size_t running, failed;
+    double seconds; /* since the start */
+} dm_schedule_event;
+
+/* Nonzero stops: stages under way are asked to end (SIGTERM), no other one is started. */
+typedef int (*dm_schedule_fn)(void *context, const dm_schedule_event *event);
+
+typedef struct dm_schedule_options {
+    unsigned jobs;    /* stages at once, >= 1 */
+    unsigned threads; /* of each stage */
+    const char *isa;  /* NULL: each stage chooses the best */
+} dm_schedule_options;
+
+/* Runs what is not done. A stage that fails leaves out those that need it, and the others go on; the status is then
+ * that of a failure. Two at once in one output directory are refused. */
+dm_status dm_schedule_run(dm_plan *plan, const dm_commands *commands, const dm_schedule_options *options,
+                          dm_schedule_fn fn, void *context, dm_error *err);
+
+#endif

@@ -1,0 +1,392 @@
+/* Stages: arguments, keys, directories. */
+#include <ctype.h>
+#include <dirent.h>
+#include <fnmatch.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/experiment/stages_internal.h"
+#include "core/file.h"
+
+#define KEY_SHOWN 12
+
+struct dm_known_hash {
+    const char *path;
+    char hex[DM_SHA256_HEX];
+    dm_known_hash *next;
+};
+
+/* ---- memory ---- */
+
+static void *allocate(dm_stage_builder *b, size_t size)
+{
+    void *p = b->status == DM_OK ? dm_block_alloc(&b->plan->blocks, size ? size : 1) : NULL;
+    if (!p && b->status == DM_OK)
+        b->status = dm_fail(b->err, DM_ERR_MEMORY, "no memory for the stages");
+    return p;
+}
+
+static const char *copy(dm_stage_builder *b, const char *text, size_t size)
+{
+    char *p = allocate(b, size + 1);
+    if (p)
+        memcpy(p, text, size);
+    return p ? p : "";
+}
+
+const char *dm_plan_print(dm_stage_builder *b, const char *fmt, ...)
+{
+    va_list args, again;
+
+    va_start(args, fmt);
+    va_copy(again, args);
+    const int size = vsnprintf(NULL, 0, fmt, args);
+    char *p = size < 0 ? NULL : allocate(b, (size_t)size + 1);
+    if (p)
+        vsnprintf(p, (size_t)size + 1, fmt, again);
+    va_end(again);
+    va_end(args);
+    return p ? p : "";
+}
+
+/* ---- hashes of what comes from outside ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void free_names(char **names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free(names[i]);
+    free(names);
+}
+
+/* Names of what a directory holds, sorted, without those that begin with a dot. */
+static dm_status list_directory(const char *path, char ***names, size_t *n, dm_error *err)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    size_t room = 0;
+    bool full = false;
+
+    *names = NULL;
+    *n = 0;
+    if (!dir)
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot read the directory", path);
+    while (!full && (entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == '.')
+            continue;
+        if (*n == room) {
+            char **more = realloc(*names, (room = room ? 2 * room : 64) * sizeof *more);
+            full = !more;
+            if (more)
+                *names = more;
+        }
+        char *name = full ? NULL : malloc(strlen(entry->d_name) + 1);
+        full = !name;
+        if (name)
+            (*names)[(*n)++] = strcpy(name, entry->d_name);
+    }
+    closedir(dir);
+    if (!full && *n)
+        qsort(*names, *n, sizeof **names, by_name); /* names in a directory differ */
+    if (!full)
+        return DM_OK;
+    free_names(*names, *n);
+    *names = NULL;
+    return dm_fail(err, DM_ERR_MEMORY, "%s: no memory for its names", path);
+}
+
+dm_status dm_content_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err)
+{
+    char **names, file[4096];
+    size_t n;
+    dm_sha256 h;
+
+    if (!dm_dir_exists(path))
+        return dm_file_sha256(path, hex, err);
+    dm_status s = list_directory(path, &names, &n, err);
+    dm_sha256_init(&h);
+    for (size_t i = 0; i < n && s == DM_OK; i++) {
+        if ((s = dm_path_join(file, sizeof file, path, names[i], err)) != DM_OK || !dm_file_exists(file))
+            continue;
+        char of_file[DM_SHA256_HEX];
+        s = dm_file_sha256(file, of_file, err);
+        dm_sha256_update(&h, names[i], strlen(names[i]) + 1);
+        dm_sha256_update(&h, of_file, DM_SHA256_HEX);
+    }
+    free_names(names, n);
+    dm_sha256_finish(&h, hex);
+    return s;
+}
+
+static const char *known_hash(dm_stage_builder *b, const char *path)
+{
+    for (const dm_known_hash *k = b->known; k; k = k->next)
+        if (strcmp(k->path, path) == 0)
+            return k->hex;
+    dm_known_hash *k = allocate(b, sizeof *k);
+    if (!k)
+        return "";
+    k->path = path;
+    k->next = b->known;
+    b->status = dm_content_sha256(path, k->hex, b->err);
+    b->known = k;
+    return k->hex;
+}
+
+const char *dm_stage_source_key(dm_stage_builder *b, dm_source source)
+{
+    return b->status != DM_OK              ? ""
+           : source.stage == DM_STAGE_NONE ? known_hash(b, source.path)
+                                           : b->plan->stage[source.stage].key;
+}
+
+/* ---- building ---- */
+
+void dm_stage_builder_open(dm_stage_builder *b, dm_plan *plan, const char *version, dm_error *err)
+{
+    char **names;
+    size_t n;
+
+    *b = (dm_stage_builder){.plan = plan, .version = version, .err = err};
+    const char *dir = dm_plan_print(b, "%s/stages", plan->output);
+    if (!dm_dir_exists(dir) || (b->status = list_directory(dir, &names, &n, err)) != DM_OK)
+        return;
+    b->existing = allocate(b, n * sizeof *b->existing);
+    for (size_t i = 0; i < n && b->status == DM_OK; i++)
+        b->existing[b->n_existing++] = copy(b, names[i], strlen(names[i]));
+    free_names(names, n);
+}
+
+static void add(dm_stage_builder *b, dm_arg_kind kind, const char *text, size_t stage)
+{
+    if (b->status != DM_OK)
+        return;
+    if (b->args == DM_STAGE_ARGS)
+        b->status = dm_fail(b->err, DM_ERR_INTERNAL, "a stage has more than %d arguments", DM_STAGE_ARGS);
+    else
+        b->arg[b->args++] = (dm_stage_arg){kind, text, stage};
+}
+
+void dm_stage_begin(dm_stage_builder *b, const char *command)
+{
+    if (b->open && b->status == DM_OK)
+        b->status = dm_fail(b->err, DM_ERR_INTERNAL, "a stage within a stage: %s in %s", command, b->arg[0].text);
+    b->open = true;
+    b->args = 0;
+    add(b, DM_ARG_TEXT, command, 0);
+}
+
+void dm_stage_text(dm_stage_builder *b, const char *text)
+{
+    add(b, DM_ARG_TEXT, text, 0);
+}
+
+void dm_stage_option(dm_stage_builder *b, const char *name, const char *text)
+{
+    add(b, DM_ARG_TEXT, dm_plan_print(b, "--%s", name), 0);
+    add(b, DM_ARG_TEXT, text, 0);
+}
+
+void dm_stage_source(dm_stage_builder *b, const char *name, dm_source source)
+{
+    if (name)
+        add(b, DM_ARG_TEXT, dm_plan_print(b, "--%s", name), 0);
+    add(b, source.stage == DM_STAGE_NONE ? DM_ARG_FILE : DM_ARG_INPUT, source.path, source.stage);
+}
+
+void dm_stage_output(dm_stage_builder *b, const char *name, const char *path)
+{
+    add(b, DM_ARG_TEXT, dm_plan_print(b, "--%s", name), 0);
+    add(b, DM_ARG_OUTPUT, path, 0);
+}
+
+void dm_stage_free(dm_stage_builder *b, const char *name, const char *text)
+{
+    add(b, DM_ARG_FREE, dm_plan_print(b, "--%s", name), 0);
+    if (text)
+        add(b, DM_ARG_FREE, text, 0);
+}
+
+static void make_key(dm_stage_builder *b, char key[DM_SHA256_HEX])
+{
+    dm_sha256 h;
+
+    dm_sha256_init(&h);
+    dm_sha256_update(&h, "dmpo stage 1", 13);
+    dm_sha256_update(&h, b->version, strlen(b->version) + 1);
+    for (size_t i = 0; i < b->args; i++) {
+        const dm_stage_arg *a = &b->arg[i];
+        const unsigned char kind = (unsigned char)a->kind;
+        if (a->kind == DM_ARG_FREE)
+            continue;
+        dm_sha256_update(&h, &kind, 1);
+        if (a->kind == DM_ARG_INPUT)
+            dm_sha256_update(&h, b->plan->stage[a->stage].key, DM_SHA256_HEX);
+        const char *text = a->kind == DM_ARG_FILE ? known_hash(b, a->text) : a->text;
+        dm_sha256_update(&h, text, strlen(text) + 1);
+    }
+    dm_sha256_finish(&h, key);
+}
+
+/* Done is what has a record with this key. */
+static void look_for_record(dm_stage_builder *b, dm_stage *s)
+{
+    const char *path = dm_plan_print(b, "%s/%s", s->dir, DM_STAGE_RECORD);
+    dm_json_doc *doc = NULL;
+    dm_error ignored;
+
+    if (b->status != DM_OK || !dm_file_exists(path) || dm_json_read(&doc, path, &ignored) != DM_OK)
+        return; /* an unreadable record is none: the stage is run again */
+    const dm_json *root = dm_json_root(doc), *seconds = dm_json_get(root, "seconds");
+    if (dm_json_is(dm_json_get(root, "key"), s->key) && seconds && seconds->type == DM_JSON_NUMBER) {
+        s->state = DM_STAGE_DONE;
+        s->reused = true;
+        s->seconds = seconds->number;
+    }
+    dm_json_close(&doc);
+}
+
+static const char *directory_of(dm_stage_builder *b, const dm_stage *s)
+{
+    for (size_t i = 0; i < b->n_existing; i++) {
+        const size_t length = strlen(b->existing[i]);
+        if (length > KEY_SHOWN && b->existing[i][length - KEY_SHOWN - 1] == '-' &&
+            memcmp(b->existing[i] + length - KEY_SHOWN, s->key, KEY_SHOWN) == 0)
+            return dm_plan_print(b, "%s/stages/%s", b->plan->output, b->existing[i]);
+    }
+    return dm_plan_print(b, "%s/stages/%s-%.*s", b->plan->output, s->name, KEY_SHOWN, s->key);
+}
+
+/* What people call things, as a name of a file. */
+static void make_plain(char *name)
+{
+    for (; *name; name++) {
+        const unsigned char c = (unsigned char)*name;
+        if (c >= 'A' && c <= 'Z')
+            *name = (char)(c - 'A' + 'a');
+        else if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-')
+            *name = '_';
+    }
+}
+
+size_t dm_stage_end(dm_stage_builder *b, bool resumable, const char *fmt, ...)
+{
+    dm_plan *p = b->plan;
+    dm_stage s = {.resumable = resumable, .args = b->args};
+    char name[128];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(name, sizeof name, fmt, args);
+    va_end(args);
+    make_plain(name);
+    b->open = false;
+    if (b->status == DM_OK)
+        make_key(b, s.key);
+    for (size_t i = 0; i < p->stages && b->status == DM_OK; i++)
+        if (strcmp(p->stage[i].key, s.key) == 0)
+            return i;
+    s.name = copy(b, name, strlen(name));
+    s.dir = directory_of(b, &s);
+    dm_stage_arg *arg = allocate(b, b->args * sizeof *arg);
+    if (arg && (p->stages & (p->stages - 1)) == 0) { /* full at every power of two */
+        dm_stage *more = realloc(p->stage, (p->stages ? 2 * p->stages : 1) * sizeof *more);
+        if (more)
+            p->stage = more;
+        else
+            b->status = dm_fail(b->err, DM_ERR_MEMORY, "no memory for the stages");
+    }
+    look_for_record(b, &s);
+    if (b->status != DM_OK)
+        return DM_STAGE_NONE;
+    memcpy(arg, b->arg, b->args * sizeof *arg);
+    s.arg = arg;
+    p->stage[p->stages] = s;
+    return p->stages++;
+}
+
+/* ---- asking ---- */
+
+const char *dm_plan_path(dm_plan *plan, dm_source source)
+{
+    if (source.stage == DM_STAGE_NONE || !source.path[0])
+        return source.stage == DM_STAGE_NONE ? source.path : plan->stage[source.stage].dir;
+    const char *dir = plan->stage[source.stage].dir;
+    const size_t size = strlen(dir) + strlen(source.path) + 2;
+    char *path = dm_block_alloc(&plan->blocks, size);
+    if (path)
+        snprintf(path, size, "%s/%s", dir, source.path);
+    return path;
+}
+
+const char *dm_plan_argument(dm_plan *plan, const dm_stage *stage, size_t i)
+{
+    const dm_stage_arg *a = &stage->arg[i];
+
+    if (a->kind == DM_ARG_INPUT)
+        return dm_plan_path(plan, (dm_source){a->stage, a->text});
+    if (a->kind == DM_ARG_OUTPUT)
+        return dm_plan_path(plan, (dm_source){(size_t)(stage - plan->stage), a->text});
+    return a->text;
+}
+
+void dm_plan_word(dm_text *out, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./,:=@%";
+
+    if (*word && strspn(word, plain) == strlen(word)) {
+        dm_text_print(out, " %s", word);
+        return;
+    }
+    dm_text_add(out, " '", 2);
+    for (; *word; word++)
+        dm_text_add(out, *word == '\'' ? "'\\''" : word, *word == '\'' ? 4 : 1);
+    dm_text_add(out, "'", 1);
+}
+
+void dm_plan_command(dm_plan *plan, const dm_stage *stage, dm_text *out)
+{
+    dm_text_add(out, "dmpo", 4);
+    for (size_t i = 0; i < stage->args; i++) {
+        const char *word = stage->arg[i].kind == DM_ARG_FREE ? NULL : dm_plan_argument(plan, stage, i);
+        if (word)
+            dm_plan_word(out, word);
+    }
+}
+
+dm_status dm_plan_only(dm_plan *plan, const char *pattern, dm_error *err)
+{
+    size_t found = 0;
+    bool *needed = calloc(plan->stages ? plan->stages : 1, sizeof *needed);
+
+    if (!needed)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for the stages");
+    for (size_t i = 0; i < plan->stages; i++)
+        found += needed[i] = fnmatch(pattern, plan->stage[i].name, 0) == 0;
+    for (size_t i = plan->stages; i-- > 0;) /* inputs stand in front */
+        for (size_t a = 0; needed[i] && plan->stage[i].state != DM_STAGE_DONE && a < plan->stage[i].args; a++)
+            if (plan->stage[i].arg[a].kind == DM_ARG_INPUT)
+                needed[plan->stage[i].arg[a].stage] = true;
+    for (size_t i = 0; i < plan->stages; i++)
+        if (!needed[i] && plan->stage[i].state == DM_STAGE_WAITING)
+            plan->stage[i].state = DM_STAGE_LEFT_OUT;
+    free(needed);
+    return found ? DM_OK : dm_fail(err, DM_ERR_ARGUMENT, "--only '%s' matches no stage; --plan lists them", pattern);
+}
+
+void dm_plan_close(dm_plan *plan)
+{
+    free(plan->stage);
+    free(plan->evaluation);
+    free(plan->training);
+    free(plan->pairs);
+    free(plan->example);
+    dm_block_free(&plan->blocks);
+    *plan = (dm_plan){0};
+}

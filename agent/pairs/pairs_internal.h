@@ -1,0 +1,72 @@
+/* What the parts of agent/pairs/pairs.h share: the maker at work, and a set of digests. */
+#ifndef DM_AGENT_PAIRS_INTERNAL_H
+#define DM_AGENT_PAIRS_INTERNAL_H
+
+#include "agent/pairs/pairs.h"
+#include "core/sha256.h"
+#include "core/block.h"
+
+typedef struct dm_digest {
+    char hex[DM_SHA256_HEX];
+} dm_digest;
+
+/* Distinct digests, numbered in the order of their arrival. */
+typedef struct dm_digests {
+    dm_digest *digest; /* [n] */
+    size_t n, capacity;
+    uint32_t *slot; /* [2 * capacity] number + 1, by the digest's first digits; 0: free */
+} dm_digests;
+
+/* False: no memory. *is_new: it was not there. */
+bool dm_digests_add(dm_digests *d, const dm_digest *x, size_t *number, bool *is_new);
+void dm_digests_free(dm_digests *d);
+
+typedef struct dm_pairs_maker {
+    const dm_pairs_options *options;
+    dm_pairs *out;
+    size_t capacity;         /* of out->pair */
+    dm_block *blocks;        /* turns, messages and ids that are made here */
+    dm_episodes episodes[3]; /* expert, explored, continuations */
+    dm_json_doc **docs;      /* [n_docs] of options->pairs */
+    size_t n_docs;
+    dm_digests tasks, seen, ids;
+    size_t *of_task; /* [of_tasks] pairs kept of each task so far */
+    size_t of_tasks;
+    dm_env *env; /* that was asked last */
+    const char *env_specification;
+    dm_error *err;
+} dm_pairs_maker;
+
+/* A pair on its way, and the episode of its rejected side, NULL where it is from a file of pairs. */
+typedef struct dm_candidate {
+    dm_pair pair;
+    const dm_episode *rejected;
+    bool given; /* an expert's run of DM_PAIRS_SFT: neither its reward nor the number of its task's runs counts */
+} dm_candidate;
+
+void *dm_maker_alloc(dm_pairs_maker *m, size_t size); /* zeroed; NULL after filling m->err */
+
+/* agent/pairs/pairs_plan.c: every run's reward becomes the mean over the runs that begin with the same turn. */
+dm_status dm_maker_plan_rewards(dm_pairs_maker *m, dm_episodes *runs);
+
+/* agent/pairs/pairs_match.c, agent/pairs/pairs_read.c: bring the candidates, each to dm_maker_take. */
+dm_status dm_maker_match(dm_pairs_maker *m);
+dm_status dm_maker_read(dm_pairs_maker *m);
+
+/* Keeps or drops it. */
+dm_status dm_maker_take(dm_pairs_maker *m, dm_candidate *c);
+void dm_maker_drop(dm_pairs_maker *m, dm_drop why);
+
+/* agent/pairs/pairs_filter.c. */
+bool dm_side_empty(const dm_side *s);                       /* no turn, or an agent's message of white space */
+size_t dm_side_repeats(const dm_side *s);                   /* how often its commonest action with one answer occurs */
+size_t dm_sides_shared(const dm_side *a, const dm_side *b); /* leading turns that are the same */
+size_t dm_side_bytes(const dm_side *s);                     /* of all its messages */
+
+/* What is too far apart or too near; DM_DROPS: nothing. */
+dm_status dm_maker_filter(dm_pairs_maker *m, const dm_candidate *c, dm_drop *why);
+
+/* agent/pairs/pairs_degrade.c: puts turns in front of rejected's last one. *done: false where it is too short for that. */
+dm_status dm_maker_degrade(dm_pairs_maker *m, dm_candidate *c, bool *done);
+
+#endif

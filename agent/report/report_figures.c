@@ -1,0 +1,557 @@
+/* Which charts a report has, from the data to series and panels. */
+#include <math.h> /* NAN and isnan only */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/report/report_internal.h"
+
+#define PANELS 96
+#define SERIES 24
+#define TICKS 32
+
+/* ---- the list ---- */
+
+static dm_chart *add(dm_figures *f, dm_chart_kind kind, const char *env)
+{
+    if (f->n == f->capacity) {
+        const size_t capacity = f->capacity ? 2 * f->capacity : 16;
+        dm_figure *more = realloc(f->figure, capacity * sizeof *more);
+        if (!more)
+            return NULL;
+        f->figure = more;
+        f->capacity = capacity;
+    }
+    f->figure[f->n] = (dm_figure){.kind = kind, .env = env};
+    return &f->figure[f->n++].chart;
+}
+
+void dm_figures_free(dm_figures *f)
+{
+    for (size_t i = 0; i < f->n; i++)
+        dm_chart_free(&f->figure[i].chart);
+    free(f->figure);
+    *f = (dm_figures){0};
+}
+
+/* "reward-home": letters, digits and '-'; a number keeps two that would be the same apart. */
+static void name_chart(dm_figures *f, dm_chart *c, const char *what, const char *env, const char *more)
+{
+    char text[120];
+    size_t n = 0;
+
+    snprintf(text, sizeof text, "%s-%s%s%s", what, env, more ? "-" : "", more ? more : "");
+    for (const char *p = text; *p; p++) {
+        const char low = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
+        const bool plain = (low >= 'a' && low <= 'z') || (low >= '0' && low <= '9');
+        if (plain || (n > 0 && c->name[n - 1] != '-'))
+            c->name[n++] = plain ? low : '-';
+    }
+    n -= n > 0 && c->name[n - 1] == '-';
+    c->name[n] = '\0';
+    for (size_t i = 0; i + 1 < f->n; i++)
+        if (strcmp(f->figure[i].chart.name, c->name) == 0) {
+            snprintf(c->name + n, sizeof c->name - n, "-%zu", f->n);
+            return;
+        }
+}
+
+/* 0: points of reference, 1: SFT, 2: DPO, 3: DMPO; the others take turns. */
+int dm_report_colour(const dm_report *r, size_t method)
+{
+    int next = 4;
+
+    for (size_t i = 0; i <= method; i++) {
+        const char *name = r->method[i], *kind = "";
+        int colour;
+        for (size_t k = 0; k < r->rows; k++)
+            if (r->row[k].method == i)
+                kind = r->row[k].of.kind;
+        if (strcmp(kind, "expert") == 0 || strcmp(kind, "random") == 0 || strcmp(kind, "best-of-n") == 0)
+            colour = 0;
+        else if (dm_report_same(name, r->sft))
+            colour = 1;
+        else if (dm_report_same(name, r->dpo) || strncmp(name, "DPO", 3) == 0)
+            colour = 2;
+        else if (strncmp(name, "DMPO", 4) == 0)
+            colour = 3;
+        else if (next == DM_SERIES_COLOURS - 1)
+            colour = next, next = 4;
+        else
+            colour = next++;
+        if (i == method)
+            return colour;
+    }
+    return 0;
+}
+
+static bool evaluated(const dm_report_row *row)
+{
+    for (size_t k = 0; k < DM_SPLITS; k++)
+        if (row->cell[k].present)
+            return true;
+    return false;
+}
+
+static size_t splits_of(const dm_report *r, const char *env, dm_split out[DM_SPLITS])
+{
+    size_t n = 0;
+
+    for (size_t k = 0; k < DM_SPLITS; k++)
+        for (size_t i = 0; i < r->rows; i++)
+            if (strcmp(r->row[i].of.env, env) == 0 && r->row[i].cell[k].present) {
+                out[n++] = (dm_split)k;
+                break;
+            }
+    return n;
+}
+
+/* ---- rewards ---- */
+
+static dm_status draw_rewards(dm_report *r, dm_figures *f, const char *env, dm_error *err)
+{
+    dm_split split[DM_SPLITS];
+    const size_t splits = splits_of(r, env, split);
+    const char *column[DM_SPLITS], *group = NULL;
+    double through[DM_SPLITS];
+    dm_dot *dot = dm_report_alloc(r, r->rows, sizeof *dot);
+    size_t n = 0;
+
+    if (!dot)
+        return dm_report_no_memory(err);
+    for (size_t g = 0; g <= r->settings; g++) /* what is the same for all settings, then each of them */
+        for (size_t i = 0; i < r->rows; i++) {
+            const dm_report_row *row = &r->row[i];
+            const char *setting = g ? r->setting[g - 1] : NULL;
+            if (strcmp(row->of.env, env) != 0 || !dm_report_same(row->of.setting, setting) || row->of.sweep ||
+                !evaluated(row))
+                continue;
+            dm_dot *x = &dot[n++];
+            *x = (dm_dot){.label = row->of.method, .colour = dm_report_colour(r, row->method)};
+            x->group = setting && !dm_report_same(setting, group) ? setting : NULL;
+            group = setting;
+            for (size_t k = 0; k < splits; k++) {
+                x->at[k].present = row->cell[split[k]].present;
+                x->at[k].value = row->cell[split[k]].reward;
+            }
+        }
+    if (n == 0)
+        return DM_OK;
+    const dm_report_row *sft = r->sft ? dm_report_find_row(r, env, NULL, r->sft, NULL) : NULL;
+    for (size_t k = 0; k < splits; k++) {
+        column[k] = dm_split_names[split[k]];
+        through[k] = sft && sft->cell[split[k]].present ? sft->cell[split[k]].reward.mean : NAN;
+    }
+    dm_chart *c = add(f, DM_CHART_REWARD, env);
+    if (!c)
+        return dm_report_no_memory(err);
+    name_chart(f, c, "reward", env, NULL);
+    dm_text_print(&c->title, "Mean reward in %s", env);
+    dm_text_print(&c->caption, "Mean reward in %s with 95 %% intervals over %s.", env,
+                  r->seeds > 1 ? "the seeds" : "the tasks");
+    if (sft)
+        dm_text_print(&c->caption, " The dashed line is at %s.", r->sft);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < splits; k++)
+            if (dot[i].at[k].present)
+                dm_text_print(&c->words, "%s%s%s, %s: %.3f.", c->words.size ? " " : "", dot[i].label, "", column[k],
+                              dot[i].at[k].value.mean);
+    dm_chart_dots(c, dot, n, column, splits, through, r->sft ? r->sft : "");
+    return DM_OK;
+}
+
+/* ---- sweeps ---- */
+
+typedef struct sweep {
+    dm_report *r;
+    const char *env, *key;
+    dm_tick tick[TICKS];
+    double value[TICKS];
+    size_t ticks;
+    bool numbers;
+} sweep;
+
+/* Values in the order of the recipe; numbers in their own. */
+static void collect_values(sweep *s)
+{
+    s->ticks = 0;
+    s->numbers = true;
+    for (size_t i = 0; i < s->r->rows; i++) {
+        const dm_report_subject *of = &s->r->row[i].of;
+        size_t k = 0;
+        if (strcmp(of->env, s->env) != 0 || !dm_report_same(of->sweep, s->key))
+            continue;
+        while (k < s->ticks && strcmp(s->tick[k].text, of->x) != 0)
+            k++;
+        if (k < s->ticks || s->ticks == TICKS)
+            continue;
+        s->numbers &= !isnan(of->number);
+        for (k = s->ticks++; k > 0 && s->numbers && s->value[k - 1] > of->number; k--) {
+            s->tick[k] = s->tick[k - 1];
+            s->value[k] = s->value[k - 1];
+        }
+        s->tick[k].text = of->x;
+        s->value[k] = of->number;
+    }
+    /* True distances where the values are about evenly spread, else even steps: both show every value. */
+    bool even = !s->numbers;
+    for (size_t k = 1; k < s->ticks && !even; k++)
+        even = s->value[k] - s->value[k - 1] < (s->value[s->ticks - 1] - s->value[0]) / 25;
+    for (size_t k = 0; k < s->ticks; k++)
+        s->tick[k].at = even ? (double)k : s->value[k];
+}
+
+static double *numbers(dm_report *r, size_t n)
+{
+    return dm_report_alloc(r, n, sizeof(double));
+}
+
+/* The values of one method, or (x NULL) the one of a method without sweep, as a line across. */
+static bool sweep_series(const sweep *s, const char *setting, const char *method, dm_split split, bool across,
+                         dm_series *out)
+{
+    const size_t n = across ? 2 : s->ticks;
+    double *x = numbers(s->r, n), *y = numbers(s->r, n), *low = numbers(s->r, n), *high = numbers(s->r, n);
+    bool any = false;
+
+    if (!x || !y || !low || !high)
+        return false;
+    for (size_t k = 0; k < n; k++) {
+        const dm_report_row *row = dm_report_find_row(s->r, s->env, setting, method, across ? NULL : s->tick[k].text);
+        if (!row && across)
+            row = dm_report_find_row(s->r, s->env, NULL, method, NULL);
+        const bool there = row && row->cell[split].present && (across || dm_report_same(row->of.sweep, s->key));
+        const dm_estimate *e = there ? &row->cell[split].reward : NULL;
+        x[k] = across ? s->tick[k ? s->ticks - 1 : 0].at : s->tick[k].at;
+        y[k] = e ? e->mean : NAN;
+        low[k] = e ? e->mean - e->half : NAN;
+        high[k] = e ? e->mean + e->half : NAN;
+        any |= there;
+    }
+    *out = (dm_series){.x = x, .y = y, .n = n, .label = method};
+    if (across) {
+        out->style = DM_LINE_DASHED;
+    } else {
+        out->low = low;
+        out->high = high;
+        out->marks = true;
+        out->style = s->numbers ? DM_LINE_PLAIN : DM_LINE_NONE;
+    }
+    return any;
+}
+
+static size_t sweep_panel(const sweep *s, const char *setting, dm_split split, dm_series *out)
+{
+    const dm_report *r = s->r;
+    size_t n = 0, swept = 0;
+
+    for (size_t m = 0; m < r->methods && n < SERIES - 2; m++)
+        if (sweep_series(s, setting, r->method[m], split, false, &out[n]))
+            out[n++].colour = dm_report_colour(r, m);
+    swept = n;
+    for (size_t m = 0; m < r->methods && swept && n < SERIES; m++)
+        if ((dm_report_same(r->method[m], r->sft) || dm_report_same(r->method[m], r->dpo)) &&
+            sweep_series(s, setting, r->method[m], split, true, &out[n]))
+            out[n++].colour = dm_report_colour(r, m);
+    return swept ? n : 0;
+}
+
+static dm_status draw_sweep(sweep *s, dm_figures *f, dm_error *err)
+{
+    dm_report *r = s->r;
+    dm_split split[DM_SPLITS];
+    const size_t splits = splits_of(r, s->env, split);
+    dm_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
+    size_t n = 0;
+
+    collect_values(s);
+    if (!panel)
+        return dm_report_no_memory(err);
+    for (size_t g = 0; g <= r->settings; g++)
+        for (size_t k = 0; k < splits && n < PANELS; k++) {
+            dm_series *series = dm_report_alloc(r, SERIES, sizeof *series);
+            char title[256];
+            const char *setting = g ? r->setting[g - 1] : NULL;
+            if (!series)
+                return dm_report_no_memory(err);
+            const size_t lines = sweep_panel(s, setting, split[k], series);
+            snprintf(title, sizeof title, "%s%s%s", setting ? setting : "", setting ? ", " : "",
+                     dm_split_names[split[k]]);
+            panel[n] = (dm_panel){.title = dm_report_copy(r, title),
+                                  .series = series,
+                                  .n = lines,
+                                  .x_tick = s->tick,
+                                  .x_ticks = s->ticks,
+                                  .x_title = s->key};
+            if (!panel[n].title)
+                return dm_report_no_memory(err);
+            n += lines > 0;
+        }
+    dm_chart *c = n ? add(f, DM_CHART_SWEEP, s->env) : NULL;
+    if (!c)
+        return n ? dm_report_no_memory(err) : DM_OK;
+    name_chart(f, c, "sweep", s->env, s->key);
+    dm_text_print(&c->title, "Mean reward in %s by %s", s->env, s->key);
+    dm_text_print(&c->caption,
+                  "Mean reward in %s by %s, with 95 %% intervals over %s; dashed: methods without this option's "
+                  "sweep. The vertical scale is each panel's own.",
+                  s->env, s->key, r->seeds > 1 ? "the seeds" : "the tasks");
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < panel[i].n; k++)
+            if (panel[i].series[k].marks)
+                for (size_t j = 0; j < s->ticks; j++)
+                    if (!isnan(panel[i].series[k].y[j]))
+                        dm_text_print(&c->words, "%s%s, %s %s, %s: %.3f.", c->words.size ? " " : "",
+                                      panel[i].series[k].label, s->key, s->tick[j].text, panel[i].title,
+                                      panel[i].series[k].y[j]);
+    dm_chart_panels(c, panel, n, 2);
+    return DM_OK;
+}
+
+static dm_status draw_sweeps(dm_report *r, dm_figures *f, const char *env, dm_error *err)
+{
+    dm_status s = DM_OK;
+
+    for (size_t i = 0; i < r->rows && s == DM_OK; i++) {
+        sweep w = {.r = r, .env = env, .key = r->row[i].of.sweep};
+        bool first = w.key && strcmp(r->row[i].of.env, env) == 0;
+        for (size_t k = 0; k < i && first; k++)
+            first = strcmp(r->row[k].of.env, env) != 0 || !dm_report_same(r->row[k].of.sweep, w.key);
+        if (first)
+            s = draw_sweep(&w, f, err);
+    }
+    return s;
+}
+
+/* ---- reward by turn ---- */
+
+static bool turn_series(dm_report *r, const dm_report_row *row, dm_split split, dm_series *out)
+{
+    const dm_report_cell *c = row ? &row->cell[split] : NULL;
+    if (!c || !c->present)
+        return false;
+    double *x = numbers(r, c->turn_limit + 1);
+    for (size_t t = 0; x && t <= c->turn_limit; t++)
+        x[t] = (double)t;
+    *out = (dm_series){.x = x, .y = c->by_turn, .n = x ? c->turn_limit + 1 : 0};
+    return x != NULL;
+}
+
+/* A panel for each method without a sweep: every split of it, SFT faintly. */
+static dm_status draw_turns(dm_report *r, dm_figures *f, const char *env, dm_error *err)
+{
+    dm_split split[DM_SPLITS];
+    const size_t splits = splits_of(r, env, split);
+    const dm_report_row *sft = r->sft ? dm_report_find_row(r, env, NULL, r->sft, NULL) : NULL;
+    dm_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
+    size_t n = 0, longest = 1;
+    double most = 0;
+
+    if (!panel)
+        return dm_report_no_memory(err);
+    for (size_t i = 0; i < r->rows && n < PANELS; i++) {
+        const dm_report_row *row = &r->row[i];
+        dm_series *series = dm_report_alloc(r, DM_SPLITS + 1, sizeof *series);
+        size_t lines = 0;
+        if (strcmp(row->of.env, env) != 0 || row->of.sweep || strcmp(row->of.kind, "best-of-n") == 0)
+            continue;
+        if (!series)
+            return dm_report_no_memory(err);
+        if (sft != row && splits && turn_series(r, sft, split[splits - 1], &series[lines])) {
+            series[lines].colour = 1;
+            series[lines++].style = DM_LINE_FAINT;
+        }
+        for (size_t k = 0; k < splits; k++)
+            if (turn_series(r, row, split[k], &series[lines])) {
+                series[lines].colour = dm_report_colour(r, row->method);
+                series[lines].style = k + 1 < splits ? DM_LINE_DASHED : DM_LINE_PLAIN;
+                for (size_t t = 0; t < series[lines].n; t++)
+                    most = series[lines].y[t] > most ? series[lines].y[t] : most;
+                longest = series[lines].n > longest ? series[lines].n : longest;
+                lines++;
+            }
+        panel[n] = (dm_panel){
+            .title = row->of.method, .subtitle = row->of.setting, .series = series, .n = lines, .x_title = "turns"};
+        n += lines > 0;
+    }
+    dm_chart *c = n ? add(f, DM_CHART_TURNS, env) : NULL;
+    if (!c)
+        return n ? dm_report_no_memory(err) : DM_OK;
+    for (size_t i = 0; i < n; i++)
+        panel[i].y_high = most > 0 ? most * 1.06 : 1;
+    name_chart(f, c, "turns", env, NULL);
+    dm_text_print(&c->title, "Reward by turn in %s", env);
+    dm_text_print(&c->caption,
+                  "Mean score in %s after so many turns; episodes that have ended count with their reward. Solid: %s",
+                  env, dm_split_names[split[splits - 1]]);
+    for (size_t k = 0; k + 1 < splits; k++)
+        dm_text_print(&c->caption, ", dashed: %s", dm_split_names[split[k]]);
+    if (sft)
+        dm_text_print(&c->caption, "; faint: %s (%s)", r->sft, dm_split_names[split[splits - 1]]);
+    dm_text_print(&c->caption, ".");
+    dm_text_print(&c->words, "Mean score after each of up to %zu turns, a panel for each method.", longest - 1);
+    dm_chart_panels(c, panel, n, 4);
+    return DM_OK;
+}
+
+/* ---- training ---- */
+
+/* Mean over the seeds with the range of them; bins of trainings with more steps are left out at the end. */
+static bool training_series(dm_report *r, const dm_report_subject *of, dm_report_figure figure, dm_series *out)
+{
+    size_t n = 0, seeds = 0;
+
+    for (size_t i = 0; i < r->trainings; i++) {
+        const dm_report_curve *c = &r->training[i].curve[figure];
+        if (dm_report_same_subject(&r->training[i].of, of) && c->n) {
+            n = seeds++ && n < c->n ? n : c->n;
+        }
+    }
+    double *x = numbers(r, n), *y = numbers(r, n), *low = numbers(r, n), *high = numbers(r, n);
+    if (!x || !y || !low || !high || n == 0)
+        return false;
+    for (size_t i = 0, done = 0; i < r->trainings; i++) {
+        const dm_report_curve *c = &r->training[i].curve[figure];
+        if (!dm_report_same_subject(&r->training[i].of, of) || !c->n)
+            continue;
+        for (size_t k = 0; k < n; k++) {
+            x[k] += c->x[k] / (double)seeds;
+            y[k] += c->y[k] / (double)seeds;
+            low[k] = !done || c->y[k] < low[k] ? c->y[k] : low[k];
+            high[k] = !done || c->y[k] > high[k] ? c->y[k] : high[k];
+        }
+        done++;
+    }
+    *out = (dm_series){.x = x, .y = y, .n = n};
+    if (seeds > 1) {
+        out->low = low;
+        out->high = high;
+    }
+    return true;
+}
+
+static size_t method_number(const dm_report *r, const char *name)
+{
+    size_t m = 0;
+    while (strcmp(r->method[m], name) != 0)
+        m++;
+    return m;
+}
+
+static bool first_of(const dm_report *r, size_t i)
+{
+    const dm_report_subject *a = &r->training[i].of;
+    for (size_t k = 0; k < i; k++) {
+        const dm_report_subject *b = &r->training[k].of;
+        if (dm_report_same(a->env, b->env) && dm_report_same(a->setting, b->setting) &&
+            dm_report_same(a->method, b->method))
+            return false;
+    }
+    return true;
+}
+
+/* One line for a method without a sweep, one for each value of the others; in the order of the rows. */
+static size_t training_panel(dm_report *r, size_t i, dm_report_figure figure, dm_series *out)
+{
+    const dm_report_subject *of = &r->training[i].of;
+    size_t n = 0;
+
+    for (size_t k = i; k < r->trainings && n < SERIES; k++) {
+        const dm_report_subject *s = &r->training[k].of;
+        bool first = dm_report_same(s->env, of->env) && dm_report_same(s->setting, of->setting) &&
+                     dm_report_same(s->method, of->method);
+        for (size_t j = i; j < k && first; j++)
+            first = !dm_report_same_subject(&r->training[j].of, s);
+        if (!first || !training_series(r, s, figure, &out[n]))
+            continue;
+        out[n].colour = dm_report_colour(r, method_number(r, s->method));
+        if (s->sweep) {
+            out[n].low = out[n].high = NULL;
+            out[n].label = s->x;
+        }
+        n++;
+    }
+    for (size_t k = 1; k + 1 < n; k++) /* the first and the last value are named, those between lie between */
+        out[k].label = NULL;
+    return n;
+}
+
+static dm_status draw_training(dm_report *r, dm_figures *f, const char *env, dm_report_figure figure, dm_error *err)
+{
+    static const char *const names[DM_FIGURES] = {"Training loss", "Reward accuracy", "Reward margin"},
+                             *const files[DM_FIGURES] = {"loss", "accuracy", "margin"};
+    dm_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
+    size_t n = 0;
+    bool held_out = false, sweeps = false;
+
+    if (!panel)
+        return dm_report_no_memory(err);
+    for (size_t i = 0; i < r->trainings && n < PANELS; i++) {
+        const dm_report_subject *of = &r->training[i].of;
+        if (strcmp(of->env, env) != 0 || !first_of(r, i))
+            continue;
+        dm_series *series = dm_report_alloc(r, SERIES, sizeof *series);
+        char title[300];
+        if (!series)
+            return dm_report_no_memory(err);
+        const size_t lines = training_panel(r, i, figure, series);
+        snprintf(title, sizeof title, "%s%s%s", of->method, of->sweep ? ", by " : "", of->sweep ? of->sweep : "");
+        panel[n] = (dm_panel){.title = dm_report_copy(r, title),
+                              .subtitle = of->setting,
+                              .series = series,
+                              .n = lines,
+                              .y_high = figure == DM_FIGURE_ACCURACY ? 1.0 : 0.0,
+                              .from_zero = true,
+                              .x_title = "epochs"};
+        if (!panel[n].title)
+            return dm_report_no_memory(err);
+        n += lines > 0;
+        held_out |= r->training[i].curve[figure].held_out;
+        sweeps |= of->sweep != NULL;
+    }
+    dm_chart *c = n ? add(f, DM_CHART_TRAINING, env) : NULL;
+    if (!c)
+        return n ? dm_report_no_memory(err) : DM_OK;
+    name_chart(f, c, files[figure], env, NULL);
+    dm_text_print(&c->title, "%s in %s", names[figure], env);
+    dm_text_print(&c->caption, "%s in %s%s. A point is the mean over %s%s.", names[figure], env,
+                  figure == DM_FIGURE_LOSS ? ""
+                  : held_out               ? ", on held-out pairs"
+                                           : ", on the pairs of each batch before its step",
+                  held_out ? "an evaluation" : "a fortieth of the steps",
+                  r->seeds > 1 ? " and the seeds; the band reaches from the lowest to the highest seed" : "");
+    if (sweeps)
+        dm_text_print(&c->caption, " Sweeps have a line for each value, the first and the last one named.");
+    if (figure != DM_FIGURE_ACCURACY)
+        dm_text_print(&c->caption, " Vertical scales differ.");
+    for (size_t i = 0; i < n; i++)
+        dm_text_print(&c->words, "%s%s%s%s: from %.3f to %.3f.", i ? " " : "", panel[i].title,
+                      panel[i].subtitle ? ", " : "", panel[i].subtitle ? panel[i].subtitle : "",
+                      panel[i].series[0].y[0], panel[i].series[0].y[panel[i].series[0].n - 1]);
+    dm_chart_panels(c, panel, n, 4);
+    return DM_OK;
+}
+
+/* ---- all ---- */
+
+dm_status dm_report_draw(dm_report *r, dm_figures *out, dm_error *err)
+{
+    dm_status s = DM_OK;
+
+    *out = (dm_figures){0};
+    for (size_t e = 0; e < r->envs && s == DM_OK; e++) {
+        const char *env = r->env[e];
+        if ((s = draw_rewards(r, out, env, err)) == DM_OK && (s = draw_sweeps(r, out, env, err)) == DM_OK)
+            s = draw_turns(r, out, env, err);
+        for (int f = 0; f < DM_FIGURES && s == DM_OK; f++)
+            s = draw_training(r, out, env, (dm_report_figure)f, err);
+    }
+    for (size_t i = 0; i < out->n && s == DM_OK; i++) {
+        const dm_chart *c = &out->figure[i].chart;
+        if (c->title.failed || c->words.failed || c->caption.failed || c->body.failed)
+            s = dm_report_no_memory(err);
+    }
+    if (s != DM_OK)
+        dm_figures_free(out);
+    return s;
+}

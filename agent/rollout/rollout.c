@@ -1,0 +1,176 @@
+/* A run of episodes: its options, what is there of it already, and who plays the rest. */
+#include "agent/rollout/rollout.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/rollout/rollout_internal.h"
+#include "model/infer/sampling.h"
+
+const char *const dm_player_names[DM_PLAYERS + 1] = {"model", "expert", "random", NULL};
+
+#define AT_ONCE_MAX 256
+#define LENGTH_MAX ((int64_t)1 << 24) /* dmpo_model_open's */
+
+static dm_status in_range(const char *name, int64_t value, int64_t low, int64_t high, dm_error *err)
+{
+    if (value >= low && value <= high)
+        return DM_OK;
+    return dm_fail(err, DM_ERR_ARGUMENT, "--%s %lld is out of range; legal: %lld to %lld", name, (long long)value,
+                   (long long)low, (long long)high);
+}
+
+static dm_status check_options(const dm_rollout_options *o, dm_error *err)
+{
+    const dmpo_sampling sampling = {
+        .temperature = o->temperature, .top_k = o->top_k, .top_p = o->top_p, .max_tokens = o->max_tokens};
+    dm_status s;
+
+    if (!o->env && !o->from)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no environment given; --env NAME names it");
+    if (!o->output)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output FILE is where the episodes go");
+    if ((o->player == DM_PLAYER_MODEL) != (o->model != NULL))
+        return dm_fail(err, DM_ERR_ARGUMENT, "who plays is either a model, --model DIR, or --policy expert or random");
+    if (o->stop && !*o->stop)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--stop must not be empty");
+    const int64_t many = (int64_t)1 << 24;
+    if ((s = in_range("first", o->first, 0, INT64_MAX, err)) != DM_OK ||
+        (s = in_range("tasks", o->tasks, 0, many, err)) != DM_OK ||
+        (s = in_range("samples", o->samples, 1, many, err)) != DM_OK ||
+        (s = in_range("continue-at", o->continue_at, DM_CONTINUE_ALL, many, err)) != DM_OK ||
+        (s = in_range("max-turns", o->max_turns, 0, many, err)) != DM_OK ||
+        (s = in_range("max-tokens", o->max_tokens, 1, many, err)) != DM_OK ||
+        (s = in_range("max-length", o->max_length, 0, LENGTH_MAX, err)) != DM_OK ||
+        (s = in_range("at-once", o->at_once, 0, AT_ONCE_MAX, err)) != DM_OK)
+        return s;
+    return dm_sampling_check(&sampling, err);
+}
+
+static void add_string(dm_text *t, const char *key, const char *value)
+{
+    dm_text_print(t, ",\n  \"%s\": ", key);
+    if (value)
+        dm_text_json_string(t, value, strlen(value));
+    else
+        dm_text_add(t, "null", 4);
+}
+
+static void add_int(dm_text *t, const char *key, int64_t value)
+{
+    dm_text_print(t, ",\n  \"%s\": %lld", key, (long long)value);
+}
+
+/* Everything that decides the file, as options of dmpo rollout, one a line. */
+static void describe(dm_text *t, const dm_rollout_run *r)
+{
+    const dm_rollout_options *o = r->o;
+    const int model = o->player == DM_PLAYER_MODEL;
+
+    dm_text_print(t, "{\"command\": \"rollout\",\n \"version\": \"%s\",\n", dmpo_version());
+    dm_text_print(t, " \"model_sha256\": \"%s\",\n \"tokenizer_sha256\": \"%s\",\n \"from_sha256\": \"%s\",\n",
+                  r->model_sha256, r->tokenizer_sha256, r->todo.source_sha256);
+    dm_text_print(t, " \"options\": {\n  \"output\": null");
+    add_string(t, "env", r->todo.env);
+    add_string(t, "model", o->model);
+    add_string(t, "policy", dm_player_names[o->player]);
+    add_string(t, "template", model ? dm_template_name(r->chat.kind) : NULL);
+    add_string(t, "split", dm_split_names[o->split]);
+    add_int(t, "first", o->first);
+    add_int(t, "tasks", o->tasks);
+    add_int(t, "samples", o->samples);
+    dm_text_print(t, ",\n  \"env-seed\": \"%llu\"", (unsigned long long)o->env_seed);
+    add_string(t, "from", o->from);
+    if (o->from && o->continue_at >= 0)
+        dm_text_print(t, ",\n  \"continue-at\": \"%lld\"", (long long)o->continue_at);
+    else
+        add_string(t, "continue-at", o->from ? "all" : NULL);
+    dm_text_print(t, ",\n  \"temperature\": ");
+    dm_text_json_double(t, o->temperature);
+    add_int(t, "top-k", o->top_k);
+    dm_text_print(t, ",\n  \"top-p\": ");
+    dm_text_json_double(t, o->top_p);
+    dm_text_print(t, ",\n  \"seed\": \"%llu\"", (unsigned long long)o->seed);
+    add_string(t, "stop", o->stop);
+    add_int(t, "max-turns", o->max_turns);
+    add_int(t, "max-tokens", o->max_tokens);
+    add_int(t, "max-length", model ? (int64_t)r->max_length : 0);
+    dm_text_print(t, "\n }}\n");
+}
+
+static dm_status open_file(dm_rollout_run *r)
+{
+    const size_t at_once = r->o->at_once ? (size_t)r->o->at_once : DM_AT_ONCE;
+    dm_text run = {0};
+
+    describe(&run, r);
+    const dm_status s = run.failed ? dm_rollout_no_memory(r)
+                                   : dm_rollout_file_open(&r->file, r->o, &r->todo, &run, 4 * at_once + 64, r->err);
+    dm_text_free(&run);
+    r->next = r->file.written;
+    r->status.total = (int64_t)r->todo.n;
+    r->status.done = (int64_t)r->file.written;
+    return s;
+}
+
+static dm_status run(dm_rollout_run *r, dmpo_engine *engine)
+{
+    dm_env *env = NULL;
+    dm_status s;
+
+    if ((s = dm_assignments_open(&r->todo, r->o, r->err)) != DM_OK ||
+        (s = dm_env_open(&env, r->todo.env, r->err)) != DM_OK ||
+        (s = dm_assignments_make(&r->todo, r->o, env, r->err)) != DM_OK ||
+        (r->o->player == DM_PLAYER_MODEL && (s = dm_rollout_policy(r)) != DM_OK) || (s = open_file(r)) != DM_OK) {
+        dm_env_close(&env);
+        return s;
+    }
+    r->flights = dm_rollout_at_once(r, env);
+    if (r->flights && (r->flight = calloc(r->flights, sizeof *r->flight)))
+        r->flight[0].env = env;
+    else
+        dm_env_close(&env);
+    for (size_t i = 0; r->flight && i < r->flights; i++)
+        r->flight[i].index = DM_IDLE;
+    if (r->flights && !r->flight)
+        return dm_rollout_no_memory(r);
+    if (r->flights == 0 || dm_rollout_report(r, NULL)) /* all is there already */
+        return r->s;
+    return r->o->player == DM_PLAYER_MODEL ? dm_rollout_model(r, engine) : dm_rollout_scripted(r);
+}
+
+static void close_flight(dm_flight *f)
+{
+    dm_env_close(&f->env);
+    dm_block_free(&f->memory);
+    dm_text_free(&f->name);
+    dm_text_free(&f->said);
+    dm_ids_free(&f->ids);
+    free(f->episode.turn);
+    free(f->out);
+    free(f->logps);
+}
+
+dm_status dm_rollout(dmpo_engine *engine, const dm_rollout_options *options, dm_rollout_fn fn, void *context,
+                     dm_rollout_status *result, dm_error *err)
+{
+    dm_rollout_run r = {.o = options, .fn = fn, .context = context, .err = err, .file = {.fd = -1}};
+    dm_error lost = {0};
+    dm_status s = check_options(options, err);
+
+    if (s == DM_OK)
+        s = run(&r, engine);
+    *result = r.status;
+    result->written = (int64_t)r.file.written;
+    result->reward = r.file.reward;
+    result->success = r.file.success;
+    const dm_status closed = dm_rollout_file_close(&r.file, s == DM_OK ? err : &lost);
+    for (size_t i = 0; r.flight && i < r.flights; i++)
+        close_flight(&r.flight[i]);
+    free(r.flight);
+    free(r.request);
+    dmpo_model_close(&r.model);
+    dm_tokenizer_close(&r.tokenizer);
+    dm_assignments_close(&r.todo);
+    return s == DM_OK ? closed : s;
+}

@@ -1,0 +1,137 @@
+/* What the files of rollouts share: the list of episodes, the file, the episodes in flight and who plays them. */
+#ifndef DM_AGENT_ROLLOUT_INTERNAL_H
+#define DM_AGENT_ROLLOUT_INTERNAL_H
+
+#include "agent/rollout/rollout.h"
+#include "core/sha256.h"
+#include "core/block.h"
+#include "io/data/template.h"
+#include "model/network/config.h"
+
+/* ---- which episodes (agent/rollout/rollout_list.c) ---- */
+
+typedef struct dm_assignment {
+    dm_split split;
+    int64_t task, sample;
+    uint64_t seed;
+    const dm_episode *source; /* whose first turns are given, or NULL */
+    int64_t given;
+} dm_assignment;
+
+typedef struct dm_assignments {
+    const char *env; /* specification */
+    dm_assignment *list;
+    size_t n;
+    dm_episodes source;                /* of options->from */
+    char source_sha256[DM_SHA256_HEX]; /* "" without */
+} dm_assignments;
+
+/* The environment's specification, and with `from` the episodes to continue. */
+dm_status dm_assignments_open(dm_assignments *a, const dm_rollout_options *o, dm_error *err);
+/* The list; env: an open one. */
+dm_status dm_assignments_make(dm_assignments *a, const dm_rollout_options *o, const dm_env *env, dm_error *err);
+void dm_assignments_close(dm_assignments *a);
+
+/* An episode's name, and the number that its random numbers are drawn with: a function of all of the name but the
+ * environment's specification, which may be a path. Appends the name. */
+uint64_t dm_assignment_name(dm_text *name, const dm_assignments *a, size_t index);
+
+/* ---- the file (agent/rollout/rollout_file.c) ---- */
+
+typedef struct dm_line { /* an episode that is done and waits to be written */
+    dm_text text;
+    double reward;
+    int failed; /* its environment did */
+} dm_line;
+
+typedef struct dm_rollout_file {
+    const char *path;
+    int fd;        /* -1: closed */
+    dm_line *line; /* [window] episode i waits in line[i % window] */
+    size_t window, total;
+    size_t written;         /* episodes in the file */
+    double reward, success; /* sums over them */
+    double synced;          /* when, in seconds */
+} dm_rollout_file;
+
+/* Opens for the first episode that is missing. run: what OUTPUT.run.json has to say. */
+dm_status dm_rollout_file_open(dm_rollout_file *f, const dm_rollout_options *o, const dm_assignments *a,
+                               const dm_text *run, size_t window, dm_error *err);
+/* Takes episode `index`, index < written + window, and writes what is in order now. Failed ones are held back until one
+ * that is not comes behind them, or the end. */
+dm_status dm_rollout_file_add(dm_rollout_file *f, size_t index, const dm_episode *e, dm_error *err);
+/* Waits for the disk. */
+dm_status dm_rollout_file_close(dm_rollout_file *f, dm_error *err);
+
+/* ---- episodes in flight (agent/rollout/rollout_episode.c) ---- */
+
+#define DM_IDLE SIZE_MAX
+#define DM_AT_ONCE 32
+
+/* One episode in flight. */
+typedef struct dm_flight {
+    size_t index; /* of the list; DM_IDLE: none */
+    uint64_t stream;
+    dm_env *env;
+    dm_observation seen;
+    dm_episode episode; /* it has ended when `end` is not NULL */
+    size_t room;        /* for turns */
+    dm_block *memory;   /* the episode's strings */
+    dm_text name;
+
+    dm_ids ids; /* all of it so far */
+    int32_t *out;
+    float *logps;
+    dm_text said; /* bytes of the turn at hand, where a text can end it */
+} dm_flight;
+
+typedef struct dm_rollout_run {
+    const dm_rollout_options *o;
+    dm_assignments todo;
+    dm_rollout_file file;
+    dm_rollout_fn fn;
+    void *context;
+    dm_rollout_status status;
+    dm_error *err;
+    dm_status s; /* DM_OK, or why it stops */
+    size_t next; /* first of the list that nobody plays yet */
+    dm_flight *flight;
+    size_t flights;
+    int failures; /* environments that failed in a row */
+
+    /* of a model */
+    dm_config config;
+    dm_tokenizer *tokenizer;
+    dm_chat_template chat;
+    char model_sha256[DM_SHA256_HEX], tokenizer_sha256[DM_SHA256_HEX];
+    size_t max_length;
+    int32_t stop[2]; /* end of turn, end of text */
+    dmpo_model *model;
+    dmpo_request *request; /* [flights] */
+} dm_rollout_run;
+
+/* Tells the caller how far the run is; nonzero: it has to stop. note may be NULL. */
+int dm_rollout_report(dm_rollout_run *r, const char *note);
+dm_status dm_rollout_no_memory(const dm_rollout_run *r);
+
+/* Gives the flight the next episode of the list. 0: there is none, or it would have to wait too long for its place in
+ * the file. */
+int dm_flight_claim(dm_rollout_run *r, dm_flight *f);
+/* Resets the environment and replays what is given. */
+dm_status dm_flight_begin(dm_rollout_run *r, dm_flight *f);
+/* One turn: the policy's words, the environment's answer. */
+dm_status dm_flight_turn(dm_rollout_run *r, dm_flight *f, const char *words, size_t size, double logp, int64_t tokens);
+/* Hands the episode to the file; the flight is idle. */
+dm_status dm_flight_finish(dm_rollout_run *r, dm_flight *f);
+
+/* ---- who plays: until the list is done or r->s is not DM_OK ---- */
+
+dm_status dm_rollout_scripted(dm_rollout_run *r); /* agent/rollout/rollout_scripted.c */
+
+/* agent/rollout/rollout_model.c: tokenizer, template and lengths, before any weight is read; how many episodes are in flight;
+ * and the play. */
+dm_status dm_rollout_policy(dm_rollout_run *r);
+size_t dm_rollout_at_once(const dm_rollout_run *r, const dm_env *env);
+dm_status dm_rollout_model(dm_rollout_run *r, dmpo_engine *engine);
+
+#endif

@@ -1,0 +1,235 @@
+/* A model plays: its episodes are slots of dmpo_model_serve, so that one whose turn is over takes its step in the
+ * environment and goes on while the others are still in the middle of theirs. Turns stay as they were generated; only
+ * what is new is tokenized (dm_template_continue). */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/rollout/rollout_internal.h"
+#include "core/file.h"
+#include "model/formats/source.h"
+
+#define CACHE_BYTES ((uint64_t)1 << 31)
+#define LENGTH_DEFAULT 4096
+
+/* A turn begins only where it fits whole. */
+static void check_length(const dm_rollout_run *r, dm_flight *f)
+{
+    if (f->ids.size + (size_t)r->o->max_tokens + 1 > r->max_length)
+        f->episode.end = "length";
+}
+
+/* The conversation so far as the model's prompt. */
+static dm_status render(dm_rollout_run *r, dm_flight *f)
+{
+    const dm_episode *e = &f->episode;
+    const size_t n = DM_EPISODE_PROMPT + 2 * e->turns;
+    dm_message *m = calloc(n, sizeof *m);
+    size_t none;
+
+    if (!m)
+        return dm_rollout_no_memory(r);
+    for (size_t i = 0; i < n; i++) {
+        const size_t behind = i < DM_EPISODE_PROMPT ? 0 : i - DM_EPISODE_PROMPT;
+        const char *text = i < DM_EPISODE_PROMPT ? e->prompt[i]
+                           : behind % 2          ? e->turn[behind / 2].observation
+                                                 : e->turn[behind / 2].action;
+        m[i] = (dm_message){.role = i % 2 ? DM_ROLE_ASSISTANT : DM_ROLE_USER, .text = text, .size = strlen(text)};
+    }
+    f->ids.size = 0;
+    const dm_status status = dm_template_render(&r->chat, r->tokenizer, m, n, true, &f->ids, NULL, &none, r->err);
+    free(m);
+    check_length(r, f);
+    return status;
+}
+
+/* Appends the text of one token; a padded vocabulary has ids without one. */
+static dm_status decode(const dm_rollout_run *r, int32_t id, dm_text *out)
+{
+    if ((size_t)id >= dm_tokenizer_size(r->tokenizer))
+        return DM_OK;
+    const dm_status s = dm_tokenizer_decode(r->tokenizer, &id, 1, true, out, r->err);
+    return s == DM_OK && out->failed ? dm_rollout_no_memory(r) : s;
+}
+
+static int ends_turn(const dm_text *said, const char *stop)
+{
+    const size_t n = strlen(stop);
+    for (size_t i = 0; i + n <= said->size; i++)
+        if (memcmp(said->data + i, stop, n) == 0)
+            return 1;
+    return 0;
+}
+
+static int on_token(void *context, size_t index, int32_t id, float logp)
+{
+    dm_rollout_run *r = context;
+    dm_flight *f = &r->flight[index];
+
+    r->status.tokens++;
+    if (!isfinite(logp) && r->s == DM_OK)
+        r->s = dm_fail(r->err, DM_ERR_NONFINITE, "%s: turn %zu: a token's log-probability is %s", f->episode.id,
+                       f->episode.turns + 1, isnan(logp) ? "NaN" : "infinite");
+    if (r->s == DM_OK && r->o->stop)
+        r->s = decode(r, id, &f->said);
+    if (dm_rollout_report(r, NULL))
+        return 1;
+    return r->o->stop && ends_turn(&f->said, r->o->stop);
+}
+
+/* The slot's request has its answer. */
+static dm_status take_answer(dm_rollout_run *r, dm_flight *f, const dmpo_request *q)
+{
+    double logp = 0;
+    dm_text text = {0};
+    dm_status status = DM_OK;
+
+    for (size_t i = 0; i < q->n_out && status == DM_OK; i++) {
+        logp += (double)q->logps[i];
+        if ((status = dm_ids_push(&f->ids, q->out[i], r->err)) == DM_OK)
+            status = decode(r, q->out[i], &text);
+    }
+    const char *words = text.data ? text.data : "";
+    size_t size = text.size;
+    dm_template_words(&r->chat, r->tokenizer, &words, &size);
+    if (status == DM_OK)
+        status = dm_flight_turn(r, f, words, size, logp, (int64_t)q->n_out);
+    dm_text_free(&text);
+    if (status != DM_OK || f->episode.end)
+        return status;
+    const char *observation = f->episode.turn[f->episode.turns - 1].observation;
+    status = dm_template_continue(&r->chat, r->tokenizer, observation, strlen(observation), &f->ids, r->err);
+    check_length(r, f);
+    return status;
+}
+
+static int next_request(void *context, size_t index)
+{
+    dm_rollout_run *r = context;
+    dm_flight *f = &r->flight[index];
+    dmpo_request *q = &r->request[index];
+
+    if (r->s == DM_OK && f->index != DM_IDLE)
+        r->s = take_answer(r, f, q);
+    while (r->s == DM_OK && (f->index == DM_IDLE || f->episode.end)) {
+        if (f->index != DM_IDLE) {
+            r->s = dm_flight_finish(r, f);
+            dm_rollout_report(r, NULL);
+        } else if (dm_flight_claim(r, f)) {
+            r->s = dm_flight_begin(r, f);
+            if (r->s == DM_OK && !f->episode.end)
+                r->s = render(r, f);
+        } else {
+            return 0;
+        }
+    }
+    if (r->s != DM_OK)
+        return -1;
+    f->said.size = 0;
+    *q = (dmpo_request){.slot = index,
+                        .ids = f->ids.data,
+                        .n = f->ids.size,
+                        .sampling = {.temperature = r->o->temperature,
+                                     .top_k = r->o->top_k,
+                                     .top_p = r->o->top_p,
+                                     .seed = r->o->seed,
+                                     .episode = f->stream,
+                                     .max_tokens = r->o->max_tokens,
+                                     .stop = r->stop,
+                                     .n_stop = 2},
+                        .out = f->out,
+                        .logps = f->logps,
+                        .end = &r->chat.end_of_turn};
+    return 1;
+}
+
+/* A directory's tokenizer.json has a hash of its own; a file's tokenizer is part of the file. */
+static dm_status hash_tokenizer(dm_rollout_run *r, const dm_source *source)
+{
+    char path[4096];
+    dm_status s;
+
+    if (dm_source_kind_of(source) != DM_SOURCE_HF)
+        return dm_source_base_sha256(source, r->tokenizer_sha256, r->err);
+    if ((s = dm_path_join(path, sizeof path, dm_source_path(source), "tokenizer.json", r->err)) != DM_OK)
+        return s;
+    return dm_file_exists(path) ? dm_file_sha256(path, r->tokenizer_sha256, r->err)
+                                : dm_source_base_sha256(source, r->tokenizer_sha256, r->err);
+}
+
+static dm_status open_policy(dm_rollout_run *r, const dm_source *source)
+{
+    const dm_rollout_options *o = r->o;
+    dm_status s;
+
+    r->config = *dm_source_config(source);
+    if ((s = dm_source_tokenizer(source, &r->tokenizer, &r->chat, o->chat_template, r->err)) != DM_OK)
+        return s;
+    if (!r->tokenizer)
+        return dm_fail(r->err, DM_ERR_INPUT, "%s: has no tokenizer (tokenizer.json), which an agent's words need",
+                       o->model);
+    const int64_t most = r->config.max_positions;
+    r->max_length = (size_t)(o->max_length ? o->max_length : most < LENGTH_DEFAULT ? most : LENGTH_DEFAULT);
+    r->stop[0] = r->chat.end_of_turn;
+    r->stop[1] = r->config.eos >= 0 ? r->config.eos : r->chat.end_of_turn;
+    if ((size_t)o->max_tokens + 2 > r->max_length)
+        return dm_fail(r->err, DM_ERR_ARGUMENT, "--max-tokens %lld leave no room for a prompt within %zu tokens",
+                       (long long)o->max_tokens, r->max_length);
+    if ((s = hash_tokenizer(r, source)) != DM_OK)
+        return s;
+    return dm_source_sha256(source, r->model_sha256, r->err);
+}
+
+/* Tokenizer, template and what the episodes' length is, before any weight is read. */
+dm_status dm_rollout_policy(dm_rollout_run *r)
+{
+    dm_source *source = NULL;
+    dm_status s = dm_source_open(&source, r->o->model, r->err);
+
+    if (s == DM_OK)
+        s = open_policy(r, source);
+    dm_source_close(&source);
+    return s;
+}
+
+size_t dm_rollout_at_once(const dm_rollout_run *r, const dm_env *env)
+{
+    const size_t left = r->todo.n - r->file.written;
+    uint64_t n = (uint64_t)r->o->at_once;
+
+    if (r->o->player != DM_PLAYER_MODEL)
+        return 1;
+    if (n == 0) {
+        const uint64_t each =
+            (uint64_t)r->config.layers * 2 * r->config.kv_heads * r->config.head_dim * r->max_length * sizeof(float);
+        n = CACHE_BYTES / each;
+        n = n < 1 ? 1 : n > DM_AT_ONCE ? DM_AT_ONCE : n;
+        n = env->at_once && n > (uint64_t)env->at_once ? (uint64_t)env->at_once : n;
+    }
+    return n < left ? (size_t)n : left;
+}
+
+dm_status dm_rollout_model(dm_rollout_run *r, dmpo_engine *engine)
+{
+    dmpo_error error = {0};
+    const size_t room = (size_t)r->o->max_tokens + 1;
+
+    if (!(r->request = calloc(r->flights, sizeof *r->request)))
+        return dm_rollout_no_memory(r);
+    for (size_t i = 0; i < r->flights; i++) {
+        r->request[i].slot = i;
+        r->flight[i].out = malloc(room * sizeof(int32_t));
+        r->flight[i].logps = malloc(room * sizeof(float));
+        if (!r->flight[i].out || !r->flight[i].logps)
+            return dm_rollout_no_memory(r);
+    }
+    int s = dmpo_model_open(&r->model, engine, r->o->model, r->flights, r->max_length, &error);
+    if (s == DMPO_ERR_MEMORY)
+        return dm_fail(r->err, DM_ERR_MEMORY, "%s; %zu episodes at once of %zu tokens: lower --at-once or --max-length",
+                       error.message, r->flights, r->max_length);
+    if (s == DMPO_OK)
+        s = dmpo_model_serve(r->model, r->request, r->flights, next_request, on_token, r, &error);
+    if (r->s == DM_OK && s != DMPO_OK)
+        r->s = dm_fail(r->err, (dm_status)s, "%s", error.message);
+    return r->s;
+}

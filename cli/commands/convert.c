@@ -1,0 +1,153 @@
+/* dmpo convert: a model in another form. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/command.h"
+#include "core/file.h"
+#include "model/api.h"
+#include "model/formats/merge.h"
+
+enum { TO_AUTO, TO_HF, TO_GGUF, TO_LLAMA2C };
+
+typedef struct convert_options {
+    const char *output;
+    int to, type, merge;
+    int64_t version;
+} convert_options;
+
+static const char *const forms[] = {"auto", "hf", "gguf", "llama2c", NULL};
+static const char *const types[] = {"f32", "f16", "bf16", "q8_0", NULL};
+static const dm_dtype dtypes[] = {DM_F32, DM_F16, DM_BF16, DM_Q8_0};
+
+#define AT(f) offsetof(convert_options, f)
+static const cli_option options[] = {
+    {"output", CLI_STRING, AT(output), "PATH", NULL, "the file or directory to make, not there yet (required)"},
+    {"to", CLI_CHOICE, AT(to), "FORM", forms, "hf, gguf or llama2c; auto: by the output's name, .gguf, .bin or other"},
+    {"type", CLI_CHOICE, AT(type), "TYPE", types, "of matrices: f32, f16, bf16; q8_0 for gguf"},
+    {"version", CLI_INT, AT(version), "N", NULL, "of llama2c's format: 0 (what run.c reads; the default) or 1"},
+    {"merge", CLI_FLAG, AT(merge), NULL, NULL, "MODEL is a LoRA adapter: add it to its base"},
+    {0},
+};
+#undef AT
+
+static const cli_command command = {
+    "convert",
+    "Writes a model in another form. Every number that the new type can hold stays as it is.",
+    "MODEL --output PATH [options]",
+    "MODEL is a Hugging Face directory, a GGUF file, a llama2.c file or, with --merge, an adapter's directory.\n",
+    options,
+    1,
+    1};
+
+static int ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text), m = strlen(end);
+    return n > m && strcmp(text + n - m, end) == 0;
+}
+
+static dm_status check(convert_options *o, dm_error *err)
+{
+    struct stat st;
+
+    if (!o->output)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output PATH names the file or directory to make");
+    if (o->to == TO_AUTO)
+        o->to = ends_with(o->output, ".gguf") ? TO_GGUF : ends_with(o->output, ".bin") ? TO_LLAMA2C : TO_HF;
+    const dm_dtype type = dtypes[o->type];
+    if (o->to == TO_LLAMA2C && type != DM_F32)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--type %s is not for llama2c, which has f32 alone", types[o->type]);
+    if (o->to == TO_HF && type == DM_Q8_0)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--type q8_0 is not for hf; f32, f16 and bf16 are");
+    if (o->to != TO_LLAMA2C && o->version != -1)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--version is for llama2c; leave it out");
+    if (o->version < -1 || o->version > 1)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--version %lld is out of range; legal: 0 and 1", (long long)o->version);
+    if (stat(o->output, &st) == 0) /* the input, too, can be no output */
+        return dm_fail(err, DM_ERR_FILE, "%s: is there already; remove it or name another --output", o->output);
+    return DM_OK;
+}
+
+static dm_status write(const convert_options *o, const dm_source *source, dm_weights_from weights, int quiet,
+                       char hex[DM_SHA256_HEX], dm_error *err)
+{
+    const dm_dtype type = dtypes[o->type];
+    bool no_tokenizer = false;
+    const dm_status s = o->to == TO_GGUF ? dm_write_gguf(o->output, source, weights, type, hex, err)
+                        : o->to == TO_LLAMA2C
+                            ? dm_write_llama2c(o->output, source, weights, o->version == 1, &no_tokenizer, hex, err)
+                            : dm_write_hf(o->output, source, weights, type, hex, err);
+
+    if (s == DM_OK && no_tokenizer && !quiet)
+        fprintf(stderr, "note: no tokenizer.bin: llama2.c has SentencePiece's tokenizers alone, and this is another\n");
+    return s;
+}
+
+static dm_status merge(const convert_options *o, const char *input, const dmpo_engine *engine, int quiet,
+                       char hex[DM_SHA256_HEX], dm_error *err)
+{
+    dm_merge m;
+    dm_status s = dm_merge_open(&m, &engine->e, input, err);
+
+    if (s == DM_OK)
+        s = write(o, m.origin.source, dm_weights_merged(&m), quiet, hex, err);
+    dm_merge_close(&m);
+    return s;
+}
+
+static dm_status convert(const convert_options *o, const char *input, int quiet, char hex[DM_SHA256_HEX], dm_error *err)
+{
+    dm_source *source = NULL;
+    dm_status s = dm_source_open(&source, input, err);
+
+    if (s != DM_OK)
+        return s;
+    s = dm_source_adapter(source)
+            ? dm_fail(err, DM_ERR_ARGUMENT, "%s: is an adapter, no whole model; --merge adds it to its base", input)
+            : write(o, source, dm_weights_of_source(source), quiet, hex, err);
+    dm_source_close(&source);
+    return s;
+}
+
+int cli_convert(int argc, char **argv)
+{
+    convert_options o = {.version = -1};
+    cli_common common = {0};
+    cli_args args = {0};
+    dm_error err = {0};
+    char hex[DM_SHA256_HEX];
+    dmpo_engine *engine = NULL;
+
+    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    if (s == DM_OK && args.help) {
+        cli_args_close(&args);
+        return 0;
+    }
+    if (s == DM_OK && (s = check(&o, &err)) == DM_OK && o.merge) {
+        const int status = cli_open_engine("convert", &common, &engine);
+        if (status) {
+            cli_args_close(&args);
+            return status;
+        }
+        s = merge(&o, args.positional[0], engine, common.quiet, hex, &err);
+        dmpo_engine_close(&engine);
+    } else if (s == DM_OK) {
+        s = convert(&o, args.positional[0], common.quiet, hex, &err);
+    }
+    if (s == DM_OK && common.json) {
+        dm_text out = {0};
+        dm_text_print(&out, "{\"output\": ");
+        dm_text_json_string(&out, o.output, strlen(o.output));
+        dm_text_print(&out, ", \"form\": \"%s\", \"type\": \"%s\", \"weights_sha256\": \"%s\"}\n", forms[o.to],
+                      types[o.type], hex);
+        s = out.failed ? dm_fail(&err, DM_ERR_MEMORY, "no memory to print the result") : DM_OK;
+        if (s == DM_OK)
+            fputs(out.data, stdout);
+        dm_text_free(&out);
+    } else if (s == DM_OK) {
+        printf("%s: %s, %s\nweights sha256     %s\n", o.output, forms[o.to], types[o.type], hex);
+    }
+    cli_args_close(&args);
+    return s == DM_OK ? 0 : cli_failed("convert", s, err.message);
+}

@@ -1,0 +1,387 @@
+/* dmpo experiment: a recipe's stages, from a tokenizer to a table of results. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/report/report.h"
+#include "agent/experiment/results.h"
+#include "agent/experiment/schedule.h"
+#include "cli/command.h"
+#include "cli/recipes.h"
+#include "core/file.h"
+
+#define RECIPE_MAX ((size_t)1 << 24)
+#define LINE_MAX_SHOWN 79
+
+typedef struct experiment_options {
+    const char *output, *seeds, *only;
+    int64_t jobs;
+    int plan, show, list;
+} experiment_options;
+
+#define AT(f) offsetof(experiment_options, f)
+static const cli_option options[] = {
+    {"output", CLI_STRING, AT(output), "DIR", NULL, "stages, results.json and the report go here (required)"},
+    {"jobs", CLI_INT, AT(jobs), "N", NULL, "stages at once, 1 to 256; 0: as many as threads. Never changes a result"},
+    {"seeds", CLI_STRING, AT(seeds), "LIST", NULL, "in place of the recipe's: 1,2,3"},
+    {"only", CLI_STRING, AT(only), "STAGE", NULL, "stop after this stage, or all that match a pattern: 'home-*-s1'"},
+    {"plan", CLI_FLAG, AT(plan), NULL, NULL, "print the stages, as commands to type, and run none"},
+    {"show", CLI_FLAG, AT(show), NULL, NULL, "print the recipe"},
+    {"list", CLI_FLAG, AT(list), NULL, NULL, "list the recipes that come with dmpo"},
+    {0},
+};
+#undef AT
+
+static const cli_command command = {
+    "experiment",
+    "Runs a recipe: tokenizer, model, SFT, exploration, pairs, preference training, evaluation, over seeds.",
+    "RECIPE --output DIR [options]",
+    "RECIPE is the name of one that comes with dmpo (--list) or a file of that form (docs/experiments.md). Each stage\n"
+    "is an ordinary dmpo command, and is run once: the same command again does what is missing, after a kill, too,\n"
+    "and after a change of the recipe what depends on it. --threads says how many processors all stages may use.",
+    options,
+    0,
+    1};
+
+/* ---- commands ---- */
+
+static const struct {
+    const char *name;
+    cli_main_fn run;
+    const cli_option *options;
+} stage_commands[] = {
+    {"tokenizer", cli_tokenizer, cli_tokenizer_options},
+    {"init", cli_init, cli_init_options},
+    {"train", cli_train, cli_train_options},
+    {"rollout", cli_rollout, cli_rollout_options},
+    {"pairs", cli_pairs, cli_pairs_options},
+    {"score", cli_score, NULL},
+};
+#define STAGE_COMMANDS (sizeof stage_commands / sizeof *stage_commands)
+
+static size_t find_command(const char *name)
+{
+    size_t i = 0;
+    while (i + 1 < STAGE_COMMANDS && strcmp(stage_commands[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+static dm_status check_option(const char *name, const dm_json_doc *doc, const char *option, const dm_json *value,
+                              dm_option_kind *kind, dm_error *err)
+{
+    const cli_option *found = NULL;
+    const dm_status s =
+        cli_check_json(stage_commands[find_command(name)].options, name, doc, option, value, &found, err);
+
+    *kind = s == DM_OK && cli_names_path(found) ? DM_OPTION_PATH : DM_OPTION_VALUE;
+    return s;
+}
+
+static bool has_option(const char *name, const char *option)
+{
+    const cli_option *o = stage_commands[find_command(name)].options;
+
+    if (strcmp(name, "score") == 0) {
+        const char *const *shared = cli_score_shared;
+        while (*shared && strcmp(*shared, option) != 0)
+            shared++;
+        return *shared != NULL;
+    }
+    while (o->name && strcmp(o->name, option) != 0)
+        o++;
+    return o->name != NULL;
+}
+
+static int run_command(int argc, char **argv)
+{
+    return stage_commands[find_command(argv[0])].run(argc - 1, argv + 1);
+}
+
+/* ---- recipes ---- */
+
+static const cli_recipe *shipped(const char *name)
+{
+    const cli_recipe *r = cli_recipes;
+    while (r->name && strcmp(r->name, name) != 0)
+        r++;
+    return r->name ? r : NULL;
+}
+
+static void recipe_text(dm_text *out, const cli_recipe *r)
+{
+    for (const char *const *line = r->line; *line; line++)
+        dm_text_print(out, "%s\n", *line);
+}
+
+static void list_recipes(void)
+{
+    for (const cli_recipe *r = cli_recipes; r->name; r++) {
+        dm_text t = {0};
+        dm_json_doc *doc = NULL;
+        recipe_text(&t, r);
+        if (!t.failed && dm_json_parse(&doc, t.data, t.size, r->name, NULL) == DM_OK) {
+            const dm_json *title = dm_json_get(dm_json_root(doc), "title");
+            printf("%-12s %s\n", r->name, title && title->type == DM_JSON_STRING ? title->text : "");
+        }
+        dm_json_close(&doc);
+        dm_text_free(&t);
+    }
+}
+
+/* A name without '/' or '.' is one of those that come with dmpo; everything else is a file. */
+static dm_status load(dm_text *out, const char *what, dm_error *err)
+{
+    const cli_recipe *r = shipped(what);
+    char *data;
+    size_t size;
+
+    if (r) {
+        recipe_text(out, r);
+        return out->failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for the recipe") : DM_OK;
+    }
+    if (!strpbrk(what, "./") && !dm_file_exists(what))
+        return dm_fail(err, DM_ERR_ARGUMENT, "'%s' is no file and no recipe that comes with dmpo; --list lists them",
+                       what);
+    const dm_status s = dm_file_read(what, RECIPE_MAX, &data, &size, err);
+    if (s != DM_OK)
+        return s;
+    dm_text_add(out, data, size);
+    free(data);
+    return out->failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for the recipe") : DM_OK;
+}
+
+/* ---- progress ---- */
+
+typedef struct watch {
+    const dm_plan *plan;
+    int quiet, terminal, line_open;
+    double shown;
+} watch;
+
+static void end_line(watch *w)
+{
+    if (w->line_open)
+        fputs("\r\033[K", stderr);
+    w->line_open = 0;
+}
+
+static void elapsed(char *out, size_t size, double seconds)
+{
+    const long s = (long)seconds;
+    if (s >= 3600)
+        snprintf(out, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(out, size, "%ld:%02ld", s / 60, s % 60);
+}
+
+/* "12/40 3:21 home-dmpo-s1, home-dpo-s1" in one line of the terminal */
+static void show_line(watch *w, const dm_schedule_event *e)
+{
+    char line[LINE_MAX_SHOWN + 1], time[32];
+    int n;
+
+    elapsed(time, sizeof time, e->seconds);
+    n = snprintf(line, sizeof line, "%zu/%zu %s%s", e->done, e->total, time, e->failed ? " (with failures)" : "");
+    for (size_t i = 0, k = 0; i < w->plan->stages && n < LINE_MAX_SHOWN; i++)
+        if (w->plan->stage[i].state == DM_STAGE_RUNNING)
+            n += snprintf(line + n, sizeof line - (size_t)n, "%s %s", k++ ? "," : "", w->plan->stage[i].name);
+    end_line(w);
+    fputs(line, stderr);
+    w->line_open = 1;
+}
+
+static int on_event(void *context, const dm_schedule_event *e)
+{
+    watch *w = context;
+
+    if (e->kind == DM_SCHEDULE_FAILED) { /* said even when quiet */
+        end_line(w);
+        fprintf(stderr, "dmpo experiment: %s\n", e->text);
+    }
+    if (!w->quiet && e->kind == DM_SCHEDULE_DONE) {
+        char time[32];
+        elapsed(time, sizeof time, e->seconds);
+        end_line(w);
+        fprintf(stderr, "%zu/%zu %s %s (%.1f s)\n", e->done, e->total, time, e->stage->name, e->stage->seconds);
+    }
+    if (!w->quiet && w->terminal && (e->kind != DM_SCHEDULE_TICK || e->seconds - w->shown >= 0.2)) {
+        w->shown = e->seconds;
+        show_line(w, e);
+    }
+    fflush(stderr);
+    return cli_interrupted();
+}
+
+/* ---- running ---- */
+
+typedef struct experiment {
+    const experiment_options *o;
+    const cli_common *common;
+    dm_commands commands;
+    dm_recipe recipe;
+    dm_plan plan;
+    dm_results_run run;
+} experiment;
+
+static bool makes_file(const dm_stage *s)
+{
+    for (size_t i = 0; i < s->args; i++)
+        if (s->arg[i].kind == DM_ARG_OUTPUT)
+            return s->arg[i].text[0] != '\0';
+    return false;
+}
+
+/* A script for sh. */
+static dm_status print_plan(experiment *x, dm_error *err)
+{
+    dm_text t = {0};
+    size_t done = 0, wanted = 0;
+
+    for (size_t i = 0; i < x->plan.stages; i++) {
+        const dm_stage *s = &x->plan.stage[i];
+        if (s->state == DM_STAGE_LEFT_OUT)
+            continue;
+        dm_text_print(&t, "# %s%s\n", s->name, s->state == DM_STAGE_DONE ? ": done" : "");
+        if (s->state != DM_STAGE_DONE && makes_file(s)) { /* into a directory that must be there */
+            dm_text_add(&t, "mkdir -p", 8);
+            dm_plan_word(&t, s->dir);
+            dm_text_add(&t, "\n", 1);
+        }
+        dm_plan_command(&x->plan, s, &t);
+        dm_text_add(&t, "\n", 1);
+        done += s->state == DM_STAGE_DONE;
+        wanted++;
+    }
+    dm_text_print(&t, "# %zu stages, %zu of them done\n", wanted, done);
+    const dm_status s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for the plan") : DM_OK;
+    if (s == DM_OK)
+        fwrite(t.data, 1, t.size, stdout);
+    dm_text_free(&t);
+    return s;
+}
+
+static dm_status print_results(const char *output, dm_error *err)
+{
+    char path[4096], *data = NULL;
+    size_t size = 0;
+    dm_status s = dm_path_join(path, sizeof path, output, "results.json", err);
+
+    if (s == DM_OK && (s = dm_file_read(path, (size_t)1 << 30, &data, &size, err)) == DM_OK)
+        fwrite(data, 1, size, stdout);
+    free(data);
+    return s;
+}
+
+static dm_status finish(experiment *x, dm_error *err)
+{
+    dm_results results = {0};
+    dm_text table = {0};
+    dm_status s = dm_results_read(&results, &x->plan, err);
+
+    if (s == DM_OK && (s = dm_results_write(&results, &x->plan, &x->recipe, &x->run, err)) == DM_OK)
+        s = dm_results_table(&table, &results, &x->recipe, err);
+    if (s == DM_OK && x->common->json)
+        s = print_results(x->o->output, err);
+    else if (s == DM_OK)
+        printf("%s\n", table.data ? table.data : "");
+    if (s == DM_OK && (s = dm_report_make(x->o->output, NULL, false, err)) == DM_OK && !x->common->json)
+        printf("%s/report.html\n", x->o->output);
+    dm_text_free(&table);
+    dm_results_close(&results);
+    return s;
+}
+
+static dm_status run(experiment *x, dm_error *err)
+{
+    const unsigned jobs = x->run.jobs, threads = x->run.threads > jobs ? x->run.threads / jobs : 1;
+    const dm_schedule_options schedule = {jobs, threads, x->common->isa};
+    const double start = dm_seconds();
+    watch w = {&x->plan, x->common->quiet, isatty(2), 0, 0};
+
+    cli_catch_interrupt();
+    dm_status s = dm_schedule_run(&x->plan, &x->commands, &schedule, on_event, &w, err);
+    end_line(&w);
+    x->run.seconds = dm_seconds() - start;
+    if (x->o->only || (s != DM_OK && s != DM_ERR_INPUT))
+        return s;
+    dm_error why; /* what is there without the failed stages is worth a table, too */
+    const dm_status t = finish(x, s == DM_OK ? err : &why);
+    return s == DM_OK ? t : s;
+}
+
+static dm_status prepare(experiment *x, const char *what, const dm_text *text, dm_error *err)
+{
+    dm_status s = dm_recipe_parse(&x->recipe, text->data ? text->data : "", text->size, what, &x->commands, err);
+
+    if (s == DM_OK && x->o->seeds)
+        s = dm_recipe_set_seeds(&x->recipe, x->o->seeds, err);
+    if (s == DM_OK)
+        s = dm_plan_make(&x->plan, &x->recipe, &x->commands, x->o->output, err);
+    if (s == DM_OK && x->o->only)
+        s = dm_plan_only(&x->plan, x->o->only, err);
+    return s;
+}
+
+/* Which level and how many threads there are, by opening an engine; its threads are gone before any stage is forked. */
+static int look_at_machine(experiment *x)
+{
+    dmpo_engine *engine = NULL;
+    const int status = cli_open_engine("experiment", x->common, &engine);
+
+    if (status)
+        return status;
+    x->run = (dm_results_run){.version = dmpo_version(),
+                              .isa = dmpo_engine_isa(engine),
+                              .threads = dmpo_engine_threads(engine),
+                              .jobs = (unsigned)x->o->jobs};
+    if (x->run.jobs == 0)
+        x->run.jobs = x->run.threads;
+    dmpo_engine_close(&engine);
+    return 0;
+}
+
+static dm_status check(const experiment_options *o, const cli_args *args, dm_error *err)
+{
+    if (o->list)
+        return DM_OK;
+    if (args->n_positional == 0)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no recipe given; usage: dmpo experiment %s", command.usage);
+    if (!o->output && !o->show)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR is where the results go");
+    return cli_in_range("jobs", o->jobs, 0, 256, err);
+}
+
+int cli_experiment(int argc, char **argv)
+{
+    experiment_options o = {0};
+    cli_common common = {0};
+    cli_args args = {0};
+    dm_text text = {0};
+    dm_error err = {0};
+    int status = 0;
+    experiment x = {.o = &o, .common = &common, .commands = {dmpo_version(), check_option, has_option, run_command}};
+
+    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    if (s == DM_OK && !args.help)
+        s = check(&o, &args, &err);
+    if (s != DM_OK || args.help)
+        goto done;
+    if (o.list) {
+        list_recipes();
+        goto done;
+    }
+    if ((s = load(&text, args.positional[0], &err)) != DM_OK)
+        goto done;
+    if (o.show)
+        fwrite(text.data, 1, text.size, stdout);
+    else if ((status = look_at_machine(&x)) == 0 && (s = prepare(&x, args.positional[0], &text, &err)) == DM_OK)
+        s = o.plan ? print_plan(&x, &err) : run(&x, &err);
+done:
+    dm_plan_close(&x.plan);
+    dm_recipe_close(&x.recipe);
+    dm_text_free(&text);
+    cli_args_close(&args);
+    return s == DM_OK ? status : cli_failed("experiment", s, err.message);
+}

@@ -1,0 +1,178 @@
+/* What a model in one file is, GGUF or llama2.c; and the memory that a model of any form asks for. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/facts.h"
+#include "core/file.h"
+#include "io/gguf.h"
+#include "model/api.h"
+#include "model/infer/memory_estimate.h"
+
+#define TOKENS ((size_t)1024) /* that memory is told for */
+
+dm_status cli_info_memory(cli_report *r, const dmpo_engine *engine, const dm_source *s, dm_error *err)
+{
+    dm_needs needs;
+    const dm_status status = dm_needs_of(&needs, &engine->e, s, TOKENS, err);
+
+    if (status != DM_OK)
+        return status;
+    cli_report_int(r, "memory_tokens", (int64_t)needs.tokens);
+    cli_report_bytes(r, "memory_run", needs.run);
+    cli_report_bytes(r, "memory_train", needs.train);
+    cli_report_bytes(r, "memory_recomputed", needs.train_less);
+    return status;
+}
+
+/* "Q4_1 x 210, F32 x 61" */
+static void report_types(cli_report *r, const dm_gguf *g)
+{
+    const char *name[40], *list[40];
+    size_t count[40], n = 0;
+    char text[40][64];
+
+    for (size_t i = 0; i < dm_gguf_count(g); i++) {
+        const char *type = dm_gguf_at(g, i)->type_name;
+        size_t k = 0;
+        while (k < n && strcmp(name[k], type) != 0)
+            k++;
+        if (k == sizeof name / sizeof *name)
+            continue;
+        if (k == n) {
+            name[n] = type;
+            count[n++] = 0;
+        }
+        count[k]++;
+    }
+    for (size_t k = 0; k < n; k++) {
+        snprintf(text[k], sizeof text[k], "%.32s x %zu", name[k], count[k]);
+        list[k] = text[k];
+    }
+    cli_report_list(r, "dtype", list, n);
+}
+
+/* People get a line for each tensor, JSON a list of objects. Rows come first, as Hugging Face has them. */
+static void report_tensors(cli_report *r, const dm_gguf *g)
+{
+    dm_text json = {0}, shape = {0};
+
+    for (size_t i = 0; i < dm_gguf_count(g) && !r->out.failed; i++) {
+        const dm_gguf_tensor *t = dm_gguf_at(g, i);
+        shape.size = 0;
+        for (unsigned d = t->dims; d-- > 0;)
+            dm_text_print(&shape, "%s%llu", d + 1 == t->dims ? "[" : ", ", (unsigned long long)t->shape[d]);
+        dm_text_print(&shape, "]");
+        dm_text_print(&json, "%s{\"name\": ", i ? ",\n  " : "[");
+        dm_text_json_string(&json, t->name, strlen(t->name));
+        dm_text_print(&json, ", \"dtype\": \"%s\", \"shape\": %s}", t->type_name, shape.failed ? "" : shape.data);
+        dm_text_print(&shape, " %s", t->type_name);
+        r->out.failed |= json.failed || shape.failed;
+        if (!r->json && !r->out.failed)
+            cli_report_line(r, t->name, 32, shape.data);
+    }
+    dm_text_print(&json, "%s]", json.size ? "" : "[");
+    r->out.failed |= json.failed;
+    if (r->json && !r->out.failed)
+        cli_report_row(r, "shapes", json.data, "");
+    dm_text_free(&json);
+    dm_text_free(&shape);
+}
+
+static void report_string_of(cli_report *r, const char *name, const dm_gguf *g, const char *key)
+{
+    const char *text;
+    if (dm_gguf_has(g, key) && dm_gguf_string(g, key, &text, NULL) == DM_OK)
+        cli_report_string(r, name, text);
+}
+
+static dm_status report_hash(cli_report *r, const char *path, dm_error *err)
+{
+    char hex[DM_SHA256_HEX];
+    struct stat info;
+    const dm_status s = dm_file_sha256(path, hex, err);
+
+    if (s != DM_OK)
+        return s;
+    if (stat(path, &info) == 0)
+        cli_report_bytes(r, "weights_bytes", (uint64_t)info.st_size);
+    cli_report_string(r, "model_sha256", hex);
+    return DM_OK;
+}
+
+/* What every model has, of a source. */
+static dm_status report_source(cli_report *r, const dmpo_engine *engine, const dm_source *s, const char *template_name,
+                               dm_error *err)
+{
+    dm_layout layout;
+    dm_tokenizer *t = NULL;
+    dm_status status = dm_layout_build(&layout, dm_source_config(s), err);
+
+    if (status != DM_OK)
+        return status;
+    cli_info_shape(r, dm_source_config(s));
+    cli_report_int(r, "parameters", (int64_t)layout.parameters);
+    dm_layout_free(&layout);
+    if ((status = cli_info_memory(r, engine, s, err)) == DM_OK &&
+        (status = dm_source_tokenizer(s, &t, NULL, NULL, err)) == DM_OK && t)
+        status = cli_info_tokenizer(r, s, template_name, t, err);
+    dm_tokenizer_close(&t);
+    return status;
+}
+
+/* A file that cannot be used as a model can still be described, but for what is wrong with its header. */
+static dm_status describe_gguf(cli_report *r, const dmpo_engine *engine, const char *path, const dm_gguf *g,
+                               const char *template_name, int tensors, dm_error *err)
+{
+    dm_source *s = NULL;
+    dm_error why = {0};
+    dm_status status = dm_source_open(&s, path, &why);
+
+    report_string_of(r, "name", g, "general.name");
+    cli_report_int(r, "tensors", (int64_t)dm_gguf_count(g));
+    report_types(r, g);
+    if (status == DM_OK) {
+        status = report_source(r, engine, s, template_name, err);
+    } else {
+        report_string_of(r, "architecture", g, "general.architecture");
+        cli_report_string(r, "problem", why.message);
+        status = DM_OK;
+    }
+    report_string_of(r, "tokenizer_model", g, "tokenizer.ggml.model");
+    report_string_of(r, "tokenizer_pre", g, "tokenizer.ggml.pre");
+    if (status == DM_OK)
+        status = report_hash(r, path, err);
+    if (status == DM_OK && tensors)
+        report_tensors(r, g);
+    dm_source_close(&s);
+    return status;
+}
+
+dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *path, const char *template_name,
+                        int tensors, dm_error *err)
+{
+    dm_source *s = NULL;
+    dm_gguf *g = NULL;
+    dm_status status;
+
+    if (dm_source_file_kind(path) == DM_SOURCE_GGUF) {
+        if ((status = dm_gguf_open(&g, path, err)) != DM_OK)
+            return status;
+        cli_report_string(r, "path", path);
+        cli_report_string(r, "form", "gguf");
+        status = describe_gguf(r, engine, path, g, template_name, tensors, err);
+        dm_gguf_close(&g);
+        return status;
+    }
+    if ((status = dm_source_open(&s, path, err)) != DM_OK)
+        return status;
+    cli_report_string(r, "path", path);
+    cli_report_string(r, "form", "llama2c");
+    const char *const type[] = {"F32"};
+    cli_report_list(r, "dtype", type, 1);
+    if ((status = report_source(r, engine, s, template_name, err)) == DM_OK)
+        status = report_hash(r, path, err);
+    dm_source_close(&s);
+    return status;
+}

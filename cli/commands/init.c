@@ -1,0 +1,169 @@
+/* dmpo init: a new model of a given shape with seeded weights, and a tokenizer to go with it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "core/file.h"
+#include "io/data/template.h"
+#include "io/tokenizer/tokenizer.h"
+#include "model/network/model.h"
+
+typedef struct init_options {
+    const char *output, *tokenizer;
+    int arch;
+    int64_t hidden, intermediate, layers, heads, kv_heads, head_dim, vocab, window, positions;
+    double rope_theta, eps, std;
+    int tied;
+    uint64_t seed;
+} init_options;
+
+static const char *const arches[] = {"llama", "mistral", "qwen2", "qwen3", NULL};
+
+#define AT(f) offsetof(init_options, f)
+const cli_option cli_init_options[] = {
+    {"output", CLI_STRING, AT(output), "DIR", NULL, "the new model's directory (required)"},
+    {"tokenizer", CLI_STRING, AT(tokenizer), "DIR", NULL, "take tokenizer and template from here; sets the vocabulary"},
+    {"arch", CLI_CHOICE, AT(arch), "NAME", arches, "llama, mistral, qwen2 or qwen3"},
+    {"hidden", CLI_INT, AT(hidden), "N", NULL, "width of the residual stream"},
+    {"intermediate", CLI_INT, AT(intermediate), "N", NULL, "width of the MLP"},
+    {"layers", CLI_INT, AT(layers), "N", NULL, "number of layers"},
+    {"heads", CLI_INT, AT(heads), "N", NULL, "attention heads"},
+    {"kv-heads", CLI_INT, AT(kv_heads), "N", NULL, "key and value heads, a divisor of heads; 0: as heads"},
+    {"head-dim", CLI_INT, AT(head_dim), "N", NULL, "width of a head, even; 0: hidden / heads"},
+    {"vocab", CLI_INT, AT(vocab), "N", NULL, "vocabulary; 0: the tokenizer's size"},
+    {"window", CLI_INT, AT(window), "N", NULL, "sliding window of mistral; 0: none"},
+    {"positions", CLI_INT, AT(positions), "N", NULL, "longest sequence it is meant for"},
+    {"rope-theta", CLI_DOUBLE, AT(rope_theta), "X", NULL, "base of the rotary angles"},
+    {"eps", CLI_DOUBLE, AT(eps), "X", NULL, "epsilon of RMSNorm"},
+    {"std", CLI_DOUBLE, AT(std), "X", NULL, "standard deviation of the matrices"},
+    {"tied", CLI_FLAG, AT(tied), NULL, NULL, "the head is the embedding (--no-tied: its own)"},
+    {"seed", CLI_SEED, AT(seed), "N", NULL, "same seed, same weights, everywhere"},
+    {0},
+};
+#undef AT
+
+static const cli_command command = {
+    "init",
+    "Makes a new model with seeded weights: normal matrices, norms of one, biases of zero.",
+    "--output DIR [--tokenizer DIR] [options]",
+    NULL,
+    cli_init_options,
+    0,
+    0};
+
+static dm_status shape(const init_options *o, const dm_tokenizer *t, const dm_chat_template *chat, dm_config *c,
+                       dm_error *err)
+{
+    const int64_t vocab = o->vocab ? o->vocab : t ? (int64_t)dm_tokenizer_size(t) : 0;
+    const struct {
+        const char *name;
+        int64_t value, low, high;
+    } checks[] = {
+        {"hidden", o->hidden, 1, 1 << 20},
+        {"intermediate", o->intermediate, 1, 1 << 22},
+        {"layers", o->layers, 1, DM_LAYERS_MAX},
+        {"heads", o->heads, 1, 1 << 12},
+        {"kv-heads", o->kv_heads, 0, o->heads},
+        {"head-dim", o->head_dim, 0, 1 << 12},
+        {"vocab", vocab, t ? (int64_t)dm_tokenizer_size(t) : 1, 1 << 24},
+        {"window", o->window, 0, 1 << 24},
+        {"positions", o->positions, 2, 1 << 24},
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
+        if (cli_in_range(checks[i].name, checks[i].value, checks[i].low, checks[i].high, err) != DM_OK)
+            return DM_ERR_ARGUMENT;
+    *c = (dm_config){
+        .arch = (dm_arch)o->arch,
+        .hidden = (uint32_t)o->hidden,
+        .intermediate = (uint32_t)o->intermediate,
+        .layers = (uint32_t)o->layers,
+        .heads = (uint32_t)o->heads,
+        .kv_heads = (uint32_t)(o->kv_heads ? o->kv_heads : o->heads),
+        .head_dim = (uint32_t)(o->head_dim ? o->head_dim : o->hidden / o->heads),
+        .vocab = (uint32_t)vocab,
+        .max_positions = (uint32_t)o->positions,
+        .window = o->arch == DM_ARCH_MISTRAL ? (uint32_t)o->window : 0,
+        .qkv_bias = o->arch == DM_ARCH_QWEN2,
+        .qk_norm = o->arch == DM_ARCH_QWEN3,
+        .tied = o->tied != 0,
+        .eps = o->eps,
+        .rope_theta = o->rope_theta,
+        .bos = chat ? chat->bos : -1,
+        .eos = chat ? chat->end_of_turn : -1,
+    };
+    if (c->window)
+        memset(c->windowed, 1, c->layers);
+    if (!(o->std > 0 && o->std <= 10))
+        return dm_fail(err, DM_ERR_ARGUMENT, "--std %g is out of range; legal: above 0, at most 10", o->std);
+    /* what dm_config_check calls broken input was typed here */
+    return dm_config_check(c, "the options", err) == DM_OK ? DM_OK : (err->status = DM_ERR_ARGUMENT);
+}
+
+static dm_status write_model(const init_options *o, const dm_config *c, char hex[DM_SHA256_HEX], size_t *parameters,
+                             dm_error *err)
+{
+    dm_layout layout = {0};
+    dm_arena arena = {0};
+    dm_status s = dm_layout_build(&layout, c, err);
+    if (s == DM_OK)
+        s = dm_arena_open(&arena, layout.floats * sizeof(float) + 4096, err);
+    if (s == DM_OK) {
+        float *w = dm_arena_zalloc(&arena, layout.floats, sizeof *w);
+        dm_weights_init(w, &layout, o->seed, o->std);
+        if ((s = dm_dir_create(o->output, err)) == DM_OK && (s = dm_config_write(c, o->output, err)) == DM_OK)
+            s = dm_weights_write(w, &layout, o->output, hex, err);
+    }
+    *parameters = layout.parameters;
+    dm_arena_close(&arena);
+    dm_layout_free(&layout);
+    return s;
+}
+
+int cli_init(int argc, char **argv)
+{
+    init_options o = {.hidden = 128,
+                      .intermediate = 344,
+                      .layers = 4,
+                      .heads = 4,
+                      .positions = 4096,
+                      .rope_theta = 10000,
+                      .eps = 1e-5,
+                      .std = 0.02,
+                      .tied = 1};
+    cli_common common = {0};
+    cli_args args = {0};
+    dm_error err = {0};
+    dm_tokenizer *tokenizer = NULL;
+    dm_chat_template chat = {0};
+    dm_config config;
+    char hex[DM_SHA256_HEX];
+    size_t parameters = 0;
+
+    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    if (s == DM_OK && args.help) {
+        cli_args_close(&args);
+        return 0;
+    }
+    if (s == DM_OK && !o.output)
+        s = dm_fail(&err, DM_ERR_ARGUMENT, "no output given; --output DIR names the new model's directory");
+    if (s == DM_OK && !o.tokenizer && !o.vocab)
+        s = dm_fail(&err, DM_ERR_ARGUMENT, "the vocabulary is unknown; give --tokenizer DIR or --vocab N");
+    const bool is_new = s == DM_OK && !dm_dir_exists(o.output);
+    if (s == DM_OK && o.tokenizer && (s = dm_tokenizer_open(&tokenizer, o.tokenizer, &err)) == DM_OK)
+        s = dm_template_open(&chat, NULL, o.tokenizer, tokenizer, &err);
+    if (s == DM_OK && (s = shape(&o, tokenizer, tokenizer ? &chat : NULL, &config, &err)) == DM_OK)
+        s = write_model(&o, &config, hex, &parameters, &err);
+    if (s == DM_OK && tokenizer && (s = dm_tokenizer_save(tokenizer, o.output, &err)) == DM_OK)
+        s = dm_template_save(&chat, tokenizer, o.output, &err);
+    if (s != DM_OK && is_new && dm_dir_exists(o.output)) /* no half of a model */
+        dm_dir_remove(o.output, NULL);
+    if (s == DM_OK && common.json)
+        printf("{\"parameters\": %zu, \"vocab\": %u, \"weights_sha256\": \"%s\"}\n", parameters, config.vocab, hex);
+    else if (s == DM_OK)
+        printf("%s: %s, %zu parameters, vocabulary %u\nweights sha256     %s\n", o.output, arches[o.arch], parameters,
+               config.vocab, hex);
+    dm_tokenizer_close(&tokenizer);
+    cli_args_close(&args);
+    return s == DM_OK ? 0 : cli_failed("init", s, err.message);
+}

@@ -1,0 +1,415 @@
+/* dmpo play: a person, or the expert, in an environment. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/rollout/episode.h"
+#include "cli/command.h"
+#include "cli/facts.h"
+#include "cli/stream.h"
+#include "core/block.h"
+
+typedef struct play_options {
+    const char *env;
+    int split; /* dm_split */
+    int64_t task, first, tasks;
+    uint64_t seed;
+    int expert, list_tasks, list_envs;
+} play_options;
+
+#define AT(f) offsetof(play_options, f)
+static const cli_option options[] = {
+    {"env", CLI_STRING, AT(env), "SPEC", NULL,
+     "home, shop, lab, or cmd:PROGRAM ARGUMENTS; without it environments are listed"},
+    {"split", CLI_CHOICE, AT(split), "NAME", dm_split_names, "train, seen or unseen tasks"},
+    {"task", CLI_INT, AT(task), "N", NULL, "which task, from 0"},
+    {"seed", CLI_SEED, AT(seed), "N", NULL, "of the environment: same split, task, seed and actions, same texts"},
+    {"expert", CLI_FLAG, AT(expert), NULL, NULL, "let the environment's expert play, and show how"},
+    {"list-envs", CLI_FLAG, AT(list_envs), NULL, NULL, "list the built-in environments"},
+    {"list-tasks", CLI_FLAG, AT(list_tasks), NULL, NULL, "list the split's tasks in words"},
+    {"first", CLI_INT, AT(first), "N", NULL, "--list-tasks: the first one"},
+    {"tasks", CLI_INT, AT(tasks), "N", NULL, "--list-tasks: how many; 0: all that are left"},
+    {0},
+};
+#undef AT
+
+static const cli_command command = {
+    "play",
+    "Plays an episode of an environment in the terminal.",
+    "--env SPEC [--split NAME] [--task N] [--seed N] | --env SPEC --list-tasks | --list-envs",
+    "A line is an action, bare or with \"Action: \" before it. /actions lists the actions that are possible, /expert\n"
+    "shows what the expert would do, /quit ends. End of input and Ctrl-C end too. With --json the texts go to\n"
+    "standard error, and an episode that was played to its end goes to standard output as one line, as dmpo rollout\n"
+    "writes it.",
+    options,
+    0,
+    0};
+
+typedef struct game {
+    const play_options *o;
+    dm_env *env;
+    dm_observation now;
+    FILE *out;        /* where the texts go; NULL: nowhere */
+    int terminal;     /* a person types */
+    dm_block *memory; /* of the record's strings and turns */
+    dm_episode record;
+    size_t room;
+} game;
+
+/* ---- texts ---- */
+
+/* A whole line, in valid UTF-8, without what a terminal would obey. */
+static dm_status show(const game *g, const char *before, const char *text, dm_error *err)
+{
+    cli_stream s;
+    if (!g->out)
+        return DM_OK;
+    cli_stream_open(&s, g->out);
+    dm_status status = cli_stream_add(&s, before, strlen(before), err);
+    if (status == DM_OK && (status = cli_stream_add(&s, text, strlen(text), err)) == DM_OK)
+        status = cli_stream_end(&s, err);
+    cli_stream_close(&s);
+    return status;
+}
+
+static const char *plural(long long n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static dm_status show_score(const game *g, const char *how, dm_error *err)
+{
+    char score[DM_DOUBLE_TEXT], line[128];
+    const long long turns = (long long)g->record.turns;
+
+    dm_double_text(score, g->now.score);
+    if (how)
+        snprintf(line, sizeof line, "%s: score %s after %lld turn%s", how, score, turns, plural(turns));
+    else
+        snprintf(line, sizeof line, "[turn %lld of %lld, score %s]", turns, (long long)g->env->max_turns, score);
+    return show(g, "", line, err);
+}
+
+/* ---- the record ---- */
+
+static dm_status keep(game *g, const char **out, const char *before, const char *text, dm_error *err)
+{
+    const size_t a = strlen(before), b = strlen(text);
+    char *copy = dm_block_alloc(&g->memory, a + b + 1);
+    if (!copy)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for the episode");
+    memcpy(copy, before, a);
+    memcpy(copy + a, text, b);
+    *out = copy;
+    return DM_OK;
+}
+
+static dm_status add_turn(game *g, dm_episode_turn **turn, dm_error *err)
+{
+    dm_episode *e = &g->record;
+    if (e->turns == g->room) {
+        const size_t room = g->room ? 2 * g->room : 32;
+        dm_episode_turn *more = dm_block_alloc(&g->memory, room * sizeof *more);
+        if (!more)
+            return dm_fail(err, DM_ERR_MEMORY, "no memory for the episode");
+        if (e->turns)
+            memcpy(more, e->turn, e->turns * sizeof *more);
+        e->turn = more;
+        g->room = room;
+    }
+    *turn = &e->turn[e->turns++];
+    **turn = (dm_episode_turn){.logp = NAN};
+    return DM_OK;
+}
+
+static dm_status begin(game *g, dm_error *err)
+{
+    const play_options *o = g->o;
+    dm_text id = {0};
+    dm_status s = dm_env_reset(g->env, (dm_split)o->split, o->task, o->seed, &g->now, err);
+
+    if (s != DM_OK)
+        return s;
+    g->record = (dm_episode){
+        .env = o->env,
+        .split = (dm_split)o->split,
+        .task = o->task,
+        .seed = o->seed,
+        .policy = o->expert ? "expert" : "human",
+        .end = "done",
+    };
+    dm_text_print(&id, "%s/%s/%lld/%llu/0", o->env, dm_split_names[o->split], (long long)o->task,
+                  (unsigned long long)o->seed);
+    if (id.failed)
+        s = dm_fail(err, DM_ERR_MEMORY, "no memory for the episode");
+    else if ((s = keep(g, &g->record.id, "", id.data, err)) == DM_OK &&
+             (s = keep(g, &g->record.prompt[0], "", g->env->instruction, err)) == DM_OK &&
+             (s = keep(g, &g->record.prompt[1], "", "OK", err)) == DM_OK &&
+             (s = keep(g, &g->record.prompt[2], "", g->now.text, err)) == DM_OK &&
+             (s = show(g, g->record.prompt[0], "\n", err)) == DM_OK)
+        s = show(g, g->record.prompt[2], "", err);
+    dm_text_free(&id);
+    return s;
+}
+
+/* The action may be the environment's own memory. */
+static dm_status step(game *g, const char *action, dm_error *err)
+{
+    dm_episode_turn *turn = NULL;
+    const char *words = NULL;
+    dm_status s;
+
+    if ((s = keep(g, &words, "Action: ", action, err)) != DM_OK ||
+        (!g->terminal && (s = show(g, words, "", err)) != DM_OK) ||
+        (s = dm_env_step(g->env, words + strlen("Action: "), &g->now, err)) != DM_OK ||
+        (s = add_turn(g, &turn, err)) != DM_OK ||
+        (s = keep(g, &turn->observation, "Observation: ", g->now.text, err)) != DM_OK)
+        return s;
+    turn->action = words;
+    turn->score = g->record.reward = g->now.score;
+    g->record.done = g->now.done;
+    return show(g, turn->observation, "", err);
+}
+
+static dm_status print_record(const game *g, dm_error *err)
+{
+    dm_text line = {0};
+    dm_episode_write(&line, &g->record);
+    dm_status s = line.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for the episode") : DM_OK;
+    if (s == DM_OK && (fwrite(line.data, 1, line.size, stdout) != line.size || fflush(stdout) != 0))
+        s = dm_fail(err, DM_ERR_FILE, "cannot write standard output: %s", strerror(errno));
+    dm_text_free(&line);
+    return s;
+}
+
+/* ---- who plays ---- */
+
+static const char *expert_action(game *g)
+{
+    return g->env->class->expert ? g->env->class->expert(g->env) : NULL;
+}
+
+static dm_status play_expert(game *g, dm_error *err)
+{
+    while (!g->now.done && !cli_interrupted()) {
+        const char *action = expert_action(g);
+        if (!action)
+            return dm_fail(err, DM_ERR_UNSUPPORTED, "%s: its expert gives no action after turn %zu", g->o->env,
+                           g->record.turns);
+        const dm_status s = step(g, action, err);
+        if (s != DM_OK)
+            return s;
+    }
+    return DM_OK;
+}
+
+static dm_status show_actions(game *g, dm_error *err)
+{
+    const char *const *action = NULL;
+    const size_t n = g->env->class->admissible ? g->env->class->admissible(g->env, &action) : 0;
+    dm_status s = n ? DM_OK : show(g, "", "which actions are possible is not known", err);
+    for (size_t i = 0; i < n && s == DM_OK; i++)
+        s = show(g, "  ", action[i], err);
+    return s;
+}
+
+static dm_status show_help(const game *g, dm_error *err)
+{
+    return show(g, "", "/actions: what is possible    /expert: what the expert would do    /quit: end", err);
+}
+
+/* *quit: the person has had enough. */
+static dm_status take_line(game *g, char *line, size_t size, int *quit, dm_error *err)
+{
+    char *action = dm_action_parse(line, size);
+    dm_status s = DM_OK;
+
+    line += strspn(line, " \t\r\n");
+    for (size = strlen(line); size && strchr(" \t\r\n", line[size - 1]);)
+        line[--size] = 0;
+    if (action) {
+        s = step(g, action, err);
+    } else if (strcmp(line, "/quit") == 0) {
+        *quit = 1;
+        return DM_OK;
+    } else if (strcmp(line, "/actions") == 0) {
+        return show_actions(g, err);
+    } else if (strcmp(line, "/expert") == 0) {
+        const char *advice = expert_action(g);
+        return advice ? show(g, "expert: ", advice, err) : show(g, "", "the expert has no advice here", err);
+    } else if (*line == '/') {
+        return show_help(g, err);
+    } else if (*line) {
+        s = step(g, line, err);
+    } else {
+        return DM_OK;
+    }
+    free(action);
+    return s == DM_OK && !g->now.done ? show_score(g, NULL, err) : s;
+}
+
+static dm_status play_person(game *g, dm_error *err)
+{
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n = 0;
+    int quit = 0;
+    dm_status s = g->terminal ? show_help(g, err) : DM_OK;
+
+    while (s == DM_OK && !g->now.done && !quit) {
+        if (g->terminal && g->out) {
+            fputs("> ", g->out);
+            fflush(g->out);
+        }
+        errno = 0;
+        n = getline(&line, &room, stdin);
+        if (n < 0 || cli_interrupted())
+            break;
+        s = take_line(g, line, (size_t)n, &quit, err);
+    }
+    free(line);
+    if (g->terminal && g->out && n < 0)
+        fputc('\n', g->out);
+    if (s == DM_OK && n < 0 && !feof(stdin) && !cli_interrupted())
+        s = dm_fail(err, DM_ERR_FILE, "cannot read standard input: %s", strerror(errno));
+    return s;
+}
+
+static dm_status play(const play_options *o, dm_env *env, const cli_common *common, dm_error *err)
+{
+    game g = {.o = o, .env = env, .out = stdout};
+    if (common->json)
+        g.out = o->expert || common->quiet ? NULL : stderr;
+    g.terminal = !o->expert && isatty(STDIN_FILENO);
+    dm_status s = begin(&g, err);
+
+    cli_catch_interrupt();
+    if (s == DM_OK)
+        s = o->expert ? play_expert(&g, err) : play_person(&g, err);
+    if (cli_interrupted() && s != DM_OK) /* Ctrl-C reaches an environment in another process, too */
+        s = DM_OK;
+    if (s == DM_OK)
+        s = show_score(&g, g.now.done ? "done" : "not done", err);
+    if (s == DM_OK && common->json && g.now.done)
+        s = print_record(&g, err);
+    dm_block_free(&g.memory);
+    return s;
+}
+
+/* ---- lists ---- */
+
+static dm_status list_envs(const cli_common *common, dm_error *err)
+{
+    cli_report r = {.json = common->json};
+    dm_status s = DM_OK;
+
+    for (size_t i = 0; dm_env_classes[i] && s == DM_OK; i++) {
+        dm_text json = {0}, text = {0};
+        dm_env *env = NULL;
+        if ((s = dm_env_open(&env, dm_env_classes[i]->name, err)) != DM_OK)
+            break;
+        const char *summary = env->class->summary;
+        dm_text_print(&json, "{\"summary\": ");
+        dm_text_json_string(&json, summary, strlen(summary));
+        dm_text_print(&json, ", \"tasks\": {");
+        for (int k = 0; k < DM_SPLITS; k++) {
+            dm_text_print(&json, "%s\"%s\": %lld", k ? ", " : "", dm_split_names[k], (long long)env->tasks[k]);
+            dm_text_print(&text, "%s%lld %s", k ? ", " : "", (long long)env->tasks[k], dm_split_names[k]);
+        }
+        dm_text_print(&json, "}, \"max_turns\": %lld}", (long long)env->max_turns);
+        dm_text_print(&text, " tasks; at most %lld turns", (long long)env->max_turns);
+        r.out.failed |= json.failed || text.failed;
+        if (!r.out.failed && r.json)
+            cli_report_row(&r, env->class->name, json.data, NULL);
+        else if (!r.out.failed) {
+            cli_report_line(&r, env->class->name, 6, summary);
+            cli_report_line(&r, "", 6, text.data);
+        }
+        dm_text_free(&json);
+        dm_text_free(&text);
+        dm_env_close(&env);
+    }
+    if (s == DM_OK)
+        return cli_report_print(&r, err);
+    dm_text_free(&r.out);
+    return s;
+}
+
+/* The task's words end where the first observation begins. */
+static size_t task_size(const char *text)
+{
+    const char *end = strstr(text, "\n\nObservation: ");
+    return end ? (size_t)(end - text) : strlen(text);
+}
+
+static dm_status list_tasks(const play_options *o, dm_env *env, const cli_common *common, dm_error *err)
+{
+    const int64_t count = env->tasks[o->split];
+    const int64_t left = count - o->first, n = o->tasks && o->tasks < left ? o->tasks : left;
+    dm_observation first;
+    dm_status s = DM_OK;
+
+    cli_catch_interrupt();
+    for (int64_t i = 0; i < n && s == DM_OK && !cli_interrupted(); i++) {
+        const int64_t task = o->first + i;
+        dm_text line = {0};
+        if ((s = dm_env_reset(env, (dm_split)o->split, task, o->seed, &first, err)) != DM_OK)
+            break;
+        const size_t size = task_size(first.text);
+        if (common->json) {
+            dm_text_print(&line, "{\"split\": \"%s\", \"task\": %lld, \"text\": ", dm_split_names[o->split],
+                          (long long)task);
+            dm_text_json_string(&line, first.text, size);
+            dm_text_add(&line, "}", 1);
+        } else {
+            dm_text_print(&line, "%6lld  %.*s", (long long)task, (int)(size < 4096 ? size : 4096), first.text);
+            for (size_t k = 0; k < line.size; k++)
+                line.data[k] = line.data[k] == '\n' ? ' ' : line.data[k];
+        }
+        if (line.failed)
+            s = dm_fail(err, DM_ERR_MEMORY, "no memory for a task's text");
+        else
+            s = show(&(game){.out = stdout}, "", line.data, err);
+        dm_text_free(&line);
+    }
+    return s;
+}
+
+/* ---- command ---- */
+
+static dm_status check(const play_options *o, const dm_env *env, dm_error *err)
+{
+    const int64_t last = env->tasks[o->split] - 1;
+    if (last < 0)
+        return dm_fail(err, DM_ERR_ARGUMENT, "%s has no tasks in split %s", o->env, dm_split_names[o->split]);
+    if (o->list_tasks) {
+        const dm_status s = cli_in_range("first", o->first, 0, last, err);
+        return s == DM_OK ? cli_in_range("tasks", o->tasks, 0, INT64_MAX, err) : s;
+    }
+    return cli_in_range("task", o->task, 0, last, err);
+}
+
+int cli_play(int argc, char **argv)
+{
+    play_options o = {0};
+    cli_common common = {0};
+    cli_args args = {0};
+    dm_env *env = NULL;
+    dm_error err = {0};
+
+    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    if (s == DM_OK && !args.help) {
+        if (o.list_envs || (!o.env && !o.list_tasks && !o.expert))
+            s = list_envs(&common, &err);
+        else if (!o.env)
+            s = dm_fail(&err, DM_ERR_ARGUMENT, "no environment given; --env NAME, and --list-envs lists them");
+        else if ((s = dm_env_open(&env, o.env, &err)) == DM_OK && (s = check(&o, env, &err)) == DM_OK)
+            s = o.list_tasks ? list_tasks(&o, env, &common, &err) : play(&o, env, &common, &err);
+    }
+    dm_env_close(&env);
+    cli_args_close(&args);
+    return s == DM_OK ? 0 : cli_failed("play", s, err.message);
+}

@@ -1,0 +1,68 @@
+/* dmpo report: what an experiment found, as a page, as Markdown and as a table. */
+#include <stdio.h>
+
+#include "agent/report/report.h"
+#include "cli/command.h"
+#include "cli/facts.h"
+
+typedef struct report_options {
+    const char *output;
+    int svg;
+} report_options;
+
+#define AT(f) offsetof(report_options, f)
+static const cli_option options[] = {
+    {"output", CLI_STRING, AT(output), "DIR", NULL, "write there; default: beside results.json"},
+    {"svg", CLI_FLAG, AT(svg), NULL, NULL, "every chart as charts/NAME.svg too, and report.md shows them"},
+    {0},
+};
+#undef AT
+
+static const cli_command command = {
+    "report",
+    "Writes report.html, report.md and results.csv from the results of an experiment.",
+    "DIR [options]",
+    "DIR is the --output of dmpo experiment, which calls this at its end. What the results do not have (sweeps,\n"
+    "examples, several seeds) the report leaves out. Every digit but those of the last section, \"This run\", is the\n"
+    "same on every machine.",
+    options,
+    0,
+    1};
+
+static dm_status print_json(const char *output, dm_error *err)
+{
+    cli_report r = {.json = 1};
+    dm_text path = {0};
+
+    static const char *const key[] = {"html", "markdown", "csv"}, *const name[] = {"report.html", "report.md",
+                                                                                   "results.csv"};
+    for (size_t i = 0; i < 3; i++) {
+        path.size = 0;
+        dm_text_print(&path, "%s/%s", output, name[i]);
+        cli_report_string(&r, key[i], path.failed ? NULL : path.data);
+    }
+    dm_text_free(&path);
+    return cli_report_print(&r, err);
+}
+
+int cli_report_main(int argc, char **argv)
+{
+    report_options o = {0};
+    cli_common common = {0};
+    cli_args args = {0};
+    dm_error err = {0};
+
+    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    if (s == DM_OK && !args.help && args.n_positional == 0)
+        s = dm_fail(&err, DM_ERR_ARGUMENT, "no directory given; usage: dmpo report %s", command.usage);
+    if (s == DM_OK && !args.help) {
+        const char *output = o.output ? o.output : args.positional[0];
+        s = dm_report_make(args.positional[0], output, o.svg, &err);
+        if (s == DM_OK && common.json)
+            s = print_json(output, &err);
+        else if (s == DM_OK && !common.quiet)
+            printf("%s/report.html\n", output);
+    }
+    cli_args_close(&args);
+    return s == DM_OK ? 0 : cli_failed("report", s, err.message);
+}

@@ -1,0 +1,170 @@
+/* dmpo rollout: a policy plays episodes of an environment, many at once. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/rollout/rollout.h"
+#include "cli/command.h"
+#include "cli/facts.h"
+#include "core/file.h"
+
+typedef struct rollout_options {
+    dm_rollout_options rollout;
+    const char *continue_at;
+} rollout_options;
+
+#define AT(f) offsetof(rollout_options, rollout.f)
+const cli_option cli_rollout_options[] = {
+    {"env", CLI_STRING, AT(env), "SPEC", NULL,
+     "home, shop, lab, or 'cmd:PROGRAM ARGUMENTS' (required, but with --from)"},
+    {"split", CLI_CHOICE, AT(split), "NAME", dm_split_names, "train, seen or unseen"},
+    {"model", CLI_STRING, AT(model), "DIR", NULL, "the policy: a Hugging Face directory with a tokenizer"},
+    {"policy", CLI_CHOICE, AT(player), "NAME", dm_player_names, "model (with --model), expert or random"},
+    {"output", CLI_STRING, AT(output), "FILE", NULL,
+     "where the episodes go, one a line (required); an unfinished file is continued"},
+    {"overwrite", CLI_FLAG, AT(overwrite), NULL, NULL, "begin anew, whatever --output holds"},
+    {"first", CLI_INT, AT(first), "K", NULL, "the first task"},
+    {"tasks", CLI_INT, AT(tasks), "N", NULL, "how many tasks; 0: all of the split from --first on"},
+    {"samples", CLI_INT, AT(samples), "N", NULL, "episodes of each task, at least 1"},
+    {"env-seed", CLI_SEED, AT(env_seed), "N", NULL, "what is random in the environment"},
+    {"from", CLI_STRING, AT(from), "FILE", NULL,
+     "continue the episodes of this file, instead of --split and its tasks"},
+    {"continue-at", CLI_STRING, offsetof(rollout_options, continue_at), "N|all", NULL,
+     "keep the first N turns of each; all: 0, 1, ... all but the last"},
+    {"temperature", CLI_DOUBLE, AT(temperature), "X", NULL, "0: the most probable token; else 0 to 1000000"},
+    {"top-k", CLI_INT, AT(top_k), "N", NULL, "choose among the N most probable tokens; 0: all"},
+    {"top-p", CLI_DOUBLE, AT(top_p), "X", NULL, "choose among the most probable that have X together, above 0 to 1"},
+    {"seed", CLI_SEED, AT(seed), "N", NULL, "of sampling and of --policy random; same seed, same episodes"},
+    {"max-turns", CLI_INT, AT(max_turns), "N", NULL, "most turns of an episode; 0: the environment's limit"},
+    {"max-tokens", CLI_INT, AT(max_tokens), "N", NULL, "most tokens of a turn, at least 1"},
+    {"max-length", CLI_INT, AT(max_length), "N", NULL,
+     "most tokens of an episode; 0: the model's positions, at most 4096"},
+    {"stop", CLI_STRING, AT(stop), "TEXT", NULL, "ends a turn; the end-of-turn token always does"},
+    {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
+     "chatml, llama2, llama3, mistral, vicuna, zephyr or plain; without it recognised from the model"},
+    {"at-once", CLI_INT, AT(at_once), "N", NULL,
+     "episodes in flight, to 256; 0: 32, fewer if their cache exceeds 2 GiB or the environment is costly. Never "
+     "changes a result"},
+    {0},
+};
+#undef AT
+
+static const cli_command command = {
+    "rollout",
+    "Plays episodes of an environment with a model, the environment's expert, or at random.",
+    "--env SPEC (--model DIR | --policy expert|random) --output FILE [options]",
+    "A line for each episode, task after task, in the order of the tasks whatever is done first: the conversation\n"
+    "(training data for dmpo train --objective sft as it stands), with scores, log-probabilities and tokens of each\n"
+    "turn. The file is the same, bit for bit, for every --at-once, --threads and --isa. A run that was stopped or\n"
+    "killed goes on with the same command; FILE.run.json remembers what it was asked.",
+    cli_rollout_options,
+    0,
+    0};
+
+typedef struct watch {
+    cli_progress progress;
+    double start, shown;
+} watch;
+
+static double share(double sum, int64_t n)
+{
+    return n > 0 ? sum / (double)n : 0;
+}
+
+static double rate(const watch *w, const dm_rollout_status *s)
+{
+    const double seconds = dm_seconds() - w->start;
+    return seconds > 0 ? (double)s->tokens / seconds : 0;
+}
+
+static int on_status(void *context, const dm_rollout_status *s, const char *note)
+{
+    watch *w = context;
+    char text[96];
+    int n = 0;
+
+    if (note)
+        cli_progress_event(&w->progress, &(dmpo_event){.kind = DMPO_EVENT_NOTE, .text = note});
+    if (w->start <= 0) {
+        w->start = dm_seconds();
+        cli_progress_event(
+            &w->progress,
+            &(dmpo_event){.kind = DMPO_EVENT_PHASE, .text = "episodes", .done = s->done, .total = s->total});
+    }
+    if (dm_seconds() - w->shown < 0.1 && s->done < s->total)
+        return cli_interrupted();
+    w->shown = dm_seconds();
+    if (s->written)
+        n = snprintf(text, sizeof text, "reward %.3f", share(s->reward, s->written));
+    if (s->tokens && n >= 0 && n < (int)sizeof text)
+        n = snprintf(text + n, sizeof text - (size_t)n, "%s%.0f tokens/s", n ? ", " : "", rate(w, s));
+    return cli_progress_event(
+        &w->progress,
+        &(dmpo_event){.kind = DMPO_EVENT_PROGRESS, .text = n ? text : NULL, .done = s->done, .total = s->total});
+}
+
+static dm_status print_summary(const dm_rollout_options *o, const dm_rollout_status *s, const watch *w, int json,
+                               dm_error *err)
+{
+    cli_report r = {.json = json};
+
+    cli_report_string(&r, "output", o->output);
+    cli_report_int(&r, "episodes", s->written);
+    if (s->played < s->written)
+        cli_report_int(&r, "played_now", s->played);
+    cli_report_double(&r, "mean_reward", share(s->reward, s->written));
+    cli_report_double(&r, "success", share(s->success, s->written));
+    if (s->played)
+        cli_report_double(&r, "mean_turns", share((double)s->turns, s->played));
+    if (s->tokens)
+        cli_report_int(&r, "tokens", s->tokens);
+    if (s->tokens)
+        cli_report_int(&r, "tokens_per_second", (int64_t)rate(w, s));
+    return cli_report_print(&r, err);
+}
+
+static dm_status check(rollout_options *o, dm_error *err)
+{
+    const char *text = o->continue_at;
+    char *end = NULL;
+
+    if (text && !o->rollout.from)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--continue-at is for the episodes of --from FILE");
+    if (!text || strcmp(text, "all") == 0)
+        return DM_OK;
+    o->rollout.continue_at = *text >= '0' && *text <= '9' ? strtoll(text, &end, 10) : -1;
+    if (!end || *end)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--continue-at: '%s' is no number of turns from 0, and not 'all'", text);
+    return DM_OK;
+}
+
+int cli_rollout(int argc, char **argv)
+{
+    rollout_options o;
+    cli_common common = {0};
+    cli_args args = {0};
+    dmpo_engine *engine = NULL;
+    dm_rollout_status result = {0};
+    watch w = {0};
+    dm_error err = {0};
+
+    memset(&o, 0, sizeof o);
+    dm_rollout_defaults(&o.rollout);
+    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    if (s == DM_OK && !args.help)
+        s = check(&o, &err);
+    int status = s != DM_OK ? cli_failed("rollout", s, err.message) : 0;
+    if (!status && !args.help && (status = cli_open_engine("rollout", &common, &engine)) == 0) {
+        cli_catch_interrupt();
+        cli_progress_open(&w.progress, &common);
+        s = dm_rollout(engine, &o.rollout, on_status, &w, &result, &err);
+        cli_progress_close(&w.progress);
+        if (s == DM_OK)
+            s = print_summary(&o.rollout, &result, &w, common.json, &err);
+        if (s != DM_OK)
+            status = cli_failed("rollout", s, err.message);
+    }
+    dmpo_engine_close(&engine);
+    cli_args_close(&args);
+    return status;
+}

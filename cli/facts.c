@@ -1,0 +1,109 @@
+#include "cli/facts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/args.h"
+
+/* What files say is quoted here: nothing of it is a command to a terminal. */
+static void add_printable(dm_text *t, const char *text)
+{
+    for (; *text; text++)
+        dm_text_add(t, (unsigned char)*text < 0x20 || *text == 0x7F ? "?" : text, 1);
+}
+
+void cli_report_line(cli_report *r, const char *label, int width, const char *text)
+{
+    const int size = (int)strlen(label);
+
+    add_printable(&r->out, label);
+    dm_text_print(&r->out, "%*s", size < width ? width - size + 1 : 1, "");
+    add_printable(&r->out, text);
+    dm_text_add(&r->out, "\n", 1);
+}
+
+void cli_report_row(cli_report *r, const char *key, const char *json, const char *text)
+{
+    if (r->json) {
+        dm_text_print(&r->out, "%s\"%s\": %s", r->rows++ ? ",\n " : "{", key, json);
+        return;
+    }
+    char label[64];
+    snprintf(label, sizeof label, "%s", key);
+    for (char *p = label; *p; p++)
+        *p = *p == '_' ? ' ' : *p;
+    cli_report_line(r, label, 22, text);
+}
+
+void cli_report_string(cli_report *r, const char *key, const char *value)
+{
+    dm_text json = {0};
+
+    if (value)
+        dm_text_json_string(&json, value, strlen(value));
+    else
+        dm_text_add(&json, "null", 4);
+    r->out.failed |= json.failed;
+    if (!json.failed && (value || r->json))
+        cli_report_row(r, key, json.data, value);
+    dm_text_free(&json);
+}
+
+void cli_report_int(cli_report *r, const char *key, int64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    cli_report_row(r, key, text, text);
+}
+
+void cli_report_double(cli_report *r, const char *key, double value)
+{
+    char text[DM_DOUBLE_TEXT];
+    dm_double_text(text, value);
+    cli_report_row(r, key, text, text);
+}
+
+void cli_report_bool(cli_report *r, const char *key, int value)
+{
+    cli_report_row(r, key, value ? "true" : "false", value ? "yes" : "no");
+}
+
+void cli_report_bytes(cli_report *r, const char *key, uint64_t value)
+{
+    char json[32], text[80], size[32];
+    snprintf(json, sizeof json, "%llu", (unsigned long long)value);
+    snprintf(text, sizeof text, "%s (%s bytes)", cli_bytes(size, (double)value), json);
+    cli_report_row(r, key, json, text);
+}
+
+void cli_report_list(cli_report *r, const char *key, const char *const *value, size_t n)
+{
+    dm_text json = {0}, text = {0};
+
+    dm_text_add(&json, "[", 1);
+    for (size_t i = 0; i < n; i++) {
+        dm_text_add(&json, ", ", i ? 2 : 0);
+        dm_text_json_string(&json, value[i], strlen(value[i]));
+        dm_text_print(&text, "%s%s", i ? ", " : "", value[i]);
+    }
+    dm_text_add(&json, "]", 1);
+    r->out.failed |= json.failed || text.failed;
+    if (!r->out.failed)
+        cli_report_row(r, key, json.data, text.data ? text.data : "none");
+    dm_text_free(&json);
+    dm_text_free(&text);
+}
+
+dm_status cli_report_print(cli_report *r, dm_error *err)
+{
+    dm_status s = DM_OK;
+
+    if (r->json)
+        dm_text_add(&r->out, "}\n", 2);
+    if (r->out.failed)
+        s = dm_fail(err, DM_ERR_MEMORY, "no memory for the report");
+    else
+        fwrite(r->out.data, 1, r->out.size, stdout); /* main looks at stdout's state */
+    dm_text_free(&r->out);
+    return s;
+}

@@ -1,0 +1,208 @@
+/* From text to ids: added tokens, normalization, words. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/tokenizer/tokenizer_internal.h"
+#include "io/tokenizer/unicode.h"
+
+/* ---- words ---- */
+
+/* Cuts s by the patterns from `stage` on. */
+static dm_status encode_stage(dm_bpe *e, size_t stage, const char *s, size_t n, dm_text_place place)
+{
+    const dm_tokenizer *t = e->t;
+    if (stage == t->prefix_stage && s[0] != ' ' && place != DM_TEXT_INSIDE) {
+        char *spaced = malloc(n + 1);
+        if (spaced == NULL)
+            return dm_fail(e->err, DM_ERR_MEMORY, "no memory to tokenize %zu bytes", n);
+        spaced[0] = ' ';
+        memcpy(spaced + 1, s, n);
+        const dm_status status = encode_stage(e, stage, spaced, n + 1, place);
+        free(spaced);
+        return status;
+    }
+    if (stage == t->n_stages)
+        return dm_bpe_word(e, s, n);
+    for (size_t i = 0; i < n;) {
+        const size_t end = dm_pattern_next(t->stages[stage], s, n, i);
+        const dm_status status = encode_stage(e, stage + 1, s + i, end - i, i > 0 ? DM_TEXT_BEHIND_TOKEN : place);
+        if (status != DM_OK)
+            return status;
+        i = end;
+    }
+    return DM_OK;
+}
+
+/* Each marked space begins a word. */
+static dm_status encode_marked(dm_bpe *e, const char *s, size_t n)
+{
+    dm_status status = DM_OK;
+    for (size_t begin = 0, end; begin < n && status == DM_OK; begin = end) {
+        for (end = begin + 1; end < n && (s[end] != DM_SPACE[0] || n - end < DM_SPACE_SIZE ||
+                                          memcmp(s + end, DM_SPACE, DM_SPACE_SIZE) != 0);)
+            end++;
+        status = dm_bpe_word(e, s + begin, end - begin);
+    }
+    return status;
+}
+
+/* What stands between added tokens, normalized. */
+static dm_status encode_text(dm_bpe *e, const char *s, size_t n, dm_text_place place)
+{
+    const dm_tokenizer *t = e->t;
+    if (n == 0)
+        return DM_OK;
+    if (!t->metaspace)
+        return encode_stage(e, 0, s, n, place);
+    const bool here = t->metaspace_prefix == DM_PREFIX_ALWAYS
+                          ? place != DM_TEXT_INSIDE
+                          : t->metaspace_prefix == DM_PREFIX_FIRST && place == DM_TEXT_FIRST;
+    const bool marked = s[0] == ' ' || (n >= DM_SPACE_SIZE && memcmp(s, DM_SPACE, DM_SPACE_SIZE) == 0);
+    char *text;
+    size_t size;
+    dm_status status = dm_mark_spaces(s, n, here && !marked, &text, &size, e->err);
+    if (status == DM_OK)
+        status = t->metaspace_split ? encode_marked(e, text, size) : dm_bpe_word(e, text, size);
+    free(text);
+    return status;
+}
+
+/* ---- added tokens ---- */
+
+/* The longest of added[low..high) that s[0..n) begins with, or NULL. They are sorted, so those that begin with
+ * s[0..k) are neighbours, the one that is s[0..k) itself first: narrow the range byte by byte. */
+static const dm_added_token *longest_added(const dm_tokenizer *t, size_t low, size_t high, const char *s, size_t n)
+{
+    const dm_added_token *best = NULL;
+    for (size_t k = 0; low < high; k++) {
+        if (t->added[low].size == k)
+            best = &t->added[low++];
+        if (k == n)
+            break;
+        const unsigned char c = (unsigned char)s[k];
+        for (size_t end = high; low < end;) { /* the first with a byte >= c */
+            const size_t mid = low + (end - low) / 2;
+            if ((unsigned char)t->text[t->added[mid].offset + k] < c)
+                low = mid + 1;
+            else
+                end = mid;
+        }
+        for (size_t begin = low; begin < high;) { /* the first with a byte > c */
+            const size_t mid = begin + (high - begin) / 2;
+            if ((unsigned char)t->text[t->added[mid].offset + k] > c)
+                high = mid;
+            else
+                begin = mid + 1;
+        }
+    }
+    return best;
+}
+
+/* Where the character before s[end] begins. */
+static size_t character_before(const char *s, size_t end)
+{
+    do
+        end--;
+    while (end > 0 && ((unsigned char)s[end] & 0xC0) == 0x80);
+    return end;
+}
+
+static bool is_single_word(const char *s, size_t n, size_t begin, size_t end)
+{
+    uint32_t code;
+    if (begin > 0) {
+        const size_t before = character_before(s, begin);
+        if (dm_utf8_decode(s + before, begin - before, &code) > 0 && dm_is_word(code))
+            return false;
+    }
+    return dm_utf8_decode(s + end, n - end, &code) == 0 || !dm_is_word(code);
+}
+
+static dm_status encode_normalized(dm_bpe *e, const char *s, size_t n, bool added, dm_text_place place);
+
+/* What stands between the added tokens of this round. */
+static dm_status encode_gap(dm_bpe *e, bool normalized, const char *s, size_t n, dm_text_place place)
+{
+    if (n == 0)
+        return DM_OK;
+    return normalized ? encode_text(e, s, n, place) : encode_normalized(e, s, n, true, place);
+}
+
+static dm_status split_added(dm_bpe *e, bool normalized, const char *s, size_t n, dm_text_place place)
+{
+    const dm_tokenizer *t = e->t;
+    const size_t low = normalized ? t->n_raw : 0, high = normalized ? t->n_added : t->n_raw;
+    size_t done = 0;
+    for (size_t i = 0; i < n && low < high;) {
+        const dm_added_token *a = longest_added(t, low, high, s + i, n - i);
+        if (a == NULL) {
+            i++;
+            continue;
+        }
+        size_t begin = i, end = i + a->size;
+        i = end;
+        if (a->single_word && !is_single_word(s, n, begin, end))
+            continue;
+        uint32_t code;
+        while (a->lstrip && begin > done) {
+            const size_t before = character_before(s, begin);
+            if (dm_utf8_decode(s + before, begin - before, &code) == 0 || !dm_is_space(code))
+                break;
+            begin = before;
+        }
+        while (a->rstrip) {
+            const size_t step = dm_utf8_decode(s + end, n - end, &code);
+            if (step == 0 || !dm_is_space(code))
+                break;
+            end += step;
+        }
+        dm_status status = encode_gap(e, normalized, s + done, begin > done ? begin - done : 0,
+                                      done > 0 ? DM_TEXT_BEHIND_TOKEN : place);
+        if (status == DM_OK)
+            status = dm_ids_push(e->out, a->id, e->err);
+        if (status != DM_OK)
+            return status;
+        done = end;
+    }
+    return encode_gap(e, normalized, s + done, n - done, done > 0 ? DM_TEXT_BEHIND_TOKEN : place);
+}
+
+static dm_status encode_normalized(dm_bpe *e, const char *s, size_t n, bool added, dm_text_place place)
+{
+    char *normal;
+    size_t size;
+    dm_status status = dm_tokenizer_normalize(e->t, s, n, place, &normal, &size, e->err);
+    if (normal != NULL) {
+        s = normal;
+        n = size;
+    }
+    if (status == DM_OK)
+        status = added ? split_added(e, true, s, n, place) : encode_text(e, s, n, place);
+    free(normal);
+    return status;
+}
+
+static dm_status encode(const dm_tokenizer *t, const char *text, size_t size, bool added, dm_text_place place,
+                        dm_ids *out, dm_error *err)
+{
+    const size_t valid = dm_utf8_check(text, size);
+    if (valid < size)
+        return dm_fail(err, DM_ERR_INPUT, "byte %zu of the text is no valid UTF-8", valid);
+    dm_bpe e = {.t = t, .out = out, .err = err};
+    const dm_status status =
+        added ? split_added(&e, false, text, size, place) : encode_normalized(&e, text, size, false, place);
+    dm_bpe_close(&e);
+    return status;
+}
+
+dm_status dm_tokenizer_encode(const dm_tokenizer *t, const char *text, size_t size, bool added, dm_ids *out,
+                              dm_error *err)
+{
+    return encode(t, text, size, added, DM_TEXT_FIRST, out, err);
+}
+
+dm_status dm_tokenizer_encode_part(const dm_tokenizer *t, const char *text, size_t size, dm_text_place place,
+                                   dm_ids *out, dm_error *err)
+{
+    return encode(t, text, size, false, place, out, err);
+}

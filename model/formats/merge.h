@@ -1,0 +1,22 @@
+/* An adapter merged into its base: W + s B A. */
+#ifndef DM_MODEL_MERGE_H
+#define DM_MODEL_MERGE_H
+
+#include "model/formats/loaded_model.h"
+#include "model/formats/write.h"
+
+typedef struct dm_merge {
+    const dm_engine *e;
+    dm_origin origin;
+    float *scaled; /* [largest B] s B */
+} dm_merge;
+
+/* path: an adapter's directory. dm_merge_close is fine on a zeroed struct. */
+dm_status dm_merge_open(dm_merge *m, const dm_engine *e, const char *path, dm_error *err);
+void dm_merge_close(dm_merge *m);
+
+/* The base's tensors in f32, projections with what the adapter adds: w = fma((B[o, k] * s), A[k, i], w), k ascending.
+ */
+dm_weights_from dm_weights_merged(dm_merge *m);
+
+#endif

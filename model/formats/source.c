@@ -1,0 +1,365 @@
+/* Opening a model of any form, and reading its tensors row by row. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/file.h"
+#include "core/half.h"
+#include "model/formats/adapter.h"
+#include "model/formats/hf_directory.h"
+#include "model/formats/llama2c.h"
+#include "model/formats/source_internal.h"
+
+#define RELEASE_BYTES ((size_t)1 << 20) /* of a mapped file: how much is read before its pages are given back */
+
+/* ---- checks that the kinds share ---- */
+
+static void shape_text(char buf[256], unsigned dims, const uint64_t *shape)
+{
+    size_t used = (size_t)snprintf(buf, 256, "[");
+
+    for (unsigned i = 0; i < dims; i++)
+        used += (size_t)snprintf(buf + used, 256 - used, "%s%llu", i ? ", " : "", (unsigned long long)shape[i]);
+    snprintf(buf + used, 256 - used, "]");
+}
+
+dm_status dm_source_check_shape(const dm_tensor *t, const char *name, const dm_source_found *found, const char *where,
+                                const char *by, dm_error *err)
+{
+    const uint64_t shape[2] = {t->dims == 2 ? t->rows : t->cols, t->cols};
+    char want[256], got[256];
+
+    shape_text(want, t->dims, shape);
+    if (!found)
+        return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" is missing, by %s there must be one of shape %s", where,
+                       name, by, want);
+    if (found->dims == t->dims && memcmp(found->shape, shape, t->dims * sizeof *shape) == 0)
+        return DM_OK;
+    shape_text(got, found->dims, found->shape);
+    return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" has shape %s, by %s it must be %s", found->path, name, got, by,
+                   want);
+}
+
+dm_status dm_source_fail_extra(const dm_source_found *found, const dm_config *c, const char *by, dm_error *err)
+{
+    char shape[256];
+
+    shape_text(shape, found->dims, found->shape);
+    return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" of shape %s is none of this model's by %s (%s)", found->path,
+                   found->name, shape, by, dm_arch_name(c->arch));
+}
+
+/* ---- opening ---- */
+
+int dm_source_file_kind(const char *path)
+{
+    static const char magic[] = "GGUF";
+    dm_config config;
+    dm_map map;
+    size_t begin;
+    int version, kind = -1;
+    bool known = false;
+
+    if (dm_map_open(&map, path, 1, "any model", NULL) != DM_OK)
+        return -1;
+    if (map.size >= 4 && memcmp(map.data, magic, 4) == 0)
+        kind = DM_SOURCE_GGUF;
+    else if (dm_llama2c_header(&config, &version, &begin, &known, &map, path, NULL) != DM_OK || known)
+        kind = DM_SOURCE_LLAMA2C;
+    dm_map_close(&map);
+    return kind;
+}
+
+static dm_status open_file(dm_source *s, bool empty, dm_error *err)
+{
+    bool known = false;
+
+    s->kind = DM_SOURCE_GGUF;
+    if (dm_source_file_kind(s->path) == DM_SOURCE_GGUF)
+        return dm_source_open_gguf(s, err);
+    s->kind = DM_SOURCE_LLAMA2C;
+    const dm_status status = empty ? DM_OK : dm_source_open_llama2c(s, &known, err);
+    if (status != DM_OK || known)
+        return status;
+    return dm_fail(err, DM_ERR_INPUT,
+                   "%s: is no model: must be a directory with config.json and model.safetensors, a GGUF file or a "
+                   "llama2.c file",
+                   s->path);
+}
+
+static dm_status open_any(dm_source *s, dm_error *err)
+{
+    struct stat st;
+
+    if (stat(s->path, &st) != 0)
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot open: %s", s->path, strerror(errno));
+    if (S_ISREG(st.st_mode))
+        return open_file(s, st.st_size == 0, err);
+    if (!S_ISDIR(st.st_mode))
+        return dm_fail(err, DM_ERR_FILE, "%s: is neither a directory nor a regular file", s->path);
+    s->kind = DM_SOURCE_HF;
+    return dm_source_open_hf(s, err);
+}
+
+static dm_status open_base(dm_source **out, const char *path, dm_error *err)
+{
+    dm_source *s = calloc(1, sizeof *s);
+
+    *out = NULL;
+    if (s)
+        s->path = strdup(path);
+    if (!s || !s->path) {
+        free(s);
+        return dm_fail(err, DM_ERR_MEMORY, "%s: no memory to open it", path);
+    }
+    dm_kernels_init(&s->kernels, dm_isa_best()); /* every level widens to the same bits */
+    const dm_status status = open_any(s, err);
+    if (status != DM_OK)
+        dm_source_close(&s);
+    *out = s;
+    return status;
+}
+
+dm_status dm_source_open(dm_source **out, const char *path, dm_error *err)
+{
+    char base[DM_PATH_MAX];
+    dm_lora_options options;
+    dm_status s;
+
+    if (!dm_adapter_is(path))
+        return open_base(out, path, err);
+    *out = NULL;
+    if ((s = dm_adapter_config(&options, base, path, err)) != DM_OK || (s = open_base(out, base, err)) != DM_OK)
+        return s;
+    if (!((*out)->adapter = strdup(path))) {
+        dm_source_close(out);
+        return dm_fail(err, DM_ERR_MEMORY, "%s: no memory to open it", path);
+    }
+    return DM_OK;
+}
+
+void dm_source_close(dm_source **s)
+{
+    if (!s || !*s)
+        return;
+    dm_st_close(&(*s)->st);
+    dm_gguf_close(&(*s)->gguf);
+    dm_map_close(&(*s)->map);
+    dm_layout_free(&(*s)->layout);
+    free((*s)->tensors);
+    free((*s)->path);
+    free((*s)->adapter);
+    free(*s);
+    *s = NULL;
+}
+
+dm_source_kind dm_source_kind_of(const dm_source *s)
+{
+    return s->kind;
+}
+
+const char *dm_source_path(const dm_source *s)
+{
+    return s->path;
+}
+
+const char *dm_source_adapter(const dm_source *s)
+{
+    return s->adapter;
+}
+
+const dm_config *dm_source_config(const dm_source *s)
+{
+    return &s->config;
+}
+
+/* ---- tensors ---- */
+
+static size_t find(const dm_source *s, const char *name)
+{
+    size_t i = 0;
+    while (i < s->layout.n && strcmp(s->layout.tensors[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+dm_dtype dm_source_type(const dm_source *s, const char *name)
+{
+    const size_t i = find(s, name);
+    return i < s->layout.n ? s->tensors[i].type : DM_DTYPE_COUNT;
+}
+
+static dm_status get(const dm_source *s, const char *name, size_t *i, dm_error *err)
+{
+    *i = find(s, name);
+    return *i < s->layout.n ? DM_OK
+                            : dm_fail(err, DM_ERR_INTERNAL, "%s: asked for tensor \"%s\", which %s models do not have",
+                                      s->path, name, dm_arch_name(s->config.arch));
+}
+
+/* Row r of the file as a row of Hugging Face's order: RoPE's pairs (2i, 2i + 1) become (i, i + half). */
+static size_t row_of(const dm_source_tensor *t, size_t rows, size_t r)
+{
+    if (!t->heads)
+        return r;
+    const size_t dim = rows / t->heads, in_head = r % dim;
+    return r - in_head + in_head % 2 * (dim / 2) + in_head / 2;
+}
+
+static void release(const dm_source *s, const unsigned char *data, size_t size)
+{
+    const dm_gguf_tensor whole = {.data = data, .size = size};
+
+    if (s->gguf)
+        dm_gguf_release(s->gguf, &whole);
+    else
+        dm_map_release(&s->map, data, size);
+}
+
+void dm_source_release(const dm_source *s)
+{
+    if (s->gguf)
+        dm_gguf_release_all(s->gguf);
+    else if (s->map.data)
+        dm_map_release(&s->map, s->map.data, s->map.size);
+}
+
+static dm_status fail_nonfinite(const dm_source *s, const char *name, size_t row, size_t col, double x, dm_error *err)
+{
+    return dm_fail(err, DM_ERR_NONFINITE, "%s: tensor \"%s\": row %zu, column %zu is %s", s->path, name, row, col,
+                   isnan(x) ? "NaN" : "infinite");
+}
+
+static uint16_t load16(const unsigned char *p)
+{
+    return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static uint32_t load32(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* A row as f32. Plain types in a file need not be aligned, which the kernel asks for. */
+static void widen(const dm_source *s, dm_dtype type, const unsigned char *row, size_t cols, float *out)
+{
+    switch (type) {
+    case DM_F32:
+        for (size_t i = 0; i < cols; i++)
+            out[i] = dm_bits_to_float(load32(row + 4 * i));
+        break;
+    case DM_F16:
+        for (size_t i = 0; i < cols; i++)
+            out[i] = dm_f16_to_float(load16(row + 2 * i));
+        break;
+    case DM_BF16:
+        for (size_t i = 0; i < cols; i++)
+            out[i] = dm_bf16_to_float(load16(row + 2 * i));
+        break;
+    default:
+        s->kernels.widen(out, type, row, 0, cols);
+        break;
+    }
+}
+
+dm_status dm_source_read_f32(const dm_source *s, const char *name, float *out, dm_error *err)
+{
+    size_t index, since = 0;
+    const dm_status status = get(s, name, &index, err);
+
+    if (status != DM_OK)
+        return status;
+    const dm_source_tensor *t = &s->tensors[index];
+    if (t->st)
+        return dm_st_read_f32(s->st, t->st, out, err);
+    const size_t rows = s->layout.tensors[index].rows, cols = s->layout.tensors[index].cols;
+    const size_t bytes = (size_t)dm_dtype_bytes(t->type, cols);
+    for (size_t r = 0; r < rows; r++) {
+        float *to = out + row_of(t, rows, r) * cols;
+        widen(s, t->type, t->data + r * bytes, cols, to);
+        for (size_t i = 0; i < cols; i++)
+            if (!isfinite(to[i]))
+                return fail_nonfinite(s, name, row_of(t, rows, r), i, (double)to[i], err);
+        if ((r + 1 - since) * bytes >= RELEASE_BYTES) {
+            release(s, t->data + since * bytes, (r + 1 - since) * bytes);
+            since = r + 1;
+        }
+    }
+    dm_source_release(s); /* and what the system mapped around it */
+    return DM_OK;
+}
+
+/* Where a block's f16 scales are. */
+static size_t scales_of(dm_dtype type, size_t at[2])
+{
+    at[0] = type == DM_Q6_K ? 208 : 0;
+    at[1] = 2;
+    return type == DM_Q4_1 || type == DM_Q5_1 || type == DM_Q4_K || type == DM_Q5_K ? 2 : 1;
+}
+
+/* The first number (or block's scale) of a stored row that is not finite, or cols; *bad: which. */
+static size_t find_nonfinite(dm_dtype type, const unsigned char *row, size_t cols, double *bad)
+{
+    const size_t block = dm_dtype_block(type), size = dm_dtype_size(type);
+    size_t at[2] = {0, 0};
+    const size_t n = type < DM_DTYPE_PLAIN ? 1 : scales_of(type, at);
+
+    for (size_t i = 0; i < cols; i += block, row += size)
+        for (size_t k = 0; k < n; k++) {
+            const float x = type == DM_F32    ? dm_bits_to_float(load32(row))
+                            : type == DM_BF16 ? dm_bf16_to_float(load16(row))
+                                              : dm_f16_to_float(load16(row + at[k]));
+            if (!isfinite(x)) {
+                *bad = (double)x;
+                return i;
+            }
+        }
+    return cols;
+}
+
+dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out, dm_error *err)
+{
+    size_t index, since = 0;
+    dm_status status = get(s, name, &index, err);
+
+    if (status != DM_OK)
+        return status;
+    const dm_source_tensor *t = &s->tensors[index];
+    if (t->type != DM_F32 && t->type != DM_F16 && t->type != DM_BF16 && t->type < DM_DTYPE_PLAIN)
+        return dm_fail(err, DM_ERR_UNSUPPORTED, "%s: tensor \"%s\": type %s is not kept as it is stored", s->path, name,
+                       dm_dtype_name(t->type));
+    const size_t rows = s->layout.tensors[index].rows, cols = s->layout.tensors[index].cols;
+    const size_t bytes = (size_t)dm_dtype_bytes(t->type, cols);
+    if (t->st && (status = dm_st_read_stored(s->st, t->st, out, err)) != DM_OK)
+        return status;
+    for (size_t r = 0; r < rows; r++) {
+        unsigned char *to = (unsigned char *)out + row_of(t, rows, r) * bytes;
+        double bad;
+        if (!t->st)
+            memcpy(to, t->data + r * bytes, bytes);
+        const size_t i = find_nonfinite(t->type, to, cols, &bad);
+        if (i < cols)
+            return fail_nonfinite(s, name, row_of(t, rows, r), i, bad, err);
+        if (!t->st && (r + 1 - since) * bytes >= RELEASE_BYTES) {
+            release(s, t->data + since * bytes, (r + 1 - since) * bytes);
+            since = r + 1;
+        }
+    }
+    dm_source_release(s);
+    return DM_OK;
+}
+
+/* ---- what is beside the weights ---- */
+
+dm_status dm_source_base_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err)
+{
+    return s->kind == DM_SOURCE_HF ? dm_model_sha256(s->path, hex, err) : dm_file_sha256(s->path, hex, err);
+}
+
+dm_status dm_source_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err)
+{
+    dm_status status = dm_source_base_sha256(s, hex, err);
+    return status == DM_OK && s->adapter ? dm_adapter_sha256(s->adapter, hex, err) : status;
+}

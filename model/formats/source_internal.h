@@ -1,0 +1,53 @@
+/* An opened source, shared by its kinds. */
+#ifndef DM_MODEL_SOURCE_INTERNAL_H
+#define DM_MODEL_SOURCE_INTERNAL_H
+
+#include "core/map.h"
+#include "io/gguf.h"
+#include "io/safetensors.h"
+#include "model/formats/source.h"
+#include "simd/kernels/kernels.h"
+
+/* Where a tensor of the layout is. */
+typedef struct dm_source_tensor {
+    dm_dtype type;
+    unsigned heads;            /* its rows are in RoPE's pairs (2i, 2i + 1) in each of so many heads; 0: as they are */
+    const dm_st_tensor *st;    /* of a directory */
+    const unsigned char *data; /* of a file: in the mapping */
+} dm_source_tensor;
+
+struct dm_source {
+    dm_source_kind kind;
+    char *path;
+    char *adapter; /* directory; NULL: none */
+    dm_config config;
+    dm_layout layout;
+    dm_source_tensor *tensors; /* [layout.n], in the layout's order */
+    dm_st *st;
+    dm_gguf *gguf;
+    dm_map map; /* of llama2.c */
+    dm_kernels kernels;
+};
+
+/* What the check of names and shapes needs of a stored tensor. */
+typedef struct dm_source_found {
+    const char *name; /* as stored, for messages */
+    const char *path; /* of its file */
+    unsigned dims;
+    uint64_t shape[DM_ST_DIMS]; /* rows first */
+} dm_source_found;
+
+/* found NULL: missing. `by`: what says how it must be ("config.json"). */
+dm_status dm_source_check_shape(const dm_tensor *t, const char *name, const dm_source_found *found, const char *where,
+                                const char *by, dm_error *err);
+dm_status dm_source_fail_extra(const dm_source_found *found, const dm_config *c, const char *by, dm_error *err);
+
+/* The kinds: each fills config, layout, tensors and what they point into. On failure dm_source_close cleans up. */
+dm_status dm_source_open_hf(dm_source *s, dm_error *err);
+dm_status dm_source_open_gguf(dm_source *s, dm_error *err);
+dm_status dm_source_open_llama2c(dm_source *s, bool *known, dm_error *err); /* *known false: no such file */
+
+/* What metadata says of the model (model/formats/source_gguf_config.c). */
+dm_status dm_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err);
+
+#endif

@@ -1,0 +1,87 @@
+/* A model as a Hugging Face directory. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "io/safetensors.h"
+#include "model/formats/sidecar.h"
+#include "model/formats/source_internal.h"
+#include "model/formats/write.h"
+
+static dm_status read_source(void *context, const char *name, float *out, dm_error *err)
+{
+    return dm_source_read_f32(context, name, out, err);
+}
+
+dm_weights_from dm_weights_of_source(const dm_source *s)
+{
+    return (dm_weights_from){read_source, (void *)(uintptr_t)s};
+}
+
+typedef struct reading {
+    const dm_st_out *tensors;
+    dm_weights_from w;
+} reading;
+
+static dm_status read_tensor(void *context, size_t i, float *out, dm_error *err)
+{
+    const reading *r = context;
+    return r->w.read(r->w.context, r->tensors[i].name, out, err);
+}
+
+static dm_status write_weights(const char *dir, const dm_layout *layout, dm_weights_from w, dm_dtype type,
+                               char hex[DM_SHA256_HEX], dm_error *err)
+{
+    char path[4096];
+    dm_st_out *out = calloc(layout->n, sizeof *out);
+    dm_status s = dm_path_join(path, sizeof path, dir, "model.safetensors", err);
+
+    if (s == DM_OK && !out)
+        s = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for the list of tensors", path);
+    for (size_t i = 0; s == DM_OK && i < layout->n; i++) {
+        const dm_tensor *t = &layout->tensors[i];
+        out[i] = (dm_st_out){.name = t->name, .type = type, .dims = t->dims};
+        out[i].shape[0] = t->dims == 2 ? t->rows : t->cols;
+        out[i].shape[1] = t->cols;
+    }
+    if (s == DM_OK) {
+        reading r = {out, w};
+        s = dm_st_write_from(path, out, layout->n, NULL, 0, read_tensor, &r, hex, err);
+    }
+    free(out);
+    return s;
+}
+
+/* "a/b/" and "a/b" are the same directory, but "a/b/.tmp-1" is not beside it. */
+static dm_status temporary_name(char *out, size_t size, const char *dir, dm_error *err)
+{
+    size_t n = strlen(dir);
+
+    while (n > 1 && dir[n - 1] == '/')
+        n--;
+    const int used = snprintf(out, size, "%.*s.tmp-%ld", (int)n, dir, (long)getpid());
+    return used > 0 && (size_t)used < size ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: the path is too long", dir);
+}
+
+dm_status dm_write_hf(const char *dir, const dm_source *s, dm_weights_from w, dm_dtype type, char hex[DM_SHA256_HEX],
+                      dm_error *err)
+{
+    char temporary[4096];
+    dm_status status = temporary_name(temporary, sizeof temporary, dir, err);
+
+    if (status != DM_OK)
+        return status;
+    if (dm_dir_exists(dir) || dm_file_exists(dir))
+        return dm_fail(err, DM_ERR_FILE, "%s: is there already", dir);
+    if (dm_dir_exists(temporary) && (status = dm_dir_remove(temporary, err)) != DM_OK) /* of a run that was killed */
+        return status;
+    if ((status = dm_dir_create(temporary, err)) == DM_OK &&
+        (status = dm_companions_config(s, type, temporary, err)) == DM_OK &&
+        (status = dm_companions_tokenizer(s, NULL, temporary, err)) == DM_OK &&
+        (status = write_weights(temporary, &s->layout, w, type, hex, err)) == DM_OK)
+        status = dm_rename_durable(temporary, dir, err);
+    if (status != DM_OK && dm_dir_exists(temporary))
+        dm_dir_remove(temporary, NULL);
+    return status;
+}

@@ -1,0 +1,246 @@
+#include "model/loss/loss.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+#include "core/exact.h"
+#include "core/numeric.h"
+
+/* ---- options ---- */
+
+static dm_status check(const char *option, double value, bool legal, const char *range, dm_error *err)
+{
+    if (legal)
+        return DM_OK;
+    return dm_fail(err, DM_ERR_ARGUMENT, "--%s %g is out of range; legal: %s", option, value, range);
+}
+
+static dm_status check_smoothing(const dm_loss_options *o, dm_error *err)
+{
+    const double e = o->label_smoothing;
+
+    switch (o->link) {
+    case DMPO_LINK_SIGMOID:
+        return check("label-smoothing", e, e >= 0 && e <= 0.5, "0 to 0.5 with the sigmoid link", err);
+    case DMPO_LINK_ROBUST:
+        return check("label-smoothing", e, e >= 0 && e < 0.5, "0 to below 0.5 with the robust link", err);
+    default:
+        return check("label-smoothing", e, e == 0, "0 with a link other than sigmoid and robust", err);
+    }
+}
+
+static dm_status check_kto(const dm_loss_options *o, dm_error *err)
+{
+    const double d = o->desirable_weight, u = o->undesirable_weight;
+    dm_status s;
+
+    if (o->link != DMPO_LINK_SIGMOID)
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "--link is for pairs, kto judges each side by itself; leave --link out (or sigmoid), or take "
+                       "--objective dpo");
+    if ((s = check("label-smoothing", o->label_smoothing, o->label_smoothing == 0, "0 with kto", err)) != DM_OK ||
+        (s = check("desirable-weight", d, d >= 0 && isfinite(d), "0 or more", err)) != DM_OK)
+        return s;
+    return check("undesirable-weight", u, u >= 0 && isfinite(u), "0 or more", err);
+}
+
+static dm_status check_references(const dm_loss_options *o, dm_error *err)
+{
+    const double a = o->alpha, t = o->trust_region;
+    dm_status s;
+
+    if (o->objective == DMPO_SFT || o->objective == DMPO_KTO)
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "--reference2 is for pairs against two references: take --objective dpo, "
+                       "dmpo or dmpo-token, or leave it out");
+    if ((unsigned)o->alpha_mode > DMPO_ALPHA_FIXED || (unsigned)o->alpha_pairing > DMPO_PAIRING_CROSSED)
+        return dm_fail(err, DM_ERR_ARGUMENT, "the mode or pairing of alpha is none of those dmpo.h lists");
+    if ((s = check("alpha", a, a >= 0 && a <= 1, "0 to 1", err)) != DM_OK)
+        return s;
+    if (o->alpha_mode == DMPO_ALPHA_ADAPTIVE && (a < 0.5 || a > 0.5))
+        return dm_fail(err, DM_ERR_ARGUMENT, "--alpha %g is not used by adaptive weights; add --alpha-mode fixed", a);
+    return check("trust-region", t, t >= 0 && isfinite(t), "0 or more", err);
+}
+
+dm_status dm_loss_check(const dm_loss_options *o, dm_error *err)
+{
+    dm_status s;
+
+    if ((unsigned)o->objective > DMPO_KTO || (unsigned)o->link > DMPO_LINK_KTO_PAIR ||
+        (unsigned)o->phi > DMPO_PHI_PRINTED)
+        return dm_fail(err, DM_ERR_ARGUMENT, "the objective, link or form of phi is none of those dmpo.h lists");
+    if ((s = check("beta", o->beta, o->beta > 0 && isfinite(o->beta), "above 0", err)) != DM_OK ||
+        (s = check("gamma", o->gamma, o->gamma >= 0 && o->gamma <= 1, "0 to 1", err)) != DM_OK ||
+        (s = check("sft-weight", o->sft_weight, o->sft_weight >= 0 && isfinite(o->sft_weight), "0 or more", err)) !=
+            DM_OK ||
+        (o->two_references && (s = check_references(o, err)) != DM_OK))
+        return s;
+    return o->objective == DMPO_KTO ? check_kto(o, err) : check_smoothing(o, err);
+}
+
+/* ---- scores ---- */
+
+/* 1 - gamma^n for 0 < gamma < 1, without cancellation near 1. */
+static double one_minus_power(double gamma, size_t n)
+{
+    return -dm_expm1((double)n * dm_log1p(gamma - 1));
+}
+
+double dm_phi(dmpo_phi form, double gamma, size_t t, size_t T)
+{
+    if (T == 1)
+        return 1;
+    if (gamma == 1)
+        return (double)(T - t) / (double)T;
+    if (gamma == 0)
+        return form == DMPO_PHI_PRINTED || t == 0 ? 1 : 0;
+    const double rest = one_minus_power(gamma, T - t) / one_minus_power(gamma, T);
+    return form == DMPO_PHI_PRINTED ? rest : dm_pow(gamma, (double)t) * rest;
+}
+
+double dm_token_weight(const dm_loss_options *o, const dm_side *side, size_t i)
+{
+    double weight = 1;
+
+    if (o->objective == DMPO_DMPO)
+        weight = dm_phi(o->phi, o->gamma, side->turn_of[i], side->turns);
+    else if (o->objective == DMPO_DMPO_TOKEN)
+        weight = dm_phi(o->phi, o->gamma, i, side->n);
+    return o->length_normalised ? weight / (double)side->n : weight;
+}
+
+double dm_side_score(const dm_loss_options *o, const dm_side *side)
+{
+    double s = 0;
+
+    for (size_t i = 0; i < side->n; i++)
+        s += dm_token_weight(o, side, i) * ((double)side->logp[i] - (double)side->reference[i]);
+    return s;
+}
+
+double dm_side_logp(const dm_side *side)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < side->n; i++)
+        sum += (double)side->logp[i];
+    return sum;
+}
+
+/* ---- links ---- */
+
+int dm_loss_needs_mismatched(const dm_loss_options *o)
+{
+    return o->objective == DMPO_KTO;
+}
+
+double dm_kl_estimate(double sum, size_t sequences)
+{
+    const double mean = sequences ? sum / (double)sequences : 0;
+    return mean < 0 ? 0 : mean;
+}
+
+int dm_loss_needs_batch(const dm_loss_options *o)
+{
+    return o->link == DMPO_LINK_KTO_PAIR;
+}
+
+/* sigmoid'(x), without cancellation in either tail */
+static double sigmoid_slope(double x)
+{
+    return dm_sigmoid(x) * dm_sigmoid(-x);
+}
+
+/* KTO's estimate of a divergence from a mean log-ratio. */
+static double divergence(double mean)
+{
+    return mean > 0 ? mean : 0;
+}
+
+dm_batch_stats dm_batch_stats_of(const dm_loss_options *o, const double *s_w, const double *s_l, size_t pairs)
+{
+    dm_batch_stats b = {.pairs = pairs};
+
+    if (!dm_loss_needs_batch(o))
+        return b;
+    for (size_t i = 0; i < pairs; i++) {
+        b.mean_chosen += s_w[i];
+        b.mean_rejected += s_l[i];
+    }
+    b.mean_chosen /= (double)pairs;
+    b.mean_rejected /= (double)pairs;
+    for (size_t i = 0; i < pairs; i++) {
+        b.slope_chosen += sigmoid_slope(o->beta * (s_w[i] - divergence(b.mean_rejected)));
+        b.slope_rejected += sigmoid_slope(o->beta * (divergence(b.mean_chosen) - s_l[i]));
+    }
+    return b;
+}
+
+/* Mean of the two terms 1 - sigmoid(beta (s_w - KL_l)) and 1 - sigmoid(beta (KL_w - s_l)). A score acts through its own
+ * term and, where the mean is not clamped, through the divergence in every pair's other term. */
+static void kto_pair(dm_pair_loss *l, double beta, double s_w, double s_l, const dm_batch_stats *b)
+{
+    const double x_w = beta * (s_w - divergence(b->mean_rejected)), x_l = beta * (divergence(b->mean_chosen) - s_l);
+    const double n = (double)b->pairs;
+
+    l->loss = (dm_sigmoid(-x_w) + dm_sigmoid(-x_l)) / 2;
+    l->d_chosen = -sigmoid_slope(x_w);
+    l->d_rejected = sigmoid_slope(x_l);
+    if (b->mean_chosen >= 0) /* torch's clamp passes the gradient at the limit, where training begins */
+        l->d_chosen -= b->slope_rejected / n;
+    if (b->mean_rejected >= 0)
+        l->d_rejected += b->slope_chosen / n;
+    l->d_chosen *= beta / (2 * n);
+    l->d_rejected *= beta / (2 * n);
+}
+
+/* Mean of desirable_weight (1 - sigmoid(beta (s_w - kl))) and undesirable_weight (1 - sigmoid(beta (kl - s_l))). */
+static void kto(dm_pair_loss *l, const dm_loss_options *o, double s_w, double s_l, const dm_batch_stats *b)
+{
+    const double x_w = o->beta * (s_w - b->kl), x_l = o->beta * (b->kl - s_l);
+    const double each = o->beta / (2 * (double)b->pairs);
+
+    l->loss = (o->desirable_weight * dm_sigmoid(-x_w) + o->undesirable_weight * dm_sigmoid(-x_l)) / 2;
+    l->d_chosen = -o->desirable_weight * sigmoid_slope(x_w) * each;
+    l->d_rejected = o->undesirable_weight * sigmoid_slope(x_l) * each;
+}
+
+/* A function of h = s_w - s_l; returns dL/dh. */
+static double link_loss(const dm_loss_options *o, double h, double *loss)
+{
+    const double beta = o->beta, m = beta * h, e = o->label_smoothing;
+
+    switch (o->link) {
+    case DMPO_LINK_ROBUST:
+        *loss = (-(1 - e) * dm_log_sigmoid(m) + e * dm_log_sigmoid(-m)) / (1 - 2 * e);
+        return -beta * ((1 - e) * dm_sigmoid(-m) + e * dm_sigmoid(m)) / (1 - 2 * e);
+    case DMPO_LINK_HINGE:
+        *loss = m >= 1 ? 0 : 1 - m; /* NaN stays NaN */
+        return m >= 1 ? 0 : -beta;
+    case DMPO_LINK_IPO: {
+        const double excess = h - 1 / (2 * beta);
+        *loss = excess * excess;
+        return 2 * excess;
+    }
+    default:
+        *loss = -(1 - e) * dm_log_sigmoid(m) - e * dm_log_sigmoid(-m);
+        return beta * (e * dm_sigmoid(m) - (1 - e) * dm_sigmoid(-m));
+    }
+}
+
+dm_pair_loss dm_pair_loss_of(const dm_loss_options *o, double s_w, double s_l, const dm_batch_stats *batch)
+{
+    dm_pair_loss l = {.reward_chosen = o->beta * s_w, .reward_rejected = o->beta * s_l};
+
+    if (o->objective == DMPO_KTO) {
+        kto(&l, o, s_w, s_l, batch);
+        return l;
+    }
+    if (o->link == DMPO_LINK_KTO_PAIR) {
+        kto_pair(&l, o->beta, s_w, s_l, batch);
+        return l;
+    }
+    l.d_chosen = link_loss(o, s_w - s_l, &l.loss) / (double)batch->pairs;
+    l.d_rejected = -l.d_chosen;
+    return l;
+}

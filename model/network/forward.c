@@ -1,0 +1,134 @@
+#include <string.h>
+
+#include "core/numeric.h"
+#include "model/network/layer.h"
+#include "model/network/ops.h"
+#include "simd/attention.h"
+#include "simd/gemm.h"
+
+/* y [rows, out] = x [rows, in] W^T, and what an adapter adds */
+static void project(dm_network *n, const float *w, size_t layer, dm_projection p, const float *x, float *y, size_t rows)
+{
+    const dm_tensor *t = n->layout->layer[layer].projection[p];
+
+    dm_weight_forward(n->e, rows, x, dm_weight_of(w, t), y, t->rows);
+    if (n->adapter)
+        dm_lora_forward(n, layer, p, x, y, rows);
+}
+
+/* Queries or keys: projection, bias, qk-norm, RoPE. raw is where the projection goes before the norm. */
+static void queries(dm_network *n, const float *w, size_t layer, dm_projection p, const dm_tensor *norm, float *y,
+                    float *raw, float *inv, const dm_rows *r)
+{
+    const dm_config *c = n->c;
+    const dm_tensor *bias = n->layout->layer[layer].bias[p];
+    const size_t heads = p == DM_Q ? c->heads : c->kv_heads;
+    float *first = norm ? raw : y;
+
+    project(n, w, layer, p, n->norm, first, r->rows);
+    if (bias)
+        dm_op_bias(n->e, first, dm_vector_of(w, bias), r->rows, bias->cols);
+    if (norm)
+        dm_op_rmsnorm(n->e, y, inv, raw, dm_vector_of(w, norm), r->rows * heads, c->head_dim, (float)c->eps);
+    dm_op_rope(n->e, y, n->cos, n->sin, r->position, r->rows, heads, c->head_dim, 0);
+}
+
+/* The rows' keys and values go to their regions of the cache, and each region becomes a segment for attention. */
+static void append_to_cache(dm_network *n, const dm_acts *a, const dm_rows *r, dm_attention *attention)
+{
+    const size_t hk = (size_t)n->c->kv_heads * n->c->head_dim;
+    size_t row = 0;
+
+    for (size_t i = 0; i < r->n_regions; i++) {
+        const dm_region *g = &r->regions[i];
+        const size_t first = g->begin + g->past, end = first + g->rows;
+        memcpy(a->k + first * hk, n->new_k + row * hk, g->rows * hk * sizeof(float));
+        memcpy(a->v + first * hk, n->new_v + row * hk, g->rows * hk * sizeof(float));
+        n->segments[i] = (dm_segment){g->begin, end, 0, first};
+        n->q_bases[i] = first - row;
+        row += g->rows;
+    }
+    attention->segments = n->segments;
+    attention->n_segments = r->n_regions;
+    attention->q_bases = n->q_bases;
+}
+
+/* Up to a->att, for all rows. */
+static void attend(dm_network *n, const float *w, size_t layer, const dm_rows *r)
+{
+    const dm_engine *e = n->e;
+    const dm_config *c = n->c;
+    const dm_layer_tensors *o = &n->layout->layer[layer];
+    const dm_acts *a = &n->acts[layer];
+    float *k = r->regions ? n->new_k : a->k, *v = r->regions ? n->new_v : a->v;
+
+    dm_op_rmsnorm(e, n->norm, a->inv1, a->x, dm_vector_of(w, o->input_norm), r->rows, c->hidden, (float)c->eps);
+    queries(n, w, layer, DM_Q, o->q_norm, a->q, a->q_raw, a->q_inv, r);
+    queries(n, w, layer, DM_K, o->k_norm, k, a->k_raw, a->k_inv, r);
+    project(n, w, layer, DM_V, n->norm, v, r->rows);
+    if (o->bias[DM_V])
+        dm_op_bias(e, v, dm_vector_of(w, o->bias[DM_V]), r->rows, o->bias[DM_V]->cols);
+
+    dm_attention attention = {
+        .heads = c->heads,
+        .kv_heads = c->kv_heads,
+        .head_dim = c->head_dim,
+        .window = c->windowed[layer] ? c->window : 0,
+        .segments = r->segments,
+        .n_segments = r->n_segments,
+        .q = a->q,
+        .k = a->k,
+        .v = a->v,
+    };
+    if (r->regions)
+        append_to_cache(n, a, r, &attention);
+    dm_attention_forward(e, &attention, a->att, n->attention);
+}
+
+void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows *r, float *out)
+{
+    const dm_engine *e = n->e;
+    const dm_config *c = n->c;
+    const dm_layer_tensors *o = &n->layout->layer[layer];
+    const dm_acts *a = &n->acts[layer];
+    const int narrow = dm_layer_is_narrow(n, layer, r);
+    const size_t d = c->hidden, f = c->intermediate, hq = (size_t)c->heads * c->head_dim;
+    const size_t rows = narrow ? r->n_wanted : r->rows;
+
+    attend(n, w, layer, r);
+    if (narrow) {
+        dm_op_gather(e, n->narrow, a->att, r->wanted, rows, hq);
+        dm_op_gather(e, n->delta, a->x, r->wanted, rows, d);
+    }
+    project(n, w, layer, DM_O, narrow ? n->narrow : a->att, a->mid, rows);
+    dm_op_add(e, a->mid, narrow ? n->delta : a->x, rows * d);
+
+    dm_op_rmsnorm(e, n->norm, a->inv2, a->mid, dm_vector_of(w, o->post_norm), rows, d, (float)c->eps);
+    project(n, w, layer, DM_GATE, n->norm, a->gate, rows);
+    project(n, w, layer, DM_UP, n->norm, a->up, rows);
+    if (!out)
+        return;
+    dm_op_swiglu(e, n->ffn, a->gate, a->up, rows * f);
+    project(n, w, layer, DM_DOWN, n->ffn, out, rows);
+    dm_op_add(e, out, a->mid, rows * d);
+}
+
+void dm_network_forward(dm_network *n, const float *w, const dm_rows *r)
+{
+    const size_t layers = n->c->layers;
+
+    dm_weight_gather(n->e, n->acts[0].x, dm_weight_of(w, n->layout->embed), r->ids, r->rows);
+    for (size_t l = 0; l < layers; l++)
+        dm_layer_forward(n, w, l, r, l + 1 < layers ? n->acts[l + 1].x : n->out);
+}
+
+dm_rows dm_rows_of(const dm_pack *pack)
+{
+    return (dm_rows){.ids = pack->ids,
+                     .position = pack->position,
+                     .rows = pack->rows,
+                     .segments = pack->segments,
+                     .n_segments = pack->n_segments,
+                     .wanted = pack->entry_row,
+                     .n_wanted = pack->entries};
+}

@@ -1,0 +1,24 @@
+/* The vocabulary in chunks: no [rows, vocabulary] tensor ever exists while training. */
+#ifndef DM_MODEL_HEAD_H
+#define DM_MODEL_HEAD_H
+
+#include <stddef.h>
+
+/* Part of the numerics contract: the online log-sum-exp rescales at chunk borders (simd/kernels/kernels.h, lse_chunk). */
+#define DM_VOCAB_CHUNK ((size_t)2048)
+
+static inline size_t dm_head_chunk(size_t vocab)
+{
+    return vocab < DM_VOCAB_CHUNK ? vocab : DM_VOCAB_CHUNK;
+}
+
+/* Floats of a row of logits. */
+static inline size_t dm_head_width(size_t vocab, int keep)
+{
+    return keep ? (vocab + 15) / 16 * 16 : dm_head_chunk(vocab);
+}
+
+/* log of the sum of a state's 16 lanes (simd/kernels/kernels.h, lse_chunk), folded 8, 4, 2, 1. */
+float dm_lse_log_sum(const float *state);
+
+#endif

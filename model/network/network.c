@@ -1,0 +1,181 @@
+#include "model/network/network.h"
+
+#include "core/exact.h"
+#include "core/numeric.h"
+#include "model/network/head.h"
+
+/* Room for rows x cols floats, and for `bytes`. */
+static float *room(dm_arena *a, size_t bytes, size_t rows, size_t cols)
+{
+    if (cols && rows > SIZE_MAX / cols / sizeof(float)) {
+        a->failed = true;
+        return NULL;
+    }
+    const size_t asked = rows * cols * sizeof(float);
+    return dm_arena_alloc(a, asked > bytes ? asked : bytes, 1);
+}
+
+static float *floats(dm_arena *a, size_t rows, size_t cols)
+{
+    return room(a, 0, rows, cols);
+}
+
+/* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. late: rows from mid on.
+ */
+static void place_shared(dm_acts *acts, dm_arena *a, const dm_config *c, size_t rows, size_t late)
+{
+    const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
+    acts->inv1 = floats(a, rows, 1);
+    acts->q = floats(a, rows, hq);
+    if (c->qk_norm) {
+        acts->q_raw = floats(a, rows, hq);
+        acts->k_raw = floats(a, rows, hk);
+        acts->q_inv = floats(a, rows, c->heads);
+        acts->k_inv = floats(a, rows, c->kv_heads);
+    }
+    acts->att = floats(a, rows, hq);
+    acts->mid = floats(a, late, c->hidden);
+    acts->inv2 = floats(a, late, 1);
+    acts->gate = floats(a, late, c->intermediate);
+    acts->up = floats(a, late, c->intermediate);
+}
+
+static void place_keys(dm_acts *acts, dm_arena *a, const dm_config *c, size_t rows)
+{
+    acts->k = floats(a, rows, (size_t)c->kv_heads * c->head_dim);
+    acts->v = floats(a, rows, (size_t)c->kv_heads * c->head_dim);
+}
+
+static size_t most_rows(const dm_network_size *s)
+{
+    return s->rows > s->entries ? s->rows : s->entries;
+}
+
+/* How far behind the first activation gradients must begin that every layer's may begin at: those of layer `l` end
+ * `end` bytes behind it. */
+static size_t lead_for(const dm_network *n, size_t l, size_t end)
+{
+    const size_t begin = (dm_layout_begin(n->layout, n->c->layers, l) - n->split) * sizeof(float);
+    return end > begin ? end - begin : 0;
+}
+
+static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const dm_network_size *s)
+{
+    const int train = s->mode == DM_NETWORK_TRAIN, generate = s->mode == DM_NETWORK_GENERATE;
+    const uint32_t shared = train ? s->recompute : c->layers; /* layers that share one set of activations */
+    dm_acts common = {0};
+    size_t lead = 0;
+
+    n->split = dm_layout_begin(n->layout, c->layers, 0);
+    n->acts = dm_arena_zalloc(a, c->layers, sizeof *n->acts);
+    n->out = floats(a, s->entries, c->hidden);
+    n->narrow = floats(a, s->entries, (size_t)c->heads * c->head_dim);
+    const dm_arena_marker block = dm_arena_mark(a);
+    if (shared > 0)
+        place_shared(&common, a, c, s->rows, most_rows(s));
+    if (shared > 0 && !generate)
+        place_keys(&common, a, c, s->rows);
+    if (!train)
+        common.x = floats(a, s->rows, c->hidden);
+    for (uint32_t l = 0; l < c->layers; l++) {
+        const int own = l >= shared;
+        dm_acts layer = common;
+        if (own)
+            place_shared(&layer, a, c, s->rows, l + 1 < c->layers ? s->rows : s->entries);
+        if (own || generate)
+            place_keys(&layer, a, c, generate ? s->cache : s->rows);
+        if (train)
+            layer.x = floats(a, s->rows, c->hidden);
+        if (n->acts)
+            n->acts[l] = layer;
+        const size_t least = lead_for(n, l, a->used - block.used);
+        lead = least > lead ? least : lead;
+    }
+    if (s->overlay) { /* one piece for both */
+        dm_arena_release(a, block);
+        unsigned char *both = dm_arena_alloc(a, lead + (n->layout->floats - n->split) * sizeof(float), 1);
+        n->late = both ? (float *)(void *)(both + lead) : NULL;
+    }
+}
+
+void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_config *c, const dm_layout *layout,
+                      const dm_network_size *s)
+{
+    const size_t d = c->hidden, f = c->intermediate;
+    const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
+    const int train = s->mode == DM_NETWORK_TRAIN;
+    const size_t most = most_rows(s);
+    const size_t keys = s->mode == DM_NETWORK_GENERATE ? s->cache : s->rows;
+
+    *n = (dm_network){.e = e, .c = c, .layout = layout, .size = *s};
+    dm_arena_phase(a, DM_STEP);
+    n->cos = floats(a, s->longest, c->head_dim / 2);
+    n->sin = floats(a, s->longest, c->head_dim / 2);
+    place_layers(n, a, c, s);
+
+    dm_arena_phase(a, DM_SCRATCH);
+    const dm_arena_marker scratch = dm_arena_mark(a);
+    n->norm = floats(a, most, d);
+    n->delta = floats(a, most, d);
+    n->ffn = floats(a, most, f);
+    if (s->mode == DM_NETWORK_GENERATE) {
+        n->new_k = floats(a, s->rows, hk);
+        n->new_v = floats(a, s->rows, hk);
+        n->segments = dm_arena_alloc(a, DM_REGIONS_MAX, sizeof *n->segments);
+        n->q_bases = dm_arena_alloc(a, DM_REGIONS_MAX, sizeof *n->q_bases);
+    }
+    if (train) {
+        n->dx = floats(a, s->rows, d);
+        n->dffn = floats(a, most, f);
+        n->datt = floats(a, s->rows, hq);
+        n->dq = floats(a, most, hq);
+        n->dk = floats(a, s->rows, hk);
+        n->dv = floats(a, s->rows, hk);
+    }
+    n->low = floats(a, most, s->rank);
+    n->attention = floats(a, dm_attention_scratch(e, c->heads, c->kv_heads, c->head_dim, s->longest, keys, train), 1);
+    const size_t layers = a->used - scratch.used;
+
+    dm_arena_release(a, scratch); /* the layers are done when the head begins, and the other way round */
+    n->logits = room(a, layers, s->entries, dm_head_width(c->vocab, s->keep_logits));
+    if (train)
+        n->dout = floats(a, s->entries, d);
+    n->hnorm = floats(a, s->entries, d);
+    n->hinv = floats(a, s->entries, 1);
+    n->lse = floats(a, s->entries, DM_LSE_STATE);
+    n->log_sum = floats(a, s->entries, 1);
+    n->target = floats(a, s->entries, 1);
+    n->logp = floats(a, s->entries, 1);
+}
+
+/* Inverse frequency i of the head, in f64 (Su et al. 2021; llama3: transformers' _compute_llama3_parameters). */
+static double rope_frequency(const dm_config *c, size_t i)
+{
+    const double pi = 3.14159265358979323846;
+    const double plain = 1.0 / dm_pow(c->rope_theta, (double)(2 * i) / (double)c->head_dim);
+
+    if (c->rope == DM_ROPE_LINEAR)
+        return plain / c->rope_factor;
+    if (c->rope == DM_ROPE_LLAMA3) {
+        const double wave = 2.0 * pi / plain, original = (double)c->rope_original;
+        if (wave > original / c->rope_low)
+            return plain / c->rope_factor;
+        if (wave >= original / c->rope_high) {
+            const double smooth = (original / wave - c->rope_low) / (c->rope_high - c->rope_low);
+            return (1.0 - smooth) * plain / c->rope_factor + smooth * plain;
+        }
+    }
+    return plain;
+}
+
+void dm_network_tables(dm_network *n)
+{
+    const size_t half = n->c->head_dim / 2;
+    for (size_t i = 0; i < half; i++) {
+        const double frequency = rope_frequency(n->c, i);
+        for (size_t p = 0; p < n->size.longest; p++) {
+            n->cos[p * half + i] = (float)dm_cos((double)p * frequency);
+            n->sin[p * half + i] = (float)dm_sin((double)p * frequency);
+        }
+    }
+}

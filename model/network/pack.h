@@ -1,0 +1,46 @@
+/* A training item as one packed sequence: common prefix, rest of chosen, rest of rejected.
+ *
+ * The rows are cut into segments (simd/attention.h) so that attention sees two separate trajectories while their common
+ * leading tokens are computed once, forward and backward; every other operation works row by row and does not care. An
+ * entry is a prediction that the loss needs: logits of `row` at `target`. The first tokens of both branches are
+ * predicted by the same row, the prefix's last. */
+#ifndef DM_MODEL_PACK_H
+#define DM_MODEL_PACK_H
+
+#include "core/arena.h"
+#include "io/data/dataset.h"
+#include "simd/attention.h"
+
+typedef struct dm_pack_size {
+    size_t rows, entries, longest; /* packed rows; predictions; tokens of the longer trajectory */
+    size_t actions[2];             /* action tokens of chosen, rejected */
+} dm_pack_size;
+
+typedef struct dm_pack_side {
+    size_t n; /* action tokens */
+    size_t turns;
+    uint32_t *entry; /* [n] which entry predicts action token i */
+    size_t *turn_of; /* [n] */
+} dm_pack_side;
+
+typedef struct dm_pack {
+    size_t rows, entries;
+    int32_t *ids;          /* [rows] */
+    uint32_t *position;    /* [rows] logical position, for RoPE */
+    int32_t *entry_row;    /* [entries] */
+    int32_t *entry_target; /* [entries] */
+    dm_pack_side side[2];  /* chosen, rejected (n == 0 in SFT data) */
+    dm_segment segments[3];
+    size_t n_segments;
+} dm_pack;
+
+/* What an item needs. share: 0 keeps the sides apart (two segments without a prefix). */
+dm_pack_size dm_pack_measure(const dm_item *item, int share);
+
+/* Room for items up to `max` (each field the maximum over the data). */
+void dm_pack_place(dm_pack *p, dm_arena *arena, const dm_pack_size *max);
+
+/* Fills p; the item must fit what dm_pack_place was told. */
+void dm_pack_build(dm_pack *p, const dm_item *item, int share);
+
+#endif

@@ -1,0 +1,148 @@
+/* A step's figures as a JSON line, and as TensorBoard's scalars. The line buffer grows once and is reused: no
+ * allocation in the training loop. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "io/tensorboard.h"
+#include "model/train/run.h"
+
+#define FIGURES 13
+#define LINE 1000 /* bytes: more than the longest one has */
+
+/* What both forms have, in order; returns how many. */
+static size_t figures_of(const dmpo_metrics *m, dm_scalar out[FIGURES])
+{
+    const dm_scalar all[FIGURES] = {
+        {"epoch", m->epoch},
+        {"loss", m->loss},
+        {"rewards/chosen", m->reward_chosen},
+        {"rewards/rejected", m->reward_rejected},
+        {"rewards/margins", m->reward_margin},
+        {"rewards/accuracies", m->reward_accuracy},
+        {"logps/chosen", m->logp_chosen},
+        {"logps/rejected", m->logp_rejected},
+        {"grad_norm", m->grad_norm},
+        {"lr", m->lr},
+        {"kl", m->kl}, /* of kto only */
+        {"tokens_per_second", m->tokens_per_second},
+        {"seconds", m->seconds},
+    };
+    size_t n = 0;
+    for (size_t i = 0; i < FIGURES; i++)
+        if (strcmp(all[i].tag, "kl") != 0 || !isnan(m->kl))
+            out[n++] = all[i];
+    return n;
+}
+
+void dm_metrics_json(dm_text *out, const char *kind, const dmpo_metrics *m)
+{
+    dm_scalar figure[FIGURES];
+    const size_t n = figures_of(m, figure);
+
+    dm_text_print(out, "{\"kind\": \"%s\", \"step\": %lld", kind, (long long)m->step);
+    for (size_t i = 0; i < n; i++) {
+        dm_text_print(out, ", \"%s\": ", figure[i].tag);
+        dm_text_json_double(out, figure[i].value);
+    }
+    dm_text_print(out, ", \"peak_memory\": %llu, \"tokens\": %lld, \"action_tokens\": %lld}\n",
+                  (unsigned long long)m->peak_memory, (long long)m->tokens, (long long)m->action_tokens);
+}
+
+static dm_status append(int fd, const char *dir, const char *name, const void *data, size_t size, dm_error *err)
+{
+    for (size_t at = 0; at < size;) {
+        const ssize_t n = write(fd, (const char *)data + at, size - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return dm_fail(err, DM_ERR_FILE, "cannot write %s/%s: %s", dir, name, strerror(errno));
+        at += (size_t)n;
+    }
+    return DM_OK;
+}
+
+/* Seconds since 1970. TensorBoard draws over it; nothing else in the output knows the time. */
+static double wall_time(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static dm_status write_scalars(dm_run *r, const char *kind, const dmpo_metrics *m, dm_error *err)
+{
+    unsigned char record[DM_TENSORBOARD_RECORD];
+    dm_scalar figure[FIGURES + 1];
+    size_t n = figures_of(m, figure);
+
+    for (size_t i = 0; i < n; i++) /* an evaluation takes no step */
+        if (strcmp(kind, "eval") == 0 && (strcmp(figure[i].tag, "grad_norm") == 0 || strcmp(figure[i].tag, "lr") == 0))
+            figure[i].value = NAN;
+    figure[n++] = (dm_scalar){"peak_memory", (double)m->peak_memory};
+    const size_t size = dm_tensorboard_scalars(record, wall_time(), m->step, kind, figure, n);
+    return append(r->tensorboard_fd, r->o.output, DM_EVENT_FILE, record, size, err);
+}
+
+dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, dm_error *err)
+{
+    if (r->line.capacity <= LINE)
+        dm_text_print(&r->line, "%*s", LINE, ""); /* room, once */
+    r->line.size = 0;
+    dm_metrics_json(&r->line, kind, m);
+    if (r->line.failed)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for a metrics line");
+    const dm_status s = append(r->metrics_fd, r->o.output, "metrics.jsonl", r->line.data, r->line.size, err);
+    return s == DM_OK && r->tensorboard_fd >= 0 ? write_scalars(r, kind, m, err) : s;
+}
+
+/* ---- the event file ---- */
+
+int64_t dm_events_size(const dm_run *r)
+{
+    char path[4096];
+    struct stat st;
+
+    if (dm_path_join(path, sizeof path, r->o.output, DM_EVENT_FILE, NULL) != DM_OK || stat(path, &st) != 0)
+        return 0;
+    return (int64_t)st.st_size;
+}
+
+dm_status dm_events_open(dm_run *r, int64_t bytes, dm_error *err)
+{
+    char path[4096];
+    unsigned char record[DM_TENSORBOARD_RECORD];
+    dm_status s = dm_path_join(path, sizeof path, r->o.output, DM_EVENT_FILE, err);
+    const int64_t size = dm_events_size(r);
+
+    if (s != DM_OK)
+        return s;
+    if (r->o.tensorboard && size < bytes)
+        return dm_fail(
+            err, DM_ERR_INPUT,
+            "%s has %lld bytes, the checkpoint belongs to one of %lld or more; put that file back, or resume "
+            "without --tensorboard",
+            path, (long long)size, (long long)bytes);
+    if (size > bytes && (bytes ? truncate(path, (off_t)bytes) : unlink(path)) != 0)
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot cut: %s", path, strerror(errno));
+    if (!r->o.tensorboard)
+        return DM_OK;
+    r->tensorboard_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (r->tensorboard_fd < 0)
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path, strerror(errno));
+    return bytes ? DM_OK
+                 : append(r->tensorboard_fd, r->o.output, DM_EVENT_FILE, record,
+                          dm_tensorboard_begin(record, wall_time()), err);
+}
+
+void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t done, int64_t total, const dmpo_metrics *m)
+{
+    const dmpo_event event = {kind, text, done, total, m};
+    if (r->event && r->event(r->event_context, &event))
+        r->stop = 1;
+}

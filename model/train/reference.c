@@ -1,0 +1,211 @@
+/* The reference policy's log-probabilities: computed once, kept in memory, optionally in a cache file.
+ *
+ * Cache file: for the reference, then for the second one where there is one, a text header (one line, the key below)
+ * and the f32 values of all parts (training data, evaluation data, kto's mismatched sequences of both) in the order of
+ * dm_references. The key names everything they depend on (weights, configuration, the items as token ids and turns,
+ * packing), so a stale cache is recomputed, never used. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "model/train/run.h"
+
+#define KEY_MAX 512
+
+/* A data set and what the references say of it. */
+typedef struct part {
+    const dm_dataset *data;
+    dm_references *ref;
+} part;
+
+#define PARTS 4
+
+/* The parts in their order; returns how many there are. */
+static size_t parts_of(dm_run *r, part out[PARTS])
+{
+    out[0] = (part){&r->train, &r->ref_train};
+    out[1] = (part){&r->eval, &r->ref_eval};
+    out[2] = (part){&r->train_mismatched, &r->ref_train_mismatched};
+    out[3] = (part){&r->eval_mismatched, &r->ref_eval_mismatched};
+    return r->train_mismatched.n ? 4 : 2;
+}
+
+/* Where the values of reference `which` (0, 1) are. */
+static float *values_of(const part *p, int which)
+{
+    return which ? p->ref->second : p->ref->logp;
+}
+
+static void cache_key(dm_run *r, int which, char key[KEY_MAX])
+{
+    char items[DM_SHA256_HEX], counts[96];
+    part parts[PARTS];
+    const size_t n = parts_of(r, parts);
+    size_t size = 0;
+    dm_sha256 h;
+
+    dm_sha256_init(&h);
+    for (size_t i = 0; i < n; i++) {
+        dm_dataset_hash(parts[i].data, &h);
+        size += (size_t)snprintf(counts + size, sizeof counts - size, "%s%zu", i ? "+" : "", parts[i].ref->n);
+    }
+    dm_sha256_finish(&h, items);
+    snprintf(key, KEY_MAX, "dmpo reference log-probabilities 2 model=%s items=%s share_prefix=%d values=%s\n",
+             dm_reference_sha256(r, which), items, r->o.share_prefix, counts);
+}
+
+const char *dm_reference_sha256(const dm_run *r, int which)
+{
+    return r->reference[which].source ? r->reference[which].sha256 : r->policy.sha256;
+}
+
+static int references(const dm_run *r)
+{
+    return r->o.reference2 ? 2 : 1;
+}
+
+/* Compares and copies one reference's share of the cache; returns what follows it, or NULL. */
+static const char *cache_take(dm_run *r, int which, const char *data, const char *end)
+{
+    char key[KEY_MAX];
+    part parts[PARTS];
+    const size_t n = parts_of(r, parts);
+
+    cache_key(r, which, key);
+    const size_t head = strlen(key);
+    if ((size_t)(end - data) < head || memcmp(data, key, head) != 0)
+        return NULL;
+    data += head;
+    for (size_t i = 0; i < n; i++) {
+        const size_t size = parts[i].ref->n * sizeof(float);
+        if ((size_t)(end - data) < size)
+            return NULL;
+        memcpy(values_of(&parts[i], which), data, size);
+        data += size;
+    }
+    return data;
+}
+
+/* True when the cache held this run's values. An unreadable or foreign cache is not an error: it is written anew. */
+static int cache_read(dm_run *r)
+{
+    part parts[PARTS];
+    const size_t n = parts_of(r, parts);
+    size_t most = KEY_MAX, size = 0;
+    char *data = NULL;
+
+    for (size_t i = 0; i < n; i++)
+        most += parts[i].ref->n * sizeof(float);
+    if (!dm_file_exists(r->o.reference_cache) ||
+        dm_file_read(r->o.reference_cache, most * (size_t)references(r), &data, &size, NULL) != DM_OK)
+        return 0;
+    const char *at = data;
+    for (int which = 0; at && which < references(r); which++)
+        at = cache_take(r, which, at, data + size);
+    const int hit = at == data + size;
+    free(data);
+    return hit;
+}
+
+static dm_status cache_write(dm_run *r, dm_error *err)
+{
+    dm_text text = {0};
+    part parts[PARTS];
+    const size_t n = parts_of(r, parts);
+
+    for (int which = 0; which < references(r); which++) {
+        char key[KEY_MAX];
+        cache_key(r, which, key);
+        dm_text_add(&text, key, strlen(key));
+        for (size_t i = 0; i < n; i++)
+            dm_text_add(&text, (const char *)values_of(&parts[i], which), parts[i].ref->n * sizeof(float));
+    }
+    const dm_status s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", r->o.reference_cache)
+                                    : dm_file_write(r->o.reference_cache, text.data, text.size, err);
+    dm_text_free(&text);
+    return s;
+}
+
+/* done, total: items of this reference, for progress. */
+static dm_status run_part(dm_run *r, const float *w, const part *p, int which, size_t done, size_t total, dm_error *err)
+{
+    float *out = values_of(p, which);
+
+    for (size_t i = 0; i < p->data->n; i++) {
+        dm_pack_build(&r->pack, &p->data->items[i], r->o.share_prefix);
+        if (r->pack.entries) /* a mismatched sequence may have been cut to nothing */
+            dm_objective_forward(&r->objective, &r->network, w, &r->pack);
+        for (int s = 0; s < 2; s++)
+            if (r->pack.side[s].n)
+                memcpy(out + p->ref->begin[2 * i + (size_t)s], r->objective.logp[s], r->pack.side[s].n * sizeof(float));
+        dm_run_event(r, DMPO_EVENT_PROGRESS, NULL, (int64_t)(done + i + 1), (int64_t)total, NULL);
+        if (r->stop)
+            return dm_fail(err, DM_ERR_INTERRUPTED, "stopped while running the reference policy; nothing was written");
+    }
+    return DM_OK;
+}
+
+static dm_status run_reference(dm_run *r, const float *w, int which, dm_error *err)
+{
+    part parts[PARTS];
+    const size_t n = parts_of(r, parts);
+    size_t total = 0, done = 0;
+    dm_status s = DM_OK;
+
+    for (size_t i = 0; i < n; i++)
+        total += parts[i].data->n;
+    dm_run_event(r, DMPO_EVENT_PHASE, which ? "second reference policy" : "reference policy", 0, (int64_t)total, NULL);
+    for (size_t i = 0; s == DM_OK && i < n; done += parts[i++].data->n)
+        s = run_part(r, w, &parts[i], which, done, total, err);
+    return s;
+}
+
+/* The reference's weights, and its adapter in the network. */
+static dm_status prepare(dm_run *r, int which, const float **w, dm_error *err)
+{
+    dm_origin *o = &r->reference[which];
+    dm_status s;
+
+    *w = r->w;
+    if (!o->source) { /* the initial policy */
+        if (r->new_adapter)
+            r->network.adapter = NULL;
+        return DM_OK;
+    }
+    dm_origin_use(o, &r->network);
+    if ((s = dm_origin_read_adapter(o, err)) != DM_OK || r->same_base[which])
+        return s;
+    *w = r->g;
+    return dm_origin_read_base(r->g, &r->layout, o, err);
+}
+
+static dm_status run_references(dm_run *r, dm_error *err)
+{
+    const float *w;
+    dm_status s = DM_OK;
+
+    for (int which = 0; s == DM_OK && which < references(r); which++) {
+        if ((s = prepare(r, which, &w, err)) == DM_OK)
+            s = run_reference(r, w, which, err);
+        dm_origin_use(&r->policy, &r->network);
+    }
+    return s;
+}
+
+dm_status dm_reference(dm_run *r, dm_error *err)
+{
+    dm_status s;
+
+    if (!r->ref_train.logp)
+        return DM_OK;
+    for (int which = 0; which < references(r); which++)
+        if (r->reference[which].source && (s = dm_origin_hash(&r->reference[which], err)) != DM_OK)
+            return s;
+    if (r->o.reference_cache && cache_read(r)) {
+        dm_run_event(r, DMPO_EVENT_NOTE, "reference log-probabilities read from the cache", 0, 0, NULL);
+        return DM_OK;
+    }
+    s = run_references(r, err);
+    return s == DM_OK && r->o.reference_cache ? cache_write(r, err) : s;
+}

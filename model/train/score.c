@@ -1,0 +1,137 @@
+/* Log-probabilities of given trajectories: a run that only goes forward. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "core/numeric.h"
+#include "model/api.h"
+#include "model/train/run.h"
+
+static dm_status check_finite(const char *who, const float *logp, size_t n, const dmpo_scored *s, dm_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(logp[i]))
+            return dm_fail(err, DM_ERR_NONFINITE, "item '%s', %s: the %s's log-probability of action token %zu is %s",
+                           s->id, s->side, who, i, isnan(logp[i]) ? "NaN" : "infinite");
+    return DM_OK;
+}
+
+/* Sums over the turns; action tokens lie turn after turn. */
+static void sum_turns(const dm_trajectory *t, const float *logp, const float *reference, dmpo_turn *turn)
+{
+    for (size_t k = 0; k < t->n_turns; k++) {
+        const size_t n = t->turns[k].end - t->turns[k].begin;
+        turn[k] = (dmpo_turn){.begin = t->turns[k].begin, .end = t->turns[k].end};
+        for (size_t i = 0; i < n; i++) {
+            turn[k].logp += (double)logp[i];
+            turn[k].reference_logp += reference ? (double)reference[i] : 0.0;
+        }
+        logp += n;
+        reference = reference ? reference + n : NULL;
+    }
+}
+
+/* Side `side` of item `index`, which has just been run forward. */
+static dm_status report_side(const dm_run *r, size_t index, int side, dmpo_turn *turn, dmpo_scored *out, dm_error *err)
+{
+    const dm_item *item = &r->train.items[index];
+    const dm_trajectory *t = side ? &item->rejected : &item->chosen;
+    const float *reference =
+        r->ref_train.logp ? r->ref_train.logp + r->ref_train.begin[2 * index + (size_t)side] : NULL;
+    const dm_side view = dm_objective_side(&r->objective, &r->pack, side, reference);
+
+    *out = (dmpo_scored){.item = (int64_t)index,
+                         .id = item->id,
+                         .ids = t->ids,
+                         .tokens = t->n,
+                         .actions = view.n,
+                         .side = side             ? "rejected"
+                                 : r->train.pairs ? "chosen"
+                                                  : "sft",
+                         .turn = turn,
+                         .turns = t->n_turns,
+                         .logp = view.logp,
+                         .reference_logp = reference,
+                         .reward = NAN};
+    dm_status s = check_finite("policy", view.logp, view.n, out, err);
+    if (s == DM_OK && reference)
+        s = check_finite("reference", reference, view.n, out, err);
+    if (s != DM_OK)
+        return s;
+    sum_turns(t, view.logp, reference, turn);
+    out->logp_sum = dm_side_logp(&view);
+    if (!reference)
+        return DM_OK;
+    out->reference_logp_sum = dm_side_logp(&(dm_side){.n = view.n, .logp = reference});
+    if (r->o.objective != DMPO_SFT)
+        out->reward = r->loss.beta * dm_side_score(&r->loss, &view);
+    return DM_OK;
+}
+
+static dm_status score_items(dm_run *r, dmpo_turn *turn, dmpo_score_fn score, void *context, dm_error *err)
+{
+    const int sides = r->train.pairs ? 2 : 1;
+
+    dm_run_event(r, DMPO_EVENT_PHASE, "scoring", 0, (int64_t)r->train.n, NULL);
+    for (size_t i = 0; i < r->train.n; i++) {
+        dm_pack_build(&r->pack, &r->train.items[i], r->o.share_prefix);
+        dm_objective_forward(&r->objective, &r->network, r->w, &r->pack);
+        for (int side = 0; side < sides; side++) {
+            dmpo_scored scored;
+            const dm_status s = report_side(r, i, side, turn, &scored, err);
+            if (s != DM_OK)
+                return s;
+            if (score(context, &scored))
+                r->stop = 1;
+        }
+        dm_run_event(r, DMPO_EVENT_PROGRESS, NULL, (int64_t)i + 1, (int64_t)r->train.n, NULL);
+        if (r->stop && i + 1 < r->train.n)
+            return dm_fail(err, DM_ERR_INTERRUPTED, "stopped after %zu of %zu items", i + 1, r->train.n);
+    }
+    return DM_OK;
+}
+
+static size_t most_turns(const dm_dataset *data)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < data->n; i++) {
+        const dm_item *item = &data->items[i];
+        most = item->chosen.n_turns > most ? item->chosen.n_turns : most;
+        most = item->rejected.n_turns > most ? item->rejected.n_turns : most;
+    }
+    return most;
+}
+
+static dm_status run_score(dm_run *r, dmpo_score_fn score, void *context, dm_error *err)
+{
+    dm_status s;
+
+    if ((s = dm_run_place(r, err)) != DM_OK || (s = dm_reference(r, err)) != DM_OK)
+        return s;
+    if (r->o.reference && !r->same_base[0] && /* it ran in the policy's place */
+        (s = dm_origin_read_base(r->w, &r->layout, &r->policy, err)) != DM_OK)
+        return s;
+    dmpo_turn *turn = calloc(most_turns(&r->train), sizeof *turn);
+    if (!turn)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for the sums of %zu turns", most_turns(&r->train));
+    s = score_items(r, turn, score, context, err);
+    free(turn);
+    return s;
+}
+
+int dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_score_fn score, void *score_context,
+               dmpo_event_fn event, void *event_context, dmpo_error *error)
+{
+    dm_error err = {0};
+    dmpo_train_options o = *options;
+    dm_run run;
+
+    o.eval_data = NULL;
+    if (o.reference2)
+        return dm_api_report(
+            error, dm_fail(&err, DM_ERR_ARGUMENT, "scores are against one reference; leave reference2 NULL"), &err);
+    dm_status s = dm_run_open_score(&run, &engine->e, &o, event, event_context, &err);
+    if (s == DM_OK)
+        s = run_score(&run, score, score_context, &err);
+    dm_run_close(&run);
+    return dm_api_report(error, s, &err);
+}

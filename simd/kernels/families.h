@@ -1,0 +1,19 @@
+/* The kernel families: one simd/kernels/k_<family>.c each. The list makes their prototypes here and the calls in kernels.c. */
+#ifndef DM_SIMD_FAMILIES_H
+#define DM_SIMD_FAMILIES_H
+
+#include "simd/kernels/kernels.h"
+
+#define DM_FAMILIES(X)                                                                                                 \
+    X(element)                                                                                                         \
+    X(norm) X(rope) X(softmax) X(swiglu) X(head) X(adamw) X(convert) X(widen) X(stored) X(gemm) X(edge) X(thin) X(weigh)
+
+#define DM_FAMILY_INIT(family)                                                                                         \
+    void dm_k_##family##_init_scalar(dm_kernels *k);                                                                   \
+    void dm_k_##family##_init_avx2(dm_kernels *k);                                                                     \
+    void dm_k_##family##_init_avx512(dm_kernels *k);                                                                   \
+    void dm_k_##family##_init_neon(dm_kernels *k);
+DM_FAMILIES(DM_FAMILY_INIT)
+#undef DM_FAMILY_INIT
+
+#endif

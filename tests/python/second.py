@@ -1,0 +1,532 @@
+#!/usr/bin/env python3
+"""A second implementation of docs/numerics.md: initial weights, SFT and DMPO steps in numpy, the same bits as dmpo.
+
+    BUILD=DIR python3 tests/python/second.py
+
+Written from that page, section by section, and as slow as that sounds. Needs numpy; sections 1 to 3 are in
+tests/python/second_math.py. Ends with "second: N passed, N failed".
+"""
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from second_math import (cos, dot, exp32, expm1, f32, f64, fma32, fold, hexf, lanes16_max, lanes16_sum, log, log1p,
+                         log32, log_sigmoid, normal, power, product, shuffled, sigmoid, sigmoid32, sin)
+
+BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
+passed = failed = 0
+
+
+def check(ok, message):
+    global passed, failed
+    passed, failed = passed + bool(ok), failed + (not ok)
+    if not ok:
+        print("FAILED:", message)
+
+
+# ---- files ----
+
+def read_safetensors(path):
+    data = open(path, "rb").read()
+    size, = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    return {k: np.frombuffer(data[8 + size:][slice(*v["data_offsets"])], "<f4").reshape(v["shape"]).copy()
+            for k, v in header.items()}
+
+
+def same_bits(what, ours, theirs):
+    check(ours.keys() == theirs.keys(), f"{what}: tensors {sorted(ours)} and {sorted(theirs)}")
+    for k in ours:
+        differ = int((ours[k].view(np.uint32) != theirs[k].view(np.uint32)).sum())
+        check(differ == 0, f"{what}: {k}: {differ} of {ours[k].size} elements have other bits")
+
+
+# ---- 4. a model in memory ----
+
+def tensor_names(c):
+    names = ["model.embed_tokens.weight"]
+    for i in range(c["num_hidden_layers"]):
+        own = ["input_layernorm.weight"] + [f"self_attn.{x}_proj.weight" for x in "qkv"]
+        if c["model_type"] == "qwen2":
+            own += [f"self_attn.{x}_proj.bias" for x in "qkv"]
+        if c["model_type"] == "qwen3":
+            own += [f"self_attn.{x}_norm.weight" for x in "qk"]
+        own += ["self_attn.o_proj.weight", "post_attention_layernorm.weight"]
+        own += [f"mlp.{x}_proj.weight" for x in ("gate", "up", "down")]
+        names += [f"model.layers.{i}.{x}" for x in own]
+    return names + ["model.norm.weight"] + ([] if c["tie_word_embeddings"] else ["lm_head.weight"])
+
+
+def initial_weights(c, shapes, seed, std):
+    w = {}
+    for i, name in enumerate(tensor_names(c)):
+        w[name] = np.full(shapes[name], 0 if name.endswith("bias") else 1, f32)
+        if len(shapes[name]) == 2:
+            w[name].ravel()[:] = [f32(normal(seed, 1, i, j) * std) for j in range(w[name].size)]
+    return w
+
+
+def rope_tables(c, positions):
+    pi, d = hexf("0x1.921fb54442d18p1"), c["head_dim"]
+    scaling = c.get("rope_scaling") or {}
+    tables = np.zeros((2, positions, d // 2), f32)
+    for i in range(d // 2):
+        plain = frequency = 1 / power(float(c["rope_theta"]), 2.0 * i / d)
+        if scaling.get("rope_type") == "linear":
+            frequency = plain / scaling["factor"]
+        elif scaling.get("rope_type") == "llama3":
+            wave, length = (2 * pi) / plain, float(scaling["original_max_position_embeddings"])
+            low, high, factor = scaling["low_freq_factor"], scaling["high_freq_factor"], scaling["factor"]
+            if wave > length / low:
+                frequency = plain / factor
+            elif wave >= length / high:
+                smooth = (length / wave - low) / (high - low)
+                frequency = ((1 - smooth) * plain) / factor + smooth * plain
+        for p in range(positions):
+            tables[:, p, i] = cos(p * frequency), sin(p * frequency)
+    return tables
+
+
+# ---- 5. a training item as one packed sequence ----
+
+class Pack:
+    def __init__(self, sides):
+        ids = [s["ids"] for s in sides]
+        shared = 0
+        while len(ids) == 2 and shared < min(map(len, ids)) and ids[0][shared] == ids[1][shared]:
+            shared += 1
+        turn = [{i: t for t, (b, e) in enumerate(s["turns"]) for i in range(b, e)} for s in sides]
+        self.turns = [len(s["turns"]) for s in sides]
+        self.ids, self.position = ids[0][:shared], list(range(shared))
+        self.segments = [(list(range(shared)), 0)] if shared else []  # rows of the logical sequence, its first query
+        self.entry_row, self.target = [], []
+        self.entry_of, self.turn_of = [[] for _ in sides], [[] for _ in sides]
+        for i in range(shared):
+            self.add_entry([s for s in range(len(sides)) if i in turn[s]], i, i - 1, ids[0][i], turn)
+        for s in range(len(sides)):
+            begin = len(self.ids)
+            row = lambda i: i if i < shared else begin + i - shared
+            for i in range(shared, len(ids[s])):
+                self.add_entry([s] if i in turn[s] else [], i, row(i - 1), ids[s][i], turn)
+                self.ids, self.position = self.ids + [ids[s][i]], self.position + [i]
+            if begin < len(self.ids):
+                self.segments.append((list(range(shared)) + list(range(begin, len(self.ids))), shared))
+
+    def add_entry(self, sides, i, row, target, turn):
+        for s in sides:
+            self.entry_of[s].append(len(self.target))
+            self.turn_of[s].append(turn[s][i])
+        if sides:
+            self.entry_row.append(row)
+            self.target.append(target)
+
+
+# ---- 6. and 8.: forward and backward ----
+
+def rmsnorm(x, w, eps):
+    inv = f32(1) / np.sqrt(dot(x, x) / f32(x.shape[-1]) + eps)
+    return (x * inv[..., None]) * w, inv
+
+
+def rmsnorm_backward(dw, dy, x, w, inv):
+    """adds to dw, returns r"""
+    flat = lambda a: a.reshape(-1, a.shape[-1])
+    for dyt, xt, i in zip(flat(dy), flat(x), inv.ravel()):
+        dw[:] = fma32(dyt, xt * i, dw)
+    a = dy * w
+    c = dot(a, x) * ((inv * inv) * inv) / f32(x.shape[-1])
+    return fma32(-c[..., None], x, a * inv[..., None])
+
+
+def rope(x, tables, position, sign):
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]
+    c, s = tables[0][position][:, None], sign * tables[1][position][:, None]
+    return np.concatenate([fma32(-b, s, a * c), fma32(a, s, b * c)], -1)
+
+
+class Attention:
+    """One head and segment; its query rows are aligned so that column 0 is each one's first visible key."""
+
+    def __init__(self, rows, first, window, q, k, v):
+        n = len(rows)
+        self.rows, self.queries = np.array(rows), np.arange(first, n)
+        self.low = np.maximum(0, self.queries - (window or n) + 1)
+        self.seen = self.queries + 1 - self.low
+        self.column = np.arange(self.seen.max())
+        self.visible = self.column < self.seen[:, None]
+        self.key = self.rows[np.where(self.visible, self.low[:, None] + self.column, 0)]
+        self.own = self.rows[first:]
+        self.q, self.k, self.v = q[self.own], k, v
+        self.scale = f32(1 / np.sqrt(f64(q.shape[-1])))
+        s = np.where(self.visible, self.scores(self.q, k) * self.scale, f32(-np.inf))
+        e = np.where(self.visible, exp32(s - lanes16_max(s)[:, None]), f32(0))  # + 0 changes no sum of these
+        self.p = e * (f32(1) / fold(lanes16_sum(e), np.add))[:, None]
+
+    def scores(self, x, keys):
+        acc = np.zeros(self.visible.shape, f32)
+        for d in range(x.shape[1]):
+            acc = fma32(x[:, d:d + 1], keys[:, d][self.key], acc)
+        return acc
+
+    def weighted(self, weights, values):
+        acc = np.zeros((len(self.own), values.shape[1]), f32)
+        for j in self.column:
+            now = fma32(weights[:, j:j + 1], values[self.key[:, j]], acc)
+            acc = np.where(self.visible[:, j:j + 1], now, acc)
+        return acc
+
+    def backward(self, dout, dk, dv):
+        """adds to dk and dv, returns dq"""
+        dout = dout[self.own]
+        dp, d = self.scores(dout, self.v), np.zeros(len(self.own), f32)
+        for r, n in enumerate(self.seen):
+            d[r] = dot(self.p[r, :n], dp[r, :n])
+        ds = (self.p * (dp - d[:, None])) * self.scale
+        for r, n in enumerate(self.seen):
+            keys = self.key[r, :n]
+            dk[keys] = fma32(ds[r, :n, None], self.q[r], dk[keys])
+            dv[keys] = fma32(self.p[r, :n, None], dout[r], dv[keys])
+        return self.weighted(ds, self.k)
+
+
+class Network:
+    def __init__(self, config, weights, positions):
+        self.c, self.w = config, weights
+        self.tables = rope_tables(config, positions)
+        self.eps = f32(config["rms_norm_eps"])
+        self.head = "model.embed_tokens.weight" if config["tie_word_embeddings"] else "lm_head.weight"
+
+    def window(self, layer):
+        types = self.c.get("layer_types")
+        inside = types[layer] == "sliding_attention" if types else self.c["model_type"] == "mistral"
+        return self.c.get("sliding_window") if inside else None
+
+    def heads(self, x, name, pack, tables):
+        """projection, bias, norm and RoPE of q or k: [rows, heads, D], and what the backward needs"""
+        raw = product(x, self.w[name + "_proj.weight"].T)
+        if name + "_proj.bias" in self.w:
+            raw = raw + self.w[name + "_proj.bias"]
+        raw = raw.reshape(len(raw), -1, self.c["head_dim"])
+        y, inv, norm = raw, None, name + "_norm.weight"
+        if norm in self.w:
+            y, inv = rmsnorm(raw, self.w[norm], self.eps)
+        return rope(y, tables, pack.position, f32(1)), raw, inv
+
+    def forward(self, pack):
+        c, w = self.c, self.w
+        group = c["num_attention_heads"] // c["num_key_value_heads"]
+        x, self.saved = w["model.embed_tokens.weight"][pack.ids], []
+        for i in range(c["num_hidden_layers"]):
+            p = f"model.layers.{i}."
+            a = dict(x=x)
+            a["n1"], a["inv1"] = rmsnorm(x, w[p + "input_layernorm.weight"], self.eps)
+            a["q"], a["q_raw"], a["q_inv"] = self.heads(a["n1"], p + "self_attn.q", pack, self.tables)
+            a["k"], a["k_raw"], a["k_inv"] = self.heads(a["n1"], p + "self_attn.k", pack, self.tables)
+            v = product(a["n1"], w[p + "self_attn.v_proj.weight"].T)
+            v = v + w[p + "self_attn.v_proj.bias"] if p + "self_attn.v_proj.bias" in w else v
+            v = v.reshape(len(v), -1, c["head_dim"])
+            att = np.zeros_like(a["q"])
+            a["cells"] = {}
+            for s, (rows, first) in enumerate(pack.segments):
+                for h in range(c["num_attention_heads"]):
+                    cell = Attention(rows, first, self.window(i), a["q"][:, h], a["k"][:, h // group], v[:, h // group])
+                    a["cells"][s, h] = cell
+                    att[cell.own, h] = cell.weighted(cell.p, cell.v)
+            att = att.reshape(len(att), -1)
+            if i + 1 == c["num_hidden_layers"]:
+                att, x = att[pack.entry_row], x[pack.entry_row]
+            a["att"], a["mid"] = att, x + product(att, w[p + "self_attn.o_proj.weight"].T)
+            a["n2"], a["inv2"] = rmsnorm(a["mid"], w[p + "post_attention_layernorm.weight"], self.eps)
+            a["g"] = product(a["n2"], w[p + "mlp.gate_proj.weight"].T)
+            a["u"] = product(a["n2"], w[p + "mlp.up_proj.weight"].T)
+            a["h"] = (a["g"] * sigmoid32(a["g"])) * a["u"]
+            x = a["mid"] + product(a["h"], w[p + "mlp.down_proj.weight"].T)
+            self.saved.append(a)
+        self.x = x
+        self.y, self.inv = rmsnorm(x, w["model.norm.weight"], self.eps)
+        self.logits = product(self.y, w[self.head].T)
+        top, lanes = np.full(len(x), -np.finfo(f32).max, f32), np.zeros((len(x), 16), f32)
+        for begin in range(0, c["vocab_size"], 2048):
+            chunk = self.logits[:, begin:begin + 2048]
+            m = lanes16_max(chunk)
+            larger = m > top
+            lanes = np.where(larger[:, None], lanes * exp32(np.where(larger, top - m, f32(0)))[:, None], lanes)
+            top = np.where(larger, m, top)
+            lanes = lanes16_sum(exp32(chunk - top[:, None]), lanes)
+        self.top, self.log_sum = top, log32(fold(lanes, np.add))
+        return (self.logits[np.arange(len(x)), pack.target] - top) - self.log_sum
+
+    def backward(self, pack, coef, dw):
+        c, w = self.c, self.w
+        outer = lambda name, dy, x: dw.__setitem__(name, product(dy.T, x, dw[name]))
+        l = -(coef[:, None] * exp32((self.logits - self.top[:, None]) - self.log_sum[:, None]))
+        at = np.arange(len(coef)), pack.target
+        l[at] = l[at] + coef
+        dy = product(l, w[self.head])
+        outer(self.head, l, self.y)
+        dx = rmsnorm_backward(dw["model.norm.weight"], dy, self.x, w["model.norm.weight"], self.inv)
+        for i in reversed(range(c["num_hidden_layers"])):
+            p, a = f"model.layers.{i}.", self.saved[i]
+            outer(p + "mlp.down_proj.weight", dx, a["h"])
+            dh, s = product(dx, w[p + "mlp.down_proj.weight"]), sigmoid32(a["g"])
+            du = dh * (a["g"] * s)
+            dg = (dh * a["u"]) * (s * fma32(a["g"], f32(1) - s, f32(1)))
+            outer(p + "mlp.gate_proj.weight", dg, a["n2"])
+            outer(p + "mlp.up_proj.weight", du, a["n2"])
+            dn = product(du, w[p + "mlp.up_proj.weight"], product(dg, w[p + "mlp.gate_proj.weight"]))
+            name = p + "post_attention_layernorm.weight"
+            dx = dx + rmsnorm_backward(dw[name], dn, a["mid"], w[name], a["inv2"])
+            dx = self.attention_backward(pack, i, dx, dw, outer)
+        for t, row in zip(pack.ids, dx):
+            dw["model.embed_tokens.weight"][t] = dw["model.embed_tokens.weight"][t] + row
+
+    def attention_backward(self, pack, i, dx, dw, outer):
+        c, w, p, a = self.c, self.w, f"model.layers.{i}.", self.saved[i]
+        group = c["num_attention_heads"] // c["num_key_value_heads"]
+        outer(p + "self_attn.o_proj.weight", dx, a["att"])
+        datt = product(dx, w[p + "self_attn.o_proj.weight"])
+        if i + 1 == c["num_hidden_layers"]:
+            narrow, datt = (dx, datt), np.zeros((len(pack.ids), datt.shape[1]), f32)
+            dx = np.zeros((len(pack.ids), dx.shape[1]), f32)
+            for e, row in enumerate(pack.entry_row):
+                dx[row], datt[row] = dx[row] + narrow[0][e], datt[row] + narrow[1][e]
+        datt = datt.reshape(len(datt), -1, c["head_dim"])
+        dq, dk, dv = np.zeros_like(a["q"]), np.zeros_like(a["k"]), np.zeros_like(a["k"])
+        for s, h in a["cells"]:  # segments, in one the heads
+            cell = a["cells"][s, h]
+            dq[cell.own, h] = cell.backward(datt[:, h], dk[:, h // group], dv[:, h // group])
+        d = {}
+        for x, dy in (("q", dq), ("k", dk)):
+            dy, name = rope(dy, self.tables, pack.position, f32(-1)), p + f"self_attn.{x}_norm.weight"
+            d[x] = rmsnorm_backward(dw[name], dy, a[x + "_raw"], w[name], a[x + "_inv"]) if name in w else dy
+        d["v"] = dv
+        dn = None
+        for x in "qkv":
+            dy, name = d[x].reshape(len(dx), -1), p + f"self_attn.{x}_proj."
+            outer(name + "weight", dy, a["n1"])
+            if name + "bias" in w:
+                for row in dy:
+                    dw[name + "bias"] = dw[name + "bias"] + row
+            dn = product(dy, w[name + "weight"], dn)
+        name = p + "input_layernorm.weight"
+        return dx + rmsnorm_backward(dw[name], dn, a["x"], w[name], a["inv1"])
+
+
+# ---- 7. loss ----
+
+def phi(gamma, t, turns):
+    if turns == 1:
+        return 1.0
+    rest = lambda n: -expm1(n * log1p(gamma - 1))
+    return power(gamma, float(t)) * (rest(turns - t) / rest(turns))
+
+
+def total(values):
+    """In order; sum() of newer Pythons compensates."""
+    t = 0.0
+    for x in values:
+        t += x
+    return t
+
+
+def score(o, pack, logp, reference, side):
+    """s of a side and the weight of each of its action tokens"""
+    n = len(pack.entry_of[side])
+    t_of, turns = (pack.turn_of[side], pack.turns[side]) if o["objective"] == "dmpo" else (range(n), n)
+    weights = [phi(o["gamma"], t, turns) for t in t_of]
+    parts = zip(weights, pack.entry_of[side], reference[side])
+    return total(weight * (float(logp[e]) - float(ref)) for weight, e, ref in parts), weights
+
+
+class Batch:
+    """What kto-pair knows of all scores of a batch, [(s_w, s_l), ...]."""
+
+    def __init__(self, beta, scores):
+        self.n, self.beta = len(scores), beta
+        self.mean = [total(s[i] for s in scores) / self.n for i in (0, 1)]
+        self.k = [m if m > 0 else 0.0 for m in self.mean]
+        self.slope = lambda x: sigmoid(x) * sigmoid(-x)
+        self.a = total(self.slope(beta * (s[0] - self.k[1])) for s in scores)
+        self.b = total(self.slope(beta * (self.k[0] - s[1])) for s in scores)
+
+    def link(self, s):
+        x_w, x_l = self.beta * (s[0] - self.k[1]), self.beta * (self.k[0] - s[1])
+        d_w, d_l = -self.slope(x_w), self.slope(x_l)
+        d_w = d_w - self.b / self.n if self.mean[0] >= 0 else d_w
+        d_l = d_l + self.a / self.n if self.mean[1] >= 0 else d_l
+        each = self.beta / (2 * self.n)
+        return (sigmoid(-x_w) + sigmoid(-x_l)) / 2, d_w * each, d_l * each
+
+
+def link(o, s, batch):
+    """loss, dL/ds of both sides"""
+    beta, e, h = o["beta"], o["label-smoothing"], s[0] - s[1]
+    m = beta * h
+    if o["link"] == "kto-pair":
+        return batch.link(s)
+    if o["link"] == "hinge":
+        loss, d = (0.0, 0.0) if m >= 1 else (1 - m, -beta)
+    elif o["link"] == "ipo":
+        x = h - 1 / (2 * beta)
+        loss, d = x * x, 2 * x
+    elif o["link"] == "robust":
+        loss = (-(1 - e) * log_sigmoid(m) + e * log_sigmoid(-m)) / (1 - 2 * e)
+        d = (-beta * ((1 - e) * sigmoid(-m) + e * sigmoid(m))) / (1 - 2 * e)
+    else:
+        loss = -(1 - e) * log_sigmoid(m) - e * log_sigmoid(-m)
+        d = beta * (e * sigmoid(m) - (1 - e) * sigmoid(-m))
+    return loss, d / batch.n, -(d / batch.n)
+
+
+def pair_loss(o, logp, pack, reference, batch):
+    """loss, and the coefficient of each entry"""
+    sides = [score(o, pack, logp, reference, side) for side in (0, 1)]
+    loss, d_w, d_l = link(o, [s for s, _ in sides], batch)
+    c = o["sft-weight"] / len(pack.entry_of[0])
+    loss -= c * total(float(logp[e]) for e in pack.entry_of[0])
+    coef = np.zeros(len(pack.target), np.float64)
+    for side, slope, constant in ((0, d_w, -c / batch.n), (1, d_l, 0.0)):
+        for weight, e in zip(sides[side][1], pack.entry_of[side]):
+            coef[e] += slope * weight + constant
+    return loss, coef.astype(f32)
+
+
+def sft_loss(logp, pack, tokens):
+    return -total(float(logp[e]) for e in pack.entry_of[0]), np.full(len(pack.target), f32(-1 / tokens))
+
+
+# ---- 9. optimizer ----
+
+def train(o, config, weights, items):
+    """losses and gradient norms of each step; weights and moments change"""
+    sft = o["objective"] == "sft"
+    sides = lambda item: [item["chosen"]] + ([] if sft else [item["rejected"]])
+    net = Network(config, weights, max(len(s["ids"]) for item in items for s in sides(item)))
+    packs = [Pack(sides(item)) for item in items]
+    logps = [net.forward(p) for p in packs]
+    reference = [[l[e] for e in p.entry_of] for l, p in zip(logps, packs)]
+    names = tensor_names(config)
+    m, v = ({k: np.zeros_like(weights[k]) for k in names} for _ in range(2))
+    per_epoch, metrics = -(-len(items) // o["batch"]), []
+    for step in range(o["steps"]):
+        order = shuffled(len(items), o["seed"], step // per_epoch)
+        batch = order[step % per_epoch * o["batch"]:][:o["batch"]]
+        dw, loss = {k: np.zeros_like(weights[k]) for k in names}, 0.0
+        tokens = sum(len(packs[i].entry_of[0]) for i in batch)
+        if not sft:
+            logps = [net.forward(packs[i]) for i in batch]
+            scores = [[score(o, packs[i], l, reference[i], side)[0] for side in (0, 1)] for i, l in zip(batch, logps)]
+            known = Batch(o["beta"], scores)
+        for i in batch:
+            logp = net.forward(packs[i])
+            one, coef = (sft_loss(logp, packs[i], tokens) if sft else
+                         pair_loss(o, logp, packs[i], reference[i], known))
+            loss += one
+            net.backward(packs[i], coef, dw)
+        flat = np.concatenate([np.pad(dw[k].ravel(), (0, -dw[k].size % 16)) for k in names])
+        norm = 0.0
+        for begin in range(0, len(flat), 4096):
+            part = flat[begin:begin + 4096]
+            norm += float(dot(part, part))
+        norm = float(np.sqrt(norm))
+        clip = f32(o["max-grad-norm"] / norm if norm > o["max-grad-norm"] else 1)
+        w_steps = o["warmup-steps"]
+        r = (step - w_steps) / (o["steps"] - w_steps)
+        lr = (o["lr"] * ((step + 1) / w_steps) if step < w_steps else
+              o["lr"] * ((1 + cos(hexf("0x1.921fb54442d18p1") * r)) / 2))
+        correction = [-expm1((step + 1) * log(b)) for b in (0.9, 0.999)]
+        b1, r1, b2, r2, decay, size, ic, eps = map(f32, (0.9, 1 - 0.9, 0.999, 1 - 0.999, 1 - lr * o["weight-decay"],
+                                                         lr / correction[0], 1 / np.sqrt(correction[1]), 1e-8))
+        for k in names:
+            g = dw[k] * clip
+            m[k] = fma32(r1, g, b1 * m[k])
+            v[k] = fma32(r2, g * g, b2 * v[k])
+            weights[k][:] = weights[k] * decay - (size * m[k]) / fma32(np.sqrt(v[k]), ic, eps)
+        metrics.append((loss / (tokens if sft else len(batch)), norm, lr))
+    return metrics, m, v
+
+
+# ---- against dmpo ----
+
+def dmpo(*args):
+    subprocess.run([os.path.join(BUILD, "dmpo"), *map(str, args), "--quiet"], check=True, stdout=subprocess.DEVNULL)
+
+
+def make_items(count, vocabulary):
+    """Pairs that share nothing, a beginning, and a beginning that ends inside of a turn."""
+    g = np.random.default_rng(1)
+    items = []
+    for i in range(count):
+        common = g.integers(vocabulary, size=[0, 9, 12, 5][i % 4]).tolist()
+        sides = []
+        for side in (0, 1):
+            ids = common + g.integers(vocabulary, size=int(g.integers(9, 25))).tolist()
+            turns = [[2, 5], [8, min(14, len(ids))]] + ([[17, len(ids)]] if len(ids) > 18 else [])
+            sides.append(dict(ids=ids, turns=turns))
+        items.append(dict(chosen=sides[0], rejected=sides[1]))
+    return items
+
+
+def check_run(name, model, config, items, options, work):
+    data, out = os.path.join(work, "items.jsonl"), os.path.join(work, "out-" + name)
+    with open(data, "w") as f:
+        f.writelines(json.dumps(item) + "\n" for item in items)
+    flags = [x for k, v in options.items() for x in (f"--{k}", v)]
+    dmpo("train", "--model", model, "--data", data, "--output", out, *flags)
+    weights = read_safetensors(os.path.join(model, "model.safetensors"))
+    metrics, m, v = train(options, config, weights, items)
+    same_bits(f"{name}, weights", weights, read_safetensors(os.path.join(out, "model.safetensors")))
+    moments = {"exp_avg." + k: x for k, x in m.items()} | {"exp_avg_sq." + k: x for k, x in v.items()}
+    same_bits(f"{name}, moments", moments, read_safetensors(os.path.join(out, "checkpoint", "optimizer.safetensors")))
+    for line, ours in zip(open(os.path.join(out, "metrics.jsonl")), metrics, strict=True):
+        x = json.loads(line)
+        theirs = x["loss"], x["grad_norm"], x["lr"]
+        check(theirs == ours, f"{name}, step {x['step']}: loss, grad_norm, lr {theirs} from dmpo, {ours} from here")
+    return out
+
+
+def main():
+    common = {"batch": 2, "lr": 1e-2, "warmup-steps": 1, "schedule": "cosine", "weight-decay": 0.1,
+              "max-grad-norm": 0.5, "seed": 77, "steps": 3}
+    seed, std = 2 ** 40 + 5, 0.3
+    sft = dict(common, objective="sft")
+    pairs = dict(common, objective="dmpo", link="sigmoid", beta=0.3, gamma=0.6)
+    pairs |= {"sft-weight": 0, "label-smoothing": 0}
+    token_wise = dict(pairs, objective="dmpo-token", gamma=0.99) | {"sft-weight": 0.2}
+    links = [dict(pairs, link=name, steps=2) | {"label-smoothing": e} for name, e in
+             (("sigmoid", 0.1), ("robust", 0.2), ("hinge", 0), ("ipo", 0), ("kto-pair", 0))]
+    llama3 = dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                  original_max_position_embeddings=24)
+    half = dict(use_sliding_window=True, sliding_window=7, layer_types=["full_attention", "sliding_attention"])
+    linear = dict(rope_scaling=dict(rope_type="linear", factor=2.0))
+    cases = [("qwen2", [pairs], ["--vocab", 2100, "--kv-heads", 1], dict(half, rope_scaling=llama3)),
+             ("qwen3", [token_wise], ["--vocab", 67, "--kv-heads", 2, "--no-tied"], {}),
+             ("mistral", links, ["--vocab", 50, "--window", 6], linear)]
+    with tempfile.TemporaryDirectory() as work:
+        for arch, runs, shape, changes in cases:
+            model = os.path.join(work, arch)
+            dmpo("init", "--output", model, "--arch", arch, "--hidden", 20, "--intermediate", 34, "--layers", 2,
+                 "--heads", 4, "--head-dim", 6, "--std", std, "--seed", seed, *shape)
+            path = os.path.join(model, "config.json")
+            config = json.load(open(path)) | changes
+            json.dump(config, open(path, "w"))
+            theirs = read_safetensors(os.path.join(model, "model.safetensors"))
+            shapes = {k: x.shape for k, x in theirs.items()}
+            same_bits(f"{arch}, initial weights", initial_weights(config, shapes, seed, std), theirs)
+            items = make_items(4, config["vocab_size"])
+            tuned = check_run(arch + "-sft", model, config, items, sft, work)
+            for o in runs:
+                check_run(f"{arch}-{o['objective']}-{o['link']}", tuned, config, items, o, work)
+    print(f"second: {passed} passed, {failed} failed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

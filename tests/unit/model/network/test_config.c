@@ -1,0 +1,508 @@
+/* config.json and the weights it describes: what is read, what is refused and by which words, and round trips. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "io/json.h"
+#include "io/safetensors.h"
+#include "model/network/model.h"
+#include "tests/support/check.h"
+
+static char dir[64];
+
+static void put(const char *text)
+{
+    char path[128];
+    dm_error err = {0};
+
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    CK_MSG(dm_file_write(path, text, strlen(text), &err) == DM_OK, "%s", err.message);
+}
+
+/* A configuration: `type` and the sizes every one has, then `more` (begins with a comma or is empty). */
+static void put_config(const char *type, const char *more)
+{
+    dm_text t = {0};
+
+    dm_text_print(&t,
+                  "{\"model_type\": \"%s\", \"hidden_size\": 24, \"intermediate_size\": 40, \"num_hidden_layers\": 4,\n"
+                  "\"num_attention_heads\": 6, \"vocab_size\": 50%s}",
+                  type, more);
+    put(t.data);
+    dm_text_free(&t);
+}
+
+static dm_config must_read(const char *from)
+{
+    dm_config c;
+    dm_error err = {0};
+
+    CK_MSG(dm_config_read(&c, from, &err) == DM_OK, "%s", err.message);
+    return c;
+}
+
+static dm_config config(const char *type, const char *more)
+{
+    put_config(type, more);
+    return must_read(dir);
+}
+
+/* ---- what is read ---- */
+
+static void test_defaults(void)
+{
+    dm_config c = config("llama", "");
+
+    CK(c.arch == DM_ARCH_LLAMA && c.hidden == 24 && c.intermediate == 40 && c.layers == 4 && c.heads == 6);
+    CK(c.kv_heads == 6 && c.head_dim == 4 && c.vocab == 50 && c.max_positions == 2048);
+    CK(c.window == 0 && !c.qkv_bias && !c.qk_norm && !c.tied && c.eps == 1e-6 && c.rope_theta == 10000);
+    CK(c.rope == DM_ROPE_DEFAULT && c.bos == 1 && c.eos == 2);
+
+    c = config("mistral", "");
+    CK(c.window == 4096 && c.windowed[0] == 1 && c.windowed[3] == 1 && c.head_dim == 4);
+    c = config("mistral", ", \"sliding_window\": null");
+    CK(c.window == 0 && c.windowed[0] == 0);
+    c = config("mistral", ", \"sliding_window\": 12, \"head_dim\": 10");
+    CK(c.window == 12 && c.windowed[3] == 1 && c.head_dim == 10);
+
+    c = config("qwen2", ", \"attention_bias\": true");
+    CK(c.qkv_bias && c.window == 0 && c.bos == -1 && c.eos == -1);
+    c = config("qwen3", "");
+    CK(c.qk_norm && !c.qkv_bias && c.head_dim == 128);
+    c = config("qwen3", ", \"head_dim\": null, \"num_key_value_heads\": 2, \"tie_word_embeddings\": true");
+    CK(c.head_dim == 128 && c.kv_heads == 2 && c.tied);
+    c = config("llama", ", \"eos_token_id\": [7, 8], \"bos_token_id\": null, \"rms_norm_eps\": 1e-5");
+    CK(c.eos == 7 && c.bos == -1 && c.eps == 1e-5);
+}
+
+static void test_windows(void)
+{
+    dm_config c = config("qwen2", ", \"sliding_window\": 8, \"max_window_layers\": 2");
+
+    CK(c.window == 0 && c.windowed[3] == 0); /* use_sliding_window is false without the key */
+    c = config("qwen2", ", \"use_sliding_window\": true, \"sliding_window\": 8, \"max_window_layers\": 2");
+    CK(c.window == 8 && !c.windowed[0] && !c.windowed[1] && c.windowed[2] && c.windowed[3]);
+    c = config("qwen3", ", \"use_sliding_window\": true, \"sliding_window\": 8"); /* from layer 28 */
+    CK(c.window == 0 && !c.windowed[3]);
+    c = config("qwen3", ", \"use_sliding_window\": true, \"sliding_window\": 8, \"layer_types\": [\"full_attention\", "
+                        "\"sliding_attention\", \"full_attention\", \"sliding_attention\"]");
+    CK(c.window == 8 && !c.windowed[0] && c.windowed[1] && !c.windowed[2] && c.windowed[3]);
+}
+
+static void test_rope(void)
+{
+    dm_config c = config("llama", ", \"rope_theta\": 500000, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}");
+
+    CK(c.rope_theta == 500000 && c.rope == DM_ROPE_LINEAR && c.rope_factor == 4);
+    c = config("llama",
+               ", \"rope_scaling\": null, \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7e5}");
+    CK(c.rope_theta == 7e5 && c.rope == DM_ROPE_DEFAULT);
+    c = config("llama", ", \"rope_parameters\": {\"rope_type\": \"llama3\", \"rope_theta\": 5e5, \"factor\": 8.0, "
+                        "\"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "
+                        "\"original_max_position_embeddings\": 8192}");
+    CK(c.rope_theta == 5e5 && c.rope == DM_ROPE_LLAMA3 && c.rope_factor == 8 && c.rope_low == 1 && c.rope_high == 4);
+    CK(c.rope_original == 8192);
+}
+
+/* ---- what is refused ---- */
+
+static void refused(dm_status status, const char *says)
+{
+    dm_config c;
+    dm_error err = {0};
+    const dm_status got = dm_config_read(&c, dir, &err);
+
+    CK_MSG(got == status, "'%s': status %d instead of %d (%s)", says, (int)got, (int)status, err.message);
+    CK_MSG(strstr(err.message, says) && strstr(err.message, "config.json"), "%s\n  does not say: %s", err.message,
+           says);
+}
+
+static void test_broken(void)
+{
+    static const struct {
+        const char *type, *more;
+        dm_status status;
+        const char *says;
+    } table[] = {
+        {"gpt2", "", DM_ERR_UNSUPPORTED, "model_type \"gpt2\""},
+        {"llama", ", \"hidden_act\": \"gelu\"", DM_ERR_UNSUPPORTED, "hidden_act \"gelu\""},
+        {"llama", ", \"hidden_act\": 3", DM_ERR_INPUT, "\"hidden_act\" must be a string"},
+        {"llama", ", \"mlp_bias\": true", DM_ERR_UNSUPPORTED, "mlp_bias"},
+        {"llama", ", \"attention_bias\": true", DM_ERR_UNSUPPORTED, "attention_bias"},
+        {"mistral", ", \"attention_bias\": true", DM_ERR_UNSUPPORTED, "attention_bias"},
+        {"qwen3", ", \"attention_bias\": true", DM_ERR_UNSUPPORTED, "attention_bias"},
+        {"llama", ", \"attention_bias\": \"yes\"", DM_ERR_INPUT, "attention_bias"},
+        {"llama", ", \"quantization_config\": {}", DM_ERR_UNSUPPORTED, "quantization_config"},
+        {"llama", ", \"partial_rotary_factor\": 0.5", DM_ERR_UNSUPPORTED, "partial_rotary_factor"},
+        {"llama", ", \"rope_parameters\": {\"partial_rotary_factor\": 0.5}", DM_ERR_UNSUPPORTED,
+         "partial_rotary_factor"},
+        {"llama", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}", DM_ERR_UNSUPPORTED, "\"yarn\""},
+        {"llama", ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 4}", DM_ERR_UNSUPPORTED, "\"dynamic\""},
+        {"llama", ", \"rope_scaling\": {\"type\": 4}", DM_ERR_INPUT, "rope_type"},
+        {"llama", ", \"rope_scaling\": 4", DM_ERR_INPUT, "\"rope_scaling\" must be an object"},
+        {"llama", ", \"rope_scaling\": {\"type\": \"linear\"}", DM_ERR_INPUT, "\"factor\" is missing"},
+        {"llama", ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 0.5}", DM_ERR_INPUT, "\"factor\""},
+        {"llama",
+         ", \"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, "
+         "\"high_freq_factor\": 1, \"original_max_position_embeddings\": 32}",
+         DM_ERR_INPUT, "low_freq_factor"},
+        {"llama", ", \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 1e4}}", DM_ERR_UNSUPPORTED,
+         "\"full_attention\""},
+        {"llama", ", \"rope_theta\": \"big\"", DM_ERR_INPUT, "rope_theta"},
+        {"llama", ", \"rope_theta\": 0", DM_ERR_INPUT, "rope_theta"},
+        {"llama", ", \"rms_norm_eps\": 0", DM_ERR_INPUT, "rms_norm_eps"},
+        {"llama", ", \"num_key_value_heads\": 4", DM_ERR_INPUT, "num_key_value_heads 4"},
+        {"llama", ", \"num_key_value_heads\": 0", DM_ERR_INPUT, "num_key_value_heads"},
+        {"llama", ", \"head_dim\": 5", DM_ERR_INPUT, "head_dim is 5, must be even"},
+        {"llama", ", \"head_dim\": 2147483646", DM_ERR_INPUT, "head_dim"},
+        {"llama", ", \"head_dim\": 99999999999", DM_ERR_INPUT, "head_dim"},
+        {"llama", ", \"tie_word_embeddings\": 1", DM_ERR_INPUT, "tie_word_embeddings"},
+        {"llama", ", \"eos_token_id\": \"</s>\"", DM_ERR_INPUT, "eos_token_id"},
+        {"llama", ", \"eos_token_id\": []", DM_ERR_INPUT, "eos_token_id"},
+        {"llama", ", \"bos_token_id\": 1e99", DM_ERR_INPUT, "bos_token_id"},
+        {"mistral", ", \"sliding_window\": 0", DM_ERR_INPUT, "sliding_window"},
+        {"qwen2", ", \"use_sliding_window\": true, \"layer_types\": [\"full_attention\"]", DM_ERR_INPUT, "layer_types"},
+        {"qwen2",
+         ", \"layer_types\": [\"sliding_attention\", \"full_attention\", \"full_attention\", "
+         "\"full_attention\"]",
+         DM_ERR_INPUT, "use_sliding_window"},
+        {"qwen2",
+         ", \"layer_types\": [\"linear_attention\", \"full_attention\", \"full_attention\", "
+         "\"full_attention\"]",
+         DM_ERR_UNSUPPORTED, "\"linear_attention\""},
+        {"qwen2", ", \"layer_types\": [1, 2, 3, 4]", DM_ERR_INPUT, "must hold strings"},
+        {"llama", ", \"hidden_size\": 32", DM_ERR_INPUT, "hidden_size"}, /* twice */
+    };
+    static const struct {
+        const char *text, *says;
+    } whole[] = {
+        {"", "config.json"},
+        {"[]", "must be an object"},
+        {"{}", "\"model_type\""},
+        {"{\"model_type\": 3}", "\"model_type\""},
+        {"{\"model_type\": \"llama\"}", "\"hidden_size\" is missing"},
+        {"{\"model_type\": \"llama\", \"hidden_size\": \"24\"}", "\"hidden_size\" is the string \"24\""},
+        {"{\"model_type\": \"llama\", \"hidden_size\": 24.5}", "hidden_size"},
+        {"{\"model_type\": \"llama\", \"hidden_size\": 24, \"intermediate_size\": 40, \"num_hidden_layers\": 513}",
+         "num_hidden_layers"},
+        {"{\"model_type\": \"llama\", \"hidden_size\": 25, \"intermediate_size\": 40, \"num_hidden_layers\": 4, "
+         "\"num_attention_heads\": 6, \"vocab_size\": 50}",
+         "hidden_size 25 is no multiple"},
+        {"{\"model_type\": \"llama\", \"hidden_size\": 2147483646, \"intermediate_size\": 2147483647, "
+         "\"num_hidden_layers\": 512, \"num_attention_heads\": 1, \"head_dim\": 2147483646, \"vocab_size\": "
+         "2147483647}",
+         "more than this machine can address"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        put_config(table[i].type, table[i].more);
+        refused(table[i].status, table[i].says);
+    }
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+        put(whole[i].text);
+        refused(DM_ERR_INPUT, whole[i].says);
+    }
+    dm_config c;
+    CK(dm_config_read(&c, "/nonexistent", NULL) == DM_ERR_FILE);
+}
+
+/* Configurations made by hand. */
+static void test_check(void)
+{
+    const dm_config good = config("llama", "");
+    dm_config c = good;
+
+    CK(dm_config_check(&c, "here", NULL) == DM_OK);
+    c.windowed[1] = 1;
+    CK(dm_config_check(&c, "here", NULL) == DM_ERR_INPUT);
+    c.window = 4; /* still: llama has none */
+    CK(dm_config_check(&c, "here", NULL) == DM_ERR_INPUT);
+    c = good;
+    c.layers = DM_LAYERS_MAX + 1;
+    CK(dm_config_check(&c, "here", NULL) == DM_ERR_INPUT);
+    c = good;
+    c.eps = NAN;
+    CK(dm_config_check(&c, "here", NULL) == DM_ERR_INPUT);
+    c = good;
+    c.arch = (dm_arch)9;
+    CK(dm_config_check(&c, "here", NULL) == DM_ERR_INPUT);
+    c = good;
+    c.qk_norm = true;
+    CK(dm_config_check(&c, "here", NULL) == DM_ERR_INPUT);
+}
+
+/* ---- writing ---- */
+
+static void test_round_trip(void)
+{
+    static const struct {
+        const char *type, *more;
+    } table[] = {
+        {"llama", ", \"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8.5, \"low_freq_factor\": 1, "
+                  "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 8192}, \"rms_norm_eps\": 1e-5"},
+        {"llama", ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 3}, \"bos_token_id\": null"},
+        {"mistral", ", \"sliding_window\": null"},
+        {"mistral", ", \"num_key_value_heads\": 2"},
+        {"qwen2", ", \"use_sliding_window\": true, \"sliding_window\": 8, \"max_window_layers\": 1"},
+        {"qwen2", ", \"tie_word_embeddings\": true"},
+        {"qwen3", ", \"rope_theta\": 1000000.5, \"eos_token_id\": 9, \"max_position_embeddings\": 77"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const dm_config c = config(table[i].type, table[i].more);
+        dm_error err = {0};
+        CK_MSG(dm_config_write(&c, dir, &err) == DM_OK, "%s", err.message);
+        const dm_config again = must_read(dir);
+        CK_MSG(memcmp(&c, &again, sizeof c) == 0, "%s%s changed on its way through a file", table[i].type,
+               table[i].more);
+    }
+}
+
+static void copied(const char *from, const char *want)
+{
+    char path[128], *text;
+    size_t size;
+    dm_error err = {0};
+
+    put(from);
+    CK_MSG(dm_config_copy(dir, dir, &err) == DM_OK, "%s", err.message);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    if (!CK(dm_file_read(path, 1 << 20, &text, &size, NULL) == DM_OK))
+        return;
+    CK_MSG(strcmp(text, want) == 0, "copied to\n%s\ninstead of\n%s", text, want);
+    free(text);
+}
+
+static void test_copy(void)
+{
+    copied("{\"a\": 1e-05,\n \"torch_dtype\" : \"bfloat16\", \"z\":[1.0, {\"dtype\": \"int8\"}]}\n",
+           "{\"a\": 1e-05,\n \"torch_dtype\" : \"float32\", \"z\":[1.0, {\"dtype\": \"int8\"}]}\n");
+    copied("{\"dtype\":\"q\\\"\\\\\",\n\n\"torch_dtype\":null}",
+           "{\"dtype\":\"float32\",\n\n\"torch_dtype\":\"float32\"}");
+    copied("{\"x\": 0}", "{\"x\": 0}");
+    put("{\"dtype\": 16}");
+    CK(dm_config_copy(dir, dir, NULL) == DM_ERR_INPUT);
+    put("{\"dtype\": \"x\",}");
+    CK(dm_config_copy(dir, dir, NULL) == DM_ERR_INPUT);
+}
+
+/* ---- layout and weights ---- */
+
+static void test_layout(void)
+{
+    static const char *const types[] = {"llama", "mistral", "qwen2", "qwen3"};
+    /* 2*50*24 + 24 + 4 * (2*24 + 4*24*24 + 3*40*24); biases 4 * 72; qwen3 has heads of 128: 4 * (3072 * 24 + 256) */
+    static const size_t parameters[] = {23352, 23352, 23640, 310072};
+
+    for (size_t i = 0; i < 4; i++) {
+        const dm_config c = config(types[i], "");
+        dm_layout l;
+        if (!CK(dm_layout_build(&l, &c, NULL) == DM_OK))
+            continue;
+        size_t sum = 0, end = 0;
+        for (size_t t = 0; t < l.n; t++) {
+            CK(l.tensors[t].offset % 16 == 0 && l.tensors[t].offset >= end && l.tensors[t].offset < end + 16);
+            end = l.tensors[t].offset + l.tensors[t].rows * l.tensors[t].cols;
+            sum += l.tensors[t].rows * l.tensors[t].cols;
+        }
+        CK(l.floats >= end && l.floats % 16 == 0 && sum == l.parameters);
+        CK_MSG(l.parameters == parameters[i], "%s: %zu parameters, must be %zu", types[i], l.parameters, parameters[i]);
+        CK((l.layer[3].bias[DM_Q] != NULL) == (i == 2) && (l.layer[3].k_norm != NULL) == (i == 3));
+        dm_layout_free(&l);
+        dm_layout_free(&l);
+    }
+}
+
+typedef struct model {
+    dm_config c;
+    dm_layout l;
+    float *w;
+} model;
+
+static model small_model(const char *type, const char *more)
+{
+    model m = {.c = config(type, more)};
+
+    CK(dm_layout_build(&m.l, &m.c, NULL) == DM_OK);
+    m.w = malloc(m.l.floats * sizeof(float));
+    dm_weights_init(m.w, &m.l, 42, 0.02);
+    return m;
+}
+
+static void free_model(model *m)
+{
+    dm_layout_free(&m->l);
+    free(m->w);
+}
+
+static void test_init(void)
+{
+    model m = small_model("qwen2", ", \"num_key_value_heads\": 2");
+    const dm_layer_tensors *l = m.l.layer;
+    const float *embed = m.w + m.l.embed->offset, *bias = m.w + l[2].bias[DM_K]->offset;
+    double sum = 0, squares = 0;
+    const size_t n = 50 * 24;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)embed[i];
+        squares += (double)embed[i] * (double)embed[i];
+    }
+    CK(fabs(sum / (double)n) < 4 * 0.02 / sqrt((double)n) && fabs(sqrt(squares / (double)n) - 0.02) < 0.002);
+    CK(m.w[m.l.norm->offset] == 1 && m.w[l[1].input_norm->offset + 23] == 1 && m.w[l[1].post_norm->offset] == 1);
+    CK(bias[0] == 0 && bias[7] == 0);
+    CK(bias[8] == 0 && bias[15] == 0); /* padding */
+    CK(m.w[l[0].projection[DM_Q]->offset] != m.w[l[1].projection[DM_Q]->offset] &&
+       m.w[l[0].projection[DM_Q]->offset] != m.w[l[0].projection[DM_K]->offset]);
+    free_model(&m);
+}
+
+/* Writes m's tensors with one change, and says what reading them gives. */
+typedef enum change { NONE, WITHOUT_LAST, EXTRA, INV_FREQ, TIED_HEAD, TRANSPOSED, FLAT, CHANGES } change;
+
+static void put_changed(const model *m, change how)
+{
+    static const char *const extra[CHANGES] = {[EXTRA] = "model.layers.0.self_attn.q_proj.bias",
+                                               [INV_FREQ] = "model.layers.0.self_attn.rotary_emb.inv_freq",
+                                               [TIED_HEAD] = "lm_head.weight"};
+    dm_st_out out[64] = {{0}};
+    size_t n = 0;
+    char path[128];
+    dm_error err = {0};
+
+    for (; n < m->l.n; n++) {
+        const dm_tensor *t = &m->l.tensors[n];
+        out[n] = (dm_st_out){.name = t->name, .type = DM_F32, .dims = t->dims, .data = m->w + t->offset};
+        out[n].shape[0] = t->dims == 2 ? t->rows : t->cols;
+        out[n].shape[1] = t->cols;
+    }
+    n -= how == WITHOUT_LAST;
+    if (extra[how])
+        out[n++] = (dm_st_out){.name = extra[how], .type = DM_F32, .dims = 1, .shape = {24}, .data = m->w};
+    if (how == TRANSPOSED) {
+        out[0].shape[0] = m->c.hidden;
+        out[0].shape[1] = m->c.vocab;
+    }
+    if (how == FLAT) {
+        out[0].dims = 1;
+        out[0].shape[0] = (uint64_t)m->c.hidden * m->c.vocab;
+    }
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    CK_MSG(dm_st_write(path, out, n, NULL, 0, NULL, &err) == DM_OK, "%s", err.message);
+}
+
+static void reads(const model *m, change how, dm_status status, const char *says)
+{
+    float *w = malloc(m->l.floats * sizeof *w);
+    dm_error err = {0};
+
+    memset(w, 0xAB, m->l.floats * sizeof *w);
+    if (how != CHANGES)
+        put_changed(m, how);
+    const dm_status got = dm_weights_read(w, &m->l, &m->c, dir, &err);
+    CK_MSG(got == status, "change %d: status %d instead of %d (%s)", (int)how, (int)got, (int)status, err.message);
+    CK_MSG(strstr(err.message, says) != NULL, "%s\n  does not say: %s", err.message, says);
+    if (got == DM_OK)
+        CK(memcmp(w, m->w, m->l.floats * sizeof *w) == 0);
+    free(w);
+}
+
+static void test_weights(void)
+{
+    model tied = small_model("llama", ", \"tie_word_embeddings\": true");
+    model untied = small_model("qwen3", ", \"head_dim\": 6");
+    dm_error err = {0};
+    char hex[DM_SHA256_HEX], again[DM_SHA256_HEX], path[128];
+
+    CK_MSG(dm_weights_write(untied.w, &untied.l, dir, hex, &err) == DM_OK, "%s", err.message);
+    reads(&untied, CHANGES, DM_OK, "");
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    CK(dm_file_sha256(path, again, NULL) == DM_OK && strcmp(hex, again) == 0);
+
+    reads(&untied, NONE, DM_OK, "");
+    reads(&untied, INV_FREQ, DM_OK, "");
+    reads(&untied, WITHOUT_LAST, DM_ERR_INPUT,
+          "\"lm_head.weight\" is missing, by config.json there must be one of shape "
+          "[50, 24]");
+    reads(&untied, EXTRA, DM_ERR_INPUT, "\"model.layers.0.self_attn.q_proj.bias\" of shape [24]");
+    reads(&untied, TRANSPOSED, DM_ERR_INPUT,
+          "\"model.embed_tokens.weight\" has shape [24, 50], by config.json it must be "
+          "[50, 24]");
+    reads(&untied, FLAT, DM_ERR_INPUT, "has shape [1200]");
+    reads(&tied, NONE, DM_OK, "");
+    reads(&tied, TIED_HEAD, DM_OK, "");
+    reads(&tied, WITHOUT_LAST, DM_ERR_INPUT, "\"model.norm.weight\" is missing");
+    free_model(&tied);
+    free_model(&untied);
+}
+
+/* A NaN is set in the file's bytes: the writer would refuse it. */
+static void test_nan(void)
+{
+    model m = small_model("llama", "");
+    const dm_tensor *last = &m.l.tensors[m.l.n - 1];
+    char path[128], *bytes;
+    size_t size;
+
+    put_changed(&m, NONE);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    if (CK(dm_file_read(path, 1 << 24, &bytes, &size, NULL) == DM_OK)) {
+        memcpy(bytes + size - 4, "\0\0\xC0\x7F", 4); /* tensors are stored in order */
+        CK(dm_file_write(path, bytes, size, NULL) == DM_OK);
+        reads(&m, CHANGES, DM_ERR_NONFINITE, last->name);
+        free(bytes);
+    }
+    free_model(&m);
+}
+
+/* ---- golden cases ---- */
+
+static void test_golden(void)
+{
+    static const struct {
+        const char *name;
+        dm_arch arch;
+        size_t parameters;
+    } cases[] = {/* counted by numpy */
+                 {"llama-tied-gqa", DM_ARCH_LLAMA, 25760},
+                 {"llama-untied-mha", DM_ARCH_LLAMA, 24600},
+                 {"mistral-window", DM_ARCH_MISTRAL, 28064},
+                 {"qwen2-bias", DM_ARCH_QWEN2, 17040},
+                 {"qwen3-qknorm", DM_ARCH_QWEN3, 13808}};
+    const char *src = getenv("SRC");
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[4096];
+        dm_error err = {0};
+        dm_layout l;
+        snprintf(path, sizeof path, "%s/tests/golden/%s/model", src ? src : ".", cases[i].name);
+        const dm_config c = must_read(path);
+        CK(c.arch == cases[i].arch && c.eps == 1e-5 && c.max_positions == 512);
+        if (!CK_MSG(dm_layout_build(&l, &c, &err) == DM_OK, "%s", err.message))
+            continue;
+        CK_MSG(l.parameters == cases[i].parameters, "%s: %zu parameters", cases[i].name, l.parameters);
+        float *w = malloc(l.floats * sizeof *w);
+        CK_MSG(dm_weights_read(w, &l, &c, path, &err) == DM_OK, "%s", err.message);
+        free(w);
+        dm_layout_free(&l);
+    }
+}
+
+int main(void)
+{
+    snprintf(dir, sizeof dir, "/tmp/dmpo-config-%ld", (long)getpid());
+    CK(dm_dir_create(dir, NULL) == DM_OK);
+    test_defaults();
+    test_windows();
+    test_rope();
+    test_broken();
+    test_check();
+    test_round_trip();
+    test_copy();
+    test_layout();
+    test_init();
+    test_weights();
+    test_nan();
+    test_golden();
+    CK(dm_dir_remove(dir, NULL) == DM_OK);
+    return ck_done("config");
+}

@@ -1,0 +1,125 @@
+/* Matrix products against the plain fmaf loop, bit for bit: all orientations, odd sizes, strides larger than needed,
+ * on every level and for several thread counts. Inputs and C end at a forbidden page, C's gaps must stay as they are.
+ */
+#include "tests/support/engines.h"
+
+#include "simd/gemm.h"
+#include "tests/support/check.h"
+
+static engines all;
+
+typedef struct shape {
+    size_t m, n, k;
+} shape;
+
+/* How an operand of `rows` x `cols` lies in memory: 0 by rows, 1 by columns, 2 strided both ways. */
+static dm_mat view(int layout, size_t rows, size_t cols, size_t gap, size_t *floats)
+{
+    dm_mat v = {.data = NULL};
+    v.rs = layout == 0 ? cols + gap : layout == 1 ? 1 : 3;
+    v.cs = layout == 0 ? 1 : layout == 1 ? rows + gap : 3 * rows + gap;
+    *floats = rows && cols ? (rows - 1) * v.rs + (cols - 1) * v.cs + 1 : 0;
+    return v;
+}
+
+static void reference(const shape *s, dm_mat a, dm_mat b, float *c, size_t ldc, dm_gemm_mode mode)
+{
+    for (size_t i = 0; i < s->m; i++)
+        for (size_t j = 0; j < s->n; j++) {
+            float acc = mode == DM_GEMM_SET ? 0.0f : c[i * ldc + j];
+            for (size_t p = 0; p < s->k; p++)
+                acc = fmaf(a.data[i * a.rs + p * a.cs], b.data[p * b.rs + j * b.cs], acc);
+            c[i * ldc + j] = acc;
+        }
+}
+
+static void compare(const char *what, const dm_engine *e, const shape *s, const float *got, const float *want,
+                    size_t size, size_t ldc)
+{
+    size_t bad = 0;
+    while (bad < size && memcmp(&got[bad], &want[bad], sizeof(float)) == 0)
+        bad++;
+    if (bad == size)
+        CK(bad == size);
+    else
+        CK_MSG(0, "%s %s, %u threads, %zux%zux%zu: C[%zu][%zu] is %a, not %a", what, dm_isa_name(e->k.isa), e->threads,
+               s->m, s->n, s->k, bad / ldc, bad % ldc, (double)got[bad], (double)want[bad]);
+}
+
+static void check(const shape *s, int layout_a, int layout_b, size_t gap, int fill, dm_gemm_mode mode)
+{
+    size_t size_a, size_b;
+    dm_mat a = view(layout_a, s->m, s->k, gap, &size_a), b = view(layout_b, s->k, s->n, gap, &size_b);
+    const size_t ldc = s->n + gap, size_c = s->m && s->n ? (s->m - 1) * ldc + s->n : 0;
+    guarded ga = guarded_open(size_a), gb = guarded_open(size_b), got = guarded_open(size_c);
+    float *start = malloc((size_c + 1) * sizeof(float)), *want = malloc((size_c + 1) * sizeof(float));
+
+    if (!start || !want) {
+        perror("malloc");
+        exit(2);
+    }
+    test_fill(ga.data, size_a, fill);
+    test_fill(gb.data, size_b, fill == 2 ? 3 : fill);
+    a.data = ga.data;
+    b.data = gb.data;
+    for (size_t i = 0; i < size_c; i++) /* SET must not look at C, and nobody at the gaps */
+        start[i] = mode == DM_GEMM_SET || i % ldc >= s->n ? NAN : test_uniform();
+    memcpy(want, start, size_c * sizeof(float));
+    reference(s, a, b, want, ldc, mode);
+    for (size_t i = 0; i < all.n; i++) {
+        const dm_engine *e = &all.e[i];
+        memcpy(got.data, start, size_c * sizeof(float));
+        dm_gemm(e, s->m, s->n, s->k, a, b, got.data, ldc, mode);
+        compare("gemm", e, s, got.data, want, size_c, ldc);
+        if (i > 0 && all.e[i - 1].k.isa == e->k.isa)
+            continue;
+        memcpy(got.data, start, size_c * sizeof(float));
+        dm_gemm_local(&e->k, e->pack_a[e->threads - 1], s->m, s->n, s->k, a, b, got.data, ldc, mode);
+        compare("gemm_local", e, s, got.data, want, size_c, ldc);
+    }
+    free(start);
+    free(want);
+    guarded_close(&ga);
+    guarded_close(&gb);
+    guarded_close(&got);
+}
+
+static void check_random(unsigned count)
+{
+    static const size_t m[] = {0, 1, 2, 3, 5, 6, 7, 8, 13, 14, 15, 16, 17, 28, 29, 31, 59, 64, 113};
+    static const size_t n[] = {0, 1, 2, 3, 7, 8, 11, 12, 13, 15, 16, 17, 23, 31, 32, 33, 47, 64, 65, 101};
+    static const size_t k[] = {0, 1, 2, 3, 5, 8, 15, 16, 17, 31, 64, 127};
+#define PICK(list) (list)[test_random() % (sizeof(list) / sizeof *(list))]
+
+    for (unsigned i = 0; i < count; i++) {
+        const shape s = {PICK(m), PICK(n), PICK(k)};
+        check(&s, (int)(i % 3), (int)(i / 3 % 3), test_random() % 2 * 5, (int)(test_random() % TEST_FILLS),
+              test_random() % 2 ? DM_GEMM_SET : DM_GEMM_ADD);
+    }
+#undef PICK
+}
+
+/* Sizes around the blocks of each level, where a K block resumes and a second panel or block begins. */
+static void check_blocks(void)
+{
+    static const shape shapes[] = {
+        {1, 33, 257},   {3, 70, 513},  {127, 40, 300}, {260, 33, 258}, {61, 1550, 20},
+        {120, 780, 12}, {521, 37, 31}, {20, 40, 769},  {31, 33, 1600}, {8, 50, 1030},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int orientation = 0; orientation < 3; orientation++) /* forward, data gradient, weight gradient */
+            check(&shapes[i], orientation == 2, orientation == 0, 0, 1, i % 2 ? DM_GEMM_SET : DM_GEMM_ADD);
+}
+
+int main(int argc, char **argv)
+{
+    static const unsigned threads[] = {1, 2, 3, 8};
+    const int status = engines_open(&all, argc, argv, threads, sizeof threads / sizeof *threads);
+    if (status)
+        return status;
+    test_seed(1);
+    check_random(360);
+    check_blocks();
+    engines_close(&all);
+    return ck_done("gemm");
+}
