@@ -1,6 +1,6 @@
 /* What the benchmarks share: the FMA peak of one core, order statistics of samples, the machine's name. */
-#ifndef DM_BENCH_H
-#define DM_BENCH_H
+#ifndef DM_BENCH_BENCH_H
+#define DM_BENCH_BENCH_H
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Facts as lines for people or as members of one JSON object, from the same calls. */
-#ifndef DM_CLI_REPORT_H
-#define DM_CLI_REPORT_H
+#ifndef DM_CLI_FACTS_H
+#define DM_CLI_FACTS_H
 
 #include <stdint.h>
 

@@ -1,8 +1,8 @@
 /* Memory that only grows, in mapped blocks, given back to the system all at once.
  *
  * For parsed documents and data sets: malloc would keep what they free, and the memory plan could not tell why. */
-#ifndef DM_IO_BLOCK_H
-#define DM_IO_BLOCK_H
+#ifndef DM_CORE_BLOCK_H
+#define DM_CORE_BLOCK_H
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
 /* 16-bit floats: binary16 and bfloat16 to f32 (exact) and back (round to nearest even), in integers only. */
-#ifndef DM_IO_HALF_H
-#define DM_IO_HALF_H
+#ifndef DM_CORE_HALF_H
+#define DM_CORE_HALF_H
 
 #include <stdint.h>
 #include <string.h>

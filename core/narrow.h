@@ -1,6 +1,6 @@
 /* f32 numbers as files store them, little-endian: rounded to nearest even, or in blocks as GGML rounds them. */
-#ifndef DM_IO_NARROW_H
-#define DM_IO_NARROW_H
+#ifndef DM_CORE_NARROW_H
+#define DM_CORE_NARROW_H
 
 #include "core/dtype.h"
 #include "core/error.h"

@@ -1,6 +1,6 @@
 /* UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing over U+10FFFF. */
-#ifndef DM_IO_UTF8_H
-#define DM_IO_UTF8_H
+#ifndef DM_CORE_UTF8_H
+#define DM_CORE_UTF8_H
 
 #include <stddef.h>
 

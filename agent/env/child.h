@@ -2,8 +2,8 @@
  *
  * It is a shell command in a process group of its own: Ctrl-C does not reach it, and stopping it stops what it started
  * too. Its standard error is ours. Every wait has a time limit. Children do not hold each other's pipes. */
-#ifndef DM_AGENT_CHILD_H
-#define DM_AGENT_CHILD_H
+#ifndef DM_AGENT_ENV_CHILD_H
+#define DM_AGENT_ENV_CHILD_H
 
 #include <stddef.h>
 #include <sys/types.h>

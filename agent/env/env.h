@@ -3,8 +3,8 @@
  * An environment is deterministic: the same split, task, seed and actions give the same texts and scores, on every
  * machine. Everything random in it is dm_random(seed, DM_RNG_ENV, stream, counter). Built-in ones never fail; one in
  * another process (agent/env/protocol.h) may. */
-#ifndef DM_AGENT_ENV_H
-#define DM_AGENT_ENV_H
+#ifndef DM_AGENT_ENV_ENV_H
+#define DM_AGENT_ENV_ENV_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* The messages of the environment protocol (docs/protocol.md): what is asked, and what an answer must be. */
-#ifndef DM_AGENT_MESSAGE_H
-#define DM_AGENT_MESSAGE_H
+#ifndef DM_AGENT_ENV_MESSAGE_H
+#define DM_AGENT_ENV_MESSAGE_H
 
 #include "agent/env/env.h"
 #include "io/json.h"

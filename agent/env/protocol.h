@@ -5,8 +5,8 @@
  * DM_PROTOCOL_RESTARTS times an episode; the replay must give the same answers. What is against the protocol is an
  * error at once. After an error the environment can be reset. Time limits in seconds: DMPO_ENV_START, DMPO_ENV_RESET
  * and DMPO_ENV_STEP of the process's environment, else 120, 60 and 60. */
-#ifndef DM_AGENT_PROTOCOL_H
-#define DM_AGENT_PROTOCOL_H
+#ifndef DM_AGENT_ENV_PROTOCOL_H
+#define DM_AGENT_ENV_PROTOCOL_H
 
 #include "agent/env/env.h"
 

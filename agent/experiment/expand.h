@@ -1,6 +1,6 @@
 /* What the expansion of a recipe works with: options on their way into commands. */
-#ifndef DM_AGENT_EXPAND_H
-#define DM_AGENT_EXPAND_H
+#ifndef DM_AGENT_EXPERIMENT_EXPAND_H
+#define DM_AGENT_EXPERIMENT_EXPAND_H
 
 #include "agent/experiment/stages_internal.h"
 

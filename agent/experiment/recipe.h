@@ -1,6 +1,6 @@
 /* The recipe of an experiment, read and checked. docs/experiments.md has its form. */
-#ifndef DM_AGENT_RECIPE_H
-#define DM_AGENT_RECIPE_H
+#ifndef DM_AGENT_EXPERIMENT_RECIPE_H
+#define DM_AGENT_EXPERIMENT_RECIPE_H
 
 #include <stdbool.h>
 #include <stddef.h>

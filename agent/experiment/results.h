@@ -1,6 +1,6 @@
 /* What an experiment found: results.json, and a table for people. docs/experiments.md has the file's form. */
-#ifndef DM_AGENT_RESULTS_H
-#define DM_AGENT_RESULTS_H
+#ifndef DM_AGENT_EXPERIMENT_RESULTS_H
+#define DM_AGENT_EXPERIMENT_RESULTS_H
 
 #include "agent/rollout/eval.h"
 #include "agent/experiment/stages.h"

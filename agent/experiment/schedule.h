@@ -1,6 +1,6 @@
 /* Runs the stages of a plan, several at once, each in a process of its own that calls the command's function. */
-#ifndef DM_AGENT_SCHEDULE_H
-#define DM_AGENT_SCHEDULE_H
+#ifndef DM_AGENT_EXPERIMENT_SCHEDULE_H
+#define DM_AGENT_EXPERIMENT_SCHEDULE_H
 
 #include "agent/experiment/stages.h"
 

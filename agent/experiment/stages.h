@@ -3,8 +3,8 @@
  * A key is the SHA-256 of version, command and arguments, where a path is replaced by the key of the stage that makes
  * it, or by the content's hash when it comes from outside. Threads, instruction sets and places are no part of it. Two
  * stages with the same key are one stage. Inputs stand in front of the stages that read them. */
-#ifndef DM_AGENT_STAGES_H
-#define DM_AGENT_STAGES_H
+#ifndef DM_AGENT_EXPERIMENT_STAGES_H
+#define DM_AGENT_EXPERIMENT_STAGES_H
 
 #include "agent/experiment/recipe.h"
 #include "core/sha256.h"

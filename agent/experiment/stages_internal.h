@@ -1,6 +1,6 @@
 /* How a stage is put together: begin, arguments in order, end. */
-#ifndef DM_AGENT_STAGES_INTERNAL_H
-#define DM_AGENT_STAGES_INTERNAL_H
+#ifndef DM_AGENT_EXPERIMENT_STAGES_INTERNAL_H
+#define DM_AGENT_EXPERIMENT_STAGES_INTERNAL_H
 
 #include "agent/experiment/stages.h"
 

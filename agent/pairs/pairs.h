@@ -4,8 +4,8 @@
  * ones against each other, a continuation against the run that it was taken from, or a pair of an existing file. Each
  * candidate is filtered, cut, degraded and brought into a form in this order, or dropped for one reason that is
  * counted. docs/data.md, "Pairs from episodes", is the specification. */
-#ifndef DM_AGENT_PAIRS_H
-#define DM_AGENT_PAIRS_H
+#ifndef DM_AGENT_PAIRS_PAIRS_H
+#define DM_AGENT_PAIRS_PAIRS_H
 
 #include "agent/rollout/episode.h"
 #include "io/data/template.h"

@@ -1,6 +1,6 @@
 /* What the parts of agent/pairs/pairs.h share: the maker at work, and a set of digests. */
-#ifndef DM_AGENT_PAIRS_INTERNAL_H
-#define DM_AGENT_PAIRS_INTERNAL_H
+#ifndef DM_AGENT_PAIRS_PAIRS_INTERNAL_H
+#define DM_AGENT_PAIRS_PAIRS_INTERNAL_H
 
 #include "agent/pairs/pairs.h"
 #include "core/sha256.h"

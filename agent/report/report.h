@@ -2,8 +2,8 @@
  *
  * Every digit but those of the last section ("This run") is the same on every machine. docs/experiments.md has the form
  * of results.json; what it does not have, the report leaves out. */
-#ifndef DM_AGENT_REPORT_H
-#define DM_AGENT_REPORT_H
+#ifndef DM_AGENT_REPORT_REPORT_H
+#define DM_AGENT_REPORT_REPORT_H
 
 #include <stdbool.h>
 

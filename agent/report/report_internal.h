@@ -1,8 +1,8 @@
 /* What the parts of a report share: the data (report_data.c, report_metrics.c, report_examples.c), its statistics
  * (report_stats.c), charts (report_chart.c, report_figures.c), text in two forms (report_text.c) and the sections
  * (report_sections.c, report_tables.c, report_example_text.c, report_repeat.c). */
-#ifndef DM_AGENT_REPORT_INTERNAL_H
-#define DM_AGENT_REPORT_INTERNAL_H
+#ifndef DM_AGENT_REPORT_REPORT_INTERNAL_H
+#define DM_AGENT_REPORT_REPORT_INTERNAL_H
 
 #include <stdint.h>
 

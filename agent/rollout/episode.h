@@ -3,8 +3,8 @@
  * As messages it is the authors' form: human the instruction, gpt "OK", human the task with the first observation, then
  * gpt "Action: ..." and human "Observation: ..." in turn. It ends with the agent's last action; what the environment
  * answered to that is `final`. Such a line is supervised training data for `dmpo train --objective sft` as it is. */
-#ifndef DM_AGENT_EPISODE_H
-#define DM_AGENT_EPISODE_H
+#ifndef DM_AGENT_ROLLOUT_EPISODE_H
+#define DM_AGENT_ROLLOUT_EPISODE_H
 
 #include "agent/env/env.h"
 #include "io/json.h"

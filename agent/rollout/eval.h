@@ -2,8 +2,8 @@
  *
  * Tasks are what is drawn at random, so intervals are over tasks: a task's value is the mean over its samples, the
  * interval that of Student's t distribution. Computed without libm: every digit is the same on every machine. */
-#ifndef DM_AGENT_EVAL_H
-#define DM_AGENT_EVAL_H
+#ifndef DM_AGENT_ROLLOUT_EVAL_H
+#define DM_AGENT_ROLLOUT_EVAL_H
 
 #include "agent/rollout/episode.h"
 

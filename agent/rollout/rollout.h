@@ -7,8 +7,8 @@
  *
  * Beside OUTPUT lies OUTPUT.run.json, which says what the run was asked. With the same options again a run goes on
  * behind the last whole line; with others it is refused. */
-#ifndef DM_AGENT_ROLLOUT_H
-#define DM_AGENT_ROLLOUT_H
+#ifndef DM_AGENT_ROLLOUT_ROLLOUT_H
+#define DM_AGENT_ROLLOUT_ROLLOUT_H
 
 #include "agent/rollout/episode.h"
 #include "dmpo.h"

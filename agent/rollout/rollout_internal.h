@@ -1,6 +1,6 @@
 /* What the files of rollouts share: the list of episodes, the file, the episodes in flight and who plays them. */
-#ifndef DM_AGENT_ROLLOUT_INTERNAL_H
-#define DM_AGENT_ROLLOUT_INTERNAL_H
+#ifndef DM_AGENT_ROLLOUT_ROLLOUT_INTERNAL_H
+#define DM_AGENT_ROLLOUT_ROLLOUT_INTERNAL_H
 
 #include "agent/rollout/rollout.h"
 #include "core/sha256.h"

@@ -8,8 +8,8 @@
  * human, gpt, human, gpt (the authors' instruction, OK, task), the first one. A message's own "train": bool or
  * "weight": 0|1 wins outside of a prompt. A pair without `prompt` takes the messages that both sides begin with (TRL's
  * implicit prompt). */
-#ifndef DM_IO_DATASET_H
-#define DM_IO_DATASET_H
+#ifndef DM_IO_DATA_DATASET_H
+#define DM_IO_DATA_DATASET_H
 
 #include "core/sha256.h"
 #include "io/data/template.h"

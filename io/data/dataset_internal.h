@@ -1,6 +1,6 @@
 /* One item on its way from JSON to token ids: what the forms fill in and dataset.c checks, cuts and stores. */
-#ifndef DM_IO_DATASET_INTERNAL_H
-#define DM_IO_DATASET_INTERNAL_H
+#ifndef DM_IO_DATA_DATASET_INTERNAL_H
+#define DM_IO_DATA_DATASET_INTERNAL_H
 
 #include "io/data/dataset.h"
 #include "io/json.h"

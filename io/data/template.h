@@ -28,8 +28,8 @@
  * token. That equals tokenizing the whole text at once, for a word never reaches over a special token or from other
  * text into a space; it differs after the \n of chatml, llama3 and zephyr where the words begin with white space and a
  * line end, which BPE would join with that \n. The span is then still exact, and what generation produces. */
-#ifndef DM_IO_TEMPLATE_H
-#define DM_IO_TEMPLATE_H
+#ifndef DM_IO_DATA_TEMPLATE_H
+#define DM_IO_DATA_TEMPLATE_H
 
 #include "io/tokenizer/tokenizer.h"
 

@@ -1,6 +1,6 @@
 /* The patterns that cut text into words before BPE, as scanners written by hand. */
-#ifndef DM_IO_SPLIT_H
-#define DM_IO_SPLIT_H
+#ifndef DM_IO_TOKENIZER_SPLIT_H
+#define DM_IO_TOKENIZER_SPLIT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* BPE tokenizers as others store them: encode, decode, train, read, write (docs/tokenizers.md). */
-#ifndef DM_IO_TOKENIZER_H
-#define DM_IO_TOKENIZER_H
+#ifndef DM_IO_TOKENIZER_TOKENIZER_H
+#define DM_IO_TOKENIZER_TOKENIZER_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* What a tokenizer is made of, shared by its loader, trainer, writer and encoder. */
-#ifndef DM_IO_TOKENIZER_INTERNAL_H
-#define DM_IO_TOKENIZER_INTERNAL_H
+#ifndef DM_IO_TOKENIZER_TOKENIZER_INTERNAL_H
+#define DM_IO_TOKENIZER_TOKENIZER_INTERNAL_H
 
 #include "io/tokenizer/split.h"
 #include "io/tokenizer/tokenizer.h"

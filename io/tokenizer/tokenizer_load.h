@@ -1,6 +1,6 @@
 /* What the reader of tokenizer.json (tokenizer_load.c, tokenizer_pipeline.c) passes along. */
-#ifndef DM_IO_TOKENIZER_LOAD_H
-#define DM_IO_TOKENIZER_LOAD_H
+#ifndef DM_IO_TOKENIZER_TOKENIZER_LOAD_H
+#define DM_IO_TOKENIZER_TOKENIZER_LOAD_H
 
 #include "io/tokenizer/tokenizer_internal.h"
 

@@ -1,6 +1,6 @@
 /* A SentencePiece vocabulary, however it is stored: tokenizer.model, GGUF, llama2.c's tokenizer.bin. */
-#ifndef DM_IO_TOKENIZER_PIECES_H
-#define DM_IO_TOKENIZER_PIECES_H
+#ifndef DM_IO_TOKENIZER_TOKENIZER_PIECES_H
+#define DM_IO_TOKENIZER_TOKENIZER_PIECES_H
 
 #include "io/tokenizer/tokenizer_internal.h"
 

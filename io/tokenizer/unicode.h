@@ -1,6 +1,6 @@
 /* UTF-8, the character classes of tokenizer patterns, and normalization form C. */
-#ifndef DM_IO_UNICODE_H
-#define DM_IO_UNICODE_H
+#ifndef DM_IO_TOKENIZER_UNICODE_H
+#define DM_IO_TOKENIZER_UNICODE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* Adapters as PEFT stores them: a directory with adapter_config.json and adapter_model.safetensors (F32; read as F16
  * and BF16 too). The configuration names the base; the safetensors metadata hold the base's hash when we wrote it. */
-#ifndef DM_MODEL_ADAPTER_H
-#define DM_MODEL_ADAPTER_H
+#ifndef DM_MODEL_FORMATS_ADAPTER_H
+#define DM_MODEL_FORMATS_ADAPTER_H
 
 #include <stdbool.h>
 

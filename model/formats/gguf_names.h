@@ -1,6 +1,6 @@
 /* How GGUF names what Hugging Face names otherwise, for reading and writing. */
-#ifndef DM_MODEL_GGUF_NAMES_H
-#define DM_MODEL_GGUF_NAMES_H
+#ifndef DM_MODEL_FORMATS_GGUF_NAMES_H
+#define DM_MODEL_FORMATS_GGUF_NAMES_H
 
 #include "model/network/model.h"
 

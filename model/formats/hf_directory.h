@@ -1,6 +1,6 @@
 /* A model's directory, but for the weights: tokenizer, chat template, hash. */
-#ifndef DM_MODEL_DIRECTORY_H
-#define DM_MODEL_DIRECTORY_H
+#ifndef DM_MODEL_FORMATS_HF_DIRECTORY_H
+#define DM_MODEL_FORMATS_HF_DIRECTORY_H
 
 #include "core/sha256.h"
 #include "io/data/template.h"

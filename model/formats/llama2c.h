@@ -6,8 +6,8 @@
  *               then f32 tensors
  *
  * Rows of q and k are in RoPE's pairs (2i, 2i + 1). The rest of the configuration is fixed: theta 10000, eps 1e-5. */
-#ifndef DM_MODEL_LLAMA2C_H
-#define DM_MODEL_LLAMA2C_H
+#ifndef DM_MODEL_FORMATS_LLAMA2C_H
+#define DM_MODEL_FORMATS_LLAMA2C_H
 
 #include "core/map.h"
 #include "model/network/model.h"

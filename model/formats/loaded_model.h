@@ -1,6 +1,6 @@
 /* A model that a run uses, ready to be laid out: where its weights come from, and its adapter. */
-#ifndef DM_MODEL_ORIGIN_H
-#define DM_MODEL_ORIGIN_H
+#ifndef DM_MODEL_FORMATS_LOADED_MODEL_H
+#define DM_MODEL_FORMATS_LOADED_MODEL_H
 
 #include "model/network/network.h"
 #include "model/formats/source.h"

@@ -1,6 +1,6 @@
 /* An adapter merged into its base: W + s B A. */
-#ifndef DM_MODEL_MERGE_H
-#define DM_MODEL_MERGE_H
+#ifndef DM_MODEL_FORMATS_MERGE_H
+#define DM_MODEL_FORMATS_MERGE_H
 
 #include "model/formats/loaded_model.h"
 #include "model/formats/write.h"

@@ -1,6 +1,6 @@
 /* llama3 RoPE scaling as GGUF stores it: not its parameters but what each inverse frequency is divided by. */
-#ifndef DM_MODEL_ROPE_FACTORS_H
-#define DM_MODEL_ROPE_FACTORS_H
+#ifndef DM_MODEL_FORMATS_ROPE_FACTORS_H
+#define DM_MODEL_FORMATS_ROPE_FACTORS_H
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
 /* What goes with the weights in a model directory, from a source of any form. */
-#ifndef DM_MODEL_COMPANIONS_H
-#define DM_MODEL_COMPANIONS_H
+#ifndef DM_MODEL_FORMATS_SIDECAR_H
+#define DM_MODEL_FORMATS_SIDECAR_H
 
 #include "model/formats/source.h"
 

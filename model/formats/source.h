@@ -1,8 +1,8 @@
 /* A model as others stored it, whatever the form: a Hugging Face directory, a GGUF file, a llama2.c .bin file. Names
  * and shapes are Hugging Face's for all three; the q and k rows of GGUF's llama architecture and of llama2.c are put
  * back into the order of Hugging Face's rotate-half RoPE. */
-#ifndef DM_MODEL_SOURCE_H
-#define DM_MODEL_SOURCE_H
+#ifndef DM_MODEL_FORMATS_SOURCE_H
+#define DM_MODEL_FORMATS_SOURCE_H
 
 #include "core/dtype.h"
 #include "core/sha256.h"

@@ -1,6 +1,6 @@
 /* An opened source, shared by its kinds. */
-#ifndef DM_MODEL_SOURCE_INTERNAL_H
-#define DM_MODEL_SOURCE_INTERNAL_H
+#ifndef DM_MODEL_FORMATS_SOURCE_INTERNAL_H
+#define DM_MODEL_FORMATS_SOURCE_INTERNAL_H
 
 #include "core/map.h"
 #include "io/gguf.h"

@@ -1,7 +1,7 @@
 /* Models written in the forms that others read, from a source of any form. Weights come one tensor at a time: the
  * largest is what is in memory. Files appear whole or not at all; an existing one is replaced only by what is whole. */
-#ifndef DM_MODEL_WRITE_H
-#define DM_MODEL_WRITE_H
+#ifndef DM_MODEL_FORMATS_WRITE_H
+#define DM_MODEL_FORMATS_WRITE_H
 
 #include "model/formats/source.h"
 

@@ -1,6 +1,6 @@
 /* The memory that a model asks for, without data: what a plan would say of sequences of a given length. */
-#ifndef DM_MODEL_NEEDS_H
-#define DM_MODEL_NEEDS_H
+#ifndef DM_MODEL_INFER_MEMORY_ESTIMATE_H
+#define DM_MODEL_INFER_MEMORY_ESTIMATE_H
 
 #include "model/formats/source.h"
 #include "simd/engine.h"

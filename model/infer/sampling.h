@@ -1,6 +1,6 @@
 /* Choosing a token from logits: greedy, temperature, top-k, top-p. */
-#ifndef DM_MODEL_SAMPLING_H
-#define DM_MODEL_SAMPLING_H
+#ifndef DM_MODEL_INFER_SAMPLING_H
+#define DM_MODEL_INFER_SAMPLING_H
 
 #include "core/arena.h"
 #include "dmpo.h"

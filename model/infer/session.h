@@ -1,6 +1,6 @@
 /* A model in memory and what it remembers of the sequences that it saw. */
-#ifndef DM_MODEL_POLICY_H
-#define DM_MODEL_POLICY_H
+#ifndef DM_MODEL_INFER_SESSION_H
+#define DM_MODEL_INFER_SESSION_H
 
 #include "model/api.h"
 #include "model/formats/loaded_model.h"

@@ -6,8 +6,8 @@
  *     phi(t, T) = gamma^t (1 - gamma^(T-t)) / (1 - gamma^T);  gamma = 1: (T-t)/T;  gamma = 0: phi(0) = 1, else 0.
  * dmpo-token counts action tokens instead of turns; dpo and kto have phi = 1. The printed form drops gamma^t.
  * All arithmetic in f64 with the engine's own functions, sums in token order. docs/losses.md gives each formula. */
-#ifndef DM_MODEL_LOSS_H
-#define DM_MODEL_LOSS_H
+#ifndef DM_MODEL_LOSS_LOSS_H
+#define DM_MODEL_LOSS_LOSS_H
 
 #include <stddef.h>
 

@@ -4,8 +4,8 @@
  * side of item j from its first turn on, turns included. j is the next item of the file, behind the last the first one,
  * whose chosen side has another prompt. Longer sequences are cut to max_length like any trajectory; one in which no
  * turn is left is empty (n == 0) and counts nowhere. */
-#ifndef DM_MODEL_MISMATCH_H
-#define DM_MODEL_MISMATCH_H
+#ifndef DM_MODEL_LOSS_MISMATCH_H
+#define DM_MODEL_LOSS_MISMATCH_H
 
 #include "io/data/dataset.h"
 

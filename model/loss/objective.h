@@ -1,6 +1,6 @@
 /* One item through the network: log-probabilities, loss, coefficients, gradient. */
-#ifndef DM_MODEL_OBJECTIVE_H
-#define DM_MODEL_OBJECTIVE_H
+#ifndef DM_MODEL_LOSS_OBJECTIVE_H
+#define DM_MODEL_LOSS_OBJECTIVE_H
 
 #include "model/loss/loss.h"
 #include "model/network/network.h"

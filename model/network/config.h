@@ -1,6 +1,6 @@
 /* The shape of a model: what config.json says, checked. */
-#ifndef DM_MODEL_CONFIG_H
-#define DM_MODEL_CONFIG_H
+#ifndef DM_MODEL_NETWORK_CONFIG_H
+#define DM_MODEL_NETWORK_CONFIG_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* The vocabulary in chunks: no [rows, vocabulary] tensor ever exists while training. */
-#ifndef DM_MODEL_HEAD_H
-#define DM_MODEL_HEAD_H
+#ifndef DM_MODEL_NETWORK_HEAD_H
+#define DM_MODEL_NETWORK_HEAD_H
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
 /* One layer forward, one layer backward: the two halves that model/network/network.h describes. */
-#ifndef DM_MODEL_LAYER_H
-#define DM_MODEL_LAYER_H
+#ifndef DM_MODEL_NETWORK_LAYER_H
+#define DM_MODEL_NETWORK_LAYER_H
 
 #include "model/network/network.h"
 

@@ -3,8 +3,8 @@
  * What is trained is f32, and gradients and optimizer moments use arrays of the same layout. Weights that stay as they
  * are may keep the type in which they are stored, matrices only: vectors are f32 always. Every tensor starts on 64
  * bytes; the padding between tensors is zero and stays zero. */
-#ifndef DM_MODEL_MODEL_H
-#define DM_MODEL_MODEL_H
+#ifndef DM_MODEL_NETWORK_MODEL_H
+#define DM_MODEL_NETWORK_MODEL_H
 
 #include <stddef.h>
 

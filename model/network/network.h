@@ -17,8 +17,8 @@
  * attention and in the head: over the entries ascending) that resume from what dw holds (the batch's earlier items), in
  * the order head, final norm, layers from last to first (down, gate, up, post norm, o, q, k, v, biases, qk-norms, input
  * norm), embedding. Data gradients: gate then up; q, then k, then v. */
-#ifndef DM_MODEL_NETWORK_H
-#define DM_MODEL_NETWORK_H
+#ifndef DM_MODEL_NETWORK_NETWORK_H
+#define DM_MODEL_NETWORK_NETWORK_H
 
 #include "model/network/model.h"
 #include "model/network/lora.h"

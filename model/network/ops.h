@@ -1,6 +1,6 @@
 /* Kernels over many rows, on all threads of the engine. Every function splits outputs, never a sum. */
-#ifndef DM_MODEL_OPS_H
-#define DM_MODEL_OPS_H
+#ifndef DM_MODEL_NETWORK_OPS_H
+#define DM_MODEL_NETWORK_OPS_H
 
 #include <stddef.h>
 #include <stdint.h>

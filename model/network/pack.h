@@ -4,8 +4,8 @@
  * leading tokens are computed once, forward and backward; every other operation works row by row and does not care. An
  * entry is a prediction that the loss needs: logits of `row` at `target`. The first tokens of both branches are
  * predicted by the same row, the prefix's last. */
-#ifndef DM_MODEL_PACK_H
-#define DM_MODEL_PACK_H
+#ifndef DM_MODEL_NETWORK_PACK_H
+#define DM_MODEL_NETWORK_PACK_H
 
 #include "core/arena.h"
 #include "io/data/dataset.h"

@@ -1,6 +1,6 @@
 /* AdamW, the learning-rate schedule and the gradient norm. */
-#ifndef DM_MODEL_OPTIMIZER_H
-#define DM_MODEL_OPTIMIZER_H
+#ifndef DM_MODEL_TRAIN_OPTIMIZER_H
+#define DM_MODEL_TRAIN_OPTIMIZER_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -7,8 +7,8 @@
  *   dm_run_close    gives everything back; fine at any stage
  *
  * Scoring (dmpo_score, model/train/score.c) is a run without gradients: opened with dm_run_open_score. */
-#ifndef DM_MODEL_TRAINER_H
-#define DM_MODEL_TRAINER_H
+#ifndef DM_MODEL_TRAIN_RUN_H
+#define DM_MODEL_TRAIN_RUN_H
 
 #include "dmpo.h"
 #include "io/data/dataset.h"

@@ -1,6 +1,6 @@
 /* The kernel families: one simd/kernels/k_<family>.c each. The list makes their prototypes here and the calls in kernels.c. */
-#ifndef DM_SIMD_FAMILIES_H
-#define DM_SIMD_FAMILIES_H
+#ifndef DM_SIMD_KERNELS_FAMILIES_H
+#define DM_SIMD_KERNELS_FAMILIES_H
 
 #include "simd/kernels/kernels.h"
 

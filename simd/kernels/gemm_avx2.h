@@ -1,6 +1,6 @@
 /* GEMM on AVX2 + FMA: 6 x 16, that is 12 accumulators, 2 registers of B and 1 broadcast element of A. */
-#ifndef DM_SIMD_GEMM_AVX2_H
-#define DM_SIMD_GEMM_AVX2_H
+#ifndef DM_SIMD_KERNELS_GEMM_AVX2_H
+#define DM_SIMD_KERNELS_GEMM_AVX2_H
 
 #include <immintrin.h>
 #include <stdint.h>

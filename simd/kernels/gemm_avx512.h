@@ -1,6 +1,6 @@
 /* GEMM on AVX-512: 14 x 32, that is 28 accumulators, 2 registers of B and 1 broadcast element of A. */
-#ifndef DM_SIMD_GEMM_AVX512_H
-#define DM_SIMD_GEMM_AVX512_H
+#ifndef DM_SIMD_KERNELS_GEMM_AVX512_H
+#define DM_SIMD_KERNELS_GEMM_AVX512_H
 
 #include <immintrin.h>
 

@@ -1,6 +1,6 @@
 /* The tile of the level that this object is compiled for. */
-#ifndef DM_SIMD_GEMM_LEVEL_H
-#define DM_SIMD_GEMM_LEVEL_H
+#ifndef DM_SIMD_KERNELS_GEMM_LEVEL_H
+#define DM_SIMD_KERNELS_GEMM_LEVEL_H
 
 #if defined(DM_SIMD_AVX512)
 #include "simd/kernels/gemm_avx512.h"

@@ -13,8 +13,8 @@
  *
  * NaN policy: a NaN input makes the affected outputs NaN; payload and sign are not part of the contract
  * (state[0] of lse_chunk, a maximum, passes it over; the lane of the sum has it). */
-#ifndef DM_SIMD_KERNELS_H
-#define DM_SIMD_KERNELS_H
+#ifndef DM_SIMD_KERNELS_KERNELS_H
+#define DM_SIMD_KERNELS_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>

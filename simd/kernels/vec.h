@@ -22,8 +22,8 @@
  *   vi_rows16(r, p, stride)  the same for r[0 .. 3] at p, p + 4, p + 8, p + 12
  *   vi_of_u16, vh_of_vi   widen with zeros; keep the low 16 bits (the high ones must be zero)
  *   vf_of_f16, vh_of_f32  IEEE binary16: exact; round to nearest even, overflow to infinity */
-#ifndef DM_SIMD_VEC_H
-#define DM_SIMD_VEC_H
+#ifndef DM_SIMD_KERNELS_VEC_H
+#define DM_SIMD_KERNELS_VEC_H
 
 #include <math.h> /* fmaf, sqrtf, fabsf: exact */
 #include <stddef.h>

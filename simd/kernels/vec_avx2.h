@@ -1,6 +1,6 @@
 /* simd/kernels/vec.h on AVX2, FMA and F16C: lanes 0-7 in lo, 8-15 in hi; a mask is all bits of its lane. */
-#ifndef DM_SIMD_VEC_AVX2_H
-#define DM_SIMD_VEC_AVX2_H
+#ifndef DM_SIMD_KERNELS_VEC_AVX2_H
+#define DM_SIMD_KERNELS_VEC_AVX2_H
 
 #include <immintrin.h>
 

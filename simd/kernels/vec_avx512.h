@@ -1,6 +1,6 @@
 /* simd/kernels/vec.h on AVX-512 F, VL, DQ and BW: one register is the vector, a mask register the mask. */
-#ifndef DM_SIMD_VEC_AVX512_H
-#define DM_SIMD_VEC_AVX512_H
+#ifndef DM_SIMD_KERNELS_VEC_AVX512_H
+#define DM_SIMD_KERNELS_VEC_AVX512_H
 
 #include <immintrin.h>
 

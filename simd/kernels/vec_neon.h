@@ -1,7 +1,7 @@
 /* simd/kernels/vec.h on AArch64 NEON: four registers, lanes 0-3 in r0. (32-bit NEON flushes subnormals: never used.)
  * Maximum and minimum are compare and select: FMAX has other NaN and zero rules than simd/kernels/vec.h. */
-#ifndef DM_SIMD_VEC_NEON_H
-#define DM_SIMD_VEC_NEON_H
+#ifndef DM_SIMD_KERNELS_VEC_NEON_H
+#define DM_SIMD_KERNELS_VEC_NEON_H
 
 #include <arm_neon.h>
 

@@ -1,6 +1,6 @@
 /* simd/kernels/vec.h in plain C: sixteen lanes in an array. Its results are the specification of every other level. */
-#ifndef DM_SIMD_VEC_SCALAR_H
-#define DM_SIMD_VEC_SCALAR_H
+#ifndef DM_SIMD_KERNELS_VEC_SCALAR_H
+#define DM_SIMD_KERNELS_VEC_SCALAR_H
 
 typedef struct vf {
     float l[VF];

@@ -1,6 +1,6 @@
 /* exp and sigmoid on 16 lanes: the operations of core/exact_coeffs.h in the same order, so the same bits. */
-#ifndef DM_SIMD_VMATH_H
-#define DM_SIMD_VMATH_H
+#ifndef DM_SIMD_KERNELS_VMATH_H
+#define DM_SIMD_KERNELS_VMATH_H
 
 #include "core/exact_coeffs.h"
 #include "simd/kernels/vec.h"

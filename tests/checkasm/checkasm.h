@@ -13,8 +13,8 @@
  *
  * Buffers live until the next case. Every buffer of a case lies in the same place: before an unreadable page, after
  * one, or in between and misaligned. Outputs have canaries on both sides as far as their memory goes. */
-#ifndef DM_TESTS_CHECKASM_H
-#define DM_TESTS_CHECKASM_H
+#ifndef DM_TESTS_CHECKASM_CHECKASM_H
+#define DM_TESTS_CHECKASM_CHECKASM_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -6,8 +6,8 @@
  *     return ck_done("arena");                     "arena: N passed, N failed", exit status 0 or 1
  *
  * One program is one source with a main; checks run on its main thread. */
-#ifndef DM_TESTS_CHECK_H
-#define DM_TESTS_CHECK_H
+#ifndef DM_TESTS_SUPPORT_CHECK_H
+#define DM_TESTS_SUPPORT_CHECK_H
 
 #include <stdarg.h>
 #include <stdbool.h>

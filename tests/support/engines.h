@@ -1,7 +1,7 @@
 /* For tests that run on every engine this machine can open: the options --isa and --threads (DMPO_ISA, DMPO_THREADS),
  * inputs that provoke under- and overflow, and buffers that end at a page nobody may touch. Include it first. */
-#ifndef DM_TESTS_ENGINES_H
-#define DM_TESTS_ENGINES_H
+#ifndef DM_TESTS_SUPPORT_ENGINES_H
+#define DM_TESTS_SUPPORT_ENGINES_H
 
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */

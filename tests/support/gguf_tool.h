@@ -1,6 +1,6 @@
 /* GGUF files made by hand, field by field, so that each field can be broken. */
-#ifndef DM_TESTS_GGUF_TOOL_H
-#define DM_TESTS_GGUF_TOOL_H
+#ifndef DM_TESTS_SUPPORT_GGUF_TOOL_H
+#define DM_TESTS_SUPPORT_GGUF_TOOL_H
 
 #include <stdint.h>
 #include <stdlib.h>

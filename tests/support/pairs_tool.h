@@ -1,7 +1,7 @@
 /* Runs as letters, and pairs of them. A run is written as the letters of its actions; the environment answers with all
  * letters so far. A pair is written "prompt|chosen>rejected": "ab|c>d" has two shared turns in its prompt. */
-#ifndef DM_TESTS_PAIRS_TOOL_H
-#define DM_TESTS_PAIRS_TOOL_H
+#ifndef DM_TESTS_SUPPORT_PAIRS_TOOL_H
+#define DM_TESTS_SUPPORT_PAIRS_TOOL_H
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* What the tests of tokenizers of Llama-2's kind share. */
-#ifndef TESTS_PIECES_TOOL_H
-#define TESTS_PIECES_TOOL_H
+#ifndef DM_TESTS_SUPPORT_PIECES_TOOL_H
+#define DM_TESTS_SUPPORT_PIECES_TOOL_H
 
 #include "io/tokenizer/tokenizer_pieces.h"
 #include "tests/support/gguf_tool.h"

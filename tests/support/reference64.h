@@ -1,8 +1,8 @@
 /* The Llama family and the preference losses once more, in f64, as the papers write them: plain loops over one
  * trajectory, libm, nothing shared with the engine. What hand-derived backwards are held against
  * (tests/unit/model/loss/test_gradients.c). */
-#ifndef DM_TESTS_REFERENCE64_H
-#define DM_TESTS_REFERENCE64_H
+#ifndef DM_TESTS_SUPPORT_REFERENCE64_H
+#define DM_TESTS_SUPPORT_REFERENCE64_H
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Modes of build/tests/tokenizer and build/tests/template for tests/python/interop_tokenizer.py: texts come in as JSON
  * strings, one a line, ids go out as numbers, one text a line. */
-#ifndef TESTS_TOKENIZER_TOOL_H
-#define TESTS_TOKENIZER_TOOL_H
+#ifndef DM_TESTS_SUPPORT_TOKENIZER_TOOL_H
+#define DM_TESTS_SUPPORT_TOKENIZER_TOOL_H
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* What the tests of training share: a work directory, small models and data made here, dmpo_train in this process or in
  * a child that may be killed, and files to compare. Include it first. */
-#ifndef DM_TESTS_TRAIN_TOOL_H
-#define DM_TESTS_TRAIN_TOOL_H
+#ifndef DM_TESTS_SUPPORT_TRAIN_TOOL_H
+#define DM_TESTS_SUPPORT_TRAIN_TOOL_H
 
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE /* wait4, MAP_ANONYMOUS, syscall */

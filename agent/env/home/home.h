@@ -1,6 +1,6 @@
 /* The house of agent/env/home/home.c: what is where, what the task is, what the agent has seen. */
-#ifndef DM_AGENT_HOME_H
-#define DM_AGENT_HOME_H
+#ifndef DM_AGENT_ENV_HOME_HOME_H
+#define DM_AGENT_ENV_HOME_HOME_H
 
 #include <stdbool.h>
 

@@ -2,8 +2,8 @@
  *
  * A thing is its number: every name exists once in a world, so that no action is ambiguous and all of the state is a
  * few arrays indexed by thing. A thing is in another (`where`); rooms and what does not exist are nowhere. */
-#ifndef DM_AGENT_LAB_INTERNAL_H
-#define DM_AGENT_LAB_INTERNAL_H
+#ifndef DM_AGENT_ENV_LAB_LAB_INTERNAL_H
+#define DM_AGENT_ENV_LAB_LAB_INTERNAL_H
 
 #include <stdbool.h>
 

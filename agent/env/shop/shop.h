@@ -3,8 +3,8 @@
  * A product has a type ("shirt"), four attributes of which two stand in its title, a price of two digits, and values of
  * two options (color; size, count or power). A goal names a type, two attributes, a value of each option and what the
  * price has to be below. Sets of attributes and values are bit masks. */
-#ifndef DM_AGENT_SHOP_H
-#define DM_AGENT_SHOP_H
+#ifndef DM_AGENT_ENV_SHOP_SHOP_H
+#define DM_AGENT_ENV_SHOP_SHOP_H
 
 #include <stddef.h>
 #include <stdint.h>
