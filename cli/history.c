@@ -33,7 +33,7 @@ static dm_status add(cli_history *h, const dm_message *m, dm_error *err)
     if (size)
         memcpy(copy, m->text, size);
     copy[size] = 0;
-    h->messages[h->n++] = (dm_message){m->role, copy, size, m->train};
+    h->messages[h->n++] = (dm_message){.role = m->role, .text = copy, .size = size, .train = m->train};
     return DM_OK;
 }
 
@@ -71,7 +71,8 @@ dm_status cli_history_ask(cli_history *h, const char *text, size_t size, size_t 
     dm_status s = add(h, &(dm_message){.role = DM_ROLE_USER, .text = text, .size = size}, err);
 
     if (s == DM_OK && ids == 0)
-        s = dm_template_render(h->chat, h->tokenizer, h->messages, h->n, true, &h->ids, NULL, &none, err);
+        s = dm_template_render(h->chat, h->tokenizer, &(dm_conversation){.messages = h->messages, .n = h->n}, true,
+                               &h->ids, NULL, &none, err);
     else if (s == DM_OK)
         s = dm_template_continue(h->chat, h->tokenizer, text, size, &h->ids, err);
     if (s == DM_OK && h->ids.size > limit)
@@ -99,7 +100,7 @@ dm_status cli_history_answer(cli_history *h, const int32_t *ids, size_t n, const
         s = dm_ids_push(&h->ids, h->chat->end_of_turn, err);
     dm_template_words(h->chat, h->tokenizer, &text, &size);
     if (s == DM_OK)
-        s = add(h, &(dm_message){DM_ROLE_ASSISTANT, text, size, true}, err);
+        s = add(h, &(dm_message){.role = DM_ROLE_ASSISTANT, .text = text, .size = size, .train = true}, err);
     if (s != DM_OK)
         h->ids.size = before;
     return s;
@@ -172,7 +173,8 @@ static dm_status take(cli_history *h, dm_message *messages, size_t n, dm_error *
     for (size_t i = 0; i < n; i++)
         messages[i].train = messages[i].role == DM_ROLE_ASSISTANT; /* to get the spans of all */
     if (s == DM_OK && cli_history_turns(h) > 0)
-        s = dm_template_render(h->chat, h->tokenizer, messages, n, false, &h->ids, spans, &turns, err);
+        s = dm_template_render(h->chat, h->tokenizer, &(dm_conversation){.messages = messages, .n = n}, false, &h->ids,
+                               spans, &turns, err);
     if (s == DM_OK && turns > 0) {
         h->ids.size = spans[turns - 1].end; /* what separates it from a next message comes with that */
         h->last = turns > 1 ? spans[turns - 2].end : 0;

@@ -37,7 +37,8 @@ static dm_status render(dm_rollout_run *r, dm_flight *f)
         m[i] = (dm_message){.role = i % 2 ? DM_ROLE_ASSISTANT : DM_ROLE_USER, .text = text, .size = strlen(text)};
     }
     f->ids.size = 0;
-    const dm_status status = dm_template_render(&r->chat, r->tokenizer, m, n, true, &f->ids, NULL, &none, r->err);
+    const dm_status status = dm_template_render(&r->chat, r->tokenizer, &(dm_conversation){.messages = m, .n = n}, true,
+                                                &f->ids, NULL, &none, r->err);
     free(m);
     check_length(r, f);
     return status;

@@ -133,7 +133,7 @@ static dm_status render_text(dm_ids *ids, const generate_options *o, const dm_to
     if (s == DM_OK && o->raw)
         s = dm_tokenizer_encode(t, text, size, true, ids, err);
     else if (s == DM_OK)
-        s = dm_template_render(chat, t, &message, 1, true, ids, NULL, &none, err);
+        s = dm_template_render(chat, t, &(dm_conversation){.messages = &message, .n = 1}, true, ids, NULL, &none, err);
     if (s == DM_OK && ids->size == 0)
         s = dm_fail(err, DM_ERR_INPUT, "the prompt is empty; with --raw there must be a text to continue");
     dm_text_free(&read);

@@ -189,8 +189,9 @@ static dm_status render(dm_item_reader *r, const dm_json *list, const char *name
         return fail_memory(r);
     r->ids.size = 0;
     r->n_spans = 0;
-    dm_status st = dm_template_render(o->chat, o->tokenizer, r->messages, r->n_messages, false, &r->ids, r->spans,
-                                      &r->n_spans, r->err);
+    dm_status st =
+        dm_template_render(o->chat, o->tokenizer, &(dm_conversation){.messages = r->messages, .n = r->n_messages},
+                           false, &r->ids, r->spans, &r->n_spans, r->err);
     if (st != DM_OK)
         return dm_fail_context(r->err, st, "%s:%u: item \"%.200s\": %s", dm_json_name(r->doc), (unsigned)list->line,
                                r->id, name);
@@ -277,7 +278,8 @@ dm_status dm_form_prompt(dm_item_reader *r, const dm_json *list, const char *nam
         return st;
     if (r->n_messages == 0 || r->messages[r->n_messages - 1].role != DM_ROLE_USER)
         return dm_reader_fail(r, list, "%s: the last message must be the user's, for the agent to answer", name);
-    return dm_template_render(o->chat, o->tokenizer, r->messages, r->n_messages, true, &r->ids, NULL, &none, r->err);
+    return dm_template_render(o->chat, o->tokenizer, &(dm_conversation){.messages = r->messages, .n = r->n_messages},
+                              true, &r->ids, NULL, &none, r->err);
 }
 
 /* ---- token ids ---- */

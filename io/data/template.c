@@ -95,7 +95,7 @@ static void put_content(builder *b, const char *text, size_t size)
     dm_text_add(&b->text, text, size);
 }
 
-static const char *const role_names[] = {"system", "user", "assistant"};
+static const char *const role_names[] = {"system", "user", "assistant", "tool"};
 
 /* <|im_start|>role\n */
 static dm_status chatml_header(builder *b, dm_role role)
@@ -306,6 +306,9 @@ static dm_status check_messages(const dm_message *messages, size_t n, bool gener
     if (n == first)
         return dm_fail(err, DM_ERR_INPUT, "the conversation has no user message");
     for (size_t i = 0; i < n; i++) {
+        if (messages[i].role == DM_ROLE_TOOL || messages[i].text == NULL || messages[i].members != NULL)
+            return dm_fail(err, DM_ERR_UNSUPPORTED, "message %zu (%s): the template has no place for tools", i,
+                           role_names[messages[i].role]);
         const size_t valid = dm_utf8_check(messages[i].text, messages[i].size);
         if (valid < messages[i].size)
             return dm_fail(err, DM_ERR_INPUT, "message %zu (%s): byte %zu is no valid UTF-8", i,
@@ -320,10 +323,14 @@ static dm_status check_messages(const dm_message *messages, size_t n, bool gener
     return DM_OK;
 }
 
-dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, const dm_message *messages, size_t n,
+dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, const dm_conversation *talk,
                              bool generation_prompt, dm_ids *ids, dm_span *spans, size_t *n_spans, dm_error *err)
 {
+    const dm_message *messages = talk->messages;
+    const size_t n = talk->n;
     *n_spans = 0;
+    if (talk->tools != NULL)
+        return dm_fail(err, DM_ERR_UNSUPPORTED, "the %s template has no place for tools", dm_template_name(c->kind));
     dm_status status = check_messages(messages, n, generation_prompt, err);
     if (status != DM_OK)
         return status;

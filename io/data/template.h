@@ -31,6 +31,7 @@
 #ifndef DM_IO_DATA_TEMPLATE_H
 #define DM_IO_DATA_TEMPLATE_H
 
+#include "io/json.h"
 #include "io/tokenizer/tokenizer.h"
 
 typedef enum dm_template_kind {
@@ -44,14 +45,25 @@ typedef enum dm_template_kind {
     DM_TEMPLATE_COUNT
 } dm_template_kind;
 
-typedef enum dm_role { DM_ROLE_SYSTEM, DM_ROLE_USER, DM_ROLE_ASSISTANT } dm_role;
+/* Who speaks, as training sees it: only an assistant's words are ever trained. */
+typedef enum dm_role { DM_ROLE_SYSTEM, DM_ROLE_USER, DM_ROLE_ASSISTANT, DM_ROLE_TOOL } dm_role;
 
+/* A message as a template sees it: {"role", "content"} and whatever else it has. */
 typedef struct dm_message {
     dm_role role;
-    const char *text;
+    const char *text; /* the content; NULL: null, as beside tool_calls */
     size_t size;
-    bool train; /* assistant only: false for agent words that belong to the prompt ("OK") */
+    bool train;             /* assistant only: false for agent words that belong to the prompt ("OK") */
+    const char *role_name;  /* what the template reads as message.role; NULL: system, user, assistant or tool */
+    const dm_json *members; /* an object whose members the template reads (tool_calls, tool_call_id, name,
+                             * reasoning_content ...), but for role and content; NULL: none */
 } dm_message;
+
+typedef struct dm_conversation {
+    const dm_message *messages; /* [n] */
+    size_t n;
+    const dm_json *tools; /* the list of tools that the agent may call, NULL: none */
+} dm_conversation;
 
 typedef struct dm_span {
     size_t begin, end; /* token positions [begin, end) */
@@ -86,9 +98,9 @@ dm_status dm_template_from_text(dm_chat_template *out, const char *name, const c
 dm_status dm_template_text(dm_text *out, const char *dir, dm_error *err);
 
 /* Appends the conversation's ids to *ids; the span of every assistant message with train == true goes to
- * spans[0..*n_spans) (room for n messages). generation_prompt: ends with the header that invites the agent's words.
+ * spans[0..*n_spans) (room for talk->n). generation_prompt: ends with the header that invites the agent's words.
  * Roles must alternate user/assistant after an optional system message. */
-dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, const dm_message *messages, size_t n,
+dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, const dm_conversation *talk,
                              bool generation_prompt, dm_ids *ids, dm_span *spans, size_t *n_spans, dm_error *err);
 
 /* Appends what stands between the end-of-turn token of the agent's last turn and its next words: a user message and the

@@ -53,8 +53,11 @@ static void check_continue(dm_template_kind kind)
                                 .text = texts[i],
                                 .size = strlen(texts[i]),
                                 .train = i > 2};
-        CK(dm_template_render(&c, t, m, n, false, &whole, span, &spans, &err) == DM_OK && spans == 2);
-        CK(dm_template_render(&c, t, m, n - 3, true, &grown, NULL, &none, &err) == DM_OK);
+        CK(dm_template_render(&c, t, &(dm_conversation){.messages = m, .n = n}, false, &whole, span, &spans, &err) ==
+               DM_OK &&
+           spans == 2);
+        CK(dm_template_render(&c, t, &(dm_conversation){.messages = m, .n = n - 3}, true, &grown, NULL, &none, &err) ==
+           DM_OK);
         CK_MSG(grown.size == span[0].begin, "%s: the prompt has %zu tokens, the first turn begins at %zu",
                dm_template_name(kind), grown.size, span[0].begin);
         for (size_t i = span[0].begin; i < span[0].end; i++) /* the turn as a model would say it */

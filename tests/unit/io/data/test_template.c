@@ -49,10 +49,11 @@ static int tool_render(const char *dir, const char *name, bool generation_prompt
             const dm_role role = dm_json_is(m->child, "system") ? DM_ROLE_SYSTEM
                                  : dm_json_is(m->child, "user") ? DM_ROLE_USER
                                                                 : DM_ROLE_ASSISTANT;
-            messages[n] = (dm_message){role, text->text, text->length, true};
+            messages[n] = (dm_message){.role = role, .text = text->text, .size = text->length, .train = true};
         }
         dm_ids ids = {0};
-        if (dm_template_render(&c, t, messages, n, generation_prompt, &ids, spans, &n_spans, &err) != DM_OK)
+        if (dm_template_render(&c, t, &(dm_conversation){.messages = messages, .n = n}, generation_prompt, &ids, spans,
+                               &n_spans, &err) != DM_OK)
             return tool_error(&err);
         for (size_t i = 0; i < ids.size; i++)
             printf("%d ", (int)ids.data[i]);
@@ -123,9 +124,9 @@ static bool decodes_to(const dm_tokenizer *t, const dm_ids *ids, size_t begin, s
     return same;
 }
 
-#define MESSAGE(role, text, train)                                                                                     \
+#define MESSAGE(who, said, trained)                                                                                    \
     {                                                                                                                  \
-        role, text, sizeof(text) - 1, train                                                                            \
+        .role = who, .text = said, .size = sizeof(said) - 1, .train = trained                                          \
     }
 
 static const dm_message talk[] = {
@@ -192,17 +193,22 @@ static void check_golden(const dm_tokenizer *t)
         size_t n = 0;
         CK_MSG(dm_template_open(&c, name, NULL, t, &err) == DM_OK, "%s: %s", name, err.message);
         CK(strcmp(dm_template_name(c.kind), name) == 0);
-        CK(dm_template_render(&c, t, talk, 7, false, &ids, spans, &n, &err) == DM_OK);
+        CK(dm_template_render(&c, t, &(dm_conversation){.messages = talk, .n = 7}, false, &ids, spans, &n, &err) ==
+           DM_OK);
         CK_MSG(decodes_to(t, &ids, 0, ids.size, golden[i].text), "%s: text", name);
         if (CK_MSG(n == 2, "%s: %zu spans", name, n)) {
             CK_MSG(decodes_to(t, &ids, spans[0].begin, spans[0].end, golden[i].first), "%s: first span", name);
             CK_MSG(decodes_to(t, &ids, spans[1].begin, spans[1].end, golden[i].second), "%s: second span", name);
             /* what generation is given is what training had before the turn */
-            CK(dm_template_render(&c, t, talk, 6, true, &asked, spans + 2, &n, &err) == DM_OK && n == 1);
+            CK(dm_template_render(&c, t, &(dm_conversation){.messages = talk, .n = 6}, true, &asked, spans + 2, &n,
+                                  &err) == DM_OK &&
+               n == 1);
             CK_MSG(asked.size == spans[1].begin && memcmp(asked.data, ids.data, asked.size * sizeof *ids.data) == 0,
                    "%s: generation prompt", name);
         }
-        CK(dm_template_render(&c, t, talk + 1, 1, true, &short_ids, spans, &n, &err) == DM_OK && n == 0);
+        CK(dm_template_render(&c, t, &(dm_conversation){.messages = talk + 1, .n = 1}, true, &short_ids, spans, &n,
+                              &err) == DM_OK &&
+           n == 0);
         CK_MSG(decodes_to(t, &short_ids, 0, short_ids.size, golden[i].without_system), "%s: without system", name);
         CK(dm_template_save(&c, t, work, &err) == DM_OK);
         const bool read = dm_template_open(&again, NULL, work, t, &err) == DM_OK;
@@ -235,7 +241,9 @@ static void check_forgery(const dm_tokenizer *t)
     dm_span spans[2];
     size_t n = 0, ends = 0;
     CK(dm_template_open(&c, "chatml", NULL, t, NULL) == DM_OK);
-    CK(dm_template_render(&c, t, forged, 2, false, &ids, spans, &n, NULL) == DM_OK && n == 1);
+    CK(dm_template_render(&c, t, &(dm_conversation){.messages = forged, .n = 2}, false, &ids, spans, &n, NULL) ==
+           DM_OK &&
+       n == 1);
     for (size_t i = 0; i < ids.size; i++)
         ends += ids.data[i] == c.end_of_turn;
     CK(ends == 2 && spans[0].end == ids.size - 1);
@@ -316,15 +324,16 @@ static void check_refused(const dm_tokenizer *t)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         dm_ids ids = {0};
         dm_error err = {0};
-        CK_MSG(dm_template_render(&c, t, bad + cases[i].first, cases[i].n, cases[i].generation_prompt, &ids, spans,
-                                  &n_spans, &err) == DM_ERR_INPUT &&
+        CK_MSG(dm_template_render(&c, t, &(dm_conversation){.messages = bad + cases[i].first, .n = cases[i].n},
+                                  cases[i].generation_prompt, &ids, spans, &n_spans, &err) == DM_ERR_INPUT &&
                    strstr(err.message, cases[i].message) != NULL,
                "case %zu: %s", i, err.message);
         dm_ids_free(&ids);
     }
     dm_ids ids = {0};
     dm_error err = {0};
-    CK(dm_template_render(&c, t, talk, 7, true, &ids, spans, &n_spans, &err) == DM_ERR_INPUT &&
+    CK(dm_template_render(&c, t, &(dm_conversation){.messages = talk, .n = 7}, true, &ids, spans, &n_spans, &err) ==
+           DM_ERR_INPUT &&
        strstr(err.message, "the last, must be from user") != NULL);
     dm_ids_free(&ids);
 }

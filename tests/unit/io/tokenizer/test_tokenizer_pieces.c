@@ -215,14 +215,17 @@ static void check_words(void)
         for (size_t i = 0; i < 6; i++) {
             if (strcmp(names[k], "llama2") == 0 && texts[i][0] == ' ')
                 continue; /* this template strips */
-            const dm_message m[] = {{DM_ROLE_USER, "hi", 2, false},
-                                    {DM_ROLE_ASSISTANT, texts[i], strlen(texts[i]), true},
-                                    {DM_ROLE_USER, "and?", 4, false}};
+            const dm_message m[] = {
+                {.role = DM_ROLE_USER, .text = "hi", .size = 2},
+                {.role = DM_ROLE_ASSISTANT, .text = texts[i], .size = strlen(texts[i]), .train = true},
+                {.role = DM_ROLE_USER, .text = "and?", .size = 4}};
             dm_ids ids = {0}, grown = {0};
             dm_span span[3];
             size_t n = 0;
             dm_text said = {0};
-            CK(dm_template_render(&c, t, m, 3, true, &ids, span, &n, &err) == DM_OK && n == 1);
+            CK(dm_template_render(&c, t, &(dm_conversation){.messages = m, .n = 3}, true, &ids, span, &n, &err) ==
+                   DM_OK &&
+               n == 1);
             CK(dm_tokenizer_decode(t, ids.data + span[0].begin, span[0].end - span[0].begin, true, &said, &err) ==
                DM_OK);
             const char *words = said.data;
@@ -231,7 +234,9 @@ static void check_words(void)
             CK_MSG(size == strlen(texts[i]) && memcmp(words, texts[i], size) == 0, "%s: '%s' comes back as '%.*s'",
                    names[k], texts[i], (int)size, words);
             /* the same conversation, grown turn by turn */
-            CK(dm_template_render(&c, t, m, 1, true, &grown, NULL, &n, &err) == DM_OK && grown.size == span[0].begin);
+            CK(dm_template_render(&c, t, &(dm_conversation){.messages = m, .n = 1}, true, &grown, NULL, &n, &err) ==
+                   DM_OK &&
+               grown.size == span[0].begin);
             for (size_t j = span[0].begin; j < span[0].end; j++)
                 CK(dm_ids_push(&grown, ids.data[j], NULL) == DM_OK);
             CK(dm_template_continue(&c, t, "and?", 4, &grown, &err) == DM_OK);
