@@ -57,7 +57,7 @@ static void line(const bench *b, const char *what, const sampled *t, double toke
 static void read_weights(void *ctx, unsigned part, unsigned parts)
 {
     const dmpo_model *m = ctx;
-    const dm_range r = dm_split(m->layout.floats, 1024, part, parts);
+    const dm_range r = dm_range_split(m->layout.floats, 1024, part, parts);
     for (size_t i = r.begin; i < r.end; i += 1024)
         bench_sink[part % 16] += m->e->k.dot(m->w + i, m->w, r.end - i < 1024 ? r.end - i : 1024);
 }

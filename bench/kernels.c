@@ -193,7 +193,7 @@ typedef struct sweep {
 static void read_part(void *ctx, unsigned part, unsigned parts)
 {
     const sweep *s = ctx;
-    const dm_range r = dm_split(s->floats, 1024, part, parts);
+    const dm_range r = dm_range_split(s->floats, 1024, part, parts);
     for (size_t i = r.begin; i < r.end; i += 1024)
         bench_sink[part % 16] += s->j->e->k.dot(s->j->b.data + i, s->j->a.data, r.end - i < 1024 ? r.end - i : 1024);
 }
@@ -204,7 +204,7 @@ static void run_read(const job *j)
     dm_pool_run(j->e->pool, read_part, &s);
 }
 
-static void bench_thin(dm_engine *e, int quick)
+static void bench_skinny(dm_engine *e, int quick)
 {
     const size_t in = 768, out = quick ? 16384 : 49152;
     float *w = random_floats(in * out), *x = random_floats(8 * in + 1024), *y = random_floats(8 * out);
@@ -220,7 +220,7 @@ static void bench_thin(dm_engine *e, int quick)
     for (j.m = 1; j.m <= 8; j.m *= 2) {
         const timing t = measure(run_gemm, &j);
         snprintf(shape, sizeof shape, "%zux%zux%zu", j.m, out, in);
-        json("thin", e, shape, &t, ",\"gbytes\":%.2f,\"of_read\":%.3f", bytes / t.seconds.median / 1e9,
+        json("skinny", e, shape, &t, ",\"gbytes\":%.2f,\"of_read\":%.3f", bytes / t.seconds.median / 1e9,
              read.seconds.median / t.seconds.median);
         fprintf(stderr, "%-30s %8.1f GB/s of weights, %3.0f %% of reading them  (%.3f-%.3f ms)\n", shape,
                 bytes / t.seconds.median / 1e9, 100 * read.seconds.median / t.seconds.median, 1e3 * t.seconds.low,
@@ -343,9 +343,9 @@ int main(int argc, char **argv)
 
     dm_engine *wide = threads > 1 ? &many : NULL;
     bench_gemm(&one, wide, find_blas(), quick);
-    bench_thin(&one, quick);
+    bench_skinny(&one, quick);
     if (wide)
-        bench_thin(wide, quick);
+        bench_skinny(wide, quick);
     bench_attention(&one, wide, 512, 0);
     if (!quick)
         bench_attention(&one, wide, 2048, 0);

@@ -27,7 +27,7 @@ static void gather(dm_text *text)
     for (int64_t task = 0; task < 100; task++) {
         dm_observation o = {0};
         const char *action;
-        if (dm_env_reset(env, DM_SPLIT_TRAIN, task, 0, &o, &err) != DM_OK)
+        if (dm_env_reset(env, DM_ENV_SPLIT_TRAIN, task, 0, &o, &err) != DM_OK)
             bench_die(err.message);
         dm_text_print(text, "%s\n%s\n", env->instruction, o.text);
         while (!o.done && (action = env->class->expert(env)) != NULL) {
@@ -52,7 +52,8 @@ static void write_tokenizer(const char *dir)
     gather(&text);
     const char *const texts[] = {text.data};
     if (text.failed ||
-        dm_tokenizer_train(&t, texts, &text.size, 1, VOCABULARY, 2, DM_SPLIT_GPT2, false, specials, n, &err) != DM_OK ||
+        dm_tokenizer_train(&t, texts, &text.size, 1, VOCABULARY, 2, DM_WORD_SPLIT_GPT2, false, specials, n, &err) !=
+            DM_OK ||
         dm_template_open(&c, "plain", NULL, t, &err) != DM_OK || dm_tokenizer_save(t, dir, &err) != DM_OK ||
         dm_template_save(&c, t, dir, &err) != DM_OK)
         bench_die(err.message);

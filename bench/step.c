@@ -87,7 +87,7 @@ static double flops_of(const dm_run *r)
     const double hk = (double)c->kv_heads * c->head_dim;
     const double layer = (2 * hq + 2 * hk + 3 * f) * d * (double)r->pack.rows + 2 * hq * pairs_seen(&r->pack);
 
-    return 6 * (layer * c->layers + (double)r->pack.entries * d * c->vocab);
+    return 6 * (layer * c->layers + (double)r->pack.predictions * d * c->vocab);
 }
 
 /* ---- measuring ---- */

@@ -3,7 +3,7 @@
  *
  *     stored [--quick] [--isa NAME] [--threads N]
  *
- * Thin products: weights/s and the bytes of W read for them. Prompts: 256 rows, forward and data gradient, as the time
+ * Skinny products: weights/s and the bytes of W read for them. Prompts: 256 rows, forward and data gradient, as the time
  * of the f32 product over ours. JSON lines on stdout, a table on stderr: medians of samples taken in turn. */
 #include <stdio.h>
 

@@ -17,13 +17,13 @@ struct dm_block {
     size_t size, used; /* bytes, this header included */
 };
 
-void *dm_map(size_t size)
+void *dm_pages_alloc(size_t size)
 {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-void dm_unmap(void *memory, size_t size)
+void dm_pages_free(void *memory, size_t size)
 {
     if (memory)
         munmap(memory, size);
@@ -42,7 +42,7 @@ void *dm_block_alloc(dm_block **chain, size_t size)
         size_t want = !b ? BLOCK_FIRST : b->size < BLOCK_LAST ? 2 * b->size : BLOCK_LAST;
         if (want < header + size)
             want = header + size;
-        dm_block *fresh = dm_map(want);
+        dm_block *fresh = dm_pages_alloc(want);
         if (!fresh)
             return NULL;
         fresh->older = b;
@@ -60,6 +60,6 @@ void dm_block_free(dm_block **chain)
     while (*chain) {
         dm_block *b = *chain;
         *chain = b->older;
-        dm_unmap(b, b->size);
+        dm_pages_free(b, b->size);
     }
 }

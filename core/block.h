@@ -12,8 +12,8 @@ typedef struct dm_block dm_block; /* newest block of a chain; NULL is an empty o
 void *dm_block_alloc(dm_block **chain, size_t size);
 void dm_block_free(dm_block **chain);
 
-/* Whole mappings, zeroed. dm_unmap takes NULL. */
-void *dm_map(size_t size);
-void dm_unmap(void *memory, size_t size);
+/* Whole mappings, zeroed. dm_pages_free takes NULL. */
+void *dm_pages_alloc(size_t size);
+void dm_pages_free(void *memory, size_t size);
 
 #endif

@@ -9,13 +9,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-dm_status dm_map_open(dm_map *out, const char *path, size_t least, const char *what, dm_error *err)
+dm_status dm_file_map_open(dm_file_map *out, const char *path, size_t least, const char *what, dm_error *err)
 {
     struct stat st;
     const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* opening a pipe must not wait for its writer */
     dm_status s = DM_OK;
 
-    *out = (dm_map){0};
+    *out = (dm_file_map){0};
     if (fd < 0)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot open: %s", path, strerror(errno));
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
@@ -31,20 +31,20 @@ dm_status dm_map_open(dm_map *out, const char *path, size_t least, const char *w
             s = dm_fail(err, DM_ERR_MEMORY, "%s: cannot map its %lld bytes: %s", path, (long long)st.st_size,
                         strerror(errno));
         else
-            *out = (dm_map){map, (size_t)st.st_size};
+            *out = (dm_file_map){map, (size_t)st.st_size};
     }
     close(fd);
     return s;
 }
 
-void dm_map_close(dm_map *m)
+void dm_file_map_close(dm_file_map *m)
 {
     if (m->data)
         munmap((void *)(uintptr_t)m->data, m->size);
-    *m = (dm_map){0};
+    *m = (dm_file_map){0};
 }
 
-void dm_map_release(const dm_map *m, const void *begin, size_t size)
+void dm_file_map_release(const dm_file_map *m, const void *begin, size_t size)
 {
     const long page = sysconf(_SC_PAGESIZE);
 

@@ -204,7 +204,7 @@ void dm_pool_barrier(dm_pool *pool)
     change(pool, &pool->sense);
 }
 
-dm_range dm_split(size_t n, size_t grain, unsigned part, unsigned parts)
+dm_range dm_range_split(size_t n, size_t grain, unsigned part, unsigned parts)
 {
     if (grain == 0)
         grain = 1;

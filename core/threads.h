@@ -35,7 +35,7 @@ typedef struct dm_range {
 } dm_range;
 
 /* Part `part` of [0, n) in pieces that are multiples of `grain` (but for the last). */
-dm_range dm_split(size_t n, size_t grain, unsigned part, unsigned parts);
+dm_range dm_range_split(size_t n, size_t grain, unsigned part, unsigned parts);
 
 /* Processors this process may run on, at least 1. */
 unsigned dm_cpu_count(void);

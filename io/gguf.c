@@ -446,7 +446,7 @@ dm_status dm_gguf_open(dm_gguf **out, const char *path, dm_error *err)
         free(g);
         return dm_fail(err, DM_ERR_MEMORY, "%s: no memory to open it", path);
     }
-    dm_status s = dm_map_open(&g->map, g->path, 24, "a GGUF header", err);
+    dm_status s = dm_file_map_open(&g->map, g->path, 24, "a GGUF header", err);
     if (s == DM_OK) {
         cursor c = {.g = g, .what = "the header", .err = err};
         s = parse(&c, &raw);
@@ -462,7 +462,7 @@ void dm_gguf_close(dm_gguf **g)
 {
     if (!g || !*g)
         return;
-    dm_map_close(&(*g)->map);
+    dm_file_map_close(&(*g)->map);
     dm_text_free(&(*g)->text);
     free((*g)->pairs);
     free((*g)->tensors);
@@ -504,11 +504,11 @@ const dm_gguf_tensor *dm_gguf_find(const dm_gguf *g, const char *name)
 
 void dm_gguf_release_all(const dm_gguf *g)
 {
-    dm_map_release(&g->map, g->map.data, g->map.size);
+    dm_file_map_release(&g->map, g->map.data, g->map.size);
 }
 
 void dm_gguf_release(const dm_gguf *g, const dm_gguf_tensor *t)
 {
     if (t->data)
-        dm_map_release(&g->map, t->data, (size_t)t->size);
+        dm_file_map_release(&g->map, t->data, (size_t)t->size);
 }

@@ -36,7 +36,7 @@ typedef struct dm_gguf_pair {
 
 struct dm_gguf {
     char *path;
-    dm_map map;
+    dm_file_map map;
     uint64_t alignment;
     dm_text text; /* keys, string values and tensor names, each with a NUL behind it */
     dm_gguf_pair *pairs;

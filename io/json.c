@@ -274,8 +274,8 @@ static dm_status check_duplicates(parser *p, const dm_json *object)
             slots *= 2;
         const size_t bytes = slots * sizeof *p->slots;
         if (bytes > p->slots_bytes) {
-            dm_unmap(p->slots, p->slots_bytes);
-            p->slots = dm_map(bytes);
+            dm_pages_free(p->slots, p->slots_bytes);
+            p->slots = dm_pages_alloc(bytes);
             p->slots_bytes = p->slots ? bytes : 0;
             if (!p->slots)
                 return dm_fail(p->err, DM_ERR_MEMORY, "%s: no memory left to parse it", p->doc->name);
@@ -402,7 +402,7 @@ static dm_json_doc *new_doc(const char *name, size_t size)
 {
     const size_t name_size = strlen(name) + 1;
     const size_t total = sizeof(dm_json_doc) + name_size + size + 1;
-    dm_json_doc *doc = dm_map(total);
+    dm_json_doc *doc = dm_pages_alloc(total);
 
     if (doc) {
         doc->bytes = total;
@@ -418,7 +418,7 @@ void dm_json_close(dm_json_doc **doc)
 {
     if (doc && *doc) {
         dm_block_free(&(*doc)->values);
-        dm_unmap(*doc, (*doc)->bytes);
+        dm_pages_free(*doc, (*doc)->bytes);
         *doc = NULL;
     }
 }
@@ -515,7 +515,7 @@ static dm_status parse_doc(dm_json_doc **out, dm_json_doc *doc, form as, dm_erro
     } else {
         st = as == WHOLE ? parse_whole(&p) : parse_any(&p);
     }
-    dm_unmap(p.slots, p.slots_bytes);
+    dm_pages_free(p.slots, p.slots_bytes);
     if (st != DM_OK)
         dm_json_close(&doc);
     *out = doc;

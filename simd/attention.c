@@ -208,8 +208,8 @@ static void forward_few(const forward_task *x, const dm_sequence *s, unsigned pa
 
     for (size_t p = s->first; p < s->length; p++) {
         const size_t low = dm_sequence_low(s, p);
-        const dm_range keys = dm_split(p + 1 - low, g->nr, part, parts);
-        const dm_range heads = dm_split(a->heads, 1, part, parts);
+        const dm_range keys = dm_range_split(p + 1 - low, g->nr, part, parts);
+        const dm_range heads = dm_range_split(a->heads, 1, part, parts);
 
         for (size_t kv = 0; kv < a->kv_heads; kv++)
             row_scores(x, s, pack, p, low, kv, (dm_range){low + keys.begin, low + keys.end}, x->scratch + kv * group);

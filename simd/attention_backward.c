@@ -212,7 +212,7 @@ static void clear(const backward_task *x, const dm_segment *s, unsigned part, un
 {
     const dm_attention *a = x->a;
     const size_t ldk = a->kv_heads * a->head_dim, ldq = a->heads * a->head_dim;
-    const dm_range rows = dm_split(s->end - s->begin, 1, part, parts);
+    const dm_range rows = dm_range_split(s->end - s->begin, 1, part, parts);
     const size_t idle = dm_max(s->begin, a->q_base);
 
     memset(x->dk + (s->begin + rows.begin) * ldk, 0, (rows.end - rows.begin) * ldk * sizeof(float));

@@ -29,7 +29,7 @@ dm_sequence dm_sequence_of(const dm_attention *a, size_t segment)
 dm_range dm_sequence_share(const dm_sequence *s, size_t width, unsigned part, unsigned parts)
 {
     const size_t skip = dm_sequence_low(s, s->first) / width * width;
-    const dm_range r = dm_split(s->length - skip, width, part, parts);
+    const dm_range r = dm_range_split(s->length - skip, width, part, parts);
     return (dm_range){skip + r.begin, skip + r.end};
 }
 

@@ -44,13 +44,13 @@ size_t dm_gemm_local_pack(const dm_kernels *kernels)
 }
 
 /* A few contiguous rows against a weight matrix as it is stored: one pass over the weights, nothing packed. */
-static int is_thin(size_t m, dm_mat a, const dm_right *b)
+static int is_skinny(size_t m, dm_mat a, const dm_right *b)
 {
-    return m <= DM_GEMM_THIN && a.cs == 1 && !b->w && b->mat.rs == 1;
+    return m <= DM_GEMM_SKINNY && a.cs == 1 && !b->w && b->mat.rs == 1;
 }
 
 /* A is packed a block at a time; a panel of B is packed into L1, used by every tile of the block and forgotten. So
- * thin products (a few tokens against a whole weight matrix) read B once and never write it back. */
+ * skinny products (a few tokens against a whole weight matrix) read B once and never write it back. */
 static void local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_mat a, const dm_right *b,
                   float *c, size_t ldc, dm_gemm_mode mode)
 {
@@ -59,13 +59,13 @@ static void local(const dm_kernels *kernels, float *pack, size_t m, size_t n, si
 
     if (k == 0 && mode == DM_GEMM_SET)
         zero(m, n, c, ldc);
-    if (k > 0 && is_thin(m, a, b)) {
-        kernels->thin(m, n, k, a.data, a.rs, b->mat.data + b->first * b->mat.cs, b->mat.cs, c, ldc,
-                      mode == DM_GEMM_SET);
+    if (k > 0 && is_skinny(m, a, b)) {
+        kernels->skinny(m, n, k, a.data, a.rs, b->mat.data + b->first * b->mat.cs, b->mat.cs, c, ldc,
+                        mode == DM_GEMM_SET);
         return;
     }
-    if (k > 0 && m <= DM_GEMM_THIN && a.cs == 1 && b->w && b->transposed) {
-        dm_right_thin(kernels, scratch, m, n, a, b, c, ldc, mode == DM_GEMM_SET);
+    if (k > 0 && m <= DM_GEMM_SKINNY && a.cs == 1 && b->w && b->transposed) {
+        dm_right_skinny(kernels, scratch, m, n, a, b, c, ldc, mode == DM_GEMM_SET);
         return;
     }
     const size_t mc = even(m, g->mc, g->mr);
@@ -100,7 +100,7 @@ static void by_columns(void *ctx, unsigned part, unsigned parts)
 {
     const product *x = ctx;
     const dm_engine *e = x->e;
-    const dm_range r = dm_split(x->n, e->k.gemm.nr, part, parts);
+    const dm_range r = dm_range_split(x->n, e->k.gemm.nr, part, parts);
     dm_right b = x->b;
 
     b.first += r.begin;
@@ -144,13 +144,13 @@ static void by_rows(void *ctx, unsigned part, unsigned parts)
     const product *x = ctx;
     const dm_engine *e = x->e;
     const dm_gemm_kernel *g = &e->k.gemm;
-    const dm_range rows = dm_split(x->m, 2, part, parts);
+    const dm_range rows = dm_range_split(x->m, 2, part, parts);
     const size_t nc = even(x->n, g->nc, g->nr);
     float *scratch = e->pack_a[part] + g->mc * g->kc + g->kc * g->nr;
 
     for (size_t j = 0; j < x->n; j += nc) {
         const size_t columns = smaller(nc, x->n - j);
-        const dm_range share = dm_split(columns, g->nr, part, parts);
+        const dm_range share = dm_range_split(columns, g->nr, part, parts);
         for (size_t p = 0; p < x->k; p += g->kc) {
             const size_t depth = smaller(g->kc, x->k - p);
             if (j > 0 || p > 0)

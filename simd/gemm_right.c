@@ -77,14 +77,14 @@ void dm_right_pack(const dm_kernels *k, float *dst, float *scratch, const dm_rig
         pack_columns(k, dst, scratch, b->w, p, depth, j, columns);
 }
 
-void dm_right_thin(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_mat a, const dm_right *b, float *c,
-                   size_t ldc, int first)
+void dm_right_skinny(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_mat a, const dm_right *b, float *c,
+                     size_t ldc, int first)
 {
     const dm_weight w = dm_weight_rows(*b->w, b->first, n);
 
-    if (k->thin_stored && n >= DM_GEMM_STORED_MIN) {
-        k->thin_stored(w.type, m, n, w.cols, a.data, a.rs, w.data, (size_t)dm_dtype_bytes(w.type, w.cols), c, ldc,
-                       first);
+    if (k->skinny_quantised && n >= DM_GEMM_QUANTISED_MIN) {
+        k->skinny_quantised(w.type, m, n, w.cols, a.data, a.rs, w.data, (size_t)dm_dtype_bytes(w.type, w.cols), c, ldc,
+                            first);
         return;
     }
     for (size_t i = 0; i < n; i += k->gemm.nr) {
@@ -93,7 +93,7 @@ void dm_right_thin(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_m
             const size_t span = smaller(SPAN, w.cols - q);
             size_t stride;
             const float *from = widen(k, scratch, &w, i, rows, q, span, &stride);
-            k->thin(m, rows, span, a.data + q, a.rs, from, stride, c + i, ldc, first && q == 0);
+            k->skinny(m, rows, span, a.data + q, a.rs, from, stride, c + i, ldc, first && q == 0);
         }
     }
 }

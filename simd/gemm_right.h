@@ -16,10 +16,10 @@ typedef struct dm_right {
 void dm_right_pack(const dm_kernels *k, float *dst, float *scratch, const dm_right *b, size_t p, size_t depth, size_t j,
                    size_t columns);
 
-/* C [m, n] (+)= A * W^T with m <= DM_GEMM_THIN contiguous rows of A and columns [b->first, b->first + n) of W^T, whole
+/* C [m, n] (+)= A * W^T with m <= DM_GEMM_SKINNY contiguous rows of A and columns [b->first, b->first + n) of W^T, whole
  * rows of W: nothing packed. */
-void dm_right_thin(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_mat a, const dm_right *b, float *c,
-                   size_t ldc, int first);
+void dm_right_skinny(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_mat a, const dm_right *b, float *c,
+                     size_t ldc, int first);
 
 size_t dm_right_scratch(const dm_gemm_kernel *g);
 

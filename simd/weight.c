@@ -37,7 +37,7 @@ typedef struct gather {
 static void gather_rows(void *ctx, unsigned part, unsigned parts)
 {
     const gather *g = ctx;
-    const dm_range r = dm_split(g->n, 1, part, parts);
+    const dm_range r = dm_range_split(g->n, 1, part, parts);
 
     for (size_t t = r.begin; t < r.end; t++) {
         const size_t row = g->ids ? (size_t)g->ids[t] : t;

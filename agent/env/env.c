@@ -6,7 +6,7 @@
 #include "agent/env/protocol.h"
 #include "io/json.h"
 
-const char *const dm_split_names[DM_SPLITS + 1] = {"train", "seen", "unseen", NULL};
+const char *const dm_env_split_names[DM_ENV_SPLITS + 1] = {"train", "seen", "unseen", NULL};
 
 const dm_env_class *const dm_env_classes[] = {
     &dm_env_home,
@@ -60,11 +60,11 @@ void dm_env_close(dm_env **env)
     *env = NULL;
 }
 
-dm_status dm_env_reset(dm_env *env, dm_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err)
+dm_status dm_env_reset(dm_env *env, dm_env_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err)
 {
     if (task < 0 || task >= env->tasks[split])
         return dm_fail(err, DM_ERR_ARGUMENT, "task %lld is out of range; %s has %lld tasks in split %s, from 0",
-                       (long long)task, env->class->name, (long long)env->tasks[split], dm_split_names[split]);
+                       (long long)task, env->class->name, (long long)env->tasks[split], dm_env_split_names[split]);
     return env->class->reset(env, split, task, seed, o, err);
 }
 

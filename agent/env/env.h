@@ -13,9 +13,9 @@
 
 /* Tasks to learn from; other tasks of the same kind; tasks whose parameters (which object where, which product, which
  * substance) never occur together in the other two. */
-typedef enum dm_split { DM_SPLIT_TRAIN, DM_SPLIT_SEEN, DM_SPLIT_UNSEEN, DM_SPLITS } dm_split;
+typedef enum dm_env_split { DM_ENV_SPLIT_TRAIN, DM_ENV_SPLIT_SEEN, DM_ENV_SPLIT_UNSEEN, DM_ENV_SPLITS } dm_env_split;
 
-extern const char *const dm_split_names[DM_SPLITS + 1]; /* "train", "seen", "unseen", NULL */
+extern const char *const dm_env_split_names[DM_ENV_SPLITS + 1]; /* "train", "seen", "unseen", NULL */
 
 typedef struct dm_observation {
     const char *text; /* UTF-8, the environment's, valid until its next call */
@@ -33,7 +33,7 @@ typedef struct dm_env_class {
     /* Fills what is behind `class` in *env. `arguments` is what followed "NAME:" in the specification, or NULL. */
     dm_status (*open)(dm_env *env, const char *arguments, dm_error *err);
     /* Begins an episode; o->text is the task in words, a blank line, "Observation: " and the first observation. */
-    dm_status (*reset)(dm_env *env, dm_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err);
+    dm_status (*reset)(dm_env *env, dm_env_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err);
     /* action: one line without "Action: ". One that is not understood or not possible costs a turn and is answered
      * by an observation that says so. */
     dm_status (*step)(dm_env *env, const char *action, dm_observation *o, dm_error *err);
@@ -46,10 +46,10 @@ typedef struct dm_env_class {
 
 struct dm_env {
     const dm_env_class *class;
-    const char *instruction;  /* the first message of every episode: what the game is and which actions there are */
-    int64_t tasks[DM_SPLITS]; /* how many each split has: 0 .. tasks - 1 */
-    int64_t max_turns;        /* the episode is done after as many actions */
-    int64_t at_once;          /* as many of this environment at once are sensible; 0: any number */
+    const char *instruction;      /* the first message of every episode: what the game is and which actions there are */
+    int64_t tasks[DM_ENV_SPLITS]; /* how many each split has: 0 .. tasks - 1 */
+    int64_t max_turns;            /* the episode is done after as many actions */
+    int64_t at_once;              /* as many of this environment at once are sensible; 0: any number */
 };
 
 /* The built-in ones, and all of them, terminated by NULL. */
@@ -65,7 +65,7 @@ void dm_env_close(dm_env **env); /* sets *env to NULL; NULL is fine */
 
 /* As the class's functions, with the checks that all share: a task out of its split's range is DM_ERR_ARGUMENT, a step
  * of an episode that is done DM_ERR_INTERNAL. */
-dm_status dm_env_reset(dm_env *env, dm_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err);
+dm_status dm_env_reset(dm_env *env, dm_env_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err);
 dm_status dm_env_step(dm_env *env, const char *action, dm_observation *o, dm_error *err);
 
 #endif

@@ -21,10 +21,10 @@ void dm_message_ask_hello(dm_text *out)
     dm_text_print(out, "{\"type\": \"hello\", \"version\": %d}\n", DM_PROTOCOL_VERSION);
 }
 
-void dm_message_ask_reset(dm_text *out, dm_split split, int64_t task, uint64_t seed, dm_wants wants)
+void dm_message_ask_reset(dm_text *out, dm_env_split split, int64_t task, uint64_t seed, dm_message_wants wants)
 {
     dm_text_print(out, "{\"type\": \"reset\", \"split\": \"%s\", \"task\": %lld, \"seed\": %llu, ",
-                  dm_split_names[split], (long long)task, (unsigned long long)seed);
+                  dm_env_split_names[split], (long long)task, (unsigned long long)seed);
     dm_text_print(out, "\"expert\": %s, \"actions\": %s}\n", wants.expert ? "true" : "false",
                   wants.actions ? "true" : "false");
 }
@@ -96,7 +96,7 @@ static dm_status parse(dm_json_doc **doc, const char *line, size_t size, dm_erro
     return s != DM_OK ? complain(s, line, err) : dm_fail(err, DM_ERR_INPUT, "it reports: %.600s", error->text);
 }
 
-static dm_status read_hello(dm_hello *h, dm_error *err)
+static dm_status read_hello(dm_message_hello *h, dm_error *err)
 {
     const dm_json *root = dm_json_root(h->doc), *tasks = dm_json_get(root, "tasks");
     const int64_t none = 0;
@@ -115,8 +115,8 @@ static dm_status read_hello(dm_hello *h, dm_error *err)
         return dm_json_fail(h->doc, tasks ? tasks : root, err,
                             "\"tasks\" must be an object with \"train\", \"seen\" and \"unseen\"");
     sum = 0;
-    for (int i = 0; s == DM_OK && i < DM_SPLITS; i++) {
-        s = dm_json_get_int(h->doc, tasks, dm_split_names[i], 0, TASKS_MAX, &none, &h->tasks[i], err);
+    for (int i = 0; s == DM_OK && i < DM_ENV_SPLITS; i++) {
+        s = dm_json_get_int(h->doc, tasks, dm_env_split_names[i], 0, TASKS_MAX, &none, &h->tasks[i], err);
         sum += h->tasks[i];
     }
     if (s == DM_OK && sum == 0)
@@ -124,18 +124,18 @@ static dm_status read_hello(dm_hello *h, dm_error *err)
     return s;
 }
 
-dm_status dm_message_read_hello(dm_hello *out, const char *line, size_t size, dm_error *err)
+dm_status dm_message_read_hello(dm_message_hello *out, const char *line, size_t size, dm_error *err)
 {
-    *out = (dm_hello){0};
+    *out = (dm_message_hello){0};
     dm_status s = parse(&out->doc, line, size, err);
     if (s == DM_OK && (s = read_hello(out, err)) != DM_OK)
         s = complain(s, line, err);
     if (s != DM_OK)
-        dm_hello_free(out);
+        dm_message_hello_free(out);
     return s;
 }
 
-static dm_status read_actions(dm_answer *a, const dm_json *list, dm_error *err)
+static dm_status read_actions(dm_message_answer *a, const dm_json *list, dm_error *err)
 {
     dm_status s = DM_OK;
 
@@ -154,7 +154,7 @@ static dm_status read_actions(dm_answer *a, const dm_json *list, dm_error *err)
     return s;
 }
 
-static dm_status read_answer(dm_answer *a, int to_reset, dm_error *err)
+static dm_status read_answer(dm_message_answer *a, int to_reset, dm_error *err)
 {
     const dm_json *root = dm_json_root(a->doc), *expert = dm_json_get(root, "expert");
     const double none = 0;
@@ -180,31 +180,31 @@ static dm_status read_answer(dm_answer *a, int to_reset, dm_error *err)
     return s;
 }
 
-dm_status dm_message_read_answer(dm_answer *out, int to_reset, const char *line, size_t size, dm_error *err)
+dm_status dm_message_read_answer(dm_message_answer *out, int to_reset, const char *line, size_t size, dm_error *err)
 {
-    *out = (dm_answer){0};
+    *out = (dm_message_answer){0};
     dm_status s = parse(&out->doc, line, size, err);
     if (s == DM_OK && (s = read_answer(out, to_reset, err)) != DM_OK)
         s = complain(s, line, err);
     if (s != DM_OK)
-        dm_answer_free(out);
+        dm_message_answer_free(out);
     return s;
 }
 
-void dm_hello_free(dm_hello *h)
+void dm_message_hello_free(dm_message_hello *h)
 {
     dm_json_close(&h->doc);
-    *h = (dm_hello){0};
+    *h = (dm_message_hello){0};
 }
 
-void dm_answer_free(dm_answer *a)
+void dm_message_answer_free(dm_message_answer *a)
 {
     free(a->actions);
     dm_json_close(&a->doc);
-    *a = (dm_answer){0};
+    *a = (dm_message_answer){0};
 }
 
-int dm_hello_equal(const dm_hello *a, const dm_hello *b)
+int dm_message_hello_equal(const dm_message_hello *a, const dm_message_hello *b)
 {
     return strcmp(a->name, b->name) == 0 && strcmp(a->instruction, b->instruction) == 0 &&
            memcmp(a->tasks, b->tasks, sizeof a->tasks) == 0 && a->max_turns == b->max_turns;

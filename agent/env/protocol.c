@@ -26,12 +26,12 @@ typedef struct cmd_env {
     char *command;
     double limit[LIMITS];
     dm_child child;
-    dm_hello hello;
-    dm_answer answer; /* the last one */
+    dm_message_hello hello;
+    dm_message_answer answer; /* the last one */
     dm_text request, text;
 
-    dm_wants wants; /* what has been asked of us in any episode so far */
-    dm_split split; /* the episode */
+    dm_message_wants wants; /* what has been asked of us in any episode so far */
+    dm_env_split split;     /* the episode */
     int64_t task;
     uint64_t seed;
     int restarts;
@@ -71,7 +71,7 @@ static dm_status start(cmd_env *e, dm_error *err)
 {
     const char *line;
     size_t size;
-    dm_hello hello;
+    dm_message_hello hello;
     dm_status s = dm_child_start(&e->child, e->command, err);
 
     dm_message_ask_hello(emptied(&e->request));
@@ -85,12 +85,12 @@ static dm_status start(cmd_env *e, dm_error *err)
         e->hello = hello;
         return DM_OK;
     }
-    const int same = dm_hello_equal(&e->hello, &hello);
-    dm_hello_free(&hello);
+    const int same = dm_message_hello_equal(&e->hello, &hello);
+    dm_message_hello_free(&hello);
     return same ? DM_OK : dm_fail(err, DM_ERR_INPUT, "started again, it is another environment than before");
 }
 
-static int same_answer(const turn *t, const dm_answer *a)
+static int same_answer(const turn *t, const dm_message_answer *a)
 {
     return strcmp(t->observation, a->observation) == 0 && t->score == a->score && t->done == a->done;
 }
@@ -106,7 +106,7 @@ static dm_status take_turn(cmd_env *e, size_t i, dm_error *err)
         dm_message_ask_step(emptied(&e->request), t->action);
     else
         dm_message_ask_reset(emptied(&e->request), e->split, e->task, e->seed, e->wants);
-    dm_answer_free(&e->answer);
+    dm_message_answer_free(&e->answer);
     dm_status s = ask(e, t->action ? STEP : RESET, &line, &size, err);
     if (s == DM_OK)
         s = dm_message_read_answer(&e->answer, !t->action, line, size, err);
@@ -169,7 +169,7 @@ static dm_status answer_from(cmd_env *e, size_t i, dm_error *err)
         if (s == DM_OK)
             return DM_OK;
         dm_child_stop(&e->child, 1);
-        dm_answer_free(&e->answer);
+        dm_message_answer_free(&e->answer);
         if (s != DM_ERR_FILE)
             return s;
         if (e->restarts == DM_PROTOCOL_RESTARTS)
@@ -232,8 +232,8 @@ static void cmd_close(dm_env *env)
     dm_child_stop(&e->child, 0);
     drop_turns(e, 0);
     free(e->turn);
-    dm_answer_free(&e->answer);
-    dm_hello_free(&e->hello);
+    dm_message_answer_free(&e->answer);
+    dm_message_hello_free(&e->hello);
     dm_text_free(&e->request);
     dm_text_free(&e->text);
     free(e->command);
@@ -264,7 +264,8 @@ static dm_status cmd_open(dm_env *env, const char *arguments, dm_error *err)
     return DM_OK;
 }
 
-static dm_status cmd_reset(dm_env *env, dm_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err)
+static dm_status cmd_reset(dm_env *env, dm_env_split split, int64_t task, uint64_t seed, dm_observation *o,
+                           dm_error *err)
 {
     cmd_env *e = of(env);
 

@@ -5,17 +5,17 @@
 
 #include "agent/experiment/expand.h"
 
-static const dm_source NOTHING = {DM_STAGE_NONE, NULL};
+static const dm_stage_source_ref NOTHING = {DM_STAGE_NONE, NULL};
 
-static dm_source output_of(size_t stage, const char *path)
+static dm_stage_source_ref output_of(size_t stage, const char *path)
 {
-    return (dm_source){stage, path};
+    return (dm_stage_source_ref){stage, path};
 }
 
 /* ---- names ---- */
 
 /* Of a stage: "home-noisy-dmpo-gamma0.5-s1" without what does not apply. */
-static const char *name_of(dm_expansion *x, const dm_subject *of, const char *what, bool seeded)
+static const char *name_of(dm_expansion *x, const dm_stage_subject *of, const char *what, bool seeded)
 {
     const char *setting = of->setting && of->setting->name ? of->setting->name : "";
     const dm_json *v = of->x;
@@ -24,81 +24,83 @@ static const char *name_of(dm_expansion *x, const dm_subject *of, const char *wh
     if (v && v->type == DM_JSON_NUMBER)
         dm_double_text(number, v->number);
     const char *value = !v ? "" : v->type == DM_JSON_STRING ? v->text : v->type == DM_JSON_BOOL ? "" : number;
-    return dm_plan_print(&x->b, "%s%s%s%s%s%s%s%s%s", of->env->name, *setting ? "-" : "", setting, *what ? "-" : "",
-                         what, v ? "-" : "", v ? of->method->sweep->key : "", value,
-                         seeded ? dm_plan_print(&x->b, "-s%llu", (unsigned long long)of->seed) : "");
+    return dm_experiment_plan_print(&x->b, "%s%s%s%s%s%s%s%s%s", of->env->name, *setting ? "-" : "", setting,
+                                    *what ? "-" : "", what, v ? "-" : "", v ? of->method->sweep->key : "", value,
+                                    seeded ? dm_experiment_plan_print(&x->b, "-s%llu", (unsigned long long)of->seed)
+                                           : "");
 }
 
 /* ---- data, model, SFT: the same for all methods ---- */
 
 /* The expert's episodes of the tasks that `tasks` names; NULL: of those that the recipe's "expert" does. */
-static dm_source expert_episodes(dm_expansion *x, const dm_subject *of, const dm_options *tasks)
+static dm_stage_source_ref expert_episodes(dm_expansion *x, const dm_stage_subject *of, const dm_recipe_options *tasks)
 {
     static const char *const which[] = {"tasks", "first", "env-seed", NULL};
-    const dm_subject plain = {.env = of->env, .seed = of->seed};
-    dm_options o = {.n = 0}, chosen = {.n = 0};
+    const dm_stage_subject plain = {.env = of->env, .seed = of->seed};
+    dm_recipe_options o = {.n = 0}, chosen = {.n = 0};
 
-    dm_options_collect(x, &o, &plain, DM_PART_EXPERT);
+    dm_recipe_options_collect(x, &o, &plain, DM_RECIPE_PART_EXPERT);
     chosen.command = o.command;
     for (size_t i = 0; i < o.n; i++) {
         size_t k = 0;
         while (which[k] && strcmp(which[k], o.item[i].name) != 0)
             k++;
         if (!which[k] || !tasks)
-            dm_options_set(x, &chosen, o.item[i].name, o.item[i].value, NULL);
+            dm_recipe_options_set(x, &chosen, o.item[i].name, o.item[i].value, NULL);
     }
     for (size_t k = 0; tasks && which[k]; k++) {
-        const dm_option *t = dm_options_find(tasks, which[k]);
+        const dm_recipe_option *t = dm_recipe_options_find(tasks, which[k]);
         if (t)
-            dm_options_set(x, &chosen, t->name, t->value, t->text);
+            dm_recipe_options_set(x, &chosen, t->name, t->value, t->text);
     }
     dm_stage_begin(&x->b, "rollout");
     dm_stage_option(&x->b, "env", of->env->specification);
     dm_stage_option(&x->b, "split", "train");
     dm_stage_option(&x->b, "policy", "expert");
-    dm_options_put(x, &chosen);
+    dm_recipe_options_put(x, &chosen);
     dm_stage_output(&x->b, "output", "episodes.jsonl");
     return output_of(dm_stage_end(&x->b, true, "%s", name_of(x, &plain, "expert", false)), "episodes.jsonl");
 }
 
-static dm_source sft_data(dm_expansion *x, const dm_subject *of)
+static dm_stage_source_ref sft_data(dm_expansion *x, const dm_stage_subject *of)
 {
-    return of->env->sft_data ? (dm_source){DM_STAGE_NONE, of->env->sft_data} : expert_episodes(x, of, NULL);
+    return of->env->sft_data ? (dm_stage_source_ref){DM_STAGE_NONE, of->env->sft_data} : expert_episodes(x, of, NULL);
 }
 
 /* The model before anything is learnt. */
-static dm_source initial_model(dm_expansion *x, const dm_subject *of)
+static dm_stage_source_ref initial_model(dm_expansion *x, const dm_stage_subject *of)
 {
-    const dm_subject plain = {.env = of->env, .seed = of->seed};
-    const dm_json *model = of->env->parts.object[DM_PART_MODEL];
-    dm_options tokenizer = {.n = 0}, init = {.n = 0};
+    const dm_stage_subject plain = {.env = of->env, .seed = of->seed};
+    const dm_json *model = of->env->parts.object[DM_RECIPE_PART_MODEL];
+    dm_recipe_options tokenizer = {.n = 0}, init = {.n = 0};
 
     if (!model)
-        model = x->r->parts.object[DM_PART_MODEL];
+        model = x->r->parts.object[DM_RECIPE_PART_MODEL];
     if (model && model->type == DM_JSON_STRING)
-        return (dm_source){DM_STAGE_NONE, model->text};
+        return (dm_stage_source_ref){DM_STAGE_NONE, model->text};
 
-    const dm_source data = sft_data(x, of);
-    dm_options_collect(x, &tokenizer, &plain, DM_PART_TOKENIZER);
+    const dm_stage_source_ref data = sft_data(x, of);
+    dm_recipe_options_collect(x, &tokenizer, &plain, DM_RECIPE_PART_TOKENIZER);
     dm_stage_begin(&x->b, "tokenizer");
     dm_stage_text(&x->b, "train");
     dm_stage_output(&x->b, "output", "");
-    dm_options_put(x, &tokenizer);
+    dm_recipe_options_put(x, &tokenizer);
     dm_stage_source(&x->b, NULL, data);
     if (of->env->pairs_data)
-        dm_stage_source(&x->b, NULL, (dm_source){DM_STAGE_NONE, of->env->pairs_data});
-    const dm_source made = output_of(dm_stage_end(&x->b, false, "%s", name_of(x, &plain, "tokenizer", false)), "");
+        dm_stage_source(&x->b, NULL, (dm_stage_source_ref){DM_STAGE_NONE, of->env->pairs_data});
+    const dm_stage_source_ref made =
+        output_of(dm_stage_end(&x->b, false, "%s", name_of(x, &plain, "tokenizer", false)), "");
 
-    dm_options_collect(x, &init, &plain, DM_PART_MODEL);
-    dm_options_seed(x, &init, of->seed);
+    dm_recipe_options_collect(x, &init, &plain, DM_RECIPE_PART_MODEL);
+    dm_recipe_options_seed(x, &init, of->seed);
     dm_stage_begin(&x->b, "init");
     dm_stage_source(&x->b, "tokenizer", made);
-    dm_options_put(x, &init);
+    dm_recipe_options_put(x, &init);
     dm_stage_output(&x->b, "output", "");
     return output_of(dm_stage_end(&x->b, false, "%s", name_of(x, &plain, "init", true)), "");
 }
 
-static void hash_source(dm_expansion *x, dm_sha256 *h, dm_source source)
+static void hash_source(dm_expansion *x, dm_sha256 *h, dm_stage_source_ref source)
 {
     const char *key = dm_stage_source_key(&x->b, source);
     dm_sha256_update(h, key, strlen(key) + 1);
@@ -107,10 +109,11 @@ static void hash_source(dm_expansion *x, dm_sha256 *h, dm_source source)
 
 /* Runs that differ in gamma, say, share their reference's log-probabilities. The file says itself what it is of (model/
  * reference.c): its name only keeps apart what would be written anew all the time. */
-static void share_reference(dm_expansion *x, const dm_options *o, dm_source model, dm_source data)
+static void share_reference(dm_expansion *x, const dm_recipe_options *o, dm_stage_source_ref model,
+                            dm_stage_source_ref data)
 {
     static const char *const decides[] = {"max-length", "reference", "reference2", "share-prefix", "template", NULL};
-    const dm_option *objective = dm_options_find(o, "objective");
+    const dm_recipe_option *objective = dm_recipe_options_find(o, "objective");
     char hex[DM_SHA256_HEX];
     dm_sha256 h;
 
@@ -123,7 +126,7 @@ static void share_reference(dm_expansion *x, const dm_options *o, dm_source mode
     hash_source(x, &h, model);
     hash_source(x, &h, data);
     for (size_t k = 0; decides[k]; k++) {
-        const dm_option *d = dm_options_find(o, decides[k]);
+        const dm_recipe_option *d = dm_recipe_options_find(o, decides[k]);
         char number[DM_DOUBLE_TEXT] = "";
         if (d && d->is_path)
             hash_source(x, &h, d->source);
@@ -136,19 +139,19 @@ static void share_reference(dm_expansion *x, const dm_options *o, dm_source mode
     dm_sha256_update(&h, name, strcmp(name, "kto") == 0 ? 3 : 0); /* it has mismatched pairs' values, too */
     dm_sha256_finish(&h, hex);
     dm_stage_free(&x->b, "reference-cache",
-                  dm_plan_print(&x->b, "%s/" DM_CACHE "/reference-%.12s", x->b.plan->output, hex));
+                  dm_experiment_plan_print(&x->b, "%s/" DM_CACHE "/reference-%.12s", x->b.plan->output, hex));
 }
 
 /* A run of dmpo train. `o` holds the options, reference and the like among them. */
-static dm_source train(dm_expansion *x, const dm_subject *of, dm_options *o, dm_source model, dm_source data,
-                       const char *name)
+static dm_stage_source_ref train(dm_expansion *x, const dm_stage_subject *of, dm_recipe_options *o,
+                                 dm_stage_source_ref model, dm_stage_source_ref data, const char *name)
 {
-    dm_options_seed(x, o, of->seed);
-    dm_options_resolve(x, of, o);
+    dm_recipe_options_seed(x, o, of->seed);
+    dm_recipe_options_resolve(x, of, o);
     dm_stage_begin(&x->b, "train");
     dm_stage_source(&x->b, "model", model);
     dm_stage_source(&x->b, "data", data);
-    dm_options_put(x, o);
+    dm_recipe_options_put(x, o);
     dm_stage_output(&x->b, "output", "");
     dm_stage_free(&x->b, "resume", NULL);
     share_reference(x, o, model, data);
@@ -156,40 +159,40 @@ static dm_source train(dm_expansion *x, const dm_subject *of, dm_options *o, dm_
 }
 
 /* Supervised training as the recipe's "sft" says; a method of that kind may change it by its own "train". */
-static dm_source supervised(dm_expansion *x, const dm_subject *of, dm_source data)
+static dm_stage_source_ref supervised(dm_expansion *x, const dm_stage_subject *of, dm_stage_source_ref data)
 {
-    dm_options o = {.n = 0};
-    const dm_subject plain = {.env = of->env, .seed = of->seed};
+    dm_recipe_options o = {.n = 0};
+    const dm_stage_subject plain = {.env = of->env, .seed = of->seed};
     const dm_recipe_method *m = of->method;
 
-    dm_options_collect(x, &o, &plain, DM_PART_SFT);
+    dm_recipe_options_collect(x, &o, &plain, DM_RECIPE_PART_SFT);
     if (m)
-        dm_options_set_all(x, &o, m->parts.object[DM_PART_TRAIN]);
-    if (of->x && m->sweep_part == DM_PART_TRAIN)
-        dm_options_set(x, &o, m->sweep->key, of->x, NULL);
-    dm_options_default(x, &o, "objective", "sft");
-    const dm_source model = m && m->from ? dm_model_named(x, of, m->from) : initial_model(x, of);
+        dm_recipe_options_set_all(x, &o, m->parts.object[DM_RECIPE_PART_TRAIN]);
+    if (of->x && m->sweep_part == DM_RECIPE_PART_TRAIN)
+        dm_recipe_options_set(x, &o, m->sweep->key, of->x, NULL);
+    dm_recipe_options_default(x, &o, "objective", "sft");
+    const dm_stage_source_ref model = m && m->from ? dm_model_named(x, of, m->from) : initial_model(x, of);
     return train(x, m ? of : &plain, &o, model, data, m ? m->name : "sft");
 }
 
 /* ---- exploring and pairs ---- */
 
-static void put_rollout(dm_expansion *x, const dm_subject *of, dm_options *o, dm_source policy)
+static void put_rollout(dm_expansion *x, const dm_stage_subject *of, dm_recipe_options *o, dm_stage_source_ref policy)
 {
-    dm_options_seed(x, o, of->seed);
+    dm_recipe_options_seed(x, o, of->seed);
     dm_stage_begin(&x->b, "rollout");
     dm_stage_option(&x->b, "env", of->env->specification);
     dm_stage_source(&x->b, "model", policy);
 }
 
 /* The names of stages that several methods share say the method only where it gives options of its own. */
-static const char *shared_name(dm_expansion *x, const dm_subject *of, unsigned parts, bool own, const char *what)
+static const char *shared_name(dm_expansion *x, const dm_stage_subject *of, unsigned parts, bool own, const char *what)
 {
     const dm_recipe_method *m = of->method;
-    dm_subject plain = {.env = of->env, .seed = of->seed};
+    dm_stage_subject plain = {.env = of->env, .seed = of->seed};
     bool swept = false;
 
-    for (unsigned p = 0; p < DM_PARTS; p++) {
+    for (unsigned p = 0; p < DM_RECIPE_PARTS; p++) {
         own |= m && parts >> p & 1 && m->parts.object[p];
         swept |= m && parts >> p & 1 && of->x && m->sweep_part == p;
         if (of->setting && parts >> p & 1 && of->setting->parts.object[p])
@@ -199,81 +202,87 @@ static const char *shared_name(dm_expansion *x, const dm_subject *of, unsigned p
         plain.x = of->x;
         plain.method = m;
     }
-    return name_of(x, &plain, own || swept ? dm_plan_print(&x->b, "%s-%s", m->name, what) : what, true);
+    return name_of(x, &plain, own || swept ? dm_experiment_plan_print(&x->b, "%s-%s", m->name, what) : what, true);
 }
 
-static dm_source explore(dm_expansion *x, const dm_subject *of, dm_source policy, int64_t iteration)
+static dm_stage_source_ref explore(dm_expansion *x, const dm_stage_subject *of, dm_stage_source_ref policy,
+                                   int64_t iteration)
 {
-    dm_options o = {.n = 0};
-    const char *what =
-        iteration > 1 ? dm_plan_print(&x->b, "%s-explore%lld", of->method->name, (long long)iteration) : "explore";
+    dm_recipe_options o = {.n = 0};
+    const char *what = iteration > 1
+                           ? dm_experiment_plan_print(&x->b, "%s-explore%lld", of->method->name, (long long)iteration)
+                           : "explore";
     const char *name =
-        iteration > 1 ? name_of(x, of, what, true) : shared_name(x, of, 1u << DM_PART_EXPLORE, false, what);
+        iteration > 1 ? name_of(x, of, what, true) : shared_name(x, of, 1u << DM_RECIPE_PART_EXPLORE, false, what);
 
-    dm_options_collect(x, &o, of, DM_PART_EXPLORE);
+    dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_EXPLORE);
     put_rollout(x, of, &o, policy);
     dm_stage_option(&x->b, "split", "train");
-    dm_options_put(x, &o);
+    dm_recipe_options_put(x, &o);
     dm_stage_output(&x->b, "output", "episodes.jsonl");
     return output_of(dm_stage_end(&x->b, true, "%s", name), "episodes.jsonl");
 }
 
 /* Explored episodes taken up again in their middle; NOTHING where the recipe has no "continue". */
-static dm_source continuations(dm_expansion *x, const dm_subject *of, dm_source policy, dm_source explored)
+static dm_stage_source_ref continuations(dm_expansion *x, const dm_stage_subject *of, dm_stage_source_ref policy,
+                                         dm_stage_source_ref explored)
 {
-    dm_options o = {.n = 0};
+    dm_recipe_options o = {.n = 0};
 
-    if (!x->r->parts.object[DM_PART_CONTINUE] && !of->env->parts.object[DM_PART_CONTINUE] &&
-        !of->method->parts.object[DM_PART_CONTINUE] && !(of->setting && of->setting->parts.object[DM_PART_CONTINUE]))
+    if (!x->r->parts.object[DM_RECIPE_PART_CONTINUE] && !of->env->parts.object[DM_RECIPE_PART_CONTINUE] &&
+        !of->method->parts.object[DM_RECIPE_PART_CONTINUE] &&
+        !(of->setting && of->setting->parts.object[DM_RECIPE_PART_CONTINUE]))
         return NOTHING;
-    const char *name = shared_name(x, of, 1u << DM_PART_EXPLORE | 1u << DM_PART_CONTINUE, false, "continue");
-    dm_options_collect(x, &o, of, DM_PART_CONTINUE);
+    const char *name =
+        shared_name(x, of, 1u << DM_RECIPE_PART_EXPLORE | 1u << DM_RECIPE_PART_CONTINUE, false, "continue");
+    dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_CONTINUE);
     put_rollout(x, of, &o, policy);
     dm_stage_source(&x->b, "from", explored);
-    dm_options_put(x, &o);
+    dm_recipe_options_put(x, &o);
     dm_stage_output(&x->b, "output", "episodes.jsonl");
     return output_of(dm_stage_end(&x->b, true, "%s", name), "episodes.jsonl");
 }
 
 /* Pairs from outside, as they are or as the recipe's options make them. */
-static dm_source given_pairs(dm_expansion *x, const dm_subject *of, dm_options *o)
+static dm_stage_source_ref given_pairs(dm_expansion *x, const dm_stage_subject *of, dm_recipe_options *o)
 {
-    const dm_source given = {DM_STAGE_NONE, of->env->pairs_data};
+    const dm_stage_source_ref given = {DM_STAGE_NONE, of->env->pairs_data};
 
     if (o->n == 0)
         return given;
-    dm_options_seed(x, o, of->seed);
+    dm_recipe_options_seed(x, o, of->seed);
     dm_stage_begin(&x->b, "pairs");
     dm_stage_source(&x->b, "from-pairs", given);
-    dm_options_put(x, o);
+    dm_recipe_options_put(x, o);
     dm_stage_output(&x->b, "output", "pairs.jsonl");
     dm_stage_free(&x->b, "json", NULL);
-    return output_of(dm_stage_end(&x->b, false, "%s", shared_name(x, of, 1u << DM_PART_PAIRS, false, "pairs")),
+    return output_of(dm_stage_end(&x->b, false, "%s", shared_name(x, of, 1u << DM_RECIPE_PART_PAIRS, false, "pairs")),
                      "pairs.jsonl");
 }
 
 /* Pairs that the method learns from after `policy` explored; of an SFT form, the better runs alone. */
-static dm_source make_pairs(dm_expansion *x, const dm_subject *of, dm_source policy, int64_t iteration,
-                            const char *form)
+static dm_stage_source_ref make_pairs(dm_expansion *x, const dm_stage_subject *of, dm_stage_source_ref policy,
+                                      int64_t iteration, const char *form)
 {
     const bool stepwise = of->method->kind == DM_METHOD_SDPO || of->method->kind == DM_METHOD_STEP_DPO;
-    const unsigned depends = 1u << DM_PART_EXPLORE | 1u << DM_PART_PAIRS | 1u << DM_PART_CONTINUE;
-    dm_options o = {.n = 0}, tasks = {.n = 0};
+    const unsigned depends = 1u << DM_RECIPE_PART_EXPLORE | 1u << DM_RECIPE_PART_PAIRS | 1u << DM_RECIPE_PART_CONTINUE;
+    dm_recipe_options o = {.n = 0}, tasks = {.n = 0};
 
-    dm_options_collect(x, &o, of, DM_PART_PAIRS);
+    dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_PAIRS);
     if (form)
-        dm_options_default(x, &o, "form", form);
+        dm_recipe_options_default(x, &o, "form", form);
     if (of->env->pairs_data && iteration == 1)
         return given_pairs(x, of, &o);
-    const dm_source explored = explore(x, of, policy, iteration);
-    const dm_source continued = stepwise ? continuations(x, of, policy, explored) : NOTHING;
-    dm_options_collect(x, &tasks, of, DM_PART_EXPLORE);
+    const dm_stage_source_ref explored = explore(x, of, policy, iteration);
+    const dm_stage_source_ref continued = stepwise ? continuations(x, of, policy, explored) : NOTHING;
+    dm_recipe_options_collect(x, &tasks, of, DM_RECIPE_PART_EXPLORE);
     const bool adds = of->method->kind == DM_METHOD_RFT; /* to what SFT learnt from */
-    const dm_source expert = continued.path ? NOTHING : expert_episodes(x, of, adds ? NULL : &tasks);
-    dm_options_seed(x, &o, of->seed);
+    const dm_stage_source_ref expert = continued.path ? NOTHING : expert_episodes(x, of, adds ? NULL : &tasks);
+    dm_recipe_options_seed(x, &o, of->seed);
     const char *name =
         iteration > 1
-            ? name_of(x, of, dm_plan_print(&x->b, "%s-pairs%lld", of->method->name, (long long)iteration), true)
+            ? name_of(x, of, dm_experiment_plan_print(&x->b, "%s-pairs%lld", of->method->name, (long long)iteration),
+                      true)
             : shared_name(x, of, depends, form != NULL, "pairs");
     dm_stage_begin(&x->b, "pairs");
     if (expert.path)
@@ -281,7 +290,7 @@ static dm_source make_pairs(dm_expansion *x, const dm_subject *of, dm_source pol
     dm_stage_source(&x->b, "explored", explored);
     if (continued.path)
         dm_stage_source(&x->b, "continuations", continued);
-    dm_options_put(x, &o);
+    dm_recipe_options_put(x, &o);
     dm_stage_output(&x->b, "output", "pairs.jsonl");
     dm_stage_free(&x->b, "json", NULL);
     return output_of(dm_stage_end(&x->b, false, "%s", name), "pairs.jsonl");
@@ -290,39 +299,40 @@ static dm_source make_pairs(dm_expansion *x, const dm_subject *of, dm_source pol
 /* ---- methods ---- */
 
 typedef struct learnt {
-    dm_source model, reference, pairs; /* NOTHING: it has none */
-    size_t training;                   /* stage */
+    dm_stage_source_ref model, reference, pairs; /* NOTHING: it has none */
+    size_t training;                             /* stage */
 } learnt;
 
-static learnt learn_preference(dm_expansion *x, const dm_subject *of)
+static learnt learn_preference(dm_expansion *x, const dm_stage_subject *of)
 {
     static const char *const forms[DM_METHOD_KINDS] = {[DM_METHOD_SDPO] = "segment", [DM_METHOD_STEP_DPO] = "step"};
     const dm_recipe_method *m = of->method;
-    const int64_t iterations = of->x && m->sweep_part == DM_PARTS ? of->x->integer : m->iterations;
+    const int64_t iterations = of->x && m->sweep_part == DM_RECIPE_PARTS ? of->x->integer : m->iterations;
     learnt l = {.training = DM_STAGE_NONE};
 
     l.model = dm_model_named(x, of, m->from ? m->from : "@sft");
     for (int64_t i = 1; i <= iterations && x->b.status == DM_OK; i++) {
-        dm_options o = {.n = 0};
-        dm_options_collect(x, &o, of, DM_PART_TRAIN);
+        dm_recipe_options o = {.n = 0};
+        dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_TRAIN);
         if (m->kind != DM_METHOD_PREFERENCE)
-            dm_options_default(x, &o, "objective", "dpo");
+            dm_recipe_options_default(x, &o, "objective", "dpo");
         l.pairs = make_pairs(x, of, l.model, i, forms[m->kind]);
-        const dm_option *reference = dm_options_find(&o, "reference");
+        const dm_recipe_option *reference = dm_recipe_options_find(&o, "reference");
         l.reference = reference && reference->value->type == DM_JSON_STRING
                           ? dm_model_named(x, of, reference->value->text)
                           : l.model; /* train's default: the policy as it was, here the last iterate */
-        const dm_subject shared = {of->env, of->setting, m, of->seed, m->sweep_part == DM_PARTS ? NULL : of->x};
+        const dm_stage_subject shared = {of->env, of->setting, m, of->seed,
+                                         m->sweep_part == DM_RECIPE_PARTS ? NULL : of->x};
         l.model = train(x, &shared, &o, l.model, l.pairs,
-                        iterations > 1 || m->sweep_part == DM_PARTS
-                            ? dm_plan_print(&x->b, "%s-iteration%lld", m->name, (long long)i)
+                        iterations > 1 || m->sweep_part == DM_RECIPE_PARTS
+                            ? dm_experiment_plan_print(&x->b, "%s-iteration%lld", m->name, (long long)i)
                             : m->name);
         l.training = l.model.stage;
     }
     return l;
 }
 
-static learnt learn(dm_expansion *x, const dm_subject *of)
+static learnt learn(dm_expansion *x, const dm_stage_subject *of)
 {
     const dm_recipe_method *m = of->method;
     learnt l = {NOTHING, NOTHING, NOTHING, DM_STAGE_NONE};
@@ -356,19 +366,19 @@ static learnt learn(dm_expansion *x, const dm_subject *of)
 
 /* "@model", "@sft", "@METHOD" or a directory. The recipe's check made sure that a method stands in front of the one
  * that names it, so this ends. */
-dm_source dm_model_named(dm_expansion *x, const dm_subject *of, const char *name)
+dm_stage_source_ref dm_model_named(dm_expansion *x, const dm_stage_subject *of, const char *name)
 {
     if (name[0] != '@')
-        return (dm_source){DM_STAGE_NONE, name};
+        return (dm_stage_source_ref){DM_STAGE_NONE, name};
     if (strcmp(name, "@model") == 0)
         return initial_model(x, of);
     if (strcmp(name, "@sft") == 0)
-        return supervised(x, &(dm_subject){.env = of->env, .seed = of->seed}, sft_data(x, of));
+        return supervised(x, &(dm_stage_subject){.env = of->env, .seed = of->seed}, sft_data(x, of));
     for (size_t i = 0; i < x->r->methods; i++) {
         const dm_recipe_method *m = &x->r->method[i];
         if (strcmp(m->name, name + 1) == 0)
-            return learn(x,
-                         &(dm_subject){of->env, dm_method_needs_pairs(m->kind) ? of->setting : NULL, m, of->seed, NULL})
+            return learn(x, &(dm_stage_subject){of->env, dm_method_needs_pairs(m->kind) ? of->setting : NULL, m,
+                                                of->seed, NULL})
                 .model;
     }
     return NOTHING;
@@ -394,22 +404,22 @@ static void *grow(dm_expansion *x, void *list, size_t n, size_t size)
             (list)[(n)++] = __VA_ARGS__;                                                                               \
     } while (0)
 
-static void add_pairs(dm_expansion *x, const dm_subject *of, dm_source file)
+static void add_pairs(dm_expansion *x, const dm_stage_subject *of, dm_stage_source_ref file)
 {
-    dm_plan *p = x->b.plan;
-    dm_subject what = *of;
+    dm_experiment_plan *p = x->b.plan;
+    dm_stage_subject what = *of;
 
     for (size_t i = 0; i < p->pairs_made; i++)
         if (p->pairs[i].file.stage == file.stage && p->pairs[i].of.env == of->env &&
             (file.stage != DM_STAGE_NONE || p->pairs[i].of.setting == of->setting))
             return;
-    if (of->method->sweep_part != DM_PART_PAIRS && of->method->sweep_part != DM_PART_EXPLORE)
+    if (of->method->sweep_part != DM_RECIPE_PART_PAIRS && of->method->sweep_part != DM_RECIPE_PART_EXPLORE)
         what.x = NULL;
     ADD(x, p->pairs, p->pairs_made, (dm_pairs_made){what, file});
 }
 
 /* How a model's words are sampled means nothing to an expert or to chance. */
-static void keep_environment_options(dm_options *o, bool many)
+static void keep_environment_options(dm_recipe_options *o, bool many)
 {
     static const char *const kept[] = {"tasks", "first", "env-seed", "max-turns", "samples"};
     const size_t n = sizeof kept / sizeof *kept - !many;
@@ -425,59 +435,59 @@ static void keep_environment_options(dm_options *o, bool many)
     o->n = used;
 }
 
-static void evaluate(dm_expansion *x, const dm_subject *of, const learnt *l)
+static void evaluate(dm_expansion *x, const dm_stage_subject *of, const learnt *l)
 {
-    dm_split splits[DM_SPLITS];
+    dm_env_split splits[DM_ENV_SPLITS];
     const dm_method_kind kind = of->method->kind;
     const size_t n = of->env->specification ? dm_recipe_splits(x->r, of->env, splits) : 0;
 
     for (size_t i = 0; i < n && x->b.status == DM_OK; i++) {
-        dm_options o = {.n = 0};
-        dm_options_collect(x, &o, of, DM_PART_EVALUATE);
+        dm_recipe_options o = {.n = 0};
+        dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_EVALUATE);
         if (!l->model.path)
             keep_environment_options(&o, kind == DM_METHOD_RANDOM);
         if (kind == DM_METHOD_BEST_OF_N) {
-            dm_options_default(x, &o, "samples", "8");
-            dm_options_default(x, &o, "temperature", "1");
+            dm_recipe_options_default(x, &o, "samples", "8");
+            dm_recipe_options_default(x, &o, "temperature", "1");
         }
         if (kind != DM_METHOD_EXPERT)
-            dm_options_seed(x, &o, of->seed);
+            dm_recipe_options_seed(x, &o, of->seed);
         dm_stage_begin(&x->b, "rollout");
         dm_stage_option(&x->b, "env", of->env->specification);
-        dm_stage_option(&x->b, "split", dm_split_names[splits[i]]);
+        dm_stage_option(&x->b, "split", dm_env_split_names[splits[i]]);
         if (l->model.path)
             dm_stage_source(&x->b, "model", l->model);
         else
             dm_stage_option(&x->b, "policy", kind == DM_METHOD_EXPERT ? "expert" : "random");
-        dm_options_put(x, &o);
+        dm_recipe_options_put(x, &o);
         dm_stage_output(&x->b, "output", "episodes.jsonl");
         const size_t stage =
             dm_stage_end(&x->b, true, "%s-%s", name_of(x, of, of->method->name, kind != DM_METHOD_EXPERT),
-                         dm_split_names[splits[i]]);
+                         dm_env_split_names[splits[i]]);
         ADD(x, x->b.plan->evaluation, x->b.plan->evaluations, (dm_evaluation){*of, splits[i], stage});
     }
 }
 
 /* The pairs under policy and reference, turn by turn, for the report. */
-static void add_example(dm_expansion *x, const dm_subject *of, const learnt *l)
+static void add_example(dm_expansion *x, const dm_stage_subject *of, const learnt *l)
 {
-    dm_options o = {.n = 0};
+    dm_recipe_options o = {.n = 0};
 
-    dm_options_collect(x, &o, of, DM_PART_TRAIN);
+    dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_TRAIN);
     dm_stage_begin(&x->b, "score");
     dm_stage_source(&x->b, "model", l->model);
     dm_stage_source(&x->b, "reference", l->reference);
     dm_stage_source(&x->b, "data", l->pairs);
     for (size_t i = 0; i < o.n; i++)
         if (x->commands->has("score", o.item[i].name) && strcmp(o.item[i].name, "reference") != 0)
-            dm_options_put_one(x, &o.item[i]);
+            dm_recipe_options_put_one(x, &o.item[i]);
     dm_stage_output(&x->b, "output", "scores.jsonl");
-    const size_t stage =
-        dm_stage_end(&x->b, false, "%s", name_of(x, of, dm_plan_print(&x->b, "%s-score", of->method->name), true));
+    const size_t stage = dm_stage_end(
+        &x->b, false, "%s", name_of(x, of, dm_experiment_plan_print(&x->b, "%s-score", of->method->name), true));
     ADD(x, x->b.plan->example, x->b.plan->examples, (dm_example){*of, l->pairs, stage});
 }
 
-static void add_method(dm_expansion *x, const dm_subject *of)
+static void add_method(dm_expansion *x, const dm_stage_subject *of)
 {
     const learnt l = learn(x, of);
 
@@ -492,12 +502,12 @@ static void add_method(dm_expansion *x, const dm_subject *of)
         add_example(x, of, &l);
 }
 
-dm_status dm_plan_make(dm_plan *plan, const dm_recipe *recipe, const dm_commands *commands, const char *output,
-                       dm_error *err)
+dm_status dm_experiment_plan_make(dm_experiment_plan *plan, const dm_recipe *recipe, const dm_commands *commands,
+                                  const char *output, dm_error *err)
 {
     dm_expansion x = {.r = recipe, .commands = commands};
 
-    *plan = (dm_plan){.output = output};
+    *plan = (dm_experiment_plan){.output = output};
     dm_stage_builder_open(&x.b, plan, commands->version, err);
     for (size_t e = 0; e < recipe->envs; e++)
         for (size_t c = 0; c < recipe->settings; c++)
@@ -510,10 +520,10 @@ dm_status dm_plan_make(dm_plan *plan, const dm_recipe *recipe, const dm_commands
                 const dm_json *value = method->sweep ? method->sweep->child : NULL;
                 do {
                     for (size_t s = 0; s < recipe->seeds && x.b.status == DM_OK; s++)
-                        add_method(&x, &(dm_subject){&recipe->env[e], setting, method, recipe->seed[s], value});
+                        add_method(&x, &(dm_stage_subject){&recipe->env[e], setting, method, recipe->seed[s], value});
                 } while (value && (value = value->next) != NULL);
             }
     if (x.b.status != DM_OK)
-        dm_plan_close(plan);
+        dm_experiment_plan_close(plan);
     return x.b.status;
 }

@@ -4,7 +4,7 @@
 
 #include "agent/experiment/stages_internal.h"
 
-#define DM_OPTIONS_MAX 96
+#define DM_RECIPE_OPTIONS_MAX 96
 
 typedef struct dm_expansion {
     dm_stage_builder b;
@@ -13,40 +13,44 @@ typedef struct dm_expansion {
 } dm_expansion;
 
 /* One option on its way into a command. */
-typedef struct dm_option {
+typedef struct dm_recipe_option {
     const char *name;
     const dm_json *value; /* NULL: `text` is a default of the experiment's own */
     const char *text;
     bool is_path; /* it is `source`, after resolve */
-    dm_source source;
-} dm_option;
+    dm_stage_source_ref source;
+} dm_recipe_option;
 
-typedef struct dm_options {
-    dm_option item[DM_OPTIONS_MAX]; /* sorted by name: the order of a recipe's members means nothing */
+typedef struct dm_recipe_options {
+    dm_recipe_option item[DM_RECIPE_OPTIONS_MAX]; /* sorted by name: the order of a recipe's members means nothing */
     size_t n;
     const char *command;
-} dm_options;
+} dm_recipe_options;
 
 /* Later settings win. value NULL: `text`. */
-void dm_options_set(dm_expansion *x, dm_options *o, const char *name, const dm_json *value, const char *text);
-void dm_options_set_all(dm_expansion *x, dm_options *o, const dm_json *object); /* its members; NULL is fine */
-void dm_options_default(dm_expansion *x, dm_options *o, const char *name, const char *text); /* where there is none */
-void dm_options_seed(dm_expansion *x, dm_options *o, uint64_t seed); /* likewise, if the command has a seed */
+void dm_recipe_options_set(dm_expansion *x, dm_recipe_options *o, const char *name, const dm_json *value,
+                           const char *text);
+void dm_recipe_options_set_all(dm_expansion *x, dm_recipe_options *o,
+                               const dm_json *object); /* its members; NULL is fine */
+void dm_recipe_options_default(dm_expansion *x, dm_recipe_options *o, const char *name,
+                               const char *text); /* where there is none */
+void dm_recipe_options_seed(dm_expansion *x, dm_recipe_options *o,
+                            uint64_t seed); /* likewise, if the command has a seed */
 
 /* What recipe, environment, setting and method say for a part, later ones over earlier ones. The value of a method's
  * sweep is last. */
-void dm_options_collect(dm_expansion *x, dm_options *o, const dm_subject *of, dm_part part);
-const dm_option *dm_options_find(const dm_options *o, const char *name); /* NULL: there is none */
+void dm_recipe_options_collect(dm_expansion *x, dm_recipe_options *o, const dm_stage_subject *of, dm_recipe_part part);
+const dm_recipe_option *dm_recipe_options_find(const dm_recipe_options *o, const char *name); /* NULL: there is none */
 
 /* Options that name files or models become these, with the stages that make them: not while another stage is put
  * together. */
-void dm_options_resolve(dm_expansion *x, const dm_subject *of, dm_options *o);
+void dm_recipe_options_resolve(dm_expansion *x, const dm_stage_subject *of, dm_recipe_options *o);
 
 /* Into the stage that is put together. */
-void dm_options_put_one(dm_expansion *x, const dm_option *item);
-void dm_options_put(dm_expansion *x, const dm_options *o);
+void dm_recipe_options_put_one(dm_expansion *x, const dm_recipe_option *item);
+void dm_recipe_options_put(dm_expansion *x, const dm_recipe_options *o);
 
 /* "@model", "@sft", "@METHOD" or a directory (agent/experiment/expand.c). */
-dm_source dm_model_named(dm_expansion *x, const dm_subject *of, const char *name);
+dm_stage_source_ref dm_model_named(dm_expansion *x, const dm_stage_subject *of, const char *name);
 
 #endif

@@ -6,13 +6,13 @@
 #include <string.h>
 
 #define SEEDS_MAX 1000
-#define PART(name) (1u << DM_PART_##name)
-#define ALL_PARTS ((1u << DM_PARTS) - 1)
+#define PART(name) (1u << DM_RECIPE_PART_##name)
+#define ALL_PARTS ((1u << DM_RECIPE_PARTS) - 1)
 #define LEARNS (PART(EXPLORE) | PART(PAIRS) | PART(TRAIN) | PART(EVALUATE))
 
 static const struct {
     const char *name, *command;
-} parts[DM_PARTS] = {
+} parts[DM_RECIPE_PARTS] = {
     {"expert", "rollout"}, {"tokenizer", "tokenizer"}, {"model", "init"},
     {"sft", "train"},      {"explore", "rollout"},     {"continue", "rollout"},
     {"pairs", "pairs"},    {"train", "train"},         {"evaluate", "rollout"},
@@ -40,12 +40,12 @@ static const char *const given[] = {"output",    "model",           "data",     
                                     "tokenizer", "config",          "isa",      "threads",       "quiet",      "json",
                                     "help",      "reference-cache", NULL};
 
-const char *dm_part_name(dm_part part)
+const char *dm_recipe_part_name(dm_recipe_part part)
 {
     return parts[part].name;
 }
 
-const char *dm_part_command(dm_part part)
+const char *dm_recipe_part_command(dm_recipe_part part)
 {
     return parts[part].command;
 }
@@ -103,7 +103,7 @@ static void add_names(dm_text *t, const char *const *names, unsigned allowed_par
 {
     for (size_t i = 0; names[i]; i++)
         dm_text_print(t, "%s%s", t->size ? ", " : "", names[i]);
-    for (unsigned p = 0; p < DM_PARTS; p++)
+    for (unsigned p = 0; p < DM_RECIPE_PARTS; p++)
         if (allowed_parts >> p & 1)
             dm_text_print(t, "%s%s", t->size ? ", " : "", parts[p].name);
 }
@@ -116,22 +116,22 @@ static bool is_one_of(const char *const *names, const dm_json *key)
 }
 
 /* An object's members as options of the part's command. */
-static dm_status check_options(const reader *in, const dm_json *object, dm_part part)
+static dm_status check_options(const reader *in, const dm_json *object, dm_recipe_part part)
 {
     for (const dm_json *v = object->child; v; v = v->next) {
-        dm_option_kind kind = DM_OPTION_VALUE;
+        dm_recipe_option_kind kind = DM_RECIPE_OPTION_VALUE;
         if (v->type == DM_JSON_STRING && strlen(v->text) != v->length)
             return FAIL(in, v, "\"%s\" must be a string without NUL", v->key);
-        if (part == DM_PART_EVALUATE && strcmp(v->key, "splits") == 0)
+        if (part == DM_RECIPE_PART_EVALUATE && strcmp(v->key, "splits") == 0)
             continue;
-        if (is_one_of(given, v) && !(part == DM_PART_TOKENIZER && strcmp(v->key, "split") == 0)) /* of words */
+        if (is_one_of(given, v) && !(part == DM_RECIPE_PART_TOKENIZER && strcmp(v->key, "split") == 0)) /* of words */
             return FAIL(in, v, "\"%s\" is given by the experiment itself, not by its recipe", v->key);
         const dm_status s = in->commands->check(parts[part].command, in->r->doc, v->key, v, &kind, in->err);
         if (s != DM_OK)
             return s;
         /* what all share cannot depend on a method, and SFT not on itself */
-        if (kind == DM_OPTION_PATH && !in->in_method && v->type == DM_JSON_STRING && v->text[0] == '@' &&
-            !dm_json_is(v, "@model") && !(dm_json_is(v, "@sft") && part != DM_PART_SFT))
+        if (kind == DM_RECIPE_OPTION_PATH && !in->in_method && v->type == DM_JSON_STRING && v->text[0] == '@' &&
+            !dm_json_is(v, "@model") && !(dm_json_is(v, "@sft") && part != DM_RECIPE_PART_SFT))
             return FAIL(in, v, "\"%s\" can be named in a method only", v->text);
     }
     return DM_OK;
@@ -143,9 +143,9 @@ static dm_status check_splits(const reader *in, const dm_json *list)
         return FAIL(in, list, "\"splits\" must be a list of: train, seen, unseen");
     for (const dm_json *v = list->child; v; v = v->next) {
         size_t i = 0;
-        while (i < DM_SPLITS && !dm_json_is(v, dm_split_names[i]))
+        while (i < DM_ENV_SPLITS && !dm_json_is(v, dm_env_split_names[i]))
             i++;
-        if (i == DM_SPLITS)
+        if (i == DM_ENV_SPLITS)
             return FAIL(in, v, "a split is one of: train, seen, unseen");
         for (const dm_json *w = list->child; w != v; w = w->next)
             if (dm_json_is(w, v->text))
@@ -154,17 +154,17 @@ static dm_status check_splits(const reader *in, const dm_json *list)
     return DM_OK;
 }
 
-static dm_status read_part(const reader *in, const dm_json *v, dm_part part, dm_parts *out)
+static dm_status read_part(const reader *in, const dm_json *v, dm_recipe_part part, dm_recipe_parts *out)
 {
     dm_status s = DM_OK;
 
     out->object[part] = v;
-    if (part == DM_PART_MODEL && v->type == DM_JSON_STRING)
+    if (part == DM_RECIPE_PART_MODEL && v->type == DM_JSON_STRING)
         return v->length && strlen(v->text) == v->length ? DM_OK : FAIL(in, v, "\"model\" names no directory");
     if (v->type != DM_JSON_OBJECT)
         return FAIL(in, v, "\"%s\" must be an object of options of dmpo %s%s", v->key, parts[part].command,
-                    part == DM_PART_MODEL ? ", or a model's directory" : "");
-    const dm_json *splits = part == DM_PART_EVALUATE ? dm_json_get(v, "splits") : NULL;
+                    part == DM_RECIPE_PART_MODEL ? ", or a model's directory" : "");
+    const dm_json *splits = part == DM_RECIPE_PART_EVALUATE ? dm_json_get(v, "splits") : NULL;
     if (splits)
         s = check_splits(in, splits);
     return s == DM_OK ? check_options(in, v, part) : s;
@@ -172,17 +172,17 @@ static dm_status read_part(const reader *in, const dm_json *v, dm_part part, dm_
 
 /* The object's parts; every other member must be one of `names`. "note" is for people. */
 static dm_status read_members(const reader *in, const dm_json *object, const char *const *names, unsigned allowed,
-                              const char *what, dm_parts *out)
+                              const char *what, dm_recipe_parts *out)
 {
     if (object->type != DM_JSON_OBJECT)
         return FAIL(in, object, "%s must be an object", what);
     for (const dm_json *v = object->child; v; v = v->next) {
         dm_status s = DM_OK;
         unsigned p = 0;
-        while (p < DM_PARTS && !(allowed >> p & 1 && strcmp(v->key, parts[p].name) == 0))
+        while (p < DM_RECIPE_PARTS && !(allowed >> p & 1 && strcmp(v->key, parts[p].name) == 0))
             p++;
-        if (p < DM_PARTS) {
-            s = read_part(in, v, (dm_part)p, out);
+        if (p < DM_RECIPE_PARTS) {
+            s = read_part(in, v, (dm_recipe_part)p, out);
         } else if (strcmp(v->key, "note") == 0) {
             s = want(in, v, DM_JSON_STRING, "a string");
         } else if (!is_one_of(names, v)) {
@@ -213,7 +213,7 @@ static dm_status read_env(const reader *in, const dm_json *v, dm_recipe_env *e)
 {
     static const char *const names[] = {"name", "env", "data", NULL}, *const files[] = {"sft", "pairs", NULL};
     const unsigned allowed = ALL_PARTS;
-    dm_parts none = {{NULL}};
+    dm_recipe_parts none = {{NULL}};
     dm_status s = read_members(in, v, names, allowed, "an environment", &e->parts);
 
     e->at = v;
@@ -301,7 +301,7 @@ static dm_status read_kind(const reader *in, const dm_json *object, dm_method_ki
 /* "sweep": {"gamma": [0.1, 0.5]}: one option of train, pairs or explore, or the number of iterations. */
 static dm_status read_sweep(const reader *in, const dm_json *object, dm_recipe_method *m)
 {
-    static const dm_part where[] = {DM_PART_TRAIN, DM_PART_PAIRS, DM_PART_EXPLORE};
+    static const dm_recipe_part where[] = {DM_RECIPE_PART_TRAIN, DM_RECIPE_PART_PAIRS, DM_RECIPE_PART_EXPLORE};
     const dm_json *v = dm_json_get(object, "sweep");
 
     if (!v)
@@ -309,7 +309,7 @@ static dm_status read_sweep(const reader *in, const dm_json *object, dm_recipe_m
     if (v->type != DM_JSON_OBJECT || v->length != 1 || v->child->type != DM_JSON_ARRAY || v->child->length == 0)
         return FAIL(in, v, "\"sweep\" must be one option and its values, {\"gamma\": [0.1, 0.5]}");
     const dm_json *list = m->sweep = v->child;
-    m->sweep_part = DM_PARTS;
+    m->sweep_part = DM_RECIPE_PARTS;
     if (strcmp(list->key, "iterations") == 0) {
         for (const dm_json *x = list->child; x; x = x->next)
             if (x->type != DM_JSON_NUMBER || !x->is_integer || x->integer < 1 || x->integer > 100)
@@ -318,13 +318,13 @@ static dm_status read_sweep(const reader *in, const dm_json *object, dm_recipe_m
                    ? DM_OK
                    : FAIL(in, v, "a method of kind %s has no iterations", kinds[m->kind].name);
     }
-    for (size_t i = 0; i < sizeof where / sizeof *where && m->sweep_part == DM_PARTS; i++)
+    for (size_t i = 0; i < sizeof where / sizeof *where && m->sweep_part == DM_RECIPE_PARTS; i++)
         if (kinds[m->kind].parts >> where[i] & 1 && in->commands->has(parts[where[i]].command, list->key))
             m->sweep_part = where[i];
-    if (m->sweep_part == DM_PARTS || is_one_of(given, list))
+    if (m->sweep_part == DM_RECIPE_PARTS || is_one_of(given, list))
         return FAIL(in, list, "\"%s\" is no option that a method of kind %s can sweep", list->key, kinds[m->kind].name);
     for (const dm_json *x = list->child; x; x = x->next) {
-        dm_option_kind kind;
+        dm_recipe_option_kind kind;
         const dm_status s = in->commands->check(parts[m->sweep_part].command, in->r->doc, list->key, x, &kind, in->err);
         if (s != DM_OK)
             return s;
@@ -391,7 +391,7 @@ static dm_status read_method(const reader *in, const dm_json *v, dm_recipe_metho
         return FAIL(in, dm_json_get(v, "iterations"), "a method of kind %s has no iterations", kinds[m->kind].name);
     if (m->from && (s = check_reference(in, dm_json_get(v, "from"), method, n)) != DM_OK)
         return s;
-    const dm_json *train = m->parts.object[DM_PART_TRAIN];
+    const dm_json *train = m->parts.object[DM_RECIPE_PART_TRAIN];
     for (const dm_json *o = train ? train->child : NULL; o; o = o->next)
         if ((s = check_reference(in, o, method, n)) != DM_OK)
             return s;
@@ -436,7 +436,7 @@ static dm_status check_together(const reader *in)
         for (size_t m = 0; m < in->r->methods; m++) {
             const dm_recipe_method *method = &in->r->method[m];
             const bool explores = method->kind == DM_METHOD_RFT || method->iterations > 1 ||
-                                  (method->sweep && method->sweep_part == DM_PARTS) ||
+                                  (method->sweep && method->sweep_part == DM_RECIPE_PARTS) ||
                                   (kinds[method->kind].needs_pairs && !env->pairs_data);
             if (!env->specification && explores)
                 return FAIL(in, env->at, "the method \"%s\" explores, and the environment \"%s\" has no \"env\"",
@@ -544,21 +544,21 @@ dm_status dm_recipe_set_seeds(dm_recipe *r, const char *list, dm_error *err)
     return DM_OK;
 }
 
-size_t dm_recipe_splits(const dm_recipe *r, const dm_recipe_env *env, dm_split out[DM_SPLITS])
+size_t dm_recipe_splits(const dm_recipe *r, const dm_recipe_env *env, dm_env_split out[DM_ENV_SPLITS])
 {
-    const dm_json *list = dm_json_get(env->parts.object[DM_PART_EVALUATE], "splits");
+    const dm_json *list = dm_json_get(env->parts.object[DM_RECIPE_PART_EVALUATE], "splits");
     size_t n = 0;
 
     if (!list)
-        list = dm_json_get(r->parts.object[DM_PART_EVALUATE], "splits");
+        list = dm_json_get(r->parts.object[DM_RECIPE_PART_EVALUATE], "splits");
     if (!list) {
-        out[n++] = DM_SPLIT_SEEN;
-        out[n++] = DM_SPLIT_UNSEEN;
+        out[n++] = DM_ENV_SPLIT_SEEN;
+        out[n++] = DM_ENV_SPLIT_UNSEEN;
     }
     for (const dm_json *v = list ? list->child : NULL; v; v = v->next)
-        for (int i = 0; i < DM_SPLITS; i++)
-            if (dm_json_is(v, dm_split_names[i]))
-                out[n++] = (dm_split)i;
+        for (int i = 0; i < DM_ENV_SPLITS; i++)
+            if (dm_json_is(v, dm_env_split_names[i]))
+                out[n++] = (dm_env_split)i;
     return n;
 }
 

@@ -12,35 +12,35 @@
 #include "io/json.h"
 
 /* Objects whose members are options of one command each: there is no second vocabulary. */
-typedef enum dm_part {
-    DM_PART_EXPERT,    /* rollout: the expert's episodes, data of the tokenizer and of SFT */
-    DM_PART_TOKENIZER, /* tokenizer train */
-    DM_PART_MODEL,     /* init; or a string, the directory of a model */
-    DM_PART_SFT,       /* train */
-    DM_PART_EXPLORE,   /* rollout: the policy's episodes, data of pairs */
-    DM_PART_CONTINUE,  /* rollout: these taken up again in their middle */
-    DM_PART_PAIRS,     /* pairs */
-    DM_PART_TRAIN,     /* train: what is trained on pairs */
-    DM_PART_EVALUATE,  /* rollout */
-    DM_PARTS
-} dm_part;
+typedef enum dm_recipe_part {
+    DM_RECIPE_PART_EXPERT,    /* rollout: the expert's episodes, data of the tokenizer and of SFT */
+    DM_RECIPE_PART_TOKENIZER, /* tokenizer train */
+    DM_RECIPE_PART_MODEL,     /* init; or a string, the directory of a model */
+    DM_RECIPE_PART_SFT,       /* train */
+    DM_RECIPE_PART_EXPLORE,   /* rollout: the policy's episodes, data of pairs */
+    DM_RECIPE_PART_CONTINUE,  /* rollout: these taken up again in their middle */
+    DM_RECIPE_PART_PAIRS,     /* pairs */
+    DM_RECIPE_PART_TRAIN,     /* train: what is trained on pairs */
+    DM_RECIPE_PART_EVALUATE,  /* rollout */
+    DM_RECIPE_PARTS
+} dm_recipe_part;
 
-const char *dm_part_name(dm_part part);
-const char *dm_part_command(dm_part part);
+const char *dm_recipe_part_name(dm_recipe_part part);
+const char *dm_recipe_part_command(dm_recipe_part part);
 
 /* The parts that one level of the recipe gives; NULL: none. */
-typedef struct dm_parts {
-    const dm_json *object[DM_PARTS];
-} dm_parts;
+typedef struct dm_recipe_parts {
+    const dm_json *object[DM_RECIPE_PARTS];
+} dm_recipe_parts;
 
-typedef enum dm_option_kind { DM_OPTION_VALUE, DM_OPTION_PATH } dm_option_kind;
+typedef enum dm_recipe_option_kind { DM_RECIPE_OPTION_VALUE, DM_RECIPE_OPTION_PATH } dm_recipe_option_kind;
 
 /* What the layer above knows of the commands. */
 typedef struct dm_commands {
     const char *version; /* results of another version are made anew */
     /* value->key must be an option of the command and `value` of its type, else an error at its place in `doc`. */
     dm_status (*check)(const char *command, const dm_json_doc *doc, const char *name, const dm_json *value,
-                       dm_option_kind *kind, dm_error *err);
+                       dm_recipe_option_kind *kind, dm_error *err);
     bool (*has)(const char *command, const char *option);
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
 } dm_commands;
@@ -51,12 +51,12 @@ typedef struct dm_recipe_env {
     const char *sft_data;      /* files from outside; NULL: the expert's episodes, */
     const char *pairs_data;    /* pairs of these and explored ones */
     const dm_json *at;         /* for messages */
-    dm_parts parts;
+    dm_recipe_parts parts;
 } dm_recipe_env;
 
 typedef struct dm_recipe_setting {
     const char *name; /* NULL: the only one, not named */
-    dm_parts parts;
+    dm_recipe_parts parts;
 } dm_recipe_setting;
 
 typedef enum dm_method_kind {
@@ -80,11 +80,11 @@ typedef struct dm_recipe_method {
     dm_method_kind kind;
     const char *from; /* the policy it begins with, "@NAME" or a directory; NULL: the kind's own */
     int64_t iterations;
-    const dm_json *settings; /* names it is limited to; NULL: all */
-    const dm_json *sweep;    /* array of values, its key is the option; NULL: none */
-    dm_part sweep_part;      /* DM_PARTS: the method's "iterations" */
+    const dm_json *settings;   /* names it is limited to; NULL: all */
+    const dm_json *sweep;      /* array of values, its key is the option; NULL: none */
+    dm_recipe_part sweep_part; /* DM_RECIPE_PARTS: the method's "iterations" */
     const dm_json *at;
-    dm_parts parts;
+    dm_recipe_parts parts;
 } dm_recipe_method;
 
 typedef struct dm_recipe {
@@ -98,7 +98,7 @@ typedef struct dm_recipe {
     const dm_recipe_method *method;
     size_t methods;
     const dm_json *examples; /* names of methods; NULL: none */
-    dm_parts parts;
+    dm_recipe_parts parts;
 
     const char *text; /* verbatim */
     size_t size;
@@ -116,7 +116,7 @@ dm_status dm_recipe_set_seeds(dm_recipe *r, const char *list, dm_error *err);
 
 /* The splits that an environment is evaluated on: its own, else the recipe's, else seen and unseen. Returns how many
  * are in out. */
-size_t dm_recipe_splits(const dm_recipe *r, const dm_recipe_env *env, dm_split out[DM_SPLITS]);
+size_t dm_recipe_splits(const dm_recipe *r, const dm_recipe_env *env, dm_env_split out[DM_ENV_SPLITS]);
 
 bool dm_recipe_names(const dm_json *list, const char *name); /* a list of strings holds it */
 

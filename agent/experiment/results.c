@@ -42,9 +42,9 @@ static dm_status take(dm_result *r, const dm_eval *e, const dm_episodes *episode
     return DM_OK;
 }
 
-static dm_status read_one(dm_result *r, dm_plan *plan, dm_error *err)
+static dm_status read_one(dm_result *r, dm_experiment_plan *plan, dm_error *err)
 {
-    const char *path = dm_plan_path(plan, (dm_source){r->of->stage, "episodes.jsonl"});
+    const char *path = dm_experiment_plan_path(plan, (dm_stage_source_ref){r->of->stage, "episodes.jsonl"});
     dm_episodes episodes = {0};
     dm_eval e = {0};
 
@@ -57,7 +57,7 @@ static dm_status read_one(dm_result *r, dm_plan *plan, dm_error *err)
     return s;
 }
 
-dm_status dm_results_read(dm_results *out, dm_plan *plan, dm_error *err)
+dm_status dm_results_read(dm_results *out, dm_experiment_plan *plan, dm_error *err)
 {
     dm_status s = DM_OK;
 
@@ -90,7 +90,7 @@ void dm_results_close(dm_results *r)
 
 typedef struct writer {
     dm_text out;
-    dm_plan *plan;
+    dm_experiment_plan *plan;
     size_t rows; /* of the list that is being written */
     dm_error *err;
 } writer;
@@ -161,7 +161,7 @@ static void end_rows(writer *w)
 }
 
 /* What every row begins with. */
-static void add_subject(writer *w, const dm_subject *of)
+static void add_subject(writer *w, const dm_stage_subject *of)
 {
     begin_row(w);
     add_string(w, "env", of->env->name);
@@ -179,9 +179,9 @@ static void add_subject(writer *w, const dm_subject *of)
 }
 
 /* Places inside the output directory are told as seen from there. */
-static void add_path(writer *w, const char *key, dm_source source)
+static void add_path(writer *w, const char *key, dm_stage_source_ref source)
 {
-    const char *path = dm_plan_path(w->plan, source);
+    const char *path = dm_experiment_plan_path(w->plan, source);
 
     w->out.failed |= !path;
     add_string(w, key, path && source.stage != DM_STAGE_NONE ? path + strlen(w->plan->output) + 1 : path);
@@ -190,7 +190,7 @@ static void add_path(writer *w, const char *key, dm_source source)
 /* A file that a stage left, as a document. */
 static dm_status open_json(writer *w, size_t stage, const char *name, dm_json_doc **doc)
 {
-    const char *path = dm_plan_path(w->plan, (dm_source){stage, name});
+    const char *path = dm_experiment_plan_path(w->plan, (dm_stage_source_ref){stage, name});
 
     *doc = NULL;
     return path ? dm_json_read(doc, path, w->err) : dm_fail(w->err, DM_ERR_MEMORY, "no memory for the results");
@@ -204,7 +204,7 @@ static void add_stages(writer *w)
         dm_text command = {0};
         if (s->state != DM_STAGE_DONE)
             continue;
-        dm_plan_command(w->plan, s, &command);
+        dm_experiment_plan_command(w->plan, s, &command);
         w->out.failed |= command.failed;
         begin_row(w);
         add_string(w, "name", s->name);
@@ -212,7 +212,7 @@ static void add_stages(writer *w)
         add_string(w, "command", command.data);
         add_double(w, "seconds", s->seconds);
         dm_text_print(&w->out, "\"reused\": %s, ", s->reused ? "true" : "false");
-        add_path(w, "output", (dm_source){i, ""});
+        add_path(w, "output", (dm_stage_source_ref){i, ""});
         end_row(w);
         dm_text_free(&command);
     }
@@ -236,7 +236,7 @@ static dm_status add_weights(writer *w, size_t stage)
 }
 
 /* The stage that made the model which plays. */
-static size_t player_of(const dm_plan *p, size_t rollout)
+static size_t player_of(const dm_experiment_plan *p, size_t rollout)
 {
     const dm_stage *s = &p->stage[rollout];
 
@@ -252,14 +252,14 @@ static dm_status add_evaluations(writer *w, const dm_results *r)
     for (size_t i = 0; i < r->n; i++) {
         const dm_result *x = &r->result[i];
         add_subject(w, &x->of->of);
-        add_string(w, "split", dm_split_names[x->of->split]);
+        add_string(w, "split", dm_env_split_names[x->of->split]);
         dm_text_print(&w->out, "\"samples\": %zu, ", x->samples);
         add_doubles(w, "rewards", x->reward, x->tasks);
         add_doubles(w, "best", x->samples > 1 ? x->best : NULL, x->samples > 1 ? x->tasks : 0);
         add_double(w, "success", x->success);
         add_double(w, "turns", x->turns);
         add_doubles(w, "reward_by_turn", x->by_turn, x->turn_limit + 1);
-        add_path(w, "episodes", (dm_source){x->of->stage, "episodes.jsonl"});
+        add_path(w, "episodes", (dm_stage_source_ref){x->of->stage, "episodes.jsonl"});
         add_string(w, "model_sha256", x->model[0] ? x->model : NULL);
         const dm_status s = add_weights(w, player_of(w->plan, x->of->stage));
         if (s != DM_OK)
@@ -272,7 +272,7 @@ static dm_status add_evaluations(writer *w, const dm_results *r)
 
 static dm_status add_trainings(writer *w)
 {
-    const dm_plan *p = w->plan;
+    const dm_experiment_plan *p = w->plan;
 
     begin_rows(w, "trainings");
     for (size_t i = 0; i < p->trainings; i++) {
@@ -281,7 +281,7 @@ static dm_status add_trainings(writer *w)
             continue;
         add_subject(w, &t->of);
         add_string(w, "stage", p->stage[t->stage].name);
-        add_path(w, "metrics", (dm_source){t->stage, "metrics.jsonl"});
+        add_path(w, "metrics", (dm_stage_source_ref){t->stage, "metrics.jsonl"});
         const dm_status s = add_weights(w, t->stage);
         if (s != DM_OK)
             return s;
@@ -304,7 +304,7 @@ static dm_status add_statistics(writer *w, size_t stage)
         return s;
     const dm_json *pairs = dm_json_get(dm_json_root(doc), "pairs"), *runs = dm_json_get(dm_json_root(doc), "runs");
     const dm_json *n = pairs ? pairs : runs;
-    const char *path = dm_plan_path(w->plan, (dm_source){stage, DM_STAGE_STDOUT});
+    const char *path = dm_experiment_plan_path(w->plan, (dm_stage_source_ref){stage, DM_STAGE_STDOUT});
     if (!path || (s = dm_file_read(path, RESULT_MAX, &text, &size, w->err)) != DM_OK)
         s = path ? s : dm_fail(w->err, DM_ERR_MEMORY, "no memory for the results");
     if (s == DM_OK) {
@@ -321,7 +321,7 @@ static dm_status add_statistics(writer *w, size_t stage)
 
 static dm_status add_pairs(writer *w)
 {
-    const dm_plan *p = w->plan;
+    const dm_experiment_plan *p = w->plan;
 
     begin_rows(w, "pairs");
     for (size_t i = 0; i < p->pairs_made; i++) {
@@ -345,22 +345,22 @@ static dm_status add_pairs(writer *w)
 
 static void add_examples(writer *w)
 {
-    const dm_plan *p = w->plan;
+    const dm_experiment_plan *p = w->plan;
 
     begin_rows(w, "examples");
     for (size_t i = 0; i < p->examples; i++) {
         if (p->stage[p->example[i].stage].state != DM_STAGE_DONE)
             continue;
         add_subject(w, &p->example[i].of);
-        add_path(w, "scores", (dm_source){p->example[i].stage, "scores.jsonl"});
+        add_path(w, "scores", (dm_stage_source_ref){p->example[i].stage, "scores.jsonl"});
         add_path(w, "pairs", p->example[i].pairs);
         end_row(w);
     }
     end_rows(w);
 }
 
-dm_status dm_results_write(const dm_results *r, dm_plan *plan, const dm_recipe *recipe, const dm_results_run *run,
-                           dm_error *err)
+dm_status dm_results_write(const dm_results *r, dm_experiment_plan *plan, const dm_recipe *recipe,
+                           const dm_results_run *run, dm_error *err)
 {
     writer w = {.plan = plan, .err = err};
     char hex[DM_SHA256_HEX], path[4096];

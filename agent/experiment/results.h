@@ -21,7 +21,7 @@ typedef struct dm_results {
     size_t n;
 } dm_results;
 
-dm_status dm_results_read(dm_results *out, dm_plan *plan, dm_error *err);
+dm_status dm_results_read(dm_results *out, dm_experiment_plan *plan, dm_error *err);
 void dm_results_close(dm_results *r); /* fine on a zeroed struct */
 
 typedef struct dm_results_run { /* of this machine and run: not part of any comparison */
@@ -31,8 +31,8 @@ typedef struct dm_results_run { /* of this machine and run: not part of any comp
 } dm_results_run;
 
 /* Writes OUTPUT/results.json. */
-dm_status dm_results_write(const dm_results *r, dm_plan *plan, const dm_recipe *recipe, const dm_results_run *run,
-                           dm_error *err);
+dm_status dm_results_write(const dm_results *r, dm_experiment_plan *plan, const dm_recipe *recipe,
+                           const dm_results_run *run, dm_error *err);
 
 /* Methods by splits: mean reward with its 95 % interval over seeds, of one seed over tasks, and the paired difference
  * to the first method of kind sft. The same digits everywhere. */

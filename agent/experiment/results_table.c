@@ -15,14 +15,14 @@ typedef struct table {
     const dm_recipe_method *base; /* what others are compared with, or NULL */
     double *x, *difference;       /* room for the values of a cell */
     int width;                    /* of the first column */
-    dm_split split[DM_SPLITS];
+    dm_env_split split[DM_ENV_SPLITS];
     size_t splits;
 } table;
 
-static const dm_result *find(const table *t, const dm_subject *of, dm_split split)
+static const dm_result *find(const table *t, const dm_stage_subject *of, dm_env_split split)
 {
     for (size_t i = 0; i < t->r->n; i++) {
-        const dm_subject *s = &t->r->result[i].of->of;
+        const dm_stage_subject *s = &t->r->result[i].of->of;
         if (s->env == of->env && s->setting == of->setting && s->method == of->method && s->seed == of->seed &&
             s->x == of->x && t->r->result[i].of->split == split)
             return &t->r->result[i];
@@ -30,9 +30,9 @@ static const dm_result *find(const table *t, const dm_subject *of, dm_split spli
     return NULL;
 }
 
-static const dm_result *find_base(const table *t, const dm_subject *of, dm_split split)
+static const dm_result *find_base(const table *t, const dm_stage_subject *of, dm_env_split split)
 {
-    const dm_subject base = {.env = of->env, .method = t->base, .seed = of->seed};
+    const dm_stage_subject base = {.env = of->env, .method = t->base, .seed = of->seed};
     return t->base && t->base != of->method ? find(t, &base, split) : NULL;
 }
 
@@ -42,7 +42,7 @@ static double mean(const double *x, size_t n)
 }
 
 /* Over the seeds; where there is one, over its tasks. */
-static void estimate(table *t, dm_subject of, dm_split split, dm_estimate *value, dm_estimate *difference)
+static void estimate(table *t, dm_stage_subject of, dm_env_split split, dm_estimate *value, dm_estimate *difference)
 {
     size_t n = 0, pairs = 0;
 
@@ -82,7 +82,7 @@ static void cell(dm_text *out, const dm_estimate *e, bool with_sign)
     dm_text_print(out, " %*s%s", CELL - width, "", text);
 }
 
-static void label(char *out, size_t size, const dm_subject *of, bool indented)
+static void label(char *out, size_t size, const dm_stage_subject *of, bool indented)
 {
     char number[DM_DOUBLE_TEXT];
     const dm_json *x = of->x;
@@ -109,7 +109,7 @@ static int width_of(const char *text)
     return n;
 }
 
-static void row(table *t, const dm_subject *of, bool indented)
+static void row(table *t, const dm_stage_subject *of, bool indented)
 {
     char name[256];
 
@@ -139,7 +139,7 @@ static size_t each(table *t, const dm_recipe_env *env, const dm_recipe_setting *
             (setting && setting->name && method->settings && !dm_recipe_names(method->settings, setting->name)))
             continue;
         do {
-            const dm_subject of = {env, setting, method, 0, x};
+            const dm_stage_subject of = {env, setting, method, 0, x};
             char name[256];
             label(name, sizeof name, &of, setting && setting->name);
             if (print)
@@ -161,7 +161,7 @@ static void environment(table *t, const dm_recipe_env *env)
         each(t, env, &t->recipe->setting[c], false);
     dm_text_print(t->out, "%s%*s", env->name, t->width - width_of(env->name), "");
     for (size_t i = 0; i < t->splits; i++) {
-        dm_text_print(t->out, " %*s", CELL, dm_split_names[t->split[i]]);
+        dm_text_print(t->out, " %*s", CELL, dm_env_split_names[t->split[i]]);
         if (t->base) {
             char title[64];
             snprintf(title, sizeof title, "to %.12s", t->base->name);

@@ -33,7 +33,7 @@ typedef struct job {
 } job;
 
 typedef struct schedule {
-    dm_plan *plan;
+    dm_experiment_plan *plan;
     const dm_commands *commands;
     const dm_schedule_options *options;
     dm_schedule_fn fn;
@@ -70,7 +70,7 @@ static dm_status write_record(schedule *x, const dm_stage *s, double seconds, dm
     char path[PATH_SIZE];
     dm_text command = {0}, t = {0};
 
-    dm_plan_command(x->plan, s, &command);
+    dm_experiment_plan_command(x->plan, s, &command);
     dm_text_print(&t, "{\"name\": \"%s\", \"key\": \"%s\",\n \"version\": \"%s\",\n \"command\": ", s->name, s->key,
                   x->commands->version);
     dm_text_json_string(&t, command.data ? command.data : "", command.size);
@@ -119,7 +119,7 @@ static int run_child(schedule *x, const dm_stage *s, const streams *to)
     if (null < 0 || dup2(null, 0) < 0 || dup2(to->result, 1) < 0 || dup2(to->log, 2) < 0)
         return 1; /* the others close themselves when a stage starts a program */
     for (size_t i = 0; argv && i < s->args; i++)
-        if (!(argv[argc++] = (char *)(uintptr_t)dm_plan_argument(x->plan, s, i)))
+        if (!(argv[argc++] = (char *)(uintptr_t)dm_experiment_plan_argument(x->plan, s, i)))
             break;
     if (!argv || !argv[argc - 1]) {
         fprintf(stderr, "%s\n", err.message);
@@ -219,7 +219,7 @@ static dm_status start(schedule *x, job *j, size_t index)
 }
 
 /* DM_STAGE_DONE: all inputs are there; DM_STAGE_FAILED: one never will be. */
-static dm_stage_state inputs_of(const dm_plan *p, const dm_stage *s)
+static dm_stage_state inputs_of(const dm_experiment_plan *p, const dm_stage *s)
 {
     dm_stage_state all = DM_STAGE_DONE;
 
@@ -418,7 +418,7 @@ static dm_status open_lock(schedule *x)
     return DM_OK;
 }
 
-dm_status dm_schedule_run(dm_plan *plan, const dm_commands *commands, const dm_schedule_options *options,
+dm_status dm_schedule_run(dm_experiment_plan *plan, const dm_commands *commands, const dm_schedule_options *options,
                           dm_schedule_fn fn, void *context, dm_error *err)
 {
     schedule x = {plan, commands, options, fn, context, err, .lock = -1, .start = dm_seconds()};

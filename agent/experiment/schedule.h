@@ -31,7 +31,7 @@ typedef struct dm_schedule_options {
 
 /* Runs what is not done. A stage that fails leaves out those that need it, and the others go on; the status is then
  * that of a failure. Two at once in one output directory are refused. */
-dm_status dm_schedule_run(dm_plan *plan, const dm_commands *commands, const dm_schedule_options *options,
+dm_status dm_schedule_run(dm_experiment_plan *plan, const dm_commands *commands, const dm_schedule_options *options,
                           dm_schedule_fn fn, void *context, dm_error *err);
 
 #endif

@@ -36,7 +36,7 @@ static const char *copy(dm_stage_builder *b, const char *text, size_t size)
     return p ? p : "";
 }
 
-const char *dm_plan_print(dm_stage_builder *b, const char *fmt, ...)
+const char *dm_experiment_plan_print(dm_stage_builder *b, const char *fmt, ...)
 {
     va_list args, again;
 
@@ -139,7 +139,7 @@ static const char *known_hash(dm_stage_builder *b, const char *path)
     return k->hex;
 }
 
-const char *dm_stage_source_key(dm_stage_builder *b, dm_source source)
+const char *dm_stage_source_key(dm_stage_builder *b, dm_stage_source_ref source)
 {
     return b->status != DM_OK              ? ""
            : source.stage == DM_STAGE_NONE ? known_hash(b, source.path)
@@ -148,13 +148,13 @@ const char *dm_stage_source_key(dm_stage_builder *b, dm_source source)
 
 /* ---- building ---- */
 
-void dm_stage_builder_open(dm_stage_builder *b, dm_plan *plan, const char *version, dm_error *err)
+void dm_stage_builder_open(dm_stage_builder *b, dm_experiment_plan *plan, const char *version, dm_error *err)
 {
     char **names;
     size_t n;
 
     *b = (dm_stage_builder){.plan = plan, .version = version, .err = err};
-    const char *dir = dm_plan_print(b, "%s/stages", plan->output);
+    const char *dir = dm_experiment_plan_print(b, "%s/stages", plan->output);
     if (!dm_dir_exists(dir) || (b->status = list_directory(dir, &names, &n, err)) != DM_OK)
         return;
     b->existing = allocate(b, n * sizeof *b->existing);
@@ -189,26 +189,26 @@ void dm_stage_text(dm_stage_builder *b, const char *text)
 
 void dm_stage_option(dm_stage_builder *b, const char *name, const char *text)
 {
-    add(b, DM_ARG_TEXT, dm_plan_print(b, "--%s", name), 0);
+    add(b, DM_ARG_TEXT, dm_experiment_plan_print(b, "--%s", name), 0);
     add(b, DM_ARG_TEXT, text, 0);
 }
 
-void dm_stage_source(dm_stage_builder *b, const char *name, dm_source source)
+void dm_stage_source(dm_stage_builder *b, const char *name, dm_stage_source_ref source)
 {
     if (name)
-        add(b, DM_ARG_TEXT, dm_plan_print(b, "--%s", name), 0);
+        add(b, DM_ARG_TEXT, dm_experiment_plan_print(b, "--%s", name), 0);
     add(b, source.stage == DM_STAGE_NONE ? DM_ARG_FILE : DM_ARG_INPUT, source.path, source.stage);
 }
 
 void dm_stage_output(dm_stage_builder *b, const char *name, const char *path)
 {
-    add(b, DM_ARG_TEXT, dm_plan_print(b, "--%s", name), 0);
+    add(b, DM_ARG_TEXT, dm_experiment_plan_print(b, "--%s", name), 0);
     add(b, DM_ARG_OUTPUT, path, 0);
 }
 
 void dm_stage_free(dm_stage_builder *b, const char *name, const char *text)
 {
-    add(b, DM_ARG_FREE, dm_plan_print(b, "--%s", name), 0);
+    add(b, DM_ARG_FREE, dm_experiment_plan_print(b, "--%s", name), 0);
     if (text)
         add(b, DM_ARG_FREE, text, 0);
 }
@@ -237,7 +237,7 @@ static void make_key(dm_stage_builder *b, char key[DM_SHA256_HEX])
 /* Done is what has a record with this key. */
 static void look_for_record(dm_stage_builder *b, dm_stage *s)
 {
-    const char *path = dm_plan_print(b, "%s/%s", s->dir, DM_STAGE_RECORD);
+    const char *path = dm_experiment_plan_print(b, "%s/%s", s->dir, DM_STAGE_RECORD);
     dm_json_doc *doc = NULL;
     dm_error ignored;
 
@@ -258,9 +258,9 @@ static const char *directory_of(dm_stage_builder *b, const dm_stage *s)
         const size_t length = strlen(b->existing[i]);
         if (length > KEY_SHOWN && b->existing[i][length - KEY_SHOWN - 1] == '-' &&
             memcmp(b->existing[i] + length - KEY_SHOWN, s->key, KEY_SHOWN) == 0)
-            return dm_plan_print(b, "%s/stages/%s", b->plan->output, b->existing[i]);
+            return dm_experiment_plan_print(b, "%s/stages/%s", b->plan->output, b->existing[i]);
     }
-    return dm_plan_print(b, "%s/stages/%s-%.*s", b->plan->output, s->name, KEY_SHOWN, s->key);
+    return dm_experiment_plan_print(b, "%s/stages/%s-%.*s", b->plan->output, s->name, KEY_SHOWN, s->key);
 }
 
 /* What people call things, as a name of a file. */
@@ -277,7 +277,7 @@ static void make_plain(char *name)
 
 size_t dm_stage_end(dm_stage_builder *b, bool resumable, const char *fmt, ...)
 {
-    dm_plan *p = b->plan;
+    dm_experiment_plan *p = b->plan;
     dm_stage s = {.resumable = resumable, .args = b->args};
     char name[128];
     va_list args;
@@ -313,7 +313,7 @@ size_t dm_stage_end(dm_stage_builder *b, bool resumable, const char *fmt, ...)
 
 /* ---- asking ---- */
 
-const char *dm_plan_path(dm_plan *plan, dm_source source)
+const char *dm_experiment_plan_path(dm_experiment_plan *plan, dm_stage_source_ref source)
 {
     if (source.stage == DM_STAGE_NONE || !source.path[0])
         return source.stage == DM_STAGE_NONE ? source.path : plan->stage[source.stage].dir;
@@ -325,18 +325,18 @@ const char *dm_plan_path(dm_plan *plan, dm_source source)
     return path;
 }
 
-const char *dm_plan_argument(dm_plan *plan, const dm_stage *stage, size_t i)
+const char *dm_experiment_plan_argument(dm_experiment_plan *plan, const dm_stage *stage, size_t i)
 {
     const dm_stage_arg *a = &stage->arg[i];
 
     if (a->kind == DM_ARG_INPUT)
-        return dm_plan_path(plan, (dm_source){a->stage, a->text});
+        return dm_experiment_plan_path(plan, (dm_stage_source_ref){a->stage, a->text});
     if (a->kind == DM_ARG_OUTPUT)
-        return dm_plan_path(plan, (dm_source){(size_t)(stage - plan->stage), a->text});
+        return dm_experiment_plan_path(plan, (dm_stage_source_ref){(size_t)(stage - plan->stage), a->text});
     return a->text;
 }
 
-void dm_plan_word(dm_text *out, const char *word)
+void dm_experiment_plan_word(dm_text *out, const char *word)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./,:=@%";
 
@@ -350,17 +350,17 @@ void dm_plan_word(dm_text *out, const char *word)
     dm_text_add(out, "'", 1);
 }
 
-void dm_plan_command(dm_plan *plan, const dm_stage *stage, dm_text *out)
+void dm_experiment_plan_command(dm_experiment_plan *plan, const dm_stage *stage, dm_text *out)
 {
     dm_text_add(out, "dmpo", 4);
     for (size_t i = 0; i < stage->args; i++) {
-        const char *word = stage->arg[i].kind == DM_ARG_FREE ? NULL : dm_plan_argument(plan, stage, i);
+        const char *word = stage->arg[i].kind == DM_ARG_FREE ? NULL : dm_experiment_plan_argument(plan, stage, i);
         if (word)
-            dm_plan_word(out, word);
+            dm_experiment_plan_word(out, word);
     }
 }
 
-dm_status dm_plan_only(dm_plan *plan, const char *pattern, dm_error *err)
+dm_status dm_experiment_plan_only(dm_experiment_plan *plan, const char *pattern, dm_error *err)
 {
     size_t found = 0;
     bool *needed = calloc(plan->stages ? plan->stages : 1, sizeof *needed);
@@ -380,7 +380,7 @@ dm_status dm_plan_only(dm_plan *plan, const char *pattern, dm_error *err)
     return found ? DM_OK : dm_fail(err, DM_ERR_ARGUMENT, "--only '%s' matches no stage; --plan lists them", pattern);
 }
 
-void dm_plan_close(dm_plan *plan)
+void dm_experiment_plan_close(dm_experiment_plan *plan)
 {
     free(plan->stage);
     free(plan->evaluation);
@@ -388,5 +388,5 @@ void dm_plan_close(dm_plan *plan)
     free(plan->pairs);
     free(plan->example);
     dm_block_free(&plan->blocks);
-    *plan = (dm_plan){0};
+    *plan = (dm_experiment_plan){0};
 }

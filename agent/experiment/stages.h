@@ -46,43 +46,43 @@ typedef struct dm_stage {
 } dm_stage;
 
 /* Where something comes from: a file in a stage's directory, or one from outside. */
-typedef struct dm_source {
+typedef struct dm_stage_source_ref {
     size_t stage; /* DM_STAGE_NONE: from outside */
     const char *path;
-} dm_source;
+} dm_stage_source_ref;
 
 /* What a row of the results is about. */
-typedef struct dm_subject {
+typedef struct dm_stage_subject {
     const dm_recipe_env *env;
     const dm_recipe_setting *setting; /* NULL: the same for all of them */
     const dm_recipe_method *method;
     uint64_t seed;
     const dm_json *x; /* value of the method's sweep, or NULL */
-} dm_subject;
+} dm_stage_subject;
 
 typedef struct dm_evaluation {
-    dm_subject of;
-    dm_split split;
+    dm_stage_subject of;
+    dm_env_split split;
     size_t stage; /* rollout: episodes.jsonl */
 } dm_evaluation;
 
 typedef struct dm_training {
-    dm_subject of;
+    dm_stage_subject of;
     size_t stage; /* train */
 } dm_training;
 
 typedef struct dm_pairs_made {
-    dm_subject of; /* without method: made for all of them; x: a sweep over how pairs are made */
-    dm_source file;
+    dm_stage_subject of; /* without method: made for all of them; x: a sweep over how pairs are made */
+    dm_stage_source_ref file;
 } dm_pairs_made;
 
 typedef struct dm_example {
-    dm_subject of;
-    dm_source pairs;
+    dm_stage_subject of;
+    dm_stage_source_ref pairs;
     size_t stage; /* score: scores.jsonl */
 } dm_example;
 
-typedef struct dm_plan {
+typedef struct dm_experiment_plan {
     dm_stage *stage;
     dm_evaluation *evaluation;
     dm_training *training;
@@ -91,24 +91,24 @@ typedef struct dm_plan {
     size_t stages, evaluations, trainings, pairs_made, examples;
     const char *output;
     dm_block *blocks;
-} dm_plan;
+} dm_experiment_plan;
 
 /* Everything that the recipe asks for, below the directory `output`. Hashes the files from outside. Stages that are
  * done already have the state DM_STAGE_DONE. */
-dm_status dm_plan_make(dm_plan *plan, const dm_recipe *recipe, const dm_commands *commands, const char *output,
-                       dm_error *err);
-void dm_plan_close(dm_plan *plan); /* fine on a zeroed struct */
+dm_status dm_experiment_plan_make(dm_experiment_plan *plan, const dm_recipe *recipe, const dm_commands *commands,
+                                  const char *output, dm_error *err);
+void dm_experiment_plan_close(dm_experiment_plan *plan); /* fine on a zeroed struct */
 
 /* Leaves out what the stages whose name matches the pattern (of fnmatch) do not need. */
-dm_status dm_plan_only(dm_plan *plan, const char *pattern, dm_error *err);
+dm_status dm_experiment_plan_only(dm_experiment_plan *plan, const char *pattern, dm_error *err);
 
 /* An argument as the command gets it, in memory of the plan; NULL when there is none. */
-const char *dm_plan_argument(dm_plan *plan, const dm_stage *stage, size_t i);
+const char *dm_experiment_plan_argument(dm_experiment_plan *plan, const dm_stage *stage, size_t i);
 /* The command as a user may type it, quoted for a shell where needed. */
-void dm_plan_command(dm_plan *plan, const dm_stage *stage, dm_text *out);
-void dm_plan_word(dm_text *out, const char *word); /* one of them, with a blank in front */
+void dm_experiment_plan_command(dm_experiment_plan *plan, const dm_stage *stage, dm_text *out);
+void dm_experiment_plan_word(dm_text *out, const char *word); /* one of them, with a blank in front */
 /* Path of a source. */
-const char *dm_plan_path(dm_plan *plan, dm_source source);
+const char *dm_experiment_plan_path(dm_experiment_plan *plan, dm_stage_source_ref source);
 
 #define DM_CACHE "cache" /* directory in OUTPUT of what several stages may share; it changes no result */
 

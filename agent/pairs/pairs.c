@@ -9,24 +9,24 @@
 #include "agent/pairs/pairs_internal.h"
 #include "core/philox.h"
 
-const dm_drop_text dm_drop_texts[DM_DROPS] = {
-    [DM_DROP_UNMATCHED] = {"unmatched", "with no other run of their task"},
-    [DM_DROP_FAILED] = {"failed", "with a run whose environment failed"},
-    [DM_DROP_EMPTY] = {"empty", "with a run without turns or with an empty action"},
-    [DM_DROP_PROMPT] = {"other_prompt", "whose runs begin with different prompts"},
-    [DM_DROP_TIE] = {"tie", "with rewards that differ by no more than the margin"},
-    [DM_DROP_LOW] = {"low_chosen", "with a chosen run below the least reward"},
-    [DM_DROP_LONG] = {"too_long", "with too many turns"},
-    [DM_DROP_REPEATS] = {"repeats", "with a run that repeats itself"},
-    [DM_DROP_IDENTICAL] = {"identical", "with two equal sides"},
-    [DM_DROP_SHORT] = {"too_short", "with a rejected run too short to repeat"},
-    [DM_DROP_CONTAINED] = {"contained", "where one run is the beginning of the other"},
-    [DM_DROP_LENGTH] = {"length_ratio", "with lengths too far apart"},
-    [DM_DROP_DISTANCE] = {"edit_distance", "with sides too similar"},
-    [DM_DROP_PERPLEXITY] = {"perplexity_ratio", "with perplexities too far apart"},
-    [DM_DROP_DUPLICATE] = {"duplicate", "that are there already"},
-    [DM_DROP_PER_TASK] = {"per_task", "over the most of a task"},
-    [DM_DROP_LIMIT] = {"limit", "over the limit"},
+const dm_pairs_drop_text dm_drop_texts[DM_PAIRS_DROPS] = {
+    [DM_PAIRS_DROP_UNMATCHED] = {"unmatched", "with no other run of their task"},
+    [DM_PAIRS_DROP_FAILED] = {"failed", "with a run whose environment failed"},
+    [DM_PAIRS_DROP_EMPTY] = {"empty", "with a run without turns or with an empty action"},
+    [DM_PAIRS_DROP_PROMPT] = {"other_prompt", "whose runs begin with different prompts"},
+    [DM_PAIRS_DROP_TIE] = {"tie", "with rewards that differ by no more than the margin"},
+    [DM_PAIRS_DROP_LOW] = {"low_chosen", "with a chosen run below the least reward"},
+    [DM_PAIRS_DROP_LONG] = {"too_long", "with too many turns"},
+    [DM_PAIRS_DROP_REPEATS] = {"repeats", "with a run that repeats itself"},
+    [DM_PAIRS_DROP_IDENTICAL] = {"identical", "with two equal sides"},
+    [DM_PAIRS_DROP_SHORT] = {"too_short", "with a rejected run too short to repeat"},
+    [DM_PAIRS_DROP_CONTAINED] = {"contained", "where one run is the beginning of the other"},
+    [DM_PAIRS_DROP_LENGTH] = {"length_ratio", "with lengths too far apart"},
+    [DM_PAIRS_DROP_DISTANCE] = {"edit_distance", "with sides too similar"},
+    [DM_PAIRS_DROP_PERPLEXITY] = {"perplexity_ratio", "with perplexities too far apart"},
+    [DM_PAIRS_DROP_DUPLICATE] = {"duplicate", "that are there already"},
+    [DM_PAIRS_DROP_PER_TASK] = {"per_task", "over the most of a task"},
+    [DM_PAIRS_DROP_LIMIT] = {"limit", "over the limit"},
 };
 
 void dm_pairs_defaults(dm_pairs_options *o)
@@ -115,7 +115,7 @@ static dm_status check_sources(const dm_pairs_options *o, dm_error *err)
 
 /* ---- one candidate ---- */
 
-void *dm_maker_alloc(dm_pairs_maker *m, size_t size)
+void *dm_pairs_maker_alloc(dm_pairs_maker *m, size_t size)
 {
     void *p = dm_block_alloc(&m->blocks, size);
     if (!p)
@@ -123,12 +123,12 @@ void *dm_maker_alloc(dm_pairs_maker *m, size_t size)
     return p;
 }
 
-void dm_maker_drop(dm_pairs_maker *m, dm_drop why)
+void dm_pairs_maker_drop(dm_pairs_maker *m, dm_pairs_drop why)
 {
     m->out->dropped[why]++;
 }
 
-static void hash_side(dm_sha256 *h, const dm_side *s)
+static void hash_side(dm_sha256 *h, const dm_pairs_side *s)
 {
     dm_sha256_update(h, &s->turns, sizeof s->turns);
     for (size_t i = 0; i < s->turns; i++) {
@@ -177,7 +177,7 @@ static dm_status make_id_unique(dm_pairs_maker *m, dm_pair *p)
             return dm_fail(m->err, DM_ERR_MEMORY, "no memory for the pairs' names");
         if (is_new)
             return DM_OK;
-        char *id = dm_maker_alloc(m, size);
+        char *id = dm_pairs_maker_alloc(m, size);
         if (!id)
             return DM_ERR_MEMORY;
         snprintf(id, size, "%s #%zu", plain, k + 1);
@@ -186,19 +186,19 @@ static dm_status make_id_unique(dm_pairs_maker *m, dm_pair *p)
 }
 
 /* The runs begin behind the turns that they share, which become part of the prompt, and have one length. */
-static dm_status make_segment(dm_pairs_maker *m, dm_pair *p, size_t most, dm_drop *why)
+static dm_status make_segment(dm_pairs_maker *m, dm_pair *p, size_t most, dm_pairs_drop *why)
 {
     const size_t s = p->shared, n = p->n_prompt;
     const size_t a = p->chosen.turns - s, b = p->rejected.turns - s;
     size_t turns = a < b ? a : b;
 
     if (turns == 0) {
-        *why = DM_DROP_CONTAINED;
+        *why = DM_PAIRS_DROP_CONTAINED;
         return DM_OK;
     }
     if (most && turns > most)
         turns = most;
-    dm_message *prompt = dm_maker_alloc(m, (n + 2 * s) * sizeof *prompt);
+    dm_message *prompt = dm_pairs_maker_alloc(m, (n + 2 * s) * sizeof *prompt);
     if (!prompt)
         return DM_ERR_MEMORY;
     memcpy(prompt, p->prompt, n * sizeof *prompt);
@@ -210,34 +210,34 @@ static dm_status make_segment(dm_pairs_maker *m, dm_pair *p, size_t most, dm_dro
     }
     p->prompt = prompt;
     p->n_prompt = n + 2 * s;
-    p->chosen = (dm_side){p->chosen.turn + s, turns, p->chosen.score};
-    p->rejected = (dm_side){p->rejected.turn + s, turns, p->rejected.score};
-    if (dm_sides_shared(&p->chosen, &p->rejected) == turns) /* one action that was answered in two ways */
-        *why = DM_DROP_IDENTICAL;
+    p->chosen = (dm_pairs_side){p->chosen.turn + s, turns, p->chosen.score};
+    p->rejected = (dm_pairs_side){p->rejected.turn + s, turns, p->rejected.score};
+    if (dm_pairs_sides_shared(&p->chosen, &p->rejected) == turns) /* one action that was answered in two ways */
+        *why = DM_PAIRS_DROP_IDENTICAL;
     return DM_OK;
 }
 
-static dm_drop filter_runs(const dm_pairs_options *o, const dm_candidate *c)
+static dm_pairs_drop filter_runs(const dm_pairs_options *o, const dm_pairs_candidate *c)
 {
     const dm_pair *p = &c->pair;
     const bool single = o->form == DM_PAIRS_SFT;
-    const dm_side *const side = single ? &p->chosen : &p->rejected;
+    const dm_pairs_side *const side = single ? &p->chosen : &p->rejected;
 
-    if (dm_side_empty(&p->chosen) || dm_side_empty(side))
-        return DM_DROP_EMPTY;
+    if (dm_pairs_side_empty(&p->chosen) || dm_pairs_side_empty(side))
+        return DM_PAIRS_DROP_EMPTY;
     if (!single && p->chosen.score - p->rejected.score <= o->margin) /* false where one is not known */
-        return DM_DROP_TIE;
+        return DM_PAIRS_DROP_TIE;
     if (!c->given && !isnan(o->min_chosen) && !(p->chosen.score >= o->min_chosen))
-        return DM_DROP_LOW;
+        return DM_PAIRS_DROP_LOW;
     if (o->max_turns && (p->chosen.turns > (size_t)o->max_turns || side->turns > (size_t)o->max_turns))
-        return DM_DROP_LONG;
-    if (o->max_repeats && dm_side_repeats(side) > (size_t)o->max_repeats)
-        return DM_DROP_REPEATS;
-    return DM_DROPS;
+        return DM_PAIRS_DROP_LONG;
+    if (o->max_repeats && dm_pairs_side_repeats(side) > (size_t)o->max_repeats)
+        return DM_PAIRS_DROP_REPEATS;
+    return DM_PAIRS_DROPS;
 }
 
 /* What makes a pair of two runs. */
-static dm_status change(dm_pairs_maker *m, dm_candidate *c, dm_drop *why)
+static dm_status change(dm_pairs_maker *m, dm_pairs_candidate *c, dm_pairs_drop *why)
 {
     const dm_pairs_options *o = m->options;
     dm_pair *p = &c->pair;
@@ -246,19 +246,19 @@ static dm_status change(dm_pairs_maker *m, dm_candidate *c, dm_drop *why)
 
     if (o->cut >= 0 && p->rejected.turns > p->chosen.turns + (size_t)o->cut)
         p->rejected.turns = p->chosen.turns + (size_t)o->cut;
-    p->shared = dm_sides_shared(&p->chosen, &p->rejected);
+    p->shared = dm_pairs_sides_shared(&p->chosen, &p->rejected);
     if (p->shared == p->chosen.turns && p->shared == p->rejected.turns) {
-        *why = DM_DROP_IDENTICAL;
+        *why = DM_PAIRS_DROP_IDENTICAL;
         return DM_OK;
     }
-    if (o->degrade != DM_DEGRADE_NONE && (s = dm_maker_degrade(m, c, &done)) == DM_OK && !done)
-        *why = DM_DROP_SHORT;
+    if (o->degrade != DM_DEGRADE_NONE && (s = dm_pairs_maker_degrade(m, c, &done)) == DM_OK && !done)
+        *why = DM_PAIRS_DROP_SHORT;
     if (s != DM_OK || !done)
         return s;
-    p->shared = dm_sides_shared(&p->chosen, &p->rejected);
+    p->shared = dm_pairs_sides_shared(&p->chosen, &p->rejected);
     if (o->form == DM_PAIRS_STEP || o->form == DM_PAIRS_SEGMENT)
         s = make_segment(m, p, o->form == DM_PAIRS_STEP ? 1 : (size_t)o->segment_turns, why);
-    return s == DM_OK && *why == DM_DROPS ? dm_maker_filter(m, c, why) : s;
+    return s == DM_OK && *why == DM_PAIRS_DROPS ? dm_pairs_maker_filter(m, c, why) : s;
 }
 
 static dm_status keep(dm_pairs_maker *m, const dm_pair *p)
@@ -294,26 +294,26 @@ static dm_status count_for_task(dm_pairs_maker *m, size_t task, bool *full)
     return DM_OK;
 }
 
-dm_status dm_maker_take(dm_pairs_maker *m, dm_candidate *c)
+dm_status dm_pairs_maker_take(dm_pairs_maker *m, dm_pairs_candidate *c)
 {
     const dm_pairs_options *o = m->options;
     const bool single = o->form == DM_PAIRS_SFT;
-    dm_drop why = filter_runs(o, c);
+    dm_pairs_drop why = filter_runs(o, c);
     bool seen = false, full = false;
     dm_status s = DM_OK;
 
-    if (why == DM_DROPS && !single)
+    if (why == DM_PAIRS_DROPS && !single)
         s = change(m, c, &why);
-    if (s == DM_OK && why == DM_DROPS && (s = seen_before(m, &c->pair, &seen)) == DM_OK && seen)
-        why = DM_DROP_DUPLICATE;
-    if (s == DM_OK && why == DM_DROPS && o->per_task && !c->given &&
+    if (s == DM_OK && why == DM_PAIRS_DROPS && (s = seen_before(m, &c->pair, &seen)) == DM_OK && seen)
+        why = DM_PAIRS_DROP_DUPLICATE;
+    if (s == DM_OK && why == DM_PAIRS_DROPS && o->per_task && !c->given &&
         (s = count_for_task(m, c->pair.task, &full)) == DM_OK && full)
-        why = DM_DROP_PER_TASK;
+        why = DM_PAIRS_DROP_PER_TASK;
     if (s != DM_OK)
         return s;
-    if (why == DM_DROPS)
+    if (why == DM_PAIRS_DROPS)
         return keep(m, &c->pair);
-    dm_maker_drop(m, why);
+    dm_pairs_maker_drop(m, why);
     return DM_OK;
 }
 
@@ -340,7 +340,7 @@ static dm_status limit(dm_pairs_maker *m)
         for (size_t i = 0; i < out->n; i++)
             if (chosen[i])
                 out->pair[kept++] = out->pair[i];
-        out->dropped[DM_DROP_LIMIT] = out->n - kept;
+        out->dropped[DM_PAIRS_DROP_LIMIT] = out->n - kept;
         out->n = kept;
     }
     free(order);
@@ -354,7 +354,7 @@ static dm_status fail_none(const dm_pairs *p, bool single, dm_error *err)
 
     if (p->candidates == 0)
         return dm_fail(err, DM_ERR_INPUT, "the files hold no runs to make %s from", single ? "data" : "pairs");
-    for (int i = 0; i < DM_DROPS; i++)
+    for (int i = 0; i < DM_PAIRS_DROPS; i++)
         if (p->dropped[i])
             dm_text_print(&why, "%s %zu %s", why.size ? "," : "", p->dropped[i], dm_drop_texts[i].why);
     const dm_status s = dm_fail(err, DM_ERR_INPUT, "no %s is left of %zu:%s", single ? "run" : "pair", p->candidates,
@@ -378,7 +378,8 @@ dm_status dm_pairs_make(dm_pairs *out, const dm_pairs_options *options, dm_error
     m->out = out;
     m->err = err;
     if ((s = check_ranges(&o, err)) == DM_OK && (s = check_sources(&o, err)) == DM_OK &&
-        (s = dm_maker_read(m)) == DM_OK && (s = dm_maker_match(m)) == DM_OK && (s = limit(m)) == DM_OK && out->n == 0)
+        (s = dm_pairs_maker_read(m)) == DM_OK && (s = dm_pairs_maker_match(m)) == DM_OK && (s = limit(m)) == DM_OK &&
+        out->n == 0)
         s = fail_none(out, o.form == DM_PAIRS_SFT, err);
     m->options = NULL;
     if (m->env)

@@ -16,18 +16,18 @@ typedef enum dm_pairs_degrade { DM_DEGRADE_NONE, DM_DEGRADE_REPEAT, DM_DEGRADE_M
 typedef enum dm_pairs_erroneous { DM_ERRONEOUS_FIRST, DM_ERRONEOUS_LAST } dm_pairs_erroneous;
 typedef enum dm_pairs_unit { DM_UNIT_TURNS, DM_UNIT_TEXT } dm_pairs_unit;
 
-typedef struct dm_files {
+typedef struct dm_pairs_files {
     const char *const *path;
     size_t n;
-} dm_files;
+} dm_pairs_files;
 
 typedef struct dm_pairs_options {
-    dm_files expert, explored, continuations; /* episodes */
-    dm_files pairs;                           /* the authors' form */
-    int among;                                /* explored runs of one task against each other, best against worst */
-    int erroneous;                            /* dm_pairs_erroneous, of continuations */
-    int form;                                 /* dm_pairs_form */
-    uint64_t seed;                            /* of the degraded variant and of `limit` */
+    dm_pairs_files expert, explored, continuations; /* episodes */
+    dm_pairs_files pairs;                           /* the authors' form */
+    int among;     /* explored runs of one task against each other, best against worst */
+    int erroneous; /* dm_pairs_erroneous, of continuations */
+    int form;      /* dm_pairs_form */
+    uint64_t seed; /* of the degraded variant and of `limit` */
 
     int plan_reward;     /* an explored run counts with the mean reward of those that begin with the same turn */
     double margin;       /* the rewards' difference must be above it; [0, 1] */
@@ -53,54 +53,54 @@ typedef struct dm_pairs_options {
 /* No files; the form is whole pairs, everything else off. */
 void dm_pairs_defaults(dm_pairs_options *o);
 
-typedef enum dm_drop {
-    DM_DROP_UNMATCHED,
-    DM_DROP_FAILED,
-    DM_DROP_EMPTY,
-    DM_DROP_PROMPT,
-    DM_DROP_TIE,
-    DM_DROP_LOW,
-    DM_DROP_LONG,
-    DM_DROP_REPEATS,
-    DM_DROP_IDENTICAL,
-    DM_DROP_SHORT,
-    DM_DROP_CONTAINED,
-    DM_DROP_LENGTH,
-    DM_DROP_DISTANCE,
-    DM_DROP_PERPLEXITY,
-    DM_DROP_DUPLICATE,
-    DM_DROP_PER_TASK,
-    DM_DROP_LIMIT,
-    DM_DROPS
-} dm_drop;
+typedef enum dm_pairs_drop {
+    DM_PAIRS_DROP_UNMATCHED,
+    DM_PAIRS_DROP_FAILED,
+    DM_PAIRS_DROP_EMPTY,
+    DM_PAIRS_DROP_PROMPT,
+    DM_PAIRS_DROP_TIE,
+    DM_PAIRS_DROP_LOW,
+    DM_PAIRS_DROP_LONG,
+    DM_PAIRS_DROP_REPEATS,
+    DM_PAIRS_DROP_IDENTICAL,
+    DM_PAIRS_DROP_SHORT,
+    DM_PAIRS_DROP_CONTAINED,
+    DM_PAIRS_DROP_LENGTH,
+    DM_PAIRS_DROP_DISTANCE,
+    DM_PAIRS_DROP_PERPLEXITY,
+    DM_PAIRS_DROP_DUPLICATE,
+    DM_PAIRS_DROP_PER_TASK,
+    DM_PAIRS_DROP_LIMIT,
+    DM_PAIRS_DROPS
+} dm_pairs_drop;
 
-typedef struct dm_drop_text {
+typedef struct dm_pairs_drop_text {
     const char *key, *why;
-} dm_drop_text;
+} dm_pairs_drop_text;
 
-extern const dm_drop_text dm_drop_texts[DM_DROPS];
+extern const dm_pairs_drop_text dm_drop_texts[DM_PAIRS_DROPS];
 
 /* One side: an agent's run or a part of one. The last turn's observation does not belong to it. */
-typedef struct dm_side {
+typedef struct dm_pairs_side {
     const dm_episode_turn *turn;
     size_t turns;
     double score; /* NaN: not known */
-} dm_side;
+} dm_pairs_side;
 
 typedef struct dm_pair {
     const char *id;
     const dm_message *prompt; /* ends with the user's message */
     size_t n_prompt;
-    dm_side chosen, rejected; /* rejected has no turns in DM_PAIRS_SFT */
-    size_t shared;            /* leading turns that both sides had before the form took them into the prompt */
-    size_t task;              /* equal for pairs of one task */
+    dm_pairs_side chosen, rejected; /* rejected has no turns in DM_PAIRS_SFT */
+    size_t shared;                  /* leading turns that both sides had before the form took them into the prompt */
+    size_t task;                    /* equal for pairs of one task */
 } dm_pair;
 
 typedef struct dm_pairs {
     dm_pair *pair;
     size_t n;
     size_t candidates;
-    size_t dropped[DM_DROPS];
+    size_t dropped[DM_PAIRS_DROPS];
     void *memory; /* owner of all of it */
 } dm_pairs;
 
@@ -111,20 +111,20 @@ void dm_pairs_close(dm_pairs *p); /* fine on a zeroed struct */
 /* Appends them as one JSON list or as JSON lines. */
 void dm_pairs_write(dm_text *out, const dm_pairs *p, bool list);
 
-typedef struct dm_spread {
+typedef struct dm_pairs_spread {
     double mean;
     size_t max;
-} dm_spread;
+} dm_pairs_spread;
 
 typedef struct dm_pairs_side_statistics {
-    dm_spread turns, bytes; /* bytes of all the side's messages */
-    double reward;          /* mean of those that are known; NaN: none is */
+    dm_pairs_spread turns, bytes; /* bytes of all the side's messages */
+    double reward;                /* mean of those that are known; NaN: none is */
 } dm_pairs_side_statistics;
 
 typedef struct dm_pairs_statistics {
     size_t tasks;
     dm_pairs_side_statistics chosen, rejected;
-    dm_spread shared;
+    dm_pairs_spread shared;
 } dm_pairs_statistics;
 
 dm_status dm_pairs_measure(dm_pairs_statistics *out, const dm_pairs *p, dm_error *err);

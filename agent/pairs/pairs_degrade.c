@@ -30,7 +30,7 @@ static const char *const meaningless[] = {
 static const char *copy(dm_pairs_maker *m, const char *prefix, const char *text)
 {
     const size_t a = strlen(prefix), b = strlen(text);
-    char *out = dm_maker_alloc(m, a + b + 1);
+    char *out = dm_pairs_maker_alloc(m, a + b + 1);
 
     if (out) {
         memcpy(out, prefix, a);
@@ -68,7 +68,7 @@ static dm_status ask(dm_pairs_maker *m, const dm_episode *e, const char *action,
     return *answer ? DM_OK : DM_ERR_MEMORY;
 }
 
-static dm_status meaningless_turn(dm_pairs_maker *m, const dm_candidate *c, uint32_t which, dm_episode_turn *out)
+static dm_status meaningless_turn(dm_pairs_maker *m, const dm_pairs_candidate *c, uint32_t which, dm_episode_turn *out)
 {
     dm_status s = DM_OK;
 
@@ -86,10 +86,10 @@ static dm_status meaningless_turn(dm_pairs_maker *m, const dm_candidate *c, uint
     return s == DM_OK ? ask(m, c->rejected, meaningless[which], &out->observation) : s;
 }
 
-dm_status dm_maker_degrade(dm_pairs_maker *m, dm_candidate *c, bool *done)
+dm_status dm_pairs_maker_degrade(dm_pairs_maker *m, dm_pairs_candidate *c, bool *done)
 {
     const dm_pairs_options *o = m->options;
-    const dm_side *old = &c->pair.rejected;
+    const dm_pairs_side *old = &c->pair.rejected;
     const size_t extra = (size_t)o->degrade_turns, last = old->turns - 1;
     const bool repeat = o->degrade == DM_DEGRADE_REPEAT;
     const uint64_t stream = m->out->candidates; /* this one's number, from 1 */
@@ -104,7 +104,7 @@ dm_status dm_maker_degrade(dm_pairs_maker *m, dm_candidate *c, bool *done)
         loop = last
                    ? 1 + dm_random_below((uint32_t)(last < LOOP ? last : LOOP), o->seed, DM_RNG_PAIRS, stream, &counter)
                    : 1;
-    dm_episode_turn *turn = dm_maker_alloc(m, (old->turns + extra) * sizeof *turn);
+    dm_episode_turn *turn = dm_pairs_maker_alloc(m, (old->turns + extra) * sizeof *turn);
     if (!turn)
         return DM_ERR_MEMORY;
     memcpy(turn, old->turn, last * sizeof *turn);

@@ -11,7 +11,7 @@ static bool is_blank(const char *text)
     return text[strspn(text, " \t\n\v\f\r")] == '\0';
 }
 
-bool dm_side_empty(const dm_side *s)
+bool dm_pairs_side_empty(const dm_pairs_side *s)
 {
     for (size_t i = 0; i < s->turns; i++)
         if (is_blank(s->turn[i].action))
@@ -30,7 +30,7 @@ static bool same_answer(const dm_episode_turn *a, const dm_episode_turn *b)
 }
 
 /* The last action's answer is not part of the side: it is taken for the one that the action had before. */
-size_t dm_side_repeats(const dm_side *s)
+size_t dm_pairs_side_repeats(const dm_pairs_side *s)
 {
     size_t most = 0;
 
@@ -43,7 +43,7 @@ size_t dm_side_repeats(const dm_side *s)
     return most;
 }
 
-size_t dm_sides_shared(const dm_side *a, const dm_side *b)
+size_t dm_pairs_sides_shared(const dm_pairs_side *a, const dm_pairs_side *b)
 {
     const size_t least = a->turns < b->turns ? a->turns : b->turns;
 
@@ -55,7 +55,7 @@ size_t dm_sides_shared(const dm_side *a, const dm_side *b)
     return least;
 }
 
-size_t dm_side_bytes(const dm_side *s)
+size_t dm_pairs_side_bytes(const dm_pairs_side *s)
 {
     size_t bytes = 0;
 
@@ -67,14 +67,14 @@ size_t dm_side_bytes(const dm_side *s)
 /* ---- distances, between turns (equal when their actions are) or between the bytes of all actions ---- */
 
 /* The agent's words, each with a line end behind it. */
-static bool words_of(dm_text *out, const dm_side *s)
+static bool words_of(dm_text *out, const dm_pairs_side *s)
 {
     for (size_t i = 0; i < s->turns; i++)
         dm_text_print(out, "%s\n", s->turn[i].action);
     return !out->failed;
 }
 
-static size_t length_of(const dm_side *s, bool text)
+static size_t length_of(const dm_pairs_side *s, bool text)
 {
     size_t n = text ? 0 : s->turns;
     for (size_t i = 0; text && i < s->turns; i++)
@@ -83,7 +83,7 @@ static size_t length_of(const dm_side *s, bool text)
 }
 
 typedef struct sequences {
-    const dm_side *turns[2];
+    const dm_pairs_side *turns[2];
     const char *text[2]; /* NULL: turns */
 } sequences;
 
@@ -144,7 +144,7 @@ static dm_status normalised_distance(dm_pairs_maker *m, const dm_pair *p, double
 }
 
 /* Mean log-probability of a token under the policy that made the run: -log of its perplexity. */
-static dm_status mean_logp(dm_pairs_maker *m, const dm_pair *p, const dm_side *s, double *out)
+static dm_status mean_logp(dm_pairs_maker *m, const dm_pair *p, const dm_pairs_side *s, double *out)
 {
     double sum = 0;
     int64_t tokens = 0;
@@ -164,18 +164,18 @@ static dm_status mean_logp(dm_pairs_maker *m, const dm_pair *p, const dm_side *s
     return DM_OK;
 }
 
-dm_status dm_maker_filter(dm_pairs_maker *m, const dm_candidate *c, dm_drop *why)
+dm_status dm_pairs_maker_filter(dm_pairs_maker *m, const dm_pairs_candidate *c, dm_pairs_drop *why)
 {
     const dm_pairs_options *o = m->options;
     const dm_pair *p = &c->pair;
     dm_status s;
 
-    *why = DM_DROPS;
+    *why = DM_PAIRS_DROPS;
     if (o->max_length_ratio > 0) {
         const bool text = o->unit == DM_UNIT_TEXT;
         const double a = (double)length_of(&p->chosen, text), b = (double)length_of(&p->rejected, text);
         if ((a > b ? a / b : b / a) > o->max_length_ratio) {
-            *why = DM_DROP_LENGTH;
+            *why = DM_PAIRS_DROP_LENGTH;
             return DM_OK;
         }
     }
@@ -184,7 +184,7 @@ dm_status dm_maker_filter(dm_pairs_maker *m, const dm_candidate *c, dm_drop *why
         if ((s = normalised_distance(m, p, &d)) != DM_OK)
             return s;
         if (d < o->min_edit_distance) {
-            *why = DM_DROP_DISTANCE;
+            *why = DM_PAIRS_DROP_DISTANCE;
             return DM_OK;
         }
     }
@@ -193,7 +193,7 @@ dm_status dm_maker_filter(dm_pairs_maker *m, const dm_candidate *c, dm_drop *why
         if ((s = mean_logp(m, p, &p->chosen, &a)) != DM_OK || (s = mean_logp(m, p, &p->rejected, &b)) != DM_OK)
             return s;
         if (fabs(a - b) > dm_log(o->perplexity_ratio))
-            *why = DM_DROP_PERPLEXITY;
+            *why = DM_PAIRS_DROP_PERPLEXITY;
     }
     return DM_OK;
 }

@@ -38,35 +38,35 @@ typedef struct dm_pairs_maker {
 } dm_pairs_maker;
 
 /* A pair on its way, and the episode of its rejected side, NULL where it is from a file of pairs. */
-typedef struct dm_candidate {
+typedef struct dm_pairs_candidate {
     dm_pair pair;
     const dm_episode *rejected;
     bool given; /* an expert's run of DM_PAIRS_SFT: neither its reward nor the number of its task's runs counts */
-} dm_candidate;
+} dm_pairs_candidate;
 
-void *dm_maker_alloc(dm_pairs_maker *m, size_t size); /* zeroed; NULL after filling m->err */
+void *dm_pairs_maker_alloc(dm_pairs_maker *m, size_t size); /* zeroed; NULL after filling m->err */
 
 /* agent/pairs/pairs_plan.c: every run's reward becomes the mean over the runs that begin with the same turn. */
-dm_status dm_maker_plan_rewards(dm_pairs_maker *m, dm_episodes *runs);
+dm_status dm_pairs_maker_plan_rewards(dm_pairs_maker *m, dm_episodes *runs);
 
-/* agent/pairs/pairs_match.c, agent/pairs/pairs_read.c: bring the candidates, each to dm_maker_take. */
-dm_status dm_maker_match(dm_pairs_maker *m);
-dm_status dm_maker_read(dm_pairs_maker *m);
+/* agent/pairs/pairs_match.c, agent/pairs/pairs_read.c: bring the candidates, each to dm_pairs_maker_take. */
+dm_status dm_pairs_maker_match(dm_pairs_maker *m);
+dm_status dm_pairs_maker_read(dm_pairs_maker *m);
 
 /* Keeps or drops it. */
-dm_status dm_maker_take(dm_pairs_maker *m, dm_candidate *c);
-void dm_maker_drop(dm_pairs_maker *m, dm_drop why);
+dm_status dm_pairs_maker_take(dm_pairs_maker *m, dm_pairs_candidate *c);
+void dm_pairs_maker_drop(dm_pairs_maker *m, dm_pairs_drop why);
 
 /* agent/pairs/pairs_filter.c. */
-bool dm_side_empty(const dm_side *s);                       /* no turn, or an agent's message of white space */
-size_t dm_side_repeats(const dm_side *s);                   /* how often its commonest action with one answer occurs */
-size_t dm_sides_shared(const dm_side *a, const dm_side *b); /* leading turns that are the same */
-size_t dm_side_bytes(const dm_side *s);                     /* of all its messages */
+bool dm_pairs_side_empty(const dm_pairs_side *s);     /* no turn, or an agent's message of white space */
+size_t dm_pairs_side_repeats(const dm_pairs_side *s); /* how often its commonest action with one answer occurs */
+size_t dm_pairs_sides_shared(const dm_pairs_side *a, const dm_pairs_side *b); /* leading turns that are the same */
+size_t dm_pairs_side_bytes(const dm_pairs_side *s);                           /* of all its messages */
 
-/* What is too far apart or too near; DM_DROPS: nothing. */
-dm_status dm_maker_filter(dm_pairs_maker *m, const dm_candidate *c, dm_drop *why);
+/* What is too far apart or too near; DM_PAIRS_DROPS: nothing. */
+dm_status dm_pairs_maker_filter(dm_pairs_maker *m, const dm_pairs_candidate *c, dm_pairs_drop *why);
 
 /* agent/pairs/pairs_degrade.c: puts turns in front of rejected's last one. *done: false where it is too short for that. */
-dm_status dm_maker_degrade(dm_pairs_maker *m, dm_candidate *c, bool *done);
+dm_status dm_pairs_maker_degrade(dm_pairs_maker *m, dm_pairs_candidate *c, bool *done);
 
 #endif

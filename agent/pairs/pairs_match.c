@@ -39,9 +39,9 @@ static int by_task(const void *left, const void *right)
     return d ? d : (a->number > b->number) - (a->number < b->number);
 }
 
-static dm_side side_of(const dm_episode *e)
+static dm_pairs_side side_of(const dm_episode *e)
 {
-    return (dm_side){e->turn, e->turns, e->reward};
+    return (dm_pairs_side){e->turn, e->turns, e->reward};
 }
 
 static bool same_prompt(const dm_episode *a, const dm_episode *b)
@@ -58,7 +58,7 @@ static const char *name_of(dm_pairs_maker *m, const dm_episode *a, const dm_epis
     dm_text t = {0};
     char *out = NULL;
 
-    dm_text_print(&t, "%s/%s/%lld/%llu: %s %lld", a->env, dm_split_names[a->split], (long long)a->task,
+    dm_text_print(&t, "%s/%s/%lld/%llu: %s %lld", a->env, dm_env_split_names[a->split], (long long)a->task,
                   (unsigned long long)a->seed, a->policy, (long long)a->sample);
     if (a->replayed)
         dm_text_print(&t, "@%lld", (long long)a->replayed);
@@ -68,7 +68,7 @@ static const char *name_of(dm_pairs_maker *m, const dm_episode *a, const dm_epis
         dm_text_print(&t, "@%lld", (long long)b->replayed);
     if (t.failed)
         dm_fail(m->err, DM_ERR_MEMORY, "no memory for the name of a pair");
-    else if ((out = dm_maker_alloc(m, t.size + 1)))
+    else if ((out = dm_pairs_maker_alloc(m, t.size + 1)))
         memcpy(out, t.data, t.size);
     dm_text_free(&t);
     return out;
@@ -93,19 +93,20 @@ static dm_status task_of(dm_pairs_maker *m, const dm_episode *e, size_t *out)
 /* Hands on `better` against `worse`, which is NULL for a run alone. */
 static dm_status take_run(dm_pairs_maker *m, const dm_episode *better, const dm_episode *worse, bool given)
 {
-    dm_candidate c = {.rejected = worse, .given = given, .pair.n_prompt = DM_EPISODE_PROMPT};
+    dm_pairs_candidate c = {.rejected = worse, .given = given, .pair.n_prompt = DM_EPISODE_PROMPT};
     dm_message *prompt;
 
     m->out->candidates++;
     if (strcmp(better->end, "environment") == 0 || (worse && strcmp(worse->end, "environment") == 0)) {
-        dm_maker_drop(m, DM_DROP_FAILED);
+        dm_pairs_maker_drop(m, DM_PAIRS_DROP_FAILED);
         return DM_OK;
     }
     if (worse && !same_prompt(better, worse)) {
-        dm_maker_drop(m, DM_DROP_PROMPT);
+        dm_pairs_maker_drop(m, DM_PAIRS_DROP_PROMPT);
         return DM_OK;
     }
-    if (!(c.pair.id = name_of(m, better, worse)) || !(prompt = dm_maker_alloc(m, DM_EPISODE_PROMPT * sizeof *prompt)))
+    if (!(c.pair.id = name_of(m, better, worse)) ||
+        !(prompt = dm_pairs_maker_alloc(m, DM_EPISODE_PROMPT * sizeof *prompt)))
         return DM_ERR_MEMORY;
     for (size_t i = 0; i < DM_EPISODE_PROMPT; i++)
         prompt[i] = (dm_message){.role = i % 2 ? DM_ROLE_ASSISTANT : DM_ROLE_USER,
@@ -116,7 +117,7 @@ static dm_status take_run(dm_pairs_maker *m, const dm_episode *better, const dm_
     if (worse)
         c.pair.rejected = side_of(worse);
     const dm_status s = task_of(m, better, &c.pair.task);
-    return s == DM_OK ? dm_maker_take(m, &c) : s;
+    return s == DM_OK ? dm_pairs_maker_take(m, &c) : s;
 }
 
 static dm_status take(dm_pairs_maker *m, const dm_episode *better, const dm_episode *worse)
@@ -141,7 +142,7 @@ static dm_status against_experts(dm_pairs_maker *m, const group *g)
     for (size_t i = 0; i < g->n[EXPLORED]; i++) {
         if (g->n[EXPERT] == 0) {
             m->out->candidates++;
-            dm_maker_drop(m, DM_DROP_UNMATCHED);
+            dm_pairs_maker_drop(m, DM_PAIRS_DROP_UNMATCHED);
         }
         for (size_t j = 0; j < g->n[EXPERT]; j++) {
             const dm_status s = take_ordered(m, g->run[EXPERT][j].e, g->run[EXPLORED][i].e);
@@ -160,7 +161,7 @@ static dm_status best_against_worst(dm_pairs_maker *m, const group *g)
     if (g->n[EXPLORED] < 2) {
         m->out->candidates += g->n[EXPLORED];
         if (g->n[EXPLORED])
-            dm_maker_drop(m, DM_DROP_UNMATCHED);
+            dm_pairs_maker_drop(m, DM_PAIRS_DROP_UNMATCHED);
         return DM_OK;
     }
     for (size_t i = 1; i < g->n[EXPLORED]; i++) {
@@ -176,7 +177,7 @@ static dm_status best_against_worst(dm_pairs_maker *m, const group *g)
 static bool continues(const dm_episode *c, const dm_episode *run)
 {
     const size_t t = (size_t)c->replayed;
-    const dm_side a = {c->turn, c->turns, 0}, b = {run->turn, run->turns, 0};
+    const dm_pairs_side a = {c->turn, c->turns, 0}, b = {run->turn, run->turns, 0};
 
     if (t >= run->turns || t >= c->turns)
         return false;
@@ -210,7 +211,7 @@ static dm_status correct(dm_pairs_maker *m, const group *g, const dm_episode *ru
     if (best_of_all)
         return take(m, found ? found : best_of_all, run);
     m->out->candidates++;
-    dm_maker_drop(m, DM_DROP_UNMATCHED);
+    dm_pairs_maker_drop(m, DM_PAIRS_DROP_UNMATCHED);
     return DM_OK;
 }
 
@@ -254,10 +255,10 @@ static dm_status take_groups(dm_pairs_maker *m, const entry *list, size_t n)
     return DM_OK;
 }
 
-dm_status dm_maker_match(dm_pairs_maker *m)
+dm_status dm_pairs_maker_match(dm_pairs_maker *m)
 {
     const dm_pairs_options *o = m->options;
-    const dm_files files[3] = {o->expert, o->explored, o->continuations};
+    const dm_pairs_files files[3] = {o->expert, o->explored, o->continuations};
     size_t n = 0, at = 0;
 
     for (int from = 0; from < 3; from++) {
@@ -267,7 +268,7 @@ dm_status dm_maker_match(dm_pairs_maker *m)
         n += m->episodes[from].n;
     }
     if (o->plan_reward) {
-        const dm_status s = dm_maker_plan_rewards(m, &m->episodes[EXPLORED]);
+        const dm_status s = dm_pairs_maker_plan_rewards(m, &m->episodes[EXPLORED]);
         if (s != DM_OK)
             return s;
     }

@@ -23,7 +23,7 @@ static bool same_plan(const dm_episode *a, const dm_episode *b)
     return strcmp(a->env, b->env) == 0 && strcmp(a->turn[0].action, b->turn[0].action) == 0;
 }
 
-dm_status dm_maker_plan_rewards(dm_pairs_maker *m, dm_episodes *runs)
+dm_status dm_pairs_maker_plan_rewards(dm_pairs_maker *m, dm_episodes *runs)
 {
     planned *list = calloc(runs->n ? runs->n : 1, sizeof *list);
     size_t n = 0;

@@ -57,7 +57,7 @@ static dm_status read_prompt(const reader *r, const dm_json *item, dm_pair *p)
 
     if (s != DM_OK)
         return s;
-    dm_message *prompt = dm_maker_alloc(r->m, list->length * sizeof *prompt);
+    dm_message *prompt = dm_pairs_maker_alloc(r->m, list->length * sizeof *prompt);
     if (!prompt)
         return DM_ERR_MEMORY;
     for (const dm_json *v = list->child; v; v = v->next, index++) {
@@ -78,7 +78,7 @@ static dm_status read_prompt(const reader *r, const dm_json *item, dm_pair *p)
     return DM_OK;
 }
 
-static dm_status read_side(const reader *r, const dm_json *item, const char *name, dm_side *out)
+static dm_status read_side(const reader *r, const dm_json *item, const char *name, dm_pairs_side *out)
 {
     const dm_json *list;
     size_t index = 0;
@@ -89,7 +89,7 @@ static dm_status read_side(const reader *r, const dm_json *item, const char *nam
     if (list->length % 2 == 0)
         return wrong(r, list, name, list->length - 1, "the last message must be the agent's");
     out->turns = (list->length + 1) / 2;
-    dm_episode_turn *turn = dm_maker_alloc(r->m, out->turns * sizeof *turn);
+    dm_episode_turn *turn = dm_pairs_maker_alloc(r->m, out->turns * sizeof *turn);
     if (!turn)
         return DM_ERR_MEMORY;
     for (const dm_json *v = list->child; v; v = v->next, index++) {
@@ -122,7 +122,7 @@ static dm_status read_id(reader *r, const dm_json *item, size_t index)
         r->id = id->text;
         return DM_OK;
     }
-    if (!(number = dm_maker_alloc(r->m, 40)))
+    if (!(number = dm_pairs_maker_alloc(r->m, 40)))
         return DM_ERR_MEMORY;
     if (id && id->is_integer)
         snprintf(number, 40, "%lld", (long long)id->integer);
@@ -150,7 +150,7 @@ static dm_status find_task(const reader *r, dm_pair *p)
 
 static dm_status read_item(reader *r, const dm_json *item, size_t index)
 {
-    dm_candidate c = {0};
+    dm_pairs_candidate c = {0};
     dm_pair *p = &c.pair;
     dm_status s;
 
@@ -165,8 +165,8 @@ static dm_status read_item(reader *r, const dm_json *item, size_t index)
     p->id = r->id;
     r->m->out->candidates++;
     if (r->m->options->form == DM_PAIRS_SFT)
-        p->rejected = (dm_side){0};
-    return dm_maker_take(r->m, &c);
+        p->rejected = (dm_pairs_side){0};
+    return dm_pairs_maker_take(r->m, &c);
 }
 
 static dm_status read_file(dm_pairs_maker *m, const char *path, dm_json_doc **doc)
@@ -188,12 +188,12 @@ static dm_status read_file(dm_pairs_maker *m, const char *path, dm_json_doc **do
     return s;
 }
 
-dm_status dm_maker_read(dm_pairs_maker *m)
+dm_status dm_pairs_maker_read(dm_pairs_maker *m)
 {
-    const dm_files *files = &m->options->pairs;
+    const dm_pairs_files *files = &m->options->pairs;
     dm_status s = DM_OK;
 
-    if (files->n && !(m->docs = dm_maker_alloc(m, files->n * sizeof *m->docs)))
+    if (files->n && !(m->docs = dm_pairs_maker_alloc(m, files->n * sizeof *m->docs)))
         return DM_ERR_MEMORY;
     m->n_docs = files->n;
     for (size_t i = 0; s == DM_OK && i < files->n; i++)

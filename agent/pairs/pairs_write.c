@@ -29,7 +29,7 @@ static void add_prompt(writer *w, const dm_pair *p)
         add_message(w, p->prompt[i].role, p->prompt[i].text, false);
 }
 
-static void add_side(writer *w, const dm_side *s)
+static void add_side(writer *w, const dm_pairs_side *s)
 {
     for (size_t i = 0; i < s->turns; i++) {
         add_message(w, DM_ROLE_ASSISTANT, s->turn[i].action, true);
@@ -100,9 +100,9 @@ typedef struct sums {
     double reward;
 } sums;
 
-static void add_figures(dm_pairs_side_statistics *f, sums *sum, const dm_side *s)
+static void add_figures(dm_pairs_side_statistics *f, sums *sum, const dm_pairs_side *s)
 {
-    const size_t bytes = dm_side_bytes(s);
+    const size_t bytes = dm_pairs_side_bytes(s);
 
     sum->turns += s->turns;
     sum->bytes += bytes;

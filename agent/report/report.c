@@ -33,7 +33,7 @@ void dm_report_csv(const dm_report *r, dm_text *out)
             dm_text_add(out, ",", k > 0);
             dm_report_csv_field(out, text[k]);
         }
-        dm_text_print(out, ",%llu,%s,%lld,%zu", (unsigned long long)s->seed, dm_split_names[e->split],
+        dm_text_print(out, ",%llu,%s,%lld,%zu", (unsigned long long)s->seed, dm_env_split_names[e->split],
                       (long long)e->samples, e->tasks);
         csv_number(out, m.mean);
         csv_number(out, e->tasks > 1 ? sqrt(squares / (double)(e->tasks - 1)) : NAN);
@@ -47,9 +47,9 @@ void dm_report_csv(const dm_report *r, dm_text *out)
 
 /* ---- report.html ---- */
 
-static void add_page(dm_report *r, const dm_figures *f, dm_text *out)
+static void add_page(dm_report *r, const dm_report_figures *f, dm_text *out)
 {
-    dm_doc d = {.out = out, .html = true};
+    dm_report_doc d = {.out = out, .html = true};
 
     dm_text_print(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
                        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
@@ -74,21 +74,21 @@ typedef struct files {
     size_t n;
 } files;
 
-static dm_status render(dm_report *r, const dm_figures *f, bool svg, files *out, dm_error *err)
+static dm_status render(dm_report *r, const dm_report_figures *f, bool svg, files *out, dm_error *err)
 {
     if (!(out->file = calloc(f->n + 3, sizeof *out->file)))
         return dm_report_no_memory(err);
     for (size_t i = 0; svg && i < f->n; i++) {
         file *x = &out->file[out->n++];
         snprintf(x->name, sizeof x->name, "charts/%s.svg", f->figure[i].chart.name);
-        dm_chart_write(&f->figure[i].chart, &x->text, 0, true);
+        dm_report_chart_write(&f->figure[i].chart, &x->text, 0, true);
     }
     file *csv = &out->file[out->n++], *markdown = &out->file[out->n++], *page = &out->file[out->n++];
     snprintf(csv->name, sizeof csv->name, "results.csv");
     snprintf(markdown->name, sizeof markdown->name, "report.md");
     snprintf(page->name, sizeof page->name, "report.html");
     dm_report_csv(r, &csv->text);
-    dm_report_body(r, f, &(dm_doc){.out = &markdown->text, .svg = svg});
+    dm_report_body(r, f, &(dm_report_doc){.out = &markdown->text, .svg = svg});
     add_page(r, f, &page->text);
     for (size_t i = 0; i < out->n; i++)
         if (out->file[i].text.failed)
@@ -125,7 +125,7 @@ static dm_status place(const files *f, const char *output, bool svg, dm_error *e
 dm_status dm_report_make(const char *dir, const char *output, bool svg, dm_error *err)
 {
     dm_report r;
-    dm_figures f = {0};
+    dm_report_figures f = {0};
     files out = {0};
     dm_status s = dm_report_read(&r, dir, err);
 
@@ -136,7 +136,7 @@ dm_status dm_report_make(const char *dir, const char *output, bool svg, dm_error
     for (size_t i = 0; i < out.n; i++)
         dm_text_free(&out.file[i].text);
     free(out.file);
-    dm_figures_free(&f);
+    dm_report_figures_free(&f);
     dm_report_close(&r);
     return s;
 }

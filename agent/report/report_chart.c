@@ -140,7 +140,7 @@ static void ranges(frame *f)
     double x0 = NAN, x1 = NAN, y0 = NAN, y1 = NAN;
 
     for (size_t i = 0; i < f->p->n; i++) {
-        const dm_series *s = &f->p->series[i];
+        const dm_report_series *s = &f->p->series[i];
         for (size_t k = 0; k < s->n; k++) {
             widen(&x0, &x1, s->x[k]);
             widen(&y0, &y1, s->y[k]);
@@ -205,7 +205,7 @@ static void axes(frame *f)
 }
 
 /* The interval as an area, over each run of points that have one. */
-static void band(frame *f, const dm_series *s)
+static void band(frame *f, const dm_report_series *s)
 {
     for (size_t i = 0, end; i < s->n; i = end + 1) {
         for (end = i; end < s->n && !isnan(s->low[end]) && !isnan(s->high[end]); end++)
@@ -221,12 +221,12 @@ static void band(frame *f, const dm_series *s)
     }
 }
 
-static void curve(frame *f, const dm_series *s)
+static void curve(frame *f, const dm_report_series *s)
 {
     static const char *const styles[] = {"", " dash", " faint", ""};
     bool any = false;
 
-    if (s->style != DM_LINE_NONE && s->n > 1) {
+    if (s->style != DM_REPORT_LINE_NONE && s->n > 1) {
         dm_text_print(f->t, "<path class=\"s%d%s\" d=\"", s->colour, styles[s->style]);
         for (size_t k = 0; k < s->n; k++) {
             if (!isnan(s->y[k]))
@@ -238,7 +238,7 @@ static void curve(frame *f, const dm_series *s)
     for (size_t k = 0; s->marks && k < s->n; k++) {
         if (isnan(s->y[k]))
             continue;
-        if (s->style == DM_LINE_NONE && s->low && !isnan(s->low[k])) {
+        if (s->style == DM_REPORT_LINE_NONE && s->low && !isnan(s->low[k])) {
             char class[16];
             snprintf(class, sizeof class, "s%d", s->colour);
             line(f->t, place(&f->x, s->x[k]), place(&f->y, s->low[k]), place(&f->x, s->x[k]), place(&f->y, s->high[k]),
@@ -253,13 +253,13 @@ static void curve(frame *f, const dm_series *s)
 static void end_labels(frame *f, double room)
 {
     struct {
-        const dm_series *s;
+        const dm_report_series *s;
         double y;
     } at[LABELS];
     size_t n = 0;
 
     for (size_t i = 0; i < f->p->n && n < LABELS; i++) {
-        const dm_series *s = &f->p->series[i];
+        const dm_report_series *s = &f->p->series[i];
         if (!s->label || s->n == 0 || isnan(s->y[s->n - 1]))
             continue;
         size_t k = n++;
@@ -282,7 +282,7 @@ static void end_labels(frame *f, double room)
     }
 }
 
-void dm_chart_panels(dm_chart *c, const dm_panel *panel, size_t n, size_t across)
+void dm_report_chart_panels(dm_report_chart *c, const dm_panel *panel, size_t n, size_t across)
 {
     double widest = 0;
 
@@ -311,7 +311,7 @@ void dm_chart_panels(dm_chart *c, const dm_panel *panel, size_t n, size_t across
             label(f.t, left + 4, y + 29, "m", "start", panel[i].subtitle, width - 12);
         axes(&f);
         for (size_t k = 0; k < panel[i].n; k++)
-            if (panel[i].series[k].low && panel[i].series[k].style != DM_LINE_NONE)
+            if (panel[i].series[k].low && panel[i].series[k].style != DM_REPORT_LINE_NONE)
                 band(&f, &panel[i].series[k]);
         for (size_t k = 0; k < panel[i].n; k++)
             curve(&f, &panel[i].series[k]);
@@ -340,8 +340,8 @@ static void dot(dm_text *t, const scale *x, double y, const dm_dot *d, size_t co
     label(t, value_at, y + 4, "n", "end", text, 100);
 }
 
-void dm_chart_dots(dm_chart *c, const dm_dot *d, size_t n, const char *const *column, size_t columns,
-                   const double *through, const char *line_label)
+void dm_report_chart_dots(dm_report_chart *c, const dm_dot *d, size_t n, const char *const *column, size_t columns,
+                          const double *through, const char *line_label)
 {
     double names = 0, height = 48, low = 0, high = 1;
     dm_text *t = &c->body;
@@ -393,7 +393,7 @@ void dm_chart_dots(dm_chart *c, const dm_dot *d, size_t n, const char *const *co
 
 /* ---- the element ---- */
 
-void dm_chart_write(const dm_chart *c, dm_text *out, size_t id, bool file)
+void dm_report_chart_write(const dm_report_chart *c, dm_text *out, size_t id, bool file)
 {
     dm_text_print(
         out,
@@ -414,7 +414,7 @@ void dm_chart_write(const dm_chart *c, dm_text *out, size_t id, bool file)
     dm_text_print(out, "</svg>\n");
 }
 
-void dm_chart_free(dm_chart *c)
+void dm_report_chart_free(dm_report_chart *c)
 {
     dm_text_free(&c->title);
     dm_text_free(&c->words);

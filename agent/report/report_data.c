@@ -176,11 +176,11 @@ static dm_status read_eval(dm_report *r, const dm_json *v, void *row, dm_error *
         (s = dm_json_get_double(r->doc, v, "turns", 0, 1e9, NULL, &x->turns, err)) != DM_OK ||
         (s = dm_json_get_int(r->doc, v, "samples", 1, INT64_MAX, &(int64_t){1}, &x->samples, err)) != DM_OK)
         return s;
-    while (k < DM_SPLITS && strcmp(split, dm_split_names[k]) != 0)
+    while (k < DM_ENV_SPLITS && strcmp(split, dm_env_split_names[k]) != 0)
         k++;
-    if (k == DM_SPLITS)
+    if (k == DM_ENV_SPLITS)
         return dm_json_fail(r->doc, dm_json_get(v, "split"), err, "\"split\" must be train, seen or unseen");
-    x->split = (dm_split)k;
+    x->split = (dm_env_split)k;
     x->turn_limit = turns - 1;
     r->has_split[k] = true;
     return optional_string(r, v, "model_sha256", &x->model, err);

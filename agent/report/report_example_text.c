@@ -83,14 +83,14 @@ static bool any_score(const dm_report_side *s)
     return false;
 }
 
-static void html_side(dm_doc *d, const char *name, const dm_report_side *s, double full)
+static void html_side(dm_report_doc *d, const char *name, const dm_report_side *s, double full)
 {
     char text[WORDS + 8], caption[200], value[DM_NUMBER];
     const bool scores = any_score(s);
 
     summary(caption, sizeof caption, name, s);
     dm_text_print(d->out, "<table>\n<caption>");
-    dm_doc_word(d, caption);
+    dm_report_doc_word(d, caption);
     dm_text_print(d->out,
                   "</caption>\n<thead><tr><th scope=\"col\" class=\"num\">t</th><th scope=\"col\">action</th>"
                   "<th scope=\"col\" class=\"num\">\xCF\x86</th><th scope=\"col\" class=\"num\">log-ratio</th>%s</tr>"
@@ -102,18 +102,18 @@ static void html_side(dm_doc *d, const char *name, const dm_report_side *s, doub
         const double bar = isnan(t->weight) || t->weight < 0 ? 0 : t->weight > 1 ? 1 : t->weight;
         words_of(t->action, text);
         dm_text_print(d->out, "<tr><th scope=\"row\" class=\"num\">%zu</th><td class=\"act\">", i);
-        dm_doc_word(d, text);
+        dm_report_doc_word(d, text);
         dm_text_print(d->out, "</td><td class=\"num weight\" style=\"--w:%.1f%%\">", 100 * bar);
-        dm_doc_word(d, counts ? dm_report_number(value, t->weight, 3, false) : "cut");
+        dm_report_doc_word(d, counts ? dm_report_number(value, t->weight, 3, false) : "cut");
         if (counts)
             dm_text_print(d->out, "</td><td class=\"num d%d\">", step_of(t->ratio, full));
         else
             dm_text_print(d->out, "</td><td>");
-        dm_doc_word(d, counts ? dm_report_number(value, t->ratio, 2, true) : "");
+        dm_report_doc_word(d, counts ? dm_report_number(value, t->ratio, 2, true) : "");
         dm_text_print(d->out, "</td>");
         if (scores) {
             dm_text_print(d->out, "<td class=\"num\">");
-            dm_doc_word(d, dm_report_number(value, t->score, 2, false));
+            dm_report_doc_word(d, dm_report_number(value, t->score, 2, false));
             dm_text_print(d->out, "</td>");
         }
         dm_text_print(d->out, "</tr>\n");
@@ -121,35 +121,35 @@ static void html_side(dm_doc *d, const char *name, const dm_report_side *s, doub
     dm_text_print(d->out, "</tbody>\n</table>\n");
 }
 
-static void markdown_side(dm_doc *d, const char *name, const dm_report_side *s)
+static void markdown_side(dm_report_doc *d, const char *name, const dm_report_side *s)
 {
-    static const dm_doc_column column[] = {{"t", true, NULL},
-                                           {"action", false, NULL},
-                                           {"\xCF\x86", true, NULL},
-                                           {"log-ratio", true, NULL},
-                                           {"score", true, NULL}};
+    static const dm_report_doc_column column[] = {{"t", true, NULL},
+                                                  {"action", false, NULL},
+                                                  {"\xCF\x86", true, NULL},
+                                                  {"log-ratio", true, NULL},
+                                                  {"score", true, NULL}};
     const size_t columns = any_score(s) ? 5 : 4;
     char text[WORDS + 8], caption[200], value[DM_NUMBER];
 
     summary(caption, sizeof caption, name, s);
-    dm_doc_table(d, caption, column, columns);
+    dm_report_doc_table(d, caption, column, columns);
     for (size_t i = 0; i < s->turns; i++) {
         const dm_report_turn *t = &s->turn[i];
         words_of(t->action, text);
-        dm_doc_row(d);
+        dm_report_doc_row(d);
         snprintf(value, sizeof value, "%zu", i);
-        dm_doc_cell(d, DM_CELL_NUMBER, value);
-        dm_doc_cell(d, DM_CELL_CODE, text);
-        dm_doc_cell(d, DM_CELL_NUMBER, isnan(t->ratio) ? "cut" : dm_report_number(value, t->weight, 3, false));
-        dm_doc_cell(d, DM_CELL_NUMBER, dm_report_number(value, t->ratio, 2, true));
+        dm_report_doc_cell(d, DM_CELL_NUMBER, value);
+        dm_report_doc_cell(d, DM_CELL_CODE, text);
+        dm_report_doc_cell(d, DM_CELL_NUMBER, isnan(t->ratio) ? "cut" : dm_report_number(value, t->weight, 3, false));
+        dm_report_doc_cell(d, DM_CELL_NUMBER, dm_report_number(value, t->ratio, 2, true));
         if (columns == 5)
-            dm_doc_cell(d, DM_CELL_NUMBER, dm_report_number(value, t->score, 2, false));
-        dm_doc_row_end(d);
+            dm_report_doc_cell(d, DM_CELL_NUMBER, dm_report_number(value, t->score, 2, false));
+        dm_report_doc_row_end(d);
     }
-    dm_doc_table_end(d);
+    dm_report_doc_table_end(d);
 }
 
-static void legend(dm_doc *d, double full)
+static void legend(dm_report_doc *d, double full)
 {
     char low[DM_NUMBER], high[DM_NUMBER];
 
@@ -169,23 +169,23 @@ static void legend(dm_doc *d, double full)
 
 /* ---- a pair ---- */
 
-static void add_pair(dm_doc *d, const dm_report_pair *p, double full)
+static void add_pair(dm_report_doc *d, const dm_report_pair *p, double full)
 {
-    dm_doc_begin(d);
-    dm_doc_print(d, "The pair with %s, ", p->what);
-    dm_doc_code(d, p->id);
-    dm_doc_print(d, ".");
-    dm_doc_end(d);
+    dm_report_doc_begin(d);
+    dm_report_doc_print(d, "The pair with %s, ", p->what);
+    dm_report_doc_code(d, p->id);
+    dm_report_doc_print(d, ".");
+    dm_report_doc_end(d);
     if (!d->html) {
         dm_text_print(d->out, "> ");
-        dm_doc_word(d, p->task);
+        dm_report_doc_word(d, p->task);
         dm_text_print(d->out, "\n\n");
         markdown_side(d, "chosen", &p->chosen);
         markdown_side(d, "rejected", &p->rejected);
         return;
     }
     dm_text_print(d->out, "<p class=\"task\">");
-    dm_doc_word(d, p->task);
+    dm_report_doc_word(d, p->task);
     dm_text_print(d->out, "</p>\n");
     dm_text_print(d->out, "<div class=\"sides\">\n<div>\n");
     html_side(d, "chosen", &p->chosen, full);
@@ -194,7 +194,7 @@ static void add_pair(dm_doc *d, const dm_report_pair *p, double full)
     dm_text_print(d->out, "</div>\n</div>\n");
 }
 
-void dm_report_example_section(dm_report *r, dm_doc *d)
+void dm_report_example_section(dm_report *r, dm_report_doc *d)
 {
     size_t n = 0;
 
@@ -204,9 +204,9 @@ void dm_report_example_section(dm_report *r, dm_doc *d)
         if (e->pairs == 0)
             continue;
         if (n++ == 0) {
-            dm_doc_heading(d, 2, "Examples");
-            dm_doc_begin(d);
-            dm_doc_print(
+            dm_report_doc_heading(d, 2, "Examples");
+            dm_report_doc_begin(d);
+            dm_report_doc_print(
                 d,
                 "Pairs that a method was trained on, of the first seed, scored after training. \xCF\x86 is "
                 "the weight of a turn in the loss%s; log-ratio is the log-probability of the turn\xE2\x80\x99s "
@@ -214,14 +214,14 @@ void dm_report_example_section(dm_report *r, dm_doc *d)
                 "environment\xE2\x80\x99s after the turn. The reward of the loss is \xCE\xB2 times the sum "
                 "of \xCF\x86 times log-ratio.",
                 d->html ? ", drawn as a bar" : "");
-            dm_doc_end(d);
+            dm_report_doc_end(d);
         }
         dm_text_print(&title, "%s, %s%s", e->of.env, e->of.setting ? e->of.setting : "", e->of.setting ? ", " : "");
         dm_report_label(&e->of, &title);
         dm_text_print(&title, ", seed %llu", (unsigned long long)e->of.seed);
         if (e->objective)
             dm_text_print(&title, " (%s)", e->objective);
-        dm_doc_heading(d, 3, title.data ? title.data : "");
+        dm_report_doc_heading(d, 3, title.data ? title.data : "");
         const double full = full_scale(r, e);
         if (d->html && full > 0)
             legend(d, full);

@@ -12,30 +12,30 @@
 
 /* ---- the list ---- */
 
-static dm_chart *add(dm_figures *f, dm_chart_kind kind, const char *env)
+static dm_report_chart *add(dm_report_figures *f, dm_report_chart_kind kind, const char *env)
 {
     if (f->n == f->capacity) {
         const size_t capacity = f->capacity ? 2 * f->capacity : 16;
-        dm_figure *more = realloc(f->figure, capacity * sizeof *more);
+        dm_report_figure *more = realloc(f->figure, capacity * sizeof *more);
         if (!more)
             return NULL;
         f->figure = more;
         f->capacity = capacity;
     }
-    f->figure[f->n] = (dm_figure){.kind = kind, .env = env};
+    f->figure[f->n] = (dm_report_figure){.kind = kind, .env = env};
     return &f->figure[f->n++].chart;
 }
 
-void dm_figures_free(dm_figures *f)
+void dm_report_figures_free(dm_report_figures *f)
 {
     for (size_t i = 0; i < f->n; i++)
-        dm_chart_free(&f->figure[i].chart);
+        dm_report_chart_free(&f->figure[i].chart);
     free(f->figure);
-    *f = (dm_figures){0};
+    *f = (dm_report_figures){0};
 }
 
 /* "reward-home": letters, digits and '-'; a number keeps two that would be the same apart. */
-static void name_chart(dm_figures *f, dm_chart *c, const char *what, const char *env, const char *more)
+static void name_chart(dm_report_figures *f, dm_report_chart *c, const char *what, const char *env, const char *more)
 {
     char text[120];
     size_t n = 0;
@@ -87,20 +87,20 @@ int dm_report_colour(const dm_report *r, size_t method)
 
 static bool evaluated(const dm_report_row *row)
 {
-    for (size_t k = 0; k < DM_SPLITS; k++)
+    for (size_t k = 0; k < DM_ENV_SPLITS; k++)
         if (row->cell[k].present)
             return true;
     return false;
 }
 
-static size_t splits_of(const dm_report *r, const char *env, dm_split out[DM_SPLITS])
+static size_t splits_of(const dm_report *r, const char *env, dm_env_split out[DM_ENV_SPLITS])
 {
     size_t n = 0;
 
-    for (size_t k = 0; k < DM_SPLITS; k++)
+    for (size_t k = 0; k < DM_ENV_SPLITS; k++)
         for (size_t i = 0; i < r->rows; i++)
             if (strcmp(r->row[i].of.env, env) == 0 && r->row[i].cell[k].present) {
-                out[n++] = (dm_split)k;
+                out[n++] = (dm_env_split)k;
                 break;
             }
     return n;
@@ -108,12 +108,12 @@ static size_t splits_of(const dm_report *r, const char *env, dm_split out[DM_SPL
 
 /* ---- rewards ---- */
 
-static dm_status draw_rewards(dm_report *r, dm_figures *f, const char *env, dm_error *err)
+static dm_status draw_rewards(dm_report *r, dm_report_figures *f, const char *env, dm_error *err)
 {
-    dm_split split[DM_SPLITS];
+    dm_env_split split[DM_ENV_SPLITS];
     const size_t splits = splits_of(r, env, split);
-    const char *column[DM_SPLITS], *group = NULL;
-    double through[DM_SPLITS];
+    const char *column[DM_ENV_SPLITS], *group = NULL;
+    double through[DM_ENV_SPLITS];
     dm_dot *dot = dm_report_alloc(r, r->rows, sizeof *dot);
     size_t n = 0;
 
@@ -139,10 +139,10 @@ static dm_status draw_rewards(dm_report *r, dm_figures *f, const char *env, dm_e
         return DM_OK;
     const dm_report_row *sft = r->sft ? dm_report_find_row(r, env, NULL, r->sft, NULL) : NULL;
     for (size_t k = 0; k < splits; k++) {
-        column[k] = dm_split_names[split[k]];
+        column[k] = dm_env_split_names[split[k]];
         through[k] = sft && sft->cell[split[k]].present ? sft->cell[split[k]].reward.mean : NAN;
     }
-    dm_chart *c = add(f, DM_CHART_REWARD, env);
+    dm_report_chart *c = add(f, DM_CHART_REWARD, env);
     if (!c)
         return dm_report_no_memory(err);
     name_chart(f, c, "reward", env, NULL);
@@ -156,7 +156,7 @@ static dm_status draw_rewards(dm_report *r, dm_figures *f, const char *env, dm_e
             if (dot[i].at[k].present)
                 dm_text_print(&c->words, "%s%s%s, %s: %.3f.", c->words.size ? " " : "", dot[i].label, "", column[k],
                               dot[i].at[k].value.mean);
-    dm_chart_dots(c, dot, n, column, splits, through, r->sft ? r->sft : "");
+    dm_report_chart_dots(c, dot, n, column, splits, through, r->sft ? r->sft : "");
     return DM_OK;
 }
 
@@ -207,8 +207,8 @@ static double *numbers(dm_report *r, size_t n)
 }
 
 /* The values of one method, or (x NULL) the one of a method without sweep, as a line across. */
-static bool sweep_series(const sweep *s, const char *setting, const char *method, dm_split split, bool across,
-                         dm_series *out)
+static bool sweep_series(const sweep *s, const char *setting, const char *method, dm_env_split split, bool across,
+                         dm_report_series *out)
 {
     const size_t n = across ? 2 : s->ticks;
     double *x = numbers(s->r, n), *y = numbers(s->r, n), *low = numbers(s->r, n), *high = numbers(s->r, n);
@@ -228,19 +228,19 @@ static bool sweep_series(const sweep *s, const char *setting, const char *method
         high[k] = e ? e->mean + e->half : NAN;
         any |= there;
     }
-    *out = (dm_series){.x = x, .y = y, .n = n, .label = method};
+    *out = (dm_report_series){.x = x, .y = y, .n = n, .label = method};
     if (across) {
-        out->style = DM_LINE_DASHED;
+        out->style = DM_REPORT_LINE_DASHED;
     } else {
         out->low = low;
         out->high = high;
         out->marks = true;
-        out->style = s->numbers ? DM_LINE_PLAIN : DM_LINE_NONE;
+        out->style = s->numbers ? DM_REPORT_LINE_PLAIN : DM_REPORT_LINE_NONE;
     }
     return any;
 }
 
-static size_t sweep_panel(const sweep *s, const char *setting, dm_split split, dm_series *out)
+static size_t sweep_panel(const sweep *s, const char *setting, dm_env_split split, dm_report_series *out)
 {
     const dm_report *r = s->r;
     size_t n = 0, swept = 0;
@@ -256,10 +256,10 @@ static size_t sweep_panel(const sweep *s, const char *setting, dm_split split, d
     return swept ? n : 0;
 }
 
-static dm_status draw_sweep(sweep *s, dm_figures *f, dm_error *err)
+static dm_status draw_sweep(sweep *s, dm_report_figures *f, dm_error *err)
 {
     dm_report *r = s->r;
-    dm_split split[DM_SPLITS];
+    dm_env_split split[DM_ENV_SPLITS];
     const size_t splits = splits_of(r, s->env, split);
     dm_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
     size_t n = 0;
@@ -269,14 +269,14 @@ static dm_status draw_sweep(sweep *s, dm_figures *f, dm_error *err)
         return dm_report_no_memory(err);
     for (size_t g = 0; g <= r->settings; g++)
         for (size_t k = 0; k < splits && n < PANELS; k++) {
-            dm_series *series = dm_report_alloc(r, SERIES, sizeof *series);
+            dm_report_series *series = dm_report_alloc(r, SERIES, sizeof *series);
             char title[256];
             const char *setting = g ? r->setting[g - 1] : NULL;
             if (!series)
                 return dm_report_no_memory(err);
             const size_t lines = sweep_panel(s, setting, split[k], series);
             snprintf(title, sizeof title, "%s%s%s", setting ? setting : "", setting ? ", " : "",
-                     dm_split_names[split[k]]);
+                     dm_env_split_names[split[k]]);
             panel[n] = (dm_panel){.title = dm_report_copy(r, title),
                                   .series = series,
                                   .n = lines,
@@ -287,7 +287,7 @@ static dm_status draw_sweep(sweep *s, dm_figures *f, dm_error *err)
                 return dm_report_no_memory(err);
             n += lines > 0;
         }
-    dm_chart *c = n ? add(f, DM_CHART_SWEEP, s->env) : NULL;
+    dm_report_chart *c = n ? add(f, DM_CHART_SWEEP, s->env) : NULL;
     if (!c)
         return n ? dm_report_no_memory(err) : DM_OK;
     name_chart(f, c, "sweep", s->env, s->key);
@@ -304,11 +304,11 @@ static dm_status draw_sweep(sweep *s, dm_figures *f, dm_error *err)
                         dm_text_print(&c->words, "%s%s, %s %s, %s: %.3f.", c->words.size ? " " : "",
                                       panel[i].series[k].label, s->key, s->tick[j].text, panel[i].title,
                                       panel[i].series[k].y[j]);
-    dm_chart_panels(c, panel, n, 2);
+    dm_report_chart_panels(c, panel, n, 2);
     return DM_OK;
 }
 
-static dm_status draw_sweeps(dm_report *r, dm_figures *f, const char *env, dm_error *err)
+static dm_status draw_sweeps(dm_report *r, dm_report_figures *f, const char *env, dm_error *err)
 {
     dm_status s = DM_OK;
 
@@ -325,7 +325,7 @@ static dm_status draw_sweeps(dm_report *r, dm_figures *f, const char *env, dm_er
 
 /* ---- reward by turn ---- */
 
-static bool turn_series(dm_report *r, const dm_report_row *row, dm_split split, dm_series *out)
+static bool turn_series(dm_report *r, const dm_report_row *row, dm_env_split split, dm_report_series *out)
 {
     const dm_report_cell *c = row ? &row->cell[split] : NULL;
     if (!c || !c->present)
@@ -333,14 +333,14 @@ static bool turn_series(dm_report *r, const dm_report_row *row, dm_split split, 
     double *x = numbers(r, c->turn_limit + 1);
     for (size_t t = 0; x && t <= c->turn_limit; t++)
         x[t] = (double)t;
-    *out = (dm_series){.x = x, .y = c->by_turn, .n = x ? c->turn_limit + 1 : 0};
+    *out = (dm_report_series){.x = x, .y = c->by_turn, .n = x ? c->turn_limit + 1 : 0};
     return x != NULL;
 }
 
 /* A panel for each method without a sweep: every split of it, SFT faintly. */
-static dm_status draw_turns(dm_report *r, dm_figures *f, const char *env, dm_error *err)
+static dm_status draw_turns(dm_report *r, dm_report_figures *f, const char *env, dm_error *err)
 {
-    dm_split split[DM_SPLITS];
+    dm_env_split split[DM_ENV_SPLITS];
     const size_t splits = splits_of(r, env, split);
     const dm_report_row *sft = r->sft ? dm_report_find_row(r, env, NULL, r->sft, NULL) : NULL;
     dm_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
@@ -351,7 +351,7 @@ static dm_status draw_turns(dm_report *r, dm_figures *f, const char *env, dm_err
         return dm_report_no_memory(err);
     for (size_t i = 0; i < r->rows && n < PANELS; i++) {
         const dm_report_row *row = &r->row[i];
-        dm_series *series = dm_report_alloc(r, DM_SPLITS + 1, sizeof *series);
+        dm_report_series *series = dm_report_alloc(r, DM_ENV_SPLITS + 1, sizeof *series);
         size_t lines = 0;
         if (strcmp(row->of.env, env) != 0 || row->of.sweep || strcmp(row->of.kind, "best-of-n") == 0)
             continue;
@@ -359,12 +359,12 @@ static dm_status draw_turns(dm_report *r, dm_figures *f, const char *env, dm_err
             return dm_report_no_memory(err);
         if (sft != row && splits && turn_series(r, sft, split[splits - 1], &series[lines])) {
             series[lines].colour = 1;
-            series[lines++].style = DM_LINE_FAINT;
+            series[lines++].style = DM_REPORT_LINE_FAINT;
         }
         for (size_t k = 0; k < splits; k++)
             if (turn_series(r, row, split[k], &series[lines])) {
                 series[lines].colour = dm_report_colour(r, row->method);
-                series[lines].style = k + 1 < splits ? DM_LINE_DASHED : DM_LINE_PLAIN;
+                series[lines].style = k + 1 < splits ? DM_REPORT_LINE_DASHED : DM_REPORT_LINE_PLAIN;
                 for (size_t t = 0; t < series[lines].n; t++)
                     most = series[lines].y[t] > most ? series[lines].y[t] : most;
                 longest = series[lines].n > longest ? series[lines].n : longest;
@@ -374,7 +374,7 @@ static dm_status draw_turns(dm_report *r, dm_figures *f, const char *env, dm_err
             .title = row->of.method, .subtitle = row->of.setting, .series = series, .n = lines, .x_title = "turns"};
         n += lines > 0;
     }
-    dm_chart *c = n ? add(f, DM_CHART_TURNS, env) : NULL;
+    dm_report_chart *c = n ? add(f, DM_CHART_TURNS, env) : NULL;
     if (!c)
         return n ? dm_report_no_memory(err) : DM_OK;
     for (size_t i = 0; i < n; i++)
@@ -383,21 +383,21 @@ static dm_status draw_turns(dm_report *r, dm_figures *f, const char *env, dm_err
     dm_text_print(&c->title, "Reward by turn in %s", env);
     dm_text_print(&c->caption,
                   "Mean score in %s after so many turns; episodes that have ended count with their reward. Solid: %s",
-                  env, dm_split_names[split[splits - 1]]);
+                  env, dm_env_split_names[split[splits - 1]]);
     for (size_t k = 0; k + 1 < splits; k++)
-        dm_text_print(&c->caption, ", dashed: %s", dm_split_names[split[k]]);
+        dm_text_print(&c->caption, ", dashed: %s", dm_env_split_names[split[k]]);
     if (sft)
-        dm_text_print(&c->caption, "; faint: %s (%s)", r->sft, dm_split_names[split[splits - 1]]);
+        dm_text_print(&c->caption, "; faint: %s (%s)", r->sft, dm_env_split_names[split[splits - 1]]);
     dm_text_print(&c->caption, ".");
     dm_text_print(&c->words, "Mean score after each of up to %zu turns, a panel for each method.", longest - 1);
-    dm_chart_panels(c, panel, n, 4);
+    dm_report_chart_panels(c, panel, n, 4);
     return DM_OK;
 }
 
 /* ---- training ---- */
 
 /* Mean over the seeds with the range of them; bins of trainings with more steps are left out at the end. */
-static bool training_series(dm_report *r, const dm_report_subject *of, dm_report_figure figure, dm_series *out)
+static bool training_series(dm_report *r, const dm_report_subject *of, dm_report_measure figure, dm_report_series *out)
 {
     size_t n = 0, seeds = 0;
 
@@ -422,7 +422,7 @@ static bool training_series(dm_report *r, const dm_report_subject *of, dm_report
         }
         done++;
     }
-    *out = (dm_series){.x = x, .y = y, .n = n};
+    *out = (dm_report_series){.x = x, .y = y, .n = n};
     if (seeds > 1) {
         out->low = low;
         out->high = high;
@@ -451,7 +451,7 @@ static bool first_of(const dm_report *r, size_t i)
 }
 
 /* One line for a method without a sweep, one for each value of the others; in the order of the rows. */
-static size_t training_panel(dm_report *r, size_t i, dm_report_figure figure, dm_series *out)
+static size_t training_panel(dm_report *r, size_t i, dm_report_measure figure, dm_report_series *out)
 {
     const dm_report_subject *of = &r->training[i].of;
     size_t n = 0;
@@ -476,10 +476,11 @@ static size_t training_panel(dm_report *r, size_t i, dm_report_figure figure, dm
     return n;
 }
 
-static dm_status draw_training(dm_report *r, dm_figures *f, const char *env, dm_report_figure figure, dm_error *err)
+static dm_status draw_training(dm_report *r, dm_report_figures *f, const char *env, dm_report_measure figure,
+                               dm_error *err)
 {
-    static const char *const names[DM_FIGURES] = {"Training loss", "Reward accuracy", "Reward margin"},
-                             *const files[DM_FIGURES] = {"loss", "accuracy", "margin"};
+    static const char *const names[DM_REPORT_MEASURES] = {"Training loss", "Reward accuracy", "Reward margin"},
+                             *const files[DM_REPORT_MEASURES] = {"loss", "accuracy", "margin"};
     dm_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
     size_t n = 0;
     bool held_out = false, sweeps = false;
@@ -490,7 +491,7 @@ static dm_status draw_training(dm_report *r, dm_figures *f, const char *env, dm_
         const dm_report_subject *of = &r->training[i].of;
         if (strcmp(of->env, env) != 0 || !first_of(r, i))
             continue;
-        dm_series *series = dm_report_alloc(r, SERIES, sizeof *series);
+        dm_report_series *series = dm_report_alloc(r, SERIES, sizeof *series);
         char title[300];
         if (!series)
             return dm_report_no_memory(err);
@@ -500,7 +501,7 @@ static dm_status draw_training(dm_report *r, dm_figures *f, const char *env, dm_
                               .subtitle = of->setting,
                               .series = series,
                               .n = lines,
-                              .y_high = figure == DM_FIGURE_ACCURACY ? 1.0 : 0.0,
+                              .y_high = figure == DM_REPORT_MEASURE_ACCURACY ? 1.0 : 0.0,
                               .from_zero = true,
                               .x_title = "epochs"};
         if (!panel[n].title)
@@ -509,49 +510,49 @@ static dm_status draw_training(dm_report *r, dm_figures *f, const char *env, dm_
         held_out |= r->training[i].curve[figure].held_out;
         sweeps |= of->sweep != NULL;
     }
-    dm_chart *c = n ? add(f, DM_CHART_TRAINING, env) : NULL;
+    dm_report_chart *c = n ? add(f, DM_CHART_TRAINING, env) : NULL;
     if (!c)
         return n ? dm_report_no_memory(err) : DM_OK;
     name_chart(f, c, files[figure], env, NULL);
     dm_text_print(&c->title, "%s in %s", names[figure], env);
     dm_text_print(&c->caption, "%s in %s%s. A point is the mean over %s%s.", names[figure], env,
-                  figure == DM_FIGURE_LOSS ? ""
-                  : held_out               ? ", on held-out pairs"
-                                           : ", on the pairs of each batch before its step",
+                  figure == DM_REPORT_MEASURE_LOSS ? ""
+                  : held_out                       ? ", on held-out pairs"
+                                                   : ", on the pairs of each batch before its step",
                   held_out ? "an evaluation" : "a fortieth of the steps",
                   r->seeds > 1 ? " and the seeds; the band reaches from the lowest to the highest seed" : "");
     if (sweeps)
         dm_text_print(&c->caption, " Sweeps have a line for each value, the first and the last one named.");
-    if (figure != DM_FIGURE_ACCURACY)
+    if (figure != DM_REPORT_MEASURE_ACCURACY)
         dm_text_print(&c->caption, " Vertical scales differ.");
     for (size_t i = 0; i < n; i++)
         dm_text_print(&c->words, "%s%s%s%s: from %.3f to %.3f.", i ? " " : "", panel[i].title,
                       panel[i].subtitle ? ", " : "", panel[i].subtitle ? panel[i].subtitle : "",
                       panel[i].series[0].y[0], panel[i].series[0].y[panel[i].series[0].n - 1]);
-    dm_chart_panels(c, panel, n, 4);
+    dm_report_chart_panels(c, panel, n, 4);
     return DM_OK;
 }
 
 /* ---- all ---- */
 
-dm_status dm_report_draw(dm_report *r, dm_figures *out, dm_error *err)
+dm_status dm_report_draw(dm_report *r, dm_report_figures *out, dm_error *err)
 {
     dm_status s = DM_OK;
 
-    *out = (dm_figures){0};
+    *out = (dm_report_figures){0};
     for (size_t e = 0; e < r->envs && s == DM_OK; e++) {
         const char *env = r->env[e];
         if ((s = draw_rewards(r, out, env, err)) == DM_OK && (s = draw_sweeps(r, out, env, err)) == DM_OK)
             s = draw_turns(r, out, env, err);
-        for (int f = 0; f < DM_FIGURES && s == DM_OK; f++)
-            s = draw_training(r, out, env, (dm_report_figure)f, err);
+        for (int f = 0; f < DM_REPORT_MEASURES && s == DM_OK; f++)
+            s = draw_training(r, out, env, (dm_report_measure)f, err);
     }
     for (size_t i = 0; i < out->n && s == DM_OK; i++) {
-        const dm_chart *c = &out->figure[i].chart;
+        const dm_report_chart *c = &out->figure[i].chart;
         if (c->title.failed || c->words.failed || c->caption.failed || c->body.failed)
             s = dm_report_no_memory(err);
     }
     if (s != DM_OK)
-        dm_figures_free(out);
+        dm_report_figures_free(out);
     return s;
 }

@@ -23,7 +23,7 @@ typedef struct dm_report_subject {
 
 typedef struct dm_report_eval {
     dm_report_subject of;
-    dm_split split;
+    dm_env_split split;
     const double *reward;  /* [tasks] */
     const double *by_turn; /* [turn_limit + 1] */
     size_t tasks, turn_limit;
@@ -32,7 +32,12 @@ typedef struct dm_report_eval {
     const char *model;
 } dm_report_eval;
 
-typedef enum dm_report_figure { DM_FIGURE_LOSS, DM_FIGURE_ACCURACY, DM_FIGURE_MARGIN, DM_FIGURES } dm_report_figure;
+typedef enum dm_report_measure {
+    DM_REPORT_MEASURE_LOSS,
+    DM_REPORT_MEASURE_ACCURACY,
+    DM_REPORT_MEASURE_MARGIN,
+    DM_REPORT_MEASURES
+} dm_report_measure;
 
 /* One figure over a training, in bins of as many steps each. */
 typedef struct dm_report_curve {
@@ -45,7 +50,7 @@ typedef struct dm_report_training {
     dm_report_subject of;
     const char *stage, *metrics, *weights;
     double seconds;
-    dm_report_curve curve[DM_FIGURES];
+    dm_report_curve curve[DM_REPORT_MEASURES];
 } dm_report_training;
 
 typedef struct dm_report_pairs {
@@ -101,7 +106,7 @@ typedef struct dm_report_cell {
 typedef struct dm_report_row {
     dm_report_subject of; /* without a seed */
     size_t method;        /* its number: colours */
-    dm_report_cell cell[DM_SPLITS];
+    dm_report_cell cell[DM_ENV_SPLITS];
 } dm_report_row;
 
 typedef struct dm_report {
@@ -122,7 +127,7 @@ typedef struct dm_report {
     const char **env, **setting, **method; /* names in the order of appearance; settings without NULL */
     uint64_t *seed;
     size_t envs, settings, methods, seeds;
-    bool has_split[DM_SPLITS];
+    bool has_split[DM_ENV_SPLITS];
     const char *sft, *dpo; /* methods that others are compared with; NULL: none */
 
     dm_report_row *row;
@@ -153,24 +158,29 @@ const dm_report_row *dm_report_find_row(const dm_report *r, const char *env, con
 
 /* ---- charts ---- */
 
-typedef struct dm_chart {
+typedef struct dm_report_chart {
     char name[160];       /* of its file, without .svg */
     dm_text title, words; /* what it shows; the same figures in words, for those who do not see it */
     dm_text caption;      /* how to read it */
     dm_text body;
     double width, height;
-} dm_chart;
+} dm_report_chart;
 
-typedef enum dm_line_style { DM_LINE_PLAIN, DM_LINE_DASHED, DM_LINE_FAINT, DM_LINE_NONE } dm_line_style;
+typedef enum dm_report_line_style {
+    DM_REPORT_LINE_PLAIN,
+    DM_REPORT_LINE_DASHED,
+    DM_REPORT_LINE_FAINT,
+    DM_REPORT_LINE_NONE
+} dm_report_line_style;
 
-typedef struct dm_series {
+typedef struct dm_report_series {
     const double *x, *y, *low, *high; /* low, high: an interval, NULL: none */
     size_t n;
     int colour; /* class c0, c1, ... */
-    dm_line_style style;
+    dm_report_line_style style;
     bool marks;
     const char *label; /* at its end; NULL: none */
-} dm_series;
+} dm_report_series;
 
 typedef struct dm_tick {
     double at;
@@ -179,7 +189,7 @@ typedef struct dm_tick {
 
 typedef struct dm_panel {
     const char *title, *subtitle;
-    const dm_series *series;
+    const dm_report_series *series;
     size_t n;
     const dm_tick *x_tick; /* NULL: round numbers */
     size_t x_ticks;
@@ -195,17 +205,17 @@ typedef struct dm_dot {
     struct {
         dm_estimate value;
         bool present;
-    } at[DM_SPLITS];
+    } at[DM_ENV_SPLITS];
 } dm_dot;
 
 /* Panels in a grid, `across` of them in a row. */
-void dm_chart_panels(dm_chart *c, const dm_panel *panel, size_t n, size_t across);
+void dm_report_chart_panels(dm_report_chart *c, const dm_panel *panel, size_t n, size_t across);
 /* A row for each of `dot`, a column for each of `columns`; line[k] is drawn through column k (NaN: none). */
-void dm_chart_dots(dm_chart *c, const dm_dot *dot, size_t n, const char *const *column, size_t columns,
-                   const double *line, const char *line_label);
+void dm_report_chart_dots(dm_report_chart *c, const dm_dot *dot, size_t n, const char *const *column, size_t columns,
+                          const double *line, const char *line_label);
 /* The whole element, for a page (`id` unique in it) or, with its own style, for a file. */
-void dm_chart_write(const dm_chart *c, dm_text *out, size_t id, bool file);
-void dm_chart_free(dm_chart *c);
+void dm_report_chart_write(const dm_report_chart *c, dm_text *out, size_t id, bool file);
+void dm_report_chart_free(dm_report_chart *c);
 
 #define DM_SERIES_COLOURS 8
 #define DM_COLOURS (6 + DM_SERIES_COLOURS + 9)
@@ -215,21 +225,26 @@ void dm_report_chart_style(dm_text *out, bool file);
 void dm_report_page_style(dm_text *out);
 
 /* Charts of a report; n of them. Freed by dm_report_free_charts. */
-typedef enum dm_chart_kind { DM_CHART_REWARD, DM_CHART_SWEEP, DM_CHART_TURNS, DM_CHART_TRAINING } dm_chart_kind;
+typedef enum dm_report_chart_kind {
+    DM_CHART_REWARD,
+    DM_CHART_SWEEP,
+    DM_CHART_TURNS,
+    DM_CHART_TRAINING
+} dm_report_chart_kind;
 
-typedef struct dm_figure {
-    dm_chart_kind kind;
+typedef struct dm_report_figure {
+    dm_report_chart_kind kind;
     const char *env;
-    dm_chart chart;
-} dm_figure;
+    dm_report_chart chart;
+} dm_report_figure;
 
-typedef struct dm_figures {
-    dm_figure *figure;
+typedef struct dm_report_figures {
+    dm_report_figure *figure;
     size_t n, capacity;
-} dm_figures;
+} dm_report_figures;
 
-dm_status dm_report_draw(dm_report *r, dm_figures *out, dm_error *err);
-void dm_figures_free(dm_figures *f);
+dm_status dm_report_draw(dm_report *r, dm_report_figures *out, dm_error *err);
+void dm_report_figures_free(dm_report_figures *f);
 int dm_report_colour(const dm_report *r, size_t method);
 
 /* ---- text ---- */
@@ -238,12 +253,12 @@ int dm_report_colour(const dm_report *r, size_t method);
 void dm_report_escape(dm_text *out, const char *text, size_t size);
 void dm_report_csv_field(dm_text *out, const char *text);
 
-typedef struct dm_doc {
+typedef struct dm_report_doc {
     dm_text *out;
     bool html;
     bool svg; /* Markdown: charts are files to link to */
     size_t ids, column;
-} dm_doc;
+} dm_report_doc;
 
 /* How a cell stands and looks. */
 enum {
@@ -256,31 +271,32 @@ enum {
     DM_CELL_INDENT = 64
 };
 
-void dm_doc_heading(dm_doc *d, int level, const char *text);
-void dm_doc_begin(dm_doc *d); /* a paragraph */
-void dm_doc_end(dm_doc *d);
-void dm_doc_word(dm_doc *d, const char *text);                      /* escaped */
-void dm_doc_print(dm_doc *d, const char *fmt, ...) DM_PRINTF(2, 3); /* likewise */
-void dm_doc_code(dm_doc *d, const char *text);
-void dm_doc_strong(dm_doc *d, const char *text);
-void dm_doc_block(dm_doc *d, const char *text, size_t size, const char *language); /* code, verbatim */
-void dm_doc_details(dm_doc *d, const char *summary, bool printed); /* folded; on paper open or left out */
-void dm_doc_details_end(dm_doc *d);
-void dm_doc_chart(dm_doc *d, const dm_chart *c);
+void dm_report_doc_heading(dm_report_doc *d, int level, const char *text);
+void dm_report_doc_begin(dm_report_doc *d); /* a paragraph */
+void dm_report_doc_end(dm_report_doc *d);
+void dm_report_doc_word(dm_report_doc *d, const char *text);                      /* escaped */
+void dm_report_doc_print(dm_report_doc *d, const char *fmt, ...) DM_PRINTF(2, 3); /* likewise */
+void dm_report_doc_code(dm_report_doc *d, const char *text);
+void dm_report_doc_strong(dm_report_doc *d, const char *text);
+void dm_report_doc_block(dm_report_doc *d, const char *text, size_t size, const char *language); /* code, verbatim */
+void dm_report_doc_details(dm_report_doc *d, const char *summary, bool printed); /* folded; on paper open or left out */
+void dm_report_doc_details_end(dm_report_doc *d);
+void dm_report_doc_chart(dm_report_doc *d, const dm_report_chart *c);
 
 /* A table: caption; then `columns` heads, each as it stands; rows of cells. A NULL group: no heads over the heads. */
-typedef struct dm_doc_column {
+typedef struct dm_report_doc_column {
     const char *title;
     bool number;
     const char *group; /* a head over this one and those beside it with the same */
-} dm_doc_column;
-void dm_doc_table(dm_doc *d, const char *caption, const dm_doc_column *column, size_t columns);
-void dm_doc_group(dm_doc *d, const char *text, size_t columns); /* a row that is a heading */
-void dm_doc_row(dm_doc *d);
-void dm_doc_cell(dm_doc *d, unsigned how, const char *text);
-void dm_doc_value(dm_doc *d, unsigned how, const char *number, const char *half); /* half: "0.031" or "" */
-void dm_doc_row_end(dm_doc *d);
-void dm_doc_table_end(dm_doc *d);
+} dm_report_doc_column;
+void dm_report_doc_table(dm_report_doc *d, const char *caption, const dm_report_doc_column *column, size_t columns);
+void dm_report_doc_group(dm_report_doc *d, const char *text, size_t columns); /* a row that is a heading */
+void dm_report_doc_row(dm_report_doc *d);
+void dm_report_doc_cell(dm_report_doc *d, unsigned how, const char *text);
+void dm_report_doc_value(dm_report_doc *d, unsigned how, const char *number,
+                         const char *half); /* half: "0.031" or "" */
+void dm_report_doc_row_end(dm_report_doc *d);
+void dm_report_doc_table_end(dm_report_doc *d);
 
 #define DM_NUMBER 48 /* room for a number as text */
 /* With the minus of typography and no negative zero; NaN is "". */
@@ -293,12 +309,12 @@ void dm_report_label(const dm_report_subject *s, dm_text *out); /* "DMPO, gamma 
 bool dm_report_is_reference(const dm_report_row *row); /* expert, random, best-of-n: not to be the best */
 bool dm_report_in_table(const dm_report_row *row, const char *env, const char *sweep);
 /* Of all rows with this sweep (NULL: without one) in the environment. */
-void dm_report_result_table(const dm_report *r, dm_doc *d, const char *env, const char *sweep);
-void dm_report_pairs_section(const dm_report *r, dm_doc *d);
-void dm_report_example_section(dm_report *r, dm_doc *d);
-void dm_report_repeat_section(const dm_report *r, dm_doc *d);
-void dm_report_run_section(const dm_report *r, dm_doc *d);
-void dm_report_body(dm_report *r, const dm_figures *f, dm_doc *d); /* all of them */
+void dm_report_result_table(const dm_report *r, dm_report_doc *d, const char *env, const char *sweep);
+void dm_report_pairs_section(const dm_report *r, dm_report_doc *d);
+void dm_report_example_section(dm_report *r, dm_report_doc *d);
+void dm_report_repeat_section(const dm_report *r, dm_report_doc *d);
+void dm_report_run_section(const dm_report *r, dm_report_doc *d);
+void dm_report_body(dm_report *r, const dm_report_figures *f, dm_report_doc *d); /* all of them */
 void dm_report_csv(const dm_report *r, dm_text *out);
 
 #endif

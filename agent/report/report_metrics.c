@@ -8,7 +8,7 @@
 
 #define BINS 40
 
-static const char *const keys[DM_FIGURES] = {"loss", "rewards/accuracies", "rewards/margins"};
+static const char *const keys[DM_REPORT_MEASURES] = {"loss", "rewards/accuracies", "rewards/margins"};
 
 /* How many records of this kind tell the figure. */
 static size_t count(const dm_json *root, const char *kind, const char *key)
@@ -67,10 +67,10 @@ dm_status dm_report_read_metrics(dm_report *r, dm_report_training *t, dm_error *
     size_t size = 0;
     if ((s = dm_file_read(path, DM_JSON_BYTES, &data, &size, err)) == DM_OK)
         s = dm_json_parse_lines(&doc, data, size, path, err);
-    for (size_t f = 0; f < DM_FIGURES && s == DM_OK; f++) {
+    for (size_t f = 0; f < DM_REPORT_MEASURES && s == DM_OK; f++) {
         dm_report_curve *c = &t->curve[f];
         const dm_json *root = dm_json_root(doc);
-        c->held_out = f != DM_FIGURE_LOSS && count(root, "eval", keys[f]) > 1;
+        c->held_out = f != DM_REPORT_MEASURE_LOSS && count(root, "eval", keys[f]) > 1;
         s = read_curve(r, root, c->held_out ? "eval" : "train", keys[f], c, err);
     }
     dm_json_close(&doc);

@@ -107,7 +107,8 @@ const dm_report_row *dm_report_find_row(const dm_report *r, const char *env, con
     return NULL;
 }
 
-static const dm_report_eval *find_eval(const dm_report *r, const dm_report_subject *s, uint64_t seed, dm_split split)
+static const dm_report_eval *find_eval(const dm_report *r, const dm_report_subject *s, uint64_t seed,
+                                       dm_env_split split)
 {
     for (size_t i = 0; i < r->evals; i++)
         if (r->eval[i].split == split && r->eval[i].of.seed == seed && dm_report_same_subject(&r->eval[i].of, s))
@@ -166,7 +167,7 @@ static void add_values(const dm_report *r, const dm_report_eval *e, room *m)
 }
 
 /* Mean over the seeds; an evaluation that took fewer turns stays at its last value. */
-static dm_status by_turn(dm_report *r, const dm_report_row *row, dm_split split, dm_report_cell *c, dm_error *err)
+static dm_status by_turn(dm_report *r, const dm_report_row *row, dm_env_split split, dm_report_cell *c, dm_error *err)
 {
     double *y, n = 0;
 
@@ -188,7 +189,7 @@ static dm_status by_turn(dm_report *r, const dm_report_row *row, dm_split split,
     return DM_OK;
 }
 
-static dm_status fill_cell(dm_report *r, dm_report_row *row, dm_split split, room *m, dm_error *err)
+static dm_status fill_cell(dm_report *r, dm_report_row *row, dm_env_split split, room *m, dm_error *err)
 {
     dm_report_cell *c = &row->cell[split];
     const dm_report_row *sft = base_of(r, &row->of, r->sft), *dpo = base_of(r, &row->of, r->dpo);
@@ -239,7 +240,7 @@ dm_status dm_report_statistics(dm_report *r, dm_error *err)
     for (size_t i = 0; i < r->evals; i++)
         row_of(r, &r->eval[i].of);
     for (size_t i = 0; i < r->rows && s == DM_OK; i++)
-        for (size_t k = 0; k < DM_SPLITS && s == DM_OK; k++)
-            s = fill_cell(r, &r->row[i], (dm_split)k, &m, err);
+        for (size_t k = 0; k < DM_ENV_SPLITS && s == DM_OK; k++)
+            s = fill_cell(r, &r->row[i], (dm_env_split)k, &m, err);
     return s;
 }

@@ -20,7 +20,7 @@ bool dm_report_in_table(const dm_report_row *row, const char *env, const char *s
 
 /* The largest mean reward (what 1) or success (what 2) of trained methods, as it is printed; "": all
  * have the same. */
-static void best_of(const dm_report *r, const char *env, const char *sweep, dm_split split, int what,
+static void best_of(const dm_report *r, const char *env, const char *sweep, dm_env_split split, int what,
                     char out[DM_NUMBER])
 {
     double best = 0, worst = 0;
@@ -47,34 +47,35 @@ static unsigned sure(const dm_estimate *e)
     return e->mean - e->half > 0 ? DM_CELL_UP : e->mean + e->half < 0 ? DM_CELL_DOWN : 0;
 }
 
-static void difference_cell(dm_doc *d, const dm_estimate *e)
+static void difference_cell(dm_report_doc *d, const dm_estimate *e)
 {
     char number[DM_NUMBER], half[DM_NUMBER];
 
     if (e->n == 0)
-        dm_doc_cell(d, DM_CELL_NUMBER, "");
+        dm_report_doc_cell(d, DM_CELL_NUMBER, "");
     else
-        dm_doc_value(d, sure(e), dm_report_number(number, e->mean, 3, true), dm_report_number(half, e->half, 3, false));
+        dm_report_doc_value(d, sure(e), dm_report_number(number, e->mean, 3, true),
+                            dm_report_number(half, e->half, 3, false));
 }
 
 typedef struct result_table {
     const dm_report *r;
-    dm_doc *d;
+    dm_report_doc *d;
     const char *env, *sweep;
-    dm_split split[DM_SPLITS];
+    dm_env_split split[DM_ENV_SPLITS];
     size_t splits, columns;
     bool to_sft, to_dpo;
-    char best[DM_SPLITS][2][DM_NUMBER], titles[2][100];
+    char best[DM_ENV_SPLITS][2][DM_NUMBER], titles[2][100];
 } result_table;
 
 static void result_row(result_table *t, const dm_report_row *row)
 {
-    dm_doc *d = t->d;
+    dm_report_doc *d = t->d;
 
-    dm_doc_row(d);
-    dm_doc_cell(d, DM_CELL_HEAD | (row->of.setting ? DM_CELL_INDENT : 0), row->of.method);
+    dm_report_doc_row(d);
+    dm_report_doc_cell(d, DM_CELL_HEAD | (row->of.setting ? DM_CELL_INDENT : 0), row->of.method);
     if (t->sweep)
-        dm_doc_cell(d, DM_CELL_NUMBER, row->of.x);
+        dm_report_doc_cell(d, DM_CELL_NUMBER, row->of.x);
     for (size_t k = 0; k < t->splits; k++) {
         const dm_report_cell *c = &row->cell[t->split[k]];
         char number[DM_NUMBER] = "", half[DM_NUMBER], share[DM_NUMBER] = "";
@@ -82,19 +83,20 @@ static void result_row(result_table *t, const dm_report_row *row)
             snprintf(number, sizeof number, "%.3f", c->reward.mean);
             snprintf(share, sizeof share, "%.1f", 100 * c->success);
             const bool counts = !dm_report_is_reference(row);
-            dm_doc_value(d, counts && strcmp(number, t->best[k][0]) == 0 ? DM_CELL_STRONG : 0, number,
-                         dm_report_number(half, c->reward.half, 3, false));
-            dm_doc_cell(d, DM_CELL_NUMBER | (counts && strcmp(share, t->best[k][1]) == 0 ? DM_CELL_STRONG : 0), share);
+            dm_report_doc_value(d, counts && strcmp(number, t->best[k][0]) == 0 ? DM_CELL_STRONG : 0, number,
+                                dm_report_number(half, c->reward.half, 3, false));
+            dm_report_doc_cell(d, DM_CELL_NUMBER | (counts && strcmp(share, t->best[k][1]) == 0 ? DM_CELL_STRONG : 0),
+                               share);
         } else {
-            dm_doc_cell(d, DM_CELL_NUMBER, "");
-            dm_doc_cell(d, DM_CELL_NUMBER, "");
+            dm_report_doc_cell(d, DM_CELL_NUMBER, "");
+            dm_report_doc_cell(d, DM_CELL_NUMBER, "");
         }
         if (t->to_sft)
             difference_cell(d, &c->to_sft);
         if (t->to_dpo)
             difference_cell(d, &c->to_dpo);
     }
-    dm_doc_row_end(d);
+    dm_report_doc_row_end(d);
 }
 
 static size_t result_rows(result_table *t, const char *setting, bool print)
@@ -111,35 +113,35 @@ static size_t result_rows(result_table *t, const char *setting, bool print)
     return n;
 }
 
-static void result_columns(result_table *t, dm_doc_column *column)
+static void result_columns(result_table *t, dm_report_doc_column *column)
 {
     const dm_report *r = t->r;
 
     snprintf(t->titles[0], sizeof t->titles[0], "to %s", r->sft ? r->sft : "");
     snprintf(t->titles[1], sizeof t->titles[1], "to %s", r->dpo ? r->dpo : "");
-    column[t->columns++] = (dm_doc_column){"method", false, NULL};
+    column[t->columns++] = (dm_report_doc_column){"method", false, NULL};
     if (t->sweep)
-        column[t->columns++] = (dm_doc_column){t->sweep, true, NULL};
+        column[t->columns++] = (dm_report_doc_column){t->sweep, true, NULL};
     for (size_t k = 0; k < t->splits; k++) {
-        const char *group = dm_split_names[t->split[k]];
-        column[t->columns++] = (dm_doc_column){"reward", true, group};
-        column[t->columns++] = (dm_doc_column){"success %", true, group};
+        const char *group = dm_env_split_names[t->split[k]];
+        column[t->columns++] = (dm_report_doc_column){"reward", true, group};
+        column[t->columns++] = (dm_report_doc_column){"success %", true, group};
         if (t->to_sft)
-            column[t->columns++] = (dm_doc_column){t->titles[0], true, group};
+            column[t->columns++] = (dm_report_doc_column){t->titles[0], true, group};
         if (t->to_dpo)
-            column[t->columns++] = (dm_doc_column){t->titles[1], true, group};
+            column[t->columns++] = (dm_report_doc_column){t->titles[1], true, group};
     }
 }
 
 /* Of all rows with this sweep (NULL: without one) in the environment. */
-void dm_report_result_table(const dm_report *r, dm_doc *d, const char *env, const char *sweep)
+void dm_report_result_table(const dm_report *r, dm_report_doc *d, const char *env, const char *sweep)
 {
     result_table t = {.r = r, .d = d, .env = env, .sweep = sweep};
-    dm_doc_column column[2 + 4 * DM_SPLITS];
+    dm_report_doc_column column[2 + 4 * DM_ENV_SPLITS];
     char caption[300];
     size_t rows = 0;
 
-    for (size_t k = 0; k < DM_SPLITS; k++) {
+    for (size_t k = 0; k < DM_ENV_SPLITS; k++) {
         bool there = false;
         for (size_t i = 0; i < r->rows; i++) {
             const dm_report_cell *c = &r->row[i].cell[k];
@@ -151,9 +153,9 @@ void dm_report_result_table(const dm_report *r, dm_doc *d, const char *env, cons
             rows += c->present;
         }
         if (there) {
-            best_of(r, env, sweep, (dm_split)k, 1, t.best[t.splits][0]);
-            best_of(r, env, sweep, (dm_split)k, 2, t.best[t.splits][1]);
-            t.split[t.splits++] = (dm_split)k;
+            best_of(r, env, sweep, (dm_env_split)k, 1, t.best[t.splits][0]);
+            best_of(r, env, sweep, (dm_env_split)k, 2, t.best[t.splits][1]);
+            t.split[t.splits++] = (dm_env_split)k;
         }
     }
     if (!rows)
@@ -162,14 +164,14 @@ void dm_report_result_table(const dm_report *r, dm_doc *d, const char *env, cons
     snprintf(caption, sizeof caption,
              "%.100s%s%.100s: mean reward, share of successes and paired differences of reward", env,
              sweep ? " by " : "", sweep ? sweep : "");
-    dm_doc_table(d, caption, column, t.columns);
+    dm_report_doc_table(d, caption, column, t.columns);
     result_rows(&t, NULL, true);
     for (size_t g = 0; g < r->settings; g++)
         if (result_rows(&t, r->setting[g], false)) {
-            dm_doc_group(d, r->setting[g], t.columns);
+            dm_report_doc_group(d, r->setting[g], t.columns);
             result_rows(&t, r->setting[g], true);
         }
-    dm_doc_table_end(d);
+    dm_report_doc_table_end(d);
 }
 
 /* ---- pairs ---- */
@@ -188,10 +190,10 @@ static double mean_of(const dm_report *r, size_t first, size_t offset)
     return n > 0 ? sum / n : NAN;
 }
 
-void dm_report_pairs_section(const dm_report *r, dm_doc *d)
+void dm_report_pairs_section(const dm_report *r, dm_report_doc *d)
 {
     static const struct {
-        dm_doc_column column;
+        dm_report_doc_column column;
         size_t offset;
         int decimals;
     } figure[] = {{{"pairs", true, NULL}, offsetof(dm_report_pairs, pairs), 1},
@@ -202,14 +204,14 @@ void dm_report_pairs_section(const dm_report *r, dm_doc *d)
                   {{"reward", true, "rejected"}, offsetof(dm_report_pairs, rejected_reward), 3},
                   {{"shared turns", true, NULL}, offsetof(dm_report_pairs, shared_turns), 2}};
     enum { FIGURES = sizeof figure / sizeof *figure };
-    dm_doc_column column[2 + FIGURES] = {{"first used by", false, NULL}, {"setting", false, NULL}};
+    dm_report_doc_column column[2 + FIGURES] = {{"first used by", false, NULL}, {"setting", false, NULL}};
     const size_t words = r->settings ? 2 : 1;
 
     if (r->pairs_made == 0)
         return;
     for (size_t k = 0; k < FIGURES; k++)
         column[words + k] = figure[k].column;
-    dm_doc_heading(d, 2, "Pairs");
+    dm_report_doc_heading(d, 2, "Pairs");
     for (size_t e = 0; e < r->envs; e++) {
         char caption[200];
         size_t rows = 0;
@@ -222,24 +224,24 @@ void dm_report_pairs_section(const dm_report *r, dm_doc *d)
             if (!first)
                 continue;
             if (rows++ == 0)
-                dm_doc_table(d, caption, column, words + FIGURES);
+                dm_report_doc_table(d, caption, column, words + FIGURES);
             dm_text name = {0};
             dm_report_label(s, &name);
-            dm_doc_row(d);
-            dm_doc_cell(d, DM_CELL_HEAD, name.data ? name.data : "");
+            dm_report_doc_row(d);
+            dm_report_doc_cell(d, DM_CELL_HEAD, name.data ? name.data : "");
             if (words == 2)
-                dm_doc_cell(d, 0, s->setting ? s->setting : "");
+                dm_report_doc_cell(d, 0, s->setting ? s->setting : "");
             for (size_t k = 0; k < FIGURES; k++) {
                 char number[DM_NUMBER];
                 const int decimals = r->seeds == 1 && figure[k].decimals == 1 ? 0 : figure[k].decimals; /* counts */
-                dm_doc_cell(d, DM_CELL_NUMBER,
-                            dm_report_number(number, mean_of(r, i, figure[k].offset), decimals, false));
+                dm_report_doc_cell(d, DM_CELL_NUMBER,
+                                   dm_report_number(number, mean_of(r, i, figure[k].offset), decimals, false));
             }
-            dm_doc_row_end(d);
+            dm_report_doc_row_end(d);
             d->out->failed |= name.failed;
             dm_text_free(&name);
         }
         if (rows)
-            dm_doc_table_end(d);
+            dm_report_doc_table_end(d);
     }
 }

@@ -85,7 +85,7 @@ void dm_report_csv_field(dm_text *out, const char *text)
 
 /* ---- words ---- */
 
-void dm_doc_word(dm_doc *d, const char *text)
+void dm_report_doc_word(dm_report_doc *d, const char *text)
 {
     if (d->html)
         dm_report_escape(d->out, text, strlen(text));
@@ -93,7 +93,7 @@ void dm_doc_word(dm_doc *d, const char *text)
         escape_markdown(d->out, text);
 }
 
-void dm_doc_print(dm_doc *d, const char *fmt, ...)
+void dm_report_doc_print(dm_report_doc *d, const char *fmt, ...)
 {
     char text[2048];
     va_list args;
@@ -101,7 +101,7 @@ void dm_doc_print(dm_doc *d, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    dm_doc_word(d, text);
+    dm_report_doc_word(d, text);
 }
 
 /* The longest run of backquotes in it, plus one. */
@@ -115,11 +115,11 @@ static int fence(const char *text, size_t size)
     return most + 1;
 }
 
-void dm_doc_code(dm_doc *d, const char *text)
+void dm_report_doc_code(dm_report_doc *d, const char *text)
 {
     if (d->html) {
         dm_text_print(d->out, "<code>");
-        dm_doc_word(d, text);
+        dm_report_doc_word(d, text);
         dm_text_print(d->out, "</code>");
         return;
     }
@@ -135,10 +135,10 @@ void dm_doc_code(dm_doc *d, const char *text)
     dm_text_print(d->out, "%s%.*s", pad, n, "````````````````");
 }
 
-void dm_doc_strong(dm_doc *d, const char *text)
+void dm_report_doc_strong(dm_report_doc *d, const char *text)
 {
     dm_text_print(d->out, d->html ? "<strong>" : "**");
-    dm_doc_word(d, text);
+    dm_report_doc_word(d, text);
     dm_text_print(d->out, d->html ? "</strong>" : "**");
 }
 
@@ -151,7 +151,7 @@ static void add_id(dm_text *out, const char *text)
             dm_text_print(out, "%c", *text == ' ' ? '-' : tolower((unsigned char)*text));
 }
 
-void dm_doc_heading(dm_doc *d, int level, const char *text)
+void dm_report_doc_heading(dm_report_doc *d, int level, const char *text)
 {
     if (d->html) {
         dm_text_print(d->out, "<h%d", level);
@@ -161,26 +161,26 @@ void dm_doc_heading(dm_doc *d, int level, const char *text)
             dm_text_print(d->out, "\"");
         }
         dm_text_print(d->out, ">");
-        dm_doc_word(d, text);
+        dm_report_doc_word(d, text);
         dm_text_print(d->out, "</h%d>\n", level);
         return;
     }
     dm_text_print(d->out, "%.*s ", level, "######");
-    dm_doc_word(d, text);
+    dm_report_doc_word(d, text);
     dm_text_print(d->out, "\n\n");
 }
 
-void dm_doc_begin(dm_doc *d)
+void dm_report_doc_begin(dm_report_doc *d)
 {
     dm_text_print(d->out, d->html ? "<p>" : "");
 }
 
-void dm_doc_end(dm_doc *d)
+void dm_report_doc_end(dm_report_doc *d)
 {
     dm_text_print(d->out, d->html ? "</p>\n" : "\n\n");
 }
 
-void dm_doc_block(dm_doc *d, const char *text, size_t size, const char *language)
+void dm_report_doc_block(dm_report_doc *d, const char *text, size_t size, const char *language)
 {
     while (size > 0 && text[size - 1] == '\n')
         size--;
@@ -197,40 +197,40 @@ void dm_doc_block(dm_doc *d, const char *text, size_t size, const char *language
     dm_text_print(d->out, "\n%.*s\n\n", n, "````````````````");
 }
 
-void dm_doc_details(dm_doc *d, const char *summary, bool printed)
+void dm_report_doc_details(dm_report_doc *d, const char *summary, bool printed)
 {
     dm_text_print(d->out, d->html && !printed ? "<details class=\"long\"><summary>" : "<details><summary>");
     dm_report_escape(d->out, summary, strlen(summary));
     dm_text_print(d->out, d->html ? "</summary>\n" : "</summary>\n\n");
 }
 
-void dm_doc_details_end(dm_doc *d)
+void dm_report_doc_details_end(dm_report_doc *d)
 {
     dm_text_print(d->out, d->html ? "</details>\n" : "</details>\n\n");
 }
 
-void dm_doc_chart(dm_doc *d, const dm_chart *c)
+void dm_report_doc_chart(dm_report_doc *d, const dm_report_chart *c)
 {
     const char *caption = c->caption.data ? c->caption.data : "";
 
     if (d->html) {
         dm_text_print(d->out, "<figure>\n");
-        dm_chart_write(c, d->out, ++d->ids, false);
+        dm_report_chart_write(c, d->out, ++d->ids, false);
         dm_text_print(d->out, "<figcaption>");
-        dm_doc_word(d, caption);
+        dm_report_doc_word(d, caption);
         dm_text_print(d->out, "</figcaption>\n</figure>\n");
     } else if (d->svg) {
         dm_text_print(d->out, "![");
-        dm_doc_word(d, c->title.data ? c->title.data : "");
+        dm_report_doc_word(d, c->title.data ? c->title.data : "");
         dm_text_print(d->out, "](charts/%s.svg)\n\n", c->name);
-        dm_doc_word(d, caption);
+        dm_report_doc_word(d, caption);
         dm_text_print(d->out, "\n\n");
     }
 }
 
 /* ---- tables ---- */
 
-static size_t group_size(const dm_doc_column *c, size_t n)
+static size_t group_size(const dm_report_doc_column *c, size_t n)
 {
     size_t k = 1;
     while (k < n && c[0].group && c[k].group && strcmp(c[0].group, c[k].group) == 0)
@@ -238,7 +238,7 @@ static size_t group_size(const dm_doc_column *c, size_t n)
     return k;
 }
 
-static void html_head(dm_doc *d, const dm_doc_column *c, size_t n)
+static void html_head(dm_report_doc *d, const dm_report_doc_column *c, size_t n)
 {
     bool groups = false;
 
@@ -249,10 +249,10 @@ static void html_head(dm_doc *d, const dm_doc_column *c, size_t n)
         k = group_size(c + i, n - i);
         if (!c[i].group) {
             dm_text_print(d->out, "<th scope=\"col\" rowspan=\"2\"%s>", c[i].number ? " class=\"num\"" : "");
-            dm_doc_word(d, c[i].title);
+            dm_report_doc_word(d, c[i].title);
         } else {
             dm_text_print(d->out, "<th scope=\"colgroup\" colspan=\"%zu\" class=\"over\">", k);
-            dm_doc_word(d, c[i].group);
+            dm_report_doc_word(d, c[i].group);
         }
         dm_text_print(d->out, "</th>");
     }
@@ -261,33 +261,33 @@ static void html_head(dm_doc *d, const dm_doc_column *c, size_t n)
         if (groups && !c[i].group)
             continue;
         dm_text_print(d->out, "<th scope=\"col\"%s>", c[i].number ? " class=\"num\"" : "");
-        dm_doc_word(d, c[i].title);
+        dm_report_doc_word(d, c[i].title);
         dm_text_print(d->out, "</th>");
     }
     dm_text_print(d->out, "</tr>\n</thead>\n<tbody>\n");
 }
 
-void dm_doc_table(dm_doc *d, const char *caption, const dm_doc_column *c, size_t n)
+void dm_report_doc_table(dm_report_doc *d, const char *caption, const dm_report_doc_column *c, size_t n)
 {
     d->column = 1;
     if (d->html) {
         dm_text_print(d->out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"");
-        dm_doc_word(d, caption);
+        dm_report_doc_word(d, caption);
         dm_text_print(d->out, "\">\n<table>\n<caption>");
-        dm_doc_word(d, caption);
+        dm_report_doc_word(d, caption);
         dm_text_print(d->out, "</caption>\n");
         html_head(d, c, n);
         return;
     }
-    dm_doc_word(d, caption);
+    dm_report_doc_word(d, caption);
     dm_text_print(d->out, "\n\n|");
     for (size_t i = 0; i < n; i++) {
         dm_text_print(d->out, " ");
         if (c[i].group) {
-            dm_doc_word(d, c[i].group);
+            dm_report_doc_word(d, c[i].group);
             dm_text_print(d->out, ": ");
         }
-        dm_doc_word(d, c[i].title);
+        dm_report_doc_word(d, c[i].title);
         dm_text_print(d->out, " |");
     }
     dm_text_print(d->out, "\n|");
@@ -296,27 +296,27 @@ void dm_doc_table(dm_doc *d, const char *caption, const dm_doc_column *c, size_t
     dm_text_print(d->out, "\n");
 }
 
-void dm_doc_group(dm_doc *d, const char *text, size_t columns)
+void dm_report_doc_group(dm_report_doc *d, const char *text, size_t columns)
 {
     if (d->html) {
         dm_text_print(d->out, "<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"%zu\">", columns);
-        dm_doc_word(d, text);
+        dm_report_doc_word(d, text);
         dm_text_print(d->out, "</th></tr>\n");
         return;
     }
     dm_text_print(d->out, "| ");
-    dm_doc_strong(d, text);
+    dm_report_doc_strong(d, text);
     for (size_t i = 0; i < columns; i++)
         dm_text_print(d->out, i ? " |" : " |");
     dm_text_print(d->out, "\n");
 }
 
-void dm_doc_row(dm_doc *d)
+void dm_report_doc_row(dm_report_doc *d)
 {
     dm_text_print(d->out, d->html ? "<tr>" : "|");
 }
 
-static void begin_cell(dm_doc *d, unsigned how)
+static void begin_cell(dm_report_doc *d, unsigned how)
 {
     static const struct {
         unsigned how;
@@ -339,7 +339,7 @@ static void begin_cell(dm_doc *d, unsigned how)
     dm_text_print(d->out, n ? "\">" : ">");
 }
 
-static void end_cell(dm_doc *d, unsigned how)
+static void end_cell(dm_report_doc *d, unsigned how)
 {
     if (d->html)
         dm_text_print(d->out, how & DM_CELL_HEAD ? "</th>" : "</td>");
@@ -347,22 +347,22 @@ static void end_cell(dm_doc *d, unsigned how)
         dm_text_print(d->out, "%s |", how & (DM_CELL_STRONG | DM_CELL_UP | DM_CELL_DOWN) ? "**" : "");
 }
 
-void dm_doc_cell(dm_doc *d, unsigned how, const char *text)
+void dm_report_doc_cell(dm_report_doc *d, unsigned how, const char *text)
 {
     if (!d->html && !*text)
         how = 0;
     begin_cell(d, how);
     if (how & DM_CELL_CODE)
-        dm_doc_code(d, text);
+        dm_report_doc_code(d, text);
     else
-        dm_doc_word(d, text);
+        dm_report_doc_word(d, text);
     end_cell(d, how);
 }
 
-void dm_doc_value(dm_doc *d, unsigned how, const char *number, const char *half)
+void dm_report_doc_value(dm_report_doc *d, unsigned how, const char *number, const char *half)
 {
     begin_cell(d, how | DM_CELL_NUMBER);
-    dm_doc_word(d, number);
+    dm_report_doc_word(d, number);
     if (*half && d->html)
         dm_text_print(d->out, " <span class=\"half\">\xC2\xB1%s</span>", half);
     else if (*half)
@@ -370,12 +370,12 @@ void dm_doc_value(dm_doc *d, unsigned how, const char *number, const char *half)
     end_cell(d, how);
 }
 
-void dm_doc_row_end(dm_doc *d)
+void dm_report_doc_row_end(dm_report_doc *d)
 {
     dm_text_print(d->out, d->html ? "</tr>\n" : "\n");
 }
 
-void dm_doc_table_end(dm_doc *d)
+void dm_report_doc_table_end(dm_report_doc *d)
 {
     d->column = 0;
     dm_text_print(d->out, d->html ? "</tbody>\n</table>\n</div>\n" : "\n");

@@ -49,7 +49,7 @@ void dm_episode_write(dm_text *out, const dm_episode *e)
     dm_text_add(out, "{", 1);
     add_string(out, "id", e->id);
     add_string(out, "env", e->env);
-    add_string(out, "split", dm_split_names[e->split]);
+    add_string(out, "split", dm_env_split_names[e->split]);
     dm_text_print(out, "\"task\": %lld, ", (long long)e->task);
     add_seed(out, "seed", e->seed);
     dm_text_print(out, "\"sample\": %lld, ", (long long)e->sample);
@@ -258,7 +258,7 @@ static dm_status read_episode(const reader *r, const dm_json *v, dm_episode *e)
         return dm_json_fail(r->doc, v, r->err, "a line must be an episode, an object as dmpo rollout writes it");
     if ((s = get_string(r, v, "id", false, &e->id)) != DM_OK ||
         (s = get_string(r, v, "env", false, &e->env)) != DM_OK ||
-        (s = get_choice(r, v, "split", dm_split_names, &split)) != DM_OK ||
+        (s = get_choice(r, v, "split", dm_env_split_names, &split)) != DM_OK ||
         (s = dm_json_get_int(r->doc, v, "task", 0, INT64_MAX, NULL, &e->task, r->err)) != DM_OK ||
         (s = get_seed(r, v, "seed", &e->seed)) != DM_OK ||
         (s = dm_json_get_int(r->doc, v, "sample", 0, INT64_MAX, NULL, &e->sample, r->err)) != DM_OK ||
@@ -271,7 +271,7 @@ static dm_status read_episode(const reader *r, const dm_json *v, dm_episode *e)
         (s = get_choice(r, v, "end", ends, &end)) != DM_OK || (s = read_conversation(r, v, e)) != DM_OK ||
         (s = read_turns(r, v, e)) != DM_OK)
         return s;
-    e->split = (dm_split)split;
+    e->split = (dm_env_split)split;
     e->end = ends[end];
     e->done = done;
     return dm_json_get_int(r->doc, v, "replayed", 0, (int64_t)e->turns, NULL, &e->replayed, r->err);

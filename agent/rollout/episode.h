@@ -25,7 +25,7 @@ typedef struct dm_episode {
     const char
         *id; /* "home/train/12/0/1": env/split/task/seed/sample, and "@2" behind it when turns 0..1 are replayed */
     const char *env; /* its specification */
-    dm_split split;
+    dm_env_split split;
     int64_t task;
     uint64_t seed;      /* of the environment */
     int64_t sample;     /* number among the samples of one task */

@@ -75,7 +75,7 @@ static void describe(dm_text *t, const dm_rollout_run *r)
     add_string(t, "model", o->model);
     add_string(t, "policy", dm_player_names[o->player]);
     add_string(t, "template", model ? dm_template_name(r->chat.kind) : NULL);
-    add_string(t, "split", dm_split_names[o->split]);
+    add_string(t, "split", dm_env_split_names[o->split]);
     add_int(t, "first", o->first);
     add_int(t, "tasks", o->tasks);
     add_int(t, "samples", o->samples);
@@ -139,7 +139,7 @@ static dm_status run(dm_rollout_run *r, dmpo_engine *engine)
     return r->o->player == DM_PLAYER_MODEL ? dm_rollout_model(r, engine) : dm_rollout_scripted(r);
 }
 
-static void close_flight(dm_flight *f)
+static void close_flight(dm_rollout_flight *f)
 {
     dm_env_close(&f->env);
     dm_block_free(&f->memory);

@@ -21,7 +21,7 @@ extern const char *const dm_player_names[DM_PLAYERS + 1]; /* "model", "expert", 
 
 typedef struct dm_rollout_options {
     const char *env;           /* specification (agent/env/env.h); with `from` it may be NULL: what the file names */
-    int split;                 /* dm_split */
+    int split;                 /* dm_env_split */
     int player;                /* dm_player */
     const char *model;         /* directory, of DM_PLAYER_MODEL only */
     const char *chat_template; /* NULL: recognised from the model */

@@ -28,7 +28,7 @@ dm_status dm_rollout_no_memory(const dm_rollout_run *r)
 /* ---- an episode ---- */
 
 /* A copy that lives as long as the episode, bytes that are no text replaced: what a model says need not be UTF-8. */
-static char *keep(dm_flight *f, const char *text, size_t size)
+static char *keep(dm_rollout_flight *f, const char *text, size_t size)
 {
     const unsigned char *p = (const unsigned char *)text, *const end = p + size;
     char *copy = dm_block_alloc(&f->memory, 3 * size + 1), *to = copy;
@@ -42,13 +42,13 @@ static char *keep(dm_flight *f, const char *text, size_t size)
     return copy; /* zeroed: it ends where the text does */
 }
 
-static int failed(const dm_flight *f)
+static int failed(const dm_rollout_flight *f)
 {
     return f->episode.end && strcmp(f->episode.end, "environment") == 0;
 }
 
 /* What another child of the environment, or the next episode, may do better; everything else stops the run. */
-static dm_status environment_failed(dm_rollout_run *r, dm_flight *f, const dm_error *why)
+static dm_status environment_failed(dm_rollout_run *r, dm_rollout_flight *f, const dm_error *why)
 {
     dm_text note = {0};
 
@@ -65,7 +65,7 @@ static dm_status environment_failed(dm_rollout_run *r, dm_flight *f, const dm_er
     return r->s;
 }
 
-static dm_episode_turn *add_turn(const dm_rollout_run *r, dm_flight *f, const char *words, size_t size)
+static dm_episode_turn *add_turn(const dm_rollout_run *r, dm_rollout_flight *f, const char *words, size_t size)
 {
     dm_episode *e = &f->episode;
 
@@ -85,13 +85,13 @@ static dm_episode_turn *add_turn(const dm_rollout_run *r, dm_flight *f, const ch
     return t;
 }
 
-static int64_t turn_limit(const dm_rollout_run *r, const dm_flight *f)
+static int64_t turn_limit(const dm_rollout_run *r, const dm_rollout_flight *f)
 {
     return r->o->max_turns && r->o->max_turns < f->env->max_turns ? r->o->max_turns : f->env->max_turns;
 }
 
 /* The environment's answer to the words of turn t, the last one. */
-static dm_status step(dm_rollout_run *r, dm_flight *f, dm_episode_turn *t)
+static dm_status step(dm_rollout_run *r, dm_rollout_flight *f, dm_episode_turn *t)
 {
     dm_error why = {0};
     dm_episode *e = &f->episode;
@@ -118,7 +118,7 @@ static dm_status step(dm_rollout_run *r, dm_flight *f, dm_episode_turn *t)
 }
 
 /* The turns that are given: the environment must answer what the file says. */
-static dm_status replay(dm_rollout_run *r, dm_flight *f, const dm_assignment *a)
+static dm_status replay(dm_rollout_run *r, dm_rollout_flight *f, const dm_assignment *a)
 {
     const dm_episode *source = a->source;
 
@@ -146,7 +146,7 @@ static dm_status replay(dm_rollout_run *r, dm_flight *f, const dm_assignment *a)
     return DM_OK;
 }
 
-dm_status dm_flight_begin(dm_rollout_run *r, dm_flight *f)
+dm_status dm_rollout_flight_begin(dm_rollout_run *r, dm_rollout_flight *f)
 {
     const dm_assignment *a = &r->todo.list[f->index];
     const dm_rollout_options *o = r->o;
@@ -184,7 +184,7 @@ dm_status dm_flight_begin(dm_rollout_run *r, dm_flight *f)
     return a->source ? replay(r, f, a) : DM_OK;
 }
 
-dm_status dm_flight_finish(dm_rollout_run *r, dm_flight *f)
+dm_status dm_rollout_flight_finish(dm_rollout_run *r, dm_rollout_flight *f)
 {
     if (!failed(f))
         r->failures = 0;
@@ -196,7 +196,8 @@ dm_status dm_flight_finish(dm_rollout_run *r, dm_flight *f)
     return status;
 }
 
-dm_status dm_flight_turn(dm_rollout_run *r, dm_flight *f, const char *words, size_t size, double logp, int64_t tokens)
+dm_status dm_rollout_flight_turn(dm_rollout_run *r, dm_rollout_flight *f, const char *words, size_t size, double logp,
+                                 int64_t tokens)
 {
     dm_episode_turn *t = add_turn(r, f, words, size);
 
@@ -208,7 +209,7 @@ dm_status dm_flight_turn(dm_rollout_run *r, dm_flight *f, const char *words, siz
     return step(r, f, t);
 }
 
-int dm_flight_claim(dm_rollout_run *r, dm_flight *f)
+int dm_rollout_flight_claim(dm_rollout_run *r, dm_rollout_flight *f)
 {
     if (r->next == r->todo.n || r->next >= r->file.written + r->file.window)
         return 0;

@@ -171,7 +171,7 @@ dm_status dm_rollout_file_open(dm_rollout_file *f, const dm_rollout_options *o, 
 
 /* ---- lines ---- */
 
-static dm_status put(dm_rollout_file *f, dm_line *line, dm_error *err)
+static dm_status put(dm_rollout_file *f, dm_rollout_line *line, dm_error *err)
 {
     for (size_t done = 0; done < line->text.size;) {
         const ssize_t n = write(f->fd, line->text.data + done, line->text.size - done);
@@ -197,10 +197,10 @@ static size_t in_order(const dm_rollout_file *f)
 
 dm_status dm_rollout_file_add(dm_rollout_file *f, size_t index, const dm_episode *e, dm_error *err)
 {
-    dm_line *line = &f->line[index % f->window];
+    dm_rollout_line *line = &f->line[index % f->window];
     dm_status s = DM_OK;
 
-    *line = (dm_line){.reward = e->reward, .failed = strcmp(e->end, "environment") == 0};
+    *line = (dm_rollout_line){.reward = e->reward, .failed = strcmp(e->end, "environment") == 0};
     dm_episode_write(&line->text, e);
     if (line->text.failed)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for the line of episode '%s'", e->id);

@@ -11,7 +11,7 @@
 /* ---- which episodes (agent/rollout/rollout_list.c) ---- */
 
 typedef struct dm_assignment {
-    dm_split split;
+    dm_env_split split;
     int64_t task, sample;
     uint64_t seed;
     const dm_episode *source; /* whose first turns are given, or NULL */
@@ -38,16 +38,16 @@ uint64_t dm_assignment_name(dm_text *name, const dm_assignments *a, size_t index
 
 /* ---- the file (agent/rollout/rollout_file.c) ---- */
 
-typedef struct dm_line { /* an episode that is done and waits to be written */
+typedef struct dm_rollout_line { /* an episode that is done and waits to be written */
     dm_text text;
     double reward;
     int failed; /* its environment did */
-} dm_line;
+} dm_rollout_line;
 
 typedef struct dm_rollout_file {
     const char *path;
-    int fd;        /* -1: closed */
-    dm_line *line; /* [window] episode i waits in line[i % window] */
+    int fd;                /* -1: closed */
+    dm_rollout_line *line; /* [window] episode i waits in line[i % window] */
     size_t window, total;
     size_t written;         /* episodes in the file */
     double reward, success; /* sums over them */
@@ -69,7 +69,7 @@ dm_status dm_rollout_file_close(dm_rollout_file *f, dm_error *err);
 #define DM_AT_ONCE 32
 
 /* One episode in flight. */
-typedef struct dm_flight {
+typedef struct dm_rollout_flight {
     size_t index; /* of the list; DM_IDLE: none */
     uint64_t stream;
     dm_env *env;
@@ -83,7 +83,7 @@ typedef struct dm_flight {
     int32_t *out;
     float *logps;
     dm_text said; /* bytes of the turn at hand, where a text can end it */
-} dm_flight;
+} dm_rollout_flight;
 
 typedef struct dm_rollout_run {
     const dm_rollout_options *o;
@@ -95,7 +95,7 @@ typedef struct dm_rollout_run {
     dm_error *err;
     dm_status s; /* DM_OK, or why it stops */
     size_t next; /* first of the list that nobody plays yet */
-    dm_flight *flight;
+    dm_rollout_flight *flight;
     size_t flights;
     int failures; /* environments that failed in a row */
 
@@ -116,13 +116,14 @@ dm_status dm_rollout_no_memory(const dm_rollout_run *r);
 
 /* Gives the flight the next episode of the list. 0: there is none, or it would have to wait too long for its place in
  * the file. */
-int dm_flight_claim(dm_rollout_run *r, dm_flight *f);
+int dm_rollout_flight_claim(dm_rollout_run *r, dm_rollout_flight *f);
 /* Resets the environment and replays what is given. */
-dm_status dm_flight_begin(dm_rollout_run *r, dm_flight *f);
+dm_status dm_rollout_flight_begin(dm_rollout_run *r, dm_rollout_flight *f);
 /* One turn: the policy's words, the environment's answer. */
-dm_status dm_flight_turn(dm_rollout_run *r, dm_flight *f, const char *words, size_t size, double logp, int64_t tokens);
+dm_status dm_rollout_flight_turn(dm_rollout_run *r, dm_rollout_flight *f, const char *words, size_t size, double logp,
+                                 int64_t tokens);
 /* Hands the episode to the file; the flight is idle. */
-dm_status dm_flight_finish(dm_rollout_run *r, dm_flight *f);
+dm_status dm_rollout_flight_finish(dm_rollout_run *r, dm_rollout_flight *f);
 
 /* ---- who plays: until the list is done or r->s is not DM_OK ---- */
 

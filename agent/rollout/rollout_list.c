@@ -52,15 +52,15 @@ static dm_status make_tasks(dm_assignments *a, const dm_rollout_options *o, cons
     const int64_t all = env->tasks[o->split];
 
     if (all == 0)
-        return dm_fail(err, DM_ERR_ARGUMENT, "%s has no tasks in split %s", a->env, dm_split_names[o->split]);
+        return dm_fail(err, DM_ERR_ARGUMENT, "%s has no tasks in split %s", a->env, dm_env_split_names[o->split]);
     if (o->first >= all || o->tasks > all - o->first)
         return dm_fail(err, DM_ERR_ARGUMENT, "tasks %lld to %lld are asked for; split %s of %s has 0 to %lld",
                        (long long)o->first, (long long)(o->first + (o->tasks ? o->tasks - 1 : 0)),
-                       dm_split_names[o->split], a->env, (long long)(all - 1));
+                       dm_env_split_names[o->split], a->env, (long long)(all - 1));
     const int64_t tasks = o->tasks ? o->tasks : all - o->first;
     const dm_status s = reserve(a, (uint64_t)tasks, (uint64_t)o->samples, err);
     for (int64_t i = 0; s == DM_OK && i < tasks * o->samples; i++)
-        a->list[a->n++] = (dm_assignment){.split = (dm_split)o->split,
+        a->list[a->n++] = (dm_assignment){.split = (dm_env_split)o->split,
                                           .task = o->first + i / o->samples,
                                           .sample = i % o->samples,
                                           .seed = o->env_seed};
@@ -123,8 +123,8 @@ uint64_t dm_assignment_name(dm_text *name, const dm_assignments *a, size_t index
 
     dm_text_print(name, "%s", a->env);
     const size_t begin = name->size;
-    dm_text_print(name, "/%s/%lld/%llu/%lld", dm_split_names[x->split], (long long)x->task, (unsigned long long)x->seed,
-                  (long long)x->sample);
+    dm_text_print(name, "/%s/%lld/%llu/%lld", dm_env_split_names[x->split], (long long)x->task,
+                  (unsigned long long)x->seed, (long long)x->sample);
     if (x->source)
         dm_text_print(name, "@%lld", (long long)x->given);
     if (name->failed)

@@ -13,14 +13,14 @@
 #define LENGTH_DEFAULT 4096
 
 /* A turn begins only where it fits whole. */
-static void check_length(const dm_rollout_run *r, dm_flight *f)
+static void check_length(const dm_rollout_run *r, dm_rollout_flight *f)
 {
     if (f->ids.size + (size_t)r->o->max_tokens + 1 > r->max_length)
         f->episode.end = "length";
 }
 
 /* The conversation so far as the model's prompt. */
-static dm_status render(dm_rollout_run *r, dm_flight *f)
+static dm_status render(dm_rollout_run *r, dm_rollout_flight *f)
 {
     const dm_episode *e = &f->episode;
     const size_t n = DM_EPISODE_PROMPT + 2 * e->turns;
@@ -65,7 +65,7 @@ static int ends_turn(const dm_text *said, const char *stop)
 static int on_token(void *context, size_t index, int32_t id, float logp)
 {
     dm_rollout_run *r = context;
-    dm_flight *f = &r->flight[index];
+    dm_rollout_flight *f = &r->flight[index];
 
     r->status.tokens++;
     if (!isfinite(logp) && r->s == DM_OK)
@@ -79,7 +79,7 @@ static int on_token(void *context, size_t index, int32_t id, float logp)
 }
 
 /* The slot's request has its answer. */
-static dm_status take_answer(dm_rollout_run *r, dm_flight *f, const dmpo_request *q)
+static dm_status take_answer(dm_rollout_run *r, dm_rollout_flight *f, const dmpo_request *q)
 {
     double logp = 0;
     dm_text text = {0};
@@ -94,7 +94,7 @@ static dm_status take_answer(dm_rollout_run *r, dm_flight *f, const dmpo_request
     size_t size = text.size;
     dm_template_words(&r->chat, r->tokenizer, &words, &size);
     if (status == DM_OK)
-        status = dm_flight_turn(r, f, words, size, logp, (int64_t)q->n_out);
+        status = dm_rollout_flight_turn(r, f, words, size, logp, (int64_t)q->n_out);
     dm_text_free(&text);
     if (status != DM_OK || f->episode.end)
         return status;
@@ -107,17 +107,17 @@ static dm_status take_answer(dm_rollout_run *r, dm_flight *f, const dmpo_request
 static int next_request(void *context, size_t index)
 {
     dm_rollout_run *r = context;
-    dm_flight *f = &r->flight[index];
+    dm_rollout_flight *f = &r->flight[index];
     dmpo_request *q = &r->request[index];
 
     if (r->s == DM_OK && f->index != DM_IDLE)
         r->s = take_answer(r, f, q);
     while (r->s == DM_OK && (f->index == DM_IDLE || f->episode.end)) {
         if (f->index != DM_IDLE) {
-            r->s = dm_flight_finish(r, f);
+            r->s = dm_rollout_flight_finish(r, f);
             dm_rollout_report(r, NULL);
-        } else if (dm_flight_claim(r, f)) {
-            r->s = dm_flight_begin(r, f);
+        } else if (dm_rollout_flight_claim(r, f)) {
+            r->s = dm_rollout_flight_begin(r, f);
             if (r->s == DM_OK && !f->episode.end)
                 r->s = render(r, f);
         } else {

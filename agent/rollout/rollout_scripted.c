@@ -4,7 +4,7 @@
 #include "agent/rollout/rollout_internal.h"
 #include "core/philox.h"
 
-static const char *scripted_action(dm_rollout_run *r, const dm_flight *f)
+static const char *scripted_action(dm_rollout_run *r, const dm_rollout_flight *f)
 {
     const dm_env_class *class = f->env->class;
     const int64_t turn = (int64_t)f->episode.turns;
@@ -30,22 +30,23 @@ static const char *scripted_action(dm_rollout_run *r, const dm_flight *f)
 
 dm_status dm_rollout_scripted(dm_rollout_run *r)
 {
-    dm_flight *f = &r->flight[0];
+    dm_rollout_flight *f = &r->flight[0];
 
-    while (r->s == DM_OK && !dm_rollout_report(r, NULL) && dm_flight_claim(r, f)) {
-        r->s = dm_flight_begin(r, f);
+    while (r->s == DM_OK && !dm_rollout_report(r, NULL) && dm_rollout_flight_claim(r, f)) {
+        r->s = dm_rollout_flight_begin(r, f);
         while (r->s == DM_OK && !f->episode.end) {
             const char *action = scripted_action(r, f);
             dm_text words = {0};
             if (!action)
                 break;
             dm_text_print(&words, "Action: %s", action);
-            r->s = words.failed ? dm_rollout_no_memory(r) : dm_flight_turn(r, f, words.data, words.size, NAN, 0);
+            r->s =
+                words.failed ? dm_rollout_no_memory(r) : dm_rollout_flight_turn(r, f, words.data, words.size, NAN, 0);
             dm_text_free(&words);
             dm_rollout_report(r, NULL);
         }
         if (r->s == DM_OK)
-            r->s = dm_flight_finish(r, f);
+            r->s = dm_rollout_flight_finish(r, f);
     }
     return r->s;
 }

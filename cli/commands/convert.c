@@ -87,12 +87,12 @@ static dm_status write(const convert_options *o, const dm_source *source, dm_wei
 static dm_status merge(const convert_options *o, const char *input, const dmpo_engine *engine, int quiet,
                        char hex[DM_SHA256_HEX], dm_error *err)
 {
-    dm_merge m;
-    dm_status s = dm_merge_open(&m, &engine->e, input, err);
+    dm_adapter_merge m;
+    dm_status s = dm_adapter_merge_open(&m, &engine->e, input, err);
 
     if (s == DM_OK)
         s = write(o, m.origin.source, dm_weights_merged(&m), quiet, hex, err);
-    dm_merge_close(&m);
+    dm_adapter_merge_close(&m);
     return s;
 }
 

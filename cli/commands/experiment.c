@@ -69,13 +69,13 @@ static size_t find_command(const char *name)
 }
 
 static dm_status check_option(const char *name, const dm_json_doc *doc, const char *option, const dm_json *value,
-                              dm_option_kind *kind, dm_error *err)
+                              dm_recipe_option_kind *kind, dm_error *err)
 {
     const cli_option *found = NULL;
     const dm_status s =
         cli_check_json(stage_commands[find_command(name)].options, name, doc, option, value, &found, err);
 
-    *kind = s == DM_OK && cli_names_path(found) ? DM_OPTION_PATH : DM_OPTION_VALUE;
+    *kind = s == DM_OK && cli_names_path(found) ? DM_RECIPE_OPTION_PATH : DM_RECIPE_OPTION_VALUE;
     return s;
 }
 
@@ -155,7 +155,7 @@ static dm_status load(dm_text *out, const char *what, dm_error *err)
 /* ---- progress ---- */
 
 typedef struct watch {
-    const dm_plan *plan;
+    const dm_experiment_plan *plan;
     int quiet, terminal, line_open;
     double shown;
 } watch;
@@ -221,7 +221,7 @@ typedef struct experiment {
     const cli_common *common;
     dm_commands commands;
     dm_recipe recipe;
-    dm_plan plan;
+    dm_experiment_plan plan;
     dm_results_run run;
 } experiment;
 
@@ -246,10 +246,10 @@ static dm_status print_plan(experiment *x, dm_error *err)
         dm_text_print(&t, "# %s%s\n", s->name, s->state == DM_STAGE_DONE ? ": done" : "");
         if (s->state != DM_STAGE_DONE && makes_file(s)) { /* into a directory that must be there */
             dm_text_add(&t, "mkdir -p", 8);
-            dm_plan_word(&t, s->dir);
+            dm_experiment_plan_word(&t, s->dir);
             dm_text_add(&t, "\n", 1);
         }
-        dm_plan_command(&x->plan, s, &t);
+        dm_experiment_plan_command(&x->plan, s, &t);
         dm_text_add(&t, "\n", 1);
         done += s->state == DM_STAGE_DONE;
         wanted++;
@@ -318,9 +318,9 @@ static dm_status prepare(experiment *x, const char *what, const dm_text *text, d
     if (s == DM_OK && x->o->seeds)
         s = dm_recipe_set_seeds(&x->recipe, x->o->seeds, err);
     if (s == DM_OK)
-        s = dm_plan_make(&x->plan, &x->recipe, &x->commands, x->o->output, err);
+        s = dm_experiment_plan_make(&x->plan, &x->recipe, &x->commands, x->o->output, err);
     if (s == DM_OK && x->o->only)
-        s = dm_plan_only(&x->plan, x->o->only, err);
+        s = dm_experiment_plan_only(&x->plan, x->o->only, err);
     return s;
 }
 
@@ -379,7 +379,7 @@ int cli_experiment(int argc, char **argv)
     else if ((status = look_at_machine(&x)) == 0 && (s = prepare(&x, args.positional[0], &text, &err)) == DM_OK)
         s = o.plan ? print_plan(&x, &err) : run(&x, &err);
 done:
-    dm_plan_close(&x.plan);
+    dm_experiment_plan_close(&x.plan);
     dm_recipe_close(&x.recipe);
     dm_text_free(&text);
     cli_args_close(&args);

@@ -14,7 +14,7 @@ static dm_status byte_tokenizer(dm_tokenizer **t, dm_chat_template *chat, dm_err
     const size_t n = dm_template_specials(DM_TEMPLATE_PLAIN, &specials);
     const char *nothing = "";
     const size_t size = 0;
-    dm_status s = dm_tokenizer_train(t, &nothing, &size, 1, 256 + n, 2, DM_SPLIT_GPT2, false, specials, n, err);
+    dm_status s = dm_tokenizer_train(t, &nothing, &size, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n, err);
     return s == DM_OK ? dm_template_open(chat, dm_template_name(DM_TEMPLATE_PLAIN), NULL, *t, err) : s;
 }
 

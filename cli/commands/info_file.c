@@ -14,8 +14,8 @@
 
 dm_status cli_info_memory(cli_report *r, const dmpo_engine *engine, const dm_source *s, dm_error *err)
 {
-    dm_needs needs;
-    const dm_status status = dm_needs_of(&needs, &engine->e, s, TOKENS, err);
+    dm_memory_estimate needs;
+    const dm_status status = dm_memory_estimate_of(&needs, &engine->e, s, TOKENS, err);
 
     if (status != DM_OK)
         return status;

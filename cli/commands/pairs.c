@@ -86,7 +86,7 @@ static void close_list(file_list *l)
 }
 
 /* A name with a comma that is a file's is that file. */
-static dm_status open_list(file_list *l, dm_files *out, const char *option, const char *typed, dm_error *err)
+static dm_status open_list(file_list *l, dm_pairs_files *out, const char *option, const char *typed, dm_error *err)
 {
     size_t commas = 0;
 
@@ -118,7 +118,7 @@ static bool is_list(const char *path)
     return size > 5 && strcmp(path + size - 5, ".json") == 0;
 }
 
-static void report_spread(cli_report *r, const char *side, const char *what, const dm_spread *x)
+static void report_spread(cli_report *r, const char *side, const char *what, const dm_pairs_spread *x)
 {
     char key[64], json[128], text[128], mean[DM_DOUBLE_TEXT];
 
@@ -149,7 +149,7 @@ static void report_dropped(cli_report *r, const dm_pairs *p)
     dm_text json = {0};
     size_t total = 0;
 
-    for (int i = 0; i < DM_DROPS; i++) {
+    for (int i = 0; i < DM_PAIRS_DROPS; i++) {
         if (p->dropped[i])
             dm_text_print(&json, "%s\"%s\": %zu", total ? ", " : "{", dm_drop_texts[i].key, p->dropped[i]);
         total += p->dropped[i];
@@ -161,7 +161,7 @@ static void report_dropped(cli_report *r, const dm_pairs *p)
     if (!json.failed)
         cli_report_row(r, "dropped", json.data, text);
     dm_text_free(&json);
-    for (int i = 0; !r->json && i < DM_DROPS; i++)
+    for (int i = 0; !r->json && i < DM_PAIRS_DROPS; i++)
         if (p->dropped[i]) {
             snprintf(text, sizeof text, "  %zu", p->dropped[i]);
             cli_report_line(r, text, 8, dm_drop_texts[i].why);
@@ -194,7 +194,7 @@ static dm_status run(pairs_options *o, const cli_common *common, dm_error *err)
 {
     struct {
         const char *option, *typed;
-        dm_files *files;
+        dm_pairs_files *files;
     } inputs[] = {
         {"expert", o->expert, &o->pairs.expert},
         {"explored", o->explored, &o->pairs.explored},

@@ -14,7 +14,7 @@
 
 typedef struct play_options {
     const char *env;
-    int split; /* dm_split */
+    int split; /* dm_env_split */
     int64_t task, first, tasks;
     uint64_t seed;
     int expert, list_tasks, list_envs;
@@ -24,7 +24,7 @@ typedef struct play_options {
 static const cli_option options[] = {
     {"env", CLI_STRING, AT(env), "SPEC", NULL,
      "home, shop, lab, or cmd:PROGRAM ARGUMENTS; without it environments are listed"},
-    {"split", CLI_CHOICE, AT(split), "NAME", dm_split_names, "train, seen or unseen tasks"},
+    {"split", CLI_CHOICE, AT(split), "NAME", dm_env_split_names, "train, seen or unseen tasks"},
     {"task", CLI_INT, AT(task), "N", NULL, "which task, from 0"},
     {"seed", CLI_SEED, AT(seed), "N", NULL, "of the environment: same split, task, seed and actions, same texts"},
     {"expert", CLI_FLAG, AT(expert), NULL, NULL, "let the environment's expert play, and show how"},
@@ -129,19 +129,19 @@ static dm_status begin(game *g, dm_error *err)
 {
     const play_options *o = g->o;
     dm_text id = {0};
-    dm_status s = dm_env_reset(g->env, (dm_split)o->split, o->task, o->seed, &g->now, err);
+    dm_status s = dm_env_reset(g->env, (dm_env_split)o->split, o->task, o->seed, &g->now, err);
 
     if (s != DM_OK)
         return s;
     g->record = (dm_episode){
         .env = o->env,
-        .split = (dm_split)o->split,
+        .split = (dm_env_split)o->split,
         .task = o->task,
         .seed = o->seed,
         .policy = o->expert ? "expert" : "human",
         .end = "done",
     };
-    dm_text_print(&id, "%s/%s/%lld/%llu/0", o->env, dm_split_names[o->split], (long long)o->task,
+    dm_text_print(&id, "%s/%s/%lld/%llu/0", o->env, dm_env_split_names[o->split], (long long)o->task,
                   (unsigned long long)o->seed);
     if (id.failed)
         s = dm_fail(err, DM_ERR_MEMORY, "no memory for the episode");
@@ -315,9 +315,9 @@ static dm_status list_envs(const cli_common *common, dm_error *err)
         dm_text_print(&json, "{\"summary\": ");
         dm_text_json_string(&json, summary, strlen(summary));
         dm_text_print(&json, ", \"tasks\": {");
-        for (int k = 0; k < DM_SPLITS; k++) {
-            dm_text_print(&json, "%s\"%s\": %lld", k ? ", " : "", dm_split_names[k], (long long)env->tasks[k]);
-            dm_text_print(&text, "%s%lld %s", k ? ", " : "", (long long)env->tasks[k], dm_split_names[k]);
+        for (int k = 0; k < DM_ENV_SPLITS; k++) {
+            dm_text_print(&json, "%s\"%s\": %lld", k ? ", " : "", dm_env_split_names[k], (long long)env->tasks[k]);
+            dm_text_print(&text, "%s%lld %s", k ? ", " : "", (long long)env->tasks[k], dm_env_split_names[k]);
         }
         dm_text_print(&json, "}, \"max_turns\": %lld}", (long long)env->max_turns);
         dm_text_print(&text, " tasks; at most %lld turns", (long long)env->max_turns);
@@ -356,11 +356,11 @@ static dm_status list_tasks(const play_options *o, dm_env *env, const cli_common
     for (int64_t i = 0; i < n && s == DM_OK && !cli_interrupted(); i++) {
         const int64_t task = o->first + i;
         dm_text line = {0};
-        if ((s = dm_env_reset(env, (dm_split)o->split, task, o->seed, &first, err)) != DM_OK)
+        if ((s = dm_env_reset(env, (dm_env_split)o->split, task, o->seed, &first, err)) != DM_OK)
             break;
         const size_t size = task_size(first.text);
         if (common->json) {
-            dm_text_print(&line, "{\"split\": \"%s\", \"task\": %lld, \"text\": ", dm_split_names[o->split],
+            dm_text_print(&line, "{\"split\": \"%s\", \"task\": %lld, \"text\": ", dm_env_split_names[o->split],
                           (long long)task);
             dm_text_json_string(&line, first.text, size);
             dm_text_add(&line, "}", 1);
@@ -384,7 +384,7 @@ static dm_status check(const play_options *o, const dm_env *env, dm_error *err)
 {
     const int64_t last = env->tasks[o->split] - 1;
     if (last < 0)
-        return dm_fail(err, DM_ERR_ARGUMENT, "%s has no tasks in split %s", o->env, dm_split_names[o->split]);
+        return dm_fail(err, DM_ERR_ARGUMENT, "%s has no tasks in split %s", o->env, dm_env_split_names[o->split]);
     if (o->list_tasks) {
         const dm_status s = cli_in_range("first", o->first, 0, last, err);
         return s == DM_OK ? cli_in_range("tasks", o->tasks, 0, INT64_MAX, err) : s;

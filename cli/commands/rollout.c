@@ -17,7 +17,7 @@ typedef struct rollout_options {
 const cli_option cli_rollout_options[] = {
     {"env", CLI_STRING, AT(env), "SPEC", NULL,
      "home, shop, lab, or 'cmd:PROGRAM ARGUMENTS' (required, but with --from)"},
-    {"split", CLI_CHOICE, AT(split), "NAME", dm_split_names, "train, seen or unseen"},
+    {"split", CLI_CHOICE, AT(split), "NAME", dm_env_split_names, "train, seen or unseen"},
     {"model", CLI_STRING, AT(model), "DIR", NULL, "the policy: a Hugging Face directory with a tokenizer"},
     {"policy", CLI_CHOICE, AT(player), "NAME", dm_player_names, "model (with --model), expert or random"},
     {"output", CLI_STRING, AT(output), "FILE", NULL,

@@ -152,7 +152,7 @@ static uint32_t *merge_slot(const dm_tokenizer *t, int32_t left, int32_t right)
         uint32_t *slot = &t->merge_slots[i];
         if (*slot == 0)
             return slot;
-        const dm_merge *m = &t->merges[*slot - 1];
+        const dm_bpe_merge *m = &t->merges[*slot - 1];
         if (m->left == left && m->right == right)
             return slot;
     }
@@ -163,7 +163,7 @@ dm_status dm_tokenizer_reserve_merges(dm_tokenizer *t, size_t merges, dm_error *
     if (merges >= UINT32_MAX / 2)
         return dm_fail(err, DM_ERR_UNSUPPORTED, "a tokenizer of %zu merges is too large", merges);
     const size_t slots = slots_for(merges);
-    dm_merge *larger = realloc(t->merges, (merges + 1) * sizeof *larger);
+    dm_bpe_merge *larger = realloc(t->merges, (merges + 1) * sizeof *larger);
     if (larger != NULL)
         t->merges = larger;
     uint32_t *table = larger != NULL ? calloc(slots, sizeof *table) : NULL;
@@ -183,7 +183,7 @@ bool dm_tokenizer_add_merge(dm_tokenizer *t, int32_t left, int32_t right, int32_
     uint32_t *slot = merge_slot(t, left, right);
     if (*slot != 0)
         return false;
-    t->merges[t->n_merges++] = (dm_merge){left, right, id};
+    t->merges[t->n_merges++] = (dm_bpe_merge){left, right, id};
     *slot = (uint32_t)t->n_merges;
     return true;
 }

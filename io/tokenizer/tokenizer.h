@@ -75,7 +75,7 @@ void dm_tokenizer_trim(const dm_tokenizer *t, const char **text, size_t *size);
 /* Encoding puts a space before text behind an added token. */
 bool dm_tokenizer_prefixes(const dm_tokenizer *t);
 
-typedef enum dm_word_split { DM_SPLIT_GPT2, DM_SPLIT_LLAMA3, DM_SPLIT_QWEN2 } dm_word_split;
+typedef enum dm_word_split { DM_WORD_SPLIT_GPT2, DM_WORD_SPLIT_LLAMA3, DM_WORD_SPLIT_QWEN2 } dm_word_split;
 
 /* Trains byte-level BPE (Sennrich et al. 2016): the 256 bytes, then merges of the most frequent pair (ties: the pair
  * whose (left, right) token ids are smallest) until `vocabulary` ids, special tokens first, are reached or no pair

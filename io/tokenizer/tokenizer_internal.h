@@ -31,9 +31,9 @@ typedef enum dm_bpe_kind {
 
 typedef enum dm_prefix { DM_PREFIX_NEVER, DM_PREFIX_FIRST, DM_PREFIX_ALWAYS } dm_prefix;
 
-typedef struct dm_merge {
+typedef struct dm_bpe_merge {
     int32_t left, right, id;
-} dm_merge;
+} dm_bpe_merge;
 
 typedef struct dm_added_token {
     uint32_t offset, size; /* in dm_tokenizer.text, of the text it matches */
@@ -52,7 +52,7 @@ struct dm_tokenizer {
     uint32_t *token_slots; /* hash of the texts: id + 1, 0 free; a power of two of them */
     size_t token_mask;
 
-    dm_merge *merges; /* by rank */
+    dm_bpe_merge *merges; /* by rank */
     size_t n_merges, merges_capacity;
     uint32_t *merge_slots; /* hash of (left, right): rank + 1, 0 free */
     size_t merge_mask;
@@ -117,7 +117,7 @@ dm_status dm_tokenizer_normalize(const dm_tokenizer *t, const char *text, size_t
 dm_status dm_mark_spaces(const char *text, size_t size, bool prefix, char **out, size_t *out_size, dm_error *err);
 
 /* The merges of a DM_BPE_SCORES in order, as transformers converts SentencePiece's; free(*out). */
-dm_status dm_tokenizer_ranked(const dm_tokenizer *t, dm_merge **out, size_t *n, dm_error *err);
+dm_status dm_tokenizer_ranked(const dm_tokenizer *t, dm_bpe_merge **out, size_t *n, dm_error *err);
 
 /* ---- words to ids (tokenizer_bpe.c) ---- */
 

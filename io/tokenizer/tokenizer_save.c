@@ -138,7 +138,7 @@ static void write_pre_tokenizer(const dm_tokenizer *t, dm_text *out)
     dm_text_print(out, stages > 0 ? "\n    ]\n  },\n" : ",\n");
 }
 
-static void write_model(const dm_tokenizer *t, const dm_merge *merges, size_t n_merges, dm_text *out)
+static void write_model(const dm_tokenizer *t, const dm_bpe_merge *merges, size_t n_merges, dm_text *out)
 {
     dm_text_print(out, "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ");
     if (t->unknown >= 0)
@@ -177,7 +177,7 @@ static void write_model(const dm_tokenizer *t, const dm_merge *merges, size_t n_
 dm_status dm_tokenizer_save(const dm_tokenizer *t, const char *dir, dm_error *err)
 {
     char path[PATH_MAX];
-    dm_merge *ranked = NULL;
+    dm_bpe_merge *ranked = NULL;
     size_t n_merges = t->n_merges;
     dm_status status =
         t->squeeze ? dm_fail(err, DM_ERR_UNSUPPORTED, "remove_extra_whitespaces of SentencePiece has no tokenizer.json")

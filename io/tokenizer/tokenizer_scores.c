@@ -6,7 +6,7 @@
 #include "io/tokenizer/unicode.h"
 
 typedef struct ranked {
-    dm_merge merge;
+    dm_bpe_merge merge;
     float score;
     uint32_t left, right; /* characters */
 } ranked;
@@ -59,7 +59,7 @@ static size_t merges_of(const dm_tokenizer *t, int32_t id, ranked *out)
     return n;
 }
 
-dm_status dm_tokenizer_ranked(const dm_tokenizer *t, dm_merge **out, size_t *n, dm_error *err)
+dm_status dm_tokenizer_ranked(const dm_tokenizer *t, dm_bpe_merge **out, size_t *n, dm_error *err)
 {
     size_t total = 0;
     *out = NULL;

@@ -425,9 +425,9 @@ dm_status dm_tokenizer_train(dm_tokenizer **out, const char *const *texts, const
                        "a vocabulary of %zu is not possible, must be from %zu (256 bytes and %zu "
                        "special tokens) to %zu",
                        vocabulary, n_specials + 256, n_specials, DM_TOKENS_MAX);
-    const dm_pattern pattern = split == DM_SPLIT_GPT2     ? DM_PATTERN_GPT2
-                               : split == DM_SPLIT_LLAMA3 ? DM_PATTERN_LLAMA3
-                                                          : DM_PATTERN_QWEN2;
+    const dm_pattern pattern = split == DM_WORD_SPLIT_GPT2     ? DM_PATTERN_GPT2
+                               : split == DM_WORD_SPLIT_LLAMA3 ? DM_PATTERN_LLAMA3
+                                                               : DM_PATTERN_QWEN2;
     trainer r = {.pattern = pattern, .split_digits = split_digits, .err = err};
     size_t text = 1024;
     for (size_t i = 0; i < n_specials; i++)
@@ -437,7 +437,7 @@ dm_status dm_tokenizer_train(dm_tokenizer **out, const char *const *texts, const
     if (status != DM_OK)
         return status;
     status = add_base(t, specials, n_specials, err);
-    t->nfc = split == DM_SPLIT_QWEN2;
+    t->nfc = split == DM_WORD_SPLIT_QWEN2;
     for (size_t i = 0; i < n && status == DM_OK; i++)
         status = count_text(&r, texts[i], sizes[i], i, t->nfc);
     if (status == DM_OK)
@@ -458,7 +458,7 @@ dm_status dm_tokenizer_train(dm_tokenizer **out, const char *const *texts, const
     if (split_digits)
         t->stages[t->n_stages++] = DM_PATTERN_DIGIT;
     t->stages[t->n_stages++] = pattern;
-    t->prefix_pattern = split == DM_SPLIT_GPT2;
+    t->prefix_pattern = split == DM_WORD_SPLIT_GPT2;
     dm_tokenizer_finish(t);
     *out = t;
     return DM_OK;

@@ -46,8 +46,8 @@ static bool read_shape(dm_config *c, const unsigned char *p)
     return true;
 }
 
-dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *known, const dm_map *m, const char *path,
-                            dm_error *err)
+dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *known, const dm_file_map *m,
+                            const char *path, dm_error *err)
 {
     const bool magic = m->size >= 4 && memcmp(m->data, DM_LLAMA2C_MAGIC, 4) == 0;
     dm_status s;

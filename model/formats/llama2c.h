@@ -19,8 +19,8 @@
 
 /* What the header says: *version, the configuration and where the tensors begin. *known: it is the header of such a
  * file, however broken; false (and DM_OK): nothing points to one. */
-dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *known, const dm_map *m, const char *path,
-                            dm_error *err);
+dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *known, const dm_file_map *m,
+                            const char *path, dm_error *err);
 
 #define DM_LLAMA2C_ANGLES ((size_t)-1)
 

@@ -4,12 +4,12 @@
 
 #include "model/formats/adapter.h"
 
-dm_status dm_origin_open(dm_origin *o, const char *path, dm_error *err)
+dm_status dm_loaded_model_open(dm_loaded_model *o, const char *path, dm_error *err)
 {
     dm_lora_options lora = {0};
     dm_status s;
 
-    *o = (dm_origin){0};
+    *o = (dm_loaded_model){0};
     if ((s = dm_source_open(&o->source, path, err)) != DM_OK || !dm_source_adapter(o->source))
         return s;
     if ((s = dm_adapter_config(&lora, NULL, dm_source_adapter(o->source), err)) != DM_OK)
@@ -17,13 +17,13 @@ dm_status dm_origin_open(dm_origin *o, const char *path, dm_error *err)
     return dm_lora_build(&o->lora, &lora, dm_source_config(o->source), err);
 }
 
-void dm_origin_close(dm_origin *o)
+void dm_loaded_model_close(dm_loaded_model *o)
 {
     dm_source_close(&o->source);
     dm_lora_free(&o->lora);
 }
 
-dm_status dm_origin_hash(dm_origin *o, dm_error *err)
+dm_status dm_loaded_model_hash(dm_loaded_model *o, dm_error *err)
 {
     if (*o->sha256)
         return DM_OK;
@@ -31,7 +31,7 @@ dm_status dm_origin_hash(dm_origin *o, dm_error *err)
     return s == DM_OK ? dm_source_sha256(o->source, o->sha256, err) : s;
 }
 
-dm_status dm_origin_layout(dm_layout *out, const dm_origin *o, int stored, dm_error *err)
+dm_status dm_loaded_model_layout(dm_layout *out, const dm_loaded_model *o, int stored, dm_error *err)
 {
     const dm_status s = dm_layout_build(out, dm_source_config(o->source), err);
 
@@ -46,12 +46,12 @@ dm_status dm_origin_layout(dm_layout *out, const dm_origin *o, int stored, dm_er
     return s;
 }
 
-void dm_origin_place(dm_origin *o, dm_arena *arena)
+void dm_loaded_model_place(dm_loaded_model *o, dm_arena *arena)
 {
     o->adapter = o->lora.o.rank ? dm_arena_zalloc(arena, o->lora.layout.floats, sizeof(float)) : NULL;
 }
 
-dm_status dm_origin_read_base(float *w, const dm_layout *layout, const dm_origin *o, dm_error *err)
+dm_status dm_loaded_model_read_base(float *w, const dm_layout *layout, const dm_loaded_model *o, dm_error *err)
 {
     dm_status s = DM_OK;
 
@@ -63,7 +63,7 @@ dm_status dm_origin_read_base(float *w, const dm_layout *layout, const dm_origin
     return s;
 }
 
-dm_status dm_origin_read_adapter(dm_origin *o, dm_error *err)
+dm_status dm_loaded_model_read_adapter(dm_loaded_model *o, dm_error *err)
 {
     dm_status s = DM_OK;
 
@@ -74,7 +74,7 @@ dm_status dm_origin_read_adapter(dm_origin *o, dm_error *err)
     return s == DM_OK ? dm_adapter_read(o->adapter, &o->lora, dm_source_adapter(o->source), o->base_sha256, err) : s;
 }
 
-void dm_origin_use(const dm_origin *o, dm_network *n)
+void dm_loaded_model_use(const dm_loaded_model *o, dm_network *n)
 {
     n->lora = o->adapter ? &o->lora : NULL;
     n->adapter = o->adapter;

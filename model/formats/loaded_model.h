@@ -5,29 +5,29 @@
 #include "model/network/network.h"
 #include "model/formats/source.h"
 
-typedef struct dm_origin {
+typedef struct dm_loaded_model {
     dm_source *source; /* NULL: there is no such model */
     dm_lora lora;      /* lora.o.rank 0: without an adapter */
-    float *adapter;    /* [lora.layout.floats] its values, placed by dm_origin_place */
-    char sha256[DM_SHA256_HEX], base_sha256[DM_SHA256_HEX]; /* base and adapter; the base: by dm_origin_hash */
-} dm_origin;
+    float *adapter;    /* [lora.layout.floats] its values, placed by dm_loaded_model_place */
+    char sha256[DM_SHA256_HEX], base_sha256[DM_SHA256_HEX]; /* base and adapter; the base: by dm_loaded_model_hash */
+} dm_loaded_model;
 
-/* path: what dm_source_open takes, an adapter's directory included. dm_origin_close is fine on a zeroed struct. */
-dm_status dm_origin_open(dm_origin *o, const char *path, dm_error *err);
-void dm_origin_close(dm_origin *o);
-dm_status dm_origin_hash(dm_origin *o, dm_error *err);
+/* path: what dm_source_open takes, an adapter's directory included. dm_loaded_model_close is fine on a zeroed struct. */
+dm_status dm_loaded_model_open(dm_loaded_model *o, const char *path, dm_error *err);
+void dm_loaded_model_close(dm_loaded_model *o);
+dm_status dm_loaded_model_hash(dm_loaded_model *o, dm_error *err);
 
 /* The table of the base's tensors. stored: matrices keep the type that they have in the file. */
-dm_status dm_origin_layout(dm_layout *out, const dm_origin *o, int stored, dm_error *err);
+dm_status dm_loaded_model_layout(dm_layout *out, const dm_loaded_model *o, int stored, dm_error *err);
 
 /* Room for the adapter's values; nothing without one. */
-void dm_origin_place(dm_origin *o, dm_arena *arena);
+void dm_loaded_model_place(dm_loaded_model *o, dm_arena *arena);
 
 /* Reads the base into w[layout->floats], an array that was zeroed; and the adapter's values from its directory. */
-dm_status dm_origin_read_base(float *w, const dm_layout *layout, const dm_origin *o, dm_error *err);
-dm_status dm_origin_read_adapter(dm_origin *o, dm_error *err);
+dm_status dm_loaded_model_read_base(float *w, const dm_layout *layout, const dm_loaded_model *o, dm_error *err);
+dm_status dm_loaded_model_read_adapter(dm_loaded_model *o, dm_error *err);
 
 /* The network computes with this origin's adapter, or with none. */
-void dm_origin_use(const dm_origin *o, dm_network *n);
+void dm_loaded_model_use(const dm_loaded_model *o, dm_network *n);
 
 #endif

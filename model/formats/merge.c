@@ -7,13 +7,13 @@
 #include "model/formats/adapter.h"
 #include "model/network/ops.h"
 
-dm_status dm_merge_open(dm_merge *m, const dm_engine *e, const char *path, dm_error *err)
+dm_status dm_adapter_merge_open(dm_adapter_merge *m, const dm_engine *e, const char *path, dm_error *err)
 {
     size_t most = 0;
     dm_status s;
 
-    *m = (dm_merge){.e = e};
-    if ((s = dm_origin_open(&m->origin, path, err)) != DM_OK)
+    *m = (dm_adapter_merge){.e = e};
+    if ((s = dm_loaded_model_open(&m->origin, path, err)) != DM_OK)
         return s;
     const dm_layout *l = &m->origin.lora.layout;
     if (!l->n)
@@ -24,19 +24,19 @@ dm_status dm_merge_open(dm_merge *m, const dm_engine *e, const char *path, dm_er
     m->scaled = malloc(most * sizeof(float));
     if (!m->origin.adapter || !m->scaled)
         return dm_fail(err, DM_ERR_MEMORY, "%s: no memory for the adapter", path);
-    return dm_origin_read_adapter(&m->origin, err);
+    return dm_loaded_model_read_adapter(&m->origin, err);
 }
 
-void dm_merge_close(dm_merge *m)
+void dm_adapter_merge_close(dm_adapter_merge *m)
 {
     free(m->origin.adapter);
     free(m->scaled);
-    dm_origin_close(&m->origin);
+    dm_loaded_model_close(&m->origin);
     memset(m, 0, sizeof *m);
 }
 
 /* The adapter of a tensor by its name in the base: "base_model.model." + module + ".lora_A.weight". */
-static const dm_lora_pair *pair_of(const dm_merge *m, const char *name)
+static const dm_lora_pair *pair_of(const dm_adapter_merge *m, const char *name)
 {
     static const char before[] = "base_model.model.", after[] = ".lora_A.weight", weight[] = ".weight";
     const dm_config *c = dm_source_config(m->origin.source);
@@ -54,7 +54,7 @@ static const dm_lora_pair *pair_of(const dm_merge *m, const char *name)
 
 static dm_status read_merged(void *context, const char *name, float *out, dm_error *err)
 {
-    dm_merge *m = context;
+    dm_adapter_merge *m = context;
     const dm_lora_pair *t = pair_of(m, name);
     const dm_status s = dm_source_read_f32(m->origin.source, name, out, err);
 
@@ -68,7 +68,7 @@ static dm_status read_merged(void *context, const char *name, float *out, dm_err
     return DM_OK;
 }
 
-dm_weights_from dm_weights_merged(dm_merge *m)
+dm_weights_from dm_weights_merged(dm_adapter_merge *m)
 {
     return (dm_weights_from){read_merged, m};
 }

@@ -5,18 +5,18 @@
 #include "model/formats/loaded_model.h"
 #include "model/formats/write.h"
 
-typedef struct dm_merge {
+typedef struct dm_adapter_merge {
     const dm_engine *e;
-    dm_origin origin;
+    dm_loaded_model origin;
     float *scaled; /* [largest B] s B */
-} dm_merge;
+} dm_adapter_merge;
 
-/* path: an adapter's directory. dm_merge_close is fine on a zeroed struct. */
-dm_status dm_merge_open(dm_merge *m, const dm_engine *e, const char *path, dm_error *err);
-void dm_merge_close(dm_merge *m);
+/* path: an adapter's directory. dm_adapter_merge_close is fine on a zeroed struct. */
+dm_status dm_adapter_merge_open(dm_adapter_merge *m, const dm_engine *e, const char *path, dm_error *err);
+void dm_adapter_merge_close(dm_adapter_merge *m);
 
 /* The base's tensors in f32, projections with what the adapter adds: w = fma((B[o, k] * s), A[k, i], w), k ascending.
  */
-dm_weights_from dm_weights_merged(dm_merge *m);
+dm_weights_from dm_weights_merged(dm_adapter_merge *m);
 
 #endif

@@ -18,7 +18,7 @@ static const char *const model_files[] = {"tokenizer.json",
                                           "vocab.json",
                                           "merges.txt"};
 
-dm_status dm_companions_config(const dm_source *s, dm_dtype stored, const char *dir, dm_error *err)
+dm_status dm_sidecar_config(const dm_source *s, dm_dtype stored, const char *dir, dm_error *err)
 {
     return s->kind == DM_SOURCE_HF ? dm_config_copy_as(s->path, stored, dir, err)
                                    : dm_config_write_as(&s->config, stored, dir, err);
@@ -40,7 +40,7 @@ static dm_status copy_file(const char *from, const char *to, const char *name, d
     return s;
 }
 
-dm_status dm_companions_template(const dm_source *s, dm_text *out, dm_error *err)
+dm_status dm_sidecar_template(const dm_source *s, dm_text *out, dm_error *err)
 {
     static const char key[] = "tokenizer.chat_template";
     const char *text;
@@ -65,7 +65,7 @@ static const char *token_of(const dm_source *s, const char *key, const dm_tokeni
                : NULL;
 }
 
-dm_status dm_companions_tokenizer(const dm_source *s, const dm_chat_template *chat, const char *dir, dm_error *err)
+dm_status dm_sidecar_tokenizer(const dm_source *s, const dm_chat_template *chat, const char *dir, dm_error *err)
 {
     dm_tokenizer *t = NULL;
     dm_text jinja = {0};
@@ -80,8 +80,7 @@ dm_status dm_companions_tokenizer(const dm_source *s, const dm_chat_template *ch
         return status;
     const char *bos = dm_tokenizer_token(t, s->config.bos, NULL), *eos = dm_tokenizer_token(t, s->config.eos, NULL);
     const char *pad = token_of(s, "tokenizer.ggml.padding_token_id", t);
-    if ((status = dm_tokenizer_save(t, dir, err)) == DM_OK &&
-        (status = dm_companions_template(s, &jinja, err)) == DM_OK)
+    if ((status = dm_tokenizer_save(t, dir, err)) == DM_OK && (status = dm_sidecar_template(s, &jinja, err)) == DM_OK)
         status = jinja.failed          ? dm_fail(err, DM_ERR_MEMORY, "%s: no memory for its chat template", s->path)
                  : !jinja.data && chat ? dm_template_save(chat, t, dir, err)
                                        : dm_template_write(dir, jinja.data, bos, eos, pad ? pad : eos,

@@ -5,14 +5,14 @@
 #include "model/formats/source.h"
 
 /* Writes dir/config.json for weights of this type (F32, F16, BF16): of a directory every key is kept. */
-dm_status dm_companions_config(const dm_source *s, dm_dtype stored, const char *dir, dm_error *err);
+dm_status dm_sidecar_config(const dm_source *s, dm_dtype stored, const char *dir, dm_error *err);
 
 /* Writes the tokenizer and its configuration with the chat template: of a directory the files as they are, else
  * tokenizer.json and tokenizer_config.json anew, the template's text as the source has it, or `chat` (may be NULL)
  * where it has none. */
-dm_status dm_companions_tokenizer(const dm_source *s, const dm_chat_template *chat, const char *dir, dm_error *err);
+dm_status dm_sidecar_tokenizer(const dm_source *s, const dm_chat_template *chat, const char *dir, dm_error *err);
 
 /* The text of the chat template; nothing where there is none. */
-dm_status dm_companions_template(const dm_source *s, dm_text *out, dm_error *err);
+dm_status dm_sidecar_template(const dm_source *s, dm_text *out, dm_error *err);
 
 #endif

@@ -57,18 +57,18 @@ int dm_source_file_kind(const char *path)
 {
     static const char magic[] = "GGUF";
     dm_config config;
-    dm_map map;
+    dm_file_map map;
     size_t begin;
     int version, kind = -1;
     bool known = false;
 
-    if (dm_map_open(&map, path, 1, "any model", NULL) != DM_OK)
+    if (dm_file_map_open(&map, path, 1, "any model", NULL) != DM_OK)
         return -1;
     if (map.size >= 4 && memcmp(map.data, magic, 4) == 0)
         kind = DM_SOURCE_GGUF;
     else if (dm_llama2c_header(&config, &version, &begin, &known, &map, path, NULL) != DM_OK || known)
         kind = DM_SOURCE_LLAMA2C;
-    dm_map_close(&map);
+    dm_file_map_close(&map);
     return kind;
 }
 
@@ -146,7 +146,7 @@ void dm_source_close(dm_source **s)
         return;
     dm_st_close(&(*s)->st);
     dm_gguf_close(&(*s)->gguf);
-    dm_map_close(&(*s)->map);
+    dm_file_map_close(&(*s)->map);
     dm_layout_free(&(*s)->layout);
     free((*s)->tensors);
     free((*s)->path);
@@ -215,7 +215,7 @@ static void release(const dm_source *s, const unsigned char *data, size_t size)
     if (s->gguf)
         dm_gguf_release(s->gguf, &whole);
     else
-        dm_map_release(&s->map, data, size);
+        dm_file_map_release(&s->map, data, size);
 }
 
 void dm_source_release(const dm_source *s)
@@ -223,7 +223,7 @@ void dm_source_release(const dm_source *s)
     if (s->gguf)
         dm_gguf_release_all(s->gguf);
     else if (s->map.data)
-        dm_map_release(&s->map, s->map.data, s->map.size);
+        dm_file_map_release(&s->map, s->map.data, s->map.size);
 }
 
 static dm_status fail_nonfinite(const dm_source *s, const char *name, size_t row, size_t col, double x, dm_error *err)

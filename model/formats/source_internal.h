@@ -25,7 +25,7 @@ struct dm_source {
     dm_source_tensor *tensors; /* [layout.n], in the layout's order */
     dm_st *st;
     dm_gguf *gguf;
-    dm_map map; /* of llama2.c */
+    dm_file_map map; /* of llama2.c */
     dm_kernels kernels;
 };
 

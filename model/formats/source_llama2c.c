@@ -39,7 +39,7 @@ dm_status dm_source_open_llama2c(dm_source *s, bool *known, dm_error *err)
 {
     size_t begin;
     int version;
-    dm_status status = dm_map_open(&s->map, s->path, 1, "any model", err);
+    dm_status status = dm_file_map_open(&s->map, s->path, 1, "any model", err);
 
     *known = true;
     if (status != DM_OK ||

@@ -118,7 +118,7 @@ static dm_status put_tokenizer(dm_gguf_meta *m, const dm_source *s, dm_error *er
         return DM_OK;
     }
     if ((status = dm_tokenizer_to_gguf(m, t, s->config.vocab, bos, err)) == DM_OK &&
-        (status = dm_companions_template(s, &jinja, err)) == DM_OK) {
+        (status = dm_sidecar_template(s, &jinja, err)) == DM_OK) {
         put_token(m, "tokenizer.ggml.eot_token_id", chat.end_of_turn);
         if (jinja.size)
             dm_gguf_put_string(m, "tokenizer.chat_template", jinja.data, jinja.size);

@@ -77,8 +77,8 @@ dm_status dm_write_hf(const char *dir, const dm_source *s, dm_weights_from w, dm
     if (dm_dir_exists(temporary) && (status = dm_dir_remove(temporary, err)) != DM_OK) /* of a run that was killed */
         return status;
     if ((status = dm_dir_create(temporary, err)) == DM_OK &&
-        (status = dm_companions_config(s, type, temporary, err)) == DM_OK &&
-        (status = dm_companions_tokenizer(s, NULL, temporary, err)) == DM_OK &&
+        (status = dm_sidecar_config(s, type, temporary, err)) == DM_OK &&
+        (status = dm_sidecar_tokenizer(s, NULL, temporary, err)) == DM_OK &&
         (status = write_weights(temporary, &s->layout, w, type, hex, err)) == DM_OK)
         status = dm_rename_durable(temporary, dir, err);
     if (status != DM_OK && dm_dir_exists(temporary))

@@ -102,7 +102,7 @@ static void add_rows(decoding *d, size_t i)
 {
     dmpo_model *m = d->m;
     const dmpo_request *r = &d->request[i];
-    dm_episode *e = &m->episode[i];
+    dm_continuation *e = &m->episode[i];
     dm_slot *slot = &m->slot[r->slot];
     const size_t left = r->n + r->n_out - e->fed, room = m->network.size.rows - d->rows;
     const size_t rows = left < room ? left : room;
@@ -159,7 +159,7 @@ static void take_token(decoding *d, size_t i, int32_t id, float logp)
 {
     dmpo_model *m = d->m;
     dmpo_request *r = &d->request[i];
-    dm_episode *e = &m->episode[i];
+    dm_continuation *e = &m->episode[i];
     const int room = r->n + r->n_out + 1 < m->max_length;
 
     if (r->logps)
@@ -237,7 +237,7 @@ static dm_status check_slots(const decoding *d, dm_error *err)
 static void begin(decoding *d, size_t i)
 {
     d->request[i].n_out = d->request[i].reused = 0;
-    d->m->episode[i] = (dm_episode){.waiting = d->request[i].sampling.max_tokens > 0};
+    d->m->episode[i] = (dm_continuation){.waiting = d->request[i].sampling.max_tokens > 0};
 }
 
 static int any(const decoding *d, int waiting)
@@ -278,7 +278,7 @@ int dmpo_model_serve(dmpo_model *m, dmpo_request *request, size_t n, dmpo_next_f
     dm_status s = check_slots(&d, &err);
 
     for (size_t i = 0; s == DM_OK && i < n; i++)
-        m->episode[i] = (dm_episode){0};
+        m->episode[i] = (dm_continuation){0};
     while (s == DM_OK) {
         for (size_t i = 0; i < n; i++) {
             if (m->episode[i].active || m->episode[i].waiting)

@@ -16,21 +16,22 @@ static size_t measure(const dm_engine *e, const dm_config *c, const dm_layout *l
     return a.failed ? SIZE_MAX : a.peak;
 }
 
-dm_status dm_needs_of(dm_needs *out, const dm_engine *e, const dm_source *s, size_t tokens, dm_error *err)
+dm_status dm_memory_estimate_of(dm_memory_estimate *out, const dm_engine *e, const dm_source *s, size_t tokens,
+                                dm_error *err)
 {
     const dm_config *c = dm_source_config(s);
-    const dm_origin origin = {.source = (dm_source *)(uintptr_t)s};
+    const dm_loaded_model origin = {.source = (dm_source *)(uintptr_t)s};
     dm_layout stored = {0}, plain = {0};
     const size_t n = tokens < c->max_positions ? tokens : c->max_positions;
     const size_t chunk = n < DM_CHUNK_ROWS ? n : DM_CHUNK_ROWS;
     const dm_network_size run = {
-        .mode = DM_NETWORK_GENERATE, .cache = n, .longest = n, .rows = chunk, .entries = chunk};
-    dm_network_size train = {.mode = DM_NETWORK_TRAIN, .rows = n, .entries = n, .longest = n};
+        .mode = DM_NETWORK_GENERATE, .cache = n, .longest = n, .rows = chunk, .predictions = chunk};
+    dm_network_size train = {.mode = DM_NETWORK_TRAIN, .rows = n, .predictions = n, .longest = n};
     dm_status status;
 
     out->tokens = n;
-    if ((status = dm_origin_layout(&stored, &origin, 1, err)) == DM_OK &&
-        (status = dm_origin_layout(&plain, &origin, 0, err)) == DM_OK) {
+    if ((status = dm_loaded_model_layout(&stored, &origin, 1, err)) == DM_OK &&
+        (status = dm_loaded_model_layout(&plain, &origin, 0, err)) == DM_OK) {
         out->run = measure(e, c, &stored, 1, &run);
         out->train = measure(e, c, &plain, 4, &train);
         train.recompute = c->layers > 1 ? c->layers : 0;

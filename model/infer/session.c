@@ -15,9 +15,9 @@ static void layout_model(dmpo_model *m, dm_arena *a)
                                   .cache = m->slots * m->max_length,
                                   .longest = m->max_length,
                                   .rows = rows,
-                                  .entries = rows,
+                                  .predictions = rows,
                                   .rank = m->origin.lora.o.rank};
-    dm_origin_place(&m->origin, a);
+    dm_loaded_model_place(&m->origin, a);
     m->w = dm_arena_zalloc(a, m->layout.floats, sizeof(float));
     m->slot = dm_arena_zalloc(a, m->slots, sizeof *m->slot);
     for (size_t i = 0; i < m->slots; i++) {
@@ -49,8 +49,8 @@ static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)
     dm_arena measure = dm_arena_measure();
     dm_status s;
 
-    if ((s = dm_origin_open(&m->origin, path, err)) != DM_OK ||
-        (s = dm_origin_layout(&m->layout, &m->origin, 1, err)) != DM_OK)
+    if ((s = dm_loaded_model_open(&m->origin, path, err)) != DM_OK ||
+        (s = dm_loaded_model_layout(&m->layout, &m->origin, 1, err)) != DM_OK)
         return s;
     m->config = *dm_source_config(m->origin.source);
     if (m->max_length > SIZE_MAX / m->slots)
@@ -64,9 +64,9 @@ static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)
         return s;
     layout_model(m, &m->arena);
     dm_network_tables(&m->network);
-    dm_origin_use(&m->origin, &m->network);
-    if ((s = dm_origin_read_base(m->w, &m->layout, &m->origin, err)) == DM_OK)
-        s = dm_origin_read_adapter(&m->origin, err);
+    dm_loaded_model_use(&m->origin, &m->network);
+    if ((s = dm_loaded_model_read_base(m->w, &m->layout, &m->origin, err)) == DM_OK)
+        s = dm_loaded_model_read_adapter(&m->origin, err);
     dm_source_close(&m->origin.source);
     return s;
 }
@@ -104,7 +104,7 @@ void dmpo_model_close(dmpo_model **model)
         return;
     dm_arena_close(&(*model)->arena);
     dm_layout_free(&(*model)->layout);
-    dm_origin_close(&(*model)->origin);
+    dm_loaded_model_close(&(*model)->origin);
     free(*model);
     *model = NULL;
 }

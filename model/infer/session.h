@@ -16,25 +16,25 @@ typedef struct dm_slot {
 } dm_slot;
 
 /* How far a request has come (model/infer/decode.c). */
-typedef struct dm_episode {
+typedef struct dm_continuation {
     size_t fed;  /* tokens of its sequence that are in the cache or on their way there */
     int waiting; /* its prompt is not in the cache yet */
     int active;  /* it wants another token */
     int closing; /* that is the request's end, which is given */
-} dm_episode;
+} dm_continuation;
 
 struct dmpo_model {
     const dm_engine *e;
-    dm_origin origin; /* its adapter; the files are closed once they are read */
+    dm_loaded_model origin; /* its adapter; the files are closed once they are read */
     dm_config config;
     dm_layout layout;
     dm_arena arena;
     dm_network network;
     size_t slots, max_length;
     float *w;
-    dm_sampler *sampler; /* [dm_samplers] */
-    dm_slot *slot;       /* [slots] */
-    dm_episode *episode; /* [slots] */
+    dm_sampler *sampler;      /* [dm_samplers] */
+    dm_slot *slot;            /* [slots] */
+    dm_continuation *episode; /* [slots] */
     /* the rows of one run through the network */
     int32_t *ids; /* [DM_CHUNK_ROWS] */
     uint32_t *position;

@@ -98,7 +98,7 @@ double dm_phi(dmpo_phi form, double gamma, size_t t, size_t T)
     return form == DMPO_PHI_PRINTED ? rest : dm_pow(gamma, (double)t) * rest;
 }
 
-double dm_token_weight(const dm_loss_options *o, const dm_side *side, size_t i)
+double dm_token_weight(const dm_loss_options *o, const dm_loss_side *side, size_t i)
 {
     double weight = 1;
 
@@ -109,7 +109,7 @@ double dm_token_weight(const dm_loss_options *o, const dm_side *side, size_t i)
     return o->length_normalised ? weight / (double)side->n : weight;
 }
 
-double dm_side_score(const dm_loss_options *o, const dm_side *side)
+double dm_loss_side_score(const dm_loss_options *o, const dm_loss_side *side)
 {
     double s = 0;
 
@@ -118,7 +118,7 @@ double dm_side_score(const dm_loss_options *o, const dm_side *side)
     return s;
 }
 
-double dm_side_logp(const dm_side *side)
+double dm_loss_side_logp(const dm_loss_side *side)
 {
     double sum = 0;
 

@@ -35,17 +35,17 @@ dm_status dm_loss_check(const dm_loss_options *o, dm_error *err);
 double dm_phi(dmpo_phi form, double gamma, size_t t, size_t T);
 
 /* One side of a pair (or an SFT trajectory). */
-typedef struct dm_side {
+typedef struct dm_loss_side {
     size_t n;              /* action tokens */
     const size_t *turn_of; /* [n] ascending turn number of each token, 0 .. turns-1 */
     size_t turns;
     const float *logp;      /* [n] policy, nats */
     const float *reference; /* [n] reference; NULL in SFT */
     const float *second;    /* [n] second reference; NULL: there is one */
-} dm_side;
+} dm_loss_side;
 
 /* Weight of token i in s: phi of its turn (or of i), over n when length_normalised. */
-double dm_token_weight(const dm_loss_options *o, const dm_side *side, size_t i);
+double dm_token_weight(const dm_loss_options *o, const dm_loss_side *side, size_t i);
 
 typedef struct dm_pair_loss {
     double loss; /* nats, of this pair, SFT term included; mean over the batch is the batch's */
@@ -55,11 +55,11 @@ typedef struct dm_pair_loss {
 } dm_pair_loss;
 
 /* s of one side, against `reference`. */
-double dm_side_score(const dm_loss_options *o, const dm_side *side);
-double dm_side_logp(const dm_side *side); /* sum of logp, token order, f64 */
+double dm_loss_side_score(const dm_loss_options *o, const dm_loss_side *side);
+double dm_loss_side_logp(const dm_loss_side *side); /* sum of logp, token order, f64 */
 
 /* s of both sides, chosen first. With second references against the mixture of both (model/loss/loss_mixture.c). */
-void dm_pair_scores(const dm_loss_options *o, const dm_side *chosen, const dm_side *rejected, double s[2]);
+void dm_pair_scores(const dm_loss_options *o, const dm_loss_side *chosen, const dm_loss_side *rejected, double s[2]);
 
 /* Two references (MRPO, arXiv 2405.16388). first[side], second[side]: the weighted sums of their log-probabilities of
  * chosen and rejected. shift[side] becomes log mixture - first[side], where

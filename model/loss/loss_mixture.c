@@ -49,7 +49,7 @@ void dm_mixture_shifts(const dm_loss_options *o, const double first[2], const do
     }
 }
 
-static double weighted_sum(const dm_loss_options *o, const dm_side *side, const float *logp)
+static double weighted_sum(const dm_loss_options *o, const dm_loss_side *side, const float *logp)
 {
     double sum = 0;
 
@@ -58,13 +58,13 @@ static double weighted_sum(const dm_loss_options *o, const dm_side *side, const 
     return sum;
 }
 
-void dm_pair_scores(const dm_loss_options *o, const dm_side *chosen, const dm_side *rejected, double s[2])
+void dm_pair_scores(const dm_loss_options *o, const dm_loss_side *chosen, const dm_loss_side *rejected, double s[2])
 {
-    const dm_side *const side[2] = {chosen, rejected};
+    const dm_loss_side *const side[2] = {chosen, rejected};
     double first[2], second[2], shift[2];
 
     for (int i = 0; i < 2; i++)
-        s[i] = dm_side_score(o, side[i]);
+        s[i] = dm_loss_side_score(o, side[i]);
     if (!chosen->second)
         return;
     for (int i = 0; i < 2; i++) {

@@ -71,12 +71,12 @@ static int join(dm_block **memory, dm_trajectory *out, const dm_trajectory *prom
 dm_status dm_mismatched(dm_dataset *out, const dm_dataset *data, size_t max_length, const char *path, dm_error *err)
 {
     dm_block *memory = NULL;
-    size_t *partner = dm_map(data->n * sizeof *partner);
+    size_t *partner = dm_pages_alloc(data->n * sizeof *partner);
     int fits = partner != NULL;
 
     *out = (dm_dataset){.pairs = true};
     if (fits && !find_partners(partner, data)) {
-        dm_unmap(partner, data->n * sizeof *partner);
+        dm_pages_free(partner, data->n * sizeof *partner);
         return dm_fail(err, DM_ERR_INPUT,
                        "%s: kto needs items with different prompts to estimate the divergence from the reference; "
                        "all %zu have one prompt",
@@ -91,7 +91,7 @@ dm_status dm_mismatched(dm_dataset *out, const dm_dataset *data, size_t max_leng
         fits = join(&memory, &item->chosen, &a->chosen, &b->chosen, max_length) &&
                join(&memory, &item->rejected, &a->rejected, &b->rejected, max_length);
     }
-    dm_unmap(partner, data->n * sizeof *partner);
+    dm_pages_free(partner, data->n * sizeof *partner);
     out->memory = memory;
     if (fits)
         return DM_OK;

@@ -8,8 +8,8 @@ void dm_objective_place(dm_objective *o, dm_arena *arena, const dm_pack_size *ma
 {
     o->logp[0] = dm_arena_alloc(arena, max->actions[0], sizeof(float));
     o->logp[1] = dm_arena_alloc(arena, max->actions[1], sizeof(float));
-    o->weight = dm_arena_alloc(arena, max->entries, sizeof(double));
-    o->coef = dm_arena_alloc(arena, max->entries, sizeof(float));
+    o->weight = dm_arena_alloc(arena, max->predictions, sizeof(double));
+    o->coef = dm_arena_alloc(arena, max->predictions, sizeof(float));
 }
 
 void dm_objective_forward(dm_objective *o, dm_network *n, const float *w, const dm_pack *pack)
@@ -17,33 +17,33 @@ void dm_objective_forward(dm_objective *o, dm_network *n, const float *w, const 
     const dm_rows rows = dm_rows_of(pack);
 
     dm_network_forward(n, w, &rows);
-    dm_head_forward(n, w, pack->entry_target, pack->entries);
+    dm_head_forward(n, w, pack->prediction_target, pack->predictions);
     for (int s = 0; s < 2; s++)
         for (size_t i = 0; i < pack->side[s].n; i++)
-            o->logp[s][i] = n->logp[pack->side[s].entry[i]];
+            o->logp[s][i] = n->logp[pack->side[s].prediction[i]];
 }
 
-dm_side dm_objective_side(const dm_objective *o, const dm_pack *pack, int side, const float *reference)
+dm_loss_side dm_objective_side(const dm_objective *o, const dm_pack *pack, int side, const float *reference)
 {
     const dm_pack_side *p = &pack->side[side];
-    return (dm_side){
+    return (dm_loss_side){
         .n = p->n, .turn_of = p->turn_of, .turns = p->turns, .logp = o->logp[side], .reference = reference};
 }
 
-/* weight[entry] += derivative * weight for every action token of a side; an entry of the shared prefix gets both
+/* weight[prediction] += derivative * weight for every action token of a side; a prediction of the shared prefix gets both
  * sides', chosen's first, so that what cancels is exactly 0. */
 static void add_weights(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack, int side, double derivative,
                         double constant)
 {
-    const dm_side view = dm_objective_side(o, pack, side, NULL);
+    const dm_loss_side view = dm_objective_side(o, pack, side, NULL);
     for (size_t i = 0; i < view.n; i++)
-        o->weight[pack->side[side].entry[i]] += derivative * dm_token_weight(loss, &view, i) + constant;
+        o->weight[pack->side[side].prediction[i]] += derivative * dm_token_weight(loss, &view, i) + constant;
 }
 
 void dm_objective_scores(const dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
                          const dm_pair_reference *reference, double s[2])
 {
-    dm_side side[2];
+    dm_loss_side side[2];
 
     for (int i = 0; i < 2; i++) {
         side[i] = dm_objective_side(o, pack, i, reference->first[i]);
@@ -55,21 +55,21 @@ void dm_objective_scores(const dm_objective *o, const dm_loss_options *loss, con
 dm_pair_loss dm_objective_pair(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
                                const dm_pair_reference *reference, const dm_batch_stats *batch, int gradient)
 {
-    const dm_side chosen = dm_objective_side(o, pack, 0, NULL), rejected = dm_objective_side(o, pack, 1, NULL);
+    const dm_loss_side chosen = dm_objective_side(o, pack, 0, NULL), rejected = dm_objective_side(o, pack, 1, NULL);
     double s[2];
 
     dm_objective_scores(o, loss, pack, reference, s);
     dm_pair_loss l = dm_pair_loss_of(loss, s[0], s[1], batch);
 
-    l.logp_chosen = dm_side_logp(&chosen);
-    l.logp_rejected = dm_side_logp(&rejected);
+    l.logp_chosen = dm_loss_side_logp(&chosen);
+    l.logp_rejected = dm_loss_side_logp(&rejected);
     const double sft = loss->sft_weight > 0 ? loss->sft_weight / (double)chosen.n : 0.0;
     l.loss -= sft * l.logp_chosen;
     if (gradient) {
-        memset(o->weight, 0, pack->entries * sizeof *o->weight);
+        memset(o->weight, 0, pack->predictions * sizeof *o->weight);
         add_weights(o, loss, pack, 0, l.d_chosen, -sft / (double)batch->pairs);
         add_weights(o, loss, pack, 1, l.d_rejected, 0.0);
-        for (size_t i = 0; i < pack->entries; i++)
+        for (size_t i = 0; i < pack->predictions; i++)
             o->coef[i] = (float)o->weight[i];
     }
     return l;
@@ -77,18 +77,18 @@ dm_pair_loss dm_objective_pair(dm_objective *o, const dm_loss_options *loss, con
 
 double dm_objective_sft(dm_objective *o, const dm_pack *pack, size_t tokens)
 {
-    const dm_side chosen = dm_objective_side(o, pack, 0, NULL);
+    const dm_loss_side chosen = dm_objective_side(o, pack, 0, NULL);
 
-    memset(o->coef, 0, pack->entries * sizeof *o->coef);
+    memset(o->coef, 0, pack->predictions * sizeof *o->coef);
     for (size_t i = 0; i < chosen.n; i++)
-        o->coef[pack->side[0].entry[i]] = (float)(-1.0 / (double)tokens);
-    return -dm_side_logp(&chosen);
+        o->coef[pack->side[0].prediction[i]] = (float)(-1.0 / (double)tokens);
+    return -dm_loss_side_logp(&chosen);
 }
 
 void dm_objective_backward(dm_objective *o, dm_network *n, const float *w, float *dw, const dm_pack *pack)
 {
     const dm_rows rows = dm_rows_of(pack);
 
-    dm_head_backward(n, w, dw, pack->entry_target, o->coef, pack->entries);
+    dm_head_backward(n, w, dw, pack->prediction_target, o->coef, pack->predictions);
     dm_network_backward(n, w, dw, &rows);
 }

@@ -8,8 +8,8 @@
 /* Room for the per-token values of one item, placed once. */
 typedef struct dm_objective {
     float *logp[2]; /* [actions] of chosen, rejected: policy */
-    double *weight; /* [entries] dL/dlogp, summed over the sides of a shared prefix */
-    float *coef;    /* [entries] the same, rounded once */
+    double *weight; /* [predictions] dL/dlogp, summed over the sides of a shared prefix */
+    float *coef;    /* [predictions] the same, rounded once */
 } dm_objective;
 
 void dm_objective_place(dm_objective *o, dm_arena *arena, const dm_pack_size *max);
@@ -37,6 +37,6 @@ double dm_objective_sft(dm_objective *o, const dm_pack *pack, size_t tokens);
 void dm_objective_backward(dm_objective *o, dm_network *n, const float *w, float *dw, const dm_pack *pack);
 
 /* The view of one side that the loss functions take. */
-dm_side dm_objective_side(const dm_objective *o, const dm_pack *pack, int side, const float *reference);
+dm_loss_side dm_objective_side(const dm_objective *o, const dm_pack *pack, int side, const float *reference);
 
 #endif

@@ -21,7 +21,7 @@ static void project_backward(dm_network *n, const float *w, float *dw, size_t la
         dm_lora_backward(n, dw, layer, p, dy, x, dx, rows);
 }
 
-/* dx: dL/dout on entry, dL/dmid on return. */
+/* dx: dL/dout on prediction, dL/dmid on return. */
 static void ffn_backward(dm_network *n, const float *w, float *dw, size_t layer, float *dx, size_t rows)
 {
     const dm_engine *e = n->e;

@@ -129,6 +129,6 @@ dm_rows dm_rows_of(const dm_pack *pack)
                      .rows = pack->rows,
                      .segments = pack->segments,
                      .n_segments = pack->n_segments,
-                     .wanted = pack->entry_row,
-                     .n_wanted = pack->entries};
+                     .wanted = pack->prediction_row,
+                     .n_wanted = pack->predictions};
 }

@@ -15,7 +15,7 @@ typedef struct head_task {
     dm_network *n;
     const int32_t *target;
     const float *coef;
-    size_t entries, first, count;
+    size_t predictions, first, count;
     float *logits;
     size_t ld;
 } head_task;
@@ -23,14 +23,14 @@ typedef struct head_task {
 static void chunk_logits(dm_network *n, const float *w, const head_task *t)
 {
     const dm_weight head = dm_weight_rows(dm_weight_of(w, n->layout->head), t->first, t->count);
-    dm_weight_forward(n->e, t->entries, n->hnorm, head, t->logits, t->ld);
+    dm_weight_forward(n->e, t->predictions, n->hnorm, head, t->logits, t->ld);
 }
 
-static head_task head_of(dm_network *n, const int32_t *target, size_t entries)
+static head_task head_of(dm_network *n, const int32_t *target, size_t predictions)
 {
     return (head_task){.n = n,
                        .target = target,
-                       .entries = entries,
+                       .predictions = predictions,
                        .logits = n->logits,
                        .ld = dm_head_width(n->c->vocab, n->size.keep_logits)};
 }
@@ -57,7 +57,7 @@ static void lse_rows(void *ctx, unsigned part, unsigned parts)
 {
     const head_task *t = ctx;
     dm_network *n = t->n;
-    const dm_range r = dm_split(t->entries, 1, part, parts);
+    const dm_range r = dm_range_split(t->predictions, 1, part, parts);
     for (size_t i = r.begin; i < r.end; i++) {
         const float *logits = t->logits + i * t->ld;
         n->e->k.lse_chunk(n->lse + i * DM_LSE_STATE, logits, t->count);
@@ -76,20 +76,20 @@ float dm_lse_log_sum(const float *state)
     return dm_logf(lane[0]);
 }
 
-void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t entries)
+void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t predictions)
 {
-    head_task t = head_of(n, target, entries);
+    head_task t = head_of(n, target, predictions);
 
-    dm_op_rmsnorm(n->e, n->hnorm, n->hinv, n->out, dm_vector_of(w, n->layout->norm), entries, n->c->hidden,
+    dm_op_rmsnorm(n->e, n->hnorm, n->hinv, n->out, dm_vector_of(w, n->layout->norm), predictions, n->c->hidden,
                   (float)n->c->eps);
-    memset(n->lse, 0, entries * DM_LSE_STATE * sizeof(float));
-    for (size_t i = 0; i < entries; i++)
+    memset(n->lse, 0, predictions * DM_LSE_STATE * sizeof(float));
+    for (size_t i = 0; i < predictions; i++)
         n->lse[i * DM_LSE_STATE] = -FLT_MAX;
     for (size_t first = 0; chunk_at(&t, first); first += t.count) {
         chunk_logits(n, w, &t);
-        dm_pool_run_sized(n->e->pool, entries * t.count, lse_rows, &t);
+        dm_pool_run_sized(n->e->pool, predictions * t.count, lse_rows, &t);
     }
-    for (size_t i = 0; i < entries; i++) {
+    for (size_t i = 0; i < predictions; i++) {
         n->log_sum[i] = dm_lse_log_sum(n->lse + i * DM_LSE_STATE);
         n->logp[i] = (n->target[i] - n->lse[i * DM_LSE_STATE]) - n->log_sum[i];
     }
@@ -99,7 +99,7 @@ static void grad_rows(void *ctx, unsigned part, unsigned parts)
 {
     const head_task *t = ctx;
     dm_network *n = t->n;
-    const dm_range r = dm_split(t->entries, 1, part, parts);
+    const dm_range r = dm_range_split(t->predictions, 1, part, parts);
     for (size_t i = r.begin; i < r.end; i++) {
         float *logits = t->logits + i * t->ld;
         n->e->k.logit_grad(logits, t->count, n->lse[i * DM_LSE_STATE], n->log_sum[i], t->coef[i]);
@@ -109,25 +109,25 @@ static void grad_rows(void *ctx, unsigned part, unsigned parts)
 }
 
 void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *target, const float *coef,
-                      size_t entries)
+                      size_t predictions)
 {
     const size_t d = n->c->hidden;
     const dm_layout *l = n->layout;
-    head_task t = head_of(n, target, entries);
+    head_task t = head_of(n, target, predictions);
 
     t.coef = coef;
     for (size_t first = 0; chunk_at(&t, first); first += t.count) {
         const dm_weight head = dm_weight_rows(dm_weight_of(w, l->head), first, t.count);
         if (!n->size.keep_logits)
             chunk_logits(n, w, &t);
-        dm_pool_run_sized(n->e->pool, entries * t.count, grad_rows, &t);
-        dm_weight_backward(n->e, entries, t.logits, t.ld, head, n->dout, first ? DM_GEMM_ADD : DM_GEMM_SET);
+        dm_pool_run_sized(n->e->pool, predictions * t.count, grad_rows, &t);
+        dm_weight_backward(n->e, predictions, t.logits, t.ld, head, n->dout, first ? DM_GEMM_ADD : DM_GEMM_SET);
         if (!n->lora)
-            dm_gemm(n->e, t.count, d, entries, (dm_mat){t.logits, 1, t.ld}, (dm_mat){n->hnorm, d, 1},
+            dm_gemm(n->e, t.count, d, predictions, (dm_mat){t.logits, 1, t.ld}, (dm_mat){n->hnorm, d, 1},
                     dm_gradient_of(n, dw, l->head) + first * d, d, DM_GEMM_ADD);
     }
     dm_op_rmsnorm_backward(n->e, n->dout, dm_gradient_of(n, dw, l->norm), n->dout, n->out, dm_vector_of(w, l->norm),
-                           n->hinv, entries, d, 0);
+                           n->hinv, predictions, d, 0);
 }
 
 void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits)

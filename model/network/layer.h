@@ -14,7 +14,7 @@ static inline int dm_layer_is_narrow(const dm_network *n, size_t layer, const dm
 /* From acts->x; `out` NULL stops before the down projection (recomputation needs no output). */
 void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows *rows, float *out);
 
-/* n->dx (n->dout, when the layer is narrow) holds dL/dout on entry, n->dx dL/dx on return; adds to dw. Overwrites
+/* n->dx (n->dout, when the layer is narrow) holds dL/dout on prediction, n->dx dL/dx on return; adds to dw. Overwrites
  * acts->gate and acts->up. */
 void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_rows *rows);
 

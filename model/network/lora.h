@@ -1,5 +1,5 @@
 /* LoRA (Hu et al. 2021, arXiv 2106.09685): the base's weights stay as they are, and to the projections that are chosen
- * a product of two thin matrices is added,
+ * a product of two skinny matrices is added,
  *
  *     y = x W^T + s (x A^T) B^T        A [r, in], B [out, r], s = alpha / r  (rank-stabilised: alpha / sqrt(r))
  *

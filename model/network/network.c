@@ -48,7 +48,7 @@ static void place_keys(dm_acts *acts, dm_arena *a, const dm_config *c, size_t ro
 
 static size_t most_rows(const dm_network_size *s)
 {
-    return s->rows > s->entries ? s->rows : s->entries;
+    return s->rows > s->predictions ? s->rows : s->predictions;
 }
 
 /* How far behind the first activation gradients must begin that every layer's may begin at: those of layer `l` end
@@ -68,8 +68,8 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
 
     n->split = dm_layout_begin(n->layout, c->layers, 0);
     n->acts = dm_arena_zalloc(a, c->layers, sizeof *n->acts);
-    n->out = floats(a, s->entries, c->hidden);
-    n->narrow = floats(a, s->entries, (size_t)c->heads * c->head_dim);
+    n->out = floats(a, s->predictions, c->hidden);
+    n->narrow = floats(a, s->predictions, (size_t)c->heads * c->head_dim);
     const dm_arena_marker block = dm_arena_mark(a);
     if (shared > 0)
         place_shared(&common, a, c, s->rows, most_rows(s));
@@ -81,7 +81,7 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
         const int own = l >= shared;
         dm_acts layer = common;
         if (own)
-            place_shared(&layer, a, c, s->rows, l + 1 < c->layers ? s->rows : s->entries);
+            place_shared(&layer, a, c, s->rows, l + 1 < c->layers ? s->rows : s->predictions);
         if (own || generate)
             place_keys(&layer, a, c, generate ? s->cache : s->rows);
         if (train)
@@ -137,15 +137,15 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     const size_t layers = a->used - scratch.used;
 
     dm_arena_release(a, scratch); /* the layers are done when the head begins, and the other way round */
-    n->logits = room(a, layers, s->entries, dm_head_width(c->vocab, s->keep_logits));
+    n->logits = room(a, layers, s->predictions, dm_head_width(c->vocab, s->keep_logits));
     if (train)
-        n->dout = floats(a, s->entries, d);
-    n->hnorm = floats(a, s->entries, d);
-    n->hinv = floats(a, s->entries, 1);
-    n->lse = floats(a, s->entries, DM_LSE_STATE);
-    n->log_sum = floats(a, s->entries, 1);
-    n->target = floats(a, s->entries, 1);
-    n->logp = floats(a, s->entries, 1);
+        n->dout = floats(a, s->predictions, d);
+    n->hnorm = floats(a, s->predictions, d);
+    n->hinv = floats(a, s->predictions, 1);
+    n->lse = floats(a, s->predictions, DM_LSE_STATE);
+    n->log_sum = floats(a, s->predictions, 1);
+    n->target = floats(a, s->predictions, 1);
+    n->logp = floats(a, s->predictions, 1);
 }
 
 /* Inverse frequency i of the head, in f64 (Su et al. 2021; llama3: transformers' _compute_llama3_parameters). */

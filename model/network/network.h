@@ -7,14 +7,14 @@
  * The backward is derived by hand, in reverse; there is no tape. Of the first `recompute` layers only the input is kept
  * and the layer is run again before its backward: the same bits, one layer's activations instead of all of theirs.
  *
- * Only the rows that a prediction needs (dm_pack's entries) go through the last layer behind its attention.
+ * Only the rows that a prediction needs (dm_pack's predictions) go through the last layer behind its attention.
  *
  * When a batch is one pack, no gradient has to outlive it, and the layers' gradients can lie where activations were
  * (dm_network_size.overlay): activations grow upwards from layer 0, gradients, in the layout's order, end at the top,
  * as low as every layer's begin behind its own activations. What was above these its backward no longer needs.
  *
  * Numeric order of gradients: weight gradients are chains over the packed rows ascending (in the last layer behind its
- * attention and in the head: over the entries ascending) that resume from what dw holds (the batch's earlier items), in
+ * attention and in the head: over the predictions ascending) that resume from what dw holds (the batch's earlier items), in
  * the order head, final norm, layers from last to first (down, gate, up, post norm, o, q, k, v, biases, qk-norms, input
  * norm), embedding. Data gradients: gate then up; q, then k, then v. */
 #ifndef DM_MODEL_NETWORK_NETWORK_H
@@ -32,7 +32,7 @@ typedef struct dm_acts {                  /* activations of one layer that its b
     float *q, *k, *v;                     /* [R, heads*head_dim], [R, kv_heads*head_dim] x 2, as attention sees them */
     float *q_raw, *k_raw, *q_inv, *k_inv; /* before the qk-norm and its 1/rms; Qwen3 only */
     float *att;                           /* [R, heads*head_dim] */
-    float *mid;                           /* [R, d]; from here on [entries, ...] in a narrow last layer */
+    float *mid;                           /* [R, d]; from here on [predictions, ...] in a narrow last layer */
     float *inv2;                          /* [R] */
     float *gate, *up;                     /* [R, f] */
 } dm_acts;
@@ -47,7 +47,7 @@ typedef struct dm_network_size {
     dm_network_mode mode;
     size_t rows;        /* most packed rows (TRAIN, SCORE), most rows computed at once (GENERATE) */
     size_t cache;       /* GENERATE: rows of the cache, all regions together */
-    size_t entries;     /* most predictions */
+    size_t predictions; /* most predictions */
     size_t longest;     /* longest logical sequence */
     uint32_t recompute; /* layers, from the first, of which only the input is kept */
     uint32_t rank;      /* largest of the adapters that it will compute with; 0: none */
@@ -64,8 +64,8 @@ typedef struct dm_network {
     dm_network_size size;
     float *cos, *sin; /* [longest, head_dim/2] */
     dm_acts *acts;    /* [layers] */
-    float *out;       /* [entries, d] of the last layer */
-    float *narrow;    /* [entries, heads*head_dim] att of the wanted rows */
+    float *out;       /* [predictions, d] of the last layer */
+    float *narrow;    /* [predictions, heads*head_dim] att of the wanted rows */
     /* scratch of a layer */
     float *norm, *delta;  /* [R, d] */
     float *new_k, *new_v; /* [R, kv_heads*head_dim] on their way into the cache; GENERATE only */
@@ -79,13 +79,13 @@ typedef struct dm_network {
     dm_segment *segments; /* [DM_REGIONS_MAX] GENERATE: what attention sees of each region, */
     size_t *q_bases;      /* and where its queries are */
     /* head */
-    float *hnorm, *hinv; /* [entries, d], [entries] */
-    float *dout;         /* [entries, d] */
-    float *logits;       /* [entries, chunk], or [entries, vocab] when they are kept; where the layers' scratch is */
-    float *lse;          /* [entries, DM_LSE_STATE] */
-    float *log_sum;      /* [entries] log sum exp(logit - maximum) */
-    float *target;       /* [entries] logit of the target */
-    float *logp;         /* [entries] */
+    float *hnorm, *hinv; /* [predictions, d], [predictions] */
+    float *dout;         /* [predictions, d] */
+    float *logits;  /* [predictions, chunk], or [predictions, vocab] when they are kept; where the layers' scratch is */
+    float *lse;     /* [predictions, DM_LSE_STATE] */
+    float *log_sum; /* [predictions] log sum exp(logit - maximum) */
+    float *target;  /* [predictions] logit of the target */
+    float *logp;    /* [predictions] */
 } dm_network;
 
 /* Rows of one sequence among others (GENERATE): they continue a region of the cache. */
@@ -141,18 +141,18 @@ void dm_network_tables(dm_network *n);
 void dm_network_forward(dm_network *n, const float *w, const dm_rows *rows);
 
 /* Head: n->logp[i] = log softmax(rmsnorm(out[i]) W^T)[target[i]], in nats. */
-void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t entries);
+void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t predictions);
 
-/* Gradient of sum_i coef[i] * logp[i] after dm_head_forward of the same entries: adds to dw, writes n->dout. dw is an
+/* Gradient of sum_i coef[i] * logp[i] after dm_head_forward of the same predictions: adds to dw, writes n->dout. dw is an
  * array of the base's layout, or with an adapter (n->lora) of the adapter's: then the base's weights have no gradient.
  */
 void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *target, const float *coef,
-                      size_t entries);
+                      size_t predictions);
 
 /* Full logits [rows, vocab] of n->out[row0 .. row0+rows): for generation and comparisons. */
 void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits);
 
-/* A pack as rows: the entries' rows are wanted. */
+/* A pack as rows: the predictions' rows are wanted. */
 dm_rows dm_rows_of(const dm_pack *pack);
 
 /* Backward of dm_network_forward of the same rows from n->dout; adds to dw. In an overlay the layers' gradients begin

@@ -25,7 +25,7 @@ static void run(const dm_engine *e, dm_task_fn fn, op *o)
 static void gather(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range r = dm_split(o->rows, 1, part, parts);
+    const dm_range r = dm_range_split(o->rows, 1, part, parts);
     for (size_t t = r.begin; t < r.end; t++)
         memcpy(o->y + t * o->n, o->x + (size_t)o->ids[t] * o->n, o->n * sizeof(float));
 }
@@ -38,7 +38,7 @@ void dm_op_gather(const dm_engine *e, float *x, const float *table, const int32_
 static void scatter_add(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range r = dm_split(o->n, 16, part, parts); /* columns: rows may repeat an id */
+    const dm_range r = dm_range_split(o->n, 16, part, parts); /* columns: rows may repeat an id */
     for (size_t t = 0; t < o->rows; t++)
         o->k->add(o->y + (size_t)o->ids[t] * o->n + r.begin, o->x + t * o->n + r.begin, r.end - r.begin);
 }
@@ -51,7 +51,7 @@ void dm_op_scatter_add(const dm_engine *e, float *dtable, const float *dx, const
 static void rmsnorm(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range r = dm_split(o->rows, 1, part, parts);
+    const dm_range r = dm_range_split(o->rows, 1, part, parts);
     for (size_t t = r.begin; t < r.end; t++) {
         const float inv = o->k->rmsnorm(o->y + t * o->n, o->x + t * o->n, o->w, o->n, o->eps);
         if (o->z)
@@ -68,14 +68,14 @@ void dm_op_rmsnorm(const dm_engine *e, float *y, float *inv, const float *x, con
 static void rmsnorm_dw(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range c = dm_split(o->n, 16, part, parts);
+    const dm_range c = dm_range_split(o->n, 16, part, parts);
     o->k->rmsnorm_dw(o->z + c.begin, o->u + c.begin, o->x + c.begin, o->inv, o->rows, o->n, c.end - c.begin);
 }
 
 static void rmsnorm_dx(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range r = dm_split(o->rows, 1, part, parts);
+    const dm_range r = dm_range_split(o->rows, 1, part, parts);
     for (size_t t = r.begin; t < r.end; t++)
         o->k->rmsnorm_dx(o->y + t * o->n, o->u + t * o->n, o->x + t * o->n, o->w, o->inv[t], o->n, o->flag);
 }
@@ -92,7 +92,7 @@ void dm_op_rmsnorm_backward(const dm_engine *e, float *dx, float *dw, const floa
 static void bias(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range r = dm_split(o->rows, 1, part, parts);
+    const dm_range r = dm_range_split(o->rows, 1, part, parts);
     for (size_t t = r.begin; t < r.end; t++)
         o->k->add(o->y + t * o->n, o->x, o->n);
 }
@@ -105,7 +105,7 @@ void dm_op_bias(const dm_engine *e, float *y, const float *b, size_t rows, size_
 static void bias_backward(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range c = dm_split(o->n, 16, part, parts);
+    const dm_range c = dm_range_split(o->n, 16, part, parts);
     o->k->column_sum(o->y + c.begin, o->x + c.begin, o->rows, o->n, c.end - c.begin);
 }
 
@@ -117,7 +117,7 @@ void dm_op_bias_backward(const dm_engine *e, float *db, const float *dy, size_t 
 static void rope(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range r = dm_split(o->rows, 1, part, parts);
+    const dm_range r = dm_range_split(o->rows, 1, part, parts);
     for (size_t t = r.begin; t < r.end; t++) {
         const size_t at = o->position[t] * (o->n / 2);
         for (size_t h = 0; h < o->heads; h++)
@@ -142,7 +142,7 @@ void dm_op_rope(const dm_engine *e, float *x, const float *cos, const float *sin
 static void zero(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range r = dm_split(o->n, 1024, part, parts);
+    const dm_range r = dm_range_split(o->n, 1024, part, parts);
     memset(o->y + r.begin, 0, (r.end - r.begin) * sizeof(float));
 }
 
@@ -154,7 +154,7 @@ void dm_op_zero(const dm_engine *e, float *y, size_t n)
 static void add(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range r = dm_split(o->n, 1024, part, parts);
+    const dm_range r = dm_range_split(o->n, 1024, part, parts);
     o->k->add(o->y + r.begin, o->x + r.begin, r.end - r.begin);
 }
 
@@ -166,7 +166,7 @@ void dm_op_add(const dm_engine *e, float *y, const float *x, size_t n)
 static void scale(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range r = dm_split(o->n, 1024, part, parts);
+    const dm_range r = dm_range_split(o->n, 1024, part, parts);
     o->k->scale(o->y + r.begin, o->eps, r.end - r.begin);
 }
 
@@ -178,7 +178,7 @@ void dm_op_scale(const dm_engine *e, float *y, float a, size_t n)
 static void swiglu(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range r = dm_split(o->n, 1024, part, parts);
+    const dm_range r = dm_range_split(o->n, 1024, part, parts);
     o->k->swiglu(o->y + r.begin, o->x + r.begin, o->u + r.begin, r.end - r.begin);
 }
 
@@ -190,7 +190,7 @@ void dm_op_swiglu(const dm_engine *e, float *h, const float *gate, const float *
 static void swiglu_backward(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
-    const dm_range r = dm_split(o->n, 1024, part, parts);
+    const dm_range r = dm_range_split(o->n, 1024, part, parts);
     float *gate = o->y + r.begin, *up = o->z + r.begin;
     o->k->swiglu_backward(gate, up, o->x + r.begin, gate, up, r.end - r.begin);
 }

@@ -29,7 +29,7 @@ dm_pack_size dm_pack_measure(const dm_item *item, int share)
     }
     return (dm_pack_size){
         .rows = a->n + b->n - prefix,
-        .entries = a->n_actions + b->n_actions - shared,
+        .predictions = a->n_actions + b->n_actions - shared,
         .longest = a->n > b->n ? a->n : b->n,
         .actions = {a->n_actions, b->n_actions},
     };
@@ -39,24 +39,24 @@ void dm_pack_place(dm_pack *p, dm_arena *arena, const dm_pack_size *max)
 {
     p->ids = dm_arena_alloc(arena, max->rows, sizeof *p->ids);
     p->position = dm_arena_alloc(arena, max->rows, sizeof *p->position);
-    p->entry_row = dm_arena_alloc(arena, max->entries, sizeof *p->entry_row);
-    p->entry_target = dm_arena_alloc(arena, max->entries, sizeof *p->entry_target);
+    p->prediction_row = dm_arena_alloc(arena, max->predictions, sizeof *p->prediction_row);
+    p->prediction_target = dm_arena_alloc(arena, max->predictions, sizeof *p->prediction_target);
     for (int s = 0; s < 2; s++) {
-        p->side[s].entry = dm_arena_alloc(arena, max->actions[s], sizeof *p->side[s].entry);
+        p->side[s].prediction = dm_arena_alloc(arena, max->actions[s], sizeof *p->side[s].prediction);
         p->side[s].turn_of = dm_arena_alloc(arena, max->actions[s], sizeof *p->side[s].turn_of);
     }
 }
 
-static void add_action(dm_pack_side *side, size_t turn, size_t entry)
+static void add_action(dm_pack_side *side, size_t turn, size_t prediction)
 {
     side->turn_of[side->n] = turn;
-    side->entry[side->n++] = (uint32_t)entry;
+    side->prediction[side->n++] = (uint32_t)prediction;
 }
 
-static void add_entry(dm_pack *p, size_t row, int32_t target)
+static void add_prediction(dm_pack *p, size_t row, int32_t target)
 {
-    p->entry_row[p->entries] = (int32_t)row;
-    p->entry_target[p->entries++] = target;
+    p->prediction_row[p->predictions] = (int32_t)row;
+    p->prediction_target[p->predictions++] = target;
 }
 
 /* Appends the trajectory's tokens behind the prefix as a segment. */
@@ -65,8 +65,8 @@ static void add_branch(dm_pack *p, dm_pack_side *side, const dm_trajectory *t, s
     const size_t begin = p->rows;
     for (size_t i = prefix; i < t->n; i++) {
         if (in_turn(t, i, &turn)) {
-            add_action(side, turn, p->entries);
-            add_entry(p, i == prefix ? prefix - 1 : p->rows - 1, t->ids[i]); /* turns never begin at token 0 */
+            add_action(side, turn, p->predictions);
+            add_prediction(p, i == prefix ? prefix - 1 : p->rows - 1, t->ids[i]); /* turns never begin at token 0 */
         }
         p->ids[p->rows] = t->ids[i];
         p->position[p->rows++] = (uint32_t)i;
@@ -81,7 +81,7 @@ void dm_pack_build(dm_pack *p, const dm_item *item, int share)
     const dm_trajectory *const t[2] = {&item->chosen, &item->rejected};
     size_t turn[2] = {0, 0};
 
-    p->rows = p->entries = p->n_segments = 0;
+    p->rows = p->predictions = p->n_segments = 0;
     for (int s = 0; s < 2; s++) {
         p->side[s].n = 0;
         p->side[s].turns = t[s]->n_turns;
@@ -90,9 +90,9 @@ void dm_pack_build(dm_pack *p, const dm_item *item, int share)
         const int in[2] = {in_turn(t[0], i, &turn[0]), in_turn(t[1], i, &turn[1])};
         for (int s = 0; s < 2; s++)
             if (in[s])
-                add_action(&p->side[s], turn[s], p->entries);
+                add_action(&p->side[s], turn[s], p->predictions);
         if (in[0] || in[1])
-            add_entry(p, i - 1, t[0]->ids[i]);
+            add_prediction(p, i - 1, t[0]->ids[i]);
         p->ids[i] = t[0]->ids[i];
         p->position[i] = (uint32_t)i;
     }

@@ -2,7 +2,7 @@
  *
  * The rows are cut into segments (simd/attention.h) so that attention sees two separate trajectories while their common
  * leading tokens are computed once, forward and backward; every other operation works row by row and does not care. An
- * entry is a prediction that the loss needs: logits of `row` at `target`. The first tokens of both branches are
+ * prediction is a prediction that the loss needs: logits of `row` at `target`. The first tokens of both branches are
  * predicted by the same row, the prefix's last. */
 #ifndef DM_MODEL_NETWORK_PACK_H
 #define DM_MODEL_NETWORK_PACK_H
@@ -12,24 +12,24 @@
 #include "simd/attention.h"
 
 typedef struct dm_pack_size {
-    size_t rows, entries, longest; /* packed rows; predictions; tokens of the longer trajectory */
-    size_t actions[2];             /* action tokens of chosen, rejected */
+    size_t rows, predictions, longest; /* packed rows; predictions; tokens of the longer trajectory */
+    size_t actions[2];                 /* action tokens of chosen, rejected */
 } dm_pack_size;
 
 typedef struct dm_pack_side {
     size_t n; /* action tokens */
     size_t turns;
-    uint32_t *entry; /* [n] which entry predicts action token i */
-    size_t *turn_of; /* [n] */
+    uint32_t *prediction; /* [n] which prediction predicts action token i */
+    size_t *turn_of;      /* [n] */
 } dm_pack_side;
 
 typedef struct dm_pack {
-    size_t rows, entries;
-    int32_t *ids;          /* [rows] */
-    uint32_t *position;    /* [rows] logical position, for RoPE */
-    int32_t *entry_row;    /* [entries] */
-    int32_t *entry_target; /* [entries] */
-    dm_pack_side side[2];  /* chosen, rejected (n == 0 in SFT data) */
+    size_t rows, predictions;
+    int32_t *ids;               /* [rows] */
+    uint32_t *position;         /* [rows] logical position, for RoPE */
+    int32_t *prediction_row;    /* [predictions] */
+    int32_t *prediction_target; /* [predictions] */
+    dm_pack_side side[2];       /* chosen, rejected (n == 0 in SFT data) */
     dm_segment segments[3];
     size_t n_segments;
 } dm_pack;

@@ -317,9 +317,9 @@ dm_status dm_output_write(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err)
     dm_status s = DM_OK;
 
     if (!adapted)
-        s = dm_companions_config(r->policy.source, DM_F32, r->o.output, err);
+        s = dm_sidecar_config(r->policy.source, DM_F32, r->o.output, err);
     if (s == DM_OK)
-        s = dm_companions_tokenizer(r->policy.source, r->tokenizer ? &r->chat : NULL, r->o.output, err);
+        s = dm_sidecar_tokenizer(r->policy.source, r->tokenizer ? &r->chat : NULL, r->o.output, err);
     if (s != DM_OK)
         return s;
     return adapted ? dm_adapter_write(r->t, &r->policy.lora, r->o.output, dm_source_path(r->policy.source),

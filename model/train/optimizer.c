@@ -53,7 +53,7 @@ static const float *values_at(const dm_gradient *g, size_t begin, size_t n, floa
 static void norm_part(void *context, unsigned part, unsigned parts)
 {
     const norm_task *t = context;
-    const dm_range chunks = dm_split((t->g->n + NORM_CHUNK - 1) / NORM_CHUNK, 1, part, parts);
+    const dm_range chunks = dm_range_split((t->g->n + NORM_CHUNK - 1) / NORM_CHUNK, 1, part, parts);
     float copy[NORM_CHUNK];
 
     for (size_t i = chunks.begin; i < chunks.end; i++) {
@@ -92,7 +92,7 @@ static void adamw_part(void *context, unsigned part, unsigned parts)
 {
     const adamw_task *t = context;
     const dm_gradient *g = t->g;
-    const dm_range r = dm_split(g->n, UPDATE_GRAIN, part, parts);
+    const dm_range r = dm_range_split(g->n, UPDATE_GRAIN, part, parts);
     const size_t high = r.begin > g->split ? r.begin : g->split;
 
     update(t, r.begin, smaller(r.end, g->split), g->low + r.begin);

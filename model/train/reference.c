@@ -134,7 +134,7 @@ static dm_status run_part(dm_run *r, const float *w, const part *p, int which, s
 
     for (size_t i = 0; i < p->data->n; i++) {
         dm_pack_build(&r->pack, &p->data->items[i], r->o.share_prefix);
-        if (r->pack.entries) /* a mismatched sequence may have been cut to nothing */
+        if (r->pack.predictions) /* a mismatched sequence may have been cut to nothing */
             dm_objective_forward(&r->objective, &r->network, w, &r->pack);
         for (int s = 0; s < 2; s++)
             if (r->pack.side[s].n)
@@ -164,7 +164,7 @@ static dm_status run_reference(dm_run *r, const float *w, int which, dm_error *e
 /* The reference's weights, and its adapter in the network. */
 static dm_status prepare(dm_run *r, int which, const float **w, dm_error *err)
 {
-    dm_origin *o = &r->reference[which];
+    dm_loaded_model *o = &r->reference[which];
     dm_status s;
 
     *w = r->w;
@@ -173,11 +173,11 @@ static dm_status prepare(dm_run *r, int which, const float **w, dm_error *err)
             r->network.adapter = NULL;
         return DM_OK;
     }
-    dm_origin_use(o, &r->network);
-    if ((s = dm_origin_read_adapter(o, err)) != DM_OK || r->same_base[which])
+    dm_loaded_model_use(o, &r->network);
+    if ((s = dm_loaded_model_read_adapter(o, err)) != DM_OK || r->same_base[which])
         return s;
     *w = r->g;
-    return dm_origin_read_base(r->g, &r->layout, o, err);
+    return dm_loaded_model_read_base(r->g, &r->layout, o, err);
 }
 
 static dm_status run_references(dm_run *r, dm_error *err)
@@ -188,7 +188,7 @@ static dm_status run_references(dm_run *r, dm_error *err)
     for (int which = 0; s == DM_OK && which < references(r); which++) {
         if ((s = prepare(r, which, &w, err)) == DM_OK)
             s = run_reference(r, w, which, err);
-        dm_origin_use(&r->policy, &r->network);
+        dm_loaded_model_use(&r->policy, &r->network);
     }
     return s;
 }
@@ -200,7 +200,7 @@ dm_status dm_reference(dm_run *r, dm_error *err)
     if (!r->ref_train.logp)
         return DM_OK;
     for (int which = 0; which < references(r); which++)
-        if (r->reference[which].source && (s = dm_origin_hash(&r->reference[which], err)) != DM_OK)
+        if (r->reference[which].source && (s = dm_loaded_model_hash(&r->reference[which], err)) != DM_OK)
             return s;
     if (r->o.reference_cache && cache_read(r)) {
         dm_run_event(r, DMPO_EVENT_NOTE, "reference log-probabilities read from the cache", 0, 0, NULL);

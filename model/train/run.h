@@ -31,9 +31,10 @@ typedef struct dm_run {
     dmpo_train_options o;
     int score; /* forward only; any data form; the reference only when one is named */
     dm_loss_options loss;
-    dm_origin policy, reference[2]; /* reference[i].source NULL: the initial policy; of the second: there is none */
-    int same_base[2];               /* reference[i] has the policy's base */
-    int new_adapter;                /* the policy's adapter begins at 0: the initial policy is the base */
+    dm_loaded_model policy,
+        reference[2]; /* reference[i].source NULL: the initial policy; of the second: there is none */
+    int same_base[2]; /* reference[i] has the policy's base */
+    int new_adapter;  /* the policy's adapter begins at 0: the initial policy is the base */
     dm_config config;
     dm_layout layout;         /* of w */
     const dm_layout *trained; /* of t, g, m and v: layout, or the adapter's */

@@ -62,14 +62,14 @@ static dm_status choose_adapter(dm_run *r, dm_error *err)
     return dm_lora_build(&r->policy.lora, &lora, &r->config, err);
 }
 
-static dm_status same_base(dm_origin *a, dm_origin *b, int *same, dm_error *err)
+static dm_status same_base(dm_loaded_model *a, dm_loaded_model *b, int *same, dm_error *err)
 {
     dm_status s;
 
     *same = strcmp(dm_source_path(a->source), dm_source_path(b->source)) == 0;
     if (*same)
         return DM_OK;
-    if ((s = dm_origin_hash(a, err)) != DM_OK || (s = dm_origin_hash(b, err)) != DM_OK)
+    if ((s = dm_loaded_model_hash(a, err)) != DM_OK || (s = dm_loaded_model_hash(b, err)) != DM_OK)
         return s;
     *same = strcmp(a->base_sha256, b->base_sha256) == 0;
     return DM_OK;
@@ -77,12 +77,12 @@ static dm_status same_base(dm_origin *a, dm_origin *b, int *same, dm_error *err)
 
 static dm_status open_reference(dm_run *r, int which, const char *path, dm_error *err)
 {
-    dm_origin *o = &r->reference[which];
+    dm_loaded_model *o = &r->reference[which];
     dm_status s;
 
     if (!path)
         return DM_OK;
-    if ((s = dm_origin_open(o, path, err)) != DM_OK)
+    if ((s = dm_loaded_model_open(o, path, err)) != DM_OK)
         return s;
     const char *key = difference(dm_source_config(o->source), &r->config);
     if (key)
@@ -116,7 +116,7 @@ dm_status dm_run_open_models(dm_run *r, dm_error *err)
 {
     dm_status s;
 
-    if ((s = dm_origin_open(&r->policy, r->o.model, err)) != DM_OK)
+    if ((s = dm_loaded_model_open(&r->policy, r->o.model, err)) != DM_OK)
         return s;
     r->config = *dm_source_config(r->policy.source);
     if ((!r->score && (s = choose_adapter(r, err)) != DM_OK) ||
@@ -124,11 +124,11 @@ dm_status dm_run_open_models(dm_run *r, dm_error *err)
         (s = open_reference(r, 1, r->o.reference2, err)) != DM_OK)
         return s;
     const int frozen = r->score || r->policy.lora.o.rank;
-    if ((s = dm_origin_layout(&r->layout, &r->policy, frozen, err)) != DM_OK)
+    if ((s = dm_loaded_model_layout(&r->layout, &r->policy, frozen, err)) != DM_OK)
         return s;
     if (frozen && !same_types(r)) {
         dm_layout_free(&r->layout);
-        s = dm_origin_layout(&r->layout, &r->policy, 0, err);
+        s = dm_loaded_model_layout(&r->layout, &r->policy, 0, err);
     }
     r->trained = r->policy.lora.o.rank && !r->score ? &r->policy.lora.layout : &r->layout;
     return s;

@@ -37,7 +37,7 @@ static dm_status report_side(const dm_run *r, size_t index, int side, dmpo_turn 
     const dm_trajectory *t = side ? &item->rejected : &item->chosen;
     const float *reference =
         r->ref_train.logp ? r->ref_train.logp + r->ref_train.begin[2 * index + (size_t)side] : NULL;
-    const dm_side view = dm_objective_side(&r->objective, &r->pack, side, reference);
+    const dm_loss_side view = dm_objective_side(&r->objective, &r->pack, side, reference);
 
     *out = (dmpo_scored){.item = (int64_t)index,
                          .id = item->id,
@@ -58,12 +58,12 @@ static dm_status report_side(const dm_run *r, size_t index, int side, dmpo_turn 
     if (s != DM_OK)
         return s;
     sum_turns(t, view.logp, reference, turn);
-    out->logp_sum = dm_side_logp(&view);
+    out->logp_sum = dm_loss_side_logp(&view);
     if (!reference)
         return DM_OK;
-    out->reference_logp_sum = dm_side_logp(&(dm_side){.n = view.n, .logp = reference});
+    out->reference_logp_sum = dm_loss_side_logp(&(dm_loss_side){.n = view.n, .logp = reference});
     if (r->o.objective != DMPO_SFT)
-        out->reward = r->loss.beta * dm_side_score(&r->loss, &view);
+        out->reward = r->loss.beta * dm_loss_side_score(&r->loss, &view);
     return DM_OK;
 }
 
@@ -108,7 +108,7 @@ static dm_status run_score(dm_run *r, dmpo_score_fn score, void *context, dm_err
     if ((s = dm_run_place(r, err)) != DM_OK || (s = dm_reference(r, err)) != DM_OK)
         return s;
     if (r->o.reference && !r->same_base[0] && /* it ran in the policy's place */
-        (s = dm_origin_read_base(r->w, &r->layout, &r->policy, err)) != DM_OK)
+        (s = dm_loaded_model_read_base(r->w, &r->layout, &r->policy, err)) != DM_OK)
         return s;
     dmpo_turn *turn = calloc(most_turns(&r->train), sizeof *turn);
     if (!turn)

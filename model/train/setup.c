@@ -153,8 +153,8 @@ static void widen(dm_pack_size *max, const dm_dataset *data, int share, size_t *
         *rows += s.rows;
         if (s.rows > max->rows)
             max->rows = s.rows;
-        if (s.entries > max->entries)
-            max->entries = s.entries;
+        if (s.predictions > max->predictions)
+            max->predictions = s.predictions;
         if (s.longest > max->longest)
             max->longest = s.longest;
         for (int side = 0; side < 2; side++)
@@ -204,9 +204,9 @@ static size_t layout_run(dm_run *r, dm_arena *a, plan_line *lines)
     dm_arena_phase(a, DM_PERMANENT);
     r->w = r->t = r->g = dm_arena_zalloc(a, r->layout.floats, sizeof(float));
     LINE("weights");
-    dm_origin_place(&r->policy, a);
+    dm_loaded_model_place(&r->policy, a);
     for (int i = 0; i < 2; i++)
-        dm_origin_place(&r->reference[i], a);
+        dm_loaded_model_place(&r->reference[i], a);
     if (r->policy.lora.o.rank) {
         r->t = r->policy.adapter;
         LINE("adapter");
@@ -388,7 +388,7 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dmpo_train_option
     }
     r->size = (dm_network_size){.mode = score ? DM_NETWORK_SCORE : DM_NETWORK_TRAIN,
                                 .rows = r->pack_max.rows,
-                                .entries = r->pack_max.entries,
+                                .predictions = r->pack_max.predictions,
                                 .longest = r->pack_max.longest,
                                 .rank = largest_rank(r),
                                 .overlay = may_overlay(r)};
@@ -422,12 +422,12 @@ dm_status dm_run_place(dm_run *r, dm_error *err)
     if (r->arena.failed)
         return dm_fail(err, DM_ERR_INTERNAL, "the memory layout does not fit its own plan");
     dm_network_tables(&r->network);
-    dm_origin_use(&r->policy, &r->network);
-    if ((s = dm_origin_hash(&r->policy, err)) != DM_OK ||
-        (s = dm_origin_read_base(r->w, &r->layout, &r->policy, err)) != DM_OK)
+    dm_loaded_model_use(&r->policy, &r->network);
+    if ((s = dm_loaded_model_hash(&r->policy, err)) != DM_OK ||
+        (s = dm_loaded_model_read_base(r->w, &r->layout, &r->policy, err)) != DM_OK)
         return s;
     if (!r->new_adapter)
-        return dm_origin_read_adapter(&r->policy, err);
+        return dm_loaded_model_read_adapter(&r->policy, err);
     dm_lora_init(r->t, &r->policy.lora, r->o.seed);
     return DM_OK;
 }
@@ -441,8 +441,8 @@ void dm_run_close(dm_run *r)
     dm_dataset_close(&r->eval_mismatched);
     dm_tokenizer_close(&r->tokenizer);
     dm_layout_free(&r->layout);
-    dm_origin_close(&r->policy);
-    dm_origin_close(&r->reference[0]);
-    dm_origin_close(&r->reference[1]);
+    dm_loaded_model_close(&r->policy);
+    dm_loaded_model_close(&r->reference[0]);
+    dm_loaded_model_close(&r->reference[1]);
     dm_text_free(&r->line);
 }

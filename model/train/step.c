@@ -91,14 +91,14 @@ static double mismatched_kl(dm_run *r, const dm_dataset *data, const uint32_t *i
     for (size_t j = 0; j < n; j++) {
         const dm_pair_reference reference = reference_of(ref, items[j]);
         dm_pack_build(&r->pack, &mismatched->items[items[j]], r->o.share_prefix);
-        if (r->pack.entries == 0)
+        if (r->pack.predictions == 0)
             continue;
         dm_objective_forward(&r->objective, &r->network, r->w, &r->pack);
         for (int s = 0; s < 2; s++) {
-            const dm_side side = dm_objective_side(&r->objective, &r->pack, s, reference.first[s]);
+            const dm_loss_side side = dm_objective_side(&r->objective, &r->pack, s, reference.first[s]);
             if (side.n == 0)
                 continue;
-            sum += dm_side_score(&r->loss, &side);
+            sum += dm_loss_side_score(&r->loss, &side);
             sequences++;
         }
     }

@@ -27,18 +27,18 @@ typedef void (*dm_gemm_micro_fn)(size_t m, size_t n, size_t k, const float *a, c
 typedef void (*dm_gemm_pack_fn)(float *dst, const float *src, size_t rows, size_t k, size_t rs, size_t cs,
                                 size_t width);
 
-/* C[m x n] (+)= A[m x k] * W[n x k]^T for m <= DM_GEMM_THIN, nothing packed: rows of A and of W are contiguous. W is
+/* C[m x n] (+)= A[m x k] * W[n x k]^T for m <= DM_GEMM_SKINNY, nothing packed: rows of A and of W are contiguous. W is
  * read once. first, order and edges as above. */
-#define DM_GEMM_THIN 8
-typedef void (*dm_gemm_thin_fn)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw,
-                                float *c, size_t ldc, int first);
+#define DM_GEMM_SKINNY 8
+typedef void (*dm_gemm_skinny_fn)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw,
+                                  float *c, size_t ldc, int first);
 
 /* The same with stored weights (core/dtype.h, not F32): rows of W of k elements lie `row` bytes apart, n of at least
- * DM_GEMM_STORED_MIN. Every byte of W is read once for each group of rows of A that the level takes together, 4 or 8.
+ * DM_GEMM_QUANTISED_MIN. Every byte of W is read once for each group of rows of A that the level takes together, 4 or 8.
  */
-#define DM_GEMM_STORED_MIN 32
-typedef void (*dm_gemm_stored_fn)(dm_dtype type, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                                  const void *w, size_t row, float *c, size_t ldc, int first);
+#define DM_GEMM_QUANTISED_MIN 32
+typedef void (*dm_gemm_quantised_fn)(dm_dtype type, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                                     const void *w, size_t row, float *c, size_t ldc, int first);
 
 /* Products along the diagonal of a causal mask. What does not take part adds nothing, not even a zero.
  *   lanes  C[m x nr] (+)= A[m x k] * B[k x nr]: column j takes part in steps p <= j only. A in panels of mr rows,

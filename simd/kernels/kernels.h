@@ -39,8 +39,8 @@ typedef struct dm_adamw_step {
 typedef struct dm_kernels {
     dm_isa isa;
     dm_gemm_kernel gemm;
-    dm_gemm_thin_fn thin;
-    dm_gemm_stored_fn thin_stored; /* NULL: widening pieces and `thin` are as fast */
+    dm_gemm_skinny_fn skinny;
+    dm_gemm_quantised_fn skinny_quantised; /* NULL: widening pieces and `skinny` are as fast */
     dm_gemm_lanes_fn lanes;
     dm_gemm_rows_fn rows;
 

@@ -108,9 +108,9 @@ static void check_gemm_pack(ck *c, const dm_kernels *ref, const dm_kernels *k, s
 
 /* ---- a few rows against a matrix as it is stored ---- */
 
-static void check_gemm_thin(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+static void check_gemm_skinny(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
 {
-    const size_t m = 1 + ck_below(c, DM_GEMM_THIN), depth = n < 100 ? depths[ck_below(c, DEPTHS)] : ck_below(c, 20);
+    const size_t m = 1 + ck_below(c, DM_GEMM_SKINNY), depth = n < 100 ? depths[ck_below(c, DEPTHS)] : ck_below(c, 20);
     const size_t lda = depth + ck_below(c, 4), ldw = depth + ck_below(c, 4), ldc = n + ck_below(c, 4);
     const float *a = ck_in(c, (m - 1) * lda + depth), *w = ck_in(c, n ? (n - 1) * ldw + depth : 0);
     const ck_floats y = ck_inout(c, (m - 1) * ldc + n);
@@ -127,7 +127,7 @@ static void check_gemm_thin(ck *c, const dm_kernels *ref, const dm_kernels *k, s
             if (first)
                 y.got[i * ldc + j] = NAN; /* must not be read */
         }
-    k->thin(m, n, depth, a, lda, w, ldw, y.got, ldc, first);
+    k->skinny(m, n, depth, a, lda, w, ldw, y.got, ldc, first);
     ck_same(c, "C", y, (m - 1) * ldc + n);
     if (c->differences != before)
         ck_differ(c, "m %zu, k %zu, lda %zu, ldw %zu, ldc %zu, first %d", m, depth, lda, ldw, ldc, first);
@@ -209,9 +209,9 @@ static size_t bench_gemm_pack(const dm_kernels *k, ck_bench *b)
     return 2 * g->nr * BENCH_K;
 }
 
-static size_t bench_gemm_thin(const dm_kernels *k, ck_bench *b)
+static size_t bench_gemm_skinny(const dm_kernels *k, ck_bench *b)
 {
-    k->thin(1, DM_GEMM_NR_MAX, BENCH_K, bench_a, BENCH_K, bench_b, BENCH_K, b->d, DM_GEMM_NR_MAX, 1);
+    k->skinny(1, DM_GEMM_NR_MAX, BENCH_K, bench_a, BENCH_K, bench_b, BENCH_K, b->d, DM_GEMM_NR_MAX, 1);
     return (size_t)DM_GEMM_NR_MAX * BENCH_K;
 }
 
@@ -236,7 +236,10 @@ static size_t bench_gemm_rows(const dm_kernels *k, ck_bench *b)
 }
 
 const ck_kernel ck_gemm_kernels[] = {
-    {"gemm_micro", check_gemm_micro, bench_gemm_micro, true}, {"gemm_pack", check_gemm_pack, bench_gemm_pack, true},
-    {"gemm_thin", check_gemm_thin, bench_gemm_thin, false},   {"gemm_lanes", check_gemm_lanes, bench_gemm_lanes, false},
-    {"gemm_rows", check_gemm_rows, bench_gemm_rows, false},   {0},
+    {"gemm_micro", check_gemm_micro, bench_gemm_micro, true},
+    {"gemm_pack", check_gemm_pack, bench_gemm_pack, true},
+    {"gemm_skinny", check_gemm_skinny, bench_gemm_skinny, false},
+    {"gemm_lanes", check_gemm_lanes, bench_gemm_lanes, false},
+    {"gemm_rows", check_gemm_rows, bench_gemm_rows, false},
+    {0},
 };

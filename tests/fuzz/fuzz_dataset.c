@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const size_t one = 1;
         const char *const *specials;
         const size_t n = dm_template_specials(DM_TEMPLATE_CHATML, &specials);
-        if (dm_tokenizer_train(&tokenizer, &text, &one, 1, 256 + n, 2, DM_SPLIT_GPT2, false, specials, n, &err) !=
+        if (dm_tokenizer_train(&tokenizer, &text, &one, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n, &err) !=
                 DM_OK ||
             dm_template_open(&chat, "chatml", NULL, tokenizer, &err) != DM_OK)
             abort();

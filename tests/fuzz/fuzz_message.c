@@ -6,7 +6,7 @@
 #include "tests/fuzz/fuzz.h"
 
 /* agent/env/env.c has them, and all environments with them. */
-const char *const dm_split_names[DM_SPLITS + 1] = {"train", "seen", "unseen", NULL};
+const char *const dm_env_split_names[DM_ENV_SPLITS + 1] = {"train", "seen", "unseen", NULL};
 
 static void check(int truth)
 {
@@ -18,8 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *line = malloc(size + 1);
     dm_error err;
-    dm_hello hello;
-    dm_answer answer;
+    dm_message_hello hello;
+    dm_message_answer answer;
 
     check(line != NULL);
     if (size)
@@ -27,16 +27,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     line[size] = '\0';
     if (dm_message_read_hello(&hello, line, size, &err) == DM_OK) {
         check(*hello.name && *hello.instruction && hello.max_turns > 0);
-        check(dm_hello_equal(&hello, &hello));
+        check(dm_message_hello_equal(&hello, &hello));
     }
-    dm_hello_free(&hello);
+    dm_message_hello_free(&hello);
     for (int to_reset = 0; to_reset < 2; to_reset++) {
         if (dm_message_read_answer(&answer, to_reset, line, size, &err) == DM_OK) {
             check(answer.score >= 0 && answer.score <= 1 && answer.observation && !answer.task == !to_reset);
             for (size_t i = 0; i < answer.n_actions; i++)
                 check(*answer.actions[i] && !strchr(answer.actions[i], '\n'));
         }
-        dm_answer_free(&answer);
+        dm_message_answer_free(&answer);
     }
     free(line);
     return 0;

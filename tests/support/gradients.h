@@ -200,7 +200,7 @@ static inline void machine_open(machine *m, const dm_engine *e, const dm_config 
     const dm_pack_size max = dm_pack_measure(&pair, 0);
     const dm_network_size size = {.mode = DM_NETWORK_TRAIN,
                                   .rows = max.rows,
-                                  .entries = max.entries,
+                                  .predictions = max.predictions,
                                   .longest = max.longest,
                                   .recompute = recompute,
                                   .keep_logits = keep_logits};

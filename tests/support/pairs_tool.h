@@ -41,7 +41,7 @@ typedef struct run {
     int64_t task, sample, replayed;
     double logp; /* of a token; each turn has 4 */
     const char *end, *env, *task_text;
-    dm_split split;
+    dm_env_split split;
     uint64_t seed;
 } run;
 
@@ -100,14 +100,14 @@ static inline dm_pairs_options options_of(const char *sources)
     dm_pairs_defaults(&o);
     for (const char *c = sources; *c; c++) {
         const int which = *c == 'e' ? EXPERT : *c == 'x' ? EXPLORED : *c == 'c' ? CONTINUATIONS : FROM;
-        dm_files *const to[] = {&o.expert, &o.explored, &o.continuations, &o.pairs};
+        dm_pairs_files *const to[] = {&o.expert, &o.explored, &o.continuations, &o.pairs};
         to[which]->path = &file_path[which];
         to[which]->n = 1;
     }
     return o;
 }
 
-static inline void add_letters(dm_text *t, const dm_side *s)
+static inline void add_letters(dm_text *t, const dm_pairs_side *s)
 {
     for (size_t i = 0; i < s->turns; i++)
         dm_text_add(t, s->turn[i].action + strlen("Action: "), 1);
@@ -125,8 +125,8 @@ static inline void add_pair(dm_text *t, const dm_pair *p)
     }
 }
 
-/* The pairs are `want`, separated by blanks, and `dropped` of them went for `why` (DM_DROPS: none was dropped). */
-static inline void expect(const dm_pairs_options *o, const char *want, dm_drop why, size_t dropped)
+/* The pairs are `want`, separated by blanks, and `dropped` of them went for `why` (DM_PAIRS_DROPS: none was dropped). */
+static inline void expect(const dm_pairs_options *o, const char *want, dm_pairs_drop why, size_t dropped)
 {
     dm_pairs p;
     dm_error err = {0};
@@ -140,11 +140,11 @@ static inline void expect(const dm_pairs_options *o, const char *want, dm_drop w
     }
     CK_MSG(strcmp(got.data, want) == 0, "made %s, not %s", got.data, want);
     size_t all = 0;
-    for (int i = 0; i < DM_DROPS; i++)
+    for (int i = 0; i < DM_PAIRS_DROPS; i++)
         all += p.dropped[i];
     CK_MSG(all + p.n == p.candidates, "%s: %zu of %zu candidates are not counted", want, p.candidates - all - p.n,
            p.candidates);
-    if (why == DM_DROPS)
+    if (why == DM_PAIRS_DROPS)
         CK_MSG(all == 0, "%s: %zu are dropped", want, all);
     else
         CK_MSG(p.dropped[why] == dropped, "%s: %zu are dropped as %s, not %zu", want, p.dropped[why],

@@ -72,7 +72,7 @@ mutant gemm-reads-c simd/kernels/k_gemm.c 's/^    if (first) {$/    if (first \&
 mutant gemm-edge simd/kernels/gemm_avx2.h 's/^    if (n >= 8) {$/    if (n >= 7) {/'
 mutant gemm-k-step simd/kernels/k_gemm.c 's/for (; k > 0; k--,/for (k = k > 66 ? 66 : k; k > 0; k--,/'
 mutant pack-padding simd/kernels/k_gemm.c 's/dst\[i\] = 0.0f;/dst[i] = -0.0f;/'
-mutant thin-edge simd/kernels/k_thin.c 's/r\[l\] = l < rows ?/r[l] = l <= rows ?/'
+mutant skinny-edge simd/kernels/k_skinny.c 's/r\[l\] = l < rows ?/r[l] = l <= rows ?/'
 mutant attention-scale simd/attention_internal.h 's/return (float)(1.0 \/ sqrt((double)head_dim));/return 1.0f \/ sqrtf((float)head_dim);/'
 mutant attention-window simd/attention_internal.h 's/position - s->window + 1;/position - s->window;/'
 

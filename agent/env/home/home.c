@@ -386,14 +386,15 @@ static dm_status home_open(dm_env *env, const char *arguments, dm_error *err)
     if (arguments)
         return dm_fail(err, DM_ERR_ARGUMENT, "environment 'home' takes no arguments, not '%s'", arguments);
     env->instruction = instruction;
-    env->tasks[DM_SPLIT_TRAIN] = 2000;
-    env->tasks[DM_SPLIT_SEEN] = 200;
-    env->tasks[DM_SPLIT_UNSEEN] = 200;
+    env->tasks[DM_ENV_SPLIT_TRAIN] = 2000;
+    env->tasks[DM_ENV_SPLIT_SEEN] = 200;
+    env->tasks[DM_ENV_SPLIT_UNSEEN] = 200;
     env->max_turns = DM_HOME_TURNS;
     return DM_OK;
 }
 
-static dm_status home_reset(dm_env *env, dm_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err)
+static dm_status home_reset(dm_env *env, dm_env_split split, int64_t task, uint64_t seed, dm_observation *o,
+                            dm_error *err)
 {
     dm_home *h = (dm_home *)env;
     (void)err;

@@ -106,7 +106,7 @@ extern const int dm_home_likely[];
 void dm_home_order(const dm_home *h, int kind, int order[DM_HOME_PLACES]);
 
 /* Puts the split's task into *h. */
-void dm_home_draw(dm_home *h, dm_split split, int64_t task, uint64_t seed);
+void dm_home_draw(dm_home *h, dm_env_split split, int64_t task, uint64_t seed);
 
 /* Does the action and answers in h->text. */
 void dm_home_act(dm_home *h, const char *action);

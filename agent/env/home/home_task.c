@@ -199,20 +199,20 @@ static bool solvable(const dm_home *h)
     return trial.done;
 }
 
-void dm_home_draw(dm_home *h, dm_split split, int64_t task, uint64_t seed)
+void dm_home_draw(dm_home *h, dm_env_split split, int64_t task, uint64_t seed)
 {
     dice d = {.seed = seed, .stream = (uint64_t)split << 32 | (uint64_t)task};
     for (;;) {
         do
             draw_words(&h->task, &d);
-        while (is_unseen(&h->task) != (split == DM_SPLIT_UNSEEN));
+        while (is_unseen(&h->task) != (split == DM_ENV_SPLIT_UNSEEN));
         draw_places(h, &d);
         draw_things(h, &d);
         shuffle_things(h, &d);
         h->at = -1;
         h->turns = 0;
         h->done = false;
-        if ((split == DM_SPLIT_UNSEEN || is_seen(&h->task) == (split == DM_SPLIT_SEEN)) && solvable(h))
+        if ((split == DM_ENV_SPLIT_UNSEEN || is_seen(&h->task) == (split == DM_ENV_SPLIT_SEEN)) && solvable(h))
             return;
     }
 }

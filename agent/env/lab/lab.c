@@ -14,8 +14,8 @@ static dm_status open_lab(dm_env *env, const char *arguments, dm_error *err)
     if (arguments)
         return dm_fail(err, DM_ERR_ARGUMENT, "environment 'lab:%s': lab takes no arguments", arguments);
     env->instruction = instruction;
-    env->tasks[DM_SPLIT_TRAIN] = LAB_TRAIN_TASKS;
-    env->tasks[DM_SPLIT_SEEN] = env->tasks[DM_SPLIT_UNSEEN] = LAB_OTHER_TASKS;
+    env->tasks[DM_ENV_SPLIT_TRAIN] = LAB_TRAIN_TASKS;
+    env->tasks[DM_ENV_SPLIT_SEEN] = env->tasks[DM_ENV_SPLIT_UNSEEN] = LAB_OTHER_TASKS;
     env->max_turns = MAX_TURNS;
     return DM_OK;
 }
@@ -30,7 +30,7 @@ static dm_status observe(lab *l, dm_observation *o, dm_error *err)
     return DM_OK;
 }
 
-static dm_status reset(dm_env *env, dm_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err)
+static dm_status reset(dm_env *env, dm_env_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err)
 {
     lab *l = (lab *)env;
     lab_task_at(&l->task, split, task);

@@ -130,7 +130,7 @@ typedef struct lab_task {
 #define LAB_TRAIN_TASKS 2000
 #define LAB_OTHER_TASKS 200
 
-void lab_task_at(lab_task *t, dm_split split, int64_t task);
+void lab_task_at(lab_task *t, dm_env_split split, int64_t task);
 void lab_task_words(const lab_task *t, dm_text *out);
 
 /* ---- state ---- */

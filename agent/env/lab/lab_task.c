@@ -122,9 +122,9 @@ static void choose_boxes_of_find(lab_task *t, bool unseen, uint32_t *v)
     pair(colour * (LAB_COLOURS - 1) + other, LAB_COLOURS, LAB_BOX, t->box);
 }
 
-void lab_task_at(lab_task *t, dm_split split, int64_t task)
+void lab_task_at(lab_task *t, dm_env_split split, int64_t task)
 {
-    const bool unseen = split == DM_SPLIT_UNSEEN;
+    const bool unseen = split == DM_ENV_SPLIT_UNSEEN;
     int place = 0;
     int64_t round = 0;
     int64_t n = task / LAB_TYPES;
@@ -133,7 +133,7 @@ void lab_task_at(lab_task *t, dm_split split, int64_t task)
                     .place = {LAB_NOWHERE, LAB_NOWHERE},
                     .box = {LAB_NOWHERE, LAB_NOWHERE},
                     .box_room = LAB_NOWHERE};
-    if (split == DM_SPLIT_SEEN) /* the same combinations; variants where train stops */
+    if (split == DM_ENV_SPLIT_SEEN) /* the same combinations; variants where train stops */
         n += LAB_TRAIN_TASKS / LAB_TYPES;
     combination(t, unseen, n, &place, &round);
 

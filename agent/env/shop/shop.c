@@ -431,14 +431,15 @@ static dm_status shop_open(dm_env *env, const char *arguments, dm_error *err)
     if (arguments)
         return dm_fail(err, DM_ERR_ARGUMENT, "environment 'shop' takes no arguments, not '%s'", arguments);
     env->instruction = instruction;
-    env->tasks[DM_SPLIT_TRAIN] = DM_SHOP_TASKS_TRAIN;
-    env->tasks[DM_SPLIT_SEEN] = DM_SHOP_TASKS_SEEN;
-    env->tasks[DM_SPLIT_UNSEEN] = DM_SHOP_TASKS_UNSEEN;
+    env->tasks[DM_ENV_SPLIT_TRAIN] = DM_SHOP_TASKS_TRAIN;
+    env->tasks[DM_ENV_SPLIT_SEEN] = DM_SHOP_TASKS_SEEN;
+    env->tasks[DM_ENV_SPLIT_UNSEEN] = DM_SHOP_TASKS_UNSEEN;
     env->max_turns = TURNS;
     return DM_OK;
 }
 
-static dm_status shop_reset(dm_env *env, dm_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err)
+static dm_status shop_reset(dm_env *env, dm_env_split split, int64_t task, uint64_t seed, dm_observation *o,
+                            dm_error *err)
 {
     (void)err;
     dm_shop *s = (dm_shop *)env;

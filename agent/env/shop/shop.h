@@ -55,9 +55,9 @@ uint32_t dm_shop_held_out(int type);                             /* the attribut
 /* ---- tasks and products ---- */
 /* The parameters of a task but the limit, which is the seed's: they depend on nothing else, so that no seed lets two
  * splits overlap. */
-void dm_shop_goal_of(dm_split split, int64_t task, dm_shop_goal *goal);
+void dm_shop_goal_of(dm_env_split split, int64_t task, dm_shop_goal *goal);
 /* Draws goal->limit and the catalogue; returns its size. */
-size_t dm_shop_catalogue(dm_split split, int64_t task, uint64_t seed, dm_shop_goal *goal,
+size_t dm_shop_catalogue(dm_env_split split, int64_t task, uint64_t seed, dm_shop_goal *goal,
                          dm_shop_product product[DM_SHOP_PRODUCTS]);
 
 /* The types and attributes among the words; all others are ignored. text is lower case. */

@@ -134,12 +134,12 @@ uint32_t dm_shop_held_out(int type)
 }
 
 /* Attributes that products of the type have in a split: a pair that is held out is in no catalogue of the others. */
-static uint32_t pool_of(int type, dm_split split)
+static uint32_t pool_of(int type, dm_env_split split)
 {
     uint32_t set = 0;
     for (int i = 0; i < POOL; i++)
         set |= bit(categories[category_of(type)].attributes[i]);
-    return split == DM_SPLIT_UNSEEN ? set : set & ~dm_shop_held_out(type);
+    return split == DM_ENV_SPLIT_UNSEEN ? set : set & ~dm_shop_held_out(type);
 }
 
 #define PAIRS (POOL * (POOL - 1) / 2)
@@ -149,7 +149,7 @@ static uint32_t pool_of(int type, dm_split split)
 /* Task t is of type t mod 12. The combinations of attributes and values of that type, those with its held-out attribute
  * for unseen and those without for the others, stand in one random order that is always the same; train has the first
  * of it, seen the next. */
-void dm_shop_goal_of(dm_split split, int64_t task, dm_shop_goal *goal)
+void dm_shop_goal_of(dm_env_split split, int64_t task, dm_shop_goal *goal)
 {
     const int type = (int)(task % DM_SHOP_TYPES);
     const int *attribute = categories[category_of(type)].attributes;
@@ -158,7 +158,7 @@ void dm_shop_goal_of(dm_split split, int64_t task, dm_shop_goal *goal)
     for (int i = 0; i < POOL; i++)
         for (int j = i + 1; j < POOL; j++) {
             const uint32_t pair = bit(attribute[i]) | bit(attribute[j]);
-            if (((pair & dm_shop_held_out(type)) != 0) == (split == DM_SPLIT_UNSEEN))
+            if (((pair & dm_shop_held_out(type)) != 0) == (split == DM_ENV_SPLIT_UNSEEN))
                 pairs[n++] = pair;
         }
     n *= DM_SHOP_VALUES * SECONDS;
@@ -166,7 +166,7 @@ void dm_shop_goal_of(dm_split split, int64_t task, dm_shop_goal *goal)
         order[i] = i;
     dm_random_shuffle(order, n, 0, DM_RNG_ENV, UINT64_MAX - (uint64_t)type);
 
-    const uint32_t c = order[task / DM_SHOP_TYPES + (split == DM_SPLIT_SEEN ? TRAIN_EACH : 0)];
+    const uint32_t c = order[task / DM_SHOP_TYPES + (split == DM_ENV_SPLIT_SEEN ? TRAIN_EACH : 0)];
     goal->type = type;
     goal->value[0] = (int)(c % DM_SHOP_VALUES);
     goal->value[1] = (int)(c / DM_SHOP_VALUES % SECONDS);
@@ -217,7 +217,7 @@ static int draw_price(dice *d, int limit, int fits)
 }
 
 /* `shown`: how many of the goal's attributes the title shows, at most. */
-static dm_shop_product draw_product(dice *d, const dm_shop_goal *goal, dm_split split, role r, int shown)
+static dm_shop_product draw_product(dice *d, const dm_shop_goal *goal, dm_env_split split, role r, int shown)
 {
     dm_shop_product p = {.type = goal->type};
     uint32_t wanted = goal->attributes;
@@ -260,7 +260,7 @@ static dm_shop_product draw_product(dice *d, const dm_shop_goal *goal, dm_split 
 /* The order decides among equal scores, so what stands in front of the product that fits, and shows no less of the
  * goal's attributes, is ranked before it: up to three that are too expensive, and at most one that looks right and is
  * not, so that the expert needs 10 turns at most. */
-size_t dm_shop_catalogue(dm_split split, int64_t task, uint64_t seed, dm_shop_goal *goal,
+size_t dm_shop_catalogue(dm_env_split split, int64_t task, uint64_t seed, dm_shop_goal *goal,
                          dm_shop_product product[DM_SHOP_PRODUCTS])
 {
     static const int expensive_of[20] = {0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3};

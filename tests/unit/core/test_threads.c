@@ -32,7 +32,7 @@ static void count_call(void *ctx, unsigned part, unsigned parts)
 static void fill(void *ctx, unsigned part, unsigned parts)
 {
     job *j = ctx;
-    const dm_range r = dm_split(j->n, 4, part, parts);
+    const dm_range r = dm_range_split(j->n, 4, part, parts);
     for (size_t i = r.begin; i < r.end; i++)
         j->out[i]++;
 }
@@ -101,7 +101,7 @@ static void check_split(void)
                 size_t next = 0, least = SIZE_MAX, most = 0;
                 bool aligned = true, joined = true;
                 for (unsigned p = 0; p < parts; p++) {
-                    const dm_range r = dm_split(n, grains[g], p, parts);
+                    const dm_range r = dm_range_split(n, grains[g], p, parts);
                     joined = joined && r.begin == next && r.end >= r.begin;
                     aligned = aligned && (r.begin % grain == 0 || r.begin == n);
                     const size_t pieces = (r.end - r.begin) / grain + ((r.end - r.begin) % grain != 0);

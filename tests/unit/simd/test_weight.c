@@ -1,12 +1,12 @@
 /* Stored weights: products, gathering and widening have the bits of the plain fmaf loop over the values of
- * tests/support/stored.h, for every type, level and thread count.
+ * tests/support/quantised.h, for every type, level and thread count.
  *
  *     weight --widen TYPE COLS    rows of blocks on standard input, f32 on standard output (tests/python/interop_quant.py) */
 #include "tests/support/engines.h"
 
 #include "simd/weight.h"
 #include "tests/support/check.h"
-#include "tests/support/stored.h"
+#include "tests/support/quantised.h"
 
 static engines all;
 

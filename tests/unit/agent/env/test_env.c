@@ -57,7 +57,7 @@ static void check_observation(play *p)
     add_text(&p->hash, score);
 }
 
-static play begin(dm_env *env, dm_split split, int64_t task, uint64_t seed)
+static play begin(dm_env *env, dm_env_split split, int64_t task, uint64_t seed)
 {
     play p = {.env = env};
     dm_error err;
@@ -125,12 +125,12 @@ static void check_interface(dm_env *env)
 
     CK(is_text(env->instruction) && is_text(env->class->summary));
     CK(env->max_turns > 0);
-    for (dm_split s = 0; s < DM_SPLITS; s++) {
+    for (dm_env_split s = 0; s < DM_ENV_SPLITS; s++) {
         CK(env->tasks[s] > 0);
         CK(dm_env_reset(env, s, env->tasks[s], 0, &o, &err) == DM_ERR_ARGUMENT);
         CK(dm_env_reset(env, s, -1, 0, &o, &err) == DM_ERR_ARGUMENT);
     }
-    CK(dm_env_reset(env, DM_SPLIT_TRAIN, 0, UINT64_MAX, &o, &err) == DM_OK);
+    CK(dm_env_reset(env, DM_ENV_SPLIT_TRAIN, 0, UINT64_MAX, &o, &err) == DM_OK);
     CK(strstr(o.text, "\n\nObservation: ") != NULL);
     snprintf(specification, sizeof specification, "%s:nonsense", env->class->name);
     CK(dm_env_open(&none, specification, &err) == DM_ERR_ARGUMENT && !none);
@@ -140,7 +140,7 @@ static void check_interface(dm_env *env)
 
 typedef struct digest {
     char hex[DM_SHA256_HEX];
-    dm_split split;
+    dm_env_split split;
 } digest;
 
 static int by_hex(const void *a, const void *b)
@@ -173,12 +173,12 @@ static void check_expert(dm_env *env, uint64_t seed)
     digest *whole = calloc(all, sizeof *whole);
     size_t n = 0;
 
-    for (dm_split split = 0; split < DM_SPLITS && whole; split++)
+    for (dm_env_split split = 0; split < DM_ENV_SPLITS && whole; split++)
         for (int64_t task = 0; task < env->tasks[split]; task += fast ? 20 : 1, n++) {
             play p = begin(env, split, task, seed);
             play_expert(&p);
             CK_MSG(p.now.score == 1, "%s %s %lld seed %llu: the expert's score is %g after %lld turns",
-                   env->class->name, dm_split_names[split], (long long)task, (unsigned long long)seed, p.now.score,
+                   env->class->name, dm_env_split_names[split], (long long)task, (unsigned long long)seed, p.now.score,
                    (long long)p.turns);
             whole[n].split = split;
             finish(&p, whole[n].hex);
@@ -194,7 +194,7 @@ static void check_expert(dm_env *env, uint64_t seed)
 /* What the environment answers to words that mean nothing, up to its first full stop. */
 static void nonsense_answer(dm_env *env, char answer[256])
 {
-    play p = begin(env, DM_SPLIT_TRAIN, 0, 0);
+    play p = begin(env, DM_ENV_SPLIT_TRAIN, 0, 0);
     act(&p, "xyzzy plugh frobnicate");
     snprintf(answer, 256, "%.*s", (int)strcspn(p.now.text, ".!\n"), p.now.text);
     CK(p.now.score < 1 && *answer);
@@ -204,7 +204,7 @@ static void check_random(dm_env *env)
 {
     char answer[256], action[256];
     nonsense_answer(env, answer);
-    for (dm_split split = 0; split < DM_SPLITS; split++)
+    for (dm_env_split split = 0; split < DM_ENV_SPLITS; split++)
         for (int64_t task = 0; task < (fast ? 20 : 200) && task < env->tasks[split]; task++) {
             play p = begin(env, split, task, 1);
             while (!p.now.done) {
@@ -222,7 +222,7 @@ static void check_advice(dm_env *env)
     char answer[256], action[256];
     nonsense_answer(env, answer);
     for (int64_t task = 0; task < (fast ? 20 : 200) && task < env->tasks[0]; task++) {
-        play p = begin(env, DM_SPLIT_TRAIN, task, 2);
+        play p = begin(env, DM_ENV_SPLIT_TRAIN, task, 2);
         while (!p.now.done) {
             const bool erring = draw(1000, task + p.turns, 3) == 0;
             if (erring || !expert(&p, action)) {
@@ -275,7 +275,7 @@ static void check_nonsense(dm_env *env)
 
     memset(endless, 'a', sizeof endless - 1);
     for (int64_t task = 0; task < (fast ? 10 : 60); task++) {
-        play p = begin(env, DM_SPLIT_UNSEEN, task % env->tasks[DM_SPLIT_UNSEEN], 0);
+        play p = begin(env, DM_ENV_SPLIT_UNSEEN, task % env->tasks[DM_ENV_SPLIT_UNSEEN], 0);
         for (uint64_t k = (uint64_t)task; !p.now.done; k += 5) {
             if (k % 3 == 0) { /* random bytes */
                 for (int64_t i = 0; i < 40; i++)
@@ -315,11 +315,11 @@ static void check_fresh(dm_env *env)
     dm_env *fresh = open_env(env->class);
 
     for (int64_t task = 0; task < (fast ? 10 : 50); task++) {
-        play p = begin(fresh, DM_SPLIT_TRAIN, task, 3), q;
+        play p = begin(fresh, DM_ENV_SPLIT_TRAIN, task, 3), q;
         play_mixed(&p, (uint64_t)task, INT64_MAX, first);
-        q = begin(env, DM_SPLIT_SEEN, task, 0); /* not to its end */
+        q = begin(env, DM_ENV_SPLIT_SEEN, task, 0); /* not to its end */
         play_mixed(&q, 9, 1 + task % 7, other);
-        q = begin(env, DM_SPLIT_TRAIN, task, 3);
+        q = begin(env, DM_ENV_SPLIT_TRAIN, task, 3);
         play_mixed(&q, (uint64_t)task, INT64_MAX, again);
         CK_MSG(strcmp(first, again) == 0, "%s: task %lld is another one the second time", env->class->name,
                (long long)task);
@@ -338,11 +338,11 @@ static void check_side_by_side(const dm_env_class *class)
 
     for (int i = 0; i < N; i++) {
         env[i] = open_env(class);
-        p[i] = begin(env[i], DM_SPLIT_TRAIN, i, 0);
+        p[i] = begin(env[i], DM_ENV_SPLIT_TRAIN, i, 0);
         play_mixed(&p[i], (uint64_t)i, INT64_MAX, alone[i]);
     }
     for (int i = 0; i < N; i++)
-        p[i] = begin(env[i], DM_SPLIT_TRAIN, i, 0);
+        p[i] = begin(env[i], DM_ENV_SPLIT_TRAIN, i, 0);
     for (bool going = true; going;) {
         going = false;
         for (int i = 0; i < N; i++) {
@@ -371,7 +371,7 @@ static void check_texts(dm_env *env)
 
     dm_sha256_init(&all);
     add_text(&all, env->instruction);
-    for (dm_split split = 0; split < DM_SPLITS; split++)
+    for (dm_env_split split = 0; split < DM_ENV_SPLITS; split++)
         for (int64_t task = 0; task < 60; task++) {
             play p = begin(env, split, task, (uint64_t)task % 3);
             play_expert(&p);

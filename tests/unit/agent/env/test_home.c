@@ -16,7 +16,7 @@ static dm_home *home(void)
     return (dm_home *)env;
 }
 
-static void reset(dm_split split, int64_t task, uint64_t seed)
+static void reset(dm_env_split split, int64_t task, uint64_t seed)
 {
     dm_error err;
     CK(dm_env_reset(env, split, task, seed, &now, &err) == DM_OK);
@@ -53,27 +53,27 @@ static void check_splits(void)
     /* pairs of type, object, target that training has: the unseen combinations are of known pairs */
     static bool type_target[DM_HOME_TYPES][DM_HOME_PLACE_KINDS],
         object_target[DM_HOME_THING_KINDS][DM_HOME_PLACE_KINDS];
-    int64_t types[DM_SPLITS][DM_HOME_TYPES] = {0};
+    int64_t types[DM_ENV_SPLITS][DM_HOME_TYPES] = {0};
     size_t combinations = 0, both = 0, unseen_words = 0, seen = 0, seen_only = 0;
 
     for (uint64_t seed = 0; seed < 3; seed++)
-        for (dm_split s = 0; s < DM_SPLITS; s++)
+        for (dm_env_split s = 0; s < DM_ENV_SPLITS; s++)
             for (int64_t k = 0; k < env->tasks[s]; k++) {
                 reset(s, k, seed);
                 const dm_home_task *t = &home()->task;
                 words[triple(t)] |= (unsigned char)(1 << s);
                 all[with_sources(t)] |= (unsigned char)(1 << s);
                 types[s][t->type]++;
-                if (s == DM_SPLIT_TRAIN)
+                if (s == DM_ENV_SPLIT_TRAIN)
                     type_target[t->type][t->target] = object_target[t->object][t->target] = true;
             }
     for (int i = 0; i < TRIPLES; i++) {
         combinations += words[i] != 0;
-        unseen_words += words[i] == 1 << DM_SPLIT_UNSEEN;
-        CK_MSG(words[i] == 1 << DM_SPLIT_UNSEEN || !(words[i] >> DM_SPLIT_UNSEEN & 1),
+        unseen_words += words[i] == 1 << DM_ENV_SPLIT_UNSEEN;
+        CK_MSG(words[i] == 1 << DM_ENV_SPLIT_UNSEEN || !(words[i] >> DM_ENV_SPLIT_UNSEEN & 1),
                "type, object and target %d of unseen are in another split too", i);
-        seen += words[i] >> DM_SPLIT_SEEN & 1;
-        seen_only += words[i] == 1 << DM_SPLIT_SEEN;
+        seen += words[i] >> DM_ENV_SPLIT_SEEN & 1;
+        seen_only += words[i] == 1 << DM_ENV_SPLIT_SEEN;
     }
     for (size_t i = 0; i < sizeof all; i++)
         both += (all[i] & (all[i] - 1)) != 0;
@@ -82,9 +82,9 @@ static void check_splits(void)
     CK_MSG(combinations > 400 && unseen_words > 80, "only %zu combinations, %zu of them unseen", combinations,
            unseen_words);
     for (int type = 0; type < DM_HOME_TYPES; type++)
-        for (dm_split s = 0; s < DM_SPLITS; s++)
+        for (dm_env_split s = 0; s < DM_ENV_SPLITS; s++)
             CK_MSG(types[s][type] * 12 > env->tasks[s] * 3, "type %d has %lld of %lld tasks of %s", type,
-                   (long long)types[s][type], (long long)env->tasks[s] * 3, dm_split_names[s]);
+                   (long long)types[s][type], (long long)env->tasks[s] * 3, dm_env_split_names[s]);
     for (int i = 0; i < TRIPLES; i++) {
         const int target = i % DM_HOME_PLACE_KINDS, object = i / DM_HOME_PLACE_KINDS % DM_HOME_THING_KINDS,
                   type = i / DM_HOME_PLACE_KINDS / DM_HOME_THING_KINDS;
@@ -134,25 +134,26 @@ static void check_words(void)
     int64_t turns = 0;
 
     CK_MSG(words_of(env->instruction, &v, true, &news) <= 45, "the instruction is too long");
-    for (dm_split s = 0; s < DM_SPLITS; s++) {
+    for (dm_env_split s = 0; s < DM_ENV_SPLITS; s++) {
         news = 0;
         for (int64_t k = 0; k < env->tasks[s]; k++) {
             reset(s, k, 0);
             const char *room = strstr(now.text, "\n\n") + 2;
-            words_of(now.text, &v, s == DM_SPLIT_TRAIN, &news);
+            words_of(now.text, &v, s == DM_ENV_SPLIT_TRAIN, &news);
             int n = words_of(room, &v, false, &news) - 1; /* "Observation" */
             longest = n > longest ? n : longest;
             while (!now.done) {
                 const char *action = env->class->expert(env);
-                words_of(action, &v, s == DM_SPLIT_TRAIN, &news);
+                words_of(action, &v, s == DM_ENV_SPLIT_TRAIN, &news);
                 step(action);
-                n = words_of(now.text, &v, s == DM_SPLIT_TRAIN, &news);
+                n = words_of(now.text, &v, s == DM_ENV_SPLIT_TRAIN, &news);
                 longest = n > longest ? n : longest;
-                turns += s == DM_SPLIT_TRAIN;
+                turns += s == DM_ENV_SPLIT_TRAIN;
             }
             CK(home()->turns <= DM_HOME_EXPERT_TURNS);
         }
-        CK_MSG(s == DM_SPLIT_TRAIN || news == 0, "%d words of %s are not learnt in training", news, dm_split_names[s]);
+        CK_MSG(s == DM_ENV_SPLIT_TRAIN || news == 0, "%d words of %s are not learnt in training", news,
+               dm_env_split_names[s]);
     }
     CK_MSG(v.n <= 150, "%d different words", v.n);
     CK_MSG(longest <= 25, "an observation of %d words", longest);
@@ -179,7 +180,7 @@ static void check_knowledge(void)
 {
     char action[DM_HOME_ACTION];
     for (int64_t k = 0; k < 300; k++) {
-        reset(k % DM_SPLITS, k / DM_SPLITS, 1);
+        reset(k % DM_ENV_SPLITS, k / DM_ENV_SPLITS, 1);
         while (!now.done) {
             snprintf(action, sizeof action, "%s", dm_home_expert(home()));
             for (uint64_t i = 0; i < 4; i++) {
@@ -200,7 +201,7 @@ static void check_recovery(void)
     const char *const *actions;
     for (int64_t k = 0; k < 300; k++) {
         int left = 24;
-        reset(k % DM_SPLITS, k / DM_SPLITS, 2);
+        reset(k % DM_ENV_SPLITS, k / DM_ENV_SPLITS, 2);
         dm_home *h = home();
         for (uint64_t i = 0; i < 30 && !h->done; i++) {
             h->turns = 0;
@@ -223,7 +224,7 @@ static void furnish(dm_home_type type, int object, int target)
     static const int places[] = {DM_HOME_FRIDGE,  DM_HOME_MICROWAVE, DM_HOME_SINKBASIN,
                                  DM_HOME_CABINET, DM_HOME_CABINET,   DM_HOME_SHELF};
     dm_home *h = home();
-    reset(DM_SPLIT_TRAIN, 0, 0);
+    reset(DM_ENV_SPLIT_TRAIN, 0, 0);
     h->task = (dm_home_task){.type = type, .object = object, .target = target};
     h->places = 0;
     for (int i = 0; i < 6; i++)

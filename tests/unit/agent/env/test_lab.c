@@ -16,7 +16,7 @@ static lab *state(void)
     return (lab *)env;
 }
 
-static void reset(dm_split split, int64_t task, uint64_t seed)
+static void reset(dm_env_split split, int64_t task, uint64_t seed)
 {
     dm_error err;
     CK(dm_env_reset(env, split, task, seed, &now, &err) == DM_OK);
@@ -59,10 +59,10 @@ static bool same_task(const lab_task *a, const lab_task *b)
 static void check_splits(void)
 {
     lab_task *t = calloc(ALL, sizeof *t);
-    dm_split *split = calloc(ALL, sizeof *split);
+    dm_env_split *split = calloc(ALL, sizeof *split);
     size_t n = 0, repeated = 0, shared = 0, alone = 0;
 
-    for (dm_split s = 0; s < DM_SPLITS; s++)
+    for (dm_env_split s = 0; s < DM_ENV_SPLITS; s++)
         for (int64_t i = 0; i < env->tasks[s]; i++, n++) {
             lab_task_at(&t[n], s, i);
             split[n] = s;
@@ -73,15 +73,15 @@ static void check_splits(void)
         for (size_t b = 0; b < n; b++) {
             repeated += a < b && same_task(&t[a], &t[b]);
             const bool same = same_combination(&t[a], &t[b]);
-            shared +=
-                (same || same_box(&t[a], &t[b])) && (split[a] == DM_SPLIT_UNSEEN) != (split[b] == DM_SPLIT_UNSEEN);
-            if (split[b] == DM_SPLIT_TRAIN && t[a].type == t[b].type) {
+            shared += (same || same_box(&t[a], &t[b])) &&
+                      (split[a] == DM_ENV_SPLIT_UNSEEN) != (split[b] == DM_ENV_SPLIT_UNSEEN);
+            if (split[b] == DM_ENV_SPLIT_TRAIN && t[a].type == t[b].type) {
                 object |= t[a].object == t[b].object;
                 place |= t[a].place[0] == t[b].place[0];
                 company |= same;
             }
         }
-        alone += !object || !place || (split[a] != DM_SPLIT_UNSEEN && !company);
+        alone += !object || !place || (split[a] != DM_ENV_SPLIT_UNSEEN && !company);
     }
     CK_MSG(repeated == 0, "%zu pairs of tasks are the same", repeated);
     CK_MSG(shared == 0, "%zu combinations of unseen are another split's too", shared);
@@ -161,16 +161,16 @@ static void check_expert(int seeds)
     const size_t instruction = count_words(env->instruction);
     CK(instruction <= 50);
     for (int seed = 0; seed < seeds; seed++)
-        for (dm_split s = 0; s < DM_SPLITS; s++)
+        for (dm_env_split s = 0; s < DM_ENV_SPLITS; s++)
             for (int64_t t = 0; t < env->tasks[s]; t++, episodes++) {
                 size_t here = 0;
-                new_words = s == DM_SPLIT_TRAIN;
+                new_words = s == DM_ENV_SPLIT_TRAIN;
                 reset(s, t, (uint64_t)seed);
                 here += count_words(now.text);
                 CK_MSG(here <= 75, "%zu words: %s", here, now.text);
                 turns += (size_t)solve(&here);
-                CK_MSG(now.score == 1 && now.done, "%s task %lld seed %d: %g", dm_split_names[s], (long long)t, seed,
-                       now.score);
+                CK_MSG(now.score == 1 && now.done, "%s task %lld seed %d: %g", dm_env_split_names[s], (long long)t,
+                       seed, now.score);
                 length += here;
                 longest = here > longest ? here : longest;
             }
@@ -209,7 +209,7 @@ static void check_ignorance(int tasks)
 {
     static lab other;
     for (int t = 0; t < tasks; t++)
-        for (reset(DM_SPLIT_SEEN, t, 1); !now.done;) {
+        for (reset(DM_ENV_SPLIT_SEEN, t, 1); !now.done;) {
             char action[LAB_ACTION_SIZE];
             other = *state();
             dream(&other, (uint64_t)(100 * t + state()->turns));
@@ -226,7 +226,7 @@ static void check_recovery(int tasks)
 {
     size_t solved = 0, lost = 0;
     for (int t = 0; t < tasks; t++) {
-        reset(DM_SPLIT_TRAIN, t, 7);
+        reset(DM_ENV_SPLIT_TRAIN, t, 7);
         for (uint64_t k = 0; k < 8 && !now.done; k++) {
             const char *const *list;
             const size_t n = env->class->admissible(env, &list);
@@ -254,7 +254,7 @@ static void check_recovery(int tasks)
 /* All doors open, nothing broken, everything in the open, no animals; the agent stands in `start`. */
 static lab *world(lab_task task, int start)
 {
-    reset(DM_SPLIT_TRAIN, 0, 0);
+    reset(DM_ENV_SPLIT_TRAIN, 0, 0);
     lab *l = state();
     task.start = start;
     l->task = task;

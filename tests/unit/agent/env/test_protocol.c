@@ -66,7 +66,7 @@ static void play(dm_env *env, record *r, const char *what)
     size_t size = 0;
 
     r->text[0] = '\0';
-    if (!CK_MSG(dm_env_reset(env, DM_SPLIT_TRAIN, 1, 5, &o, &err) == DM_OK, "%s: %s", what, err.message))
+    if (!CK_MSG(dm_env_reset(env, DM_ENV_SPLIT_TRAIN, 1, 5, &o, &err) == DM_OK, "%s: %s", what, err.message))
         return;
     size += (size_t)snprintf(r->text, sizeof r->text, "%s", o.text);
     while (!o.done && size < sizeof r->text - 100) {
@@ -91,15 +91,15 @@ static void check_kept(void)
     if (!CK_MSG(open_child(&env, "normal", NULL, &err) == DM_OK, "%s", err.message))
         return;
     CK(strcmp(env->instruction, "Count to ten.") == 0);
-    CK(env->at_once == 3 && env->max_turns == 6 && env->tasks[DM_SPLIT_TRAIN] == 5 && env->tasks[DM_SPLIT_SEEN] == 0 &&
-       env->tasks[DM_SPLIT_UNSEEN] == 2);
+    CK(env->at_once == 3 && env->max_turns == 6 && env->tasks[DM_ENV_SPLIT_TRAIN] == 5 &&
+       env->tasks[DM_ENV_SPLIT_SEEN] == 0 && env->tasks[DM_ENV_SPLIT_UNSEEN] == 2);
     for (int i = 0; i < 2; i++) { /* a second episode is like the first */
         play(env, &r, "normal");
         CK_MSG(strcmp(r.text, whole) == 0 && r.score == 1, "%s (%g)", r.text, r.score);
     }
     CK(env->class->expert(env) == NULL && env->class->admissible(env, &actions) == 0);
 
-    CK(dm_env_reset(env, DM_SPLIT_UNSEEN, 0, UINT64_MAX, &o, &err) == DM_OK);
+    CK(dm_env_reset(env, DM_ENV_SPLIT_UNSEEN, 0, UINT64_MAX, &o, &err) == DM_OK);
     CK(o.score == 0 && !o.done);
     CK(strcmp(env->class->expert(env), "add 2") == 0);
     CK(env->class->admissible(env, &actions) == 2 && strcmp(actions[0], "add 1") == 0 &&
@@ -118,7 +118,7 @@ static void check_kept(void)
     }
     CK(o.done && o.score == 0);
     CK(dm_env_step(env, "nothing", &o, &err) == DM_ERR_INTERNAL);
-    CK(dm_env_reset(env, DM_SPLIT_SEEN, 0, 0, &o, &err) == DM_ERR_ARGUMENT);
+    CK(dm_env_reset(env, DM_ENV_SPLIT_SEEN, 0, 0, &o, &err) == DM_ERR_ARGUMENT);
     check_message("a task that is not there", &err, "has 0 tasks in split seen");
     dm_env_close(&env);
     CK(env == NULL);
@@ -135,7 +135,7 @@ static void check_wanted(void)
     if (!CK_MSG(open_child(&env, "wanted", NULL, &err) == DM_OK, "%s", err.message))
         return;
     CK(env->class->expert(env) == NULL); /* no episode yet */
-    CK(dm_env_reset(env, DM_SPLIT_TRAIN, 1, 0, &o, &err) == DM_OK && dm_env_step(env, "add 3", &o, &err) == DM_OK);
+    CK(dm_env_reset(env, DM_ENV_SPLIT_TRAIN, 1, 0, &o, &err) == DM_OK && dm_env_step(env, "add 3", &o, &err) == DM_OK);
     const char *expert = env->class->expert(env);
     CK(expert && strcmp(expert, "add 2") == 0);
     CK(env->class->admissible(env, &actions) == 2 && strcmp(actions[1], "add 2") == 0);
@@ -181,7 +181,7 @@ static void check_broken(int latest, const char *hangs, const char *mode, const 
     set_limits(hangs, "0.15");
     dm_status s = open_child(&env, mode, argument, &err);
     if (s == DM_OK && latest >= RESET)
-        s = dm_env_reset(env, DM_SPLIT_TRAIN, 1, 0, &o, &err);
+        s = dm_env_reset(env, DM_ENV_SPLIT_TRAIN, 1, 0, &o, &err);
     for (int i = 0; i < 3 && s == DM_OK && latest == STEP; i++)
         s = dm_env_step(env, "add 1", &o, &err);
     if (CK_MSG(s != DM_OK, "%s %s: works", mode, argument ? argument : "")) {
@@ -302,8 +302,8 @@ static const struct {
 /* Some of it by a child, all of it read here. */
 static void check_nonsense(void)
 {
-    dm_hello h;
-    dm_answer a;
+    dm_message_hello h;
+    dm_message_answer a;
     dm_error err;
 
     for (size_t i = 0; i < sizeof bad_hello / sizeof *bad_hello; i++) {
@@ -359,19 +359,19 @@ static void check_mutants(void)
         }
         line[size] = '\0';
         dm_error err = {0};
-        dm_hello h;
-        dm_answer a;
+        dm_message_hello h;
+        dm_message_answer a;
         dm_status s;
         if (i % 3 == 0) {
             s = dm_message_read_hello(&h, line, size, &err);
             if (s == DM_OK)
                 CK(*h.name && *h.instruction && h.max_turns > 0 && h.tasks[0] + h.tasks[1] + h.tasks[2] > 0);
-            dm_hello_free(&h);
+            dm_message_hello_free(&h);
         } else {
             s = dm_message_read_answer(&a, i % 3 == 1, line, size, &err);
             if (s == DM_OK)
                 CK(a.observation && (a.task || i % 3 == 2) && a.score >= 0 && a.score <= 1);
-            dm_answer_free(&a);
+            dm_message_answer_free(&a);
         }
         read += s == DM_OK;
         if (s != DM_OK)

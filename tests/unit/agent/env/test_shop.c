@@ -11,7 +11,7 @@
 static dm_env *env;
 static dm_observation now;
 
-static void reset(dm_split split, int64_t task, uint64_t seed)
+static void reset(dm_env_split split, int64_t task, uint64_t seed)
 {
     dm_error err;
     CK(dm_env_reset(env, split, task, seed, &now, &err) == DM_OK);
@@ -30,7 +30,7 @@ static int says(const char *what)
 
 /* ---- splits ---- */
 
-static int64_t tasks_of(dm_split split)
+static int64_t tasks_of(dm_env_split split)
 {
     return env->tasks[split];
 }
@@ -47,11 +47,11 @@ static void check_splits(void)
     dm_shop_goal *goal = calloc(ALL, sizeof *goal);
     size_t n = 0, repeated = 0;
 
-    for (dm_split split = 0; split < DM_SPLITS; split++)
+    for (dm_env_split split = 0; split < DM_ENV_SPLITS; split++)
         for (int64_t t = 0; t < tasks_of(split); t++, n++) {
             dm_shop_goal_of(split, t, &goal[n]);
             const int held = (goal[n].attributes & dm_shop_held_out(goal[n].type)) != 0;
-            CK(held == (split == DM_SPLIT_UNSEEN));
+            CK(held == (split == DM_ENV_SPLIT_UNSEEN));
             CK(dm_shop_bits(goal[n].attributes) == 2);
             for (size_t i = 0; i < n; i++)
                 repeated += (size_t)same(&goal[i], &goal[n]);
@@ -69,7 +69,7 @@ static int fits(const dm_shop_goal *g, const dm_shop_product *p)
            (p->values[0] >> g->value[0] & 1) && (p->values[1] >> g->value[1] & 1);
 }
 
-static void check_catalogue(dm_split split, int64_t task, uint64_t seed, size_t *first_fits)
+static void check_catalogue(dm_env_split split, int64_t task, uint64_t seed, size_t *first_fits)
 {
     dm_shop_goal g;
     dm_shop_product p[DM_SHOP_PRODUCTS];
@@ -86,7 +86,7 @@ static void check_catalogue(dm_split split, int64_t task, uint64_t seed, size_t 
         CK(p[i].price > 10 && p[i].price < 60);
         CK(dm_shop_bits(p[i].attributes) == 4 && dm_shop_bits(p[i].title) == 2 && !(p[i].title & ~p[i].attributes));
         CK(dm_shop_bits(p[i].values[0]) == 3 && dm_shop_bits(p[i].values[1]) == 2);
-        CK(split == DM_SPLIT_UNSEEN || !(p[i].attributes & dm_shop_held_out(p[i].type)));
+        CK(split == DM_ENV_SPLIT_UNSEEN || !(p[i].attributes & dm_shop_held_out(p[i].type)));
         fit += (size_t)fits(&g, &p[i]);
     }
     CK(fit >= 1 && fit < n);
@@ -308,13 +308,13 @@ static void learn(vocabulary *v, const char *text, int new_ones)
 }
 
 /* Random admissible actions that buy nothing, then the expert. Returns the reward. */
-static double play(dm_split split, int64_t task, uint64_t seed, int wander, int *turns, vocabulary *v)
+static double play(dm_env_split split, int64_t task, uint64_t seed, int wander, int *turns, vocabulary *v)
 {
     static reader r;
     reset(split, task, seed);
     CK_MSG(words_of(now.text) <= 25, "%d words: %s", words_of(now.text), now.text);
     if (v)
-        learn(v, now.text, split == DM_SPLIT_TRAIN);
+        learn(v, now.text, split == DM_ENV_SPLIT_TRAIN);
     reader_begins(&r, now.text);
     for (*turns = 0; !now.done; ++*turns) {
         const char *const *actions;
@@ -334,7 +334,7 @@ static double play(dm_split split, int64_t task, uint64_t seed, int wander, int 
         reader_sees(&r, taken, now.text);
         r.turn++;
         if (v)
-            learn(v, now.text, split == DM_SPLIT_TRAIN);
+            learn(v, now.text, split == DM_ENV_SPLIT_TRAIN);
     }
     return now.score;
 }
@@ -343,13 +343,13 @@ static void check_expert(vocabulary *v)
 {
     const uint64_t seeds = getenv("DMPO_TEST_FAST") ? 1 : 3;
     int longest = 0, shortest = 99;
-    for (dm_split split = 0; split < DM_SPLITS; split++)
+    for (dm_env_split split = 0; split < DM_ENV_SPLITS; split++)
         for (uint64_t seed = 0; seed < seeds; seed++)
             for (int64_t t = 0; t < tasks_of(split); t++) {
                 int turns;
                 const double reward = play(split, t, seed, 0, &turns, seed == 0 ? v : NULL);
-                CK_MSG(reward == 1, "%s task %lld seed %d: reward %g", dm_split_names[split], (long long)t, (int)seed,
-                       reward);
+                CK_MSG(reward == 1, "%s task %lld seed %d: reward %g", dm_env_split_names[split], (long long)t,
+                       (int)seed, reward);
                 longest = turns > longest ? turns : longest;
                 shortest = turns < shortest ? turns : shortest;
             }
@@ -363,7 +363,7 @@ static void check_recovery(void)
     double sum = 0;
     for (int64_t t = 0; t < 400; t++) {
         int turns;
-        sum += play(DM_SPLIT_TRAIN, t, 0, 3, &turns, NULL);
+        sum += play(DM_ENV_SPLIT_TRAIN, t, 0, 3, &turns, NULL);
     }
     CK_MSG(sum / 400 > 0.9, "mean reward %g after three random actions", sum / 400);
 }
@@ -375,7 +375,7 @@ static void check_naive(void)
     size_t first_fits = 0;
     for (int64_t t = 0; t < 200; t++) {
         const char *const *actions;
-        reset(DM_SPLIT_TRAIN, t, 0);
+        reset(DM_ENV_SPLIT_TRAIN, t, 0);
         step(env->class->expert(env));
         env->class->admissible(env, &actions);
         step(actions[0]);
@@ -385,7 +385,7 @@ static void check_naive(void)
     }
     CK_MSG(sum / 200 < 0.6, "mean reward %g", sum / 200);
 
-    for (dm_split split = 0; split < DM_SPLITS; split++)
+    for (dm_env_split split = 0; split < DM_ENV_SPLITS; split++)
         for (int64_t t = 0; t < 200; t++)
             check_catalogue(split, t, 1, &first_fits);
     CK_MSG(first_fits < 300, "the first result fits in %zu tasks of 600", first_fits);
@@ -397,7 +397,7 @@ static void check_actions(void)
 {
     char first[512], page[512], long_action[300];
 
-    reset(DM_SPLIT_TRAIN, 0, 0);
+    reset(DM_ENV_SPLIT_TRAIN, 0, 0);
     CK(says("find a ") && says("\n\nObservation: search page"));
     step("buy it");
     CK(says("invalid action: say search[words] or click[thing]") && !now.done && now.score == 0);
@@ -415,7 +415,7 @@ static void check_actions(void)
     step("search[red 12 spoon]");
     CK(says("no products found. search page"));
 
-    reset(DM_SPLIT_TRAIN, 0, 0);
+    reset(DM_ENV_SPLIT_TRAIN, 0, 0);
     step("  SEARCH[ Shirt ] ");
     CK(says("page 1 of ") && says("\n[next] [back to search]"));
     snprintf(first, sizeof first, "%s", now.text);

@@ -32,12 +32,12 @@ static bool has(const char *command, const char *option)
 }
 
 static dm_status check(const char *command, const dm_json_doc *doc, const char *name, const dm_json *value,
-                       dm_option_kind *kind, dm_error *err)
+                       dm_recipe_option_kind *kind, dm_error *err)
 {
     const bool is_path = strcmp(name, "reference2") == 0,
                is_name = strcmp(name, "objective") == 0 || strcmp(name, "form") == 0 || strcmp(name, "link") == 0;
 
-    *kind = is_path ? DM_OPTION_PATH : DM_OPTION_VALUE;
+    *kind = is_path ? DM_RECIPE_OPTION_PATH : DM_RECIPE_OPTION_VALUE;
     if (!has(command, name))
         return dm_json_fail(doc, value, err, "%s has no option %s", command, name);
     if (value->type != DM_JSON_NULL && value->type != (is_path || is_name ? DM_JSON_STRING : DM_JSON_NUMBER))
@@ -180,7 +180,7 @@ static void test_refused(void)
 
 typedef struct made {
     dm_recipe recipe;
-    dm_plan plan;
+    dm_experiment_plan plan;
 } made;
 
 static bool make(made *m, const char *text, const char *output)
@@ -188,15 +188,15 @@ static bool make(made *m, const char *text, const char *output)
     dm_error err = {.message = ""};
     dm_status s = parse(&m->recipe, text, &err);
 
-    m->plan = (dm_plan){0};
+    m->plan = (dm_experiment_plan){0};
     if (s == DM_OK)
-        s = dm_plan_make(&m->plan, &m->recipe, &commands, output, &err);
+        s = dm_experiment_plan_make(&m->plan, &m->recipe, &commands, output, &err);
     return CK_MSG(s == DM_OK, "%s: %s", text, err.message);
 }
 
 static void unmake(made *m)
 {
-    dm_plan_close(&m->plan);
+    dm_experiment_plan_close(&m->plan);
     dm_recipe_close(&m->recipe);
 }
 
@@ -274,7 +274,7 @@ static bool command_is(made *m, const char *name, const char *expected)
     char got[4096] = "(no such stage)";
 
     if (s) {
-        dm_plan_command(&m->plan, s, &t);
+        dm_experiment_plan_command(&m->plan, s, &t);
         snprintf(got, sizeof got, "%s", t.data);
         for (size_t i = 0; i < m->plan.stages; i++) /* keys do not matter here */
             for (char *p; (p = strstr(got, m->plan.stage[i].dir)) != NULL;) {
@@ -377,7 +377,7 @@ static dm_status execute(const char *text, const char *output, unsigned jobs, co
     err->message[0] = '\0';
     if (!make(&m, text, output))
         return status;
-    status = only ? dm_plan_only(&m.plan, only, err) : DM_OK;
+    status = only ? dm_experiment_plan_only(&m.plan, only, err) : DM_OK;
     if (status == DM_OK)
         status = dm_schedule_run(&m.plan, &commands, &(dm_schedule_options){jobs, 1, NULL}, watch, s, err);
     unmake(&m);
@@ -506,7 +506,8 @@ static void test_outside(void)
     CK(!dm_file_exists(path));
     dm_recipe r;
     if (CK(parse(&r, text, &err) == DM_OK)) {
-        CK(dm_plan_make(&a.plan, &r, &commands, "out", &err) == DM_ERR_FILE && strstr(err.message, "sft.json"));
+        CK(dm_experiment_plan_make(&a.plan, &r, &commands, "out", &err) == DM_ERR_FILE &&
+           strstr(err.message, "sft.json"));
         dm_recipe_close(&r);
     }
     CK(dm_file_write(path, "one", 3, &err) == DM_OK && dm_content_sha256(in_work("data"), hex[0], &err) == DM_OK);

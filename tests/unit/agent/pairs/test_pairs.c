@@ -8,40 +8,40 @@ static void check_matching(void)
     RUNS(EXPERT, {"abc", 1, 0}, {"ab", 0.5, 2});
     RUNS(EXPLORED, {"abd", 0.5, 0, 0}, {"c", 1, 2, 0}, {"q", 0, 1, 0}, {"ax", 0, 0, 1}, {"abcd", 1, 0, 2});
     dm_pairs_options o = options_of("ex");
-    expect(&o, "|abc>abd |abc>ax |c>ab", DM_DROP_TIE, 1); /* tasks in order, in a task the files' order */
-    expect(&o, "|abc>abd |abc>ax |c>ab", DM_DROP_UNMATCHED, 1);
+    expect(&o, "|abc>abd |abc>ax |c>ab", DM_PAIRS_DROP_TIE, 1); /* tasks in order, in a task the files' order */
+    expect(&o, "|abc>abd |abc>ax |c>ab", DM_PAIRS_DROP_UNMATCHED, 1);
     o.margin = 0.5; /* must be exceeded */
-    expect(&o, "|abc>ax", DM_DROP_TIE, 3);
+    expect(&o, "|abc>ax", DM_PAIRS_DROP_TIE, 3);
     o.margin = 0.25;
-    expect(&o, "|abc>abd |abc>ax |c>ab", DM_DROP_TIE, 1);
+    expect(&o, "|abc>abd |abc>ax |c>ab", DM_PAIRS_DROP_TIE, 1);
 
     o = options_of("x");
     o.among = 1; /* abcd is the best of task 0, ax the worst; the other tasks have one run */
-    expect(&o, "|abcd>ax", DM_DROP_UNMATCHED, 2);
+    expect(&o, "|abcd>ax", DM_PAIRS_DROP_UNMATCHED, 2);
     o = options_of("ex");
     o.among = 1;
-    expect(&o, "|abc>abd |abc>ax |abcd>ax |c>ab", DM_DROP_UNMATCHED, 3);
+    expect(&o, "|abc>abd |abc>ax |abcd>ax |c>ab", DM_PAIRS_DROP_UNMATCHED, 3);
     RUNS(EXPLORED, {"b", 1, 0, 0}, {"a", 0, 0, 1}, {"c", 1, 0, 2}, {"d", 0, 0, 3}, {"e", 1, 1, 0}, {"f", 1, 1, 1});
     o = options_of("x");
     o.among = 1; /* of equal ones the first */
-    expect(&o, "|b>a", DM_DROP_TIE, 1);
+    expect(&o, "|b>a", DM_PAIRS_DROP_TIE, 1);
 
     /* what makes a task: environment, split, task and seed */
     RUNS(EXPERT, {"a", 1, 0});
-    RUNS(EXPLORED, {"b", 0, 0, .env = "others"}, {"c", 0, 0}, {"d", 0, 0, .split = DM_SPLIT_SEEN},
+    RUNS(EXPLORED, {"b", 0, 0, .env = "others"}, {"c", 0, 0}, {"d", 0, 0, .split = DM_ENV_SPLIT_SEEN},
          {"e", 0, 0, .seed = 1});
     o = options_of("ex");
-    expect(&o, "|a>c", DM_DROP_UNMATCHED, 3);
+    expect(&o, "|a>c", DM_PAIRS_DROP_UNMATCHED, 3);
     RUNS(EXPLORED, {"b", 0, 0, .task_text = "Do that."}, {"c", 0, 0}, {"d", 0, 0, .end = "environment"}, {"", 0, 0},
          {"e ", 0, 0});
-    expect(&o, "|a>c", DM_DROP_PROMPT, 1);
-    expect(&o, "|a>c", DM_DROP_FAILED, 1);
-    expect(&o, "|a>c", DM_DROP_EMPTY, 2); /* no turn; a turn of white space, which the reader refuses */
+    expect(&o, "|a>c", DM_PAIRS_DROP_PROMPT, 1);
+    expect(&o, "|a>c", DM_PAIRS_DROP_FAILED, 1);
+    expect(&o, "|a>c", DM_PAIRS_DROP_EMPTY, 2); /* no turn; a turn of white space, which the reader refuses */
 
     /* a file that is given twice adds nothing, and its pairs' names stay distinct */
     const char *const twice[] = {file[EXPLORED], file[EXPLORED]};
-    o.explored = (dm_files){twice, 2};
-    expect(&o, "|a>c", DM_DROP_DUPLICATE, 1);
+    o.explored = (dm_pairs_files){twice, 2};
+    expect(&o, "|a>c", DM_PAIRS_DROP_DUPLICATE, 1);
     RUNS(EXPLORED, {"b", 0, 0, 7}, {"c", 0, 0, 7}, {"d", 0, 0, 7, 1});
     o = options_of("ex");
     dm_pairs p;
@@ -60,29 +60,29 @@ static void check_runs(void)
     RUNS(EXPLORED, {"abdefg", 0.5, 0, 0}, {"c", 0.25, 1, 0}, {"dd", 0, 0, 1});
     dm_pairs_options o = options_of("ex");
     o.min_chosen = 0.75;
-    expect(&o, "|abc>abdefg |abc>dd", DM_DROP_LOW, 1);
+    expect(&o, "|abc>abdefg |abc>dd", DM_PAIRS_DROP_LOW, 1);
     o = options_of("ex");
     o.max_turns = 5;
-    expect(&o, "|abc>dd |ab>c", DM_DROP_LONG, 1);
+    expect(&o, "|abc>dd |ab>c", DM_PAIRS_DROP_LONG, 1);
     o.max_turns = 2; /* of the chosen run too */
-    expect(&o, "|ab>c", DM_DROP_LONG, 2);
+    expect(&o, "|ab>c", DM_PAIRS_DROP_LONG, 2);
     o = options_of("ex");
     o.max_repeats = 1; /* dd: the answer to the second d is not part of the run */
-    expect(&o, "|abc>abdefg |ab>c", DM_DROP_REPEATS, 1);
+    expect(&o, "|abc>abdefg |ab>c", DM_PAIRS_DROP_REPEATS, 1);
     o.max_repeats = 2;
-    expect(&o, "|abc>abdefg |abc>dd |ab>c", DM_DROPS, 0);
+    expect(&o, "|abc>abdefg |abc>dd |ab>c", DM_PAIRS_DROPS, 0);
     o = options_of("ex");
     o.cut = 1;
-    expect(&o, "|abc>abde |abc>dd |ab>c", DM_DROPS, 0);
+    expect(&o, "|abc>abde |abc>dd |ab>c", DM_PAIRS_DROPS, 0);
     o.cut = 0;
-    expect(&o, "|abc>abd |abc>dd |ab>c", DM_DROPS, 0);
+    expect(&o, "|abc>abd |abc>dd |ab>c", DM_PAIRS_DROPS, 0);
     RUNS(EXPERT, {"abc", 1, 0});
     RUNS(EXPLORED, {"abcde", 0.5, 0}, {"d", 0, 0, 1});
-    expect(&o, "|abc>d", DM_DROP_IDENTICAL, 1); /* by the cut */
+    expect(&o, "|abc>d", DM_PAIRS_DROP_IDENTICAL, 1); /* by the cut */
     RUNS(EXPLORED, {"abababa", 0.5, 0}, {"aaa", 0, 0, 1});
     o = options_of("ex");
     o.max_repeats = 2; /* letters so far: no answer comes twice, but the last action's is open */
-    expect(&o, "|abc>abababa |abc>aaa", DM_DROPS, 0);
+    expect(&o, "|abc>abababa |abc>aaa", DM_PAIRS_DROPS, 0);
     o.max_repeats = 1;
     expect_error(&o, DM_ERR_INPUT, "no pair is left of 2: 2 with a run that repeats itself");
 }
@@ -95,14 +95,14 @@ static void check_forms(void)
     RUNS(EXPLORED, {"abxyz", 0, 0, 0}, {"pq", 0.5, 0, 1}, {"abc", 0.25, 0, 2}, {"abcdefgh", 0, 0, 3});
     dm_pairs_options o = options_of("ex");
     o.form = DM_PAIRS_STEP;
-    expect(&o, "ab|c>x |a>p", DM_DROP_CONTAINED, 2);
+    expect(&o, "ab|c>x |a>p", DM_PAIRS_DROP_CONTAINED, 2);
     o.form = DM_PAIRS_SEGMENT; /* 4 and 3 turns are left, 6 and 2 */
-    expect(&o, "ab|cde>xyz |ab>pq", DM_DROP_CONTAINED, 2);
+    expect(&o, "ab|cde>xyz |ab>pq", DM_PAIRS_DROP_CONTAINED, 2);
     o.segment_turns = 2;
-    expect(&o, "ab|cd>xy |ab>pq", DM_DROP_CONTAINED, 2);
+    expect(&o, "ab|cd>xy |ab>pq", DM_PAIRS_DROP_CONTAINED, 2);
     o.form = DM_PAIRS_WHOLE;
     o.segment_turns = 0;
-    expect(&o, "|abcdef>abxyz |abcdef>pq |abcdef>abc |abcdef>abcdefgh", DM_DROPS, 0);
+    expect(&o, "|abcdef>abxyz |abcdef>pq |abcdef>abc |abcdef>abcdefgh", DM_PAIRS_DROPS, 0);
 
     /* what the form took into the prompt is counted as shared */
     dm_pairs p;
@@ -123,7 +123,7 @@ static void check_forms(void)
                "\"value\": \"2\"}, {\"from\": \"gpt\", \"value\": \"Action: c\"}]}\n");
     o = options_of("f");
     o.form = DM_PAIRS_SEGMENT;
-    expect(&o, "|ab>ac", DM_DROPS, 0);
+    expect(&o, "|ab>ac", DM_PAIRS_DROPS, 0);
     o.form = DM_PAIRS_STEP;
     expect_error(&o, DM_ERR_INPUT, "no pair is left of 1: 1 with two equal sides");
 }
@@ -135,20 +135,20 @@ static void check_sft(void)
          {"zbc", 1, 0, 4}, {"fg", 1, 1, 1}, {"h", 1, 2, 0});
     dm_pairs_options o = options_of("ex");
     o.form = DM_PAIRS_SFT; /* successes, each once; an expert's run is taken whatever its reward */
-    expect(&o, "|abc |xbc |ybc |zbc |de |fg |h", DM_DROP_DUPLICATE, 2);
-    expect(&o, "|abc |xbc |ybc |zbc |de |fg |h", DM_DROP_LOW, 1);
+    expect(&o, "|abc |xbc |ybc |zbc |de |fg |h", DM_PAIRS_DROP_DUPLICATE, 2);
+    expect(&o, "|abc |xbc |ybc |zbc |de |fg |h", DM_PAIRS_DROP_LOW, 1);
     o.min_chosen = 0.75;
-    expect(&o, "|abc |xbc |ybc |zbc |de |q |fg |h", DM_DROP_DUPLICATE, 2);
+    expect(&o, "|abc |xbc |ybc |zbc |de |q |fg |h", DM_PAIRS_DROP_DUPLICATE, 2);
     o.min_chosen = NAN;
     o.per_task = 2; /* explored ones */
-    expect(&o, "|abc |xbc |ybc |de |fg |h", DM_DROP_PER_TASK, 1);
+    expect(&o, "|abc |xbc |ybc |de |fg |h", DM_PAIRS_DROP_PER_TASK, 1);
     o = options_of("x");
     o.form = DM_PAIRS_SFT;
     o.per_task = 1;
-    expect(&o, "|xbc |fg |h", DM_DROP_PER_TASK, 3);
+    expect(&o, "|xbc |fg |h", DM_PAIRS_DROP_PER_TASK, 3);
     o = options_of("e");
     o.form = DM_PAIRS_SFT;
-    expect(&o, "|abc |de", DM_DROPS, 0);
+    expect(&o, "|abc |de", DM_PAIRS_DROPS, 0);
 }
 
 /* The run's wrong turn is the first from which it could still have been better. */
@@ -164,28 +164,28 @@ static void check_continuations(void)
          {"pr", 0.5, 1, 0, 1}, {"s", 0.5, 1, 0, 0});
     dm_pairs_options o = options_of("xc");
     o.form = DM_PAIRS_SEGMENT;
-    expect(&o, "a|h>b", DM_DROP_TIE, 1); /* task 1: none is better; task 2: no continuation */
-    expect(&o, "a|h>b", DM_DROP_UNMATCHED, 1);
+    expect(&o, "a|h>b", DM_PAIRS_DROP_TIE, 1); /* task 1: none is better; task 2: no continuation */
+    expect(&o, "a|h>b", DM_PAIRS_DROP_UNMATCHED, 1);
     o.margin = 0.25; /* 0.5 is not above 0.25 + 0.25 */
-    expect(&o, "ab|cd>xy", DM_DROP_TIE, 1);
+    expect(&o, "ab|cd>xy", DM_PAIRS_DROP_TIE, 1);
     o.form = DM_PAIRS_STEP;
-    expect(&o, "ab|c>x", DM_DROP_TIE, 1);
+    expect(&o, "ab|c>x", DM_PAIRS_DROP_TIE, 1);
     o.form = DM_PAIRS_WHOLE;
-    expect(&o, "|abcdf>abxy", DM_DROP_TIE, 1);
+    expect(&o, "|abcdf>abxy", DM_PAIRS_DROP_TIE, 1);
     o.segment_turns = 1;
     o.form = DM_PAIRS_SEGMENT;
-    expect(&o, "ab|c>x", DM_DROP_TIE, 1);
+    expect(&o, "ab|c>x", DM_PAIRS_DROP_TIE, 1);
     o = options_of("xc");
     o.form = DM_PAIRS_SEGMENT;
     o.erroneous = DM_ERRONEOUS_LAST;
-    expect(&o, "ab|cd>xy", DM_DROP_TIE, 1);
+    expect(&o, "ab|cd>xy", DM_PAIRS_DROP_TIE, 1);
 
     /* the continuation takes the run's own action once more: the segments begin where they differ */
     RUNS(EXPLORED, {"abxy", 0, 0, 0});
     RUNS(CONTINUATIONS, {"abcd", 1, 0, 0, 1});
     o = options_of("xc");
     o.form = DM_PAIRS_SEGMENT;
-    expect(&o, "ab|cd>xy", DM_DROPS, 0);
+    expect(&o, "ab|cd>xy", DM_PAIRS_DROPS, 0);
 }
 
 /* ---- the degraded variant ---- */
@@ -206,7 +206,7 @@ static void check_degrade(void)
         char want[96];
         seen[k] = true;
         snprintf(want, sizeof want, "|abc>%s |abc>hhhhh |abc>iiiiij", k == 1 ? "defffffg" : loops[k]);
-        expect(&o, want, DM_DROPS, 0);
+        expect(&o, want, DM_PAIRS_DROPS, 0);
     }
     CK(seen[1] && seen[2] && seen[3]);
 
@@ -223,7 +223,7 @@ static void check_degrade(void)
     o.seed = 5;
     CK(dm_pairs_make(&p, &o, NULL) == DM_OK && p.n == 3);
     for (size_t i = 0; i < p.n; i++) {
-        const dm_side *s = &p.pair[i].rejected;
+        const dm_pairs_side *s = &p.pair[i].rejected;
         const size_t old = i == 0 ? 4 : i == 1 ? 1 : 2;
         CK(s->turns == old + 4);
         for (size_t t = old - 1; t < s->turns - 1; t++) {
@@ -261,7 +261,7 @@ static void check_degrade(void)
     if (p.n == 1 && CK(dm_env_open(&env, "home", &err) == DM_OK)) {
         const dm_episode_turn *turn = p.pair[0].rejected.turn;
         for (int t = 3; t < 6; t++) {
-            CK(dm_env_reset(env, DM_SPLIT_TRAIN, 3, 0, &answer, NULL) == DM_OK);
+            CK(dm_env_reset(env, DM_ENV_SPLIT_TRAIN, 3, 0, &answer, NULL) == DM_OK);
             CK(dm_env_step(env, turn[t].action + strlen("Action: "), &answer, NULL) == DM_OK && !answer.done);
             CK_MSG(strcmp(turn[t].observation + strlen("Observation: "), answer.text) == 0, "%s", turn[t].observation);
         }
@@ -278,30 +278,30 @@ static void check_filters(void)
     RUNS(EXPLORED, {"sitting", 0, 0}, {"xyz", 0, 0, 1});
     dm_pairs_options o = options_of("ex");
     o.min_edit_distance = 3.0 / 7; /* Levenshtein's own: 2 replaced, 1 more, of 7 */
-    expect(&o, "|kitten>sitting |kitten>xyz", DM_DROPS, 0);
+    expect(&o, "|kitten>sitting |kitten>xyz", DM_PAIRS_DROPS, 0);
     o.min_edit_distance = 0.43;
-    expect(&o, "|kitten>xyz", DM_DROP_DISTANCE, 1);
+    expect(&o, "|kitten>xyz", DM_PAIRS_DROP_DISTANCE, 1);
     o.min_edit_distance = 1; /* kitten and xyz have nothing in common */
-    expect(&o, "|kitten>xyz", DM_DROP_DISTANCE, 1);
+    expect(&o, "|kitten>xyz", DM_PAIRS_DROP_DISTANCE, 1);
     o.unit = DM_UNIT_TEXT;
     o.min_edit_distance = 12.0 / 70; /* "Action: g" and its line end are 10 bytes: 2 replaced, 10 more, of 70 */
-    expect(&o, "|kitten>sitting |kitten>xyz", DM_DROPS, 0);
+    expect(&o, "|kitten>sitting |kitten>xyz", DM_PAIRS_DROPS, 0);
     o.min_edit_distance = 0.18;
-    expect(&o, "|kitten>xyz", DM_DROP_DISTANCE, 1);
+    expect(&o, "|kitten>xyz", DM_PAIRS_DROP_DISTANCE, 1);
     o = options_of("ex");
     o.max_length_ratio = 7.0 / 6;
-    expect(&o, "|kitten>sitting", DM_DROP_LENGTH, 1);
+    expect(&o, "|kitten>sitting", DM_PAIRS_DROP_LENGTH, 1);
     o.max_length_ratio = 1.16;
     expect_error(&o, DM_ERR_INPUT, "no pair is left of 2: 2 with lengths too far apart");
     o.max_length_ratio = 2;
     o.unit = DM_UNIT_TEXT;
-    expect(&o, "|kitten>sitting |kitten>xyz", DM_DROPS, 0);
+    expect(&o, "|kitten>sitting |kitten>xyz", DM_PAIRS_DROPS, 0);
 
     o = options_of("x");
     o.among = 1;
     RUNS(EXPLORED, {"a", 1, 0, 0, .logp = -1}, {"bb", 0, 0, 1, .logp = -2});
     o.perplexity_ratio = 2.72; /* e and e^2: their ratio is e */
-    expect(&o, "|a>bb", DM_DROPS, 0);
+    expect(&o, "|a>bb", DM_PAIRS_DROPS, 0);
     o.perplexity_ratio = 2.71;
     expect_error(&o, DM_ERR_INPUT, "no pair is left of 1: 1 with perplexities too far apart");
     RUNS(EXPLORED, {"a", 1, 0, 0, .logp = -1}, {"bb", 0, 0, 1});
@@ -311,7 +311,7 @@ static void check_filters(void)
     RUNS(EXPLORED, {"b", 0, 0, 0}, {"c", 0, 0, 1}, {"d", 0, 0, 2}, {"e", 0, 1, 0});
     o = options_of("ex");
     o.per_task = 2;
-    expect(&o, "|a>b |a>c |a>e", DM_DROP_PER_TASK, 1);
+    expect(&o, "|a>b |a>c |a>e", DM_PAIRS_DROP_PER_TASK, 1);
 }
 
 static void check_limit(void)
@@ -329,7 +329,7 @@ static void check_limit(void)
     RUNS(EXPERT, {"Z", 1, 0});
     dm_pairs_options o = options_of("ex");
     o.limit = 5;
-    CK(dm_pairs_make(&first, &o, NULL) == DM_OK && first.n == 5 && first.dropped[DM_DROP_LIMIT] == 21);
+    CK(dm_pairs_make(&first, &o, NULL) == DM_OK && first.n == 5 && first.dropped[DM_PAIRS_DROP_LIMIT] == 21);
     for (size_t i = 1; i < first.n; i++) /* in their order */
         CK(strcmp(first.pair[i - 1].rejected.turn->action, first.pair[i].rejected.turn->action) < 0);
     for (o.seed = 0; o.seed < 10; o.seed++) {

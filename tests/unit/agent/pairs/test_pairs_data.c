@@ -61,7 +61,7 @@ static void check_written(void)
                "{\"id\": 7, \"prompt\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"chosen\": [{\"role\": "
                "\"assistant\", \"content\": \"Action: a\"}], \"rejected\": [{\"role\": \"assistant\", \"content\": "
                "\"Action: b\"}]}\n");
-    expect(&o, "|a>b", DM_DROPS, 0); /* no scores: taken as they stand */
+    expect(&o, "|a>b", DM_PAIRS_DROPS, 0); /* no scores: taken as they stand */
     o.form = DM_PAIRS_SFT;
     CK(dm_pairs_make(&p, &o, NULL) == DM_OK);
     dm_pairs_write(&again, &p, false);
@@ -178,7 +178,7 @@ static void open_tokenizer(void)
 {
     const char *const *specials, *nothing = "";
     const size_t n = dm_template_specials(DM_TEMPLATE_PLAIN, &specials), size = 0;
-    CK(dm_tokenizer_train(&tokenizer, &nothing, &size, 1, 256 + n, 2, DM_SPLIT_GPT2, false, specials, n, NULL) ==
+    CK(dm_tokenizer_train(&tokenizer, &nothing, &size, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n, NULL) ==
        DM_OK);
     CK(dm_template_open(&chat, dm_template_name(DM_TEMPLATE_PLAIN), NULL, tokenizer, NULL) == DM_OK);
 }
@@ -204,7 +204,7 @@ static size_t check_read_back(const dm_pairs_options *o, const char *what)
     if (CK_MSG(dm_dataset_open(&d, file[OUTPUT], &data, &err) == DM_OK, "%s: %s", what, err.message)) {
         CK_MSG(d.n == p.n, "%s: %zu items of %zu pairs", what, d.n, p.n);
         for (size_t i = 0; i < d.n; i++) {
-            const dm_side *sides[] = {&p.pair[i].chosen, &p.pair[i].rejected};
+            const dm_pairs_side *sides[] = {&p.pair[i].chosen, &p.pair[i].rejected};
             const dm_trajectory *read[] = {&d.items[i].chosen, &d.items[i].rejected};
             for (int k = 0; k < (o->form == DM_PAIRS_SFT ? 1 : 2); k++) {
                 size_t bytes = 0;
@@ -286,7 +286,7 @@ static void check_real(const char *path)
     }
     for (int form = 0; form < 4; form++) {
         dm_pairs_defaults(&o);
-        o.pairs = (dm_files){paths, 1};
+        o.pairs = (dm_pairs_files){paths, 1};
         o.form = form;
         const size_t n = check_read_back(&o, path);
         CK_MSG(n > 50, "%s: %zu of form %d", path, n, form);

@@ -39,7 +39,7 @@ static bool make(dm_pairs *p, const char *path, int plan_reward)
     dm_error err = {.message = ""};
 
     dm_pairs_defaults(&o);
-    o.explored = (dm_files){&path, 1};
+    o.explored = (dm_pairs_files){&path, 1};
     o.among = 1;
     o.plan_reward = plan_reward;
     return CK_MSG(dm_pairs_make(p, &o, &err) == DM_OK, "%s", err.message);

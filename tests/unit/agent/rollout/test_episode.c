@@ -28,7 +28,7 @@ static dm_episode_turn turns[3] = {
 static const dm_episode example = {
     .id = "home/seen/12/7/1@2",
     .env = "home",
-    .split = DM_SPLIT_SEEN,
+    .split = DM_ENV_SPLIT_SEEN,
     .task = 12,
     .seed = UINT64_MAX,
     .sample = 1,
@@ -130,7 +130,7 @@ static void check_training_data(void)
     dm_dataset d = {0};
     dm_text text = {0};
 
-    CK(dm_tokenizer_train(&t, &nothing, &size, 1, 256 + n, 2, DM_SPLIT_GPT2, false, specials, n, &err) == DM_OK);
+    CK(dm_tokenizer_train(&t, &nothing, &size, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n, &err) == DM_OK);
     CK(dm_template_open(&chat, dm_template_name(DM_TEMPLATE_PLAIN), NULL, t, &err) == DM_OK);
     dm_episode_write(&text, &example);
     dm_episode_write(&text, &example);

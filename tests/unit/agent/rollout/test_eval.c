@@ -47,7 +47,7 @@ static void check_estimates(void)
 /* Episodes of up to three turns: scores, of which the last is the reward. */
 static dm_episode_turn turns[16][3];
 
-static dm_episode episode(size_t i, dm_split split, int64_t task, const char *end, size_t n, double a, double b,
+static dm_episode episode(size_t i, dm_env_split split, int64_t task, const char *end, size_t n, double a, double b,
                           double c)
 {
     const double scores[] = {a, b, c};
@@ -66,15 +66,15 @@ static dm_episode episode(size_t i, dm_split split, int64_t task, const char *en
 static void check_episodes(void)
 {
     dm_episode first[] = {
-        episode(0, DM_SPLIT_SEEN, 7, "done", 2, 0.5, 1, 0),
-        episode(1, DM_SPLIT_SEEN, 3, "turns", 3, 0, 0.25, 0.25),
-        episode(2, DM_SPLIT_SEEN, 7, "length", 1, 0.5, 0, 0),
-        episode(3, DM_SPLIT_SEEN, 5, "environment", 1, 0.75, 0, 0),
+        episode(0, DM_ENV_SPLIT_SEEN, 7, "done", 2, 0.5, 1, 0),
+        episode(1, DM_ENV_SPLIT_SEEN, 3, "turns", 3, 0, 0.25, 0.25),
+        episode(2, DM_ENV_SPLIT_SEEN, 7, "length", 1, 0.5, 0, 0),
+        episode(3, DM_ENV_SPLIT_SEEN, 5, "environment", 1, 0.75, 0, 0),
     };
     dm_episode second[] = {
-        episode(4, DM_SPLIT_SEEN, 5, "done", 1, 1, 0, 0), episode(5, DM_SPLIT_SEEN, 4, "done", 1, 1, 0, 0),
-        episode(6, DM_SPLIT_SEEN, 7, "done", 1, 1, 0, 0), episode(7, DM_SPLIT_UNSEEN, 3, "done", 1, 1, 0, 0),
-        episode(8, DM_SPLIT_SEEN, 7, "done", 0, 0, 0, 0),
+        episode(4, DM_ENV_SPLIT_SEEN, 5, "done", 1, 1, 0, 0), episode(5, DM_ENV_SPLIT_SEEN, 4, "done", 1, 1, 0, 0),
+        episode(6, DM_ENV_SPLIT_SEEN, 7, "done", 1, 1, 0, 0), episode(7, DM_ENV_SPLIT_UNSEEN, 3, "done", 1, 1, 0, 0),
+        episode(8, DM_ENV_SPLIT_SEEN, 7, "done", 0, 0, 0, 0),
     };
     dm_eval a, b;
     dm_estimate d;

@@ -20,7 +20,7 @@ static void open_tokenizer(dm_tokenizer **t, dm_chat_template *c, dm_template_ki
     const char *const *specials;
     const size_t n = dm_template_specials(kind, &specials);
     dm_error err = {0};
-    dm_status s = dm_tokenizer_train(t, texts, sizes, 1, 256 + n, 2, DM_SPLIT_GPT2, false, specials, n, &err);
+    dm_status s = dm_tokenizer_train(t, texts, sizes, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n, &err);
     if (s == DM_OK)
         s = dm_template_open(c, dm_template_name(kind), NULL, *t, &err);
     if (s == DM_OK && dir)
@@ -124,7 +124,7 @@ static dm_rollout_options speaker(const char *model, const char *output)
     dm_rollout_options o;
     dm_rollout_defaults(&o);
     o.env = "home";
-    o.split = DM_SPLIT_SEEN;
+    o.split = DM_ENV_SPLIT_SEEN;
     o.model = model;
     o.output = output;
     o.first = 3;

@@ -377,7 +377,8 @@ int main(void)
     dm_error err = {0};
 
     snprintf(path, sizeof path, "/tmp/dm-test-data-%ld", (long)getpid());
-    CK_MSG(dm_tokenizer_train(&tokenizer, texts, sizes, 1, 300, 2, DM_SPLIT_GPT2, false, specials, n, &err) == DM_OK,
+    CK_MSG(dm_tokenizer_train(&tokenizer, texts, sizes, 1, 300, 2, DM_WORD_SPLIT_GPT2, false, specials, n, &err) ==
+               DM_OK,
            "%s", err.message);
     CK_MSG(dm_template_open(&chat, "chatml", NULL, tokenizer, &err) == DM_OK, "%s", err.message);
     if (!tokenizer)

@@ -102,7 +102,7 @@ static dm_tokenizer *make_tokenizer(const char *const *tokens, size_t n)
     static const char *const text[] = {"Action: look around Action: go. assistant user assistant user look\n go\n"};
     const size_t size = strlen(text[0]);
     dm_tokenizer *t = NULL;
-    CK(dm_tokenizer_train(&t, text, &size, 1, 300, 2, DM_SPLIT_LLAMA3, true, tokens, n, NULL) == DM_OK);
+    CK(dm_tokenizer_train(&t, text, &size, 1, 300, 2, DM_WORD_SPLIT_LLAMA3, true, tokens, n, NULL) == DM_OK);
     return t;
 }
 

@@ -86,9 +86,9 @@ static int tool_train(int argc, char **argv)
         texts[i] = v->text;
         sizes[i] = v->length;
     }
-    const dm_word_split split = strcmp(argv[3], "gpt2") == 0     ? DM_SPLIT_GPT2
-                                : strcmp(argv[3], "llama3") == 0 ? DM_SPLIT_LLAMA3
-                                                                 : DM_SPLIT_QWEN2;
+    const dm_word_split split = strcmp(argv[3], "gpt2") == 0     ? DM_WORD_SPLIT_GPT2
+                                : strcmp(argv[3], "llama3") == 0 ? DM_WORD_SPLIT_LLAMA3
+                                                                 : DM_WORD_SPLIT_QWEN2;
     const double begin = dm_seconds();
     if (dm_tokenizer_train(&t, texts, sizes, n, strtoul(argv[5], NULL, 10), 2, split, strcmp(argv[4], "1") == 0,
                            (const char *const *)argv + 6, (size_t)argc - 6, &err) != DM_OK)
@@ -179,8 +179,8 @@ static dm_status train(dm_tokenizer **t, const char *text, size_t vocabulary, si
                        const char *const *specials, size_t n_specials, dm_error *err)
 {
     const size_t size = strlen(text);
-    return dm_tokenizer_train(t, &text, &size, 1, vocabulary, min_frequency, DM_SPLIT_GPT2, false, specials, n_specials,
-                              err);
+    return dm_tokenizer_train(t, &text, &size, 1, vocabulary, min_frequency, DM_WORD_SPLIT_GPT2, false, specials,
+                              n_specials, err);
 }
 
 /* The tokens from id 256 on, by hand. */

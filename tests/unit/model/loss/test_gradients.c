@@ -234,13 +234,13 @@ static void test_attention(const dm_engine *e, size_t heads, size_t kv_heads, si
 
 #define HEAD_VOCAB (2 * DM_VOCAB_CHUNK + 37)
 static const int32_t targets[] = {0, 2047, 2048, 4132, 17, 4096};
-#define ENTRIES (sizeof targets / sizeof *targets)
+#define PREDICTIONS (sizeof targets / sizeof *targets)
 
 static void head(problem *p) /* w: norm, b: head */
 {
     double *norm = f64_alloc(p->n), *logits = f64_alloc(HEAD_VOCAB);
 
-    for (size_t i = 0; i < ENTRIES; i++) {
+    for (size_t i = 0; i < PREDICTIONS; i++) {
         f64_rmsnorm(norm, p->x.d + i * p->n, p->w.d, 1, p->n, p->eps);
         f64_linear(logits, norm, p->b.d, NULL, 1, HEAD_VOCAB, p->n);
         p->y[i] = f64_log_softmax(logits, HEAD_VOCAB, (size_t)targets[i]);
@@ -281,17 +281,17 @@ static void test_head(const dm_engine *e, int keep_logits)
                          .max_positions = 16,
                          .eps = 0.25,
                          .rope_theta = 100};
-    problem p = problem_open(head, ENTRIES, D, 1, ENTRIES * D, D, HEAD_VOCAB * D);
+    problem p = problem_open(head, PREDICTIONS, D, 1, PREDICTIONS * D, D, HEAD_VOCAB * D);
     machine m;
 
     p.eps = c.eps;
     machine_open(&m, e, &c, 0, keep_logits);
     memcpy(m.w.f + m.l.norm->offset, p.w.f, D * sizeof(float));
     memcpy(m.w.f + m.l.head->offset, p.b.f, HEAD_VOCAB * D * sizeof(float));
-    memcpy(m.n.out, p.x.f, ENTRIES * D * sizeof(float));
-    dm_head_forward(&m.n, m.w.f, targets, ENTRIES);
+    memcpy(m.n.out, p.x.f, PREDICTIONS * D * sizeof(float));
+    dm_head_forward(&m.n, m.w.f, targets, PREDICTIONS);
     check_forward("head logp", &p, m.n.logp);
-    dm_head_backward(&m.n, m.w.f, m.dw, targets, p.dy.f, ENTRIES);
+    dm_head_backward(&m.n, m.w.f, m.dw, targets, p.dy.f, PREDICTIONS);
     check_gradient("head dx", &p, p.x, m.n.dout, NULL, HEAD_LIMIT);
     check_gradient("head norm dw", &p, p.w, m.dw + m.l.norm->offset, NULL, HEAD_LIMIT);
     check_head_weights(&p, m.dw + m.l.head->offset);

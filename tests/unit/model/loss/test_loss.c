@@ -141,18 +141,18 @@ static void test_side(void)
 {
     const size_t turn_of[] = {0, 0, 1, 2, 2, 2};
     const float logp[] = {-1, -2, -3, -4, -5, -6}, reference[] = {-2, -2, -2, -2, -2, -2};
-    const dm_side side = {.n = 6, .turn_of = turn_of, .turns = 3, .logp = logp, .reference = reference};
+    const dm_loss_side side = {.n = 6, .turn_of = turn_of, .turns = 3, .logp = logp, .reference = reference};
     dm_loss_options o = defaults();
 
     o.gamma = 1; /* weights 1, 1, 2/3, 1/3, 1/3, 1/3 */
     CK(dm_token_weight(&o, &side, 0) == 1 && dm_token_weight(&o, &side, 1) == 1);
     CK(close_to(dm_token_weight(&o, &side, 2), 2 / 3.0, 1e-15));
     CK(close_to(dm_token_weight(&o, &side, 5), 1 / 3.0, 1e-15));
-    CK(close_to(dm_side_score(&o, &side), 1 + 0 - 2 / 3.0 - (2 + 3 + 4) / 3.0, 1e-14));
-    CK(dm_side_logp(&side) == -21);
+    CK(close_to(dm_loss_side_score(&o, &side), 1 + 0 - 2 / 3.0 - (2 + 3 + 4) / 3.0, 1e-14));
+    CK(dm_loss_side_logp(&side) == -21);
 
     o.length_normalised = 1;
-    CK(close_to(dm_side_score(&o, &side), (1 - 2 / 3.0 - 3) / 6, 1e-14));
+    CK(close_to(dm_loss_side_score(&o, &side), (1 - 2 / 3.0 - 3) / 6, 1e-14));
     CK(close_to(dm_token_weight(&o, &side, 2), 2 / 18.0, 1e-15));
     o.length_normalised = 0;
 
@@ -163,10 +163,10 @@ static void test_side(void)
     o.gamma = 0.3;
     for (size_t i = 0; i < side.n; i++)
         CK(dm_token_weight(&o, &side, i) == 1);
-    CK(dm_side_score(&o, &side) == -9);
+    CK(dm_loss_side_score(&o, &side) == -9);
     o.objective = DMPO_DMPO;
     o.gamma = 0; /* the first turn alone */
-    CK(dm_side_score(&o, &side) == 1);
+    CK(dm_loss_side_score(&o, &side) == 1);
 }
 
 /* ---- links ---- */
@@ -397,7 +397,7 @@ typedef struct golden_side {
     size_t turn_of[TOKENS];
     float logp[TOKENS], reference[TOKENS];
     double logp64[TOKENS], reference64[TOKENS];
-    dm_side side;
+    dm_loss_side side;
 } golden_side;
 
 static golden_side golden[GOLDEN_PAIRS][2];
@@ -416,7 +416,7 @@ static void read_side(golden_side *g, const dm_json *v)
         g->reference[read] = (float)(g->reference64[read] = q->number);
     }
     CK(read == n && !p && !q);
-    g->side = (dm_side){.n = n, .turn_of = g->turn_of, .turns = turns, .logp = g->logp, .reference = g->reference};
+    g->side = (dm_loss_side){.n = n, .turn_of = g->turn_of, .turns = turns, .logp = g->logp, .reference = g->reference};
 }
 
 /* s from the case's own f64 log-probabilities, by the engine's weights. */
@@ -459,7 +459,7 @@ static void golden_loss(const char *path, const dm_json *v, size_t pairs)
             CK_MSG(fabs(o.beta * s[side][i] - reward[side]->number) <= 1e-9,
                    "%s: %s: reward %zu is %.17g, must be %.17g", path, name, i, o.beta * s[side][i],
                    reward[side]->number);
-            CK(fabs(dm_side_score(&o, &g->side) - s[side][i]) <= 1e-4);
+            CK(fabs(dm_loss_side_score(&o, &g->side) - s[side][i]) <= 1e-4);
         }
     }
     const dm_batch_stats b = dm_batch_stats_of(&o, s[0], s[1], pairs);
@@ -475,7 +475,7 @@ static void golden_sft(const char *path, const dm_json *v, size_t pairs)
     size_t tokens = 0;
 
     for (size_t i = 0; i < pairs; i++) {
-        sum += dm_side_logp(&golden[i][0].side);
+        sum += dm_loss_side_logp(&golden[i][0].side);
         tokens += golden[i][0].side.n;
     }
     CK(dm_json_get(v, "tokens")->integer == (int64_t)tokens);

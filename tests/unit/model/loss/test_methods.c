@@ -70,7 +70,7 @@ static void take_all(values *out, const dm_json *list, const dm_dataset *data)
 
 static void place(file *f, dm_arena *arena)
 {
-    dm_pack_size max = {.rows = 2 * TOKENS, .entries = 2 * TOKENS, .longest = TOKENS, .actions = {TOKENS, TOKENS}};
+    dm_pack_size max = {.rows = 2 * TOKENS, .predictions = 2 * TOKENS, .longest = TOKENS, .actions = {TOKENS, TOKENS}};
     dm_pack_place(&f->pack, arena, &max);
     dm_objective_place(&f->objective, arena, &max);
 }
@@ -190,8 +190,8 @@ static double kl_of(file *f, const dm_loss_options *o, const size_t *among, size
         const values *v = &f->of_mismatched[among[j]];
         set_policy(f, &f->mismatched.items[among[j]], v, 1);
         for (int s = 0; s < 2; s++) {
-            const dm_side side = dm_objective_side(&f->objective, &f->pack, s, v->first[s]);
-            sum += dm_side_score(o, &side);
+            const dm_loss_side side = dm_objective_side(&f->objective, &f->pack, s, v->first[s]);
+            sum += dm_loss_side_score(o, &side);
         }
     }
     return dm_kl_estimate(sum, 2 * n);
@@ -206,12 +206,12 @@ static void check_coefficients(const file *f, const char *name, const dm_json *c
     for (int s = 0; s < (sft ? 1 : 2); s++) {
         size_t i = 0;
         for (const dm_json *d = want[s]->child; d && i < f->pack.side[s].n; d = d->next, i++) {
-            sum[f->pack.side[s].entry[i]] += d->number;
-            scale[f->pack.side[s].entry[i]] += fabs(d->number);
+            sum[f->pack.side[s].prediction[i]] += d->number;
+            scale[f->pack.side[s].prediction[i]] += fabs(d->number);
         }
         CK(i == f->pack.side[s].n && want[s]->length == i);
     }
-    for (size_t e = 0; e < f->pack.entries; e++) {
+    for (size_t e = 0; e < f->pack.predictions; e++) {
         if (sft) {
             equal(name, "a coefficient", (double)f->objective.coef[e], sum[e], 1e-7);
             continue;

@@ -218,16 +218,17 @@ static void test_merged(void)
     dmpo_engine *engine = NULL;
     dmpo_error error = {0};
     dm_error err = {0};
-    dm_merge m;
+    dm_adapter_merge m;
 
     CK(dmpo_engine_open(&engine, NULL, 2, &error) == DMPO_OK);
-    dm_status s = dm_merge_open(&m, &engine->e, at("adapter"), &err);
+    dm_status s = dm_adapter_merge_open(&m, &engine->e, at("adapter"), &err);
     if (s == DM_OK)
         s = dm_write_hf(at("merged"), m.origin.source, dm_weights_merged(&m), DM_F32, hex, &err);
-    dm_merge_close(&m);
+    dm_adapter_merge_close(&m);
     CK_MSG(s == DM_OK, "%s", err.message);
-    CK(dm_merge_open(&m, &engine->e, at("base"), &err) == DM_ERR_ARGUMENT && strstr(err.message, "is no adapter"));
-    dm_merge_close(&m);
+    CK(dm_adapter_merge_open(&m, &engine->e, at("base"), &err) == DM_ERR_ARGUMENT &&
+       strstr(err.message, "is no adapter"));
+    dm_adapter_merge_close(&m);
     dmpo_engine_close(&engine);
     const sums merged = score(at("merged"), at("base")), apart = score(at("adapter"), at("base"));
     CK_MSG(fabs(merged.policy - apart.policy) < 1e-5 * fabs(apart.policy), "%g, %g", merged.policy, apart.policy);

@@ -135,7 +135,7 @@ static double batch_loss(const problem *p)
     return f64_batch_loss(b->o, b->side[0], b->side[1], b->pairs, KL);
 }
 
-/* ---- losses: x are the log-probabilities of the entries, pair by pair ---- */
+/* ---- losses: x are the log-probabilities of the predictions, pair by pair ---- */
 
 static void spread(problem *p)
 {
@@ -144,26 +144,26 @@ static void spread(problem *p)
     for (size_t i = 0; i < b->pairs; i++)
         for (size_t s = 0; s < 2; s++)
             for (size_t j = 0; j < b->pack->side[s].n; j++)
-                b->logp[i][s][j] = p->x.d[i * b->pack->entries + b->pack->side[s].entry[j]];
+                b->logp[i][s][j] = p->x.d[i * b->pack->predictions + b->pack->side[s].prediction[j]];
 }
 
 static void take_pair(dm_objective *o, const dm_pack *pack, const float *logp)
 {
     for (size_t s = 0; s < 2; s++)
         for (size_t j = 0; j < pack->side[s].n; j++)
-            o->logp[s][j] = logp[pack->side[s].entry[j]];
+            o->logp[s][j] = logp[pack->side[s].prediction[j]];
 }
 
 /* The engine's mean loss of the batch; coefficients go to coef, the largest derivative by a side's score to *scale. */
 static double engine_loss(machine *m, const batch *b, const float *logp, float *coef, double *scale)
 {
-    const size_t entries = m->pack.entries;
+    const size_t predictions = m->pack.predictions;
     double score[2][PAIRS], loss = 0;
 
     *scale = 0;
 
     for (size_t i = 0; i < b->pairs; i++) {
-        take_pair(&m->objective, &m->pack, logp + i * entries);
+        take_pair(&m->objective, &m->pack, logp + i * predictions);
         const dm_pair_reference reference = references_of(b, i);
         double both[2];
         dm_objective_scores(&m->objective, b->o, &m->pack, &reference, both);
@@ -173,11 +173,11 @@ static double engine_loss(machine *m, const batch *b, const float *logp, float *
     const dm_batch_stats stats = stats_of(b, score[0], score[1]);
     for (size_t i = 0; i < b->pairs; i++) {
         const dm_pair_reference reference = references_of(b, i);
-        take_pair(&m->objective, &m->pack, logp + i * entries);
+        take_pair(&m->objective, &m->pack, logp + i * predictions);
         const dm_pair_loss l = dm_objective_pair(&m->objective, b->o, &m->pack, &reference, &stats, 1);
         loss += l.loss / (double)b->pairs;
         *scale = fmax(*scale, fmax(fabs(l.d_chosen), fabs(l.d_rejected)));
-        memcpy(coef + i * entries, m->objective.coef, entries * sizeof *coef);
+        memcpy(coef + i * predictions, m->objective.coef, predictions * sizeof *coef);
     }
     return loss;
 }
@@ -186,7 +186,7 @@ static double engine_loss(machine *m, const batch *b, const float *logp, float *
  * what is left. */
 static void check_loss(machine *m, const dm_loss_options *o)
 {
-    const size_t n = PAIRS * m->pack.entries;
+    const size_t n = PAIRS * m->pack.predictions;
     problem p = {.forward = spread, .loss = batch_loss, .x = random_array(n, 1)};
     float *coef = floats(n);
     double error = 0, scale;

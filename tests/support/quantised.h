@@ -1,7 +1,7 @@
 /* Stored weights for tests: blocks with chosen kinds of scales, and an element's value computed another way than the
  * kernels do it, one at a time and in double, where products and sums of these small numbers are exact. */
-#ifndef DM_TESTS_SUPPORT_STORED_H
-#define DM_TESTS_SUPPORT_STORED_H
+#ifndef DM_TESTS_SUPPORT_QUANTISED_H
+#define DM_TESTS_SUPPORT_QUANTISED_H
 
 #include <math.h>
 #include <stdint.h>

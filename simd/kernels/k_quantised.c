@@ -8,9 +8,9 @@
 #if defined(DM_SIMD_SCALAR)
 
 /* Without registers to turn words around in, nothing is gained over widening a piece first. */
-void DM_K_INIT(stored)(dm_kernels *k)
+void DM_K_INIT(quantised)(dm_kernels *k)
 {
-    k->thin_stored = NULL;
+    k->skinny_quantised = NULL;
 }
 
 #else
@@ -19,7 +19,7 @@ void DM_K_INIT(stored)(dm_kernels *k)
 
 /* Groups of 16 rows of W that one row of A is multiplied with, to hide the latency of fma. */
 #define GROUPS 2
-_Static_assert(GROUPS *VF == DM_GEMM_STORED_MIN, "a call has at least that many rows of W");
+_Static_assert(GROUPS *VF == DM_GEMM_QUANTISED_MIN, "a call has at least that many rows of W");
 
 /* Rows of A taken together. */
 #if defined(DM_SIMD_AVX512)
@@ -432,8 +432,8 @@ DM_INLINE void columns(const call *t, const family f, const size_t m, const size
     }
 EACH_FAMILY(INSTANCES)
 
-static void thin(dm_dtype type, size_t m, size_t n, size_t k, const float *a, size_t lda, const void *w, size_t row,
-                 float *c, size_t ldc, int first)
+static void skinny(dm_dtype type, size_t m, size_t n, size_t k, const float *a, size_t lda, const void *w, size_t row,
+                   float *c, size_t ldc, int first)
 {
     static void (*const instances[][2])(const call *) = {
 #define PAIR(f) [f] = {one_##f, some_##f},
@@ -446,9 +446,9 @@ static void thin(dm_dtype type, size_t m, size_t n, size_t k, const float *a, si
     }
 }
 
-void DM_K_INIT(stored)(dm_kernels *k)
+void DM_K_INIT(quantised)(dm_kernels *k)
 {
-    k->thin_stored = thin;
+    k->skinny_quantised = skinny;
 }
 
 #endif

@@ -1,9 +1,9 @@
-/* Checks and times the kernels of stored weights: every type against tests/support/stored.h. */
+/* Checks and times the kernels of stored weights: every type against tests/support/quantised.h. */
 #include <math.h>
 
 #include "core/numeric.h"
 #include "tests/checkasm/checkasm.h"
-#include "tests/support/stored.h"
+#include "tests/support/quantised.h"
 
 static uint32_t random_of(void *ctx)
 {
@@ -56,12 +56,12 @@ static void check_widen(ck *c, const dm_kernels *ref, const dm_kernels *k, size_
 /* ---- a few rows against a matrix ---- */
 
 /* One type a case; the cases of a round see each of them some two hundred times. */
-static void check_thin_stored(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+static void check_skinny_stored(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
 {
     const dm_dtype type = stored_types[1 + ck_below(c, STORED_TYPES - 1)];
     const size_t block = dm_dtype_block(type), depth = block > 1 ? block * (1 + ck_below(c, 2)) : 1 + ck_below(c, 40);
-    const size_t m = 1 + ck_below(c, DM_GEMM_THIN), lda = depth + ck_below(c, 4);
-    const size_t columns = DM_GEMM_STORED_MIN + n % 69, ldc = columns + ck_below(c, 4);
+    const size_t m = 1 + ck_below(c, DM_GEMM_SKINNY), lda = depth + ck_below(c, 4);
+    const size_t columns = DM_GEMM_QUANTISED_MIN + n % 69, ldc = columns + ck_below(c, 4);
     const float *a = ck_in(c, (m - 1) * lda + depth);
     const uint8_t *w = matrix(c, type, columns, depth);
     const ck_floats y = ck_inout(c, (m - 1) * ldc + columns);
@@ -70,7 +70,7 @@ static void check_thin_stored(ck *c, const dm_kernels *ref, const dm_kernels *k,
     const unsigned long before = c->differences;
 
     (void)ref;
-    if (!k->thin_stored)
+    if (!k->skinny_quantised)
         return;
     for (size_t j = 0; j < columns; j++) {
         float values[512];
@@ -85,7 +85,7 @@ static void check_thin_stored(ck *c, const dm_kernels *ref, const dm_kernels *k,
                 y.got[i * ldc + j] = NAN; /* must not be read */
         }
     }
-    k->thin_stored(type, m, columns, depth, a, lda, w, row, y.got, ldc, first);
+    k->skinny_quantised(type, m, columns, depth, a, lda, w, row, y.got, ldc, first);
     ck_same(c, "C", y, (m - 1) * ldc + columns);
     if (c->differences != before)
         ck_differ(c, "%s, m %zu, columns %zu, k %zu, first %d", dm_dtype_name(type), m, columns, depth, first);
@@ -117,7 +117,7 @@ static void no_check(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n
     (void)n;
 }
 
-const ck_kernel ck_stored_kernels[] = {
+const ck_kernel ck_quantised_kernels[] = {
     {"widen", check_widen, bench_widen_f16, false},
     {"widen_q8_0", no_check, bench_widen_q8_0, true},
     {"widen_q4_1", no_check, bench_widen_q4_1, true},
@@ -125,6 +125,6 @@ const ck_kernel ck_stored_kernels[] = {
     {"widen_q4_k", no_check, bench_widen_q4_k, true},
     {"widen_q5_k", no_check, bench_widen_q5_k, true},
     {"widen_q6_k", no_check, bench_widen_q6_k, true},
-    {"thin_stored", check_thin_stored, NULL, false},
+    {"skinny_quantised", check_skinny_stored, NULL, false},
     {0},
 };

@@ -80,13 +80,13 @@ static void lanes(size_t m, size_t k, const float *a, const float *b, float *c, 
 
 #define ROWS_TILE rows_whole
 #define ROWS_NV GEMM_NV
-#include "simd/kernels/edge_rows.h"
+#include "simd/kernels/triangular_rows.h"
 #undef ROWS_TILE
 #undef ROWS_NV
 
 #define ROWS_TILE rows_one
 #define ROWS_NV 1
-#include "simd/kernels/edge_rows.h"
+#include "simd/kernels/triangular_rows.h"
 #undef ROWS_TILE
 #undef ROWS_NV
 #undef ROWS_V
@@ -109,7 +109,7 @@ static void lanes(size_t m, size_t k, const float *a, const float *b, float *c, 
 #define ROWS_V __m256
 #define ROWS_VL HALF
 #define ROWS_NV 1
-#include "simd/kernels/edge_rows.h"
+#include "simd/kernels/triangular_rows.h"
 #endif
 
 static void rows(size_t m, size_t n, size_t k, const float *a, const float *b, float *c, size_t ldc, ptrdiff_t late)
@@ -135,7 +135,7 @@ static void rows(size_t m, size_t n, size_t k, const float *a, const float *b, f
     BY_ROWS(m, EACH)
 }
 
-void GEMM_LEVEL(dm_k_edge_init)(dm_kernels *k)
+void GEMM_LEVEL(dm_k_triangular_init)(dm_kernels *k)
 {
     k->lanes = lanes;
     k->rows = rows;

@@ -36,7 +36,7 @@ static inline __attribute__((always_inline)) void columns(const size_t m, const 
                                                           const float *a, size_t lda, const float *w, size_t ldw,
                                                           float *c, size_t ldc, int first)
 {
-    gv acc[GROUPS][DM_GEMM_THIN], r[GEMM_VL];
+    gv acc[GROUPS][DM_GEMM_SKINNY], r[GEMM_VL];
     size_t p = 0;
 
     for (size_t g = 0; g < groups; g++)
@@ -76,7 +76,7 @@ static inline __attribute__((always_inline)) void all_columns(const size_t m, co
         columns(m, 1, n - j < GEMM_VL ? n - j : GEMM_VL, k, a, lda, w + j * ldw, ldw, c + j, ldc, first);
 }
 
-#if GEMM_VL == DM_GEMM_THIN
+#if GEMM_VL == DM_GEMM_SKINNY
 /* As many rows as lanes: then lanes can be rows of A, weights are taken one by one, and nothing is turned around but A,
  * DEPTH steps of it at a time. */
 #define DEPTH ((size_t)1024)
@@ -126,10 +126,10 @@ static size_t row_tiles(size_t n, size_t k, const float *a, size_t lda, const fl
 }
 #endif
 
-static void thin(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw, float *c,
-                 size_t ldc, int first)
+static void skinny(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw, float *c,
+                   size_t ldc, int first)
 {
-#if GEMM_VL == DM_GEMM_THIN
+#if GEMM_VL == DM_GEMM_SKINNY
     if (m == GEMM_VL) {
         const size_t done = row_tiles(n, k, a, lda, w, ldw, c, ldc, first);
         w += done * ldw;
@@ -154,7 +154,7 @@ static void thin(size_t m, size_t n, size_t k, const float *a, size_t lda, const
     }
 }
 
-void GEMM_LEVEL(dm_k_thin_init)(dm_kernels *k)
+void GEMM_LEVEL(dm_k_skinny_init)(dm_kernels *k)
 {
-    k->thin = thin;
+    k->skinny = skinny;
 }
