@@ -2,6 +2,7 @@
 # make bench      benchmarks                make install uninstall          DESTDIR=DIR for packagers
 # make asan ubsan tsan                      tests under a sanitizer, each in its own build directory
 # make exhaustive all 2^32 inputs of the f32 functions (hours)              make format-check
+# make symbols    writes include/dmpo.symbols, what the libraries export
 # make clean      what was built            make distclean  that and the configuration
 #
 # V=1 shows the commands, DMPO_TEST_FAST=1 shortens the tests. SRC and B (build directory) are set by the Makefile of an out-of-tree build.
@@ -23,7 +24,8 @@ $(CONFIG): $(SRC)/configure
 	@if [ -f $(B)/config.status ]; then sh $(B)/config.status; else $(SRC)/configure; fi
 
 VERSION := $(shell sed -n 's/^\#define DMPO_VERSION "\(.*\)"$$/\1/p' $(SRC)/include/dmpo.h)
-MAJOR := $(firstword $(subst ., ,$(VERSION)))
+# Versions that may break a program differ here: the minor one while the major one is 0.
+ABI := $(shell echo $(VERSION) | sed 's/^\(0\.[0-9]*\)\..*/\1/; s/^\([1-9][0-9]*\)\..*/\1/')
 
 ifeq ($(V),1)
 Q =
@@ -48,7 +50,8 @@ sources = $(patsubst $(SRC)/%,%,$(sort $(wildcard $(SRC)/$(1))))
 sources_of = $(foreach folder,$(1),$(call sources,$(folder)/*.c))
 
 SIMD_FAMILIES = $(call sources,simd/kernels/k_*.c)
-LIB_SOURCES = $(filter-out $(SIMD_FAMILIES),$(call sources_of,$(LIB_FOLDERS) $(AGENT_FOLDERS)))
+LIB_SOURCES = $(filter-out $(SIMD_FAMILIES),$(call sources_of,$(LIB_FOLDERS)))
+AGENT_SOURCES = $(call sources_of,$(AGENT_FOLDERS))
 CLI_SOURCES = $(call sources_of,$(CLI_FOLDERS))
 RECIPES = $(addprefix $(SRC)/,$(call sources,agent/experiment/recipes/*.json))
 CHECKASM = $(call sources,tests/checkasm/*.c)
@@ -60,10 +63,15 @@ BENCHES = $(patsubst bench/%.c,$(B)/bench/%,$(call sources,bench/*.c))
 # A kernel family is one source and one object for every instruction set.
 SIMD_OBJECTS = $(foreach isa,$(ISAS),$(SIMD_FAMILIES:%.c=$(B)/obj/%_$(isa).o))
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(B)/obj/%.o) $(SIMD_OBJECTS)
+AGENT_OBJECTS = $(AGENT_SOURCES:%.c=$(B)/obj/%.o)
 CLI_OBJECTS = $(CLI_SOURCES:%.c=$(B)/obj/%.o) $(B)/obj/recipes.o
 
+# What is installed offers dmpo_* alone. The command, tests and benchmarks call what is below it, too: they link archives
+# of the same objects that hide nothing and are not installed.
 STATIC_LIB = $(B)/libdmpo.a
-SONAME = libdmpo.so.$(MAJOR)
+ENGINE = $(B)/obj/engine.a
+AGENT = $(B)/obj/agent.a
+SONAME = libdmpo.so.$(ABI)
 SHARED_FILE = libdmpo.so.$(VERSION)
 ifeq ($(SHARED),yes)
 SHARED_LIB = $(B)/$(SHARED_FILE)
@@ -76,7 +84,7 @@ all: $(STATIC_LIB) $(SHARED_LIB) $(PROGRAM)
 
 # -ffp-contract=off and ARCH_FLAGS stand behind the user's flags: they are part of the numerics contract. Files and times
 # have 64 bits on 32-bit machines, too.
-COMPILE = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -I$(B) -I$(SRC) -I$(SRC)/include $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) \
+COMPILE = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -I$(B) -I$(SRC) -I$(SRC)/include $(CPPFLAGS) $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) \
     -ffp-contract=off $(ARCH_FLAGS) -fPIC -fvisibility=hidden -pthread -MMD -MP
 LINK = $(CC) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) -pthread $(LDFLAGS)
 
@@ -117,28 +125,43 @@ $(B)/obj/recipes.c: $(RECIPES) $(CONFIG)
 $(B)/obj/recipes.o: $(B)/obj/recipes.c $(CONFIG)
 	$(call compile)
 
-$(STATIC_LIB): $(LIB_OBJECTS)
-	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
+define archive
+$(call say,AR,$@)
+$(Q)rm -f $@ && $(AR) rcs $@ $^
+endef
+
+$(ENGINE): $(LIB_OBJECTS)
+	$(call archive)
+
+$(AGENT): $(AGENT_OBJECTS)
+	$(call archive)
+
+# One object whose hidden names are local, so that they meet no name of the program that links it.
+$(B)/obj/libdmpo.o: $(LIB_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) -r -nostdlib -o $@.tmp $^ && $(OBJCOPY) --localize-hidden $@.tmp && mv $@.tmp $@
+
+$(STATIC_LIB): $(if $(OBJCOPY),$(B)/obj/libdmpo.o,$(LIB_OBJECTS))
+	$(call archive)
 
 $(B)/$(SHARED_FILE): $(LIB_OBJECTS)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) -o $@ $^ -lm
+	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) $(SHARED_FLAGS) -o $@ $^ -lm
 
-$(B)/dmpo: $(CLI_OBJECTS) $(STATIC_LIB)
+$(B)/dmpo: $(CLI_OBJECTS) $(AGENT) $(ENGINE)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) $(STATIC_FLAGS) -o $@ $^ -lm
 
 define unit_rule
-$(B)/tests/%: $(B)/obj/$(1)/test_%.o $(STATIC_LIB)
+$(B)/tests/%: $(B)/obj/$(1)/test_%.o $(AGENT) $(ENGINE)
 	$$(call link)
 endef
 $(foreach folder,$(UNIT_FOLDERS),$(eval $(call unit_rule,$(folder))))
 
-$(B)/tests/checkasm: $(CHECKASM:%.c=$(B)/obj/%.o) $(STATIC_LIB)
+$(B)/tests/checkasm: $(CHECKASM:%.c=$(B)/obj/%.o) $(ENGINE)
 	$(call link)
 
-$(B)/bench/%: $(B)/obj/bench/%.o $(STATIC_LIB)
+$(B)/bench/%: $(B)/obj/bench/%.o $(AGENT) $(ENGINE)
 	$(call link)
 
 .SECONDARY:
@@ -159,6 +182,11 @@ bench: all $(BENCHES)
 
 demo: all
 	@$(ENVIRONMENT) sh $(SRC)/cli/demo.sh
+
+symbols: $(SHARED_LIB)
+	$(if $(NM),,$(error make symbols needs nm: install binutils and run configure again))
+	$(if $(SHARED_LIB),,$(error make symbols needs the shared library: configure without --disable-shared))
+	$(NM) -D --defined-only $(SHARED_LIB) | sed -n 's/.* T //p' | LC_ALL=C sort >$(SRC)/include/dmpo.symbols
 
 exhaustive: $(B)/tests/exact
 	$(EXEC_WRAPPER) $(B)/tests/exact --exhaustive
@@ -217,4 +245,4 @@ distclean: clean
 	rm -rf build-asan build-ubsan build-tsan
 	$(if $(filter-out .,$(B)),[ ! -d $(B) ] || rmdir $(B),rm -f Makefile)
 
-.PHONY: all test tests bench demo exhaustive asan ubsan tsan format-check install uninstall clean distclean
+.PHONY: all test tests bench demo symbols exhaustive asan ubsan tsan format-check install uninstall clean distclean

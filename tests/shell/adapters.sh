@@ -20,9 +20,9 @@ else
         missing="no Python packages scienceworld and textworld-express here"
 fi
 if [ -n "$missing" ]; then
-    echo "skipped: real simulators: $missing"
-    echo "adapters: 0 passed, 0 failed, 1 skipped"
-    exit 0
+    skip "real simulators: $missing"
+    finish adapters
+    exit
 fi
 data=$(cd "$DMPO_TEST_ADAPTERS" && pwd)
 

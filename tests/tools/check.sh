@@ -2,7 +2,7 @@
 # $work is a directory that is gone in the end. Not a test by itself.
 # shellcheck shell=sh
 
-passed=0 failed=0
+passed=0 failed=0 skipped=0
 check() { # check WHAT COMMAND...
     what=$1
     shift
@@ -12,6 +12,11 @@ check() { # check WHAT COMMAND...
         failed=$((failed + 1))
         echo "failed: $what"
     fi
+}
+
+skip() { # skip WHY: what this machine cannot check
+    skipped=$((skipped + 1))
+    echo "skipped: $1"
 }
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/dmpo-test.XXXXXX") || exit 1
@@ -24,6 +29,8 @@ dmpo() { ${EXEC_WRAPPER-} "$BUILD/dmpo" "$@"; }
 setting() { sed -n "s/^$1 = //p" "$BUILD/config.mk"; } # of configure
 
 finish() {
-    echo "$1: $passed passed, $failed failed"
+    printf '%s: %d passed, %d failed' "$1" "$passed" "$failed"
+    [ "$skipped" = 0 ] || printf ', %d skipped' "$skipped"
+    printf '\n'
     [ "$failed" = 0 ]
 }

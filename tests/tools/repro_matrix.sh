@@ -93,18 +93,19 @@ native() {
     rm -rf "$dir"
 }
 
-# What trains comes from libdmpo.so, the test's helpers, which it hides, from libdmpo.a.
+# What trains comes from libdmpo.so, what the test calls below it from the archive that hides nothing.
 shared_repro() {
     so=$2/libdmpo.so.$version
     make -C "$2" "./$(basename "$so")" >/dev/null || return 1
-    "$1" "$2/obj/tests/unit/model/train/test_repro.o" "$so" "$2/libdmpo.a" -o "$2/repro-shared" -pthread -lm || return 1
+    "$1" "$2/obj/tests/unit/model/train/test_repro.o" "$so" "$2/obj/engine.a" -o "$2/repro-shared" -pthread -lm || return 1
     nm -D --undefined-only "$2/repro-shared" | grep -q ' dmpo_train$' || { echo "not linked with $so" && return 1; }
-    ln -sf "$so" "$2/libdmpo.so.${version%%.*}"
+    soname=$(LC_ALL=C readelf -d "$so" | sed -n 's/.*(SONAME).*\[\(.*\)\]$/\1/p')
+    ln -sf "$so" "$2/$soname"
     LD_LIBRARY_PATH=$2 "$2/repro-shared"
 }
 
 static_repro() {
-    "$1" -static "$2/obj/tests/unit/model/train/test_repro.o" "$2/libdmpo.a" -o "$2/repro-static" -pthread -lm && "$2/repro-static"
+    "$1" -static "$2/obj/tests/unit/model/train/test_repro.o" "$2/obj/engine.a" -o "$2/repro-static" -pthread -lm && "$2/repro-static"
 }
 
 # cross ARCH TRIPLET COMPILER FLAGS LEVEL...: a cross build; its levels under qemu

@@ -6,7 +6,7 @@
  *     repro [--isa NAME] [--threads N]
  *
  * Models and data are made here, so this program and the engine alone decide the hash. Training is reached through
- * include/dmpo.h: the program may be linked with libdmpo.so for that and with libdmpo.a for the rest. */
+ * include/dmpo.h: the program may be linked with libdmpo.so for that and with obj/engine.a for the rest. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
