@@ -29,21 +29,6 @@ int dm_code_to_byte(uint32_t code)
     return code == 323 ? 173 : -1;
 }
 
-uint64_t dm_tokenizer_hash(const void *bytes, size_t size)
-{
-    const unsigned char *p = bytes;
-    uint64_t h = 0xCBF29CE484222325u; /* FNV-1a */
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ p[i]) * 0x100000001B3u;
-    return h ^ h >> 32;
-}
-
-static uint64_t pair_hash(int32_t left, int32_t right)
-{
-    const uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9E3779B97F4A7C15u;
-    return h ^ h >> 32;
-}
-
 /* Slots for a hash that is never more than three quarters full. */
 static size_t slots_for(size_t items)
 {
@@ -66,6 +51,7 @@ dm_status dm_tokenizer_create(dm_tokenizer **out, size_t tokens, size_t text, si
     if (t == NULL)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for a tokenizer");
     const size_t token_slots = slots_for(tokens);
+    t->key = dm_hash_key_get();
     t->text = malloc(text + 1);
     t->offset = malloc((tokens + 1) * sizeof *t->offset);
     t->flags = calloc(tokens + 1, 1);
@@ -101,6 +87,8 @@ void dm_tokenizer_close(dm_tokenizer **t)
     free((*t)->merges);
     free((*t)->merge_slots);
     free((*t)->added);
+    dm_added_close(&(*t)->raw);
+    dm_added_close(&(*t)->normal);
     free((*t)->scores);
     free((*t)->decoded);
     free((*t)->post_processor);
@@ -111,7 +99,7 @@ void dm_tokenizer_close(dm_tokenizer **t)
 /* Slot of the text, or the free slot where it belongs. */
 static uint32_t *token_slot(const dm_tokenizer *t, const char *text, size_t size)
 {
-    size_t i = (size_t)dm_tokenizer_hash(text, size) & t->token_mask;
+    size_t i = (size_t)dm_hash(t->key, text, size) & t->token_mask;
     for (;; i = (i + 1) & t->token_mask) {
         uint32_t *slot = &t->token_slots[i];
         if (*slot == 0)
@@ -147,7 +135,7 @@ bool dm_tokenizer_add(dm_tokenizer *t, int32_t id, const char *text, size_t size
 
 static uint32_t *merge_slot(const dm_tokenizer *t, int32_t left, int32_t right)
 {
-    size_t i = (size_t)pair_hash(left, right) & t->merge_mask;
+    size_t i = (size_t)dm_hash_pair(t->key, (uint32_t)left, (uint32_t)right) & t->merge_mask;
     for (;; i = (i + 1) & t->merge_mask) {
         uint32_t *slot = &t->merge_slots[i];
         if (*slot == 0)
@@ -193,52 +181,13 @@ uint32_t dm_tokenizer_rank(const dm_tokenizer *t, int32_t left, int32_t right)
     return *merge_slot(t, left, right) - 1; /* a free slot, 0, becomes DM_NO_RANK */
 }
 
-/* Raw before normalized, then bytes as unsigned; insertion into place, for there are few out of order in real files,
- * would be quadratic in a hostile one: a heap sort has no such case. */
-static bool added_less(const dm_tokenizer *t, const dm_added_token *a, const dm_added_token *b)
-{
-    if (a->normalized != b->normalized)
-        return !a->normalized;
-    const size_t least = a->size < b->size ? a->size : b->size;
-    const int order = memcmp(t->text + a->offset, t->text + b->offset, least);
-    return order != 0 ? order < 0 : a->size < b->size;
-}
-
-static void sift_down(dm_tokenizer *t, size_t root, size_t n)
-{
-    for (size_t child; (child = 2 * root + 1) < n; root = child) {
-        if (child + 1 < n && added_less(t, &t->added[child], &t->added[child + 1]))
-            child++;
-        if (!added_less(t, &t->added[root], &t->added[child]))
-            return;
-        const dm_added_token swap = t->added[root];
-        t->added[root] = t->added[child];
-        t->added[child] = swap;
-    }
-}
-
-static void sort_added(dm_tokenizer *t)
-{
-    for (size_t i = t->n_added / 2; i-- > 0;)
-        sift_down(t, i, t->n_added);
-    for (size_t n = t->n_added; n-- > 1;) {
-        const dm_added_token swap = t->added[0];
-        t->added[0] = t->added[n];
-        t->added[n] = swap;
-        sift_down(t, 0, n);
-    }
-    t->n_raw = 0;
-    while (t->n_raw < t->n_added && !t->added[t->n_raw].normalized)
-        t->n_raw++;
-}
-
 static void *shrink(void *memory, size_t size)
 {
     void *smaller = realloc(memory, size);
     return smaller != NULL ? smaller : memory;
 }
 
-void dm_tokenizer_finish(dm_tokenizer *t)
+dm_status dm_tokenizer_finish(dm_tokenizer *t, dm_error *err)
 {
     for (int b = 0; b < 256; b++) {
         char text[8];
@@ -250,7 +199,6 @@ void dm_tokenizer_finish(dm_tokenizer *t)
         const int32_t id = dm_tokenizer_find(t, text, size);
         t->byte_id[b] = id >= 0 && (t->flags[id] & DM_TOKEN_VOCAB) ? id : -1;
     }
-    sort_added(t);
     for (size_t id = 0; id < t->size; id++) {
         const size_t size = t->flags[id] & DM_TOKEN_PIECE ? strlen(t->text + t->offset[id]) : 0;
         t->longest = size > t->longest ? size : t->longest;
@@ -263,6 +211,8 @@ void dm_tokenizer_finish(dm_tokenizer *t)
     t->text_capacity = t->text_size;
     t->capacity = t->size;
     t->merges_capacity = t->n_merges;
+    const dm_status status = dm_added_build(&t->raw, t, false, err);
+    return status == DM_OK ? dm_added_build(&t->normal, t, true, err) : status;
 }
 
 size_t dm_tokenizer_size(const dm_tokenizer *t)

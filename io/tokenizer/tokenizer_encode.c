@@ -69,35 +69,6 @@ static dm_status encode_text(dm_bpe *e, const char *s, size_t n, dm_text_place p
 
 /* ---- added tokens ---- */
 
-/* The longest of added[low..high) that s[0..n) begins with, or NULL. They are sorted, so those that begin with
- * s[0..k) are neighbours, the one that is s[0..k) itself first: narrow the range byte by byte. */
-static const dm_added_token *longest_added(const dm_tokenizer *t, size_t low, size_t high, const char *s, size_t n)
-{
-    const dm_added_token *best = NULL;
-    for (size_t k = 0; low < high; k++) {
-        if (t->added[low].size == k)
-            best = &t->added[low++];
-        if (k == n)
-            break;
-        const unsigned char c = (unsigned char)s[k];
-        for (size_t end = high; low < end;) { /* the first with a byte >= c */
-            const size_t mid = low + (end - low) / 2;
-            if ((unsigned char)t->text[t->added[mid].offset + k] < c)
-                low = mid + 1;
-            else
-                end = mid;
-        }
-        for (size_t begin = low; begin < high;) { /* the first with a byte > c */
-            const size_t mid = begin + (high - begin) / 2;
-            if ((unsigned char)t->text[t->added[mid].offset + k] > c)
-                high = mid;
-            else
-                begin = mid + 1;
-        }
-    }
-    return best;
-}
-
 /* Where the character before s[end] begins. */
 static size_t character_before(const char *s, size_t end)
 {
@@ -128,19 +99,18 @@ static dm_status encode_gap(dm_bpe *e, bool normalized, const char *s, size_t n,
     return normalized ? encode_text(e, s, n, place) : encode_normalized(e, s, n, true, place);
 }
 
-static dm_status split_added(dm_bpe *e, bool normalized, const char *s, size_t n, dm_text_place place)
+/* matches: from the last to the first. */
+static dm_status split_at(dm_bpe *e, bool normalized, const char *s, size_t n, dm_text_place place,
+                          const dm_added_match *matches, size_t n_matches)
 {
     const dm_tokenizer *t = e->t;
-    const size_t low = normalized ? t->n_raw : 0, high = normalized ? t->n_added : t->n_raw;
-    size_t done = 0;
-    for (size_t i = 0; i < n && low < high;) {
-        const dm_added_token *a = longest_added(t, low, high, s + i, n - i);
-        if (a == NULL) {
-            i++;
+    size_t done = 0, from = 0, spaces = 0, spaces_end = 0;
+    while (n_matches-- > 0) {
+        const dm_added_token *a = &t->added[matches[n_matches].token];
+        size_t begin = matches[n_matches].at, end = begin + a->size;
+        if (begin < from)
             continue;
-        }
-        size_t begin = i, end = i + a->size;
-        i = end;
+        from = end;
         if (a->single_word && !is_single_word(s, n, begin, end))
             continue;
         uint32_t code;
@@ -150,11 +120,14 @@ static dm_status split_added(dm_bpe *e, bool normalized, const char *s, size_t n
                 break;
             begin = before;
         }
-        while (a->rstrip) {
-            const size_t step = dm_utf8_decode(s + end, n - end, &code);
-            if (step == 0 || !dm_is_space(code))
-                break;
-            end += step;
+        if (a->rstrip) {
+            if (end < spaces || end > spaces_end) { /* else within spaces that were passed over already */
+                spaces = spaces_end = end;
+                for (size_t step;
+                     (step = dm_utf8_decode(s + spaces_end, n - spaces_end, &code)) > 0 && dm_is_space(code);)
+                    spaces_end += step;
+            }
+            end = spaces_end;
         }
         dm_status status = encode_gap(e, normalized, s + done, begin > done ? begin - done : 0,
                                       done > 0 ? DM_TEXT_BEHIND_TOKEN : place);
@@ -165,6 +138,17 @@ static dm_status split_added(dm_bpe *e, bool normalized, const char *s, size_t n
         done = end;
     }
     return encode_gap(e, normalized, s + done, n - done, done > 0 ? DM_TEXT_BEHIND_TOKEN : place);
+}
+
+static dm_status split_added(dm_bpe *e, bool normalized, const char *s, size_t n, dm_text_place place)
+{
+    dm_added_match *matches;
+    size_t n_matches;
+    dm_status status = dm_added_find(normalized ? &e->t->normal : &e->t->raw, s, n, &matches, &n_matches, e->err);
+    if (status == DM_OK)
+        status = split_at(e, normalized, s, n, place, matches, n_matches);
+    free(matches);
+    return status;
 }
 
 static dm_status encode_normalized(dm_bpe *e, const char *s, size_t n, bool added, dm_text_place place)

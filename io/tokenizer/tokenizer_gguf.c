@@ -197,10 +197,9 @@ static dm_status from_gpt2(gguf_vocabulary *v)
         status = add_merges(v);
     if (status == DM_OK)
         status = read_bos(v, false, &bos);
-    if (status != DM_OK)
-        return status;
-    dm_tokenizer_finish(v->t);
-    return dm_tokenizer_set_bos(v->t, bos, v->err);
+    if (status == DM_OK)
+        status = dm_tokenizer_finish(v->t, v->err);
+    return status == DM_OK ? dm_tokenizer_set_bos(v->t, bos, v->err) : status;
 }
 
 /* ---- llama ---- */

@@ -2,6 +2,8 @@
 #ifndef DM_IO_TOKENIZER_TOKENIZER_INTERNAL_H
 #define DM_IO_TOKENIZER_TOKENIZER_INTERNAL_H
 
+#include "core/hash.h"
+#include "io/tokenizer/added.h"
 #include "io/tokenizer/split.h"
 #include "io/tokenizer/tokenizer.h"
 
@@ -51,14 +53,16 @@ struct dm_tokenizer {
     size_t size, capacity;
     uint32_t *token_slots; /* hash of the texts: id + 1, 0 free; a power of two of them */
     size_t token_mask;
+    dm_hash_key key; /* of both tables */
 
     dm_bpe_merge *merges; /* by rank */
     size_t n_merges, merges_capacity;
     uint32_t *merge_slots; /* hash of (left, right): rank + 1, 0 free */
     size_t merge_mask;
 
-    dm_added_token *added; /* n_raw of them matched in raw text, then the normalized; each part by text */
-    size_t n_raw, n_added;
+    dm_added_token *added; /* in the order of the list they come from */
+    size_t n_added;
+    dm_added_index raw, normal; /* those matched in raw text, then those matched in normalized text */
 
     dm_bpe_kind bpe;
     int32_t byte_id[256]; /* -1: the vocabulary lacks the byte */
@@ -107,8 +111,8 @@ dm_status dm_tokenizer_reserve_merges(dm_tokenizer *t, size_t merges, dm_error *
 bool dm_tokenizer_add_merge(dm_tokenizer *t, int32_t left, int32_t right, int32_t id);
 /* Rank of a pair, or DM_NO_RANK. */
 uint32_t dm_tokenizer_rank(const dm_tokenizer *t, int32_t left, int32_t right);
-/* Gives back what was asked for and is not used, fills byte_id and sorts `added`: the tokenizer is complete. */
-void dm_tokenizer_finish(dm_tokenizer *t);
+/* Gives back what was asked for and is not used, fills byte_id and the indexes of `added`: the tokenizer is complete. */
+dm_status dm_tokenizer_finish(dm_tokenizer *t, dm_error *err);
 
 /* Text as the vocabulary has it: *out malloc'ed, or NULL when that is the text itself. */
 dm_status dm_tokenizer_normalize(const dm_tokenizer *t, const char *text, size_t size, dm_text_place place, char **out,
@@ -139,8 +143,6 @@ typedef struct dm_bpe {
 /* Appends the ids of a word, 1 or more bytes of valid UTF-8, to *b->out. */
 dm_status dm_bpe_word(dm_bpe *b, const char *s, size_t n);
 void dm_bpe_close(dm_bpe *b);
-
-uint64_t dm_tokenizer_hash(const void *bytes, size_t size);
 
 /* The printable character that stands for a byte in token texts, and back (-1: it stands for none). */
 uint32_t dm_byte_to_code(unsigned char byte);

@@ -331,12 +331,13 @@ dm_status dm_tokenizer_open(dm_tokenizer **out, const char *path, dm_error *err)
         status = add_added_tokens(&l);
     if (status == DM_OK)
         status = keep_post_processor(&l);
+    if (status == DM_OK)
+        status = dm_tokenizer_finish(l.t, err);
     dm_json_close(&doc);
     if (status != DM_OK) {
         dm_tokenizer_close(&l.t);
         return status;
     }
-    dm_tokenizer_finish(l.t);
     *out = l.t;
     return DM_OK;
 }

@@ -145,8 +145,8 @@ dm_status dm_tokenizer_from_pieces(dm_tokenizer **out, const dm_piece *pieces, s
         t->prepend = rules->prefix;
         t->strip = rules->prefix || rules->squeeze;
         t->replace = t->decode_bytes = true;
-        dm_tokenizer_finish(t);
-        if (t->byte_fallback)
+        status = dm_tokenizer_finish(t, err);
+        if (status == DM_OK && t->byte_fallback)
             status = check_bytes(t, &p);
         if (status == DM_OK)
             status = dm_tokenizer_set_bos(t, rules->bos, err);

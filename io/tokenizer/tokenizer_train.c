@@ -51,6 +51,7 @@ typedef struct trainer {
     size_t n_nodes, nodes_capacity;
     candidate *heap;
     size_t heap_size, heap_capacity;
+    dm_hash_key key; /* of both tables */
     dm_error *err;
 } trainer;
 
@@ -82,7 +83,7 @@ static dm_status grow(void *array, size_t *capacity, size_t needed, size_t item,
 
 static uint32_t *word_slot(const trainer *r, const char *s, size_t n)
 {
-    size_t i = (size_t)dm_tokenizer_hash(s, n) & r->word_mask;
+    size_t i = (size_t)dm_hash(r->key, s, n) & r->word_mask;
     for (;; i = (i + 1) & r->word_mask) {
         uint32_t *slot = &r->word_slots[i];
         if (*slot == 0)
@@ -183,8 +184,8 @@ static candidate heap_pop(trainer *r)
 
 static pair *pair_slot(const trainer *r, int32_t left, int32_t right)
 {
-    uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9E3779B97F4A7C15u;
-    for (size_t i = (size_t)(h ^ h >> 32) & r->pair_mask;; i = (i + 1) & r->pair_mask) {
+    const uint64_t h = dm_hash_pair(r->key, (uint32_t)left, (uint32_t)right);
+    for (size_t i = (size_t)h & r->pair_mask;; i = (i + 1) & r->pair_mask) {
         pair *p = &r->pairs[i];
         if (p->left < 0 || (p->left == left && p->right == right))
             return p;
@@ -428,7 +429,7 @@ dm_status dm_tokenizer_train(dm_tokenizer **out, const char *const *texts, const
     const dm_pattern pattern = split == DM_WORD_SPLIT_GPT2     ? DM_PATTERN_GPT2
                                : split == DM_WORD_SPLIT_LLAMA3 ? DM_PATTERN_LLAMA3
                                                                : DM_PATTERN_QWEN2;
-    trainer r = {.pattern = pattern, .split_digits = split_digits, .err = err};
+    trainer r = {.pattern = pattern, .split_digits = split_digits, .key = dm_hash_key_get(), .err = err};
     size_t text = 1024;
     for (size_t i = 0; i < n_specials; i++)
         text += strlen(specials[i]) + 1;
@@ -459,7 +460,9 @@ dm_status dm_tokenizer_train(dm_tokenizer **out, const char *const *texts, const
         t->stages[t->n_stages++] = DM_PATTERN_DIGIT;
     t->stages[t->n_stages++] = pattern;
     t->prefix_pattern = split == DM_WORD_SPLIT_GPT2;
-    dm_tokenizer_finish(t);
+    status = dm_tokenizer_finish(t, err);
+    if (status != DM_OK)
+        dm_tokenizer_close(&t);
     *out = t;
-    return DM_OK;
+    return status;
 }

@@ -1,0 +1,26 @@
+/* Hashes for tables whose keys come from outside: SipHash-2-4 under a key that nobody outside can know, so that no file
+ * can be made whose keys collide. The key differs from process to process: nothing that is written or computed may
+ * depend on a hash, on a slot's number or on an order of slots. */
+#ifndef DM_CORE_HASH_H
+#define DM_CORE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct dm_hash_key {
+    uint64_t a, b;
+} dm_hash_key;
+
+/* This process's key, always the same one: random bytes of the system, or time and addresses where it gives none. */
+dm_hash_key dm_hash_key_get(void);
+
+uint64_t dm_hash(dm_hash_key key, const void *bytes, size_t size);
+
+/* Of two numbers: multiply-shift, universal for random keys, then mixed. */
+static inline uint64_t dm_hash_pair(dm_hash_key key, uint32_t x, uint32_t y)
+{
+    const uint64_t h = key.a * x + key.b * y;
+    return (h ^ h >> 32) * 0x9E3779B97F4A7C15u >> 32;
+}
+
+#endif
