@@ -44,22 +44,26 @@ static void encodes(const dm_tokenizer *t, const char *text, size_t size, const 
     free(copy);
 }
 
-/* U+212B and U+00C5 both become U+00C5, which ends the text of both tokens in the tokenizer's memory. */
+#define TOKEN(id, content, special)                                                                                    \
+    "{\"id\": " #id ", \"content\": \"" content "\", \"special\": " #special ", \"normalized\": true}"
+
+/* U+212B and U+00C5 both become U+00C5. In the last list that ends what the tokenizer has of texts, so that a search
+ * that goes on behind it reads what is not its own. */
 static void check_same_form(void)
 {
     static const char nuls[] = "a\xC3\x85\0\0\0\0\0\0\0\0\0\0\0\0b";
-    static const char first[] = "{\"id\": 4, \"content\": \"\xE2\x84\xAB\", \"special\": false, \"normalized\": true}, "
-                                "{\"id\": 5, \"content\": \"\xC3\x85\", \"special\": false, \"normalized\": true}";
-    static const char special[] =
-        "{\"id\": 4, \"content\": \"\xE2\x84\xAB\", \"special\": false, \"normalized\": true}, "
-        "{\"id\": 5, \"content\": \"\xC3\x85\", \"special\": true, \"normalized\": true}";
+    static const struct {
+        const char *added;
+        int32_t id;
+    } cases[] = {{TOKEN(4, "\xE2\x84\xAB", false) "," TOKEN(5, "\xC3\x85", false), 4},
+                 {TOKEN(4, "\xE2\x84\xAB", false) "," TOKEN(5, "\xC3\x85", true), 5},
+                 {TOKEN(4, "\xC3\x85", false) "," TOKEN(5, "\xE2\x84\xAB", false), 4}};
 
-    for (int which = 0; which < 2; which++) {
-        dm_tokenizer *t = open_with(which ? special : first, "{\"type\": \"NFC\"}");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dm_tokenizer *t = open_with(cases[i].added, "{\"type\": \"NFC\"}");
         if (t == NULL)
             return;
-        const int32_t id = which ? 5 : 4;
-        const int32_t want[] = {0, id, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1};
+        const int32_t want[] = {0, cases[i].id, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1};
         encodes(t, nuls, sizeof nuls - 1, want, sizeof want / sizeof *want);
         for (size_t n = 3; n < sizeof nuls - 2; n++)
             encodes(t, nuls, n, want, n - 1);
