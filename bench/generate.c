@@ -10,6 +10,7 @@
 #endif
 #include <sys/wait.h>
 
+#include "core/system.h"
 #include "bench/peak.h"
 #include "bench/shapes.h"
 #include "dmpo.h"

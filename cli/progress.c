@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "core/file.h"
+#include "core/system.h"
 
 #define BAR 8              /* characters: with the figures of a step it fits into 80 columns */
 #define TERMINAL_EVERY 0.1 /* seconds */

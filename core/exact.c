@@ -2,24 +2,10 @@
 
 #include <math.h> /* fma, fabs and the classification macros only: these are exact */
 #include <stdint.h>
-#include <string.h>
 
+#include "core/bits.h"
 #include "core/exact_coeffs.h"
 #include "core/numeric.h"
-
-static inline uint32_t to_bits(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-static inline float from_bits(uint32_t u)
-{
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
 
 /* ---- the three that simd/kernels/vmath.h repeats step by step: see core/exact_coeffs.h ---- */
 
@@ -30,7 +16,7 @@ float dm_expf(float x)
     float c = x < DM_EXP_MIN ? DM_EXP_MIN : x;
     c = c > DM_EXP_MAX ? DM_EXP_MAX : c;
     const float t = fmaf(c, DM_LOG2E, DM_EXP_MAGIC);
-    const int32_t k = (int32_t)(to_bits(t) - DM_EXP_MAGIC_BITS);
+    const int32_t k = (int32_t)(dm_f32_bits(t) - DM_EXP_MAGIC_BITS);
     const float n = t - DM_EXP_MAGIC;
     float r = fmaf(n, -DM_LN2_HI, c);
     r = fmaf(n, -DM_LN2_LO, r);
@@ -42,8 +28,8 @@ float dm_expf(float x)
     p = fmaf(p, r, 1.0f);
     p = fmaf(p, r, 1.0f);
     const int32_t k1 = k >> 1, k2 = k - k1;
-    const float y = p * from_bits((uint32_t)(k1 + 127) << 23);
-    return y * from_bits((uint32_t)(k2 + 127) << 23);
+    const float y = p * dm_f32_from_bits((uint32_t)(k1 + 127) << 23);
+    return y * dm_f32_from_bits((uint32_t)(k2 + 127) << 23);
 }
 
 float dm_logf(float x)
@@ -55,9 +41,9 @@ float dm_logf(float x)
     if (!(x <= FLT_MAX))
         return x;
     const int subnormal = x < FLT_MIN;
-    const uint32_t b = to_bits(subnormal ? x * 0x1p23f : x);
+    const uint32_t b = dm_f32_bits(subnormal ? x * 0x1p23f : x);
     const int32_t k = (int32_t)(b - DM_LOG_SQRT_HALF_BITS) >> 23;
-    const float f = from_bits(b - ((uint32_t)k << 23)) - 1.0f;
+    const float f = dm_f32_from_bits(b - ((uint32_t)k << 23)) - 1.0f;
     const float n = (float)k - (subnormal ? 23.0f : 0.0f);
     float q = DM_LOG_C8;
     q = fmaf(q, f, DM_LOG_C7);
@@ -123,7 +109,7 @@ static uint32_t window(unsigned at)
  * drops whole turns by itself, and so do the bits of 2/pi before the window, which make multiples of 4. */
 static double reduce_large(float x, unsigned *quadrant)
 {
-    const uint32_t b = to_bits(fabsf(x));
+    const uint32_t b = dm_f32_bits(fabsf(x));
     const uint64_t m = (b & 0x7FFFFFu) | 0x800000u;
     const unsigned at = (b >> 23) - 150 - 2; /* |x| = m * 2^(at + 2), so this bit of 2/pi is worth 2 in the product */
     const uint64_t turns = (m * window(at) << 32) + m * window(at + 32) + (m * window(at + 64) >> 32);

@@ -2,8 +2,8 @@
  * 1980), short polynomials, and the low part of the reduced argument carried along (after Tang 1989 and fdlibm). */
 #include <math.h> /* fma and fabs only: these are exact */
 #include <stdint.h>
-#include <string.h>
 
+#include "core/bits.h"
 #include "core/exact.h"
 #include "core/numeric.h"
 
@@ -21,20 +21,6 @@
 typedef struct pair {
     double hi, lo;
 } pair;
-
-static inline uint64_t to_bits(double x)
-{
-    uint64_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-static inline double from_bits(uint64_t u)
-{
-    double x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
 
 /* Exact for any a, b (Knuth). */
 static inline pair two_sum(double a, double b)
@@ -55,14 +41,14 @@ static inline pair two_product(double a, double b)
 static double scale(double y, int k)
 {
     const int k1 = k >> 1, k2 = k - k1;
-    return y * from_bits((uint64_t)(k1 + 1023) << 52) * from_bits((uint64_t)(k2 + 1023) << 52);
+    return y * dm_f64_from_bits((uint64_t)(k1 + 1023) << 52) * dm_f64_from_bits((uint64_t)(k2 + 1023) << 52);
 }
 
 /* exp(x + c) = 2^k * (1 + hi + lo) with |hi| <= 0.35, |lo| <= 0.08; |x| < 1100, c tiny. */
 static pair exp_reduce(double x, double c, int *k)
 {
     const double t = fma(x, LOG2E, MAGIC), n = t - MAGIC;
-    *k = (int)(int64_t)(to_bits(t) - to_bits(MAGIC));
+    *k = (int)(int64_t)(dm_f64_bits(t) - dm_f64_bits(MAGIC));
     const double a = fma(n, -LN2_HI, x); /* exact */
     const double b = fma(n, LN2_LO, -c);
     const double r = a - b, low = (a - r) - b;
@@ -109,7 +95,7 @@ double dm_expm1(double x)
         return m;
     if (k > 54)
         return scale(1 + m, k);
-    const double power = from_bits((uint64_t)(k + 1023) << 52);
+    const double power = dm_f64_from_bits((uint64_t)(k + 1023) << 52);
     return fma(power, m, power - 1);
 }
 
@@ -131,10 +117,10 @@ static double log_split(double x, int *k)
         x *= 0x1p54;
         bias = 54;
     }
-    const uint64_t b = to_bits(x);
+    const uint64_t b = dm_f64_bits(x);
     const int64_t e = (int64_t)(b - SQRT_HALF_BITS) >> 52;
     *k = (int)e - bias;
-    return from_bits(b - ((uint64_t)e << 52)) - 1;
+    return dm_f64_from_bits(b - ((uint64_t)e << 52)) - 1;
 }
 
 /* k ln 2 + log(1 + f) + c. With s = f / (2 + f): log(1 + f) = f - (f^2/2 - s (f^2/2 + R(s^2))); R: minimax fit,
@@ -240,7 +226,7 @@ double dm_pow(double x, double y)
 static pair reduce_angle(double x, unsigned *quadrant)
 {
     const double t = fma(x, TWO_OVER_PI, MAGIC), n = t - MAGIC;
-    *quadrant = (unsigned)to_bits(t) & 3u;
+    *quadrant = (unsigned)dm_f64_bits(t) & 3u;
     const double a = fma(n, -PI_2_A, x);
     const pair b = two_product(n, PI_2_B);
     const pair r = two_sum(a, -b.hi);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "core/error.h"
+#include "core/path.h"
 #include "core/sha256.h"
 
 /* Reads a regular file of at most `limit` bytes into malloc'ed memory with a NUL behind it.
@@ -30,15 +31,5 @@ dm_status dm_dir_remove(const char *path, dm_error *err);
 dm_status dm_rename_durable(const char *from, const char *to, dm_error *err);
 
 dm_status dm_file_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err);
-
-/* "dir/name" into buf; too long is an error. */
-dm_status dm_path_join(char *buf, size_t size, const char *dir, const char *name, dm_error *err);
-
-/* Resident set size of this process now, and its peak, in bytes (0 where the OS does not tell). */
-size_t dm_rss_now(void);
-size_t dm_rss_peak(void);
-
-/* Monotonic seconds. */
-double dm_seconds(void);
 
 #endif

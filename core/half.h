@@ -2,31 +2,16 @@
 #ifndef DM_CORE_HALF_H
 #define DM_CORE_HALF_H
 
-#include <stdint.h>
-#include <string.h>
-
-static inline float dm_bits_to_float(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static inline uint32_t dm_float_to_bits(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
+#include "core/bits.h"
 
 static inline float dm_bf16_to_float(uint16_t h)
 {
-    return dm_bits_to_float((uint32_t)h << 16);
+    return dm_f32_from_bits((uint32_t)h << 16);
 }
 
 static inline uint16_t dm_float_to_bf16(float x)
 {
-    const uint32_t bits = dm_float_to_bits(x);
+    const uint32_t bits = dm_f32_bits(x);
 
     if ((bits & 0x7FFFFFFF) > 0x7F800000)
         return (uint16_t)(bits >> 16 | 0x40); /* a NaN stays one */
@@ -39,20 +24,20 @@ static inline float dm_f16_to_float(uint16_t h)
     uint32_t exponent = h >> 10 & 0x1F, fraction = h & 0x3FF;
 
     if (exponent == 0x1F)
-        return dm_bits_to_float(sign | 0x7F800000 | fraction << 13);
+        return dm_f32_from_bits(sign | 0x7F800000 | fraction << 13);
     if (exponent == 0) {
         if (fraction == 0)
-            return dm_bits_to_float(sign);
+            return dm_f32_from_bits(sign);
         for (exponent = 1; !(fraction & 0x400); exponent--) /* subnormal: f32 has room for its exponent */
             fraction <<= 1;
         fraction &= 0x3FF;
     }
-    return dm_bits_to_float(sign | (exponent + (127 - 15)) << 23 | fraction << 13);
+    return dm_f32_from_bits(sign | (exponent + (127 - 15)) << 23 | fraction << 13);
 }
 
 static inline uint16_t dm_float_to_f16(float x)
 {
-    const uint32_t bits = dm_float_to_bits(x), magnitude = bits & 0x7FFFFFFF;
+    const uint32_t bits = dm_f32_bits(x), magnitude = bits & 0x7FFFFFFF;
     const uint32_t sign = bits >> 16 & 0x8000;
 
     if (magnitude > 0x7F800000)

@@ -51,7 +51,7 @@ size_t dm_narrow(dm_dtype type, const float *x, size_t n, unsigned char *out)
         return n;
     }
     for (size_t i = 0; i < n; i++, out += size) {
-        const uint32_t bits = type == DM_F32    ? dm_float_to_bits(x[i])
+        const uint32_t bits = type == DM_F32    ? dm_f32_bits(x[i])
                               : type == DM_BF16 ? dm_float_to_bf16(x[i])
                                                 : dm_float_to_f16(x[i]);
         const uint32_t exponent = type == DM_F32 ? 0x7F800000 : type == DM_BF16 ? 0x7F80 : 0x7C00;

@@ -55,7 +55,7 @@ void dm_gguf_put_u32(dm_gguf_meta *m, const char *key, uint32_t x)
 void dm_gguf_put_f32(dm_gguf_meta *m, const char *key, float x)
 {
     begin(m, key, DM_GGUF_F32);
-    put(&m->bytes, dm_float_to_bits(x), 4);
+    put(&m->bytes, dm_f32_bits(x), 4);
 }
 
 void dm_gguf_put_bool(dm_gguf_meta *m, const char *key, bool x)
@@ -81,7 +81,7 @@ void dm_gguf_put_f32s(dm_gguf_meta *m, const char *key, const float *x, size_t n
 {
     begin_array(m, key, DM_GGUF_F32, n);
     for (size_t i = 0; i < n; i++)
-        put(&m->bytes, dm_float_to_bits(x[i]), 4);
+        put(&m->bytes, dm_f32_bits(x[i]), 4);
 }
 
 void dm_gguf_put_texts(dm_gguf_meta *m, const char *key, size_t n)

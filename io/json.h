@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "core/error.h"
+#include "io/json_writer.h"
 
 #define DM_JSON_DEPTH 64
 #define DM_JSON_BYTES ((size_t)1 << 30)
@@ -70,23 +71,5 @@ dm_status dm_json_get_double(const dm_json_doc *doc, const dm_json *v, const cha
                              const double *fallback, double *out, dm_error *err);
 dm_status dm_json_get_bool(const dm_json_doc *doc, const dm_json *v, const char *key, const bool *fallback, bool *out,
                            dm_error *err);
-
-/* ---- writing ---- */
-typedef struct dm_text { /* a growing string; data is NUL-terminated and freed by dm_text_free */
-    char *data;
-    size_t size, capacity;
-    bool failed; /* memory ran out: sticky */
-} dm_text;
-
-void dm_text_free(dm_text *t);
-void dm_text_add(dm_text *t, const char *bytes, size_t size);
-void dm_text_print(dm_text *t, const char *fmt, ...) DM_PRINTF(2, 3);
-/* Quoted and escaped; controls as \u00XX, bytes that are no UTF-8 as U+FFFD. */
-void dm_text_json_string(dm_text *t, const char *bytes, size_t size);
-void dm_text_json_double(dm_text *t, double x); /* shortest decimal that reads back to x; non-finite: null */
-
-#define DM_DOUBLE_TEXT 40
-/* Shortest of 15 to 17 digits that reads back to x, with a '.' in any locale; "inf", "-inf", "nan". */
-void dm_double_text(char buf[DM_DOUBLE_TEXT], double x);
 
 #endif

@@ -18,11 +18,7 @@ static uint64_t load64(const unsigned char *p)
 
 static double load_f64(const unsigned char *p)
 {
-    const uint64_t bits = load64(p);
-    double x;
-
-    memcpy(&x, &bits, sizeof x);
-    return x;
+    return dm_f64_from_bits(load64(p));
 }
 
 static uint16_t load16(const unsigned char *p)
@@ -36,7 +32,7 @@ static void convert_f32(dm_dtype type, const unsigned char *bytes, size_t n, flo
     switch (type) {
     case DM_F32:
         for (size_t i = 0; i < n; i++)
-            out[i] = dm_bits_to_float(load32(bytes + 4 * i));
+            out[i] = dm_f32_from_bits(load32(bytes + 4 * i));
         break;
     case DM_F16:
         for (size_t i = 0; i < n; i++)

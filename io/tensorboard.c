@@ -1,3 +1,4 @@
+#include "core/bits.h"
 #include "io/tensorboard.h"
 
 #include <math.h>
@@ -69,21 +70,14 @@ static void put_key(buffer *b, unsigned field, unsigned type)
 
 static void put_double(buffer *b, unsigned field, double value)
 {
-    uint64_t bits;
-
-    memcpy(&bits, &value, sizeof bits);
     put_key(b, field, FIXED64);
-    put_little(b, bits, 8);
+    put_little(b, dm_f64_bits(value), 8);
 }
 
 static void put_float(buffer *b, unsigned field, double value)
 {
-    const float rounded = (float)value;
-    uint32_t bits;
-
-    memcpy(&bits, &rounded, sizeof bits);
     put_key(b, field, FIXED32);
-    put_little(b, bits, 4);
+    put_little(b, dm_f32_bits((float)value), 4);
 }
 
 static size_t varint_size(uint64_t value)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/system.h"
 #include "dmpo.h"
 #include "model/api.h"
 #include "model/train/run.h"

@@ -21,6 +21,7 @@
 #endif
 
 #include "core/file.h"
+#include "core/system.h"
 
 #define PATH_SIZE 4096
 #define WAIT_SHORTEST 1000000 /* nanoseconds */

@@ -7,6 +7,7 @@
 
 #include "agent/rollout/rollout_internal.h"
 #include "core/file.h"
+#include "core/system.h"
 
 #define RUN_BYTES ((size_t)1 << 20)
 #define SYNC_EVERY 2.0 /* seconds */

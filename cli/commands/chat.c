@@ -10,6 +10,7 @@
 #include "cli/lines.h"
 #include "cli/stream.h"
 #include "core/file.h"
+#include "core/system.h"
 #include "model/infer/sampling.h"
 #include "model/formats/source.h"
 

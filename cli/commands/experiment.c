@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/recipes.h"
 #include "core/file.h"
+#include "core/system.h"
 
 #define RECIPE_MAX ((size_t)1 << 24)
 #define LINE_MAX_SHOWN 79

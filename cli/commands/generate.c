@@ -10,6 +10,7 @@
 #include "cli/stream.h"
 #include "model/formats/source.h"
 #include "core/file.h"
+#include "core/system.h"
 #include "model/infer/sampling.h"
 #include "model/train/run.h"
 

@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/facts.h"
 #include "core/file.h"
+#include "core/system.h"
 
 typedef struct rollout_options {
     dm_rollout_options rollout;

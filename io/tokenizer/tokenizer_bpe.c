@@ -4,6 +4,7 @@
 
 #include "io/tokenizer/tokenizer_internal.h"
 #include "io/tokenizer/unicode.h"
+#include "core/bits.h"
 #include "core/utf8.h"
 
 #define SHORT_WORD 48 /* up to here the lowest rank is found by looking at all of them, beyond with a heap */
@@ -228,9 +229,7 @@ static dm_status merge_word(dm_bpe *b, const char *s, size_t n)
 /* The higher the score, the lower the rank; never DM_NO_RANK, for scores are numbers. */
 static uint32_t score_rank(float score)
 {
-    uint32_t bits;
-    score += 0.0f; /* no -0 */
-    memcpy(&bits, &score, sizeof bits);
+    const uint32_t bits = dm_f32_bits(score + 0.0f); /* no -0 */
     return (bits & 0x80000000u) != 0 ? bits : ~(bits | 0x80000000u);
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/bits.h"
 #include "core/file.h"
 #include "io/tokenizer/tokenizer_pieces.h"
 
@@ -142,8 +143,7 @@ dm_status dm_tokenizer_write_llama2c_for(const dm_tokenizer *t, size_t vocabular
     put_u32(&out, 0);
     for (size_t id = 0; id < vocabulary || id < t->size; id++) {
         const float score = id >= t->size ? 0 : t->scores != NULL ? t->scores[id] : scores != NULL ? scores[id] : 0;
-        uint32_t bits;
-        memcpy(&bits, &score, sizeof bits);
+        const uint32_t bits = dm_f32_bits(score);
         token.size = 0;
         if (id == 1 || id == 2)
             dm_text_print(&token, "%s", id == 1 ? bos_text : eos_text);

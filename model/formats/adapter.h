@@ -5,10 +5,9 @@
 
 #include <stdbool.h>
 
+#include "core/path.h"
 #include "core/sha256.h"
 #include "model/network/lora.h"
-
-#define DM_PATH_MAX 4096
 
 bool dm_adapter_is(const char *path); /* a directory with adapter_config.json */
 

@@ -248,7 +248,7 @@ static void widen(const dm_source *s, dm_dtype type, const unsigned char *row, s
     switch (type) {
     case DM_F32:
         for (size_t i = 0; i < cols; i++)
-            out[i] = dm_bits_to_float(load32(row + 4 * i));
+            out[i] = dm_f32_from_bits(load32(row + 4 * i));
         break;
     case DM_F16:
         for (size_t i = 0; i < cols; i++)
@@ -308,7 +308,7 @@ static size_t find_nonfinite(dm_dtype type, const unsigned char *row, size_t col
 
     for (size_t i = 0; i < cols; i += block, row += size)
         for (size_t k = 0; k < n; k++) {
-            const float x = type == DM_F32    ? dm_bits_to_float(load32(row))
+            const float x = type == DM_F32    ? dm_f32_from_bits(load32(row))
                             : type == DM_BF16 ? dm_bf16_to_float(load16(row))
                                               : dm_f16_to_float(load16(row + at[k]));
             if (!isfinite(x)) {

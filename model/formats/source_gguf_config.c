@@ -95,7 +95,7 @@ static double as_written(double x)
     for (int digits = 6; digits < 9; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, x);
         const double back = strtod(text, NULL);
-        if (dm_float_to_bits((float)back) == dm_float_to_bits(narrow))
+        if (dm_f32_bits((float)back) == dm_f32_bits(narrow))
             return back;
     }
     return x;
@@ -188,7 +188,7 @@ static dm_status read_factors(const reader *r)
     const unsigned char *p = t->data;
     for (size_t i = 0; i < n; i++, p += 4)
         factors[i] =
-            dm_bits_to_float((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+            dm_f32_from_bits((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
     const bool linear = r->c->rope == DM_ROPE_LINEAR, known = dm_rope_from_factors(r->c, factors, original);
     free(factors);
     if (!known || (linear && r->c->rope != DM_ROPE_LINEAR))

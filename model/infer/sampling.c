@@ -3,6 +3,7 @@
 #include <float.h>
 #include <string.h>
 
+#include "core/bits.h"
 #include "core/exact.h"
 #include "core/numeric.h"
 #include "core/philox.h"
@@ -37,9 +38,7 @@ dm_status dm_sampling_check(const dmpo_sampling *o, dm_error *err)
 /* Ascends as the logit falls; -0 is +0. */
 static uint32_t falling_key(float logit)
 {
-    const float x = logit + 0.0F;
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
+    const uint32_t bits = dm_f32_bits(logit + 0.0F);
     return bits >> 31 ? bits : ~bits & 0x7FFFFFFFu;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/system.h"
 #include "model/formats/hf_directory.h"
 #include "model/train/run.h"
 

@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/numeric.h"
 #include "core/philox.h"
+#include "core/system.h"
 #include "model/network/ops.h"
 #include "model/train/run.h"
 

@@ -2,6 +2,8 @@
 #ifndef DM_SIMD_KERNELS_VEC_SCALAR_H
 #define DM_SIMD_KERNELS_VEC_SCALAR_H
 
+#include "core/bits.h"
+
 typedef struct vf {
     float l[VF];
 } vf;
@@ -15,20 +17,6 @@ typedef struct vh {
 } vh;
 
 typedef vi vm; /* 0 or 1 */
-
-DM_INLINE uint32_t dm_to_bits(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-DM_INLINE float dm_from_bits(uint32_t u)
-{
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
 
 #define DM_LANES(type, expression)                                                                                     \
     do {                                                                                                               \
@@ -174,12 +162,12 @@ DM_INLINE vf vf_sel(vm m, vf a, vf b)
 
 DM_INLINE vi vf_bits(vf a)
 {
-    DM_LANES(vi, dm_to_bits(a.l[l]));
+    DM_LANES(vi, dm_f32_bits(a.l[l]));
 }
 
 DM_INLINE vf vi_float(vi a)
 {
-    DM_LANES(vf, dm_from_bits(a.l[l]));
+    DM_LANES(vf, dm_f32_from_bits(a.l[l]));
 }
 
 DM_INLINE vi vi_add(vi a, vi b)
@@ -267,14 +255,14 @@ DM_INLINE float dm_f32_of_f16(uint16_t h)
     const uint32_t sign = (uint32_t)(h >> 15) << 31, exponent = h >> 10 & 31, fraction = h & 1023;
 
     if (exponent == 0)
-        return dm_from_bits(sign | dm_to_bits((float)fraction * 0x1p-24f));
-    return dm_from_bits(sign | (exponent == 31 ? 255 : exponent + (127 - 15)) << 23 | fraction << 13);
+        return dm_f32_from_bits(sign | dm_f32_bits((float)fraction * 0x1p-24f));
+    return dm_f32_from_bits(sign | (exponent == 31 ? 255 : exponent + (127 - 15)) << 23 | fraction << 13);
 }
 
 /* Rounds by carrying into the bit above: from the largest subnormal to a normal and from 65520 to infinity alike. */
 DM_INLINE uint16_t dm_f16_of_f32(float x)
 {
-    const uint32_t bits = dm_to_bits(x), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+    const uint32_t bits = dm_f32_bits(x), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
 
     if (magnitude > 0x7f800000)
         return (uint16_t)(sign | 0x7e00); /* a quiet NaN */
@@ -283,7 +271,7 @@ DM_INLINE uint16_t dm_f16_of_f32(float x)
     if (magnitude >= 0x38800000) /* 2^-14 and more: normal */
         return (uint16_t)(sign | (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13);
     /* 1/2 has its last place at 2^-24, the unit of subnormals: this addition rounds to it. */
-    return (uint16_t)(sign | (dm_to_bits(dm_from_bits(magnitude) + 0.5f) - 0x3f000000));
+    return (uint16_t)(sign | (dm_f32_bits(dm_f32_from_bits(magnitude) + 0.5f) - 0x3f000000));
 }
 
 DM_INLINE vf vf_of_f16(vh a)

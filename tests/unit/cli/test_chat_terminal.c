@@ -13,6 +13,7 @@
 
 #include "tests/support/check.h"
 #include "core/file.h"
+#include "core/system.h"
 #include "io/tokenizer/unicode.h"
 
 #define WAIT_MS 60000 /* an emulator on a busy machine */

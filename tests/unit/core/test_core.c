@@ -13,6 +13,7 @@
 #include "core/philox.h"
 #include "core/sha256.h"
 #include "core/sha256_blocks.h"
+#include "core/system.h"
 #include "tests/support/check.h"
 
 /* ---- errors ---- */

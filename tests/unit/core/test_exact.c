@@ -15,6 +15,7 @@
 #include "core/file.h"
 #include "core/philox.h"
 #include "core/sha256.h"
+#include "core/system.h"
 #include "simd/kernels/kernels.h"
 #include "tests/support/check.h"
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/system.h"
 #include "io/json.h"
 #include "tests/support/check.h"
 

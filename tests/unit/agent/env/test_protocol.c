@@ -11,6 +11,7 @@
 #include "agent/env/protocol.h"
 #include "core/file.h"
 #include "core/philox.h"
+#include "core/system.h"
 #include "tests/support/check.h"
 
 static char work[] = "/tmp/dmpo-protocol-XXXXXX", child[400], marker[64];

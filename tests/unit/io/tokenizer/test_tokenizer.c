@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/system.h"
 #include "io/tokenizer/split.h"
 #include "io/tokenizer/tokenizer.h"
 #include "io/tokenizer/unicode.h"

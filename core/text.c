@@ -1,13 +1,12 @@
-/* Growing strings, and JSON strings and numbers into them. */
+#include "core/text.h"
+
 #include <locale.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "io/json.h"
-#include "core/utf8.h"
 
 void dm_text_free(dm_text *t)
 {
@@ -65,28 +64,17 @@ void dm_text_print(dm_text *t, const char *fmt, ...)
     va_end(args);
 }
 
-void dm_text_json_string(dm_text *t, const char *bytes, size_t size)
+/* Puts a '.' where the locale has its own decimal point. */
+static void put_point(char *number)
 {
-    const unsigned char *p = (const unsigned char *)(size ? bytes : ""), *const end = p + size;
+    const char *point = localeconv()->decimal_point;
+    char *at = strstr(number, point);
 
-    dm_text_add(t, "\"", 1);
-    while (p < end) {
-        const unsigned char *run = p; /* what needs no change is added in one piece */
-        size_t n = 0;
-        while (p < end && *p >= 0x20 && *p != '"' && *p != '\\' && (n = dm_utf8_length(p, end)) > 0)
-            p += n;
-        dm_text_add(t, (const char *)run, (size_t)(p - run));
-        if (p == end)
-            break;
-        if (*p == '"' || *p == '\\')
-            dm_text_print(t, "\\%c", *p);
-        else if (*p < 0x20)
-            dm_text_print(t, "\\u%04x", (unsigned)*p);
-        else
-            dm_text_add(t, "\xEF\xBF\xBD", 3);
-        p++;
+    if (at && *point) {
+        const size_t n = strlen(point);
+        *at = '.';
+        memmove(at + 1, at + n, strlen(at + n) + 1);
     }
-    dm_text_add(t, "\"", 1);
 }
 
 void dm_double_text(char buf[DM_DOUBLE_TEXT], double x)
@@ -100,22 +88,33 @@ void dm_double_text(char buf[DM_DOUBLE_TEXT], double x)
         if (digits == 17 || strtod(buf, NULL) == x) /* both in the same locale */
             break;
     }
-    const char *point = localeconv()->decimal_point;
-    char *at = strstr(buf, point);
-    if (at && *point) {
-        const size_t n = strlen(point);
-        *at = '.';
-        memmove(at + 1, at + n, strlen(at + n) + 1);
-    }
+    put_point(buf);
 }
 
-void dm_text_json_double(dm_text *t, double x)
+void dm_fixed_text(char buf[DM_FIXED_TEXT], double x, int decimals)
 {
-    char buf[DM_DOUBLE_TEXT];
+    snprintf(buf, DM_FIXED_TEXT, "%.*f", decimals, x);
+    put_point(buf);
+}
 
-    if (isfinite(x))
-        dm_double_text(buf, x);
-    else
-        snprintf(buf, sizeof buf, "null");
-    dm_text_add(t, buf, strlen(buf));
+double dm_double_parse(const char *text, const char **end)
+{
+    const char *point = localeconv()->decimal_point;
+    const char *dot = text + strspn(text, " \t+-0123456789");
+    char copy[512], *stop;
+    const size_t before = (size_t)(dot - text), n = strlen(point), rest = strcspn(dot, " \t\r\n,]}");
+
+    if (strcmp(point, ".") == 0 || *dot != '.' || before + n + rest > sizeof copy) {
+        const double x = strtod(text, &stop);
+        *end = stop;
+        return x;
+    }
+    memcpy(copy, text, before);
+    memcpy(copy + before, point, n);
+    memcpy(copy + before + n, dot + 1, rest - 1);
+    copy[before + n + rest - 1] = '\0';
+    const double x = strtod(copy, &stop);
+    const size_t used = (size_t)(stop - copy);
+    *end = text + (used <= before ? used : used - n + 1);
+    return x;
 }
