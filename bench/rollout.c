@@ -8,6 +8,7 @@
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE /* mkdtemp */
 #endif
+#include "agent/env/registry.h"
 #include "agent/rollout/rollout.h"
 #include "bench/shapes.h"
 #include "io/data/template.h"

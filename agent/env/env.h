@@ -52,15 +52,6 @@ struct dm_env {
     int64_t at_once;              /* as many of this environment at once are sensible; 0: any number */
 };
 
-/* The built-in ones, and all of them, terminated by NULL. */
-extern const dm_env_class dm_env_home; /* agent/env/home/home.c */
-extern const dm_env_class dm_env_shop; /* agent/env/shop/shop.c */
-extern const dm_env_class dm_env_lab;  /* agent/env/lab/lab.c */
-extern const dm_env_class *const dm_env_classes[];
-
-/* specification: a built-in one's name ("home"), or "cmd:PROGRAM ARGUMENTS" (agent/env/protocol.h). An unknown name is
- * DM_ERR_ARGUMENT and lists the known ones. */
-dm_status dm_env_open(dm_env **env, const char *specification, dm_error *err);
 void dm_env_close(dm_env **env); /* sets *env to NULL; NULL is fine */
 
 /* As the class's functions, with the checks that all share: a task out of its split's range is DM_ERR_ARGUMENT, a step

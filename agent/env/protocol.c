@@ -317,11 +317,6 @@ static size_t cmd_admissible(dm_env *env, const char *const **actions)
     return e->answer.n_actions;
 }
 
-int dm_env_is_command(const char *specification)
-{
-    return strncmp(specification, "cmd:", 4) == 0;
-}
-
 const dm_env_class dm_env_cmd = {
     .name = "cmd",
     .summary = "a program that speaks the environment protocol: cmd:PROGRAM ARGUMENTS",

@@ -14,8 +14,4 @@
 
 extern const dm_env_class dm_env_cmd;
 
-/* A specification that would run a program. One that comes from a data file must not be opened: data are not trusted.
- */
-int dm_env_is_command(const char *specification);
-
 #endif

@@ -142,12 +142,30 @@ static void share_reference(dm_expansion *x, const dm_recipe_options *o, dm_stag
                   dm_experiment_plan_print(&x->b, "%s/" DM_CACHE "/reference-%.12s", x->b.plan->output, hex));
 }
 
+static dm_stage_source_ref model_named(dm_expansion *x, const dm_stage_subject *of, const char *name);
+
+/* Options that name files or models become these, with the stages that make them: not while another stage is being
+ * assembled. */
+static void resolve(dm_expansion *x, const dm_stage_subject *of, dm_recipe_options *o)
+{
+    for (size_t i = 0; i < o->n && x->b.status == DM_OK; i++) {
+        dm_recipe_option *item = &o->item[i];
+        dm_recipe_option_kind kind = DM_RECIPE_OPTION_VALUE;
+        if (!item->value || item->value->type != DM_JSON_STRING)
+            continue;
+        x->b.status = x->commands->check(o->command, x->r->doc, item->name, item->value, &kind, x->b.err);
+        item->is_path = kind == DM_RECIPE_OPTION_PATH;
+        if (item->is_path)
+            item->source = model_named(x, of, item->value->text);
+    }
+}
+
 /* A run of dmpo train. `o` holds the options, reference and the like among them. */
 static dm_stage_source_ref train(dm_expansion *x, const dm_stage_subject *of, dm_recipe_options *o,
                                  dm_stage_source_ref model, dm_stage_source_ref data, const char *name)
 {
     dm_recipe_options_seed(x, o, of->seed);
-    dm_recipe_options_resolve(x, of, o);
+    resolve(x, of, o);
     dm_stage_begin(&x->b, "train");
     dm_stage_source(&x->b, "model", model);
     dm_stage_source(&x->b, "data", data);
@@ -171,7 +189,7 @@ static dm_stage_source_ref supervised(dm_expansion *x, const dm_stage_subject *o
     if (of->x && m->sweep_part == DM_RECIPE_PART_TRAIN)
         dm_recipe_options_set(x, &o, m->sweep->key, of->x, NULL);
     dm_recipe_options_default(x, &o, "objective", "sft");
-    const dm_stage_source_ref model = m && m->from ? dm_model_named(x, of, m->from) : initial_model(x, of);
+    const dm_stage_source_ref model = m && m->from ? model_named(x, of, m->from) : initial_model(x, of);
     return train(x, m ? of : &plain, &o, model, data, m ? m->name : "sft");
 }
 
@@ -310,7 +328,7 @@ static learnt learn_preference(dm_expansion *x, const dm_stage_subject *of)
     const int64_t iterations = of->x && m->sweep_part == DM_RECIPE_PARTS ? of->x->integer : m->iterations;
     learnt l = {.training = DM_STAGE_NONE};
 
-    l.model = dm_model_named(x, of, m->from ? m->from : "@sft");
+    l.model = model_named(x, of, m->from ? m->from : "@sft");
     for (int64_t i = 1; i <= iterations && x->b.status == DM_OK; i++) {
         dm_recipe_options o = {.n = 0};
         dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_TRAIN);
@@ -319,7 +337,7 @@ static learnt learn_preference(dm_expansion *x, const dm_stage_subject *of)
         l.pairs = make_pairs(x, of, l.model, i, forms[m->kind]);
         const dm_recipe_option *reference = dm_recipe_options_find(&o, "reference");
         l.reference = reference && reference->value->type == DM_JSON_STRING
-                          ? dm_model_named(x, of, reference->value->text)
+                          ? model_named(x, of, reference->value->text)
                           : l.model; /* train's default: the policy as it was, here the last iterate */
         const dm_stage_subject shared = {of->env, of->setting, m, of->seed,
                                          m->sweep_part == DM_RECIPE_PARTS ? NULL : of->x};
@@ -343,14 +361,14 @@ static learnt learn(dm_expansion *x, const dm_stage_subject *of)
     case DM_METHOD_KINDS:
         break;
     case DM_METHOD_BEST_OF_N:
-        l.model = dm_model_named(x, of, m->from ? m->from : "@sft");
+        l.model = model_named(x, of, m->from ? m->from : "@sft");
         break;
     case DM_METHOD_SFT:
         l.model = supervised(x, of, sft_data(x, of));
         l.training = l.model.stage;
         break;
     case DM_METHOD_RFT:
-        l.pairs = make_pairs(x, of, dm_model_named(x, of, "@sft"), 1, "sft");
+        l.pairs = make_pairs(x, of, model_named(x, of, "@sft"), 1, "sft");
         l.model = supervised(x, of, l.pairs);
         l.training = l.model.stage;
         break;
@@ -366,7 +384,7 @@ static learnt learn(dm_expansion *x, const dm_stage_subject *of)
 
 /* "@model", "@sft", "@METHOD" or a directory. The recipe's check made sure that a method stands in front of the one
  * that names it, so this ends. */
-dm_stage_source_ref dm_model_named(dm_expansion *x, const dm_stage_subject *of, const char *name)
+static dm_stage_source_ref model_named(dm_expansion *x, const dm_stage_subject *of, const char *name)
 {
     if (name[0] != '@')
         return (dm_stage_source_ref){DM_STAGE_NONE, name};

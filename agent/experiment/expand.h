@@ -42,15 +42,8 @@ void dm_recipe_options_seed(dm_expansion *x, dm_recipe_options *o,
 void dm_recipe_options_collect(dm_expansion *x, dm_recipe_options *o, const dm_stage_subject *of, dm_recipe_part part);
 const dm_recipe_option *dm_recipe_options_find(const dm_recipe_options *o, const char *name); /* NULL: there is none */
 
-/* Options that name files or models become these, with the stages that make them: not while another stage is put
- * together. */
-void dm_recipe_options_resolve(dm_expansion *x, const dm_stage_subject *of, dm_recipe_options *o);
-
 /* Into the stage that is put together. */
 void dm_recipe_options_put_one(dm_expansion *x, const dm_recipe_option *item);
 void dm_recipe_options_put(dm_expansion *x, const dm_recipe_options *o);
-
-/* "@model", "@sft", "@METHOD" or a directory (agent/experiment/expand.c). */
-dm_stage_source_ref dm_model_named(dm_expansion *x, const dm_stage_subject *of, const char *name);
 
 #endif

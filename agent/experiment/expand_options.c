@@ -68,20 +68,6 @@ void dm_recipe_options_default(dm_expansion *x, dm_recipe_options *o, const char
         dm_recipe_options_set(x, o, name, NULL, text);
 }
 
-void dm_recipe_options_resolve(dm_expansion *x, const dm_stage_subject *of, dm_recipe_options *o)
-{
-    for (size_t i = 0; i < o->n && x->b.status == DM_OK; i++) {
-        dm_recipe_option *item = &o->item[i];
-        dm_recipe_option_kind kind = DM_RECIPE_OPTION_VALUE;
-        if (!item->value || item->value->type != DM_JSON_STRING)
-            continue;
-        x->b.status = x->commands->check(o->command, x->r->doc, item->name, item->value, &kind, x->b.err);
-        item->is_path = kind == DM_RECIPE_OPTION_PATH;
-        if (item->is_path)
-            item->source = dm_model_named(x, of, item->value->text);
-    }
-}
-
 /* "--name value" */
 void dm_recipe_options_put_one(dm_expansion *x, const dm_recipe_option *item)
 {

@@ -78,7 +78,7 @@ typedef struct dm_pairs_drop_text {
     const char *key, *why;
 } dm_pairs_drop_text;
 
-extern const dm_pairs_drop_text dm_drop_texts[DM_PAIRS_DROPS];
+extern const dm_pairs_drop_text dm_pairs_drop_texts[DM_PAIRS_DROPS];
 
 /* One side: an agent's run or a part of one. The last turn's observation does not belong to it. */
 typedef struct dm_pairs_side {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "agent/pairs/pairs_internal.h"
-#include "agent/env/protocol.h"
+#include "agent/env/registry.h"
 #include "core/philox.h"
 
 enum { LOOP = 3 }; /* most turns of a loop */

@@ -6,20 +6,20 @@
 #include "core/sha256.h"
 #include "core/block.h"
 
-typedef struct dm_digest {
+typedef struct dm_pairs_digest {
     char hex[DM_SHA256_HEX];
-} dm_digest;
+} dm_pairs_digest;
 
 /* Distinct digests, numbered in the order of their arrival. */
-typedef struct dm_digests {
-    dm_digest *digest; /* [n] */
+typedef struct dm_pairs_digests {
+    dm_pairs_digest *digest; /* [n] */
     size_t n, capacity;
     uint32_t *slot; /* [2 * capacity] number + 1, by the digest's first digits; 0: free */
-} dm_digests;
+} dm_pairs_digests;
 
-/* False: no memory. *is_new: it was not there. */
-bool dm_digests_add(dm_digests *d, const dm_digest *x, size_t *number, bool *is_new);
-void dm_digests_free(dm_digests *d);
+/* Finishes the hash and adds its digest. False: no memory. *number: the digest's; *is_new: it was not in the set. */
+bool dm_pairs_digests_add(dm_pairs_digests *d, dm_sha256 *hash, size_t *number, bool *is_new);
+void dm_pairs_digests_free(dm_pairs_digests *d);
 
 typedef struct dm_pairs_maker {
     const dm_pairs_options *options;
@@ -29,7 +29,7 @@ typedef struct dm_pairs_maker {
     dm_episodes episodes[3]; /* expert, explored, continuations */
     dm_json_doc **docs;      /* [n_docs] of options->pairs */
     size_t n_docs;
-    dm_digests tasks, seen, ids;
+    dm_pairs_digests tasks, seen, ids;
     size_t *of_task; /* [of_tasks] pairs kept of each task so far */
     size_t of_tasks;
     dm_env *env; /* that was asked last */
@@ -44,29 +44,33 @@ typedef struct dm_pairs_candidate {
     bool given; /* an expert's run of DM_PAIRS_SFT: neither its reward nor the number of its task's runs counts */
 } dm_pairs_candidate;
 
+/* pairs_maker.c: memory, and what is kept so far. */
 void *dm_pairs_maker_alloc(dm_pairs_maker *m, size_t size); /* zeroed; NULL after filling m->err */
-
-/* agent/pairs/pairs_plan.c: every run's reward becomes the mean over the runs that begin with the same turn. */
-dm_status dm_pairs_maker_plan_rewards(dm_pairs_maker *m, dm_episodes *runs);
-
-/* agent/pairs/pairs_match.c, agent/pairs/pairs_read.c: bring the candidates, each to dm_pairs_maker_take. */
-dm_status dm_pairs_maker_match(dm_pairs_maker *m);
-dm_status dm_pairs_maker_read(dm_pairs_maker *m);
-
-/* Keeps or drops it. */
-dm_status dm_pairs_maker_take(dm_pairs_maker *m, dm_pairs_candidate *c);
 void dm_pairs_maker_drop(dm_pairs_maker *m, dm_pairs_drop why);
+dm_status dm_pairs_maker_task(dm_pairs_maker *m, dm_sha256 *identity, size_t *task); /* the number of a task */
+dm_status dm_pairs_maker_seen(dm_pairs_maker *m, const dm_pair *p, bool *seen);      /* the same messages already */
+dm_status dm_pairs_maker_count(dm_pairs_maker *m, size_t task, bool *full);          /* one more of the task's pairs */
+dm_status dm_pairs_maker_keep(dm_pairs_maker *m, const dm_pair *p);
 
-/* agent/pairs/pairs_filter.c. */
+/* pairs_filter.c: what a side is like. */
 bool dm_pairs_side_empty(const dm_pairs_side *s);     /* no turn, or an agent's message of white space */
 size_t dm_pairs_side_repeats(const dm_pairs_side *s); /* how often its commonest action with one answer occurs */
 size_t dm_pairs_sides_shared(const dm_pairs_side *a, const dm_pairs_side *b); /* leading turns that are the same */
 size_t dm_pairs_side_bytes(const dm_pairs_side *s);                           /* of all its messages */
-
-/* What is too far apart or too near; DM_PAIRS_DROPS: nothing. */
+/* Too far apart or too near; DM_PAIRS_DROPS: neither. */
 dm_status dm_pairs_maker_filter(dm_pairs_maker *m, const dm_pairs_candidate *c, dm_pairs_drop *why);
 
-/* agent/pairs/pairs_degrade.c: puts turns in front of rejected's last one. *done: false where it is too short for that. */
+/* pairs_degrade.c: inserts turns before rejected's last one. *done: false where it is too short for that. */
 dm_status dm_pairs_maker_degrade(dm_pairs_maker *m, dm_pairs_candidate *c, bool *done);
+
+/* pairs_candidate.c: keeps or drops a candidate. */
+dm_status dm_pairs_maker_take(dm_pairs_maker *m, dm_pairs_candidate *c);
+
+/* pairs_plan.c: every run's reward becomes the mean over the runs that begin with the same turn. */
+dm_status dm_pairs_maker_plan_rewards(dm_pairs_maker *m, dm_episodes *runs);
+
+/* pairs_match.c, pairs_read.c: find the candidates, and pass each to dm_pairs_maker_take. */
+dm_status dm_pairs_maker_match(dm_pairs_maker *m);
+dm_status dm_pairs_maker_read(dm_pairs_maker *m);
 
 #endif

@@ -74,20 +74,15 @@ static const char *name_of(dm_pairs_maker *m, const dm_episode *a, const dm_epis
     return out;
 }
 
-static dm_status task_of(dm_pairs_maker *m, const dm_episode *e, size_t *out)
+static dm_status find_task(dm_pairs_maker *m, const dm_episode *e, size_t *task)
 {
-    dm_digest digest;
-    dm_sha256 h;
-    bool is_new;
     const int64_t numbers[] = {e->split, e->task, (int64_t)e->seed};
+    dm_sha256 h;
 
     dm_sha256_init(&h);
     dm_sha256_update(&h, e->env, strlen(e->env) + 1);
     dm_sha256_update(&h, numbers, sizeof numbers);
-    dm_sha256_finish(&h, digest.hex);
-    if (dm_digests_add(&m->tasks, &digest, out, &is_new))
-        return DM_OK;
-    return dm_fail(m->err, DM_ERR_MEMORY, "no memory for the tasks");
+    return dm_pairs_maker_task(m, &h, task);
 }
 
 /* Hands on `better` against `worse`, which is NULL for a run alone. */
@@ -116,7 +111,7 @@ static dm_status take_run(dm_pairs_maker *m, const dm_episode *better, const dm_
     c.pair.chosen = side_of(better);
     if (worse)
         c.pair.rejected = side_of(worse);
-    const dm_status s = task_of(m, better, &c.pair.task);
+    const dm_status s = find_task(m, better, &c.pair.task);
     return s == DM_OK ? dm_pairs_maker_take(m, &c) : s;
 }
 

@@ -135,17 +135,12 @@ static dm_status read_id(reader *r, const dm_json *item, size_t index)
 /* Pairs with one prompt are of one task. */
 static dm_status find_task(const reader *r, dm_pair *p)
 {
-    dm_digest digest;
     dm_sha256 h;
-    bool is_new;
 
     dm_sha256_init(&h);
     for (size_t i = 0; i < p->n_prompt; i++)
         dm_sha256_update(&h, p->prompt[i].text, p->prompt[i].size + 1);
-    dm_sha256_finish(&h, digest.hex);
-    if (dm_digests_add(&r->m->tasks, &digest, &p->task, &is_new))
-        return DM_OK;
-    return dm_fail(r->m->err, DM_ERR_MEMORY, "no memory for the tasks");
+    return dm_pairs_maker_task(r->m, &h, &p->task);
 }
 
 static dm_status read_item(reader *r, const dm_json *item, size_t index)

@@ -4,7 +4,7 @@
 
 #include "agent/pairs/pairs_internal.h"
 
-static size_t first_slot(const dm_digest *x, size_t slots)
+static size_t first_slot(const dm_pairs_digest *x, size_t slots)
 {
     size_t at = 0;
     for (int i = 0; i < 12; i++) /* 48 bits */
@@ -13,7 +13,7 @@ static size_t first_slot(const dm_digest *x, size_t slots)
 }
 
 /* The slot that holds x, or the free one where it belongs. */
-static size_t find(const dm_digests *d, const dm_digest *x)
+static size_t find(const dm_pairs_digests *d, const dm_pairs_digest *x)
 {
     const size_t slots = 2 * d->capacity;
     size_t i = first_slot(x, slots);
@@ -22,10 +22,10 @@ static size_t find(const dm_digests *d, const dm_digest *x)
     return i;
 }
 
-static bool grow(dm_digests *d)
+static bool grow(dm_pairs_digests *d)
 {
     const size_t capacity = d->capacity ? 2 * d->capacity : 64;
-    dm_digest *digest = capacity < UINT32_MAX / 2 ? realloc(d->digest, capacity * sizeof *digest) : NULL;
+    dm_pairs_digest *digest = capacity < UINT32_MAX / 2 ? realloc(d->digest, capacity * sizeof *digest) : NULL;
     if (!digest)
         return false;
     d->digest = digest;
@@ -40,23 +40,26 @@ static bool grow(dm_digests *d)
     return true;
 }
 
-bool dm_digests_add(dm_digests *d, const dm_digest *x, size_t *number, bool *is_new)
+bool dm_pairs_digests_add(dm_pairs_digests *d, dm_sha256 *hash, size_t *number, bool *is_new)
 {
+    dm_pairs_digest x;
+
+    dm_sha256_finish(hash, x.hex);
     if (d->n == d->capacity && !grow(d))
         return false;
-    const size_t i = find(d, x);
+    const size_t i = find(d, &x);
     *is_new = d->slot[i] == 0;
     if (*is_new) {
-        d->digest[d->n] = *x;
+        d->digest[d->n] = x;
         d->slot[i] = (uint32_t)++d->n;
     }
     *number = d->slot[i] - 1;
     return true;
 }
 
-void dm_digests_free(dm_digests *d)
+void dm_pairs_digests_free(dm_pairs_digests *d)
 {
     free(d->digest);
     free(d->slot);
-    *d = (dm_digests){0};
+    *d = (dm_pairs_digests){0};
 }

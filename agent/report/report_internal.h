@@ -249,9 +249,12 @@ int dm_report_colour(const dm_report *r, size_t method);
 
 /* ---- text ---- */
 
-/* Appends for XML and HTML: no markup, no control characters, in element and attribute alike. */
+/* report_escape.c: text of files is never markup. For XML and HTML, elements and attributes alike; for Markdown. */
 void dm_report_escape(dm_text *out, const char *text, size_t size);
-void dm_report_csv_field(dm_text *out, const char *text);
+void dm_report_escape_markdown(dm_text *out, const char *text);
+/* A control character at p as a printable one. Returns how many bytes it has; 0: it is none, and nothing is added. */
+size_t dm_report_control(dm_text *out, const unsigned char *p, size_t left);
+void dm_report_csv_field(dm_text *out, const char *text); /* quoted where RFC 4180 asks for it */
 
 typedef struct dm_report_doc {
     dm_text *out;

@@ -4,13 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/env/registry.h"
 #include "agent/rollout/rollout_internal.h"
 #include "model/infer/sampling.h"
 
-const char *const dm_player_names[DM_PLAYERS + 1] = {"model", "expert", "random", NULL};
-
 #define AT_ONCE_MAX 256
 #define LENGTH_MAX ((int64_t)1 << 24) /* dmpo_model_open's */
+
+void dm_rollout_defaults(dm_rollout_options *o)
+{
+    *o = (dm_rollout_options){.samples = 1, .top_p = 1, .max_tokens = 64, .continue_at = DM_CONTINUE_ALL};
+}
 
 static dm_status in_range(const char *name, int64_t value, int64_t low, int64_t high, dm_error *err)
 {

@@ -3,10 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/env/registry.h"
 #include "agent/rollout/rollout_internal.h"
 #include "core/utf8.h"
 
 #define FAILURES 3 /* of environments, in a row */
+
+const char *const dm_player_names[DM_PLAYERS + 1] = {"model", "expert", "random", NULL};
 
 int dm_rollout_report(dm_rollout_run *r, const char *note)
 {

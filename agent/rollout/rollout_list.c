@@ -2,16 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/env/protocol.h"
+#include "agent/env/registry.h"
 #include "agent/rollout/rollout_internal.h"
 #include "core/file.h"
 
 #define LIST_MAX ((uint64_t)1 << 24)
-
-void dm_rollout_defaults(dm_rollout_options *o)
-{
-    *o = (dm_rollout_options){.samples = 1, .top_p = 1, .max_tokens = 64, .continue_at = DM_CONTINUE_ALL};
-}
 
 dm_status dm_assignments_open(dm_assignments *a, const dm_rollout_options *o, dm_error *err)
 {

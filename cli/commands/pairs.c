@@ -151,7 +151,7 @@ static void report_dropped(cli_report *r, const dm_pairs *p)
 
     for (int i = 0; i < DM_PAIRS_DROPS; i++) {
         if (p->dropped[i])
-            dm_text_print(&json, "%s\"%s\": %zu", total ? ", " : "{", dm_drop_texts[i].key, p->dropped[i]);
+            dm_text_print(&json, "%s\"%s\": %zu", total ? ", " : "{", dm_pairs_drop_texts[i].key, p->dropped[i]);
         total += p->dropped[i];
     }
     dm_text_print(&json, total ? "}" : "{}");
@@ -164,7 +164,7 @@ static void report_dropped(cli_report *r, const dm_pairs *p)
     for (int i = 0; !r->json && i < DM_PAIRS_DROPS; i++)
         if (p->dropped[i]) {
             snprintf(text, sizeof text, "  %zu", p->dropped[i]);
-            cli_report_line(r, text, 8, dm_drop_texts[i].why);
+            cli_report_line(r, text, 8, dm_pairs_drop_texts[i].why);
         }
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/env/registry.h"
 #include "agent/rollout/episode.h"
 #include "cli/command.h"
 #include "cli/facts.h"

@@ -148,7 +148,7 @@ static inline void expect(const dm_pairs_options *o, const char *want, dm_pairs_
         CK_MSG(all == 0, "%s: %zu are dropped", want, all);
     else
         CK_MSG(p.dropped[why] == dropped, "%s: %zu are dropped as %s, not %zu", want, p.dropped[why],
-               dm_drop_texts[why].key, dropped);
+               dm_pairs_drop_texts[why].key, dropped);
     dm_text_free(&got);
     dm_pairs_close(&p);
 }

@@ -99,26 +99,62 @@ typedef struct dm_home {
     const char *actions[DM_HOME_ACTIONS];
 } dm_home;
 
-/* The kind of places where a family's things are looked for first. */
-extern const int dm_home_likely[];
+/* ---- words (home_words.c) ---- */
 
-/* The places in the order in which a thing of that kind is looked for: the likely one, then as they are listed. */
-void dm_home_order(const dm_home *h, int kind, int order[DM_HOME_PLACES]);
+enum { DM_HOME_KITCHEN, DM_HOME_BEDROOM };
 
-/* Puts the split's task into *h. */
-void dm_home_draw(dm_home *h, dm_env_split split, int64_t task, uint64_t seed);
+extern const int dm_home_likely[]; /* by family: the kind of places where its things are looked for first */
+
+typedef enum dm_home_verb {
+    DM_HOME_VERB_GO,
+    DM_HOME_VERB_OPEN,
+    DM_HOME_VERB_CLOSE,
+    DM_HOME_VERB_TAKE,
+    DM_HOME_VERB_PUT,
+    DM_HOME_VERB_CLEAN,
+    DM_HOME_VERB_HEAT,
+    DM_HOME_VERB_COOL,
+    DM_HOME_VERB_USE,
+    DM_HOME_VERB_LOOK,
+    DM_HOME_VERB_INVENTORY,
+    DM_HOME_VERB_EXAMINE,
+    DM_HOME_VERBS
+} dm_home_verb;
+
+/* The action's verb, DM_HOME_VERBS for none, and what it names: NULL and -1 for what is not there. */
+dm_home_verb dm_home_parse(dm_home *h, const char *action, dm_home_thing **thing, int *place);
+
+/* These append to h->text. */
+void dm_home_print(dm_home *h, const char *format, ...) DM_PRINTF(2, 3);
+void dm_home_describe_place(dm_home *h, int place); /* what is in an open place has been seen then */
+void dm_home_describe_room(dm_home *h);
+void dm_home_describe_task(dm_home *h);
+
+const char *dm_home_place_name(const dm_home *h, int place);
+const char *dm_home_thing_name(const dm_home_thing *t);
+
+/* ---- world (home_world.c) ---- */
 
 /* Does the action and answers in h->text. */
 void dm_home_act(dm_home *h, const char *action);
 
-/* The expert's next action, in h->action[0]. */
-const char *dm_home_expert(dm_home *h);
+/* The places in the order in which a thing of that kind is looked for: the likely one, then as they are listed. */
+void dm_home_order(const dm_home *h, int kind, int order[DM_HOME_PLACES]);
 
-/* The thing that is carried, or NULL. */
-dm_home_thing *dm_home_held(dm_home *h);
+dm_home_thing *dm_home_held(dm_home *h); /* NULL: nothing */
 /* It is of the task's kind and as the task wants it: clean, hot or cool. */
 bool dm_home_ready(const dm_home *h, const dm_home_thing *t);
 /* It is ready and where it should be. */
 bool dm_home_delivered(const dm_home *h, const dm_home_thing *t);
+
+/* ---- expert (home_expert.c) and tasks (home_task.c) ---- */
+
+/* The expert's next action, in h->action[0]. */
+const char *dm_home_expert(dm_home *h);
+
+/* Puts the split's task into *h. */
+void dm_home_draw(dm_home *h, dm_env_split split, int64_t task, uint64_t seed);
+
+extern const dm_env_class dm_env_home;
 
 #endif

@@ -1,61 +1,6 @@
-/* Home's vocabulary, and how houses and tasks are drawn from it. */
+/* How home's houses and tasks are drawn. */
 #include "agent/env/home/home.h"
 #include "core/philox.h"
-
-enum { KITCHEN, BEDROOM };
-
-const dm_home_place_kind dm_home_places[DM_HOME_PLACE_KINDS] = {
-    [DM_HOME_FRIDGE] = {"fridge", true, {true, false}, 1},
-    [DM_HOME_MICROWAVE] = {"microwave", true, {true, false}, 1},
-    [DM_HOME_SINKBASIN] = {"sinkbasin", false, {true, false}, 1},
-    [DM_HOME_COUNTERTOP] = {"countertop", false, {true, false}, 1},
-    [DM_HOME_DININGTABLE] = {"diningtable", false, {true, false}, 1},
-    [DM_HOME_DESK] = {"desk", false, {false, true}, 1},
-    [DM_HOME_BED] = {"bed", false, {false, true}, 1},
-    [DM_HOME_DRESSER] = {"dresser", false, {false, true}, 1},
-    [DM_HOME_SOFA] = {"sofa", false, {false, true}, 1},
-    [DM_HOME_SAFE] = {"safe", true, {false, true}, 1},
-    [DM_HOME_CABINET] = {"cabinet", true, {true, false}, 2},
-    [DM_HOME_DRAWER] = {"drawer", true, {true, true}, 2},
-    [DM_HOME_SHELF] = {"shelf", false, {true, true}, 1},
-};
-
-enum { FOOD, DISH, CUTLERY, PAPER, VALUABLE, SOFT };
-
-const int dm_home_likely[] = {
-    [FOOD] = DM_HOME_FRIDGE, [DISH] = DM_HOME_CABINET,     [CUTLERY] = DM_HOME_DRAWER,
-    [PAPER] = DM_HOME_DESK,  [VALUABLE] = DM_HOME_DRESSER, [SOFT] = DM_HOME_BED,
-};
-
-#define TYPE(name) (1u << DM_HOME_##name)
-#define KEPT (TYPE(PICK) | TYPE(TWO))
-#define CLEANED (KEPT | TYPE(CLEAN))
-#define EATEN (CLEANED | TYPE(HEAT) | TYPE(COOL))
-#define EXAMINED (KEPT | TYPE(EXAMINE))
-
-const dm_home_thing_kind dm_home_things[DM_HOME_THING_KINDS] = {
-    {"apple", KITCHEN, FOOD, EATEN},        {"tomato", KITCHEN, FOOD, EATEN},
-    {"egg", KITCHEN, FOOD, EATEN},          {"bread", KITCHEN, FOOD, EATEN},
-    {"mug", KITCHEN, DISH, EATEN},          {"cup", KITCHEN, DISH, EATEN},
-    {"plate", KITCHEN, DISH, EATEN},        {"bowl", KITCHEN, DISH, EATEN},
-    {"fork", KITCHEN, CUTLERY, CLEANED},    {"spoon", KITCHEN, CUTLERY, CLEANED},
-    {"pen", BEDROOM, PAPER, EXAMINED},      {"pencil", BEDROOM, PAPER, EXAMINED},
-    {"book", BEDROOM, PAPER, EXAMINED},     {"newspaper", BEDROOM, PAPER, EXAMINED},
-    {"watch", BEDROOM, VALUABLE, EXAMINED}, {"keychain", BEDROOM, VALUABLE, EXAMINED},
-    {"pillow", BEDROOM, SOFT, EXAMINED},    {"blanket", BEDROOM, SOFT, EXAMINED},
-};
-
-void dm_home_order(const dm_home *h, int kind, int order[DM_HOME_PLACES])
-{
-    const int likely = dm_home_likely[dm_home_things[kind].family];
-    int n = 0;
-    for (int turn = 1; turn >= 0; turn--)
-        for (int i = 0; i < h->places; i++)
-            if ((h->place[i].kind == likely) == turn)
-                order[n++] = i;
-}
-
-/* ---- drawing ---- */
 
 typedef struct dice {
     uint64_t seed, stream, counter;

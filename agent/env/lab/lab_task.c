@@ -1,6 +1,6 @@
 /* Tasks by number, without a table: a split's tasks take the types in turn, and of a type the combinations of object
  * and place in turn, each time with another variant (start, vessel, boxes ...) of that combination. */
-#include "agent/env/lab/lab_internal.h"
+#include "agent/env/lab/lab.h"
 
 #include "core/philox.h"
 
@@ -18,29 +18,29 @@ typedef struct shape {
 } shape;
 
 enum {
-    STARTS = LAB_ROOMS,
-    COLOUR_PAIRS = LAB_COLOURS * (LAB_COLOURS - 1),
+    STARTS = DM_LAB_ROOMS,
+    COLOUR_PAIRS = DM_LAB_COLOURS * (DM_LAB_COLOURS - 1),
     THRESHOLDS = 3,
-    BOXES = LAB_ROOMS * COLOUR_PAIRS,
-    PLACE_PAIRS = LAB_ROOMS * (LAB_ROOMS - 1),
+    BOXES = DM_LAB_ROOMS * COLOUR_PAIRS,
+    PLACE_PAIRS = DM_LAB_ROOMS * (DM_LAB_ROOMS - 1),
 
-    HEAT_VARIANTS = 2 * STARTS * LAB_VESSELS, /* 2: in the open, in the closet */
-    PLASTIC_VARIANTS = STARTS * (LAB_ROOMS - 1) * (LAB_COLOURS - 1) * (LAB_COLOURS - 1),
+    HEAT_VARIANTS = 2 * STARTS * DM_LAB_VESSELS, /* 2: in the open, in the closet */
+    PLASTIC_VARIANTS = STARTS * (DM_LAB_ROOMS - 1) * (DM_LAB_COLOURS - 1) * (DM_LAB_COLOURS - 1),
     LIVING_VARIANTS = 2 * PLASTIC_VARIANTS, /* 2: any living thing, an animal or plant */
     MEASURE_VARIANTS = HEAT_VARIANTS * BOXES * THRESHOLDS,
     CONDUCT_VARIANTS = 2 * STARTS * BOXES,
     MIX_VARIANTS = 2 * HEAT_VARIANTS
 };
 
-static const shape shapes[LAB_TYPES] = {
-    [LAB_BOIL] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, HEAT_VARIANTS},
-    [LAB_FREEZE] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, HEAT_VARIANTS},
-    [LAB_MELT] = {LAB_BUTTER, LAB_SOLIDS, LAB_ROOMS, HEAT_VARIANTS},
-    [LAB_FIND_LIVING] = {LAB_ANIMAL, LAB_LIVING, LAB_ROOMS, LIVING_VARIANTS},
-    [LAB_FIND_PLASTIC] = {LAB_PLASTIC, LAB_LIVING, LAB_ROOMS, PLASTIC_VARIANTS},
-    [LAB_MEASURE] = {LAB_WATER, LAB_LIQUIDS, LAB_ROOMS, MEASURE_VARIANTS},
-    [LAB_CONDUCT] = {LAB_SAMPLE, LAB_SAMPLES, LAB_ROOMS, CONDUCT_VARIANTS},
-    [LAB_MIX] = {LAB_PRODUCT, LAB_PRODUCTS, PLACE_PAIRS, MIX_VARIANTS},
+static const shape shapes[DM_LAB_TYPES] = {
+    [DM_LAB_BOIL] = {DM_LAB_WATER, DM_LAB_LIQUIDS, DM_LAB_ROOMS, HEAT_VARIANTS},
+    [DM_LAB_FREEZE] = {DM_LAB_WATER, DM_LAB_LIQUIDS, DM_LAB_ROOMS, HEAT_VARIANTS},
+    [DM_LAB_MELT] = {DM_LAB_BUTTER, DM_LAB_SOLIDS, DM_LAB_ROOMS, HEAT_VARIANTS},
+    [DM_LAB_FIND_LIVING] = {DM_LAB_ANIMAL, DM_LAB_LIVING, DM_LAB_ROOMS, LIVING_VARIANTS},
+    [DM_LAB_FIND_PLASTIC] = {DM_LAB_PLASTIC, DM_LAB_LIVING, DM_LAB_ROOMS, PLASTIC_VARIANTS},
+    [DM_LAB_MEASURE] = {DM_LAB_WATER, DM_LAB_LIQUIDS, DM_LAB_ROOMS, MEASURE_VARIANTS},
+    [DM_LAB_CONDUCT] = {DM_LAB_SAMPLE, DM_LAB_SAMPLES, DM_LAB_ROOMS, CONDUCT_VARIANTS},
+    [DM_LAB_MIX] = {DM_LAB_PRODUCT, DM_LAB_PRODUCTS, PLACE_PAIRS, MIX_VARIANTS},
 };
 
 static bool is_unseen(int object, int place, int type)
@@ -50,7 +50,7 @@ static bool is_unseen(int object, int place, int type)
 
 /* The n-th combination of a type, of those that are unseen's or of the others, starting over after the last; *round
  * is how often it did. */
-static void combination(lab_task *t, bool unseen, int64_t n, int *place, int64_t *round)
+static void combination(dm_lab_task *t, bool unseen, int64_t n, int *place, int64_t *round)
 {
     const shape *s = &shapes[t->type];
     int64_t count = 0;
@@ -92,15 +92,15 @@ static uint32_t gcd(uint32_t a, uint32_t b)
     return b == 0 ? a : gcd(b, a % b);
 }
 
-static bool is_find(const lab_task *t)
+static bool is_find(const dm_lab_task *t)
 {
-    return t->type == LAB_FIND_LIVING || t->type == LAB_FIND_PLASTIC;
+    return t->type == DM_LAB_FIND_LIVING || t->type == DM_LAB_FIND_PLASTIC;
 }
 
 /* Each combination begins at a random variant and goes on in a random stride, so that no two rounds agree. */
-static uint32_t variant(const lab_task *t, int place, int64_t round, bool unseen)
+static uint32_t variant(const dm_lab_task *t, int place, int64_t round, bool unseen)
 {
-    const uint32_t n = shapes[t->type].variants / (is_find(t) && unseen ? LAB_COLOURS - 1 : 1);
+    const uint32_t n = shapes[t->type].variants / (is_find(t) && unseen ? DM_LAB_COLOURS - 1 : 1);
     const dm_u32x4 r = dm_random(0, DM_RNG_ENV, (uint64_t)t->type, (uint64_t)(t->object * PLACE_PAIRS + place));
     uint32_t stride = 1 + r.v[1] % n;
     while (gcd(stride, n) != 1)
@@ -110,37 +110,37 @@ static uint32_t variant(const lab_task *t, int place, int64_t round, bool unseen
 
 /* The find tasks do not say where the thing is, so what they say is kept apart as well: of each room's boxes one
  * colour is asked for in unseen alone. The box is not where the thing is, which therefore must be carried. */
-static void choose_boxes_of_find(lab_task *t, bool unseen, uint32_t *v)
+static void choose_boxes_of_find(dm_lab_task *t, bool unseen, uint32_t *v)
 {
-    t->box_room = digit(v, LAB_ROOMS - 1);
+    t->box_room = digit(v, DM_LAB_ROOMS - 1);
     t->box_room += t->box_room >= t->place[0];
-    const int other = digit(v, LAB_COLOURS - 1);
-    if (t->type == LAB_FIND_LIVING)
+    const int other = digit(v, DM_LAB_COLOURS - 1);
+    if (t->type == DM_LAB_FIND_LIVING)
         t->any = digit(v, 2);
-    const int held_out = t->box_room % LAB_COLOURS;
-    const int colour = unseen ? held_out : (held_out + 1 + digit(v, LAB_COLOURS - 1)) % LAB_COLOURS;
-    pair(colour * (LAB_COLOURS - 1) + other, LAB_COLOURS, LAB_BOX, t->box);
+    const int held_out = t->box_room % DM_LAB_COLOURS;
+    const int colour = unseen ? held_out : (held_out + 1 + digit(v, DM_LAB_COLOURS - 1)) % DM_LAB_COLOURS;
+    pair(colour * (DM_LAB_COLOURS - 1) + other, DM_LAB_COLOURS, DM_LAB_BOX, t->box);
 }
 
-void lab_task_at(lab_task *t, dm_env_split split, int64_t task)
+void dm_lab_task_at(dm_lab_task *t, dm_env_split split, int64_t task)
 {
     const bool unseen = split == DM_ENV_SPLIT_UNSEEN;
     int place = 0;
     int64_t round = 0;
-    int64_t n = task / LAB_TYPES;
+    int64_t n = task / DM_LAB_TYPES;
 
-    *t = (lab_task){.type = (lab_type)(task % LAB_TYPES),
-                    .place = {LAB_NOWHERE, LAB_NOWHERE},
-                    .box = {LAB_NOWHERE, LAB_NOWHERE},
-                    .box_room = LAB_NOWHERE};
+    *t = (dm_lab_task){.type = (dm_lab_type)(task % DM_LAB_TYPES),
+                       .place = {DM_LAB_NOWHERE, DM_LAB_NOWHERE},
+                       .box = {DM_LAB_NOWHERE, DM_LAB_NOWHERE},
+                       .box_room = DM_LAB_NOWHERE};
     if (split == DM_ENV_SPLIT_SEEN) /* the same combinations; variants where train stops */
-        n += LAB_TRAIN_TASKS / LAB_TYPES;
+        n += DM_LAB_TRAIN_TASKS / DM_LAB_TYPES;
     combination(t, unseen, n, &place, &round);
 
     uint32_t v = variant(t, place, round, unseen);
     t->start = digit(&v, STARTS);
-    if (t->type == LAB_MIX)
-        pair(place, LAB_ROOMS, 0, t->place);
+    if (t->type == DM_LAB_MIX)
+        pair(place, DM_LAB_ROOMS, 0, t->place);
     else
         t->place[0] = place;
     if (is_find(t)) {
@@ -148,58 +148,58 @@ void lab_task_at(lab_task *t, dm_env_split split, int64_t task)
         return;
     }
     t->hidden[0] = digit(&v, 2);
-    if (t->type == LAB_MIX)
+    if (t->type == DM_LAB_MIX)
         t->hidden[1] = digit(&v, 2);
-    if (t->type != LAB_CONDUCT)
-        t->vessel = LAB_VESSEL + digit(&v, LAB_VESSELS);
-    if (t->type == LAB_MEASURE || t->type == LAB_CONDUCT) {
-        t->box_room = digit(&v, LAB_ROOMS);
-        pair(digit(&v, COLOUR_PAIRS), LAB_COLOURS, LAB_BOX, t->box);
+    if (t->type != DM_LAB_CONDUCT)
+        t->vessel = DM_LAB_VESSEL + digit(&v, DM_LAB_VESSELS);
+    if (t->type == DM_LAB_MEASURE || t->type == DM_LAB_CONDUCT) {
+        t->box_room = digit(&v, DM_LAB_ROOMS);
+        pair(digit(&v, COLOUR_PAIRS), DM_LAB_COLOURS, DM_LAB_BOX, t->box);
     }
-    if (t->type == LAB_MEASURE)
+    if (t->type == DM_LAB_MEASURE)
         t->degrees = 30 + 20 * digit(&v, THRESHOLDS);
 }
 
 static const char *name_of(int thing)
 {
-    return thing == LAB_NOWHERE ? "" : lab_items[thing].name;
+    return thing == DM_LAB_NOWHERE ? "" : dm_lab_items[thing].name;
 }
 
-void lab_task_words(const lab_task *t, dm_text *out)
+void dm_lab_task_words(const dm_lab_task *t, dm_text *out)
 {
     const char *name = name_of(t->object), *room = name_of(t->place[0]), *boxes = name_of(t->box_room);
     const char *a = name_of(t->box[0]), *b = name_of(t->box[1]);
-    static const char *const verb[] = {[LAB_BOIL] = "boil", [LAB_FREEZE] = "freeze", [LAB_MELT] = "melt"};
+    static const char *const verb[] = {[DM_LAB_BOIL] = "boil", [DM_LAB_FREEZE] = "freeze", [DM_LAB_MELT] = "melt"};
 
-    const int nature = t->type == LAB_FIND_PLASTIC ? LAB_PLASTIC : LAB_ANIMAL;
-    const char *found = t->any ? "thing" : t->object - nature < LAB_PLANT - LAB_ANIMAL ? "animal" : "plant";
+    const int nature = t->type == DM_LAB_FIND_PLASTIC ? DM_LAB_PLASTIC : DM_LAB_ANIMAL;
+    const char *found = t->any ? "thing" : t->object - nature < DM_LAB_PLANT - DM_LAB_ANIMAL ? "animal" : "plant";
 
     dm_text_print(out, "Your task is to ");
     switch (t->type) {
-    case LAB_BOIL:
-    case LAB_FREEZE:
-    case LAB_MELT:
+    case DM_LAB_BOIL:
+    case DM_LAB_FREEZE:
+    case DM_LAB_MELT:
         dm_text_print(out, "%s the %s in the %s. First, focus on it.", verb[t->type], name, room);
         break;
-    case LAB_FIND_LIVING:
-    case LAB_FIND_PLASTIC:
+    case DM_LAB_FIND_LIVING:
+    case DM_LAB_FIND_PLASTIC:
         dm_text_print(out, "find a %s %s. First, focus on it. Then, move it to the %s in the %s.",
-                      t->type == LAB_FIND_PLASTIC ? "non-living" : "living", found, a, boxes);
+                      t->type == DM_LAB_FIND_PLASTIC ? "non-living" : "living", found, a, boxes);
         break;
-    case LAB_MEASURE:
+    case DM_LAB_MEASURE:
         dm_text_print(out,
                       "measure the %s in the %s. First, focus on the thermometer, then on the %s. If it is above %d "
                       "degrees, move it to the %s, else to the %s in the %s.",
                       name, room, name, t->degrees, a, b, boxes);
         break;
-    case LAB_CONDUCT:
+    case DM_LAB_CONDUCT:
         dm_text_print(out,
                       "test if the %s in the %s conducts. First, focus on it. If it conducts, move it to the %s, else "
                       "to the %s in the %s.",
                       name, room, a, b, boxes);
         break;
-    case LAB_MIX:
-    case LAB_TYPES:
+    case DM_LAB_MIX:
+    case DM_LAB_TYPES:
         dm_text_print(out, "mix %s. What you need is in the %s and the %s. Then, focus on the %s.", name, room,
                       name_of(t->place[1]), name);
     }

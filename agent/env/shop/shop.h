@@ -76,4 +76,6 @@ size_t dm_shop_search(const dm_shop_product *product, size_t n, dm_shop_query qu
  * category, 0 for any other. The price fits when it is below the limit, as the task says. */
 double dm_shop_reward(const dm_shop_goal *goal, const dm_shop_product *product, const int chosen[DM_SHOP_OPTIONS]);
 
+extern const dm_env_class dm_env_shop;
+
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/env/env.h"
+#include "agent/env/registry.h"
 #include "tests/support/check.h"
 #include "core/philox.h"
 #include "core/sha256.h"

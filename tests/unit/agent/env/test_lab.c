@@ -4,16 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/env/lab/lab_internal.h"
+#include "agent/env/lab/lab.h"
+#include "agent/env/registry.h"
 #include "tests/support/check.h"
 #include "core/philox.h"
 
 static dm_env *env;
 static dm_observation now;
 
-static lab *state(void)
+static dm_lab *state(void)
 {
-    return (lab *)env;
+    return (dm_lab *)env;
 }
 
 static void reset(dm_env_split split, int64_t task, uint64_t seed)
@@ -35,21 +36,21 @@ static bool says(const char *what)
 
 /* ---- splits ---- */
 
-enum { ALL = LAB_TRAIN_TASKS + 2 * LAB_OTHER_TASKS };
+enum { ALL = DM_LAB_TRAIN_TASKS + 2 * DM_LAB_OTHER_TASKS };
 
-static bool same_combination(const lab_task *a, const lab_task *b)
+static bool same_combination(const dm_lab_task *a, const dm_lab_task *b)
 {
     return a->type == b->type && a->object == b->object && a->place[0] == b->place[0] && a->place[1] == b->place[1];
 }
 
 /* Of what the words of a find task say. */
-static bool same_box(const lab_task *a, const lab_task *b)
+static bool same_box(const dm_lab_task *a, const dm_lab_task *b)
 {
-    return a->type == b->type && (a->type == LAB_FIND_LIVING || a->type == LAB_FIND_PLASTIC) &&
+    return a->type == b->type && (a->type == DM_LAB_FIND_LIVING || a->type == DM_LAB_FIND_PLASTIC) &&
            a->box[0] == b->box[0] && a->box_room == b->box_room;
 }
 
-static bool same_task(const lab_task *a, const lab_task *b)
+static bool same_task(const dm_lab_task *a, const dm_lab_task *b)
 {
     return same_combination(a, b) && a->start == b->start && a->hidden[0] == b->hidden[0] &&
            a->hidden[1] == b->hidden[1] && a->vessel == b->vessel && a->box[0] == b->box[0] && a->box[1] == b->box[1] &&
@@ -58,13 +59,13 @@ static bool same_task(const lab_task *a, const lab_task *b)
 
 static void check_splits(void)
 {
-    lab_task *t = calloc(ALL, sizeof *t);
+    dm_lab_task *t = calloc(ALL, sizeof *t);
     dm_env_split *split = calloc(ALL, sizeof *split);
     size_t n = 0, repeated = 0, shared = 0, alone = 0;
 
     for (dm_env_split s = 0; s < DM_ENV_SPLITS; s++)
         for (int64_t i = 0; i < env->tasks[s]; i++, n++) {
-            lab_task_at(&t[n], s, i);
+            dm_lab_task_at(&t[n], s, i);
             split[n] = s;
         }
     CK(n == ALL);
@@ -137,7 +138,7 @@ static int solve(size_t *length)
     int turns = 0;
     while (!now.done) {
         const char *advice = env->class->expert(env);
-        char action[LAB_ACTION_SIZE];
+        char action[DM_LAB_ACTION_SIZE];
         if (!advice)
             break;
         CK_MSG(possible(advice), "'%s' is not possible", advice);
@@ -182,24 +183,25 @@ static void check_expert(int seeds)
 }
 
 /* The same world with all that has not been seen otherwise: things elsewhere, doors, stove, temperatures, metals. */
-static void dream(lab *l, uint64_t stream)
+static void dream(dm_lab *l, uint64_t stream)
 {
-    int place[LAB_ROOMS * 2], places = 0;
-    for (int r = 0; r < LAB_ROOMS; r++) {
+    int place[DM_LAB_ROOMS * 2], places = 0;
+    for (int r = 0; r < DM_LAB_ROOMS; r++) {
         if (!l->visited[r])
             place[places++] = r;
-        if (!l->open[LAB_CLOSET + r])
-            place[places++] = LAB_CLOSET + r;
+        if (!l->open[DM_LAB_CLOSET + r])
+            place[places++] = DM_LAB_CLOSET + r;
     }
-    for (int t = LAB_SELF + 1; t < LAB_THINGS; t++) {
-        const int kind = lab_items[t].kind;
-        if (kind == LAB_IS_DOOR && !l->seen[t])
+    for (int t = DM_LAB_SELF + 1; t < DM_LAB_THINGS; t++) {
+        const int kind = dm_lab_items[t].kind;
+        if (kind == DM_LAB_IS_DOOR && !l->seen[t])
             l->open[t] = !l->open[t];
-        else if (kind & (LAB_PORTABLE & ~LAB_IS_SUBSTANCE) && !l->seen[t] && l->where[t] != LAB_NOWHERE && places > 0)
+        else if (kind & (DM_LAB_PORTABLE & ~DM_LAB_IS_SUBSTANCE) && !l->seen[t] && l->where[t] != DM_LAB_NOWHERE &&
+                 places > 0)
             l->where[t] = place[dm_random(3, DM_RNG_TEST, stream, (uint64_t)t).v[0] % (uint32_t)places];
-        else if (kind == LAB_IS_SUBSTANCE && !l->measured)
+        else if (kind == DM_LAB_IS_SUBSTANCE && !l->measured)
             l->degrees[t] = 90 - l->degrees[t];
-        else if (kind == LAB_IS_SAMPLE && !l->goal[2])
+        else if (kind == DM_LAB_IS_SAMPLE && !l->goal[2])
             l->conducts[t] = !l->conducts[t];
     }
     l->broken ^= !l->found_broken;
@@ -207,10 +209,10 @@ static void dream(lab *l, uint64_t stream)
 
 static void check_ignorance(int tasks)
 {
-    static lab other;
+    static dm_lab other;
     for (int t = 0; t < tasks; t++)
         for (reset(DM_ENV_SPLIT_SEEN, t, 1); !now.done;) {
-            char action[LAB_ACTION_SIZE];
+            char action[DM_LAB_ACTION_SIZE];
             other = *state();
             dream(&other, (uint64_t)(100 * t + state()->turns));
             strcpy(action, env->class->expert(env));
@@ -231,7 +233,7 @@ static void check_recovery(int tasks)
             const char *const *list;
             const size_t n = env->class->admissible(env, &list);
             const uint32_t r = dm_random(7, DM_RNG_TEST, (uint64_t)t, k).v[0] % (uint32_t)n;
-            char action[LAB_ACTION_SIZE];
+            char action[DM_LAB_ACTION_SIZE];
             strcpy(action, list[r]);
             if (strncmp(action, "focus", 5) != 0)
                 step(action);
@@ -252,36 +254,36 @@ static void check_recovery(int tasks)
 /* ---- worlds made for a purpose ---- */
 
 /* All doors open, nothing broken, everything in the open, no animals; the agent stands in `start`. */
-static lab *world(lab_task task, int start)
+static dm_lab *world(dm_lab_task task, int start)
 {
     reset(DM_ENV_SPLIT_TRAIN, 0, 0);
-    lab *l = state();
+    dm_lab *l = state();
     task.start = start;
     l->task = task;
-    lab_build(l);
+    dm_lab_build(l);
     l->broken = false;
-    for (int t = 0; t < LAB_THINGS; t++) {
-        if (lab_items[t].kind == LAB_IS_DOOR)
+    for (int t = 0; t < DM_LAB_THINGS; t++) {
+        if (dm_lab_items[t].kind == DM_LAB_IS_DOOR)
             l->open[t] = true;
-        if (lab_items[t].kind == LAB_IS_LIFE && t != task.object)
-            l->where[t] = LAB_NOWHERE;
-        if (l->where[t] >= LAB_CLOSET && l->where[t] < LAB_CLOSET + LAB_ROOMS)
-            l->where[t] -= LAB_CLOSET;
+        if (dm_lab_items[t].kind == DM_LAB_IS_LIFE && t != task.object)
+            l->where[t] = DM_LAB_NOWHERE;
+        if (l->where[t] >= DM_LAB_CLOSET && l->where[t] < DM_LAB_CLOSET + DM_LAB_ROOMS)
+            l->where[t] -= DM_LAB_CLOSET;
     }
-    lab_notice(l);
+    dm_lab_notice(l);
     now.done = 0;
     return l;
 }
 
-static lab *with_substance(lab_type type, int substance, int place)
+static dm_lab *with_substance(dm_lab_type type, int substance, int place)
 {
-    return world((lab_task){.type = type,
-                            .object = substance,
-                            .place = {place, LAB_NOWHERE},
-                            .vessel = LAB_VESSEL,
-                            .box = {LAB_BOX, LAB_BOX + 1},
-                            .box_room = type == LAB_MEASURE ? LAB_KITCHEN : LAB_NOWHERE,
-                            .degrees = 50},
+    return world((dm_lab_task){.type = type,
+                               .object = substance,
+                               .place = {place, DM_LAB_NOWHERE},
+                               .vessel = DM_LAB_VESSEL,
+                               .box = {DM_LAB_BOX, DM_LAB_BOX + 1},
+                               .box_room = type == DM_LAB_MEASURE ? DM_LAB_KITCHEN : DM_LAB_NOWHERE,
+                               .degrees = 50},
                  place);
 }
 
@@ -321,38 +323,38 @@ static void check_answers(void)
         {"pick up water", "That is not possible."},
         {"inventory", "You hold cup of water."},
     };
-    lab *l = with_substance(LAB_BOIL, LAB_WATER, LAB_KITCHEN);
+    dm_lab *l = with_substance(DM_LAB_BOIL, DM_LAB_WATER, DM_LAB_KITCHEN);
     for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
         l->turns = 0;
         step(said[i].action);
         CK_MSG(strcmp(now.text, said[i].answer) == 0, "'%s': '%s'", said[i].action, now.text);
     }
     step("move a pot to the freezer");
-    CK(l->where[LAB_POT] == LAB_FREEZER);
+    CK(l->where[DM_LAB_POT] == DM_LAB_FREEZER);
     step("look at freezer");
     CK(says("You see freezer (pot)."));
     l->turns = 0;
     step("close door to studio");
     CK(says("The door is now closed."));
     step("go to studio");
-    CK(strcmp(now.text, "The door is closed.") == 0 && lab_here(l) == LAB_KITCHEN);
+    CK(strcmp(now.text, "The door is closed.") == 0 && dm_lab_here(l) == DM_LAB_KITCHEN);
     step("open door to studio");
     CK(says("The door is now open."));
     step("go to studio");
-    CK(strcmp(now.text, "You are in the studio. You see cabinet.") == 0 && lab_here(l) == LAB_STUDIO);
+    CK(strcmp(now.text, "You are in the studio. You see cabinet.") == 0 && dm_lab_here(l) == DM_LAB_STUDIO);
     step("look around");
     CK(strcmp(now.text, "You are in the studio. You see cabinet.") == 0);
     step("open cabinet");
     step("look around");
     CK(strcmp(now.text, "You are in the studio. You see cabinet (open).") == 0);
-    CK(l->where[LAB_WATER] == LAB_VESSEL && lab_room_of(l, LAB_WATER) == LAB_STUDIO);
+    CK(l->where[DM_LAB_WATER] == DM_LAB_VESSEL && dm_lab_room_of(l, DM_LAB_WATER) == DM_LAB_STUDIO);
     CK(now.score == 0 && !now.done);
 }
 
 /* 20 degrees, on a stove 40 more each turn to 200; in a closed freezer 20 less to -40; a furnace 200 more to 1000. */
 static void check_heat(void)
 {
-    lab *l = with_substance(LAB_BOIL, LAB_WATER, LAB_KITCHEN);
+    dm_lab *l = with_substance(DM_LAB_BOIL, DM_LAB_WATER, DM_LAB_KITCHEN);
     step("use thermometer on water");
     CK(says("The thermometer says 20 degrees."));
     step("focus on water");
@@ -362,59 +364,59 @@ static void check_heat(void)
     step("move pot to stove");
     CK(now.score == 0.5);
     step("wait");
-    CK(l->degrees[LAB_WATER] == 20);
+    CK(l->degrees[DM_LAB_WATER] == 20);
     step("activate stove");
-    CK(l->degrees[LAB_WATER] == 60 && now.score == 0.75 && !now.done);
+    CK(l->degrees[DM_LAB_WATER] == 60 && now.score == 0.75 && !now.done);
     step("deactivate stove");
-    CK(l->degrees[LAB_WATER] == 60 && now.score == 0.75); /* what was reached is kept */
+    CK(l->degrees[DM_LAB_WATER] == 60 && now.score == 0.75); /* what was reached is kept */
     step("activate stove");
-    CK(says("The water is now boiling.") && l->degrees[LAB_WATER] == 100 && now.score == 1 && now.done);
+    CK(says("The water is now boiling.") && l->degrees[DM_LAB_WATER] == 100 && now.score == 1 && now.done);
     now.done = 0;
     step("look at boiling water");
     CK(strcmp(now.text, "You see boiling water.") == 0);
 
-    l = with_substance(LAB_FREEZE, LAB_MILK, LAB_KITCHEN);
+    l = with_substance(DM_LAB_FREEZE, DM_LAB_MILK, DM_LAB_KITCHEN);
     step("focus on milk");
     step("open freezer");
     step("move milk to freezer");
     CK(now.score == 0.5);
     step("wait");
-    CK(l->degrees[LAB_MILK] == 20); /* it is open */
+    CK(l->degrees[DM_LAB_MILK] == 20); /* it is open */
     step("close freezer");
-    CK(l->degrees[LAB_MILK] == 0 && now.score == 0.75);
+    CK(l->degrees[DM_LAB_MILK] == 0 && now.score == 0.75);
     step("wait");
-    CK(l->degrees[LAB_MILK] == -20 && strcmp(now.text, "You wait.") == 0 && now.score == 1 && now.done);
+    CK(l->degrees[DM_LAB_MILK] == -20 && strcmp(now.text, "You wait.") == 0 && now.score == 1 && now.done);
 
-    l = with_substance(LAB_MELT, LAB_LEAD, LAB_WORKSHOP);
+    l = with_substance(DM_LAB_MELT, DM_LAB_LEAD, DM_LAB_WORKSHOP);
     step("focus on lead");
     step("pour lead into crucible");
     step("move crucible to furnace");
     step("activate furnace");
-    CK(l->degrees[LAB_LEAD] == 220 && now.score == 0.75);
+    CK(l->degrees[DM_LAB_LEAD] == 220 && now.score == 0.75);
     step("wait");
     CK(says("The lead is now liquid.") && now.score == 1);
 
-    l = with_substance(LAB_MELT, LAB_LEAD, LAB_KITCHEN); /* a stove is not hot enough */
+    l = with_substance(DM_LAB_MELT, DM_LAB_LEAD, DM_LAB_KITCHEN); /* a stove is not hot enough */
     step("focus on lead");
     step("pour lead into pot");
     step("move pot to stove");
     step("activate stove");
     for (int i = 0; i < 6; i++)
         step("wait");
-    CK(l->degrees[LAB_LEAD] == LAB_STOVE_DEGREES && now.score == 0.25);
+    CK(l->degrees[DM_LAB_LEAD] == DM_LAB_STOVE_DEGREES && now.score == 0.25);
 
-    l = with_substance(LAB_BOIL, LAB_TEA, LAB_KITCHEN);
+    l = with_substance(DM_LAB_BOIL, DM_LAB_TEA, DM_LAB_KITCHEN);
     l->broken = true;
     step("activate stove");
-    CK(says("The stove is broken.") && !l->on[LAB_STOVE] && l->found_broken);
+    CK(says("The stove is broken.") && !l->on[DM_LAB_STOVE] && l->found_broken);
 }
 
 static void check_boxes(void)
 {
     for (int above = 0; above < 2; above++)
         for (int right = 0; right < 2; right++) {
-            lab *l = with_substance(LAB_MEASURE, LAB_TEA, LAB_KITCHEN);
-            l->degrees[LAB_TEA] = above ? 60 : 40;
+            dm_lab *l = with_substance(DM_LAB_MEASURE, DM_LAB_TEA, DM_LAB_KITCHEN);
+            l->degrees[DM_LAB_TEA] = above ? 60 : 40;
             step("move tea to red box"); /* nothing is known yet, so nothing is judged */
             CK(now.score == 0 && !now.done);
             step("pick up tea");
@@ -428,23 +430,23 @@ static void check_boxes(void)
         }
     for (int conducts = 0; conducts < 2; conducts++)
         for (int right = 0; right < 2; right++) {
-            lab *l = world((lab_task){.type = LAB_CONDUCT,
-                                      .object = LAB_SAMPLE,
-                                      .place = {LAB_WORKSHOP, LAB_NOWHERE},
-                                      .box = {LAB_BOX + 2, LAB_BOX + 3},
-                                      .box_room = LAB_WORKSHOP},
-                           LAB_WORKSHOP);
-            l->conducts[LAB_SAMPLE] = conducts;
+            dm_lab *l = world((dm_lab_task){.type = DM_LAB_CONDUCT,
+                                            .object = DM_LAB_SAMPLE,
+                                            .place = {DM_LAB_WORKSHOP, DM_LAB_NOWHERE},
+                                            .box = {DM_LAB_BOX + 2, DM_LAB_BOX + 3},
+                                            .box_room = DM_LAB_WORKSHOP},
+                              DM_LAB_WORKSHOP);
+            l->conducts[DM_LAB_SAMPLE] = conducts;
             step("focus on coin");
             step("pick up coin");
             step("connect coin to battery");
-            CK(l->where[LAB_SAMPLE] == LAB_WORKSHOP); /* it lies on the bench */
+            CK(l->where[DM_LAB_SAMPLE] == DM_LAB_WORKSHOP); /* it lies on the bench */
             step("activate switch");
             CK(!says("bulb") && now.score == 0.25);
             step("connect bulb to coin");
             CK(says(conducts ? "The bulb is on." : "The bulb is off.") && now.score == 0.75);
             step("pick up coin"); /* the circuit is open again */
-            CK(!l->on[LAB_BULB] && l->joined[0] == LAB_NOWHERE && l->joined[1] == LAB_NOWHERE);
+            CK(!l->on[DM_LAB_BULB] && l->joined[0] == DM_LAB_NOWHERE && l->joined[1] == DM_LAB_NOWHERE);
             step(conducts == right ? "move coin to green box" : "move coin to yellow box");
             CK(now.done && now.score == (right ? 1 : 0.75));
         }
@@ -452,15 +454,15 @@ static void check_boxes(void)
 
 static void check_find(void)
 {
-    const lab_task task = {.type = LAB_FIND_LIVING,
-                           .object = LAB_ANIMAL,
-                           .place = {LAB_STUDIO, LAB_NOWHERE},
-                           .box = {LAB_BOX, LAB_BOX + 1},
-                           .box_room = LAB_KITCHEN};
-    lab *l = world(task, LAB_STUDIO);
-    l->where[LAB_ANIMAL + 1] = LAB_STUDIO; /* another animal is as good, but one is enough */
+    const dm_lab_task task = {.type = DM_LAB_FIND_LIVING,
+                              .object = DM_LAB_ANIMAL,
+                              .place = {DM_LAB_STUDIO, DM_LAB_NOWHERE},
+                              .box = {DM_LAB_BOX, DM_LAB_BOX + 1},
+                              .box_room = DM_LAB_KITCHEN};
+    dm_lab *l = world(task, DM_LAB_STUDIO);
+    l->where[DM_LAB_ANIMAL + 1] = DM_LAB_STUDIO; /* another animal is as good, but one is enough */
     step("focus on bird");
-    CK(now.score == 0.25 && l->target == LAB_ANIMAL + 1);
+    CK(now.score == 0.25 && l->target == DM_LAB_ANIMAL + 1);
     step("pick up frog");
     CK(now.score == 0.25);
     step("pick up bird");
@@ -472,13 +474,13 @@ static void check_find(void)
     step("move bird to blue box");
     CK(now.done && now.score == 0.75);
 
-    static const int wrong[] = {LAB_PLASTIC, LAB_PLANT, LAB_CLOSET + 3};
+    static const int wrong[] = {DM_LAB_PLASTIC, DM_LAB_PLANT, DM_LAB_CLOSET + 3};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        char action[LAB_ACTION_SIZE];
-        l = world(task, LAB_STUDIO);
-        l->where[LAB_PLASTIC] = l->where[LAB_PLANT] = LAB_STUDIO;
+        char action[DM_LAB_ACTION_SIZE];
+        l = world(task, DM_LAB_STUDIO);
+        l->where[DM_LAB_PLASTIC] = l->where[DM_LAB_PLANT] = DM_LAB_STUDIO;
         step("pick up frog");
-        snprintf(action, sizeof action, "focus on %s", lab_items[wrong[i]].name);
+        snprintf(action, sizeof action, "focus on %s", dm_lab_items[wrong[i]].name);
         step(action);
         CK(says("That is wrong.") && now.done && now.score == 0);
     }
@@ -486,19 +488,19 @@ static void check_find(void)
 
 static void check_mix(void)
 {
-    const lab_task task = {.type = LAB_MIX,
-                           .object = LAB_PRODUCT + 1,
-                           .place = {LAB_STUDIO, LAB_KITCHEN},
-                           .vessel = LAB_VESSEL,
-                           .box_room = LAB_NOWHERE};
-    lab *l = world(task, LAB_STUDIO);
+    const dm_lab_task task = {.type = DM_LAB_MIX,
+                              .object = DM_LAB_PRODUCT + 1,
+                              .place = {DM_LAB_STUDIO, DM_LAB_KITCHEN},
+                              .vessel = DM_LAB_VESSEL,
+                              .box_room = DM_LAB_NOWHERE};
+    dm_lab *l = world(task, DM_LAB_STUDIO);
     for (int i = 0; i < 2; i++) { /* all in the studio, with red paint */
-        const int part = lab_recipes[1][i];
-        l->where[part] = LAB_VESSEL + i;
-        l->where[LAB_VESSEL + i] = LAB_STUDIO;
+        const int part = dm_lab_recipes[1][i];
+        l->where[part] = DM_LAB_VESSEL + i;
+        l->where[DM_LAB_VESSEL + i] = DM_LAB_STUDIO;
     }
-    l->where[LAB_RED] = LAB_VESSEL + 2;
-    l->where[LAB_VESSEL + 2] = LAB_STUDIO;
+    l->where[DM_LAB_RED] = DM_LAB_VESSEL + 2;
+    l->where[DM_LAB_VESSEL + 2] = DM_LAB_STUDIO;
     step("pick up blue paint");
     CK(now.score == 0.25);
     step("pour red paint into blue paint");
@@ -509,9 +511,9 @@ static void check_mix(void)
     step("pour cup into jar");
     step("mix jar");
     CK(says("Nothing happens.")); /* three are too many */
-    l->where[LAB_POT] = LAB_STUDIO;
-    l->home[LAB_POT] = LAB_STUDIO;
-    lab_notice(l);
+    l->where[DM_LAB_POT] = DM_LAB_STUDIO;
+    l->home[DM_LAB_POT] = DM_LAB_STUDIO;
+    dm_lab_notice(l);
     CK(strcmp(env->class->expert(env), "pour red paint into pot") == 0);
     step("pour red paint into jug");
     CK(strcmp(env->class->expert(env), "mix blue paint") == 0);
@@ -522,9 +524,9 @@ static void check_mix(void)
     step("focus on green paint");
     CK(now.done && now.score == 1);
 
-    l = world(task, LAB_STUDIO); /* an ingredient is used up: there is no advice any more */
-    l->where[LAB_PRODUCT + 2] = l->where[LAB_BLUE];
-    l->where[LAB_BLUE] = l->where[LAB_RED] = LAB_NOWHERE;
+    l = world(task, DM_LAB_STUDIO); /* an ingredient is used up: there is no advice any more */
+    l->where[DM_LAB_PRODUCT + 2] = l->where[DM_LAB_BLUE];
+    l->where[DM_LAB_BLUE] = l->where[DM_LAB_RED] = DM_LAB_NOWHERE;
     CK(env->class->expert(env) == NULL);
     step("wait");
     CK(env->class->expert(env) == NULL && !now.done);
@@ -533,18 +535,18 @@ static void check_mix(void)
 /* Where random play seldom comes. */
 static void check_advice(void)
 {
-    lab *l = world((lab_task){.type = LAB_FIND_LIVING,
-                              .object = LAB_ANIMAL,
-                              .place = {LAB_STUDIO, LAB_NOWHERE},
-                              .box = {LAB_BOX, LAB_BOX + 1},
-                              .box_room = LAB_STUDIO},
-                   LAB_STUDIO);
+    dm_lab *l = world((dm_lab_task){.type = DM_LAB_FIND_LIVING,
+                                    .object = DM_LAB_ANIMAL,
+                                    .place = {DM_LAB_STUDIO, DM_LAB_NOWHERE},
+                                    .box = {DM_LAB_BOX, DM_LAB_BOX + 1},
+                                    .box_room = DM_LAB_STUDIO},
+                      DM_LAB_STUDIO);
     step("move frog to blue box"); /* were it focused on there, it would be in the wrong one */
     CK(strcmp(env->class->expert(env), "pick up frog") == 0);
     step("move frog to red box");
     CK(strcmp(env->class->expert(env), "focus on frog") == 0);
 
-    l = with_substance(LAB_MEASURE, LAB_TEA, LAB_KITCHEN);
+    l = with_substance(DM_LAB_MEASURE, DM_LAB_TEA, DM_LAB_KITCHEN);
     step("focus on thermometer");
     step("pick up thermometer");
     step("focus on tea");
@@ -553,15 +555,15 @@ static void check_advice(void)
     step("pick up tea");
     CK(strcmp(env->class->expert(env), "use thermometer on tea") == 0);
 
-    l = with_substance(LAB_BOIL, LAB_TEA, LAB_KITCHEN); /* a furnace does as well as a stove */
+    l = with_substance(DM_LAB_BOIL, DM_LAB_TEA, DM_LAB_KITCHEN); /* a furnace does as well as a stove */
     step("focus on tea");
     step("pour tea into pot");
-    l->where[LAB_POT] = LAB_FURNACE;
+    l->where[DM_LAB_POT] = DM_LAB_FURNACE;
     CK(strcmp(env->class->expert(env), "go to workshop") == 0);
-    l->on[LAB_FURNACE] = true;
+    l->on[DM_LAB_FURNACE] = true;
     CK(strcmp(env->class->expert(env), "wait") == 0);
 
-    l = with_substance(LAB_BOIL, LAB_TEA, LAB_KITCHEN);
+    l = with_substance(DM_LAB_BOIL, DM_LAB_TEA, DM_LAB_KITCHEN);
     step("focus on tea");
     step("pour tea into pot");
     step("move pot to stove");
@@ -579,8 +581,8 @@ int main(void)
         return ck_done("lab");
     check_splits();
     check_expert(fast ? 1 : 3);
-    check_ignorance(LAB_OTHER_TASKS);
-    check_recovery(fast ? 200 : LAB_TRAIN_TASKS);
+    check_ignorance(DM_LAB_OTHER_TASKS);
+    check_recovery(fast ? 200 : DM_LAB_TRAIN_TASKS);
     check_answers();
     check_heat();
     check_boxes();

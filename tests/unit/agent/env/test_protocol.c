@@ -9,6 +9,7 @@
 
 #include "agent/env/message.h"
 #include "agent/env/protocol.h"
+#include "agent/env/registry.h"
 #include "core/file.h"
 #include "core/philox.h"
 #include "core/system.h"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/env/registry.h"
 #include "agent/env/shop/shop.h"
 #include "tests/support/check.h"
 #include "core/philox.h"

@@ -1,4 +1,5 @@
 /* Training data from episodes: every form and option against an example worked out by hand. */
+#include "agent/env/registry.h"
 #include "tests/support/pairs_tool.h"
 
 /* ---- matching ---- */
