@@ -52,7 +52,7 @@ dm_status cli_history_begin(cli_history *h, const char *system, size_t size, dm_
     const size_t valid = size ? dm_utf8_check(system, size) : 0;
 
     if (valid < size)
-        return dm_fail(err, DM_ERR_INPUT, "the system message: byte %zu is no valid UTF-8", valid);
+        return dm_fail(err, DM_ERR_INPUT, "the system message: byte %zu is not valid UTF-8", valid);
     drop(h, 0);
     h->ids.size = h->last = 0;
     return size ? add(h, &(dm_message){.role = DM_ROLE_SYSTEM, .text = system, .size = size}, err) : DM_OK;
@@ -78,7 +78,7 @@ dm_status cli_history_ask(cli_history *h, const char *text, size_t size, size_t 
     if (s == DM_OK && h->ids.size > limit)
         s = dm_fail(err, DM_ERR_INPUT,
                     "the context is full: of %zu tokens %zu are taken, and this message needs %zu and room for an "
-                    "answer; /reset begins a new conversation, --max-length allows a longer one",
+                    "answer; /reset starts a new conversation, --max-length allows a longer one",
                     limit + 1, ids, h->ids.size - ids);
     if (s == DM_OK) {
         h->last = ids;
@@ -144,7 +144,7 @@ dm_status cli_history_save(const cli_history *h, const char *path, bool overwrit
     if (cli_history_turns(h) == 0)
         return dm_fail(err, DM_ERR_ARGUMENT, "there is nothing to save yet");
     if (!overwrite && dm_file_exists(path))
-        return dm_fail(err, DM_ERR_FILE, "%s: is there already; /save! %s writes over it", path, path);
+        return dm_fail(err, DM_ERR_FILE, "%s: already exists; /save! %s overwrites it", path, path);
     dm_text_print(&t, "{\"id\": ");
     dm_text_json_string(&t, name, strlen(name));
     dm_text_print(&t, ", \"messages\": [");
@@ -198,7 +198,7 @@ dm_status cli_history_load(cli_history *h, const char *path, size_t limit, dm_te
     if (s == DM_OK)
         s = take(&fresh, messages, n - asks, err);
     if (s == DM_OK && fresh.ids.size > limit)
-        s = dm_fail(err, DM_ERR_INPUT, "%s: has %zu tokens, the context %zu; --max-length allows a longer one", path,
+        s = dm_fail(err, DM_ERR_INPUT, "%s: has %zu tokens, but the context has %zu; --max-length allows more", path,
                     fresh.ids.size, limit);
     if (s == DM_OK && asks) {
         dm_text_add(question, messages[n - 1].text, messages[n - 1].size);

@@ -106,7 +106,7 @@ dm_status cli_lines_next(cli_lines *l, cli_got *got, dm_error *err)
         if (l->line.failed)
             return dm_fail(err, DM_ERR_MEMORY, "no memory for a line of input");
         if (l->line.size > LINE_BYTES)
-            return dm_fail(err, DM_ERR_INPUT, "a line of over %zu bytes, the limit for a message", LINE_BYTES);
+            return dm_fail(err, DM_ERR_INPUT, "a line is longer than %zu bytes, the limit for a message", LINE_BYTES);
         if (line_end || l->end)
             break;
     }

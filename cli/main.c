@@ -6,21 +6,21 @@
 #include "cli/command.h"
 
 static const cli_entry commands[] = {
-    {"train", cli_train, "fine-tune a policy: SFT, DMPO, DMPO token-wise, DPO"},
-    {"plan", cli_plan, "the memory a training run will need"},
-    {"score", cli_score, "log-probabilities of trajectories under policy and reference"},
-    {"generate", cli_generate, "a model's answer to a prompt"},
-    {"chat", cli_chat, "a conversation with a model in the terminal"},
-    {"info", cli_info, "what a model, a data file or this machine is"},
+    {"train", cli_train, "fine-tune a policy: sft, dmpo, dmpo-token, dpo, kto"},
+    {"plan", cli_plan, "print the memory that a training run will need"},
+    {"score", cli_score, "print log-probabilities of trajectories under policy and reference"},
+    {"generate", cli_generate, "print a model's answer to a prompt"},
+    {"chat", cli_chat, "talk with a model in the terminal"},
+    {"info", cli_info, "describe a model, a data file or this machine"},
     {"tokenizer", cli_tokenizer, "train a tokenizer; encode and decode text"},
-    {"play", cli_play, "an episode of an environment, by hand or by its expert"},
-    {"rollout", cli_rollout, "episodes of an environment, played by a model, an expert or at random"},
-    {"eval", cli_eval, "statistics of episodes: rewards with intervals, paired differences"},
-    {"pairs", cli_pairs, "training data from episodes: preference pairs, or the better runs alone"},
+    {"play", cli_play, "play an episode of an environment, by hand or by its expert"},
+    {"rollout", cli_rollout, "record episodes played by a model, an expert or at random"},
+    {"eval", cli_eval, "print statistics of episodes: rewards with intervals, paired differences"},
+    {"pairs", cli_pairs, "make training data from episodes: preference pairs, or only the better runs"},
     {"init", cli_init, "make a new model with seeded weights"},
-    {"convert", cli_convert, "a model in another form: a Hugging Face directory, GGUF, llama2.c"},
-    {"experiment", cli_experiment, "a recipe: from a tokenizer to a table of methods, over seeds"},
-    {"report", cli_report_main, "an experiment's tables, charts and examples: a page, Markdown and CSV"},
+    {"convert", cli_convert, "write a model as a Hugging Face directory, GGUF or llama2.c file"},
+    {"experiment", cli_experiment, "run a recipe: from a tokenizer to a table of methods, over seeds"},
+    {"report", cli_report_main, "write an experiment's tables, charts and examples as HTML, Markdown and CSV"},
 };
 
 static volatile sig_atomic_t interrupts;
@@ -59,10 +59,11 @@ int cli_open_engine(const char *name, const cli_common *common, dmpo_engine **en
 
 static void usage(FILE *out)
 {
-    fputs("usage: dmpo COMMAND [options]        dmpo COMMAND --help explains one\n\n"
-          "Fine-tunes small Llama-family transformers on multi-turn agent trajectories with Direct Multi-Turn\n"
-          "Preference Optimization (arXiv 2406.14868), on CPU, with the same bits everywhere.\n\n",
-          out);
+    fputs(
+        "usage: dmpo COMMAND [options]        dmpo COMMAND --help explains a command\n\n"
+        "Fine-tunes small Llama-family transformers on multi-turn agent trajectories with Direct Multi-Turn\n"
+        "Preference Optimization (arXiv 2406.14868) and related methods, on the CPU, with the same bits everywhere.\n\n",
+        out);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
     fputs("\n  --version  print the version\n", out);
@@ -99,6 +100,6 @@ int main(int argc, char **argv)
         snprintf(name, sizeof name, "dmpo %s", argv[1]);
         return printed(name, commands[i].run(argc - 2, argv + 2));
     }
-    fprintf(stderr, "dmpo: unknown command '%s'; dmpo --help lists them\n", argv[1]);
+    fprintf(stderr, "dmpo: unknown command '%s'; dmpo --help lists the commands\n", argv[1]);
     return 2;
 }

@@ -162,7 +162,7 @@ dm_status dm_gguf_string(const dm_gguf *g, const char *key, const char **out, dm
         const size_t n = dm_utf8_length(c, end);
         if (n == 0 || *c == '\0')
             return dm_fail(err, DM_ERR_INPUT, "%s: key \"%s\": byte %zu of the string is %s", dm_gguf_path(g), key,
-                           (size_t)(c - begin), n ? "NUL" : "no valid UTF-8");
+                           (size_t)(c - begin), n ? "NUL" : "not valid UTF-8");
         c += n;
     }
     *out = g->text.data + p->text;

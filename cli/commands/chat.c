@@ -25,19 +25,19 @@ typedef struct chat_options {
 
 #define AT(f) offsetof(chat_options, f)
 static const cli_option options[] = {
-    {"model", CLI_STRING, AT(model), "PATH", NULL, "the model, with a tokenizer (required)"},
-    {"system", CLI_STRING, AT(system), "TEXT", NULL,
-     "the system message; without it the template's own, if it has one"},
-    {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
-     "chatml, llama2, llama3, mistral, vicuna or plain; without it recognised from the model"},
+    {"model", CLI_STRING, AT(model), "PATH", NULL, "the model, which must have a tokenizer (required)"},
+    {"system", CLI_STRING, AT(system), "TEXT", NULL, "the system message; default: the template's own, if it has one"},
+    {"template", CLI_STRING, AT(chat_template), "NAME", NULL, DM_TEMPLATE_NAMES "; default: from the model"},
     {"max-length", CLI_INT, AT(max_length), "N", NULL,
-     "tokens of the whole conversation, 2 to 16777216; 0: what the model was made for, at most 2048"},
-    {"max-tokens", CLI_INT, AT(sampling.max_tokens), "N", NULL, "most tokens of an answer, 1 or more"},
-    {"temperature", CLI_DOUBLE, AT(sampling.temperature), "X", NULL, "0: the most probable token; else 0 to 1000000"},
-    {"top-k", CLI_INT, AT(sampling.top_k), "N", NULL, "choose among the N most probable tokens; 0: all"},
+     "maximum tokens in all, 2 to 16777216; 0: the model's positions, at most 2048"},
+    {"max-tokens", CLI_INT, AT(sampling.max_tokens), "N", NULL, "maximum tokens of an answer, 1 or more"},
+    {"temperature", CLI_DOUBLE, AT(sampling.temperature), "X", NULL,
+     "up to 1000000; 0: always take the most probable token"},
+    {"top-k", CLI_INT, AT(sampling.top_k), "N", NULL, "sample from the N most probable tokens; 0: from all"},
     {"top-p", CLI_DOUBLE, AT(sampling.top_p), "X", NULL,
-     "choose among the most probable that have X together, above 0 to 1"},
-    {"seed", CLI_SEED, AT(sampling.seed), "N", NULL, "same seed and messages, same answers, on every machine"},
+     "sample from the most probable tokens that together have probability X, above 0 to 1"},
+    {"seed", CLI_SEED, AT(sampling.seed), "N", NULL,
+     "seed of sampling; the same seed and messages give the same answers on every machine"},
     {0},
 };
 #undef AT
@@ -46,11 +46,11 @@ static const cli_command command = {
     "chat",
     "Talks with a model; its answers appear as they are generated.",
     "--model PATH [--system TEXT] [options]",
-    "A line is a message; one that ends with \\ goes on in the next line. What begins with / is a command: /help "
-    "lists\n"
-    "them. Ctrl-C stops an answer and keeps what was said; at the prompt it leaves, as Ctrl-D does. Answers go to\n"
-    "standard output, all else to standard error. From a pipe, there are no prompts and the first error ends it.\n"
-    "--json prints an object for each answer instead of its text.",
+    "Each line is a message; a line that ends with \\ continues on the next line. A line that begins with / is a\n"
+    "command; /help lists the commands. Ctrl-C stops an answer and keeps what was said; at the prompt, Ctrl-C and\n"
+    "Ctrl-D leave. Answers go to standard output, everything else to standard error. When input comes from a pipe,\n"
+    "there are no prompts and the first error ends the program. --json prints an object for each answer instead of\n"
+    "its text.",
     options,
     0,
     0};
@@ -167,7 +167,7 @@ static void say_how(const talk *t, const char *stop)
         note(t, text);
     } else if (*stop == 'c') {
         snprintf(text, sizeof text,
-                 "the context of %zu tokens is full: /reset begins a new conversation, /save FILE keeps this one",
+                 "the context of %zu tokens is full: /reset starts a new conversation, /save FILE keeps this one",
                  t->max_length);
         note(t, text);
     } else if (*stop == 'i') {
@@ -207,7 +207,7 @@ static dm_status generate(talk *t, answer *a, dmpo_request *r, dm_error *err)
         print_json(t, a, stop);
     if (is_blank(text, size)) {
         say_how(t, stop);
-        note(t, "no words came; your message is taken back, /retry asks again");
+        note(t, "the answer was empty; your message is taken back, and /retry asks it again");
         cli_history_take_back(&t->history);
         t->asked = false;
         return DM_OK;
@@ -278,7 +278,7 @@ static dm_status run_reset(talk *t, char *text, dm_error *err)
     (void)err;
     cli_history_reset(&t->history);
     forget_question(t);
-    note(t, "a new conversation");
+    note(t, "new conversation");
     return DM_OK;
 }
 
@@ -288,7 +288,7 @@ static dm_status run_system(talk *t, char *text, dm_error *err)
 
     if (s == DM_OK) {
         forget_question(t);
-        note(t, *text ? "a new conversation with this system message" : "a new conversation without a system message");
+        note(t, *text ? "new conversation with this system message" : "new conversation without a system message");
     }
     return s;
 }
@@ -297,7 +297,7 @@ static dm_status run_retry(talk *t, char *text, dm_error *err)
 {
     (void)text;
     if (t->question.size == 0)
-        return dm_fail(err, DM_ERR_ARGUMENT, "there is no message yet to ask again");
+        return dm_fail(err, DM_ERR_ARGUMENT, "there is no message to ask again yet");
     if (t->asked)
         cli_history_take_back(&t->history);
     t->asked = false;
@@ -307,13 +307,13 @@ static dm_status run_retry(talk *t, char *text, dm_error *err)
     t->asked = true;
     t->tries++;
     if (t->o->sampling.temperature <= 0)
-        note(t, "without --temperature the same answer comes again");
+        note(t, "without --temperature the answer will be the same");
     return answer_question(t, err);
 }
 
 static dm_status need_file(const char *text, const char *name, dm_error *err)
 {
-    return *text ? DM_OK : dm_fail(err, DM_ERR_ARGUMENT, "%s needs a file name behind it", name);
+    return *text ? DM_OK : dm_fail(err, DM_ERR_ARGUMENT, "%s needs a file name after it", name);
 }
 
 static dm_status save(talk *t, const char *path, bool overwrite, dm_error *err)
@@ -355,7 +355,7 @@ static dm_status run_load(talk *t, char *text, dm_error *err)
     t->question = question;
     snprintf(line, sizeof line, "%zu messages, %zu of %zu tokens%s%s", cli_history_turns(&t->history),
              t->history.ids.size, t->max_length, items > 1 ? "; the file's first conversation" : "",
-             t->asked || !question.size ? "" : "; then a message of yours, which /retry asks");
+             t->asked || !question.size ? "" : "; it ends with your message, which /retry asks");
     note(t, line);
     return DM_OK;
 }
@@ -370,7 +370,7 @@ static dm_status run_stats(talk *t, char *text, dm_error *err)
         fprintf(stderr, "prompt   %zu tokens: %zu known, %zu new at %.1f/s\nanswer   %zu tokens at %.1f/s\n", t->prompt,
                 t->reused, t->prompt - t->reused, rate((double)(t->prompt - t->reused), t->prompt_seconds), t->tokens,
                 t->tokens > 1 ? rate((double)(t->tokens - 1), t->seconds) : 0.0);
-    fprintf(stderr, "in all   %zu tokens of answers in %.1f s\n", t->all_tokens, t->all_seconds);
+    fprintf(stderr, "total    %zu tokens of answers in %.1f s\n", t->all_tokens, t->all_seconds);
     return DM_OK;
 }
 
@@ -383,14 +383,14 @@ static dm_status run_quit(talk *t, char *text, dm_error *err)
 }
 
 static const chat_command commands[] = {
-    {"/help", "", "this list", run_help},
-    {"/reset", "", "a new conversation with the same system message", run_reset},
-    {"/system", " TEXT", "a new conversation with another system message, or none", run_system},
-    {"/retry", "", "another answer to the last message", run_retry},
-    {"/save", " FILE", "write the conversation as training data; /save! FILE writes over a file", run_save},
+    {"/help", "", "list the commands", run_help},
+    {"/reset", "", "start a new conversation with the same system message", run_reset},
+    {"/system", " TEXT", "start a new conversation with another system message, or none", run_system},
+    {"/retry", "", "answer the last message again", run_retry},
+    {"/save", " FILE", "write the conversation as training data; /save! FILE overwrites a file", run_save},
     {"/save!", NULL, NULL, run_save_over},
-    {"/load", " FILE", "go on with a conversation that was saved, or with a data file's first one", run_load},
-    {"/stats", "", "the context in use, tokens per second", run_stats},
+    {"/load", " FILE", "continue a saved conversation, or the first one of a data file", run_load},
+    {"/stats", "", "show how much of the context is in use, and tokens per second", run_stats},
     {"/quit", "", "leave; so does Ctrl-D", run_quit},
 };
 
@@ -403,7 +403,7 @@ static dm_status run_help(talk *t, char *text, dm_error *err)
         if (commands[i].help)
             fprintf(stderr, "%s%-*s %s\n", commands[i].name, (int)(14 - strlen(commands[i].name)), commands[i].meta,
                     commands[i].help);
-    fputs("A line that ends with \\ goes on in the next one. // at the beginning stands for a / that is no command.\n"
+    fputs("A line that ends with \\ continues on the next one. A message that begins with / is typed with //.\n"
           "Ctrl-C stops an answer and keeps what was said.\n",
           stderr);
     return DM_OK;
@@ -415,20 +415,21 @@ static dm_status run_command(talk *t, char *line, size_t size, dm_error *err)
     const size_t length = (size_t)(text - line);
 
     if (strlen(line) < size)
-        return dm_fail(err, DM_ERR_INPUT, "a command with a NUL in it");
+        return dm_fail(err, DM_ERR_INPUT, "the command contains a NUL");
     text += strspn(text, " \t\n");
     for (size_t n = strlen(text); n > 0 && strchr(" \t\n", text[n - 1]);)
         text[--n] = 0;
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strlen(commands[i].name) == length && memcmp(commands[i].name, line, length) == 0) {
             if (*text && commands[i].meta && !*commands[i].meta)
-                return dm_fail(err, DM_ERR_ARGUMENT, "%s takes nothing behind it", commands[i].name);
+                return dm_fail(err, DM_ERR_ARGUMENT, "%s takes no argument", commands[i].name);
             return commands[i].run(t, text, err);
         }
-    return dm_fail(err, DM_ERR_ARGUMENT,
-                   "unknown command %.*s; there are /help, /reset, /system, /retry, /save, /load, /stats and /quit (// "
-                   "begins a message with a /)",
-                   (int)(length < 40 ? length : 40), line);
+    return dm_fail(
+        err, DM_ERR_ARGUMENT,
+        "unknown command %.*s; the commands are /help, /reset, /system, /retry, /save, /load, /stats and /quit (// "
+        "begins a message with a /)",
+        (int)(length < 40 ? length : 40), line);
 }
 
 static dm_status take_message(talk *t, dm_error *err)
@@ -478,7 +479,7 @@ static dm_status converse(talk *t, dm_error *err)
         cli_lines_calm();
         dm_status s = read_message(t, &got, err);
         if (s == DM_OK && got == CLI_GOT_INTERRUPT && t->terminal && !warned && !cli_lines_terminated()) {
-            fputs("\n(Ctrl-C once more leaves, and so do Ctrl-D and /quit)\n", stderr);
+            fputs("\n(Ctrl-C again, Ctrl-D or /quit leaves)\n", stderr);
             warned = true;
             continue;
         }
@@ -536,7 +537,7 @@ static dm_status prepare(talk *t, dm_error *err)
                     : config.max_positions < LENGTH_DEFAULT ? config.max_positions
                                                             : LENGTH_DEFAULT;
     if (t->max_length > config.max_positions && !t->common->quiet)
-        fprintf(stderr, "a conversation may reach %zu tokens, the model was made for %u\n", t->max_length,
+        fprintf(stderr, "the conversation may reach %zu tokens; the model was made for %u\n", t->max_length,
                 config.max_positions);
     if (!(t->out = malloc(t->max_length * sizeof *t->out)))
         return dm_fail(err, DM_ERR_MEMORY, "no memory for answers of %zu tokens", t->max_length);

@@ -13,30 +13,32 @@ enum { TO_AUTO, TO_HF, TO_GGUF, TO_LLAMA2C };
 
 typedef struct convert_options {
     const char *output;
-    int to, type, merge;
-    int64_t version;
+    int to, type, merge, version; /* version: index into versions */
 } convert_options;
 
 static const char *const forms[] = {"auto", "hf", "gguf", "llama2c", NULL};
 static const char *const types[] = {"f32", "f16", "bf16", "q8_0", NULL};
+static const char *const versions[] = {"auto", "0", "1", NULL};
 static const dm_dtype dtypes[] = {DM_F32, DM_F16, DM_BF16, DM_Q8_0};
 
 #define AT(f) offsetof(convert_options, f)
 static const cli_option options[] = {
-    {"output", CLI_STRING, AT(output), "PATH", NULL, "the file or directory to make, not there yet (required)"},
-    {"to", CLI_CHOICE, AT(to), "FORM", forms, "hf, gguf or llama2c; auto: by the output's name, .gguf, .bin or other"},
-    {"type", CLI_CHOICE, AT(type), "TYPE", types, "of matrices: f32, f16, bf16; q8_0 for gguf"},
-    {"version", CLI_INT, AT(version), "N", NULL, "of llama2c's format: 0 (what run.c reads; the default) or 1"},
-    {"merge", CLI_FLAG, AT(merge), NULL, NULL, "MODEL is a LoRA adapter: add it to its base"},
+    {"output", CLI_STRING, AT(output), "PATH", NULL, "file or directory to create; must not exist (required)"},
+    {"to", CLI_CHOICE, AT(to), "FORM", forms,
+     "hf, gguf or llama2c; auto: from the output's name, .gguf, .bin or other"},
+    {"type", CLI_CHOICE, AT(type), "TYPE", types, "type of matrices: f32, f16 or bf16; gguf also q8_0"},
+    {"version", CLI_CHOICE, AT(version), "N", versions,
+     "version of a llama2c file: 0, which run.c reads, or 1; auto: 0"},
+    {"merge", CLI_FLAG, AT(merge), NULL, NULL, "merge the LoRA adapter MODEL into its base"},
     {0},
 };
 #undef AT
 
 static const cli_command command = {
     "convert",
-    "Writes a model in another form. Every number that the new type can hold stays as it is.",
+    "Writes a model in another form. Every number that the new type can represent stays the same.",
     "MODEL --output PATH [options]",
-    "MODEL is a Hugging Face directory, a GGUF file, a llama2.c file or, with --merge, an adapter's directory.\n",
+    "MODEL is a Hugging Face directory, a GGUF file, a llama2.c file or, with --merge, an adapter's directory.",
     options,
     1,
     1};
@@ -57,15 +59,13 @@ static dm_status check(convert_options *o, dm_error *err)
         o->to = ends_with(o->output, ".gguf") ? TO_GGUF : ends_with(o->output, ".bin") ? TO_LLAMA2C : TO_HF;
     const dm_dtype type = dtypes[o->type];
     if (o->to == TO_LLAMA2C && type != DM_F32)
-        return dm_fail(err, DM_ERR_ARGUMENT, "--type %s is not for llama2c, which has f32 alone", types[o->type]);
+        return dm_fail(err, DM_ERR_ARGUMENT, "--type %s is not for llama2c; its only type is f32", types[o->type]);
     if (o->to == TO_HF && type == DM_Q8_0)
-        return dm_fail(err, DM_ERR_ARGUMENT, "--type q8_0 is not for hf; f32, f16 and bf16 are");
-    if (o->to != TO_LLAMA2C && o->version != -1)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--type q8_0 is not for hf; its types are f32, f16 and bf16");
+    if (o->to != TO_LLAMA2C && o->version != 0)
         return dm_fail(err, DM_ERR_ARGUMENT, "--version is for llama2c; leave it out");
-    if (o->version < -1 || o->version > 1)
-        return dm_fail(err, DM_ERR_ARGUMENT, "--version %lld is out of range; legal: 0 and 1", (long long)o->version);
     if (stat(o->output, &st) == 0) /* the input, too, can be no output */
-        return dm_fail(err, DM_ERR_FILE, "%s: is there already; remove it or name another --output", o->output);
+        return dm_fail(err, DM_ERR_FILE, "%s: already exists; remove it or name another --output", o->output);
     return DM_OK;
 }
 
@@ -76,11 +76,12 @@ static dm_status write(const convert_options *o, const dm_source *source, dm_wei
     bool no_tokenizer = false;
     const dm_status s = o->to == TO_GGUF ? dm_write_gguf(o->output, source, weights, type, hex, err)
                         : o->to == TO_LLAMA2C
-                            ? dm_write_llama2c(o->output, source, weights, o->version == 1, &no_tokenizer, hex, err)
+                            ? dm_write_llama2c(o->output, source, weights, strcmp(versions[o->version], "1") == 0,
+                                               &no_tokenizer, hex, err)
                             : dm_write_hf(o->output, source, weights, type, hex, err);
 
     if (s == DM_OK && no_tokenizer && !quiet)
-        fprintf(stderr, "note: no tokenizer.bin: llama2.c has SentencePiece's tokenizers alone, and this is another\n");
+        fprintf(stderr, "note: no tokenizer.bin: llama2.c supports only SentencePiece tokenizers\n");
     return s;
 }
 
@@ -104,7 +105,8 @@ static dm_status convert(const convert_options *o, const char *input, int quiet,
     if (s != DM_OK)
         return s;
     s = dm_source_adapter(source)
-            ? dm_fail(err, DM_ERR_ARGUMENT, "%s: is an adapter, no whole model; --merge adds it to its base", input)
+            ? dm_fail(err, DM_ERR_ARGUMENT, "%s: is an adapter, not a whole model; --merge merges it into its base",
+                      input)
             : write(o, source, dm_weights_of_source(source), quiet, hex, err);
     dm_source_close(&source);
     return s;
@@ -112,7 +114,7 @@ static dm_status convert(const convert_options *o, const char *input, int quiet,
 
 int cli_convert(int argc, char **argv)
 {
-    convert_options o = {.version = -1};
+    convert_options o = {0};
     cli_common common = {0};
     cli_args args = {0};
     dm_error err = {0};

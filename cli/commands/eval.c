@@ -12,7 +12,8 @@ typedef struct eval_options {
 } eval_options;
 
 static const cli_option options[] = {
-    {"by-turn", CLI_FLAG, offsetof(eval_options, by_turn), NULL, NULL, "a second table: mean score after each turn"},
+    {"by-turn", CLI_FLAG, offsetof(eval_options, by_turn), NULL, NULL,
+     "also print a table of the mean score after each turn"},
     {0},
 };
 
@@ -20,12 +21,10 @@ static const cli_command command = {
     "eval",
     "Prints statistics of episodes: rewards with 95 % intervals, success, turns, and paired differences.",
     "FILE... [options]",
-    "A row for each file of dmpo rollout. The interval is over tasks (Student's t), a task counting with the mean "
-    "over\n"
-    "its samples; \"best\" and \"worst\" take a task's best and worst sample (best-of-N). From the second file on, "
-    "the\n"
-    "difference to the first one: task by task, over the tasks that both files have. Success is a reward of 1. --json\n"
-    "prints {\"files\": [{\"file\", \"episodes\", \"tasks\", \"reward\": {\"mean\", \"half\", \"n\"}, \"success\", "
+    "Prints a row for each file of dmpo rollout. The interval is over tasks (Student's t); a task counts with the mean\n"
+    "of its samples, and \"best\" and \"worst\" take its best and worst sample (best-of-N). From the second file on, a\n"
+    "row has the difference to the first file, task by task over the tasks that both have. Success is a reward of 1.\n"
+    "--json prints {\"files\": [{\"file\", \"episodes\", \"tasks\", \"reward\": {\"mean\", \"half\", \"n\"}, \"success\", "
     "\"best\", \"worst\",\n"
     "\"turns\", \"tokens\", \"ends\", \"by_turn\", \"difference\"}, ...]}: the interval is mean - half to mean + half.",
     options,

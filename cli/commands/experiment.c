@@ -23,13 +23,15 @@ typedef struct experiment_options {
 
 #define AT(f) offsetof(experiment_options, f)
 static const cli_option options[] = {
-    {"output", CLI_STRING, AT(output), "DIR", NULL, "stages, results.json and the report go here (required)"},
-    {"jobs", CLI_INT, AT(jobs), "N", NULL, "stages at once, 1 to 256; 0: as many as threads. Never changes a result"},
-    {"seeds", CLI_STRING, AT(seeds), "LIST", NULL, "in place of the recipe's: 1,2,3"},
-    {"only", CLI_STRING, AT(only), "STAGE", NULL, "stop after this stage, or all that match a pattern: 'home-*-s1'"},
-    {"plan", CLI_FLAG, AT(plan), NULL, NULL, "print the stages, as commands to type, and run none"},
+    {"output", CLI_STRING, AT(output), "DIR", NULL, "directory for stages, results.json and the report (required)"},
+    {"jobs", CLI_INT, AT(jobs), "N", NULL,
+     "run N stages at once, 1 to 256; 0: as many as threads. Never changes a result"},
+    {"seeds", CLI_STRING, AT(seeds), "LIST", NULL, "use these seeds instead of the recipe's: 1,2,3"},
+    {"only", CLI_STRING, AT(only), "STAGE", NULL,
+     "run only this stage, or those that match a pattern such as 'home-*-s1', and what they need"},
+    {"plan", CLI_FLAG, AT(plan), NULL, NULL, "print the stages as commands for sh and run none"},
     {"show", CLI_FLAG, AT(show), NULL, NULL, "print the recipe"},
-    {"list", CLI_FLAG, AT(list), NULL, NULL, "list the recipes that come with dmpo"},
+    {"list", CLI_FLAG, AT(list), NULL, NULL, "list the built-in recipes"},
     {0},
 };
 #undef AT
@@ -38,9 +40,9 @@ static const cli_command command = {
     "experiment",
     "Runs a recipe: tokenizer, model, SFT, exploration, pairs, preference training, evaluation, over seeds.",
     "RECIPE --output DIR [options]",
-    "RECIPE is the name of one that comes with dmpo (--list) or a file of that form (docs/experiments.md). Each stage\n"
-    "is an ordinary dmpo command, and is run once: the same command again does what is missing, after a kill, too,\n"
-    "and after a change of the recipe what depends on it. --threads says how many processors all stages may use.",
+    "RECIPE is the name of a built-in recipe (--list) or a recipe file (docs/experiments.md). Each stage is an ordinary\n"
+    "dmpo command and runs once. The same command again runs what is missing, after a kill too; after a change of the\n"
+    "recipe it runs what depends on the change. --threads limits the processors that all stages use together.",
     options,
     0,
     1};
@@ -143,7 +145,7 @@ static dm_status load(dm_text *out, const char *what, dm_error *err)
         return out->failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for the recipe") : DM_OK;
     }
     if (!strpbrk(what, "./") && !dm_file_exists(what))
-        return dm_fail(err, DM_ERR_ARGUMENT, "'%s' is no file and no recipe that comes with dmpo; --list lists them",
+        return dm_fail(err, DM_ERR_ARGUMENT, "'%s' is neither a file nor a built-in recipe; --list lists the recipes",
                        what);
     const dm_status s = dm_file_read(what, RECIPE_MAX, &data, &size, err);
     if (s != DM_OK)
@@ -350,7 +352,7 @@ static dm_status check(const experiment_options *o, const cli_args *args, dm_err
     if (args->n_positional == 0)
         return dm_fail(err, DM_ERR_ARGUMENT, "no recipe given; usage: dmpo experiment %s", command.usage);
     if (!o->output && !o->show)
-        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR is where the results go");
+        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the directory for results");
     return cli_in_range("jobs", o->jobs, 0, 256, err);
 }
 

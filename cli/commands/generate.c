@@ -25,20 +25,22 @@ typedef struct generate_options {
 
 #define AT(f) offsetof(generate_options, f)
 static const cli_option options[] = {
-    {"model", CLI_STRING, AT(model), "DIR", NULL, "a Hugging Face directory (required)"},
-    {"prompt", CLI_STRING, AT(prompt), "TEXT", NULL, "the user's message; without a prompt, standard input is it"},
-    {"prompt-file", CLI_STRING, AT(prompt_file), "FILE", NULL, "the user's message from a file; -: standard input"},
+    {"model", CLI_STRING, AT(model), "PATH", NULL,
+     "the model: Hugging Face directory, GGUF or llama2.c file, or adapter (required)"},
+    {"prompt", CLI_STRING, AT(prompt), "TEXT", NULL, "the user's message; default: standard input"},
+    {"prompt-file", CLI_STRING, AT(prompt_file), "FILE", NULL, "read the user's message from FILE; -: standard input"},
     {"chat", CLI_STRING, AT(chat), "FILE", NULL,
-     "a conversation: JSON list of messages, the user's last; -: standard input"},
-    {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
-     "chatml, llama2, llama3, mistral, vicuna, zephyr or plain; without it recognised from the model"},
-    {"raw", CLI_FLAG, AT(raw), NULL, NULL, "no template: continue the text, in which special tokens are recognised"},
-    {"max-tokens", CLI_INT, AT(sampling.max_tokens), "N", NULL, "most tokens to generate"},
-    {"temperature", CLI_DOUBLE, AT(sampling.temperature), "X", NULL, "0: the most probable token; else 0 to 1000000"},
-    {"top-k", CLI_INT, AT(sampling.top_k), "N", NULL, "choose among the N most probable tokens; 0: all"},
+     "read a conversation, a JSON list of messages that ends with the user's; -: standard input"},
+    {"template", CLI_STRING, AT(chat_template), "NAME", NULL, DM_TEMPLATE_NAMES "; default: from the model"},
+    {"raw", CLI_FLAG, AT(raw), NULL, NULL, "use no template: continue the text, recognising special tokens in it"},
+    {"max-tokens", CLI_INT, AT(sampling.max_tokens), "N", NULL, "maximum number of tokens to generate"},
+    {"temperature", CLI_DOUBLE, AT(sampling.temperature), "X", NULL,
+     "up to 1000000; 0: always take the most probable token"},
+    {"top-k", CLI_INT, AT(sampling.top_k), "N", NULL, "sample from the N most probable tokens; 0: from all"},
     {"top-p", CLI_DOUBLE, AT(sampling.top_p), "X", NULL,
-     "choose among the most probable that have X together, above 0 to 1"},
-    {"seed", CLI_SEED, AT(sampling.seed), "N", NULL, "same seed, same text, on every machine"},
+     "sample from the most probable tokens that together have probability X, above 0 to 1"},
+    {"seed", CLI_SEED, AT(sampling.seed), "N", NULL,
+     "seed of sampling; the same seed gives the same text on every machine"},
     {0},
 };
 #undef AT
@@ -46,13 +48,13 @@ static const cli_option options[] = {
 static const cli_command command = {
     "generate",
     "Prints a model's answer to a prompt, as it is generated.",
-    "--model DIR [--prompt TEXT] [options]",
-    "The model's chat template makes the prompt a conversation in which the agent has the turn; the answer ends\n"
-    "with the agent's end-of-turn token, or after --max-tokens. One line end behind a prompt from a file or standard\n"
-    "input is not part of it. Bytes that are no UTF-8 are shown as U+FFFD. --json prints one object at the end:\n"
+    "--model PATH [--prompt TEXT] [options]",
+    "The model's chat template turns the prompt into a conversation that the agent answers. The answer ends with the\n"
+    "agent's end-of-turn token or after --max-tokens. One newline at the end of a prompt from a file or standard input\n"
+    "is dropped. Invalid UTF-8 is shown as U+FFFD. --json prints one object at the end:\n"
     "{\"text\", \"ids\", \"logps\", \"logp\", \"stop\": \"end\" | \"length\", \"prompt_tokens\", \"tokens\", ...}; "
-    "logps are those of\n"
-    "the unmodified distribution, in nats. Ctrl-C ends after the token at hand.",
+    "logps are in nats,\n"
+    "under the unmodified distribution. Ctrl-C stops after the current token.",
     options,
     0,
     0};
@@ -253,7 +255,7 @@ static dm_status run(dmpo_engine *engine, const generate_options *o, const dm_id
 static dm_status check(const generate_options *o, dm_error *err)
 {
     if (!o->model)
-        return dm_fail(err, DM_ERR_ARGUMENT, "no model given; --model DIR names its directory");
+        return dm_fail(err, DM_ERR_ARGUMENT, "no model given; --model PATH names it");
     if (!!o->prompt + !!o->prompt_file + !!o->chat > 1)
         return dm_fail(err, DM_ERR_ARGUMENT, "more than one prompt; give one of --prompt, --prompt-file and --chat");
     if (o->raw && (o->chat || o->chat_template))
@@ -282,7 +284,7 @@ static dm_status prepare(generate_options *o, const cli_common *common, dm_token
     if (s != DM_OK)
         return s;
     if (!*tokenizer)
-        return dm_fail(err, DM_ERR_INPUT, "%s: has no tokenizer (tokenizer.json), which text needs", o->model);
+        return dm_fail(err, DM_ERR_INPUT, "%s: has no tokenizer, which text needs", o->model);
     o->sampling.stop = stop;
     if (config.eos >= 0)
         stop[o->sampling.n_stop++] = config.eos;
@@ -296,7 +298,7 @@ static dm_status prepare(generate_options *o, const cli_common *common, dm_token
         return dm_fail(err, DM_ERR_ARGUMENT, "--max-tokens %lld is too many: prompt and answer may have %lld together",
                        (long long)o->sampling.max_tokens, (long long)LENGTH_MAX);
     if (length > (int64_t)config.max_positions && !common->quiet)
-        fprintf(stderr, "prompt and answer may reach %lld tokens, the model was made for %u\n", (long long)length,
+        fprintf(stderr, "prompt and answer may reach %lld tokens; the model was made for %u\n", (long long)length,
                 config.max_positions);
     return DM_OK;
 }

@@ -12,22 +12,21 @@
 
 #define AT(f) offsetof(cli_info_data_options, f)
 static const cli_option options[] = {
-    {"model", CLI_STRING, AT(model), "DIR", NULL, "of a data file: lengths in this model's tokens, not in bytes"},
-    {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
-     "chatml, llama2, llama3, mistral, vicuna, zephyr or plain; without it recognised from the model"},
+    {"model", CLI_STRING, AT(model), "DIR", NULL, "for a data file: measure it in this model's tokens, not in bytes"},
+    {"template", CLI_STRING, AT(chat_template), "NAME", NULL, DM_TEMPLATE_NAMES "; default: from the model"},
     {"max-length", CLI_INT, AT(max_length), "N", NULL,
-     "of a data file: what dmpo train's limit of N would cut; 0: no limit"},
-    {"tensors", CLI_FLAG, AT(tensors), NULL, NULL, "of a model: every tensor with its shape and type"},
+     "for a data file: report what --max-length N of dmpo train would cut; 0: no limit"},
+    {"tensors", CLI_FLAG, AT(tensors), NULL, NULL, "for a model: list every tensor with its shape and type"},
     {0},
 };
 #undef AT
 
 static const cli_command command = {
     "info",
-    "Describes a model of any form, a data file, a .safetensors file or, without an argument, this engine and machine.",
-    "[DIR | FILE] [options]",
-    "Of a data file, broken items are counted and the first is explained. Without --model its text is measured in\n"
-    "bytes, each mark of the conversation (role, end of turn) counting one.",
+    "Describes a model of any form, a data file, a .safetensors file or, without an argument, the engine and machine.",
+    "[PATH] [options]",
+    "In a data file, broken items are counted and the first one is explained. Without --model, lengths are in bytes, and\n"
+    "each mark of the conversation (role, end of turn) counts as one.",
     options,
     0,
     1};

@@ -212,7 +212,7 @@ dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *d
         return s;
     const int model = dm_file_exists(path[0]), tokens = dm_file_exists(path[1]);
     if (!model && !tokens)
-        return dm_fail(err, DM_ERR_INPUT, "%s: has neither config.json nor tokenizer.json, so it is no model", dir);
+        return dm_fail(err, DM_ERR_INPUT, "%s: has neither config.json nor tokenizer.json, so it is not a model", dir);
     cli_report_string(r, "path", dir);
     if (model && (s = dm_config_read(&config, dir, err)) != DM_OK)
         return s;

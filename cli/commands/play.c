@@ -24,15 +24,16 @@ typedef struct play_options {
 #define AT(f) offsetof(play_options, f)
 static const cli_option options[] = {
     {"env", CLI_STRING, AT(env), "SPEC", NULL,
-     "home, shop, lab, or cmd:PROGRAM ARGUMENTS; without it environments are listed"},
+     "home, shop, lab, or cmd:PROGRAM ARGUMENTS; default: list the environments"},
     {"split", CLI_CHOICE, AT(split), "NAME", dm_env_split_names, "train, seen or unseen tasks"},
-    {"task", CLI_INT, AT(task), "N", NULL, "which task, from 0"},
-    {"seed", CLI_SEED, AT(seed), "N", NULL, "of the environment: same split, task, seed and actions, same texts"},
-    {"expert", CLI_FLAG, AT(expert), NULL, NULL, "let the environment's expert play, and show how"},
+    {"task", CLI_INT, AT(task), "N", NULL, "number of the task, from 0"},
+    {"seed", CLI_SEED, AT(seed), "N", NULL,
+     "the environment's seed: the same split, task, seed and actions give the same texts"},
+    {"expert", CLI_FLAG, AT(expert), NULL, NULL, "show how the environment's expert plays"},
     {"list-envs", CLI_FLAG, AT(list_envs), NULL, NULL, "list the built-in environments"},
-    {"list-tasks", CLI_FLAG, AT(list_tasks), NULL, NULL, "list the split's tasks in words"},
-    {"first", CLI_INT, AT(first), "N", NULL, "--list-tasks: the first one"},
-    {"tasks", CLI_INT, AT(tasks), "N", NULL, "--list-tasks: how many; 0: all that are left"},
+    {"list-tasks", CLI_FLAG, AT(list_tasks), NULL, NULL, "list the tasks of the split"},
+    {"first", CLI_INT, AT(first), "N", NULL, "--list-tasks: the first task to list"},
+    {"tasks", CLI_INT, AT(tasks), "N", NULL, "--list-tasks: how many to list; 0: the rest"},
     {0},
 };
 #undef AT
@@ -41,10 +42,9 @@ static const cli_command command = {
     "play",
     "Plays an episode of an environment in the terminal.",
     "--env SPEC [--split NAME] [--task N] [--seed N] | --env SPEC --list-tasks | --list-envs",
-    "A line is an action, bare or with \"Action: \" before it. /actions lists the actions that are possible, /expert\n"
-    "shows what the expert would do, /quit ends. End of input and Ctrl-C end too. With --json the texts go to\n"
-    "standard error, and an episode that was played to its end goes to standard output as one line, as dmpo rollout\n"
-    "writes it.",
+    "Each line is an action, bare or after \"Action: \". /actions lists the possible actions, /expert shows what the\n"
+    "expert would do, /quit leaves; so do end of input and Ctrl-C. With --json, texts go to standard error, and an\n"
+    "episode that was played to its end goes to standard output as one line, as dmpo rollout writes it.",
     options,
     0,
     0};
@@ -211,7 +211,7 @@ static dm_status show_actions(game *g, dm_error *err)
 {
     const char *const *action = NULL;
     const size_t n = g->env->class->admissible ? g->env->class->admissible(g->env, &action) : 0;
-    dm_status s = n ? DM_OK : show(g, "", "which actions are possible is not known", err);
+    dm_status s = n ? DM_OK : show(g, "", "the environment does not say which actions are possible", err);
     for (size_t i = 0; i < n && s == DM_OK; i++)
         s = show(g, "  ", action[i], err);
     return s;
@@ -219,7 +219,7 @@ static dm_status show_actions(game *g, dm_error *err)
 
 static dm_status show_help(const game *g, dm_error *err)
 {
-    return show(g, "", "/actions: what is possible    /expert: what the expert would do    /quit: end", err);
+    return show(g, "", "/actions: the possible actions    /expert: what the expert would do    /quit: leave", err);
 }
 
 /* *quit: the person has had enough. */
@@ -406,7 +406,7 @@ int cli_play(int argc, char **argv)
         if (o.list_envs || (!o.env && !o.list_tasks && !o.expert))
             s = list_envs(&common, &err);
         else if (!o.env)
-            s = dm_fail(&err, DM_ERR_ARGUMENT, "no environment given; --env NAME, and --list-envs lists them");
+            s = dm_fail(&err, DM_ERR_ARGUMENT, "no environment given; --env SPEC names one, --list-envs lists them");
         else if ((s = dm_env_open(&env, o.env, &err)) == DM_OK && (s = check(&o, env, &err)) == DM_OK)
             s = o.list_tasks ? list_tasks(&o, env, &common, &err) : play(&o, env, &common, &err);
     }

@@ -12,8 +12,8 @@ typedef struct report_options {
 
 #define AT(f) offsetof(report_options, f)
 static const cli_option options[] = {
-    {"output", CLI_STRING, AT(output), "DIR", NULL, "write there; default: beside results.json"},
-    {"svg", CLI_FLAG, AT(svg), NULL, NULL, "every chart as charts/NAME.svg too, and report.md shows them"},
+    {"output", CLI_STRING, AT(output), "DIR", NULL, "directory to write to; default: that of results.json"},
+    {"svg", CLI_FLAG, AT(svg), NULL, NULL, "also write every chart as charts/NAME.svg and show it in report.md"},
     {0},
 };
 #undef AT
@@ -22,9 +22,9 @@ static const cli_command command = {
     "report",
     "Writes report.html, report.md and results.csv from the results of an experiment.",
     "DIR [options]",
-    "DIR is the --output of dmpo experiment, which calls this at its end. What the results do not have (sweeps,\n"
-    "examples, several seeds) the report leaves out. Every digit but those of the last section, \"This run\", is the\n"
-    "same on every machine.",
+    "DIR is the --output of dmpo experiment, which ends by running this command. The report leaves out what the results\n"
+    "do not have (sweeps, examples, several seeds). Every digit outside the last section, \"This run\", is the same on\n"
+    "every machine.",
     options,
     0,
     1};

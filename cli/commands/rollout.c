@@ -16,36 +16,35 @@ typedef struct rollout_options {
 
 #define AT(f) offsetof(rollout_options, rollout.f)
 const cli_option cli_rollout_options[] = {
-    {"env", CLI_STRING, AT(env), "SPEC", NULL,
-     "home, shop, lab, or 'cmd:PROGRAM ARGUMENTS' (required, but with --from)"},
+    {"env", CLI_STRING, AT(env), "SPEC", NULL, "home, shop, lab, or 'cmd:PROGRAM ARGUMENTS' (required without --from)"},
     {"split", CLI_CHOICE, AT(split), "NAME", dm_env_split_names, "train, seen or unseen"},
-    {"model", CLI_STRING, AT(model), "DIR", NULL, "the policy: a Hugging Face directory with a tokenizer"},
+    {"model", CLI_STRING, AT(model), "PATH", NULL, "the policy: a model of any form with a tokenizer"},
     {"policy", CLI_CHOICE, AT(player), "NAME", dm_player_names, "model (with --model), expert or random"},
     {"output", CLI_STRING, AT(output), "FILE", NULL,
-     "where the episodes go, one a line (required); an unfinished file is continued"},
-    {"overwrite", CLI_FLAG, AT(overwrite), NULL, NULL, "begin anew, whatever --output holds"},
-    {"first", CLI_INT, AT(first), "K", NULL, "the first task"},
-    {"tasks", CLI_INT, AT(tasks), "N", NULL, "how many tasks; 0: all of the split from --first on"},
-    {"samples", CLI_INT, AT(samples), "N", NULL, "episodes of each task, at least 1"},
-    {"env-seed", CLI_SEED, AT(env_seed), "N", NULL, "what is random in the environment"},
+     "file for the episodes, one per line; an unfinished one is continued (required)"},
+    {"overwrite", CLI_FLAG, AT(overwrite), NULL, NULL, "start over, whatever --output holds"},
+    {"first", CLI_INT, AT(first), "K", NULL, "number of the first task"},
+    {"tasks", CLI_INT, AT(tasks), "N", NULL, "how many tasks to play; 0: the rest of the split"},
+    {"samples", CLI_INT, AT(samples), "N", NULL, "episodes per task, at least 1"},
+    {"env-seed", CLI_SEED, AT(env_seed), "N", NULL, "the environment's seed"},
     {"from", CLI_STRING, AT(from), "FILE", NULL,
-     "continue the episodes of this file, instead of --split and its tasks"},
+     "continue the episodes of FILE instead of playing the tasks of --split"},
     {"continue-at", CLI_STRING, offsetof(rollout_options, continue_at), "N|all", NULL,
-     "keep the first N turns of each; all: 0, 1, ... all but the last"},
-    {"temperature", CLI_DOUBLE, AT(temperature), "X", NULL, "0: the most probable token; else 0 to 1000000"},
-    {"top-k", CLI_INT, AT(top_k), "N", NULL, "choose among the N most probable tokens; 0: all"},
-    {"top-p", CLI_DOUBLE, AT(top_p), "X", NULL, "choose among the most probable that have X together, above 0 to 1"},
-    {"seed", CLI_SEED, AT(seed), "N", NULL, "of sampling and of --policy random; same seed, same episodes"},
-    {"max-turns", CLI_INT, AT(max_turns), "N", NULL, "most turns of an episode; 0: the environment's limit"},
-    {"max-tokens", CLI_INT, AT(max_tokens), "N", NULL, "most tokens of a turn, at least 1"},
+     "keep the first N turns of each episode; all: once for every N below its turns"},
+    {"temperature", CLI_DOUBLE, AT(temperature), "X", NULL, "up to 1000000; 0: always take the most probable token"},
+    {"top-k", CLI_INT, AT(top_k), "N", NULL, "sample from the N most probable tokens; 0: from all"},
+    {"top-p", CLI_DOUBLE, AT(top_p), "X", NULL,
+     "sample from the most probable tokens that together have probability X, above 0 to 1"},
+    {"seed", CLI_SEED, AT(seed), "N", NULL,
+     "seed of sampling and of --policy random; the same seed gives the same episodes"},
+    {"max-turns", CLI_INT, AT(max_turns), "N", NULL, "maximum turns of an episode; 0: the environment's limit"},
+    {"max-tokens", CLI_INT, AT(max_tokens), "N", NULL, "maximum tokens of a turn, at least 1"},
     {"max-length", CLI_INT, AT(max_length), "N", NULL,
-     "most tokens of an episode; 0: the model's positions, at most 4096"},
-    {"stop", CLI_STRING, AT(stop), "TEXT", NULL, "ends a turn; the end-of-turn token always does"},
-    {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
-     "chatml, llama2, llama3, mistral, vicuna, zephyr or plain; without it recognised from the model"},
+     "maximum tokens of an episode; 0: the model's positions, at most 4096"},
+    {"stop", CLI_STRING, AT(stop), "TEXT", NULL, "text that ends a turn, as the end-of-turn token always does"},
+    {"template", CLI_STRING, AT(chat_template), "NAME", NULL, DM_TEMPLATE_NAMES "; default: from the model"},
     {"at-once", CLI_INT, AT(at_once), "N", NULL,
-     "episodes in flight, to 256; 0: 32, fewer if their cache exceeds 2 GiB or the environment is costly. Never "
-     "changes a result"},
+     "play N episodes at once, up to 256; 0: at most 32, by memory and the environment's cost"},
     {0},
 };
 #undef AT
@@ -53,11 +52,11 @@ const cli_option cli_rollout_options[] = {
 static const cli_command command = {
     "rollout",
     "Plays episodes of an environment with a model, the environment's expert, or at random.",
-    "--env SPEC (--model DIR | --policy expert|random) --output FILE [options]",
-    "A line for each episode, task after task, in the order of the tasks whatever is done first: the conversation\n"
-    "(training data for dmpo train --objective sft as it stands), with scores, log-probabilities and tokens of each\n"
-    "turn. The file is the same, bit for bit, for every --at-once, --threads and --isa. A run that was stopped or\n"
-    "killed goes on with the same command; FILE.run.json remembers what it was asked.",
+    "--env SPEC (--model PATH | --policy expert|random) --output FILE [options]",
+    "Writes a line for each episode, in the order of the tasks: the conversation, which dmpo train --objective sft reads\n"
+    "as it is, with the score, log-probability and tokens of each turn. The file is the same, bit for bit, for every\n"
+    "--at-once, --threads and --isa. The same command continues a run that was stopped or killed; FILE.run.json holds\n"
+    "its options.",
     cli_rollout_options,
     0,
     0};
@@ -135,7 +134,7 @@ static dm_status check(rollout_options *o, dm_error *err)
         return DM_OK;
     o->rollout.continue_at = *text >= '0' && *text <= '9' ? strtoll(text, &end, 10) : -1;
     if (!end || *end)
-        return dm_fail(err, DM_ERR_ARGUMENT, "--continue-at: '%s' is no number of turns from 0, and not 'all'", text);
+        return dm_fail(err, DM_ERR_ARGUMENT, "--continue-at: '%s' is neither a number of turns from 0 nor 'all'", text);
     return DM_OK;
 }
 

@@ -16,12 +16,13 @@ typedef struct score_options {
 
 #define AT(f) offsetof(score_options, f)
 static const cli_option own_options[] = {
-    {"model", CLI_STRING, AT(train.model), "DIR", NULL, "the policy: a Hugging Face directory (required)"},
-    {"data", CLI_STRING, AT(train.data), "FILE", NULL, "pairs or conversations, as for train (required)"},
-    {"reference", CLI_STRING, AT(train.reference), "DIR", NULL,
-     "the reference policy: its log-probabilities and rewards too"},
-    {"output", CLI_STRING, AT(output), "FILE", NULL, "the lines go here, and a summary to stdout"},
-    {"token", CLI_FLAG, AT(token), NULL, NULL, "ids and log-probabilities of every action token"},
+    {"model", CLI_STRING, AT(train.model), "PATH", NULL,
+     "the policy: Hugging Face directory, GGUF or llama2.c file, or adapter (required)"},
+    {"data", CLI_STRING, AT(train.data), "FILE", NULL, "pairs or conversations, as train reads them (required)"},
+    {"reference", CLI_STRING, AT(train.reference), "PATH", NULL,
+     "a reference policy; also prints its log-probabilities, and rewards"},
+    {"output", CLI_STRING, AT(output), "FILE", NULL, "write the lines here and a summary to stdout"},
+    {"token", CLI_FLAG, AT(token), NULL, NULL, "also print the id and log-probability of every action token"},
     {0},
 };
 #undef AT
@@ -35,12 +36,12 @@ static cli_option options[24];
 static const cli_command command = {
     "score",
     "Prints the log-probabilities of an agent's turns under a policy and a reference, as JSON lines.",
-    "--model DIR --data FILE [--reference DIR] [options]",
-    "A line for each trajectory: {\"id\", \"side\": \"chosen\" | \"rejected\" | \"sft\", \"tokens\",\n"
+    "--model PATH --data FILE [--reference PATH] [options]",
+    "Prints a line for each trajectory: {\"id\", \"side\": \"chosen\" | \"rejected\" | \"sft\", \"tokens\",\n"
     "\"action_tokens\", \"turns\": [{\"begin\", \"end\", \"tokens\", \"logp\", \"reference_logp\"}, ...],\n"
     "\"logp\", \"reference_logp\", \"reward\"}. Logarithms are natural; sums run over the agent's tokens, end of\n"
     "turn included. The reward is beta times the objective's weighted sum of logp - reference_logp. The numbers\n"
-    "are those that dmpo train sees before its first step, bit for bit. Ctrl-C ends after a whole item.",
+    "equal those that dmpo train computes before its first step, bit for bit. Ctrl-C stops after a whole item.",
     options,
     0,
     0};
@@ -221,11 +222,11 @@ static dm_status check(const score_options *o, dm_error *err)
     dmpo_train_defaults(&d, DMPO_DMPO);
     if (!t->reference && t->reference_cache)
         return dm_fail(err, DM_ERR_ARGUMENT,
-                       "--reference-cache is for the reference's log-probabilities; give --reference DIR too");
+                       "--reference-cache is for the reference's log-probabilities; give --reference PATH too");
     if (!t->reference && (t->objective != d.objective || t->phi != d.phi || t->length_normalised || t->beta < d.beta ||
                           t->beta > d.beta || t->gamma < d.gamma || t->gamma > d.gamma))
         return dm_fail(err, DM_ERR_ARGUMENT,
-                       "options of the objective are for rewards, which need a reference; give --reference DIR");
+                       "options of the objective are for rewards, which need a reference; give --reference PATH");
     return DM_OK;
 }
 

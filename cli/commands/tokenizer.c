@@ -19,15 +19,15 @@ static const char *const splits[] = {"gpt2", "llama3", "qwen2", NULL};
 
 #define AT(f) offsetof(tokenizer_options, f)
 const cli_option cli_tokenizer_options[] = {
-    {"output", CLI_STRING, AT(output), "DIR", NULL, "train: where tokenizer.json and tokenizer_config.json go"},
-    {"vocabulary", CLI_INT, AT(vocabulary), "N", NULL, "train: most ids, 256 bytes and special tokens included"},
-    {"min-frequency", CLI_INT, AT(min_frequency), "N", NULL, "train: a merge must occur this often"},
+    {"output", CLI_STRING, AT(output), "DIR", NULL, "train: directory for tokenizer.json and tokenizer_config.json"},
+    {"vocabulary", CLI_INT, AT(vocabulary), "N", NULL,
+     "train: maximum number of ids, including the 256 bytes and special tokens"},
+    {"min-frequency", CLI_INT, AT(min_frequency), "N", NULL, "train: minimum count of a merge"},
     {"split", CLI_CHOICE, AT(split), "NAME", splits, "train: how text is cut into words: gpt2, llama3 or qwen2"},
-    {"digits", CLI_FLAG, AT(digits), NULL, NULL, "train: every digit a token of its own"},
-    {"template", CLI_STRING, AT(chat_template), "NAME", NULL,
-     "train: chatml, llama2, llama3, mistral, vicuna, zephyr or plain, with its special tokens"},
+    {"digits", CLI_FLAG, AT(digits), NULL, NULL, "train: make every digit a token of its own"},
+    {"template", CLI_STRING, AT(chat_template), "NAME", NULL, "train: " DM_TEMPLATE_NAMES ", with its special tokens"},
     {"tokenizer", CLI_STRING, AT(tokenizer), "PATH", NULL,
-     "encode, decode: a tokenizer, or a model in any form that has one"},
+     "encode, decode: a tokenizer, or a model of any form that has one"},
     {"special", CLI_FLAG, AT(special), NULL, NULL, "encode: recognise special tokens; decode: show them"},
     {0},
 };
@@ -37,9 +37,9 @@ static const cli_command command = {
     "tokenizer",
     "Trains a byte-level BPE tokenizer on data files, or encodes and decodes lines of text.",
     "train --output DIR DATA... | encode --tokenizer PATH | decode --tokenizer PATH",
-    "train takes data files of dmpo (the message texts are used) or plain text files. encode reads text lines from\n"
-    "standard input and prints ids; decode does the reverse. With --json, a text is a JSON string and ids are a JSON\n"
-    "array, one a line. Same texts, same tokenizer, byte for byte.",
+    "train takes dmpo data files, of which it uses the message texts, or plain text files. encode reads lines of text\n"
+    "from standard input and prints ids; decode does the reverse. With --json, a text is a JSON string and ids are a\n"
+    "JSON array, one per line. The same texts give the same tokenizer, byte for byte.",
     cli_tokenizer_options,
     1,
     CLI_POSITIONAL};
@@ -96,8 +96,7 @@ static dm_status train_on(const tokenizer_options *o, const texts *t, dm_error *
     while (kind < DM_TEMPLATE_COUNT && strcmp(o->chat_template, dm_template_name((dm_template_kind)kind)) != 0)
         kind++;
     if (kind == DM_TEMPLATE_COUNT)
-        return dm_fail(err, DM_ERR_ARGUMENT,
-                       "--template '%s' is none of: chatml, llama2, llama3, mistral, vicuna, zephyr, plain",
+        return dm_fail(err, DM_ERR_ARGUMENT, "unknown template '%s'; --template takes " DM_TEMPLATE_NAMES,
                        o->chat_template);
     const size_t n = dm_template_specials((dm_template_kind)kind, &specials);
     const bool is_new = !dm_dir_exists(o->output);
@@ -210,7 +209,7 @@ static dm_status read_ids(const line_work *w, const char *line, dm_ids *ids)
     while (s == DM_OK && *(line += strspn(line, " \t\r"))) {
         const long id = strtol(line, &end, 10);
         if (end == line || id < 0 || id > INT32_MAX)
-            s = dm_fail(w->err, DM_ERR_INPUT, "standard input:%zu: '%.20s' is no token id", w->number, line);
+            s = dm_fail(w->err, DM_ERR_INPUT, "standard input:%zu: '%.20s' is not a token id", w->number, line);
         else
             s = dm_ids_push(ids, (int32_t)id, w->err);
         line = end;
@@ -226,7 +225,7 @@ static dm_status read_json_ids(const line_work *w, const dm_json_doc *doc, dm_id
         return dm_fail(w->err, DM_ERR_INPUT, "standard input:%zu: must be a JSON array of token ids", w->number);
     for (const dm_json *id = root->child; s == DM_OK && id; id = id->next) {
         if (id->type != DM_JSON_NUMBER || !id->is_integer || id->integer < 0 || id->integer > INT32_MAX)
-            s = dm_fail(w->err, DM_ERR_INPUT, "standard input:%zu:%u: no token id", w->number, (unsigned)id->column);
+            s = dm_fail(w->err, DM_ERR_INPUT, "standard input:%zu:%u: not a token id", w->number, (unsigned)id->column);
         else
             s = dm_ids_push(ids, (int32_t)id->integer, w->err);
     }
@@ -272,7 +271,7 @@ static dm_status open_any(dm_tokenizer **t, const char *path, dm_error *err)
     if (s == DM_OK)
         s = dm_source_tokenizer(source, t, NULL, NULL, err);
     if (s == DM_OK && !*t)
-        s = dm_fail(err, DM_ERR_INPUT, "%s: the model has no tokenizer with it", path);
+        s = dm_fail(err, DM_ERR_INPUT, "%s: the model has no tokenizer", path);
     dm_source_close(&source);
     return s;
 }
@@ -285,7 +284,7 @@ static dm_status each_line(const tokenizer_options *o, const cli_common *common,
     ssize_t n;
 
     if (!o->tokenizer)
-        return dm_fail(err, DM_ERR_ARGUMENT, "no tokenizer given; --tokenizer PATH");
+        return dm_fail(err, DM_ERR_ARGUMENT, "no tokenizer given; --tokenizer PATH names one");
     dm_status s = open_any(&w.t, o->tokenizer, err);
     while (s == DM_OK && (n = getline(&line, &room, stdin)) >= 0) {
         w.number++;

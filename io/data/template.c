@@ -311,7 +311,7 @@ static dm_status check_messages(const dm_message *messages, size_t n, bool gener
                            role_names[messages[i].role]);
         const size_t valid = dm_utf8_check(messages[i].text, messages[i].size);
         if (valid < messages[i].size)
-            return dm_fail(err, DM_ERR_INPUT, "message %zu (%s): byte %zu is no valid UTF-8", i,
+            return dm_fail(err, DM_ERR_INPUT, "message %zu (%s): byte %zu is not valid UTF-8", i,
                            role_names[messages[i].role], valid);
         const dm_role wanted = (i - first) % 2 == 0 ? DM_ROLE_USER : DM_ROLE_ASSISTANT;
         if (i >= first && messages[i].role != wanted)

@@ -45,6 +45,9 @@ typedef enum dm_template_kind {
     DM_TEMPLATE_COUNT
 } dm_template_kind;
 
+/* The names of all kinds, for help and messages. */
+#define DM_TEMPLATE_NAMES "chatml, llama2, llama3, mistral, vicuna, zephyr or plain"
+
 /* Who speaks, as training sees it: only an assistant's words are ever trained. */
 typedef enum dm_role { DM_ROLE_SYSTEM, DM_ROLE_USER, DM_ROLE_ASSISTANT, DM_ROLE_TOOL } dm_role;
 

@@ -83,8 +83,6 @@ static const struct {
          "{% if add_generation_prompt %}{{ '<|agent|>' }}{% endif %}"},
 };
 
-#define CHOICES "chatml, llama2, llama3, mistral, vicuna, zephyr or plain"
-
 const char *dm_template_name(dm_template_kind kind)
 {
     return kinds[kind].name;
@@ -174,11 +172,12 @@ static dm_status default_system(dm_chat_template *out, const char *jinja, const 
 static dm_status recognise_kind(dm_chat_template *out, const char *jinja, const char *file, dm_error *err)
 {
     if (jinja == NULL)
-        return dm_fail(err, DM_ERR_INPUT, "%s has no chat_template: choose one with --template " CHOICES, file);
+        return dm_fail(err, DM_ERR_INPUT, "%s has no chat_template: choose one with --template " DM_TEMPLATE_NAMES,
+                       file);
     if (!recognise(jinja, &out->kind))
         return dm_fail(err, DM_ERR_UNSUPPORTED,
                        "%s: the chat template is none that is known: choose one with "
-                       "--template " CHOICES,
+                       "--template " DM_TEMPLATE_NAMES,
                        file);
     if (out->kind == DM_TEMPLATE_LLAMA3)
         out->dated = strstr(jinja, "Cutting Knowledge Date") != NULL;
@@ -237,7 +236,7 @@ static dm_status begin(dm_chat_template *out, const char *name, bool *automatic,
     memset(out, 0, sizeof *out);
     *automatic = name == NULL || strcmp(name, "auto") == 0;
     if (!*automatic && !kind_by_name(name, &out->kind))
-        return dm_fail(err, DM_ERR_ARGUMENT, "unknown template \"%s\", must be auto, " CHOICES, name);
+        return dm_fail(err, DM_ERR_ARGUMENT, "unknown template \"%s\", must be auto, " DM_TEMPLATE_NAMES, name);
     return DM_OK;
 }
 
@@ -307,13 +306,13 @@ dm_status dm_template_open(dm_chat_template *out, const char *name, const char *
     if (status != DM_OK)
         return status;
     if (automatic && dir == NULL)
-        return dm_fail(err, DM_ERR_ARGUMENT, "without a model directory, choose --template " CHOICES);
+        return dm_fail(err, DM_ERR_ARGUMENT, "without a model directory, choose --template " DM_TEMPLATE_NAMES);
     if (dir != NULL)
         status = open_files(&f, dir, automatic, err);
     if (status == DM_OK && automatic && f.path == NULL)
         status = dm_fail(err, DM_ERR_INPUT,
                          "%s has neither tokenizer_config.json nor "
-                         "chat_template.jinja: choose --template " CHOICES,
+                         "chat_template.jinja: choose --template " DM_TEMPLATE_NAMES,
                          dir);
     if (status == DM_OK) {
         const dm_json *root = f.doc != NULL ? dm_json_root(f.doc) : NULL;

@@ -66,7 +66,7 @@ typedef enum dm_text_place { DM_TEXT_FIRST, DM_TEXT_BEHIND_TOKEN, DM_TEXT_INSIDE
 dm_status dm_tokenizer_encode_part(const dm_tokenizer *t, const char *text, size_t size, dm_text_place place,
                                    dm_ids *out, dm_error *err);
 
-/* Appends the bytes of ids to *out (special tokens left out when skip_special). Bytes that are no valid UTF-8 on their
+/* Appends the bytes of ids to *out (special tokens left out when skip_special). Bytes that are not valid UTF-8 on their
  * own are kept as they are: tokens are bytes. An id out of range is DM_ERR_ARGUMENT. */
 dm_status dm_tokenizer_decode(const dm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, dm_text *out,
                               dm_error *err);

@@ -171,7 +171,7 @@ static dm_status encode(const dm_tokenizer *t, const char *text, size_t size, bo
 {
     const size_t valid = dm_utf8_check(text, size);
     if (valid < size)
-        return dm_fail(err, DM_ERR_INPUT, "byte %zu of the text is no valid UTF-8", valid);
+        return dm_fail(err, DM_ERR_INPUT, "byte %zu of the text is not valid UTF-8", valid);
     dm_bpe e = {.t = t, .out = out, .err = err};
     const dm_status status =
         added ? split_added(&e, false, text, size, place) : encode_normalized(&e, text, size, false, place);

@@ -311,7 +311,7 @@ static dm_status add_base(dm_tokenizer *t, const char *const *specials, size_t n
         if (size == 0 || dm_utf8_check(specials[i], size) < size || dm_tokenizer_find(t, specials[i], size) >= 0)
             return dm_fail(err, DM_ERR_ARGUMENT, "special token \"%s\" is %s", specials[i],
                            size == 0                                 ? "empty"
-                           : dm_utf8_check(specials[i], size) < size ? "no valid UTF-8"
+                           : dm_utf8_check(specials[i], size) < size ? "not valid UTF-8"
                                                                      : "given twice");
         dm_tokenizer_add(t, id, specials[i], size, DM_TOKEN_VOCAB | DM_TOKEN_ADDED | DM_TOKEN_SPECIAL);
         t->added[t->n_added++] = (dm_added_token){.offset = t->offset[id], .size = (uint32_t)size, .id = id};
@@ -407,7 +407,7 @@ static dm_status count_text(trainer *r, const char *text, size_t size, size_t nu
     dm_status status = DM_OK;
 
     if (valid < size)
-        return dm_fail(r->err, DM_ERR_INPUT, "text %zu: byte %zu is no valid UTF-8", number, valid);
+        return dm_fail(r->err, DM_ERR_INPUT, "text %zu: byte %zu is not valid UTF-8", number, valid);
     if (nfc)
         status = dm_nfc(text, size, &normal, &normal_size, r->err);
     if (status == DM_OK)

@@ -228,7 +228,7 @@ dm_status dm_nfc(const char *text, size_t size, char **out, size_t *out_size, dm
         uint32_t code = 0;
         const size_t step = dm_utf8_decode(text + i, size - i, &code);
         if (step == 0)
-            return dm_fail(err, DM_ERR_INPUT, "byte %zu of the text is no valid UTF-8", i);
+            return dm_fail(err, DM_ERR_INPUT, "byte %zu of the text is not valid UTF-8", i);
         plain = plain && code < 0x300;
         i += step;
         count++;

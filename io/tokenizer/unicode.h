@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 
-/* Decodes the character at s[0..n) and returns its bytes (1 to 4), or 0 when it is no valid UTF-8 (overlong forms,
+/* Decodes the character at s[0..n) and returns its bytes (1 to 4), or 0 when it is not valid UTF-8 (overlong forms,
  * surrogates and values over 10FFFF included) or n is 0. */
 size_t dm_utf8_decode(const char *s, size_t n, uint32_t *code);
 /* First byte of s[0..n) that is not part of a valid character; n when there is none. */

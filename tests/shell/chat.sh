@@ -132,7 +132,7 @@ check "it is data" dmpo score --model "$model" --data "$saved" --quiet >"$out" 2
 check "of two turns" [ "$(grep -o '"begin"' "$out" | wc -l)" -eq 2 ]
 check "to train with" dmpo train --objective sft --model "$model" --data "$saved" --output "$work/trained" --steps 1 --quiet >"$out" 2>"$err"
 cp "$saved" "$work/copy"
-ends "is there already; /save! $saved writes over it" "Look around.\\n/save $saved\\n"
+ends "already exists; /save! $saved overwrites it" "Look around.\\n/save $saved\\n"
 check "nothing is written over" cmp -s "$saved" "$work/copy"
 check "/save!" chat "Look around.\\nGo on\\nGo on\\n/save! $saved\\n"
 check "writes over it" [ "$(wc -c <"$saved")" -gt "$(wc -c <"$work/copy")" ]
@@ -152,13 +152,13 @@ check "the first of many" says "; the file's first conversation"
 check "it keeps what is not trained" grep -qF '"train": false}' "$work/first.jsonl"
 printf '[{"from": "human", "value": "Look around."}]\n' >"$work/open.json"
 check "/load an open question" chat "/load $work/open.json\\n/retry\\n" --seed 1
-check "/retry asks it" says "then a message of yours, which /retry asks"
+check "/retry asks it" says "it ends with your message, which /retry asks"
 check "/retry asks it: an answer" lines 1
 check "no file is left half-written" [ -z "$(find "$work" -name '*.tmp-*')" ]
 
 ends "standard input:1: there is nothing to save yet" "/save $work/none.jsonl\\n"
 check "and nothing is" [ ! -e "$work/none.jsonl" ]
-ends "/save needs a file name behind it" '/save\n'
+ends "/save needs a file name after it" '/save\n'
 ends "cannot create" "Look around.\\n/save $work/no/such/file\\n"
 ends "cannot open" "/load $work/nosuch\\n"
 ends "is not a regular file" "/load $work\\n"
@@ -180,23 +180,23 @@ broken ":1:" '[{"role": "user", "content": "a"'
 check "a long answer" chat 'Look around.\n' --max-length 40 --max-tokens 100 --json
 check "ends with the context" [ "$(field stop 1)" = context ]
 check "of as many tokens" [ $(($(field prompt_tokens 1) + $(field tokens 1))) = 40 ]
-check "says what to do" says "the context of 40 tokens is full: /reset begins a new conversation"
+check "says what to do" says "the context of 40 tokens is full: /reset starts a new conversation"
 ends "standard input:2: the context is full: of 40 tokens " 'Look around.\nGo on\n' --max-length 40 --max-tokens 100
-check "says what to do" says "/reset begins a new conversation, --max-length allows a longer one"
+check "says what to do" says "/reset starts a new conversation, --max-length allows a longer one"
 check "the first answer is there" lines 1
 ends "the context is full: of 5 tokens 0 are taken" 'Look around.\n' --max-length 5
 check "/reset makes room" chat 'Look around.\n/reset\nLook around.\n' --max-length 40 --max-tokens 100
 check "/reset makes room: two answers" lines 2
-ends "has $tokens tokens, the context 20" "/load $saved\\n" --max-length 20
+ends "has $tokens tokens, but the context has 20" "/load $saved\\n" --max-length 20
 
 # ---- what is refused ----
 
-ends "standard input:2: unknown command /nosuch; there are /help," 'Look around.\n/nosuch x\nGo on\n'
+ends "standard input:2: unknown command /nosuch; the commands are /help," 'Look around.\n/nosuch x\nGo on\n'
 check "the answer before is there, the one behind not" lines 1
-ends "/quit takes nothing behind it" '/quit now\n'
-ends "there is no message yet to ask again" '/retry\n'
-ends "byte 1 is no valid UTF-8" 'a\377\n'
-ends "a command with a NUL in it" '/help\000\n'
+ends "/quit takes no argument" '/quit now\n'
+ends "there is no message to ask again yet" '/retry\n'
+ends "byte 1 is not valid UTF-8" 'a\377\n'
+ends "the command contains a NUL" '/help\000\n'
 refuses 2 "no model given; --model PATH names it"
 refuses 1 "nosuch" --model "$work/nosuch"
 refuses 2 "--max-length 1 is out of range" --model "$model" --max-length 1
@@ -210,7 +210,7 @@ refuses 1 "has no tokenizer, which text needs" --model "$work/bare"
 status=0
 printf 'Look around.\n' | dmpo chat --model "$model" --system "$(printf 'a\377')" >"$out" 2>"$err" || status=$?
 check "a system message that is no text: status 1" [ "$status" = 1 ]
-check "a system message that is no text" says "the system message: byte 1 is no valid UTF-8"
+check "a system message that is no text" says "the system message: byte 1 is not valid UTF-8"
 if [ -w /dev/full ]; then
     status=0
     printf 'Look around.\nGo on\n' | dmpo chat --model "$model" >/dev/full 2>"$err" || status=$?

@@ -50,6 +50,35 @@ dmpo nosuch >"$out" 2>"$err" || status=$?
 check "an unknown command: status 2" [ "$status" = 2 ]
 check "an unknown command is named" grep -q "unknown command 'nosuch'" "$err"
 
+# ---- help that must agree with what the command takes ----
+
+check "train --help" works train --help
+objectives=$(sed -n 's/^  --objective NAME *\([^[]*\) \[.*/\1/p' "$out" | sed 's/ or /, /; s/,//g')
+check "train --help lists objectives" [ "$(echo "$objectives" | wc -w)" -ge 5 ]
+check "dmpo --help" works --help
+for objective in $objectives; do
+    check "dmpo --help names the objective $objective" grep -q "^  train .*[ :]$objective\(,\|$\)" "$out"
+done
+
+dmpo tokenizer train --template nosuch --output "$work/none" "$0" 2>"$err"
+templates=$(sed -n 's/.*--template takes //p' "$err")
+check "templates are listed" [ "$(echo "$templates" | wc -w)" -ge 7 ]
+for command in $commands; do
+    dmpo "$command" --help >"$out"
+    grep -q '^  --template ' "$out" || continue
+    check "$command --help lists the templates" has "$templates"
+    for template in $(echo "$templates" | sed 's/ or /, /; s/,//g'); do
+        check "dmpo-$command.1 has the template $template" grep -qF "\\fB$template\\fR" "$SRC/docs/man/dmpo-$command.1"
+    done
+done
+check "convert --help" works convert --help
+check "convert shows the default version by name" grep -q '^  --version N .*\[auto\]$' "$out"
+for command in train score generate; do
+    check "$command --help" works "$command" --help
+    check "$command --help says which forms a model may have" \
+        grep -q 'Hugging Face directory, GGUF or llama2.c file, or adapter\|directory, GGUF or llama2.c file, or adapter' "$out"
+done
+
 # ---- manual pages: every option of --help is in the page, every option of the page in --help ----
 
 options_of_page() { sed -n 's/\\-/-/g; s/^\.BI\{0,1\} --\([a-z0-9-]*\).*/\1/p' "$1"; }
@@ -321,8 +350,8 @@ refuses 2 'holds text' score --quiet --model "$golden/model" --data "$data"
 refuses 2 '--beta 0 is out of range; legal: above 0' score --quiet --model "$model" --reference "$model" --data "$data" --beta 0
 refuses 2 '--gamma 1.5 is out of range; legal: 0 to 1' score --quiet --model "$model" --reference "$model" --data "$data" \
     --gamma 1.5
-refuses 2 'give --reference DIR' score --model "$model" --data "$data" --gamma 0.5
-refuses 2 'give --reference DIR' score --model "$model" --data "$data" --reference-cache "$work/cache"
+refuses 2 'give --reference PATH' score --model "$model" --data "$data" --gamma 0.5
+refuses 2 'give --reference PATH' score --model "$model" --data "$data" --reference-cache "$work/cache"
 refuses 2 'is none of: sft, dmpo' score --model "$model" --data "$data" --objective ppo
 refuses 1 'no action is left' score --quiet --model "$model" --data "$data" --max-length 10
 refuses 1 'the smallest that works is' score --quiet --model "$model" --data "$data" --memory 1KiB
@@ -338,11 +367,11 @@ refuses 2 '--temperature -1 is out of range' generate --model "$model" --prompt 
 refuses 2 '--max-tokens -1 is out of range' generate --model "$model" --prompt hi --max-tokens -1
 refuses 2 'is out of range' generate --model "$model" --prompt hi --max-tokens 99999999999
 refuses 2 'no whole number' generate --model "$model" --prompt hi --max-tokens many
-refuses 1 'tokenizer.json' generate --model "$golden/model" --prompt hi
+refuses 1 'has no tokenizer' generate --model "$golden/model" --prompt hi
 refuses 1 'choose --template' generate --model "$work/plainless" --prompt hi
 refuses 1 'model.safetensors' generate --model "$work/short" --raw --prompt hi
 refuses 1 'the prompt is empty' generate --model "$model" --raw
-refuses 1 'no valid UTF-8' generate --model "$model" --prompt-file "$work/latin"
+refuses 1 'not valid UTF-8' generate --model "$model" --prompt-file "$work/latin"
 refuses 1 'not a regular file' generate --model "$model" --prompt-file "$work/empty"
 refuses 1 "last message must be the user's" generate --model "$model" --chat "$work/answered.json"
 refuses 1 'must be a list of messages' generate --model "$model" --chat "$work/ids.jsonl"

@@ -153,11 +153,11 @@ refuses 1 "tiny.gguf: has 4 bytes" info tiny.gguf
 # ---- what is refused ----
 
 refuses 2 "no output given" convert plain
-refuses 1 "tied.0.bin: is there already" convert plain --output tied.0.bin
-refuses 1 "plain: is there already" convert plain --output plain
+refuses 1 "tied.0.bin: already exists" convert plain --output tied.0.bin
+refuses 1 "plain: already exists" convert plain --output plain
 refuses 2 "--type f16 is not for llama2c" convert plain --output new.bin --type f16
 refuses 2 "--type q8_0 is not for hf" convert plain --output new --type q8_0
-refuses 2 "--version 2 is out of range" convert plain --output new.bin --version 2
+refuses 2 "--version: '2'" convert plain --output new.bin --version 2
 refuses 2 "--version is for llama2c" convert plain --output new.gguf --version 0
 refuses 1 "qwen2 models have no form in llama2.c" convert qwen2-untied --output new.bin
 refuses 1 "rms_norm_eps 1e-06, rope_theta 500000; llama2.c has 1e-05, 10000" convert llama-mha --output new.bin

@@ -183,7 +183,7 @@ bad() {
 }
 check "no recipe" bad 2 'no recipe given' --output out-g
 check "no output" bad 2 'no output given' recipe.json
-check "no such recipe" bad 2 "'slow' is no file and no recipe that comes with dmpo" slow --output out-g
+check "no such recipe" bad 2 "'slow' is neither a file nor a built-in recipe" slow --output out-g
 check "no such file" bad 1 'missing.json: cannot open' missing.json --output out-g
 check "seeds" bad 2 "--seeds: '1,x' is no list of whole numbers" recipe.json --output out-g --seeds 1,x
 check "jobs" bad 2 '--jobs 300 is out of range' recipe.json --output out-g --jobs 300

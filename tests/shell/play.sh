@@ -53,7 +53,7 @@ check "an unseen task" play '' --env home --split unseen
 check "is another one" [ "$(sed -n 3p "$out")" != "$(sed -n 3p "$work/first")" ]
 
 check "commands" play '/help\n\n  \n/actions\n/expert\n/quit\nlook\n' --env home
-check "/help" has "/actions: what is possible"
+check "/help" has "/actions: the possible actions"
 check "/actions" has "  inventory"
 check "/expert" has "expert: go to "
 check "these are no turns, and /quit ends" last "not done: score 0 after 0 turns"

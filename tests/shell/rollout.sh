@@ -39,7 +39,7 @@ refuses 2 'no environment given' rollout --policy expert --output "$work/x"
 refuses 2 'who plays' rollout --env home --output "$work/x"
 refuses 2 'is none of' rollout --env palace --policy expert --output "$work/x"
 refuses 2 'split seen of home has 0 to' rollout --env home --split seen --first 100000 --policy expert --output "$work/x"
-refuses 2 "is no number of turns" rollout --from "$work/expert.jsonl" --continue-at two --policy expert --output "$work/x"
+refuses 2 "is neither a number of turns" rollout --from "$work/expert.jsonl" --continue-at two --policy expert --output "$work/x"
 refuses 2 "is for the episodes of --from" rollout --env home --continue-at 2 --policy expert --output "$work/x"
 refuses 1 'no regular file' rollout --env home --policy expert --output "$work"
 check "nothing was begun" [ ! -e "$work/x" ]

@@ -158,7 +158,7 @@ static void check_conversation(void)
     type("/stats\n");
     EXPECT(", 2 messages"); /* what was said is kept */
     type("/nosuch\n");
-    EXPECT("unknown command /nosuch; there are /help,");
+    EXPECT("unknown command /nosuch; the commands are /help,");
     type("/load nosuch\n");
     EXPECT("cannot open");
     EXPECT("> ");
@@ -206,13 +206,13 @@ static void check_leaving(void)
         return;
     EXPECT("> ");
     type("half a li\003");
-    EXPECT("Ctrl-C once more leaves");
+    EXPECT("Ctrl-C again");
     EXPECT("> ");
     type("/stats\n");
     EXPECT(", 0 messages"); /* the half line is forgotten */
     EXPECT("> ");
     type("\003");
-    EXPECT("Ctrl-C once more leaves"); /* a line came in between */
+    EXPECT("Ctrl-C again"); /* a line came in between */
     EXPECT("> ");
     type("\003");
     CK(finish() == 0);

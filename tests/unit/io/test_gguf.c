@@ -337,7 +337,7 @@ static void check_strings(void)
         const char *bytes;
         size_t size;
         const char *says;
-    } cases[] = {{"ab\0c", 4, "byte 2 of the string is NUL"}, {"a\xFF", 2, "byte 1 of the string is no valid UTF-8"}};
+    } cases[] = {{"ab\0c", 4, "byte 2 of the string is NUL"}, {"a\xFF", 2, "byte 1 of the string is not valid UTF-8"}};
 
     for (size_t i = 0; i < 2; i++) {
         gguf_file f;
