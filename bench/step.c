@@ -83,12 +83,13 @@ static double pairs_seen(const dm_pack *p)
 /* Of the matrix products: two flops a multiply-add, each product once forward and twice backward. */
 static double flops_of(const dm_run *r)
 {
-    const dm_config *c = &r->config;
+    const dm_config *c = &r->models.config;
     const double d = c->hidden, f = c->intermediate, hq = (double)c->heads * c->head_dim;
     const double hk = (double)c->kv_heads * c->head_dim;
-    const double layer = (2 * hq + 2 * hk + 3 * f) * d * (double)r->pack.rows + 2 * hq * pairs_seen(&r->pack);
+    const double layer =
+        (2 * hq + 2 * hk + 3 * f) * d * (double)r->memory.pack.rows + 2 * hq * pairs_seen(&r->memory.pack);
 
-    return 6 * (layer * c->layers + (double)r->pack.predictions * d * c->vocab);
+    return 6 * (layer * c->layers + (double)r->memory.pack.predictions * d * c->vocab);
 }
 
 /* ---- measuring ---- */
@@ -105,12 +106,13 @@ static void report(const settings *s, const dm_run *r, double *seconds, double *
            "%zu,\"packed\":%zu,\"steps\":%zu,\"seconds\":%.5g,\"low\":%.5g,\"high\":%.5g,\"tokens_per_second\":%.1f,"
            "\"gflops\":%.1f,\"peak_gflops\":%.1f,\"share\":%.3f,\"planned_mib\":%.1f,\"peak_mib\":%.1f,\"memory_mib\":"
            "%.1f,\"recomputed_layers\":%u}\n",
-           machine, dm_isa_name(r->e->k.isa), r->e->threads, s->shape->name, s->length, s->prefix, r->pack.rows, n,
-           t.median, t.low, t.high, tokens / t.median, rate / 1e9, peak.median / 1e9, rate / peak.median,
-           (double)r->plan.total / mib, (double)dm_rss_peak() / mib, (double)s->memory / mib, r->plan.recomputed);
+           machine, dm_isa_name(r->engine->k.isa), r->engine->threads, s->shape->name, s->length, s->prefix,
+           r->memory.pack.rows, n, t.median, t.low, t.high, tokens / t.median, rate / 1e9, peak.median / 1e9,
+           rate / peak.median, (double)r->plan.total / mib, (double)dm_rss_peak() / mib, (double)s->memory / mib,
+           r->plan.recomputed);
     fflush(stdout);
     if (!s->memory)
-        fprintf(stderr, "%s, %s, %u threads\n", machine, dm_isa_name(r->e->k.isa), r->e->threads);
+        fprintf(stderr, "%s, %s, %u threads\n", machine, dm_isa_name(r->engine->k.isa), r->engine->threads);
     fprintf(stderr, "%-5s 2 x %zu tokens", s->shape->name, s->length);
     if (s->prefix)
         fprintf(stderr, ", %zu shared", s->prefix);

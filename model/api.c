@@ -121,13 +121,14 @@ static dm_status open_output(dm_run *r, dm_error *err)
     char path[4096];
     dm_status s;
 
-    if (!r->o.output)
+    if (!r->options.output)
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the directory for the trained model");
-    if ((s = dm_dir_create(r->o.output, err)) != DM_OK ||
-        (s = dm_path_join(path, sizeof path, r->o.output, "metrics.jsonl", err)) != DM_OK)
+    if ((s = dm_dir_create(r->options.output, err)) != DM_OK ||
+        (s = dm_path_join(path, sizeof path, r->options.output, "metrics.jsonl", err)) != DM_OK)
         return s;
-    r->metrics_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    return r->metrics_fd >= 0 ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path, strerror(errno));
+    r->output.metrics_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    return r->output.metrics_fd >= 0 ? DM_OK
+                                     : dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path, strerror(errno));
 }
 
 /* A run that failed before it had anything to say leaves no trace. */
@@ -136,26 +137,27 @@ static void discard_output(const dm_run *r, bool is_new)
     char path[4096];
     struct stat st;
 
-    if (fstat(r->metrics_fd, &st) != 0 || st.st_size > 0 ||
-        dm_path_join(path, sizeof path, r->o.output, "metrics.jsonl", NULL) != DM_OK)
+    if (fstat(r->output.metrics_fd, &st) != 0 || st.st_size > 0 ||
+        dm_path_join(path, sizeof path, r->options.output, "metrics.jsonl", NULL) != DM_OK)
         return;
     unlink(path);
-    if (r->tensorboard_fd >= 0 && dm_path_join(path, sizeof path, r->o.output, DM_EVENT_FILE, NULL) == DM_OK)
+    if (r->output.tensorboard_fd >= 0 &&
+        dm_path_join(path, sizeof path, r->options.output, DM_EVENT_FILE, NULL) == DM_OK)
         unlink(path);
     if (is_new)
-        rmdir(r->o.output); /* keeps what is not empty */
+        rmdir(r->options.output); /* keeps what is not empty */
 }
 
 static dm_status begin(dm_run *r, int64_t *first, dmpo_train_result *result, dm_error *err)
 {
     char text[128];
-    dm_status s = r->o.resume ? dm_checkpoint_read(r, first, result, err) : DM_OK;
+    dm_status s = r->options.resume ? dm_checkpoint_read(r, first, result, err) : DM_OK;
 
     if (s != DM_OK)
         return s;
-    if (*first == 0 && ftruncate(r->metrics_fd, 0) != 0)
-        return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot empty: %s", r->o.output, strerror(errno));
-    if (*first == 0 && r->tensorboard_fd < 0 && (s = dm_events_open(r, 0, err)) != DM_OK)
+    if (*first == 0 && ftruncate(r->output.metrics_fd, 0) != 0)
+        return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot empty: %s", r->options.output, strerror(errno));
+    if (*first == 0 && r->output.tensorboard_fd < 0 && (s = dm_events_open(r, 0, err)) != DM_OK)
         return s;
     if (*first > 0) {
         snprintf(text, sizeof text, "resumed after step %lld of %lld", (long long)*first, (long long)r->steps);
@@ -173,8 +175,8 @@ static dm_status train(dm_run *r, dmpo_train_result *result, dm_error *err)
         (s = dm_reference(r, err)) != DM_OK || (s = begin(r, &first, result, err)) != DM_OK)
         return s;
     result->planned_memory = r->plan.total;
-    memcpy(result->data_sha256, r->train.sha256, sizeof result->data_sha256);
-    memcpy(result->model_sha256, r->policy.sha256, sizeof result->model_sha256);
+    memcpy(result->data_sha256, r->train.data.sha256, sizeof result->data_sha256);
+    memcpy(result->model_sha256, r->models.policy.sha256, sizeof result->model_sha256);
     if ((s = dm_run_steps(r, first, result, err)) != DM_OK ||
         (s = dm_output_write(r, result->weights_sha256, err)) != DM_OK)
         return s;
@@ -193,12 +195,12 @@ int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_even
     dm_status s = dm_run_open(&run, &engine->e, options, event, context, &err);
     if (s == DM_OK)
         s = train(&run, result, &err);
-    if (s != DM_OK && run.metrics_fd >= 0)
+    if (s != DM_OK && run.output.metrics_fd >= 0)
         discard_output(&run, is_new);
-    if (run.metrics_fd >= 0)
-        close(run.metrics_fd);
-    if (run.tensorboard_fd >= 0)
-        close(run.tensorboard_fd);
+    if (run.output.metrics_fd >= 0)
+        close(run.output.metrics_fd);
+    if (run.output.tensorboard_fd >= 0)
+        close(run.output.tensorboard_fd);
     dm_run_close(&run);
     return dm_api_report(error, s, &err);
 }

@@ -22,51 +22,24 @@
 
 #define PATH_SIZE 4096
 
-dm_status dm_model_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err)
-{
-    char config[PATH_SIZE];
-    dm_st *st = NULL;
-    dm_sha256 h;
-    const char *last = "";
-    dm_status s = dm_path_join(config, sizeof config, dir, "config.json", err);
-
-    dm_sha256_init(&h);
-    if (s == DM_OK && (s = dm_file_sha256(config, hex, err)) == DM_OK) {
-        dm_sha256_update(&h, hex, DM_SHA256_HEX - 1);
-        s = dm_st_open(&st, dir, err);
-    }
-    for (size_t i = 0; s == DM_OK && i < dm_st_count(st); i++) { /* tensors come ordered by file */
-        const char *path = dm_st_path(st, dm_st_at(st, i));
-        if (strcmp(path, last) != 0) {
-            if ((s = dm_file_sha256(path, hex, err)) == DM_OK)
-                dm_sha256_update(&h, hex, DM_SHA256_HEX - 1);
-            last = path;
-        }
-    }
-    if (s == DM_OK)
-        dm_sha256_finish(&h, hex);
-    dm_st_close(&st);
-    return s;
-}
-
 void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
 {
-    const dmpo_train_options *o = &r->o;
+    const dmpo_train_options *o = &r->options;
     char items[DM_SHA256_HEX], text[2048];
     dm_sha256 h;
 
     dm_sha256_init(&h);
-    dm_dataset_hash(&r->train, &h);
+    dm_dataset_hash(&r->train.data, &h);
     dm_sha256_finish(&h, items);
     /* %a: exact. What may differ between the two halves of a run (threads, ISA, memory, where files are) is not in it.
      */
     snprintf(text, sizeof text,
              "2 %s %s %s %d %d %d %a %a %a %a %d %a %a %a %a %a %a %d %a %lld %lld %a %lld %llu %d %d",
-             r->policy.sha256, r->ref_train.logp ? dm_reference_sha256(r, 0) : "", items, (int)o->objective,
-             (int)o->link, (int)o->phi, o->beta, o->gamma, o->label_smoothing, o->sft_weight, o->length_normalised,
-             o->lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->max_grad_norm, (int)o->schedule, o->warmup_ratio,
-             (long long)o->warmup_steps, (long long)o->batch, o->epochs, (long long)o->steps,
-             (unsigned long long)o->seed, o->shuffle, o->share_prefix);
+             r->models.policy.sha256, r->train.reference.logp ? dm_reference_sha256(r, 0) : "", items,
+             (int)o->objective, (int)o->link, (int)o->phi, o->beta, o->gamma, o->label_smoothing, o->sft_weight,
+             o->length_normalised, o->lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->max_grad_norm,
+             (int)o->schedule, o->warmup_ratio, (long long)o->warmup_steps, (long long)o->batch, o->epochs,
+             (long long)o->steps, (unsigned long long)o->seed, o->shuffle, o->share_prefix);
     dm_sha256_init(&h);
     dm_sha256_update(&h, text, strlen(text));
     if (o->objective == DMPO_KTO) { /* only what has a meaning: checkpoints of older versions stay good */
@@ -78,29 +51,29 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
                  (int)o->alpha_pairing, o->trust_region);
         dm_sha256_update(&h, text, strlen(text));
     }
-    if (r->policy.lora.o.rank) {
-        const dm_lora_options *l = &r->policy.lora.o;
+    if (r->models.policy.lora.o.rank) {
+        const dm_lora_options *l = &r->models.policy.lora.o;
         snprintf(text, sizeof text, " lora %u %a %d %u", l->rank, l->alpha, l->stabilised, l->targets);
         dm_sha256_update(&h, text, strlen(text));
     }
     dm_sha256_finish(&h, hex);
 }
 
-/* The moments as one table of tensors "exp_avg.NAME" and "exp_avg_sq.NAME" over r->m and r->v, which lie one behind the
+/* The moments as one table of tensors "exp_avg.NAME" and "exp_avg_sq.NAME" over r->memory.adam_m and r->memory.adam_v, which lie one behind the
  * other. Called only while saving and loading: it may allocate. */
 static dm_status moments(const dm_run *r, dm_layout *out, dm_error *err)
 {
-    const size_t n = r->trained->n;
+    const size_t n = r->models.trained_layout->n;
 
     *out = (dm_layout){.tensors = calloc(2 * n, sizeof *out->tensors), .n = 2 * n};
     if (!out->tensors)
         return dm_fail(err, DM_ERR_MEMORY, "no memory to list the optimizer's tensors");
     for (size_t i = 0; i < 2 * n; i++) {
         dm_tensor *t = &out->tensors[i];
-        *t = r->trained->tensors[i / 2];
+        *t = r->models.trained_layout->tensors[i / 2];
         snprintf(t->name, sizeof t->name, "%s.%.80s", i % 2 ? "exp_avg_sq" : "exp_avg",
-                 r->trained->tensors[i / 2].name);
-        t->offset += i % 2 ? (size_t)(r->v - r->m) : 0;
+                 r->models.trained_layout->tensors[i / 2].name);
+        t->offset += i % 2 ? (size_t)(r->memory.adam_v - r->memory.adam_m) : 0;
     }
     return DM_OK;
 }
@@ -117,10 +90,11 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
     if (s != DM_OK)
         return s;
     dm_run_identity(r, identity);
-    if (fsync(r->metrics_fd) != 0 || fstat(r->metrics_fd, &st) != 0) /* its lines are as durable as the weights */
-        return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot write: %s", r->o.output, strerror(errno));
-    if (r->tensorboard_fd >= 0 && fsync(r->tensorboard_fd) != 0)
-        return dm_fail(err, DM_ERR_FILE, "%s/%s: cannot write: %s", r->o.output, DM_EVENT_FILE, strerror(errno));
+    if (fsync(r->output.metrics_fd) != 0 ||
+        fstat(r->output.metrics_fd, &st) != 0) /* its lines are as durable as the weights */
+        return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot write: %s", r->options.output, strerror(errno));
+    if (r->output.tensorboard_fd >= 0 && fsync(r->output.tensorboard_fd) != 0)
+        return dm_fail(err, DM_ERR_FILE, "%s/%s: cannot write: %s", r->options.output, DM_EVENT_FILE, strerror(errno));
     dm_text_print(&text,
                   "{\"format\": 1, \"step\": %lld, \"evaluated\": %lld, \"identity\": \"%s\",\n"
                   " \"metrics_bytes\": %lld, \"model.safetensors\": \"%s\", \"optimizer.safetensors\": \"%s\",\n"
@@ -140,11 +114,11 @@ static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmp
 {
     char model[DM_SHA256_HEX], optimizer[DM_SHA256_HEX], path[PATH_SIZE];
     dm_layout table = {0};
-    dm_status s = dm_weights_write(r->t, r->trained, dir, model, err);
+    dm_status s = dm_weights_write(r->memory.trained, r->models.trained_layout, dir, model, err);
 
     if (s == DM_OK && (s = moments(r, &table, err)) == DM_OK &&
         (s = dm_path_join(path, sizeof path, dir, "optimizer.safetensors", err)) == DM_OK)
-        s = dm_tensors_write(r->m, &table, path, NULL, 0, optimizer, err);
+        s = dm_tensors_write(r->memory.adam_m, &table, path, NULL, 0, optimizer, err);
     dm_layout_free(&table);
     return s == DM_OK ? write_state(r, dir, step, result, model, optimizer, err) : s;
 }
@@ -166,9 +140,9 @@ dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_train_result *
     char now[PATH_SIZE], fresh[PATH_SIZE], old[PATH_SIZE];
     dm_status s;
 
-    if ((s = dm_path_join(now, sizeof now, r->o.output, "checkpoint", err)) != DM_OK ||
-        (s = dm_path_join(fresh, sizeof fresh, r->o.output, "checkpoint.new", err)) != DM_OK ||
-        (s = dm_path_join(old, sizeof old, r->o.output, "checkpoint.old", err)) != DM_OK)
+    if ((s = dm_path_join(now, sizeof now, r->options.output, "checkpoint", err)) != DM_OK ||
+        (s = dm_path_join(fresh, sizeof fresh, r->options.output, "checkpoint.new", err)) != DM_OK ||
+        (s = dm_path_join(old, sizeof old, r->options.output, "checkpoint.old", err)) != DM_OK)
         return s;
     if (dm_dir_exists(fresh) && (s = dm_dir_remove(fresh, err)) != DM_OK) /* of a run that was killed here */
         return s;
@@ -215,7 +189,7 @@ static dm_status read_moments(dm_run *r, const char *dir, dm_error *err)
     dm_status s = moments(r, &table, err);
 
     if (s == DM_OK)
-        s = read_table(r->m, &table, dir, "optimizer.safetensors", err);
+        s = read_table(r->memory.adam_m, &table, dir, "optimizer.safetensors", err);
     dm_layout_free(&table);
     return s;
 }
@@ -230,13 +204,13 @@ static double metric(const dm_json *v, const char *key)
 static dm_status cut_metrics(const dm_run *r, int64_t bytes, dm_error *err)
 {
     struct stat st;
-    if (fstat(r->metrics_fd, &st) == 0 && st.st_size < bytes)
+    if (fstat(r->output.metrics_fd, &st) == 0 && st.st_size < bytes)
         return dm_fail(err, DM_ERR_INPUT,
                        "%s/metrics.jsonl has %lld bytes, the checkpoint belongs to one of %lld or more; "
                        "put that file back, or start anew without --resume",
-                       r->o.output, (long long)st.st_size, (long long)bytes);
-    if (ftruncate(r->metrics_fd, (off_t)bytes) != 0)
-        return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot cut: %s", r->o.output, strerror(errno));
+                       r->options.output, (long long)st.st_size, (long long)bytes);
+    if (ftruncate(r->output.metrics_fd, (off_t)bytes) != 0)
+        return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot cut: %s", r->options.output, strerror(errno));
     return DM_OK;
 }
 
@@ -259,7 +233,7 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
         (s = dm_json_get_int(doc, root, "tensorboard_bytes", 0, INT64_MAX, &none, &events, err)) != DM_OK)
         return s;
     result->before = (dmpo_metrics){
-        .step = r->eval.n && metric(m, "step") == 0 ? 0 : -1,
+        .step = r->eval.data.n && metric(m, "step") == 0 ? 0 : -1,
         .loss = metric(m, "loss"),
         .reward_chosen = metric(m, "rewards/chosen"),
         .reward_rejected = metric(m, "rewards/rejected"),
@@ -279,10 +253,10 @@ static void remove_leftovers(const dm_run *r)
     static const char *const names[] = {"checkpoint.new", "checkpoint.old"};
     char now[PATH_SIZE], path[PATH_SIZE];
 
-    if (dm_path_join(now, sizeof now, r->o.output, "checkpoint", NULL) != DM_OK || !dm_dir_exists(now))
+    if (dm_path_join(now, sizeof now, r->options.output, "checkpoint", NULL) != DM_OK || !dm_dir_exists(now))
         return;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (dm_path_join(path, sizeof path, r->o.output, names[i], NULL) == DM_OK && dm_dir_exists(path))
+        if (dm_path_join(path, sizeof path, r->options.output, names[i], NULL) == DM_OK && dm_dir_exists(path))
             dm_dir_remove(path, NULL);
 }
 
@@ -290,11 +264,11 @@ dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result
 {
     char dir[PATH_SIZE], path[PATH_SIZE];
     dm_json_doc *doc = NULL;
-    dm_status s = dm_path_join(dir, sizeof dir, r->o.output, "checkpoint", err);
+    dm_status s = dm_path_join(dir, sizeof dir, r->options.output, "checkpoint", err);
 
     *step = 0;
     if (s == DM_OK && !dm_dir_exists(dir))
-        s = dm_path_join(dir, sizeof dir, r->o.output, "checkpoint.old", err);
+        s = dm_path_join(dir, sizeof dir, r->options.output, "checkpoint.old", err);
     if (s != DM_OK || !dm_dir_exists(dir))
         return s;
     if ((s = dm_path_join(path, sizeof path, dir, "state.json", err)) != DM_OK ||
@@ -303,7 +277,7 @@ dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result
     if ((s = verify(doc, dir, "model.safetensors", err)) == DM_OK &&
         (s = verify(doc, dir, "optimizer.safetensors", err)) == DM_OK &&
         (s = read_state(r, doc, step, result, err)) == DM_OK &&
-        (s = read_table(r->t, r->trained, dir, "model.safetensors", err)) == DM_OK)
+        (s = read_table(r->memory.trained, r->models.trained_layout, dir, "model.safetensors", err)) == DM_OK)
         s = read_moments(r, dir, err);
     dm_json_close(&doc);
     if (s == DM_OK)
@@ -313,16 +287,17 @@ dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result
 
 dm_status dm_output_write(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    const int adapted = r->policy.lora.o.rank != 0;
+    const int adapted = r->models.policy.lora.o.rank != 0;
     dm_status s = DM_OK;
 
     if (!adapted)
-        s = dm_sidecar_config(r->policy.source, DM_F32, r->o.output, err);
+        s = dm_sidecar_config(r->models.policy.source, DM_F32, r->options.output, err);
     if (s == DM_OK)
-        s = dm_sidecar_tokenizer(r->policy.source, r->tokenizer ? &r->chat : NULL, r->o.output, err);
+        s = dm_sidecar_tokenizer(r->models.policy.source, r->data.tokenizer ? &r->data.chat : NULL, r->options.output,
+                                 err);
     if (s != DM_OK)
         return s;
-    return adapted ? dm_adapter_write(r->t, &r->policy.lora, r->o.output, dm_source_path(r->policy.source),
-                                      r->policy.base_sha256, hex, err)
-                   : dm_weights_write(r->w, &r->layout, r->o.output, hex, err);
+    return adapted ? dm_adapter_write(r->memory.trained, &r->models.policy.lora, r->options.output,
+                                      dm_source_path(r->models.policy.source), r->models.policy.base_sha256, hex, err)
+                   : dm_weights_write(r->memory.weights, &r->models.layout, r->options.output, hex, err);
 }

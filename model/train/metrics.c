@@ -86,19 +86,20 @@ static dm_status write_scalars(dm_run *r, const char *kind, const dmpo_metrics *
             figure[i].value = NAN;
     figure[n++] = (dm_scalar){"peak_memory", (double)m->peak_memory};
     const size_t size = dm_tensorboard_scalars(record, wall_time(), m->step, kind, figure, n);
-    return append(r->tensorboard_fd, r->o.output, DM_EVENT_FILE, record, size, err);
+    return append(r->output.tensorboard_fd, r->options.output, DM_EVENT_FILE, record, size, err);
 }
 
 dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, dm_error *err)
 {
-    if (r->line.capacity <= LINE)
-        dm_text_print(&r->line, "%*s", LINE, ""); /* room, once */
-    r->line.size = 0;
-    dm_metrics_json(&r->line, kind, m);
-    if (r->line.failed)
+    if (r->output.line.capacity <= LINE)
+        dm_text_print(&r->output.line, "%*s", LINE, ""); /* room, once */
+    r->output.line.size = 0;
+    dm_metrics_json(&r->output.line, kind, m);
+    if (r->output.line.failed)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for a metrics line");
-    const dm_status s = append(r->metrics_fd, r->o.output, "metrics.jsonl", r->line.data, r->line.size, err);
-    return s == DM_OK && r->tensorboard_fd >= 0 ? write_scalars(r, kind, m, err) : s;
+    const dm_status s =
+        append(r->output.metrics_fd, r->options.output, "metrics.jsonl", r->output.line.data, r->output.line.size, err);
+    return s == DM_OK && r->output.tensorboard_fd >= 0 ? write_scalars(r, kind, m, err) : s;
 }
 
 /* ---- the event file ---- */
@@ -108,7 +109,7 @@ int64_t dm_events_size(const dm_run *r)
     char path[4096];
     struct stat st;
 
-    if (dm_path_join(path, sizeof path, r->o.output, DM_EVENT_FILE, NULL) != DM_OK || stat(path, &st) != 0)
+    if (dm_path_join(path, sizeof path, r->options.output, DM_EVENT_FILE, NULL) != DM_OK || stat(path, &st) != 0)
         return 0;
     return (int64_t)st.st_size;
 }
@@ -117,12 +118,12 @@ dm_status dm_events_open(dm_run *r, int64_t bytes, dm_error *err)
 {
     char path[4096];
     unsigned char record[DM_TENSORBOARD_RECORD];
-    dm_status s = dm_path_join(path, sizeof path, r->o.output, DM_EVENT_FILE, err);
+    dm_status s = dm_path_join(path, sizeof path, r->options.output, DM_EVENT_FILE, err);
     const int64_t size = dm_events_size(r);
 
     if (s != DM_OK)
         return s;
-    if (r->o.tensorboard && size < bytes)
+    if (r->options.tensorboard && size < bytes)
         return dm_fail(
             err, DM_ERR_INPUT,
             "%s has %lld bytes, the checkpoint belongs to one of %lld or more; put that file back, or resume "
@@ -130,19 +131,19 @@ dm_status dm_events_open(dm_run *r, int64_t bytes, dm_error *err)
             path, (long long)size, (long long)bytes);
     if (size > bytes && (bytes ? truncate(path, (off_t)bytes) : unlink(path)) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot cut: %s", path, strerror(errno));
-    if (!r->o.tensorboard)
+    if (!r->options.tensorboard)
         return DM_OK;
-    r->tensorboard_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (r->tensorboard_fd < 0)
+    r->output.tensorboard_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (r->output.tensorboard_fd < 0)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path, strerror(errno));
     return bytes ? DM_OK
-                 : append(r->tensorboard_fd, r->o.output, DM_EVENT_FILE, record,
+                 : append(r->output.tensorboard_fd, r->options.output, DM_EVENT_FILE, record,
                           dm_tensorboard_begin(record, wall_time()), err);
 }
 
 void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t done, int64_t total, const dmpo_metrics *m)
 {
     const dmpo_event event = {kind, text, done, total, m};
-    if (r->event && r->event(r->event_context, &event))
+    if (r->output.event && r->output.event(r->output.event_context, &event))
         r->stop = 1;
 }

@@ -13,10 +13,9 @@
 
 #define KEY_MAX 512
 
-/* A data set and what the references say of it. */
 typedef struct part {
     const dm_dataset *data;
-    dm_references *ref;
+    dm_references *ref; /* of these items */
 } part;
 
 #define PARTS 4
@@ -24,11 +23,11 @@ typedef struct part {
 /* The parts in their order; returns how many there are. */
 static size_t parts_of(dm_run *r, part out[PARTS])
 {
-    out[0] = (part){&r->train, &r->ref_train};
-    out[1] = (part){&r->eval, &r->ref_eval};
-    out[2] = (part){&r->train_mismatched, &r->ref_train_mismatched};
-    out[3] = (part){&r->eval_mismatched, &r->ref_eval_mismatched};
-    return r->train_mismatched.n ? 4 : 2;
+    out[0] = (part){&r->train.data, &r->train.reference};
+    out[1] = (part){&r->eval.data, &r->eval.reference};
+    out[2] = (part){&r->train.mismatched, &r->train.mismatched_reference};
+    out[3] = (part){&r->eval.mismatched, &r->eval.mismatched_reference};
+    return r->train.mismatched.n ? 4 : 2;
 }
 
 /* Where the values of reference `which` (0, 1) are. */
@@ -52,17 +51,17 @@ static void cache_key(dm_run *r, int which, char key[KEY_MAX])
     }
     dm_sha256_finish(&h, items);
     snprintf(key, KEY_MAX, "dmpo reference log-probabilities 2 model=%s items=%s share_prefix=%d values=%s\n",
-             dm_reference_sha256(r, which), items, r->o.share_prefix, counts);
+             dm_reference_sha256(r, which), items, r->options.share_prefix, counts);
 }
 
 const char *dm_reference_sha256(const dm_run *r, int which)
 {
-    return r->reference[which].source ? r->reference[which].sha256 : r->policy.sha256;
+    return r->models.reference[which].source ? r->models.reference[which].sha256 : r->models.policy.sha256;
 }
 
 static int references(const dm_run *r)
 {
-    return r->o.reference2 ? 2 : 1;
+    return r->options.reference2 ? 2 : 1;
 }
 
 /* Compares and copies one reference's share of the cache; returns what follows it, or NULL. */
@@ -97,8 +96,8 @@ static int cache_read(dm_run *r)
 
     for (size_t i = 0; i < n; i++)
         most += parts[i].ref->n * sizeof(float);
-    if (!dm_file_exists(r->o.reference_cache) ||
-        dm_file_read(r->o.reference_cache, most * (size_t)references(r), &data, &size, NULL) != DM_OK)
+    if (!dm_file_exists(r->options.reference_cache) ||
+        dm_file_read(r->options.reference_cache, most * (size_t)references(r), &data, &size, NULL) != DM_OK)
         return 0;
     const char *at = data;
     for (int which = 0; at && which < references(r); which++)
@@ -121,8 +120,8 @@ static dm_status cache_write(dm_run *r, dm_error *err)
         for (size_t i = 0; i < n; i++)
             dm_text_add(&text, (const char *)values_of(&parts[i], which), parts[i].ref->n * sizeof(float));
     }
-    const dm_status s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", r->o.reference_cache)
-                                    : dm_file_write(r->o.reference_cache, text.data, text.size, err);
+    const dm_status s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", r->options.reference_cache)
+                                    : dm_file_write(r->options.reference_cache, text.data, text.size, err);
     dm_text_free(&text);
     return s;
 }
@@ -133,12 +132,13 @@ static dm_status run_part(dm_run *r, const float *w, const part *p, int which, s
     float *out = values_of(p, which);
 
     for (size_t i = 0; i < p->data->n; i++) {
-        dm_pack_build(&r->pack, &p->data->items[i], r->o.share_prefix);
-        if (r->pack.predictions) /* a mismatched sequence may have been cut to nothing */
-            dm_objective_forward(&r->objective, &r->network, w, &r->pack);
+        dm_pack_build(&r->memory.pack, &p->data->items[i], r->options.share_prefix);
+        if (r->memory.pack.predictions) /* a mismatched sequence may have been cut to nothing */
+            dm_objective_forward(&r->memory.objective, &r->memory.network, w, &r->memory.pack);
         for (int s = 0; s < 2; s++)
-            if (r->pack.side[s].n)
-                memcpy(out + p->ref->begin[2 * i + (size_t)s], r->objective.logp[s], r->pack.side[s].n * sizeof(float));
+            if (r->memory.pack.side[s].n)
+                memcpy(out + p->ref->begin[2 * i + (size_t)s], r->memory.objective.logp[s],
+                       r->memory.pack.side[s].n * sizeof(float));
         dm_run_event(r, DMPO_EVENT_PROGRESS, NULL, (int64_t)(done + i + 1), (int64_t)total, NULL);
         if (r->stop)
             return dm_fail(err, DM_ERR_INTERRUPTED, "stopped while running the reference policy; nothing was written");
@@ -164,20 +164,20 @@ static dm_status run_reference(dm_run *r, const float *w, int which, dm_error *e
 /* The reference's weights, and its adapter in the network. */
 static dm_status prepare(dm_run *r, int which, const float **w, dm_error *err)
 {
-    dm_loaded_model *o = &r->reference[which];
+    dm_loaded_model *o = &r->models.reference[which];
     dm_status s;
 
-    *w = r->w;
+    *w = r->memory.weights;
     if (!o->source) { /* the initial policy */
-        if (r->new_adapter)
-            r->network.adapter = NULL;
+        if (r->models.new_adapter)
+            r->memory.network.adapter = NULL;
         return DM_OK;
     }
-    dm_loaded_model_use(o, &r->network);
-    if ((s = dm_loaded_model_read_adapter(o, err)) != DM_OK || r->same_base[which])
+    dm_loaded_model_use(o, &r->memory.network);
+    if ((s = dm_loaded_model_read_adapter(o, err)) != DM_OK || r->models.same_base[which])
         return s;
-    *w = r->g;
-    return dm_loaded_model_read_base(r->g, &r->layout, o, err);
+    *w = r->memory.gradient;
+    return dm_loaded_model_read_base(r->memory.gradient, &r->models.layout, o, err);
 }
 
 static dm_status run_references(dm_run *r, dm_error *err)
@@ -188,7 +188,7 @@ static dm_status run_references(dm_run *r, dm_error *err)
     for (int which = 0; s == DM_OK && which < references(r); which++) {
         if ((s = prepare(r, which, &w, err)) == DM_OK)
             s = run_reference(r, w, which, err);
-        dm_loaded_model_use(&r->policy, &r->network);
+        dm_loaded_model_use(&r->models.policy, &r->memory.network);
     }
     return s;
 }
@@ -197,15 +197,15 @@ dm_status dm_reference(dm_run *r, dm_error *err)
 {
     dm_status s;
 
-    if (!r->ref_train.logp)
+    if (!r->train.reference.logp)
         return DM_OK;
     for (int which = 0; which < references(r); which++)
-        if (r->reference[which].source && (s = dm_loaded_model_hash(&r->reference[which], err)) != DM_OK)
+        if (r->models.reference[which].source && (s = dm_loaded_model_hash(&r->models.reference[which], err)) != DM_OK)
             return s;
-    if (r->o.reference_cache && cache_read(r)) {
+    if (r->options.reference_cache && cache_read(r)) {
         dm_run_event(r, DMPO_EVENT_NOTE, "reference log-probabilities read from the cache", 0, 0, NULL);
         return DM_OK;
     }
     s = run_references(r, err);
-    return s == DM_OK && r->o.reference_cache ? cache_write(r, err) : s;
+    return s == DM_OK && r->options.reference_cache ? cache_write(r, err) : s;
 }

@@ -10,6 +10,8 @@
 #ifndef DM_MODEL_TRAIN_RUN_H
 #define DM_MODEL_TRAIN_RUN_H
 
+#include <stdbool.h>
+
 #include "dmpo.h"
 #include "io/data/dataset.h"
 #include "model/loss/mismatch.h"
@@ -26,49 +28,70 @@ typedef struct dm_references { /* reference log-probabilities of a data set's it
     float *second;             /* as logp, of the second reference; NULL: there is none */
 } dm_references;
 
-typedef struct dm_run {
-    const dm_engine *e;
-    dmpo_train_options o;
-    int score; /* forward only; any data form; the reference only when one is named */
-    dm_loss_options loss;
-    dm_loaded_model policy,
-        reference[2]; /* reference[i].source NULL: the initial policy; of the second: there is none */
-    int same_base[2]; /* reference[i] has the policy's base */
-    int new_adapter;  /* the policy's adapter begins at 0: the initial policy is the base */
+/* Items that a run trains on, or is evaluated on. */
+typedef struct dm_run_set {
+    dm_dataset data;       /* n == 0: none */
+    dm_dataset mismatched; /* KTO: item for item; else n == 0 */
+    dm_references reference;
+    dm_references mismatched_reference; /* without second ones */
+} dm_run_set;
+
+typedef struct dm_run_models {
+    dm_loaded_model policy;
+    dm_loaded_model reference[2]; /* source NULL: the initial policy; of the second: there is none */
+    bool same_base[2];            /* reference[i] has the policy's base */
+    bool new_adapter;             /* the policy's adapter begins at 0: the initial policy is the base */
     dm_config config;
-    dm_layout layout;         /* of w */
-    const dm_layout *trained; /* of t, g, m and v: layout, or the adapter's */
-    size_t writing; /* bytes that a file's tokenizer takes once more at the end, to be written as a directory's */
+    dm_layout layout;                /* of the base's weights */
+    const dm_layout *trained_layout; /* of what is trained: `layout`, or the adapter's */
+} dm_run_models;
+
+typedef struct dm_run_data {
     dm_tokenizer *tokenizer; /* NULL for pre-tokenized data without a tokenizer */
     dm_chat_template chat;
-    dm_dataset train, eval;                       /* eval.n == 0: none */
-    dm_dataset train_mismatched, eval_mismatched; /* kto: item for item */
+    size_t tokenizer_bytes; /* that a file's tokenizer takes once more at the end, to be written as a directory's */
+    dm_pack_size pack_max;  /* each field the maximum over all items */
+    size_t train_tokens, train_rows; /* of all training items, before and after packing */
+} dm_run_data;
+
+/* What the plan places in the arena. */
+typedef struct dm_run_memory {
     dm_arena arena;
-    dm_network_size size;
-    dm_pack_size pack_max;
-    size_t train_tokens, train_rows; /* of all items of `train`, before and after packing */
-    float *w;                        /* [layout.floats] the base's weights */
-    float *t, *g, *m, *v; /* [trained->floats] what is trained (w itself, or the adapter), gradient, AdamW moments;
-                           * scoring has g == w and no m, v; in an overlay g is [network.split] */
-    float *partial;       /* gradient norm */
-    uint32_t *order;      /* [train.n] */
-    double *scores;       /* [2 * scores_room] of a batch's pairs: chosen, then rejected; kto-pair only */
+    dm_network_size network_size;
+    float *weights;         /* [layout.floats] the base's */
+    float *trained;         /* [trained_layout->floats] the base's weights or the adapter's values */
+    float *gradient;        /* like trained; in an overlay [network.split]; scoring: the base's weights */
+    float *adam_m, *adam_v; /* like trained: AdamW's moments, one directly after the other; scoring: NULL */
+    float *norm_partial;    /* for dm_grad_norm */
+    uint32_t *order;        /* [train.data.n] in which the items of epoch order_epoch come */
+    int64_t order_epoch;    /* -1: none yet */
+    double *scores;         /* [2 * scores_room] of a batch's pairs: chosen, then rejected; kto-pair only */
     size_t scores_room;
-    int64_t order_epoch; /* whose order `order` is; -1: none yet */
-    dm_references ref_train, ref_eval;
-    dm_references ref_train_mismatched, ref_eval_mismatched; /* without second ones */
     dm_pack pack;
     dm_objective objective;
     dm_network network;
+} dm_run_memory;
 
-    int64_t steps, steps_per_epoch, warmup;
-    dmpo_plan plan;
+typedef struct dm_run_output {
     dmpo_event_fn event;
     void *event_context;
-    int stop; /* the callback asked to stop */
-    int metrics_fd;
-    int tensorboard_fd; /* -1: none */
-    dm_text line;       /* one metrics line, reused */
+    int metrics_fd, tensorboard_fd; /* -1: none */
+    dm_text line;                   /* one metrics line, reused */
+} dm_run_output;
+
+typedef struct dm_run {
+    const dm_engine *engine;
+    dmpo_train_options options;
+    bool score_only; /* forward only; any data form; the reference only when one is named */
+    dm_loss_options loss;
+    dm_run_models models;
+    dm_run_data data;
+    dm_run_set train, eval;
+    dm_run_memory memory;
+    dm_run_output output;
+    dmpo_plan plan;
+    int64_t steps, steps_per_epoch, warmup;
+    bool stop; /* the callback asked to stop */
 } dm_run;
 
 dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
@@ -76,20 +99,26 @@ dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o
 dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event,
                             void *context, dm_error *err);
 dm_status dm_run_place(dm_run *r, dm_error *err);
-/* Policy and references, what is trained, and the layout of the weights (model/train/run_models.c). */
-dm_status dm_run_open_models(dm_run *r, dm_error *err);
 void dm_run_close(dm_run *r);
 
-/* Fills ref_train, ref_eval and those of the mismatched sequences (from the cache file when its key matches, else by
+/* ---- the stages of opening ---- */
+/* Policy and references, what is trained, and the layout of the weights (model/train/run_models.c). */
+dm_status dm_run_open_models(dm_run *r, dm_error *err);
+/* Tokenizer, items, their sizes, and from their number the steps (model/train/run_data.c). */
+dm_status dm_run_open_data(dm_run *r, dm_error *err);
+/* Chooses what is recomputed so that the run fits options.memory; fills plan and memory.network_size
+ * (model/train/memory_plan.c). */
+dm_status dm_run_plan(dm_run *r, dm_error *err);
+/* Allocates the planned arena and points everything into it. */
+dm_status dm_run_allocate(dm_run *r, dm_error *err);
+
+/* Fills train.reference, eval.reference and those of the mismatched sequences (from the cache file when its key matches, else by
  * running the reference policy, then writing the cache); does nothing where they have no room. A reference with another
- * base than the policy's has its weights in r->g for that time. */
+ * base than the policy's has its weights in memory.gradient for that time. */
 dm_status dm_reference(dm_run *r, dm_error *err);
 
 /* Of reference 0 or 1. */
 const char *dm_reference_sha256(const dm_run *r, int which);
-
-/* Means over all items of a data set under the current weights; no gradient. */
-dm_status dm_evaluate(dm_run *r, const dm_dataset *data, const dm_references *ref, dmpo_metrics *out, dm_error *err);
 
 /* One batch of training items: the gradient of its mean loss to r's gradient, means to *out. */
 dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, dmpo_metrics *out, dm_error *err);

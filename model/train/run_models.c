@@ -35,8 +35,8 @@ static const char *difference(const dm_config *a, const dm_config *b)
 /* The policy's adapter: a new one, or the one that --model is. */
 static dm_status choose_adapter(dm_run *r, dm_error *err)
 {
-    const dmpo_train_options *o = &r->o;
-    const uint32_t rank = r->policy.lora.o.rank;
+    const dmpo_train_options *o = &r->options;
+    const uint32_t rank = r->models.policy.lora.o.rank;
     dm_lora_options lora = {.rank = (uint32_t)o->lora_rank,
                             .alpha = o->lora_alpha > 0 ? o->lora_alpha : 2.0 * (double)o->lora_rank,
                             .stabilised = o->lora_stabilised != 0};
@@ -58,11 +58,11 @@ static dm_status choose_adapter(dm_run *r, dm_error *err)
         return DM_OK;
     if ((s = dm_lora_targets(&lora.targets, o->lora_targets ? o->lora_targets : "all", err)) != DM_OK)
         return s;
-    r->new_adapter = 1;
-    return dm_lora_build(&r->policy.lora, &lora, &r->config, err);
+    r->models.new_adapter = 1;
+    return dm_lora_build(&r->models.policy.lora, &lora, &r->models.config, err);
 }
 
-static dm_status same_base(dm_loaded_model *a, dm_loaded_model *b, int *same, dm_error *err)
+static dm_status same_base(dm_loaded_model *a, dm_loaded_model *b, bool *same, dm_error *err)
 {
     dm_status s;
 
@@ -77,24 +77,24 @@ static dm_status same_base(dm_loaded_model *a, dm_loaded_model *b, int *same, dm
 
 static dm_status open_reference(dm_run *r, int which, const char *path, dm_error *err)
 {
-    dm_loaded_model *o = &r->reference[which];
+    dm_loaded_model *o = &r->models.reference[which];
     dm_status s;
 
     if (!path)
         return DM_OK;
     if ((s = dm_loaded_model_open(o, path, err)) != DM_OK)
         return s;
-    const char *key = difference(dm_source_config(o->source), &r->config);
+    const char *key = difference(dm_source_config(o->source), &r->models.config);
     if (key)
         return dm_fail(err, DM_ERR_INPUT, "%s: %s differs from that of the policy %s: both must be one architecture",
-                       path, key, r->o.model);
-    if ((s = same_base(&r->policy, o, &r->same_base[which], err)) != DM_OK)
+                       path, key, r->options.model);
+    if ((s = same_base(&r->models.policy, o, &r->models.same_base[which], err)) != DM_OK)
         return s;
-    if (!r->same_base[which] && r->policy.lora.o.rank && !r->score)
+    if (!r->models.same_base[which] && r->models.policy.lora.o.rank && !r->score_only)
         return dm_fail(err, DM_ERR_INPUT,
                        "%s: is another model than the base %s; beside an adapter the reference must be its base, or an "
                        "adapter of that",
-                       path, dm_source_path(r->policy.source));
+                       path, dm_source_path(r->models.policy.source));
     return DM_OK;
 }
 
@@ -102,11 +102,11 @@ static dm_status open_reference(dm_run *r, int which, const char *path, dm_error
  * are. */
 static int same_types(const dm_run *r)
 {
-    const dm_source *reference = r->reference[0].source;
+    const dm_source *reference = r->models.reference[0].source;
 
-    for (size_t i = 0; reference && !r->same_base[0] && i < r->layout.n; i++) {
-        const char *name = r->layout.tensors[i].name;
-        if (dm_source_type(reference, name) != dm_source_type(r->policy.source, name))
+    for (size_t i = 0; reference && !r->models.same_base[0] && i < r->models.layout.n; i++) {
+        const char *name = r->models.layout.tensors[i].name;
+        if (dm_source_type(reference, name) != dm_source_type(r->models.policy.source, name))
             return 0;
     }
     return 1;
@@ -116,20 +116,21 @@ dm_status dm_run_open_models(dm_run *r, dm_error *err)
 {
     dm_status s;
 
-    if ((s = dm_loaded_model_open(&r->policy, r->o.model, err)) != DM_OK)
+    if ((s = dm_loaded_model_open(&r->models.policy, r->options.model, err)) != DM_OK)
         return s;
-    r->config = *dm_source_config(r->policy.source);
-    if ((!r->score && (s = choose_adapter(r, err)) != DM_OK) ||
-        (s = open_reference(r, 0, r->o.reference, err)) != DM_OK ||
-        (s = open_reference(r, 1, r->o.reference2, err)) != DM_OK)
+    r->models.config = *dm_source_config(r->models.policy.source);
+    if ((!r->score_only && (s = choose_adapter(r, err)) != DM_OK) ||
+        (s = open_reference(r, 0, r->options.reference, err)) != DM_OK ||
+        (s = open_reference(r, 1, r->options.reference2, err)) != DM_OK)
         return s;
-    const int frozen = r->score || r->policy.lora.o.rank;
-    if ((s = dm_loaded_model_layout(&r->layout, &r->policy, frozen, err)) != DM_OK)
+    const int frozen = r->score_only || r->models.policy.lora.o.rank;
+    if ((s = dm_loaded_model_layout(&r->models.layout, &r->models.policy, frozen, err)) != DM_OK)
         return s;
     if (frozen && !same_types(r)) {
-        dm_layout_free(&r->layout);
-        s = dm_loaded_model_layout(&r->layout, &r->policy, 0, err);
+        dm_layout_free(&r->models.layout);
+        s = dm_loaded_model_layout(&r->models.layout, &r->models.policy, 0, err);
     }
-    r->trained = r->policy.lora.o.rank && !r->score ? &r->policy.lora.layout : &r->layout;
+    r->models.trained_layout =
+        r->models.policy.lora.o.rank && !r->score_only ? &r->models.policy.lora.layout : &r->models.layout;
     return s;
 }

@@ -33,20 +33,20 @@ static void sum_turns(const dm_trajectory *t, const float *logp, const float *re
 /* Side `side` of item `index`, which has just been run forward. */
 static dm_status report_side(const dm_run *r, size_t index, int side, dmpo_turn *turn, dmpo_scored *out, dm_error *err)
 {
-    const dm_item *item = &r->train.items[index];
+    const dm_item *item = &r->train.data.items[index];
     const dm_trajectory *t = side ? &item->rejected : &item->chosen;
     const float *reference =
-        r->ref_train.logp ? r->ref_train.logp + r->ref_train.begin[2 * index + (size_t)side] : NULL;
-    const dm_loss_side view = dm_objective_side(&r->objective, &r->pack, side, reference);
+        r->train.reference.logp ? r->train.reference.logp + r->train.reference.begin[2 * index + (size_t)side] : NULL;
+    const dm_loss_side view = dm_objective_side(&r->memory.objective, &r->memory.pack, side, reference);
 
     *out = (dmpo_scored){.item = (int64_t)index,
                          .id = item->id,
                          .ids = t->ids,
                          .tokens = t->n,
                          .actions = view.n,
-                         .side = side             ? "rejected"
-                                 : r->train.pairs ? "chosen"
-                                                  : "sft",
+                         .side = side                  ? "rejected"
+                                 : r->train.data.pairs ? "chosen"
+                                                       : "sft",
                          .turn = turn,
                          .turns = t->n_turns,
                          .logp = view.logp,
@@ -62,19 +62,19 @@ static dm_status report_side(const dm_run *r, size_t index, int side, dmpo_turn 
     if (!reference)
         return DM_OK;
     out->reference_logp_sum = dm_loss_side_logp(&(dm_loss_side){.n = view.n, .logp = reference});
-    if (r->o.objective != DMPO_SFT)
+    if (r->options.objective != DMPO_SFT)
         out->reward = r->loss.beta * dm_loss_side_score(&r->loss, &view);
     return DM_OK;
 }
 
 static dm_status score_items(dm_run *r, dmpo_turn *turn, dmpo_score_fn score, void *context, dm_error *err)
 {
-    const int sides = r->train.pairs ? 2 : 1;
+    const int sides = r->train.data.pairs ? 2 : 1;
 
-    dm_run_event(r, DMPO_EVENT_PHASE, "scoring", 0, (int64_t)r->train.n, NULL);
-    for (size_t i = 0; i < r->train.n; i++) {
-        dm_pack_build(&r->pack, &r->train.items[i], r->o.share_prefix);
-        dm_objective_forward(&r->objective, &r->network, r->w, &r->pack);
+    dm_run_event(r, DMPO_EVENT_PHASE, "scoring", 0, (int64_t)r->train.data.n, NULL);
+    for (size_t i = 0; i < r->train.data.n; i++) {
+        dm_pack_build(&r->memory.pack, &r->train.data.items[i], r->options.share_prefix);
+        dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
         for (int side = 0; side < sides; side++) {
             dmpo_scored scored;
             const dm_status s = report_side(r, i, side, turn, &scored, err);
@@ -83,9 +83,9 @@ static dm_status score_items(dm_run *r, dmpo_turn *turn, dmpo_score_fn score, vo
             if (score(context, &scored))
                 r->stop = 1;
         }
-        dm_run_event(r, DMPO_EVENT_PROGRESS, NULL, (int64_t)i + 1, (int64_t)r->train.n, NULL);
-        if (r->stop && i + 1 < r->train.n)
-            return dm_fail(err, DM_ERR_INTERRUPTED, "stopped after %zu of %zu items", i + 1, r->train.n);
+        dm_run_event(r, DMPO_EVENT_PROGRESS, NULL, (int64_t)i + 1, (int64_t)r->train.data.n, NULL);
+        if (r->stop && i + 1 < r->train.data.n)
+            return dm_fail(err, DM_ERR_INTERRUPTED, "stopped after %zu of %zu items", i + 1, r->train.data.n);
     }
     return DM_OK;
 }
@@ -107,12 +107,12 @@ static dm_status run_score(dm_run *r, dmpo_score_fn score, void *context, dm_err
 
     if ((s = dm_run_place(r, err)) != DM_OK || (s = dm_reference(r, err)) != DM_OK)
         return s;
-    if (r->o.reference && !r->same_base[0] && /* it ran in the policy's place */
-        (s = dm_loaded_model_read_base(r->w, &r->layout, &r->policy, err)) != DM_OK)
+    if (r->options.reference && !r->models.same_base[0] && /* it ran in the policy's place */
+        (s = dm_loaded_model_read_base(r->memory.weights, &r->models.layout, &r->models.policy, err)) != DM_OK)
         return s;
-    dmpo_turn *turn = calloc(most_turns(&r->train), sizeof *turn);
+    dmpo_turn *turn = calloc(most_turns(&r->train.data), sizeof *turn);
     if (!turn)
-        return dm_fail(err, DM_ERR_MEMORY, "no memory for the sums of %zu turns", most_turns(&r->train));
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for the sums of %zu turns", most_turns(&r->train.data));
     s = score_items(r, turn, score, context, err);
     free(turn);
     return s;

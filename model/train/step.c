@@ -17,7 +17,7 @@ typedef struct totals { /* sums over items, in order */
 
 static int is_sft(const dm_run *r)
 {
-    return r->o.objective == DMPO_SFT;
+    return r->options.objective == DMPO_SFT;
 }
 
 static dm_pair_reference reference_of(const dm_references *ref, size_t item)
@@ -81,22 +81,19 @@ static dm_status non_finite(int64_t step, const dm_item *item, double loss, dm_e
 }
 
 /* kto's divergence from the sequences that stand for these items. */
-static double mismatched_kl(dm_run *r, const dm_dataset *data, const uint32_t *items, size_t n)
+static double mismatched_kl(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n)
 {
-    const int eval = data == &r->eval;
-    const dm_dataset *mismatched = eval ? &r->eval_mismatched : &r->train_mismatched;
-    const dm_references *ref = eval ? &r->ref_eval_mismatched : &r->ref_train_mismatched;
     double sum = 0;
     size_t sequences = 0;
 
     for (size_t j = 0; j < n; j++) {
-        const dm_pair_reference reference = reference_of(ref, items[j]);
-        dm_pack_build(&r->pack, &mismatched->items[items[j]], r->o.share_prefix);
-        if (r->pack.predictions == 0)
+        const dm_pair_reference reference = reference_of(&set->mismatched_reference, items[j]);
+        dm_pack_build(&r->memory.pack, &set->mismatched.items[items[j]], r->options.share_prefix);
+        if (r->memory.pack.predictions == 0)
             continue;
-        dm_objective_forward(&r->objective, &r->network, r->w, &r->pack);
+        dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
         for (int s = 0; s < 2; s++) {
-            const dm_loss_side side = dm_objective_side(&r->objective, &r->pack, s, reference.first[s]);
+            const dm_loss_side side = dm_objective_side(&r->memory.objective, &r->memory.pack, s, reference.first[s]);
             if (side.n == 0)
                 continue;
             sum += dm_loss_side_score(&r->loss, &side);
@@ -107,21 +104,20 @@ static double mismatched_kl(dm_run *r, const dm_dataset *data, const uint32_t *i
 }
 
 /* What a loss needs of the whole batch before any gradient: kto-pair every pair forward once, kto its divergence. */
-static dm_batch_stats batch_statistics(dm_run *r, const dm_dataset *data, const dm_references *ref,
-                                       const uint32_t *items, size_t n)
+static dm_batch_stats batch_statistics(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n)
 {
     if (dm_loss_needs_mismatched(&r->loss))
-        return (dm_batch_stats){.pairs = n, .kl = mismatched_kl(r, data, items, n)};
-    if (!dm_loss_needs_batch(&r->loss)) /* r->scores exists for these only */
+        return (dm_batch_stats){.pairs = n, .kl = mismatched_kl(r, set, items, n)};
+    if (!dm_loss_needs_batch(&r->loss)) /* r->memory.scores exists for these only */
         return (dm_batch_stats){.pairs = n};
 
-    double *chosen = r->scores, *rejected = r->scores + r->scores_room;
+    double *chosen = r->memory.scores, *rejected = r->memory.scores + r->memory.scores_room;
     for (size_t j = 0; j < n; j++) {
-        const dm_pair_reference reference = reference_of(ref, items[j]);
+        const dm_pair_reference reference = reference_of(&set->reference, items[j]);
         double s[2];
-        dm_pack_build(&r->pack, &data->items[items[j]], r->o.share_prefix);
-        dm_objective_forward(&r->objective, &r->network, r->w, &r->pack);
-        dm_objective_scores(&r->objective, &r->loss, &r->pack, &reference, s);
+        dm_pack_build(&r->memory.pack, &set->data.items[items[j]], r->options.share_prefix);
+        dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
+        dm_objective_scores(&r->memory.objective, &r->loss, &r->memory.pack, &reference, s);
         chosen[j] = s[0];
         rejected[j] = s[1];
     }
@@ -129,27 +125,28 @@ static dm_batch_stats batch_statistics(dm_run *r, const dm_dataset *data, const 
 }
 
 /* Loss (and, with dw, gradient) of a list of items; sums go to *t. */
-static dm_status run_items(dm_run *r, const dm_dataset *data, const dm_references *ref, const uint32_t *items, size_t n,
-                           int64_t step, float *dw, totals *t, dm_error *err)
+static dm_status run_items(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n, int64_t step, float *dw,
+                           totals *t, dm_error *err)
 {
     size_t sft_tokens = 0;
 
     for (size_t j = 0; j < n; j++)
-        sft_tokens += data->items[items[j]].chosen.n_actions;
-    const dm_batch_stats stats = batch_statistics(r, data, ref, items, n);
+        sft_tokens += set->data.items[items[j]].chosen.n_actions;
+    const dm_batch_stats stats = batch_statistics(r, set, items, n);
     t->kl += stats.kl * (double)n;
     for (size_t j = 0; j < n; j++) {
-        const dm_item *item = &data->items[items[j]];
+        const dm_item *item = &set->data.items[items[j]];
         double loss;
 
-        dm_pack_build(&r->pack, item, r->o.share_prefix);
-        dm_objective_forward(&r->objective, &r->network, r->w, &r->pack);
+        dm_pack_build(&r->memory.pack, item, r->options.share_prefix);
+        dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
         if (is_sft(r)) {
-            loss = dm_objective_sft(&r->objective, &r->pack, sft_tokens);
+            loss = dm_objective_sft(&r->memory.objective, &r->memory.pack, sft_tokens);
             t->nll += loss;
         } else {
-            const dm_pair_reference reference = reference_of(ref, items[j]);
-            const dm_pair_loss l = dm_objective_pair(&r->objective, &r->loss, &r->pack, &reference, &stats, dw != NULL);
+            const dm_pair_reference reference = reference_of(&set->reference, items[j]);
+            const dm_pair_loss l =
+                dm_objective_pair(&r->memory.objective, &r->loss, &r->memory.pack, &reference, &stats, dw != NULL);
             loss = l.loss;
             count_pair(t, &l);
         }
@@ -157,17 +154,18 @@ static dm_status run_items(dm_run *r, const dm_dataset *data, const dm_reference
             return non_finite(step, item, loss, err);
         count_tokens(t, item);
         if (dw)
-            dm_objective_backward(&r->objective, &r->network, r->w, dw, &r->pack);
+            dm_objective_backward(&r->memory.objective, &r->memory.network, r->memory.weights, dw, &r->memory.pack);
     }
     return DM_OK;
 }
 
 dm_gradient dm_run_gradient_at(const dm_run *r)
 {
-    const dm_network *n = &r->network;
-    const size_t floats = r->trained->floats;
+    const dm_network *n = &r->memory.network;
+    const size_t floats = r->models.trained_layout->floats;
 
-    return n->late ? (dm_gradient){r->g, n->late, n->split, floats} : dm_gradient_whole(r->g, floats);
+    return n->late ? (dm_gradient){r->memory.gradient, n->late, n->split, floats}
+                   : dm_gradient_whole(r->memory.gradient, floats);
 }
 
 /* But for what begins at 0 anyway (dm_network_backward). */
@@ -175,16 +173,18 @@ static void clear_gradient(dm_run *r)
 {
     const dm_gradient g = dm_run_gradient_at(r);
     const size_t behind =
-        r->network.late ? dm_layout_begin(&r->layout, r->config.layers, r->config.layers) - g.split : 0;
+        r->memory.network.late
+            ? dm_layout_begin(&r->models.layout, r->models.config.layers, r->models.config.layers) - g.split
+            : 0;
 
-    dm_op_zero(r->e, g.low, g.split);
-    dm_op_zero(r->e, g.high + behind, g.n - g.split - behind);
+    dm_op_zero(r->engine, g.low, g.split);
+    dm_op_zero(r->engine, g.high + behind, g.n - g.split - behind);
 }
 
 static dm_status batch_gradient(dm_run *r, const uint32_t *items, size_t n, int64_t step, totals *t, dm_error *err)
 {
     clear_gradient(r);
-    return run_items(r, &r->train, &r->ref_train, items, n, step, r->g, t, err);
+    return run_items(r, &r->train, items, n, step, r->memory.gradient, t, err);
 }
 
 dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, dmpo_metrics *out, dm_error *err)
@@ -196,24 +196,25 @@ dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, dmpo_metri
     return s;
 }
 
-dm_status dm_evaluate(dm_run *r, const dm_dataset *data, const dm_references *ref, dmpo_metrics *out, dm_error *err)
+/* Means over all evaluation items under the current weights; no gradient. */
+static dm_status evaluate(dm_run *r, dmpo_metrics *out, dm_error *err)
 {
     /* In groups of the batch size, so that kto's and kto-pair's batch means the same as in training. */
     totals t = {0};
     uint32_t group[DM_EVAL_GROUP];
-    const size_t most = r->o.batch < DM_EVAL_GROUP ? (size_t)r->o.batch : DM_EVAL_GROUP;
+    const size_t most = r->options.batch < DM_EVAL_GROUP ? (size_t)r->options.batch : DM_EVAL_GROUP;
     const double start = dm_seconds();
 
-    for (size_t i = 0; i < data->n; i += most) {
-        const size_t n = data->n - i < most ? data->n - i : most;
+    for (size_t i = 0; i < r->eval.data.n; i += most) {
+        const size_t n = r->eval.data.n - i < most ? r->eval.data.n - i : most;
         for (size_t j = 0; j < n; j++)
             group[j] = (uint32_t)(i + j);
-        const dm_status s = run_items(r, data, ref, group, n, EVALUATION, NULL, &t, err);
+        const dm_status s = run_items(r, &r->eval, group, n, EVALUATION, NULL, &t, err);
         if (s != DM_OK)
             return s;
-        dm_run_event(r, DMPO_EVENT_PROGRESS, NULL, (int64_t)(i + n), (int64_t)data->n, NULL);
+        dm_run_event(r, DMPO_EVENT_PROGRESS, NULL, (int64_t)(i + n), (int64_t)r->eval.data.n, NULL);
     }
-    *out = means(r, &t, data->n);
+    *out = means(r, &t, r->eval.data.n);
     out->seconds = dm_seconds() - start;
     out->tokens_per_second = (double)t.tokens / out->seconds;
     return DM_OK;
@@ -221,40 +222,40 @@ dm_status dm_evaluate(dm_run *r, const dm_dataset *data, const dm_references *re
 
 static void order_for(dm_run *r, int64_t epoch)
 {
-    if (r->order_epoch == epoch)
+    if (r->memory.order_epoch == epoch)
         return;
-    for (size_t i = 0; i < r->train.n; i++)
-        r->order[i] = (uint32_t)i;
-    if (r->o.shuffle)
-        dm_random_shuffle(r->order, r->train.n, r->o.seed, DM_RNG_SHUFFLE, (uint64_t)epoch);
-    r->order_epoch = epoch;
+    for (size_t i = 0; i < r->train.data.n; i++)
+        r->memory.order[i] = (uint32_t)i;
+    if (r->options.shuffle)
+        dm_random_shuffle(r->memory.order, r->train.data.n, r->options.seed, DM_RNG_SHUFFLE, (uint64_t)epoch);
+    r->memory.order_epoch = epoch;
 }
 
 dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
 {
     const double start = dm_seconds();
-    const size_t batch = (size_t)r->o.batch, first = (size_t)(step % r->steps_per_epoch) * batch;
-    const size_t n = r->train.n - first < batch ? r->train.n - first : batch;
+    const size_t batch = (size_t)r->options.batch, first = (size_t)(step % r->steps_per_epoch) * batch;
+    const size_t n = r->train.data.n - first < batch ? r->train.data.n - first : batch;
     totals t = {0};
 
     order_for(r, step / r->steps_per_epoch);
-    const dm_status s = batch_gradient(r, r->order + first, n, step, &t, err);
+    const dm_status s = batch_gradient(r, r->memory.order + first, n, step, &t, err);
     if (s != DM_OK)
         return s;
     const dm_gradient g = dm_run_gradient_at(r);
-    const double norm = dm_grad_norm(r->e, &g, r->partial);
+    const double norm = dm_grad_norm(r->engine, &g, r->memory.norm_partial);
     if (!isfinite(norm))
         return dm_fail(err, DM_ERR_NONFINITE,
                        "step %lld: the gradient is not finite (batch of %zu items from '%s' to '%s'); the weights were "
                        "not touched",
-                       (long long)(step + 1), n, r->train.items[r->order[first]].id,
-                       r->train.items[r->order[first + n - 1]].id);
+                       (long long)(step + 1), n, r->train.data.items[r->memory.order[first]].id,
+                       r->train.data.items[r->memory.order[first + n - 1]].id);
 
-    const double clip = r->o.max_grad_norm;
+    const double clip = r->options.max_grad_norm;
     const double scale = clip > 0 && norm > clip ? clip / norm : 1.0;
-    const double lr = dm_learning_rate(r->o.schedule, r->o.lr, step, r->warmup, r->steps);
-    const dm_adamw_options adamw = {r->o.beta1, r->o.beta2, r->o.eps, r->o.weight_decay};
-    dm_adamw_update(r->e, r->t, r->m, r->v, &g, &adamw, lr, scale, step + 1);
+    const double lr = dm_learning_rate(r->options.schedule, r->options.lr, step, r->warmup, r->steps);
+    const dm_adamw_options adamw = {r->options.beta1, r->options.beta2, r->options.eps, r->options.weight_decay};
+    dm_adamw_update(r->engine, r->memory.trained, r->memory.adam_m, r->memory.adam_v, &g, &adamw, lr, scale, step + 1);
 
     *out = means(r, &t, n);
     out->step = step + 1;
@@ -269,8 +270,8 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
 /* written: the line goes to metrics.jsonl. */
 static dm_status evaluate_now(dm_run *r, int64_t step, int written, dmpo_metrics *out, dm_error *err)
 {
-    dm_run_event(r, DMPO_EVENT_PHASE, "evaluating", 0, (int64_t)r->eval.n, NULL);
-    dm_status s = dm_evaluate(r, &r->eval, &r->ref_eval, out, err);
+    dm_run_event(r, DMPO_EVENT_PHASE, "evaluating", 0, (int64_t)r->eval.data.n, NULL);
+    dm_status s = evaluate(r, out, err);
     if (s != DM_OK)
         return s;
     out->step = step;
@@ -283,7 +284,8 @@ static dm_status evaluate_now(dm_run *r, int64_t step, int written, dmpo_metrics
 
 static int evaluation_due(const dm_run *r, int64_t done)
 {
-    return r->eval.n && (done == 0 || done == r->steps || (r->o.eval_every && done % r->o.eval_every == 0));
+    return r->eval.data.n &&
+           (done == 0 || done == r->steps || (r->options.eval_every && done % r->options.eval_every == 0));
 }
 
 /* What lies between two steps: the evaluation at `done` that a stopped run left out, or of a finished run its last one
@@ -293,7 +295,7 @@ static dm_status evaluate_first(dm_run *r, int64_t done, dmpo_train_result *resu
     const int missing = evaluation_due(r, done) && result->after.step < done;
     dmpo_metrics *out = done == 0 ? &result->before : &result->after;
 
-    return missing || (r->eval.n && done == r->steps) ? evaluate_now(r, done, missing, out, err) : DM_OK;
+    return missing || (r->eval.data.n && done == r->steps) ? evaluate_now(r, done, missing, out, err) : DM_OK;
 }
 
 dm_status dm_run_steps(dm_run *r, int64_t first, dmpo_train_result *result, dm_error *err)
@@ -313,14 +315,14 @@ dm_status dm_run_steps(dm_run *r, int64_t first, dmpo_train_result *result, dm_e
         const int last = step + 1 == r->steps, due = evaluation_due(r, step + 1);
         if (due && !r->stop && (s = evaluate_now(r, step + 1, 1, &result->after, err)) != DM_OK)
             return s;
-        if ((last || r->stop || (r->o.checkpoint_every && (step + 1) % r->o.checkpoint_every == 0)) &&
+        if ((last || r->stop || (r->options.checkpoint_every && (step + 1) % r->options.checkpoint_every == 0)) &&
             (s = dm_checkpoint_write(r, step + 1, result, err)) != DM_OK)
             return s;
         result->steps = step + 1;
         if (r->stop && (!last || (due && result->after.step != r->steps)))
             return dm_fail(err, DM_ERR_INTERRUPTED,
                            "stopped after step %lld of %lld; --resume continues from %s/checkpoint",
-                           (long long)(step + 1), (long long)r->steps, r->o.output);
+                           (long long)(step + 1), (long long)r->steps, r->options.output);
     }
     return DM_OK;
 }

@@ -88,10 +88,10 @@ static void check_logps(golden *g, const char *reference, const char *key)
     dm_run r;
 
     if (open_run(g, &r, &o))
-        for (size_t i = 0; i < r.train.n && pair; i++, pair = pair->next)
+        for (size_t i = 0; i < r.train.data.n && pair; i++, pair = pair->next)
             for (int s = 0; s < 2; s++) {
                 const dm_json *want = dm_json_get(dm_json_get(pair, s ? "rejected" : "chosen"), key);
-                const float *got = r.ref_train.logp + r.ref_train.begin[2 * i + (size_t)s];
+                const float *got = r.train.reference.logp + r.train.reference.begin[2 * i + (size_t)s];
                 for (want = want->child; want; want = want->next, got++)
                     worst = fmax(worst, fabs((double)*got - want->number));
             }
@@ -115,8 +115,8 @@ static double distance(const float *got, const double *want, const float *base, 
 static void check_tensors(golden *g, const dm_run *r, const char *prefix, const float *got, const float *base,
                           double limit)
 {
-    for (size_t i = 0; i < r->trained->n; i++) {
-        const dm_tensor *t = &r->trained->tensors[i];
+    for (size_t i = 0; i < r->models.trained_layout->n; i++) {
+        const dm_tensor *t = &r->models.trained_layout->tensors[i];
         char name[256];
         dm_error err = {0};
         snprintf(name, sizeof name, "%s%s", prefix, t->name);
@@ -156,18 +156,19 @@ static void check_loss(golden *g, const dm_json *loss)
     dm_run r;
 
     if (open_run(g, &r, &o)) {
-        for (size_t i = 0; i < r.train.n; i++)
-            r.order[i] = (uint32_t)i;
-        const dm_status s = dm_run_gradient(&r, r.order, r.train.n, &m, &err);
+        for (size_t i = 0; i < r.train.data.n; i++)
+            r.memory.order[i] = (uint32_t)i;
+        const dm_status s = dm_run_gradient(&r, r.memory.order, r.train.data.n, &m, &err);
         const dm_gradient gradient = dm_run_gradient_at(&r);
         CK_MSG(s == DM_OK, "%s: %s", g->dir, err.message);
         snprintf(what, sizeof what, "loss %s", name);
         figure(g, what, relative(m.loss, number(loss, "loss", NAN)), LOSS_LIMIT);
         snprintf(what, sizeof what, "grad_norm %s", name);
-        figure(g, what, relative(dm_grad_norm(g->e, &gradient, r.partial), number(loss, "grad_norm", NAN)), GRAD_LIMIT);
+        figure(g, what, relative(dm_grad_norm(g->e, &gradient, r.memory.norm_partial), number(loss, "grad_norm", NAN)),
+               GRAD_LIMIT);
         snprintf(what, sizeof what, "grad.%s.", name);
         if (has_gradients(g, what))
-            check_tensors(g, &r, what, r.g, NULL, GRAD_LIMIT);
+            check_tensors(g, &r, what, r.memory.gradient, NULL, GRAD_LIMIT);
     }
     dm_run_close(&r);
 }
@@ -197,9 +198,9 @@ static void check_training(golden *g)
     o.beta1 = betas->child->number;
     o.beta2 = betas->child->next->number;
     if (open_run(g, &r, &o)) {
-        start = malloc(r.trained->floats * sizeof *start);
+        start = malloc(r.models.trained_layout->floats * sizeof *start);
         if (CK(start != NULL))
-            memcpy(start, r.t, r.trained->floats * sizeof *start);
+            memcpy(start, r.memory.trained, r.models.trained_layout->floats * sizeof *start);
         for (int64_t s = 0; s < r.steps && start && history; s++, history = history->next) {
             char what[64];
             dmpo_metrics m;
@@ -211,7 +212,7 @@ static void check_training(golden *g)
             figure(g, what, relative(m.lr, number(history, "lr", NAN)), 1e-12);
         }
         if (start)
-            check_tensors(g, &r, "trained.", r.t, start, TRAINED_LIMIT);
+            check_tensors(g, &r, "trained.", r.memory.trained, start, TRAINED_LIMIT);
     }
     free(start);
     dm_run_close(&r);

@@ -41,8 +41,8 @@ static int open_run(dm_run *r, dmpo_engine *engine, const dmpo_train_options *o,
     dm_error err = {0};
     dm_status s = dm_run_open(r, &engine->e, o, NULL, NULL, &err);
 
-    r->size.recompute = recompute;
-    r->size.overlay = r->size.overlay && overlay;
+    r->memory.network_size.recompute = recompute;
+    r->memory.network_size.overlay = r->memory.network_size.overlay && overlay;
     if (s == DM_OK && (s = dm_run_place(r, &err)) == DM_OK)
         s = dm_reference(r, &err);
     return CK_MSG(s == DM_OK, "%s", err.message);
@@ -59,9 +59,11 @@ static void run_steps(dm_run *r, double norm[STEPS])
 
 static void check_same(const dm_run *a, const dm_run *b, const char *what)
 {
-    const size_t bytes = a->layout.floats * sizeof(float);
-    CK_MSG(memcmp(a->w, b->w, bytes) == 0, "%s: other weights", what);
-    CK_MSG(memcmp(a->m, b->m, bytes) == 0 && memcmp(a->v, b->v, bytes) == 0, "%s: other moments", what);
+    const size_t bytes = a->models.layout.floats * sizeof(float);
+    CK_MSG(memcmp(a->memory.weights, b->memory.weights, bytes) == 0, "%s: other weights", what);
+    CK_MSG(memcmp(a->memory.adam_m, b->memory.adam_m, bytes) == 0 &&
+               memcmp(a->memory.adam_v, b->memory.adam_v, bytes) == 0,
+           "%s: other moments", what);
 }
 
 static void check_recompute(dmpo_engine *engine, uint32_t recompute, const char *what)
@@ -71,9 +73,9 @@ static void check_recompute(dmpo_engine *engine, uint32_t recompute, const char 
     dm_run own = {0}, over = {0};
 
     if (open_run(&own, engine, &o, recompute, 0) && open_run(&over, engine, &o, recompute, 1)) {
-        CK_MSG(!own.network.late && over.network.late, "%s: an overlay where none is, or none", what);
-        CK_MSG(over.arena.capacity < own.arena.capacity, "%s: %zu bytes, without an overlay %zu", what,
-               over.arena.capacity, own.arena.capacity);
+        CK_MSG(!own.memory.network.late && over.memory.network.late, "%s: an overlay where none is, or none", what);
+        CK_MSG(over.memory.arena.capacity < own.memory.arena.capacity, "%s: %zu bytes, without an overlay %zu", what,
+               over.memory.arena.capacity, own.memory.arena.capacity);
         run_steps(&own, norm[0]);
         run_steps(&over, norm[1]);
         CK_MSG(memcmp(norm[0], norm[1], sizeof norm[0]) == 0, "%s: other gradient norms", what);
@@ -125,28 +127,28 @@ static void check_without(void)
         return;
     dmpo_train_options o = options();
     o.batch = 2;
-    CK(open_run(&r, engine, &o, 0, 1) && !r.network.late);
+    CK(open_run(&r, engine, &o, 0, 1) && !r.memory.network.late);
     dm_run_close(&r);
 
     o = options();
     o.lora_rank = 4;
-    CK(open_run(&r, engine, &o, 0, 1) && !r.network.late);
+    CK(open_run(&r, engine, &o, 0, 1) && !r.memory.network.late);
     dm_run_close(&r);
 
     char hex[DM_SHA256_HEX];
     make_model(at("reference"), &small_shape);
     CK(dm_run_open(&r, &engine->e, &o, NULL, NULL, NULL) == DM_OK && dm_run_place(&r, NULL) == DM_OK);
-    r.w[3] += 1;
-    CK(dm_weights_write(r.w, &r.layout, at("reference"), hex, NULL) == DM_OK);
+    r.memory.weights[3] += 1;
+    CK(dm_weights_write(r.memory.weights, &r.models.layout, at("reference"), hex, NULL) == DM_OK);
     dm_run_close(&r);
     o = options();
     o.reference = at("reference");
-    CK(open_run(&r, engine, &o, 0, 1) && !r.network.late);
+    CK(open_run(&r, engine, &o, 0, 1) && !r.memory.network.late);
     dm_run_close(&r);
 
     o = options();
     o.reference = at("model"); /* by name, but the same */
-    CK(open_run(&r, engine, &o, 0, 1) && r.network.late);
+    CK(open_run(&r, engine, &o, 0, 1) && r.memory.network.late);
     dm_run_close(&r);
     dmpo_engine_close(&engine);
 }

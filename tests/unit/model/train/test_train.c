@@ -183,10 +183,10 @@ static void close_run(dm_run *r, dmpo_engine **engine)
 /* Moves the policy away from the reference, so that rewards and derivatives are not those of the start. */
 static void disturb(dm_run *r)
 {
-    for (size_t i = 0; i < r->layout.n; i++) {
-        const dm_tensor *t = &r->layout.tensors[i];
+    for (size_t i = 0; i < r->models.layout.n; i++) {
+        const dm_tensor *t = &r->models.layout.tensors[i];
         for (size_t j = 0; j < t->rows * t->cols; j++)
-            r->w[t->offset + j] += (float)(0.05 * dm_random_normal(3, DM_RNG_TEST, i, j));
+            r->memory.weights[t->offset + j] += (float)(0.05 * dm_random_normal(3, DM_RNG_TEST, i, j));
     }
 }
 
@@ -202,7 +202,7 @@ static void batch_is_mean(dmpo_objective objective)
 
     o.objective = objective;
     if (open_run(&r, &engine, &o)) {
-        const size_t n = r.layout.floats;
+        const size_t n = r.models.layout.floats;
         double *sum = calloc(n, sizeof *sum), loss = 0, tokens = 0;
         disturb(&r);
         for (int i = 0; i < N && sum; i++) {
@@ -211,16 +211,16 @@ static void batch_is_mean(dmpo_objective objective)
             loss += weight * one.loss;
             tokens += weight;
             for (size_t j = 0; j < n; j++)
-                sum[j] += weight * (double)r.g[j];
+                sum[j] += weight * (double)r.memory.gradient[j];
         }
         CK(dm_run_gradient(&r, items, N, &all, NULL) == DM_OK);
         CK_MSG(fabs(all.loss - loss / tokens) <= 1e-12 * fabs(all.loss), "loss %.17g, mean of single ones %.17g",
                all.loss, loss / tokens);
         double difference = 0, size = 0;
         for (size_t j = 0; j < n && sum; j++) {
-            const double d = (double)r.g[j] - sum[j] / tokens;
+            const double d = (double)r.memory.gradient[j] - sum[j] / tokens;
             difference += d * d;
-            size += (double)r.g[j] * (double)r.g[j];
+            size += (double)r.memory.gradient[j] * (double)r.memory.gradient[j];
         }
         CK_MSG(size > 0 && sqrt(difference / size) < 1e-5, "gradient: relative difference %g", sqrt(difference / size));
         free(sum);
@@ -238,17 +238,17 @@ static void step_is_adamw(void)
     o.max_grad_norm = 0.05; /* every gradient here is longer */
     o.weight_decay = 0.1;
     if (open_run(&r, &engine, &o)) {
-        const size_t n = r.layout.floats;
+        const size_t n = r.models.layout.floats;
         double *w = calloc(3 * n, sizeof *w), *m = w + n, *v = m + n;
         for (int64_t step = 0; step < 5 && CK(w != NULL); step++) {
             dmpo_metrics out;
             for (size_t i = 0; i < n; i++)
-                w[i] = (double)r.w[i];
+                w[i] = (double)r.memory.weights[i];
             if (!CK(dm_run_step(&r, step, &out, NULL) == DM_OK))
                 break;
             double square = 0, worst = 0;
             for (size_t i = 0; i < n; i++)
-                square += (double)r.g[i] * (double)r.g[i];
+                square += (double)r.memory.gradient[i] * (double)r.memory.gradient[i];
             CK_MSG(fabs(out.grad_norm - sqrt(square)) <= 1e-6 * out.grad_norm, "grad_norm %g, expected %g",
                    out.grad_norm, sqrt(square));
             CK(out.grad_norm > o.max_grad_norm);
@@ -256,13 +256,13 @@ static void step_is_adamw(void)
                 step < 3 ? o.lr * (double)(step + 1) / 3 : o.lr * (1 + cos(acos(-1.0) * (double)(step - 3) / 6)) / 2;
             CK_MSG(fabs(out.lr - lr) <= 1e-12, "step %lld: lr %g, expected %g", (long long)step, out.lr, lr);
             for (size_t i = 0; i < n; i++) {
-                const double g = (double)r.g[i] * o.max_grad_norm / sqrt(square);
+                const double g = (double)r.memory.gradient[i] * o.max_grad_norm / sqrt(square);
                 m[i] = o.beta1 * m[i] + (1 - o.beta1) * g;
                 v[i] = o.beta2 * v[i] + (1 - o.beta2) * g * g;
                 const double mean = m[i] / (1 - pow(o.beta1, (double)(step + 1)));
                 const double root = sqrt(v[i] / (1 - pow(o.beta2, (double)(step + 1))));
                 w[i] -= lr * (o.weight_decay * w[i] + mean / (root + o.eps));
-                worst = fmax(worst, fabs(w[i] - (double)r.w[i]));
+                worst = fmax(worst, fabs(w[i] - (double)r.memory.weights[i]));
             }
             CK_MSG(worst < 5e-6, "step %lld: a weight is %g away from f64 AdamW", (long long)step, worst);
         }
@@ -281,8 +281,8 @@ static void epochs(void)
     int64_t total = 0;
     uint32_t first[16];
     if (open_run(&r, &engine, &o)) {
-        for (size_t i = 0; i < r.train.n; i++)
-            total += (int64_t)(r.train.items[i].chosen.n + r.train.items[i].rejected.n);
+        for (size_t i = 0; i < r.train.data.n; i++)
+            total += (int64_t)(r.train.data.items[i].chosen.n + r.train.data.items[i].rejected.n);
         for (int64_t epoch = 0; epoch < 2; epoch++) {
             int64_t tokens = 0;
             dmpo_metrics out;
@@ -290,7 +290,8 @@ static void epochs(void)
                 CK(dm_run_step(&r, 4 * epoch + b, &out, NULL) == DM_OK);
                 int64_t want = 0;
                 for (int64_t j = 3 * b; j < 3 * b + batches[b]; j++)
-                    want += (int64_t)(r.train.items[r.order[j]].chosen.n + r.train.items[r.order[j]].rejected.n);
+                    want += (int64_t)(r.train.data.items[r.memory.order[j]].chosen.n +
+                                      r.train.data.items[r.memory.order[j]].rejected.n);
                 CK_MSG(out.tokens == want, "batch %lld has %lld tokens, expected %lld", (long long)b,
                        (long long)out.tokens, (long long)want);
                 CK(out.epoch == (double)(4 * epoch + b + 1) / 4);
@@ -299,9 +300,9 @@ static void epochs(void)
             CK_MSG(tokens == total, "epoch %lld has %lld tokens of %lld", (long long)epoch, (long long)tokens,
                    (long long)total);
             if (epoch == 0)
-                memcpy(first, r.order, r.train.n * sizeof *first);
+                memcpy(first, r.memory.order, r.train.data.n * sizeof *first);
             else
-                CK(memcmp(first, r.order, r.train.n * sizeof *first) != 0);
+                CK(memcmp(first, r.memory.order, r.train.data.n * sizeof *first) != 0);
         }
     }
     close_run(&r, &engine);
@@ -321,20 +322,20 @@ static void nonfinite_loss(void)
     o.eval_data = NULL;
     o.batch = 11;
     if (open_run(&r, &engine, &o)) {
-        const size_t bytes = r.layout.floats * sizeof(float);
+        const size_t bytes = r.models.layout.floats * sizeof(float);
         float *before = malloc(3 * bytes);
         dmpo_metrics out;
         CK(dm_run_step(&r, 0, &out, NULL) == DM_OK); /* so that the moments are not zero */
-        r.w[r.layout.embed->offset + (VOCAB - 1) * r.config.hidden] = INFINITY;
-        memcpy(before, r.w, bytes);
-        memcpy(before + r.layout.floats, r.m, bytes);
-        memcpy(before + 2 * r.layout.floats, r.v, bytes);
+        r.memory.weights[r.models.layout.embed->offset + (VOCAB - 1) * r.models.config.hidden] = INFINITY;
+        memcpy(before, r.memory.weights, bytes);
+        memcpy(before + r.models.layout.floats, r.memory.adam_m, bytes);
+        memcpy(before + 2 * r.models.layout.floats, r.memory.adam_v, bytes);
         const dm_status s = dm_run_step(&r, 1, &out, &err);
         CK_MSG(s == DM_ERR_NONFINITE && strstr(err.message, "step 2: the loss is NaN at item 'pair 5'") != NULL,
                "%d %s", (int)s, err.message);
-        CK(memcmp(before, r.w, bytes) == 0);
-        CK(memcmp(before + r.layout.floats, r.m, bytes) == 0);
-        CK(memcmp(before + 2 * r.layout.floats, r.v, bytes) == 0);
+        CK(memcmp(before, r.memory.weights, bytes) == 0);
+        CK(memcmp(before + r.models.layout.floats, r.memory.adam_m, bytes) == 0);
+        CK(memcmp(before + 2 * r.models.layout.floats, r.memory.adam_v, bytes) == 0);
         free(before);
     }
     close_run(&r, &engine);

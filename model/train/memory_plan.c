@@ -1,0 +1,224 @@
+/* The memory plan of a run: one layout function that first measures, then places, and the choice of what to recompute. */
+#include "core/system.h"
+#include "model/train/run.h"
+
+static void place_references(dm_references *ref, dm_arena *a, const dm_dataset *data, int second)
+{
+    size_t n = 0;
+    ref->begin = dm_arena_alloc(a, 2 * data->n, sizeof *ref->begin);
+    for (size_t i = 0; i < data->n; i++) {
+        if (ref->begin) {
+            ref->begin[2 * i] = n;
+            ref->begin[2 * i + 1] = n + data->items[i].chosen.n_actions;
+        }
+        n += data->items[i].chosen.n_actions + data->items[i].rejected.n_actions;
+    }
+    ref->n = n;
+    ref->logp = dm_arena_alloc(a, n, sizeof(float));
+    ref->second = second ? dm_arena_alloc(a, n, sizeof(float)) : NULL;
+}
+
+static void place_set_references(dm_run_set *set, dm_arena *a, bool second)
+{
+    place_references(&set->reference, a, &set->data, second);
+    if (set->mismatched.n)
+        place_references(&set->mismatched_reference, a, &set->mismatched, false);
+}
+
+/* The plan's lines, filled while the arena grows. */
+typedef struct plan_lines {
+    const char *what[DMPO_PLAN_LINES];
+    size_t bytes[DMPO_PLAN_LINES];
+    size_t n, before; /* before: bytes that the lines so far take */
+} plan_lines;
+
+static void add_line(plan_lines *lines, const char *what, size_t bytes)
+{
+    lines->what[lines->n] = what;
+    lines->bytes[lines->n++] = bytes;
+    lines->before += bytes;
+}
+
+static void place_parameters(dm_run *r, dm_arena *a, plan_lines *lines)
+{
+    dm_run_models *models = &r->models;
+    dm_run_memory *m = &r->memory;
+    const size_t trained = models->trained_layout->floats;
+    const bool overlay = m->network_size.overlay != 0;
+
+    m->weights = m->trained = m->gradient = dm_arena_zalloc(a, models->layout.floats, sizeof(float));
+    add_line(lines, "weights", a->used - lines->before);
+    dm_loaded_model_place(&models->policy, a);
+    for (int i = 0; i < 2; i++)
+        dm_loaded_model_place(&models->reference[i], a);
+    if (models->policy.lora.o.rank) {
+        m->trained = models->policy.adapter;
+        add_line(lines, "adapter", a->used - lines->before);
+    }
+    if (r->score_only)
+        return;
+    m->gradient = dm_arena_zalloc(a, overlay ? dm_layout_begin(&models->layout, models->config.layers, 0) : trained,
+                                  sizeof(float));
+    add_line(lines, overlay ? "gradients of the embedding" : "gradients", a->used - lines->before);
+    m->adam_m = dm_arena_zalloc(a, trained, sizeof(float));
+    m->adam_v = dm_arena_zalloc(a, trained, sizeof(float));
+    add_line(lines, "optimizer moments", a->used - lines->before);
+    m->norm_partial = dm_arena_alloc(a, (trained + 4095) / 4096, sizeof(float));
+}
+
+/* What is kept for each item, and the room of one item or batch. */
+static void place_items(dm_run *r, dm_arena *a)
+{
+    dm_run_memory *m = &r->memory;
+
+    if (!r->score_only)
+        m->order = dm_arena_alloc(a, r->train.data.n, sizeof *m->order);
+    if (r->score_only ? r->options.reference != NULL : r->options.objective != DMPO_SFT) {
+        place_set_references(&r->train, a, r->loss.two_references);
+        place_set_references(&r->eval, a, r->loss.two_references);
+    }
+    if (dm_loss_needs_batch(&r->loss) && !r->score_only) {
+        const size_t batch = (size_t)r->options.batch < r->train.data.n ? (size_t)r->options.batch : r->train.data.n;
+        m->scores_room = batch > DM_EVAL_GROUP ? batch : DM_EVAL_GROUP;
+        m->scores = dm_arena_alloc(a, 2 * m->scores_room, sizeof *m->scores);
+    }
+    dm_pack_place(&m->pack, a, &r->data.pack_max);
+    dm_objective_place(&m->objective, a, &r->data.pack_max);
+}
+
+/* The one layout function: measures with a measuring arena, places with a real one. */
+static void lay_out(dm_run *r, dm_arena *a, plan_lines *lines)
+{
+    dm_run_memory *m = &r->memory;
+
+    *lines = (plan_lines){0};
+    dm_arena_phase(a, DM_PERMANENT);
+    place_parameters(r, a, lines);
+    place_items(r, a);
+    add_line(lines, "reference log-probabilities and item", a->used - lines->before);
+    dm_network_place(&m->network, a, r->engine, &r->models.config, &r->models.layout, &m->network_size);
+    add_line(lines, m->network_size.overlay ? "activations, gradients of the layers" : "activations",
+             a->phase_peak[DM_STEP]);
+    add_line(lines, "scratch", a->used - lines->before);
+}
+
+/* Resident memory differs from one start of the same run to the next (where the system puts things), and a run needs
+ * some after it is planned (stacks, lists of tensors while saving). */
+#define SLACK ((size_t)256 << 10)
+
+#define NO_ROOM ((uint64_t)SIZE_MAX) /* a plan's total when no pointer reaches that far: on 32-bit machines soon */
+
+static void add_plan_line(dmpo_plan *plan, const char *what, uint64_t bytes)
+{
+    plan->line[plan->lines].what = what;
+    plan->line[plan->lines++].bytes = bytes;
+}
+
+/* base: bytes that the process needs beside the arena. */
+static void make_plan(dm_run *r, size_t base, uint32_t recompute, bool keep_logits)
+{
+    plan_lines lines;
+    dm_arena measure = dm_arena_measure();
+
+    r->memory.network_size.recompute = recompute;
+    r->memory.network_size.keep_logits = keep_logits;
+    lay_out(r, &measure, &lines);
+    r->plan = (dmpo_plan){.layers = r->models.config.layers,
+                          .recomputed = recompute,
+                          .kept_logits = keep_logits,
+                          .longest_pack = r->data.pack_max.rows,
+                          .tokens = r->data.train_tokens,
+                          .packed_tokens = r->data.train_rows,
+                          .parameters = r->models.layout.parameters,
+                          .trained = r->models.trained_layout->parameters,
+                          .total = measure.failed ? NO_ROOM : (uint64_t)base + measure.peak};
+    add_plan_line(&r->plan, "program, engine, tokenizer and data", base);
+    for (size_t i = 0; i < lines.n; i++)
+        add_plan_line(&r->plan, lines.what[i], lines.bytes[i]);
+    /* Reading data takes memory that it gives back: the run of a small model peaks there. */
+    const size_t peak = dm_rss_peak();
+    if (peak > r->plan.total) {
+        add_plan_line(&r->plan, "more while reading data", peak - r->plan.total);
+        r->plan.total = peak;
+    }
+}
+
+/* The fastest plan within the limit: keep everything, then compute the logits again, then more and more layers. One
+ * recomputed layer saves nothing: it needs the activations that they all share. */
+static dm_status choose_plan(dm_run *r, dm_error *err)
+{
+    dm_source_release(r->models.policy.source);
+    const size_t base = dm_rss_now() + r->data.tokenizer_bytes + SLACK;
+    const uint64_t limit = r->options.memory && r->options.memory < NO_ROOM ? r->options.memory : NO_ROOM - 1;
+    const uint32_t most = r->models.config.layers > 1 ? r->models.config.layers : 0;
+
+    make_plan(r, base, most, false);
+    const uint64_t least = r->plan.total, smallest = least + SLACK; /* reported: it works at the next start, too */
+    if (least > limit && limit == NO_ROOM - 1)
+        return dm_fail(err, DM_ERR_MEMORY, "the run needs more memory than this machine can address");
+    if (least > limit)
+        return dm_fail(err, DM_ERR_MEMORY,
+                       "--memory %llu bytes is too small for this run: the smallest that works is %llu (%.1f MiB)",
+                       (unsigned long long)limit, (unsigned long long)smallest, (double)smallest / 1048576.0);
+    if (r->options.recompute != 1) {
+        make_plan(r, base, 0, !r->score_only);
+        if (r->plan.total > limit)
+            make_plan(r, base, 0, false);
+        for (uint32_t n = 2; r->plan.total > limit && n <= most; n++)
+            make_plan(r, base, n, false);
+    }
+    if (r->options.recompute == 0 && r->plan.recomputed)
+        return dm_fail(err, DM_ERR_MEMORY,
+                       "--memory %llu bytes is too small without recomputation; leave --no-recompute out",
+                       (unsigned long long)limit);
+    r->plan.smallest = smallest;
+    return DM_OK;
+}
+
+/* Gradients may lie over activations when no step has two packs, and nothing else needs the room of all gradients (a
+ * reference with another base has its weights there). */
+static bool may_overlay(const dm_run *r)
+{
+    bool lone = !r->score_only && !r->models.policy.lora.o.rank && (r->options.batch == 1 || r->train.data.n == 1);
+
+    for (int i = 0; i < 2; i++)
+        lone = lone && (!r->models.reference[i].source || r->models.same_base[i]);
+    return lone;
+}
+
+static uint32_t largest_rank(const dm_run *r)
+{
+    uint32_t rank = r->models.policy.lora.o.rank;
+    for (int i = 0; i < 2; i++)
+        rank = r->models.reference[i].lora.o.rank > rank ? r->models.reference[i].lora.o.rank : rank;
+    return rank;
+}
+
+dm_status dm_run_plan(dm_run *r, dm_error *err)
+{
+    const dm_pack_size *max = &r->data.pack_max;
+
+    r->memory.network_size = (dm_network_size){.mode = r->score_only ? DM_NETWORK_SCORE : DM_NETWORK_TRAIN,
+                                               .rows = max->rows,
+                                               .predictions = max->predictions,
+                                               .longest = max->longest,
+                                               .rank = largest_rank(r),
+                                               .overlay = may_overlay(r)};
+    return choose_plan(r, err);
+}
+
+dm_status dm_run_allocate(dm_run *r, dm_error *err)
+{
+    plan_lines lines;
+    dm_arena measure = dm_arena_measure();
+    dm_status s;
+
+    lay_out(r, &measure, &lines);
+    if (measure.failed)
+        return dm_fail(err, DM_ERR_MEMORY, "the run needs more memory than this machine can address");
+    if ((s = dm_arena_open(&r->memory.arena, measure.peak, err)) != DM_OK)
+        return s;
+    lay_out(r, &r->memory.arena, &lines);
+    return r->memory.arena.failed ? dm_fail(err, DM_ERR_INTERNAL, "the memory layout does not fit its own plan")
+                                  : DM_OK;
+}
