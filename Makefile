@@ -55,6 +55,7 @@ AGENT_SOURCES = $(call sources_of,$(AGENT_FOLDERS))
 CLI_SOURCES = $(call sources_of,$(CLI_FOLDERS))
 RECIPES = $(addprefix $(SRC)/,$(call sources,agent/experiment/recipes/*.json))
 CHECKASM = $(call sources,tests/checkasm/*.c)
+SUPPORT_SOURCES = $(call sources,tests/support/*.c)
 UNIT_SOURCES = $(foreach folder,$(UNIT_FOLDERS),$(call sources,$(folder)/test_*.c))
 TESTS = $(patsubst test_%.c,$(B)/tests/%,$(notdir $(UNIT_SOURCES))) $(B)/tests/checkasm
 SHELL_TESTS = $(call sources,tests/shell/*.sh)
@@ -65,12 +66,14 @@ SIMD_OBJECTS = $(foreach isa,$(ISAS),$(SIMD_FAMILIES:%.c=$(B)/obj/%_$(isa).o))
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(B)/obj/%.o) $(SIMD_OBJECTS)
 AGENT_OBJECTS = $(AGENT_SOURCES:%.c=$(B)/obj/%.o)
 CLI_OBJECTS = $(CLI_SOURCES:%.c=$(B)/obj/%.o) $(B)/obj/recipes.o
+SUPPORT_OBJECTS = $(SUPPORT_SOURCES:%.c=$(B)/obj/%.o)
 
 # What is installed offers dmpo_* alone. The command, tests and benchmarks call what is below it, too: they link archives
 # of the same objects that hide nothing and are not installed.
 STATIC_LIB = $(B)/libdmpo.a
 ENGINE = $(B)/obj/engine.a
 AGENT = $(B)/obj/agent.a
+SUPPORT = $(B)/obj/support.a
 SONAME = libdmpo.so.$(ABI)
 SHARED_FILE = libdmpo.so.$(VERSION)
 ifeq ($(SHARED),yes)
@@ -97,7 +100,7 @@ endef
 define link
 $(call say,LINK,$@)
 @mkdir -p $(@D)
-$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) -lm
+$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
 endef
 
 $(B)/obj/%.o: $(SRC)/%.c $(CONFIG)
@@ -136,6 +139,9 @@ $(ENGINE): $(LIB_OBJECTS)
 $(AGENT): $(AGENT_OBJECTS)
 	$(call archive)
 
+$(SUPPORT): $(SUPPORT_OBJECTS)
+	$(call archive)
+
 # One object whose hidden names are local, so that they meet no name of the program that links it.
 $(B)/obj/libdmpo.o: $(LIB_OBJECTS)
 	$(call say,LINK,$@)
@@ -153,12 +159,15 @@ $(B)/dmpo: $(CLI_OBJECTS) $(AGENT) $(ENGINE)
 	$(Q)$(LINK) $(STATIC_FLAGS) -o $@ $^ -lm
 
 define unit_rule
-$(B)/tests/%: $(B)/obj/$(1)/test_%.o $(AGENT) $(ENGINE)
+$(B)/tests/%: $(B)/obj/$(1)/test_%.o $(SUPPORT) $(AGENT) $(ENGINE)
 	$$(call link)
 endef
 $(foreach folder,$(UNIT_FOLDERS),$(eval $(call unit_rule,$(folder))))
 
-$(B)/tests/checkasm: $(CHECKASM:%.c=$(B)/obj/%.o) $(ENGINE)
+# Text in pieces is the command's; its test is the only one that links a part of the command.
+$(B)/tests/stream: $(B)/obj/cli/stream.o
+
+$(B)/tests/checkasm: $(CHECKASM:%.c=$(B)/obj/%.o) $(SUPPORT) $(ENGINE)
 	$(call link)
 
 $(B)/bench/%: $(B)/obj/bench/%.o $(AGENT) $(ENGINE)

@@ -1,8 +1,10 @@
 /* Checks and times the kernels of stored weights: every type against tests/support/quantised.h. */
 #include <math.h>
+#include <stdint.h>
 
 #include "core/numeric.h"
 #include "tests/checkasm/checkasm.h"
+#include "tests/support/check.h"
 #include "tests/support/quantised.h"
 
 static uint32_t random_of(void *ctx)

@@ -9,9 +9,7 @@
 #ifndef DM_TESTS_SUPPORT_CHECK_H
 #define DM_TESTS_SUPPORT_CHECK_H
 
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
 
 #include "core/error.h"
 
@@ -35,47 +33,11 @@
 #endif
 #define CK_SANITIZED (CK_ASAN || CK_TSAN)
 
-static unsigned long ck_passed, ck_failed, ck_skipped;
+extern unsigned long ck_failed;
 
-#define CK_SHOWN 50 /* failures printed; all are counted */
-
-static inline bool ck_result(bool ok, const char *file, int line, const char *fmt, ...) DM_PRINTF(4, 5);
-
-static inline bool ck_result(bool ok, const char *file, int line, const char *fmt, ...)
-{
-    if (ok) {
-        ck_passed++;
-        return true;
-    }
-    ck_failed++;
-    if (ck_failed > CK_SHOWN)
-        return false;
-    va_list args;
-    va_start(args, fmt);
-    printf("%s:%d: ", file, line);
-    vprintf(fmt, args);
-    putchar('\n');
-    va_end(args);
-    fflush(stdout);
-    return false;
-}
-
-static inline void ck_skip(const char *why)
-{
-    ck_skipped++;
-    printf("skipped: %s\n", why);
-}
-
-static inline int ck_done(const char *name)
-{
-    if (ck_failed > CK_SHOWN)
-        printf("... and %lu more failures\n", ck_failed - CK_SHOWN);
-    printf("%s: %lu passed, %lu failed", name, ck_passed, ck_failed);
-    if (ck_skipped > 0)
-        printf(", %lu skipped", ck_skipped);
-    putchar('\n');
-    return ck_failed > 0;
-}
+bool ck_result(bool ok, const char *file, int line, const char *fmt, ...) DM_PRINTF(4, 5);
+void ck_skip(const char *why);
+int ck_done(const char *name);
 
 /* Both are expressions: true when the check passed. */
 #define CK(cond) ck_result((cond), __FILE__, __LINE__, "%s", #cond)

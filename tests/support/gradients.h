@@ -1,5 +1,5 @@
 /* For the tests that hold a backward of the engine against finite differences: an array in f32 and f64, the
- * differences, a model with all that trains it. Include tests/support/engines.h first.
+ * differences, a model with all that trains it.
  *
  * The engine's backward is derived by hand and computes in f32. What it is held against is written a second time in f64
  * (tests/support/reference64.h) and differentiated numerically, (L(x + h) - L(x - h)) / 2h, element by element; so is its
@@ -8,10 +8,6 @@
 #define DM_TESTS_SUPPORT_GRADIENTS_H
 
 #include "model/loss/objective.h"
-#include "tests/support/check.h"
-#include "tests/support/reference64.h"
-
-#define STEP 1e-5 /* errors of the differences: about STEP^2 and 1e-16 / STEP */
 
 /* ---- arrays: the same numbers in f32 for the engine and in f64 for the reference ---- */
 
@@ -21,73 +17,21 @@ typedef struct array {
     size_t n;
 } array;
 
-static inline float *floats(size_t n)
-{
-    float *p = NULL;
-
-    if (posix_memalign((void **)(void *)&p, 64, (n + 16) * sizeof *p) != 0) {
-        perror("posix_memalign");
-        exit(2);
-    }
-    memset(p, 0, (n + 16) * sizeof *p);
-    return p;
-}
-
-static inline array random_array(size_t n, double size)
-{
-    array a = {floats(n), f64_alloc(n), n};
-
-    for (size_t i = 0; i < n; i++)
-        a.d[i] = a.f[i] = (float)(size * (double)test_uniform());
-    return a;
-}
-
-static inline array copy_of(array a)
-{
-    array b = {floats(a.n), f64_alloc(a.n), a.n};
-
-    memcpy(b.f, a.f, a.n * sizeof *b.f);
-    memcpy(b.d, a.d, a.n * sizeof *b.d);
-    return b;
-}
-
-static inline void release(array a)
-{
-    free(a.f);
-    free(a.d);
-}
-
-static inline double dot(const double *x, const double *y, size_t n)
-{
-    double sum = 0;
-
-    for (size_t i = 0; i < n; i++)
-        sum += x[i] * y[i];
-    return sum;
-}
+float *floats(size_t n);
+array random_array(size_t n, double size);
+array copy_of(array a);
+void release(array a);
 
 /* ---- comparison ---- */
 
-static const char *where; /* level or model, for messages */
+extern const char *where; /* level or model, for messages */
 
-static inline double norm(const double *x, size_t n)
-{
-    return sqrt(dot(x, x, n));
-}
+double norm(const double *x, size_t n);
 
-static double worst;
+extern double worst; /* relative error so far */
 
 /* floor: what the error counts against when the tensor is smaller (a sum in which nearly all cancels); 0 for none. */
-static inline void near(const char *what, const float *got, const double *want, size_t n, double floor, double limit)
-{
-    double error = 0;
-
-    for (size_t i = 0; i < n; i++)
-        error += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
-    const double size = fmax(norm(want, n), floor), d = error == 0 ? 0 : sqrt(error) / size; /* inf and NaN fail */
-    worst = d <= worst ? worst : d;
-    CK_MSG(d <= limit, "%s: %s: relative error %.2e, limit %.0e", where, what, d, limit);
-}
+void near(const char *what, const float *got, const double *want, size_t n, double floor, double limit);
 
 /* Something that f64 differentiates: its value, from arrays of its own. */
 typedef struct problem problem;
@@ -101,58 +45,13 @@ struct problem {
     void *more;
 };
 
-static inline double value(problem *p)
-{
-    p->forward(p);
-    return p->loss ? p->loss(p) : dot(p->y, p->dy.d, p->dy.n);
-}
-
-static inline double slope(problem *p, double *x)
-{
-    const double keep = *x;
-
-    *x = keep + STEP;
-    const double above = value(p);
-    *x = keep - STEP;
-    const double below = value(p);
-    *x = keep;
-    return (above - below) / (2 * STEP);
-}
+double value(problem *p);
+double slope(problem *p, double *x);
 
 /* got: the engine's gradient with respect to x, added to base (NULL: written). */
-static inline void check_gradient(const char *what, problem *p, array x, const float *got, const array *base,
-                                  double limit)
-{
-    double *want = f64_alloc(x.n);
-
-    for (size_t i = 0; i < x.n; i++)
-        want[i] = slope(p, &x.d[i]) + (base ? base->d[i] : 0);
-    near(what, got, want, x.n, 0, limit);
-    free(want);
-}
-
-static inline problem problem_open(void (*forward)(problem *), size_t rows, size_t n, size_t out, size_t x, size_t w,
-                                   size_t b)
-{
-    return (problem){.forward = forward,
-                     .x = random_array(x, 1.5),
-                     .w = random_array(w, 0.7),
-                     .b = random_array(b, 0.7),
-                     .dy = random_array(rows * out, 1),
-                     .y = f64_alloc(rows * out),
-                     .rows = rows,
-                     .n = n,
-                     .out = out};
-}
-
-static inline void problem_close(problem *p)
-{
-    release(p->x);
-    release(p->w);
-    release(p->b);
-    release(p->dy);
-    free(p->y);
-}
+void check_gradient(const char *what, problem *p, array x, const float *got, const array *base, double limit);
+problem problem_open(void (*forward)(problem *), size_t rows, size_t n, size_t out, size_t x, size_t w, size_t b);
+void problem_close(problem *p);
 
 /* ---- an item, a model and everything that trains it ---- */
 
@@ -160,12 +59,7 @@ static inline void problem_close(problem *p)
 #define CHOSEN 13
 #define REJECTED 11
 #define PAIR_VOCAB 11
-static int32_t chosen_ids[CHOSEN] = {1, 5, 2, 9, 9, 4, 7, 3, 0, 10, 6, 2, 8};
-static int32_t rejected_ids[REJECTED] = {1, 5, 2, 9, 9, 4, 0, 7, 7, 3, 10};
-static dm_span chosen_turns[] = {{2, 4}, {6, 9}, {11, 13}}, rejected_turns[] = {{2, 4}, {6, 8}};
-static const dm_item pair = {.id = "pair",
-                             .chosen = {chosen_ids, CHOSEN, chosen_turns, 3, 7},
-                             .rejected = {rejected_ids, REJECTED, rejected_turns, 2, 4}};
+extern const dm_item pair;
 
 typedef struct machine {
     dm_config c;
@@ -178,51 +72,8 @@ typedef struct machine {
     array w;
 } machine;
 
-static inline void place(machine *m, dm_arena *arena, const dm_engine *e, const dm_network_size *size,
-                         const dm_pack_size *max)
-{
-    dm_network_place(&m->n, arena, e, &m->c, &m->l, size);
-    dm_pack_place(&m->pack, arena, max);
-    dm_objective_place(&m->objective, arena, max);
-}
-
-static inline void check_opened(dm_status s, const dm_error *err)
-{
-    if (s != DM_OK) {
-        fprintf(stderr, "%s\n", err->message);
-        exit(2);
-    }
-}
-
 /* Weights at random; room for the pair above, however it is packed. */
-static inline void machine_open(machine *m, const dm_engine *e, const dm_config *c, uint32_t recompute, int keep_logits)
-{
-    const dm_pack_size max = dm_pack_measure(&pair, 0);
-    const dm_network_size size = {.mode = DM_NETWORK_TRAIN,
-                                  .rows = max.rows,
-                                  .predictions = max.predictions,
-                                  .longest = max.longest,
-                                  .recompute = recompute,
-                                  .keep_logits = keep_logits};
-    dm_arena measure = dm_arena_measure();
-    dm_error err = {0};
-
-    *m = (machine){.c = *c};
-    check_opened(dm_layout_build(&m->l, &m->c, &err), &err);
-    place(m, &measure, e, &size, &max);
-    check_opened(dm_arena_open(&m->arena, measure.peak, &err), &err);
-    place(m, &m->arena, e, &size, &max);
-    dm_network_tables(&m->n);
-    m->w = random_array(m->l.floats, 0.6);
-    m->dw = floats(m->l.floats);
-}
-
-static inline void machine_close(machine *m)
-{
-    dm_arena_close(&m->arena);
-    dm_layout_free(&m->l);
-    release(m->w);
-    free(m->dw);
-}
+void machine_open(machine *m, const dm_engine *e, const dm_config *c, uint32_t recompute, int keep_logits);
+void machine_close(machine *m);
 
 #endif

@@ -3,57 +3,16 @@
 #define DM_TESTS_SUPPORT_PIECES_TOOL_H
 
 #include "io/tokenizer/tokenizer_pieces.h"
-#include "tests/support/gguf_tool.h"
 
-static char work[64], data[400];
-
-static inline const char *in_work(const char *name)
-{
-    static char path[4][128];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", work, name);
-    return path[next];
-}
-
-static inline const char *in_data(const char *name)
-{
-    static char path[640];
-    snprintf(path, sizeof path, "%s/%s", data, name);
-    return path;
-}
+const char *in_work(const char *name);
+const char *in_data(const char *name);
 
 /* A new file each time: writing over an old one is slow where the file system then waits for the disk. */
-static inline void put(const char *path, const void *bytes, size_t size)
-{
-    unlink(path);
-    g_put(path, bytes, size);
-}
-
-static inline dm_status open_gguf(dm_tokenizer **t, const char *path, dm_error *err)
-{
-    dm_gguf *g = NULL;
-    dm_status s = dm_gguf_open(&g, path, err);
-    *t = NULL;
-    if (s == DM_OK)
-        s = dm_tokenizer_from_gguf(t, g, err);
-    dm_gguf_close(&g);
-    return s;
-}
+void put(const char *path, const void *bytes, size_t size);
+dm_status open_gguf(dm_tokenizer **t, const char *path, dm_error *err);
 
 /* The directory of our own, and where the fixtures are. */
-static inline void pieces_begin(const char *name)
-{
-    const char *source = getenv("SRC");
-    snprintf(data, sizeof data, "%s/tests/data", source != NULL ? source : ".");
-    snprintf(work, sizeof work, "/tmp/dm-test-%s-%ld", name, (long)getpid());
-    CK(dm_dir_create(work, NULL) == DM_OK);
-}
-
-static inline int pieces_end(const char *name)
-{
-    CK(dm_dir_remove(work, NULL) == DM_OK);
-    return ck_done(name);
-}
+void pieces_begin(const char *name);
+int pieces_end(const char *name);
 
 #endif

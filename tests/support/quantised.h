@@ -3,100 +3,16 @@
 #ifndef DM_TESTS_SUPPORT_QUANTISED_H
 #define DM_TESTS_SUPPORT_QUANTISED_H
 
-#include <math.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "core/dtype.h"
 
-static const dm_dtype stored_types[] = {DM_F32,  DM_F16,  DM_BF16, DM_Q8_0, DM_Q4_0, DM_Q4_1,
-                                        DM_Q5_0, DM_Q5_1, DM_Q4_K, DM_Q5_K, DM_Q6_K};
-#define STORED_TYPES (sizeof stored_types / sizeof *stored_types)
-
-static inline unsigned stored_u16(const uint8_t *p)
-{
-    return p[0] | (unsigned)p[1] << 8;
-}
-
-static inline double stored_f16(const uint8_t *p)
-{
-    const unsigned h = stored_u16(p), exponent = h >> 10 & 31, fraction = h & 1023;
-    const double x = exponent == 31  ? (fraction ? NAN : INFINITY)
-                     : exponent == 0 ? ldexp(fraction, -24)
-                                     : ldexp(1024 + fraction, (int)exponent - 25);
-    return h >> 15 ? -x : x;
-}
-
-static inline double stored_bf16(const uint8_t *p)
-{
-    const unsigned h = stored_u16(p), exponent = h >> 7 & 255, fraction = h & 127;
-    const double x = exponent == 255 ? (fraction ? NAN : INFINITY)
-                     : exponent == 0 ? ldexp(fraction, -133)
-                                     : ldexp(128 + fraction, (int)exponent - 134);
-    return h >> 15 ? -x : x;
-}
-
-static inline int stored_nibble(const uint8_t *codes, size_t i, size_t half)
-{
-    return i < half ? codes[i] & 15 : codes[i - half] >> 4;
-}
-
-/* d * q + m of element i of 32 with a fifth bit or without */
-static inline double stored_value32(dm_dtype type, const uint8_t *b, size_t i)
-{
-    const int has_min = type == DM_Q4_1 || type == DM_Q5_1, five = type == DM_Q5_0 || type == DM_Q5_1;
-    const uint8_t *rest = b + (has_min ? 4 : 2);
-    int q;
-
-    if (type == DM_Q8_0)
-        q = rest[i] < 128 ? rest[i] : rest[i] - 256;
-    else
-        q = stored_nibble(rest + (five ? 4 : 0), i, 16) + (five ? (rest[i / 8] >> i % 8 & 1) * 16 : 0);
-    if (type == DM_Q4_0)
-        q -= 8;
-    if (type == DM_Q5_0)
-        q -= 16;
-    return stored_f16(b) * q + (has_min ? stored_f16(b + 2) : -0.0);
-}
-
-static inline double stored_value256(dm_dtype type, const uint8_t *b, size_t i)
-{
-    if (type == DM_Q6_K) {
-        const size_t half = i / 128, at = i % 128;
-        const uint8_t *low = b + 64 * half, *top = b + 128 + 32 * half;
-        const int q = stored_nibble(low, at, 64) + (top[at % 32] >> at / 32 * 2 & 3) * 16 - 32;
-        const int scale = b[192 + i / 16] < 128 ? b[192 + i / 16] : b[192 + i / 16] - 256;
-        return stored_f16(b + 208) * scale * q - 0.0;
-    }
-    const uint8_t *s = b + 4, *codes = b + (type == DM_Q4_K ? 16 : 48);
-    const size_t j = i / 32;
-    const int scale = j < 4 ? s[j] % 64 : s[j + 4] % 16 + s[j - 4] / 64 * 16;
-    const int minimum = j < 4 ? s[j + 4] % 64 : s[j + 4] / 16 + s[j] / 64 * 16;
-    int q = stored_nibble(codes + j / 2 * 32, i % 64, 32);
-    if (type == DM_Q5_K)
-        q += (b[16 + i % 32] >> j & 1) * 16;
-    return stored_f16(b) * scale * q - stored_f16(b + 2) * minimum;
-}
+#define STORED_TYPES 11
+extern const dm_dtype stored_types[STORED_TYPES];
 
 /* Element i of a row. */
-static inline float stored_value(dm_dtype type, const void *row, size_t i)
-{
-    const size_t block = dm_dtype_block(type);
-    const uint8_t *b = (const uint8_t *)row + i / block * dm_dtype_size(type);
-    float x;
-
-    switch (type) {
-    case DM_F32:
-        memcpy(&x, b, sizeof x);
-        return x;
-    case DM_F16:
-        return (float)stored_f16(b);
-    case DM_BF16:
-        return (float)stored_bf16(b);
-    default:
-        return (float)(block == 32 ? stored_value32(type, b, i % 32) : stored_value256(type, b, i % 256));
-    }
-}
+float stored_value(dm_dtype type, const void *row, size_t i);
 
 /* What scales (of plain types: elements) are. */
 typedef enum stored_fill {
@@ -107,44 +23,7 @@ typedef enum stored_fill {
     STORED_FILLS
 } stored_fill;
 
-static inline void stored_fill_half(uint8_t *p, stored_fill fill, uint32_t random)
-{
-    unsigned h = random & 0xffff;
-
-    if (fill == STORED_USUAL)
-        h = (h & 0x83ff) | (7 + (random >> 16) % 8) << 10;
-    else if (fill == STORED_SUBNORMAL)
-        h &= random >> 16 & 3 ? 0x83ff : 0x8000;
-    else if (fill == STORED_FINITE && (h & 0x7c00) == 0x7c00)
-        h ^= 0x4000;
-    p[0] = (uint8_t)h;
-    p[1] = (uint8_t)(h >> 8);
-}
-
 /* n elements (whole blocks). random(ctx) gives 32 bits. */
-static inline void stored_random(void *row, dm_dtype type, size_t n, stored_fill fill, uint32_t (*random)(void *),
-                                 void *ctx)
-{
-    const size_t blocks = n / dm_dtype_block(type), size = dm_dtype_size(type);
-    const int has_min = type == DM_Q4_1 || type == DM_Q5_1 || type == DM_Q4_K || type == DM_Q5_K;
-    uint8_t *p = row;
-
-    for (size_t b = 0; b < blocks; b++, p += size) {
-        for (size_t i = 0; i < size; i++)
-            p[i] = (uint8_t)random(ctx);
-        if (type == DM_F32) {
-            p[3] = (uint8_t)((p[3] & 0x80) | (fill == STORED_USUAL ? 0x3e : p[3] % 0x7f));
-        } else if (type == DM_BF16) {
-            if (fill == STORED_USUAL)
-                p[1] = (uint8_t)((p[1] & 0x80) | 0x3d);
-            else if (fill == STORED_FINITE)
-                p[1] ^= (p[1] & 0x7f) == 0x7f ? 1 : 0;
-        } else {
-            stored_fill_half(p + (type == DM_Q6_K ? 208 : 0), fill, random(ctx));
-            if (has_min)
-                stored_fill_half(p + 2, fill, random(ctx));
-        }
-    }
-}
+void stored_random(void *row, dm_dtype type, size_t n, stored_fill fill, uint32_t (*random)(void *), void *ctx);
 
 #endif

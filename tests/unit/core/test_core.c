@@ -1,5 +1,6 @@
 /* Errors, arena, random numbers, checksums and files. (Threads have tests/unit/core/test_threads.c.) */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

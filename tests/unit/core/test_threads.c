@@ -1,6 +1,7 @@
 /* The thread pool: every part runs exactly once per round, barriers hold, and nothing is lost over many rounds. */
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>

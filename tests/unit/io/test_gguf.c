@@ -1,8 +1,15 @@
 /* GGUF files: what is read, and every field of the header broken in turn. */
-#include "io/gguf.h"
-
 #include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "io/gguf.h"
+#include "io/json.h"
+#include "tests/support/check.h"
 #include "tests/support/gguf_tool.h"
 
 static char path[80];

@@ -1,6 +1,7 @@
 /* JSON: what must be read and what must be refused (cases after RFC 8259), with line and column. */
 #include <locale.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,5 +1,8 @@
 /* safetensors: files as the Python library writes them, broken files, shards, and writing. */
 #include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,6 +13,7 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "tests/support/check.h"
+#include "tests/support/safetensors_vector.h"
 
 static char dir[64];
 
@@ -56,13 +60,6 @@ static void refused(const char *name, dm_status status, const char *message)
     dm_st_close(&st);
 }
 
-/* Written by Python's safetensors 0.8.0 (torch.save_file):
- *   save_file({"a": tensor([[1.5,-2,3.25]]), "b": tensor([1,-0.5,65504,2**-24,2**-14], float16),
- *              "c": tensor([1,-3.140625,1e38], bfloat16), "d": tensor([0.1], float64), "e": tensor([-5,2**40]),
- *              "f": tensor([7,-8], int32), "g": tensor([200], uint8), "h": tensor(2.5), "i": zeros(0,4),
- *              "j": tensor([1,2], int8)}, "x.safetensors", {"format":"pt","note":"n\u00e9"}) */
-#include "tests/support/safetensors_vector.h"
-
 static void check_vector(void)
 {
     dm_st *st;
@@ -70,7 +67,7 @@ static void check_vector(void)
     double d[8];
     float f[8];
 
-    put("v.safetensors", vector, sizeof vector);
+    put("v.safetensors", safetensors_vector, SAFETENSORS_VECTOR);
     CK_MSG(dm_st_open(&st, in_dir("v.safetensors"), &err) == DM_OK, "%s", err.message);
     if (!st)
         return;
@@ -128,16 +125,16 @@ static void check_corruption(void)
 {
     static const unsigned char values[] = {0,   ' ', '"', '{', '}', '[',  ']',  ',',
                                            ':', '0', '9', '-', 'x', 0x7F, 0x80, 0xFF};
-    unsigned char copy[sizeof vector];
+    unsigned char copy[SAFETENSORS_VECTOR];
     size_t header = 8;
     float f[64];
     dm_error err;
 
     for (int i = 0; i < 8; i++)
-        header += (size_t)vector[i] << 8 * i;
+        header += (size_t)safetensors_vector[i] << 8 * i;
     for (size_t i = 0; i < header; i++)
         for (size_t v = 0; v < sizeof values; v++) {
-            memcpy(copy, vector, sizeof vector);
+            memcpy(copy, safetensors_vector, SAFETENSORS_VECTOR);
             copy[i] = values[v];
             FILE *out = fopen(in_dir("c.safetensors"), "wb");
             CK(out && fwrite(copy, 1, sizeof copy, out) == sizeof copy && fclose(out) == 0);
@@ -149,9 +146,9 @@ static void check_corruption(void)
                     (void)dm_st_read_f32(st, dm_st_at(st, t), f, &err);
             dm_st_close(&st);
         }
-    for (size_t n = 0; n < sizeof vector; n++) {
+    for (size_t n = 0; n < SAFETENSORS_VECTOR; n++) {
         FILE *out = fopen(in_dir("c.safetensors"), "wb");
-        CK(out && fwrite(vector, 1, n, out) == n && fclose(out) == 0);
+        CK(out && fwrite(safetensors_vector, 1, n, out) == n && fclose(out) == 0);
         dm_st *st;
         CK_MSG(dm_st_open(&st, in_dir("c.safetensors"), &err) == DM_ERR_INPUT, "accepted a cut at %zu", n);
         dm_st_close(&st);

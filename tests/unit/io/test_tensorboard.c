@@ -1,9 +1,19 @@
 /* TensorBoard's event files: known checksums, the framing byte by byte, and what a run writes: every figure of
  * metrics.jsonl once, however often it was stopped and resumed, without a change in any other file. */
-#include "tests/support/train_tool.h"
+#include <math.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "core/file.h"
+#include "dmpo.h"
 #include "io/json.h"
 #include "io/tensorboard.h"
+#include "tests/support/check.h"
+#include "tests/support/train_tool.h"
 
 #define FILE_NAME "events.out.tfevents.dmpo"
 

@@ -1,9 +1,15 @@
 /* Attention against the header's formulas written down row by row: bit for bit on every level and thread count; against
  * f64 and its finite differences; and trees, caches and single trajectories against each other. */
-#include "tests/support/engines.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "core/cpu.h"
 #include "simd/attention.h"
+#include "simd/engine.h"
 #include "tests/support/check.h"
+#include "tests/support/engines.h"
 
 static engines all;
 static dm_kernels scalar;

@@ -1,10 +1,16 @@
 /* Matrix products against the plain fmaf loop, bit for bit: all orientations, odd sizes, strides larger than needed,
  * on every level and for several thread counts. Inputs and C end at a forbidden page, C's gaps must stay as they are.
  */
-#include "tests/support/engines.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "core/cpu.h"
+#include "simd/engine.h"
 #include "simd/gemm.h"
 #include "tests/support/check.h"
+#include "tests/support/engines.h"
 
 static engines all;
 

@@ -2,10 +2,17 @@
  * tests/support/quantised.h, for every type, level and thread count.
  *
  *     weight --widen TYPE COLS    rows of blocks on standard input, f32 on standard output (tests/python/interop_quant.py) */
-#include "tests/support/engines.h"
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "core/cpu.h"
+#include "simd/engine.h"
 #include "simd/weight.h"
 #include "tests/support/check.h"
+#include "tests/support/engines.h"
 #include "tests/support/quantised.h"
 
 static engines all;

@@ -1,6 +1,7 @@
 /* What holds for every built-in environment: the expert solves every task of every split, splits do not overlap, play
  * at random and nonsense do no harm, an episode leaves nothing behind, texts are the same everywhere. What holds for
  * one of them is in its own test. DMPO_TEST_FAST=1 takes every 20th task. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

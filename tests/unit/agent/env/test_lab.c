@@ -1,6 +1,7 @@
 /* Environment `lab`: splits that do not overlap, few words and short texts, what its actions do, its physics, its
  * sub-goals, and an expert that goes on from wherever random play has led. What holds for every environment is in
  * test_env. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* Environment `shop`: splits that do not overlap, a catalogue that is what it is meant to be, search, reward, pages and
  * actions, short texts of few words, and an expert whose every action follows from the texts alone: an agent that only
  * reads them acts the same. What holds for every environment is in test_env. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,18 @@
 /* Training data from episodes: every form and option against an example worked out by hand. */
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "agent/env/registry.h"
+#include "core/philox.h"
+#include "io/json.h"
+#include "tests/support/check.h"
 #include "tests/support/pairs_tool.h"
+
+/* Runs are written down with what matters in them; the rest is zero. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
 /* ---- matching ---- */
 

@@ -1,7 +1,20 @@
 /* Training data from episodes as files: what is written, what is refused, and that the data reader reads back what was
  * made, of random runs and of the real data. */
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/philox.h"
 #include "io/data/dataset.h"
+#include "io/json.h"
+#include "tests/support/check.h"
 #include "tests/support/pairs_tool.h"
+
+/* Runs are written down with what matters in them; the rest is zero. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
 /* ---- files ---- */
 

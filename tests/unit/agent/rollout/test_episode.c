@@ -1,6 +1,7 @@
 /* Episodes: what is written is read back to the last bit, is training data as it is, and broken lines are refused with
  * their place. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -2,11 +2,24 @@
  * place; what a model saw and how probable it found its words is what training sees in that file, bit for bit;
  * continuations begin where they say. The model is random but speaks letters only, so that its words are tokenized as
  * they were generated. */
-#include "tests/support/train_tool.h"
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "agent/rollout/rollout.h"
 #include "core/cpu.h"
+#include "core/file.h"
+#include "dmpo.h"
 #include "io/data/template.h"
+#include "io/json.h"
+#include "model/network/config.h"
+#include "model/network/model.h"
+#include "tests/support/check.h"
+#include "tests/support/train_tool.h"
 
 #define TASKS 5
 #define SAMPLES 2

@@ -1,5 +1,6 @@
 /* Data sets: the three forms, what is trained in each, cutting to length, and what is refused with which words. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -4,11 +4,15 @@
  *     template --render DIR NAME 0|1 < conversations    ids, then |, then the spans; 1: with generation prompt.
  *                                                       A conversation: [["user", "text"], ["assistant", "text"], ...]
  *     template --save DIR NAME TO                       tokenizer.json and tokenizer_config.json into TO */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/file.h"
 #include "io/data/template.h"
+#include "io/json.h"
 #include "model/formats/source.h"
 #include "tests/support/check.h"
 #include "tests/support/tokenizer_tool.h"

@@ -8,15 +8,20 @@
  *     tokenizer --save FROM TO                          what was read, written again
  *
  * DIR and FROM: whatever tool_open takes. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/file.h"
 #include "core/system.h"
+#include "core/utf8.h"
+#include "io/json.h"
 #include "io/tokenizer/split.h"
 #include "io/tokenizer/tokenizer.h"
 #include "io/tokenizer/unicode.h"
-#include "core/utf8.h"
 #include "tests/support/check.h"
 #include "tests/support/tokenizer_tool.h"
 

@@ -1,7 +1,15 @@
 /* Broken tokenizers of Llama-2's kind: each gives one line. Files: tokenizer.json, SentencePiece's model, llama2.c's
  * tokenizer.bin, GGUF. */
 #include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "core/file.h"
+#include "io/json.h"
+#include "tests/support/check.h"
+#include "tests/support/gguf_tool.h"
 #include "tests/support/pieces_tool.h"
 
 static void refused(const char *what, const dm_error *err, const char *text)

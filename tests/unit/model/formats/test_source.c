@@ -1,8 +1,15 @@
 /* Models as others stored them: the order of rows, and what is wrong with a file told in one line. */
-#include "model/formats/source.h"
-
 #include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "core/file.h"
+#include "io/json.h"
+#include "model/formats/source.h"
+#include "tests/support/check.h"
 #include "tests/support/gguf_tool.h"
 
 static char dir[64], path[96];

@@ -1,13 +1,22 @@
 /* Every operation's backward against finite differences of the same operation in f64 (tests/support/gradients.h): RMSNorm,
  * linear and bias, embedding, q/k norm with RoPE, SwiGLU, attention, the fused head. Whole models and losses:
  * test_model_gradients.c. */
-#include "tests/support/engines.h"
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "core/cpu.h"
 #include "model/network/head.h"
 #include "model/network/ops.h"
 #include "simd/attention.h"
+#include "simd/engine.h"
 #include "simd/gemm.h"
+#include "tests/support/check.h"
+#include "tests/support/engines.h"
 #include "tests/support/gradients.h"
+#include "tests/support/reference64.h"
 
 #define SEED 3
 #define OP_LIMIT 2e-6

@@ -1,4 +1,5 @@
 /* kto's mismatched sequences: whose prompt is followed by whose turns, what is cut, what is refused. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,5 +1,6 @@
 /* config.json and the weights it describes: what is read, what is refused and by which words, and round trips. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,12 +1,22 @@
 /* Adapters through dmpo_train and what reads them: one committed result on every level and thread count, resumed
  * anywhere, with recomputation, beside a base in f32 or in its stored type; trained on; scored and opened; broken and
  * foreign ones refused. Figures are PEFT's in tests/unit/model/train/test_golden.c. */
-#include "tests/support/train_tool.h"
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "core/cpu.h"
-#include "model/formats/adapter.h"
+#include "core/file.h"
+#include "dmpo.h"
 #include "model/api.h"
+#include "model/formats/adapter.h"
 #include "model/formats/merge.h"
+#include "model/network/config.h"
+#include "model/network/model.h"
+#include "tests/support/check.h"
+#include "tests/support/train_tool.h"
 
 /* On every machine; it changes with the numerics contract (docs/numerics.md) only. */
 #define WEIGHTS "31a03d0cdedd4de1af4d575f81b169226e625b635a619c7a7d81cf9ad26b0ebb"

@@ -4,9 +4,20 @@
  * against the derivative of the batch's mean loss with respect to that prediction's log-probability. Models: the
  * gradient of the loss with respect to every parameter, for each architecture; the reference runs each trajectory by
  * itself, so that packing, shared prefixes, recomputation and narrow last layers are checked too. */
-#include "tests/support/engines.h"
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "core/cpu.h"
+#include "dmpo.h"
+#include "simd/engine.h"
+#include "tests/support/check.h"
+#include "tests/support/engines.h"
 #include "tests/support/gradients.h"
+#include "tests/support/reference64.h"
 
 #define LOSS_LIMIT 2e-7  /* f64 on both sides, coefficients rounded to f32 */
 #define MODEL_LIMIT 2e-5 /* f32 through two layers, head and loss */

@@ -1,9 +1,17 @@
 /* AdamW, the gradient norm and the schedules against what their definitions say in f64; and the same bits from 1 to 8
  * threads on every level. What a training step makes of them (clipping, warm-up): test_train.c. */
-#include "tests/support/engines.h"
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "core/cpu.h"
+#include "dmpo.h"
 #include "model/train/optimizer.h"
 #include "tests/support/check.h"
+#include "tests/support/engines.h"
 
 #define CHUNK ((size_t)4096) /* of the norm, by the numerics contract */
 

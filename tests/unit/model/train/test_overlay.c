@@ -1,9 +1,16 @@
 /* Gradients over activations (model/network/network.h): the same bits as with gradients of their own, whichever of the two is
  * larger, with and without recomputation; the room is less; and where it must not be, it is not. */
-#include "tests/support/train_tool.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
+#include "dmpo.h"
 #include "model/api.h"
+#include "model/network/model.h"
 #include "model/train/run.h"
+#include "tests/support/check.h"
+#include "tests/support/train_tool.h"
 
 #define STEPS 3
 

@@ -1,9 +1,19 @@
 /* Training runs as a whole: the same bits for every number of threads, with recomputation and after a stop at any step;
  * what a batch means; what a step does to the weights; non-finite losses; what is reported about the data. */
-#include "tests/support/train_tool.h"
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "core/file.h"
+#include "core/philox.h"
+#include "dmpo.h"
 #include "model/api.h"
 #include "model/train/run.h"
+#include "tests/support/check.h"
+#include "tests/support/train_tool.h"
 
 static dmpo_train_options options(const char *output)
 {

@@ -2,13 +2,21 @@
  * aligned kin or mmap is made, by the library or by libc for it.
  *
  * This program is its own allocator: a block is a power of two from a large static array, kept in lists by size. */
-#include "tests/support/train_tool.h"
+#define _DEFAULT_SOURCE /* syscall, MAP_ANONYMOUS */
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "dmpo.h"
+#include "tests/support/check.h"
+#include "tests/support/train_tool.h"
 
 static volatile long calls;    /* of this allocator and mmap */
 static volatile size_t newest; /* size asked for, to tell what it was */

@@ -6,13 +6,23 @@
  * call number k, in the middle of a write too; k goes from 1 until nothing is left to kill. Then a new run resumes and
  * must end in the bits of a run that was never interrupted. Then the same with call k, and with call k and all
  * behind it, failing as on a full disk instead. */
-#include "tests/support/train_tool.h"
+#define _DEFAULT_SOURCE /* syscall */
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "dmpo.h"
+#include "tests/support/check.h"
+#include "tests/support/train_tool.h"
 
 typedef enum disaster { NOTHING, KILL, FAIL_ONCE, FULL } disaster;
 

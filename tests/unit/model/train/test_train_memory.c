@@ -1,6 +1,16 @@
 /* What `dmpo plan` says is what a run takes: peak resident memory within 5 % for shapes in which different things weigh
  * most; a limit is kept, and too small a one says the smallest that works, which does. Every run has a process of its
  * own, measured by the system. */
+#include <math.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "dmpo.h"
+#include "tests/support/check.h"
 #include "tests/support/train_tool.h"
 
 #define MIB 1048576.0

@@ -1,10 +1,17 @@
 /* kto and two references through dmpo_train: the figures of an evaluation against those made by hand of dmpo_score's
  * log-probabilities; the same bits resumed anywhere, on other levels and thread counts, from the cache; what is
  * refused. */
-#include "tests/support/train_tool.h"
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
+#include "core/file.h"
+#include "dmpo.h"
 #include "io/data/dataset.h"
 #include "model/loss/mismatch.h"
+#include "tests/support/check.h"
+#include "tests/support/train_tool.h"
 
 #define PAIRS 7
 
