@@ -52,17 +52,18 @@ typedef struct dm_ids {
 void dm_ids_free(dm_ids *ids);
 dm_status dm_ids_push(dm_ids *ids, int32_t id, dm_error *err);
 
-/* Appends the ids of text[0..size) to *out. `added`: recognise added tokens inside the text (what the tokenizers
- * library does); false: they are ordinary text, so that data can never forge a control token. The text must be valid
+/* Appends the ids of text[0..size) to *out. `special`: recognise special tokens inside the text; false: they are
+ * ordinary text (the tokenizers library's encode_special_tokens), so that data can never forge a control token. Added
+ * tokens that are not special, such as <think> of Qwen3, are recognised always. The text must be valid
  * UTF-8 (DM_ERR_INPUT with the byte offset otherwise). A byte that the vocabulary has no token for is left out, as the
  * library does (SmolLM2 lacks some control characters). Adds no BOS or EOS. */
-dm_status dm_tokenizer_encode(const dm_tokenizer *t, const char *text, size_t size, bool added, dm_ids *out,
+dm_status dm_tokenizer_encode(const dm_tokenizer *t, const char *text, size_t size, bool special, dm_ids *out,
                               dm_error *err);
 /* Where a text stands. SentencePiece and its likes put a space before text that begins a conversation or stands behind
  * an added token; text in the middle of other text has none. */
 typedef enum dm_text_place { DM_TEXT_FIRST, DM_TEXT_BEHIND_TOKEN, DM_TEXT_INSIDE } dm_text_place;
 
-/* As dm_tokenizer_encode without added tokens, for a part of a longer text. */
+/* As dm_tokenizer_encode without special tokens, for a part of a longer text. */
 dm_status dm_tokenizer_encode_part(const dm_tokenizer *t, const char *text, size_t size, dm_text_place place,
                                    dm_ids *out, dm_error *err);
 

@@ -67,7 +67,11 @@ static dm_status encode_text(dm_bpe *e, const char *s, size_t n, dm_text_place p
     return status;
 }
 
-/* ---- added tokens ---- */
+/* ---- added tokens ----
+ *
+ * Those that are special are recognised only where the caller says so (the library's encode_special_tokens false); the
+ * others always, for they are words like those of the vocabulary. A special one that is ordinary text here still covers
+ * its characters, as in the library: no other token begins inside it. */
 
 /* Where the character before s[end] begins. */
 static size_t character_before(const char *s, size_t end)
@@ -89,18 +93,18 @@ static bool is_single_word(const char *s, size_t n, size_t begin, size_t end)
     return dm_utf8_decode(s + end, n - end, &code) == 0 || !dm_is_word(code);
 }
 
-static dm_status encode_normalized(dm_bpe *e, const char *s, size_t n, bool added, dm_text_place place);
+static dm_status encode_normalized(dm_bpe *e, const char *s, size_t n, bool special, dm_text_place place);
 
 /* What stands between the added tokens of this round. */
-static dm_status encode_gap(dm_bpe *e, bool normalized, const char *s, size_t n, dm_text_place place)
+static dm_status encode_gap(dm_bpe *e, bool normalized, bool special, const char *s, size_t n, dm_text_place place)
 {
     if (n == 0)
         return DM_OK;
-    return normalized ? encode_text(e, s, n, place) : encode_normalized(e, s, n, true, place);
+    return normalized ? encode_text(e, s, n, place) : encode_normalized(e, s, n, special, place);
 }
 
 /* matches: from the last to the first. */
-static dm_status split_at(dm_bpe *e, bool normalized, const char *s, size_t n, dm_text_place place,
+static dm_status split_at(dm_bpe *e, bool normalized, bool special, const char *s, size_t n, dm_text_place place,
                           const dm_added_match *matches, size_t n_matches)
 {
     const dm_tokenizer *t = e->t;
@@ -111,7 +115,8 @@ static dm_status split_at(dm_bpe *e, bool normalized, const char *s, size_t n, d
         if (begin < from)
             continue;
         from = end;
-        if (a->single_word && !is_single_word(s, n, begin, end))
+        if ((!special && (t->flags[a->id] & DM_TOKEN_SPECIAL)) ||
+            (a->single_word && !is_single_word(s, n, begin, end)))
             continue;
         uint32_t code;
         while (a->lstrip && begin > done) {
@@ -129,7 +134,7 @@ static dm_status split_at(dm_bpe *e, bool normalized, const char *s, size_t n, d
             }
             end = spaces_end;
         }
-        dm_status status = encode_gap(e, normalized, s + done, begin > done ? begin - done : 0,
+        dm_status status = encode_gap(e, normalized, special, s + done, begin > done ? begin - done : 0,
                                       done > 0 ? DM_TEXT_BEHIND_TOKEN : place);
         if (status == DM_OK)
             status = dm_ids_push(e->out, a->id, e->err);
@@ -137,21 +142,21 @@ static dm_status split_at(dm_bpe *e, bool normalized, const char *s, size_t n, d
             return status;
         done = end;
     }
-    return encode_gap(e, normalized, s + done, n - done, done > 0 ? DM_TEXT_BEHIND_TOKEN : place);
+    return encode_gap(e, normalized, special, s + done, n - done, done > 0 ? DM_TEXT_BEHIND_TOKEN : place);
 }
 
-static dm_status split_added(dm_bpe *e, bool normalized, const char *s, size_t n, dm_text_place place)
+static dm_status split_added(dm_bpe *e, bool normalized, bool special, const char *s, size_t n, dm_text_place place)
 {
     dm_added_match *matches;
     size_t n_matches;
     dm_status status = dm_added_find(normalized ? &e->t->normal : &e->t->raw, s, n, &matches, &n_matches, e->err);
     if (status == DM_OK)
-        status = split_at(e, normalized, s, n, place, matches, n_matches);
+        status = split_at(e, normalized, special, s, n, place, matches, n_matches);
     free(matches);
     return status;
 }
 
-static dm_status encode_normalized(dm_bpe *e, const char *s, size_t n, bool added, dm_text_place place)
+static dm_status encode_normalized(dm_bpe *e, const char *s, size_t n, bool special, dm_text_place place)
 {
     char *normal;
     size_t size;
@@ -161,28 +166,27 @@ static dm_status encode_normalized(dm_bpe *e, const char *s, size_t n, bool adde
         n = size;
     }
     if (status == DM_OK)
-        status = added ? split_added(e, true, s, n, place) : encode_text(e, s, n, place);
+        status = split_added(e, true, special, s, n, place);
     free(normal);
     return status;
 }
 
-static dm_status encode(const dm_tokenizer *t, const char *text, size_t size, bool added, dm_text_place place,
+static dm_status encode(const dm_tokenizer *t, const char *text, size_t size, bool special, dm_text_place place,
                         dm_ids *out, dm_error *err)
 {
     const size_t valid = dm_utf8_check(text, size);
     if (valid < size)
         return dm_fail(err, DM_ERR_INPUT, "byte %zu of the text is not valid UTF-8", valid);
     dm_bpe e = {.t = t, .out = out, .err = err};
-    const dm_status status =
-        added ? split_added(&e, false, text, size, place) : encode_normalized(&e, text, size, false, place);
+    const dm_status status = split_added(&e, false, special, text, size, place);
     dm_bpe_close(&e);
     return status;
 }
 
-dm_status dm_tokenizer_encode(const dm_tokenizer *t, const char *text, size_t size, bool added, dm_ids *out,
+dm_status dm_tokenizer_encode(const dm_tokenizer *t, const char *text, size_t size, bool special, dm_ids *out,
                               dm_error *err)
 {
-    return encode(t, text, size, added, DM_TEXT_FIRST, out, err);
+    return encode(t, text, size, special, DM_TEXT_FIRST, out, err);
 }
 
 dm_status dm_tokenizer_encode_part(const dm_tokenizer *t, const char *text, size_t size, dm_text_place place,

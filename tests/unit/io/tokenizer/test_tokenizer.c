@@ -305,6 +305,27 @@ static void check_round_trip(void)
 #define ADDED(a) "{" PARTS "," MODEL ",\"added_tokens\":[" a "]}"
 #define PRE(p) "{\"decoder\":" BYTES "," MODEL ",\"pre_tokenizer\":" p "}"
 
+/* Only special tokens may be plain text in data: the ids are those of the tokenizers library with and without
+ * encode_special_tokens. */
+static void check_special(void)
+{
+    char path[512];
+    dm_tokenizer *t = NULL;
+    static const char text[] = "ab<t>ab<s>a<s><t>";
+    static const char json[] =
+        ADDED("{\"id\":3,\"content\":\"<t>\"},{\"id\":4,\"content\":\"<s>\",\"special\":true},"
+              "{\"id\":5,\"content\":\"a<s>\",\"normalized\":false}");
+    static const int32_t all[] = {2, 3, 2, 4, 5, 3}, some[] = {2, 3, 2, 5, 3};
+
+    snprintf(path, sizeof path, "%s/tokenizer.json", work);
+    CK(dm_file_write(path, json, sizeof json - 1, NULL) == DM_OK);
+    if (!CK(dm_tokenizer_open(&t, path, NULL) == DM_OK))
+        return;
+    CK(encodes_to(t, text, sizeof text - 1, true, all, sizeof all / sizeof *all));
+    CK(encodes_to(t, text, sizeof text - 1, false, some, sizeof some / sizeof *some)); /* "<", "s", ">": no such token */
+    dm_tokenizer_close(&t);
+}
+
 static void check_broken(void)
 {
     static const struct {
@@ -524,6 +545,7 @@ static int run_tests(void)
     check_fixture(data, "added-nfc", false);
     check_training();
     check_round_trip();
+    check_special();
     check_broken();
     check_mutations(data);
     CK(dm_dir_remove(work, NULL) == DM_OK);
