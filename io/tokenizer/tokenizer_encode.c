@@ -115,8 +115,7 @@ static dm_status split_at(dm_bpe *e, bool normalized, bool special, const char *
         if (begin < from)
             continue;
         from = end;
-        if ((!special && (t->flags[a->id] & DM_TOKEN_SPECIAL)) ||
-            (a->single_word && !is_single_word(s, n, begin, end)))
+        if ((!special && (t->flags[a->id] & DM_TOKEN_SPECIAL)) || (a->single_word && !is_single_word(s, n, begin, end)))
             continue;
         uint32_t code;
         while (a->lstrip && begin > done) {

@@ -120,6 +120,11 @@ dm_status dm_tokenizer_normalize(const dm_tokenizer *t, const char *text, size_t
 /* The same with its spaces marked, and one in front when `prefix`. *out is malloc'ed. */
 dm_status dm_mark_spaces(const char *text, size_t size, bool prefix, char **out, size_t *out_size, dm_error *err);
 
+/* A token matched in normalized text is normalized itself. Bytes of text that an added token asks for: itself, and its
+ * normal form, at most three times as long with a space before it. */
+#define DM_ADDED_ROOM(size) (5 * (size) + DM_SPACE_SIZE + 1)
+dm_status dm_tokenizer_normal_form(dm_tokenizer *t, dm_added_token *a, dm_error *err);
+
 /* The merges of a DM_BPE_SCORES in order, as transformers converts SentencePiece's; free(*out). */
 dm_status dm_tokenizer_ranked(const dm_tokenizer *t, dm_bpe_merge **out, size_t *n, dm_error *err);
 

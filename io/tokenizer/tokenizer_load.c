@@ -69,8 +69,7 @@ static dm_status measure(loader *l)
         const dm_status status = check_id(l, id != NULL ? id : a, content->text);
         if (status != DM_OK)
             return status;
-        /* itself, and its normal form where that is another: at most three times as long, with a space in front */
-        text += 5 * content->length + DM_SPACE_SIZE + 1;
+        text += DM_ADDED_ROOM(content->length);
         ids = (size_t)id->integer >= ids ? (size_t)id->integer + 1 : ids;
         added++;
     }
@@ -167,35 +166,6 @@ static dm_status add_merges(loader *l)
 
 /* ---- added tokens ---- */
 
-/* A token matched in normalized text is normalized itself. */
-static dm_status normal_form(loader *l, dm_added_token *a)
-{
-    char *normal;
-    size_t size;
-    dm_tokenizer *t = l->t;
-    const dm_status status =
-        dm_tokenizer_normalize(t, t->text + a->offset, a->size, DM_TEXT_FIRST, &normal, &size, l->err);
-    if (status != DM_OK || normal == NULL)
-        return status;
-    if (size != a->size || memcmp(normal, t->text + a->offset, size) != 0) {
-        if (t->decoded == NULL && t->bpe != DM_BPE_BYTES)
-            t->decoded = calloc(t->capacity + 1, sizeof *t->decoded);
-        if (t->decoded == NULL && t->bpe != DM_BPE_BYTES) {
-            free(normal);
-            return dm_fail(l->err, DM_ERR_MEMORY, "no memory to read %s", dm_json_name(l->doc));
-        }
-        a->offset = (uint32_t)t->text_size;
-        if (t->decoded != NULL)
-            t->decoded[a->id] = a->offset + 1;
-        a->size = (uint32_t)size;
-        memcpy(t->text + t->text_size, normal, size);
-        t->text[t->text_size + size] = '\0';
-        t->text_size += size + 1;
-    }
-    free(normal);
-    return DM_OK;
-}
-
 static dm_status add_added_tokens(loader *l)
 {
     dm_tokenizer *t = l->t;
@@ -230,9 +200,9 @@ static dm_status add_added_tokens(loader *l)
         a->offset = t->offset[id];
         a->size = (uint32_t)content->length;
         if (a->normalized) {
-            status = normal_form(l, a);
+            status = dm_tokenizer_normal_form(t, a, l->err);
             if (status != DM_OK)
-                return status;
+                return dm_fail_context(l->err, status, "%s", dm_json_name(l->doc));
         }
         t->n_added++;
     }

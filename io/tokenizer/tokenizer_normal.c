@@ -83,3 +83,30 @@ dm_status dm_tokenizer_normalize(const dm_tokenizer *t, const char *text, size_t
     free(before);
     return status;
 }
+
+dm_status dm_tokenizer_normal_form(dm_tokenizer *t, dm_added_token *a, dm_error *err)
+{
+    char *normal;
+    size_t size;
+    const dm_status status =
+        dm_tokenizer_normalize(t, t->text + a->offset, a->size, DM_TEXT_FIRST, &normal, &size, err);
+    if (status != DM_OK || normal == NULL)
+        return status;
+    if (size != a->size || memcmp(normal, t->text + a->offset, size) != 0) {
+        if (t->decoded == NULL && t->bpe != DM_BPE_BYTES)
+            t->decoded = calloc(t->capacity + 1, sizeof *t->decoded);
+        if (t->decoded == NULL && t->bpe != DM_BPE_BYTES) {
+            free(normal);
+            return dm_fail(err, DM_ERR_MEMORY, "no memory for added tokens");
+        }
+        a->offset = (uint32_t)t->text_size;
+        if (t->decoded != NULL)
+            t->decoded[a->id] = a->offset + 1;
+        a->size = (uint32_t)size;
+        memcpy(t->text + t->text_size, normal, size);
+        t->text[t->text_size + size] = '\0';
+        t->text_size += size + 1;
+    }
+    free(normal);
+    return DM_OK;
+}

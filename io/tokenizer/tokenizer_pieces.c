@@ -79,6 +79,28 @@ static dm_status add_piece(dm_tokenizer *t, const piece_list *p, size_t i, bool 
     return DM_OK;
 }
 
+static dm_status add_extra(dm_tokenizer *t, const dm_extra_token *x, dm_error *err)
+{
+    const int32_t other = dm_tokenizer_find(t, x->text, x->size);
+
+    if (other == x->id && (t->flags[other] & DM_TOKEN_ADDED)) /* a control symbol, which the list repeats */
+        return DM_OK;
+    if (other >= 0 && other != x->id)
+        return dm_json_fail(x->doc, x->at, err, "added token \"%.80s\" has id %d here and %d in the tokenizer's model",
+                            x->text, (int)x->id, (int)other);
+    if (!dm_tokenizer_add(t, x->id, x->text, x->size, (uint8_t)(DM_TOKEN_ADDED | (x->special ? DM_TOKEN_SPECIAL : 0))))
+        return dm_json_fail(x->doc, x->at, err, "added token \"%.80s\" has id %d, which is that of \"%.80s\"", x->text,
+                            (int)x->id, dm_tokenizer_token(t, x->id, NULL));
+    t->added[t->n_added++] = (dm_added_token){.offset = t->offset[x->id],
+                                              .size = (uint32_t)x->size,
+                                              .id = x->id,
+                                              .lstrip = x->lstrip,
+                                              .rstrip = x->rstrip,
+                                              .single_word = x->single_word,
+                                              .normalized = x->normalized};
+    return x->normalized ? dm_tokenizer_normal_form(t, &t->added[t->n_added - 1], err) : DM_OK;
+}
+
 static dm_status check_bytes(const dm_tokenizer *t, const piece_list *p)
 {
     for (int b = 0; b < 256; b++)
@@ -118,20 +140,26 @@ dm_status dm_tokenizer_from_pieces(dm_tokenizer **out, const dm_piece *pieces, s
                                    const char *file, const char *list, dm_error *err)
 {
     const piece_list p = {pieces, n, file, list, err};
-    size_t text = 0, added = 0;
+    const size_t n_extra = rules->extra ? rules->extra->n : 0;
+    size_t text = 0, added = n_extra, room = n;
     dm_tokenizer *t = NULL;
     dm_status status = DM_OK;
     *out = NULL;
+    for (size_t i = 0; i < n_extra; i++) {
+        const dm_extra_token *x = &rules->extra->token[i];
+        text += DM_ADDED_ROOM(x->size);
+        room = (size_t)x->id < room ? room : (size_t)x->id + 1;
+    }
     for (size_t i = 0; i < n && status == DM_OK; i++) {
         status = check_piece(&p, i);
         text += pieces[i].size + 1;
         added += pieces[i].type >= DM_PIECE_UNKNOWN && pieces[i].type <= DM_PIECE_USER;
     }
     if (status == DM_OK) {
-        status = dm_tokenizer_create(&t, n, text, 0, added, err);
+        status = dm_tokenizer_create(&t, room, text, 0, added, err);
         if (status != DM_OK)
             return dm_fail_context(err, status, "%s", file);
-        t->scores = calloc(n + 1, sizeof *t->scores);
+        t->scores = calloc(room + 1, sizeof *t->scores);
         if (t->scores == NULL)
             status = dm_fail(err, DM_ERR_MEMORY, "no memory for a tokenizer of %zu ids", n);
     }
@@ -145,6 +173,17 @@ dm_status dm_tokenizer_from_pieces(dm_tokenizer **out, const dm_piece *pieces, s
         t->prepend = rules->prefix;
         t->strip = rules->prefix || rules->squeeze;
         t->replace = t->decode_bytes = true;
+    }
+    /* SentencePiece knows no added tokens: text beside them is as transformers has it */
+    if (status == DM_OK && n_extra) {
+        t->squeeze = t->prepend = t->replace = false;
+        t->metaspace = true;
+        t->metaspace_prefix = rules->extra->prefix;
+        t->strip = t->metaspace_prefix != DM_PREFIX_NEVER;
+    }
+    for (size_t i = 0; i < n_extra && status == DM_OK; i++)
+        status = add_extra(t, &rules->extra->token[i], err);
+    if (status == DM_OK) {
         status = dm_tokenizer_finish(t, err);
         if (status == DM_OK && t->byte_fallback)
             status = check_bytes(t, &p);

@@ -2,7 +2,7 @@
 #ifndef DM_IO_TOKENIZER_TOKENIZER_PIECES_H
 #define DM_IO_TOKENIZER_TOKENIZER_PIECES_H
 
-#include "io/tokenizer/tokenizer_internal.h"
+#include "io/tokenizer/tokenizer_extra.h"
 
 /* Numbered as SentencePiece and GGUF do. */
 typedef enum dm_piece_type {
@@ -29,6 +29,7 @@ typedef struct dm_piece_rules {
     bool byte_fallback;   /* needs the 256 byte pieces */
     bool user_normalized; /* user-defined pieces are found in normalized text (SentencePiece), else in raw text */
     int32_t bos;          /* that others put before a text, or -1 */
+    const dm_extra_tokens *extra; /* added to the pieces; NULL: none */
 } dm_piece_rules;
 
 /* `file` and `list` begin messages: "FILE: LIST[7] ...". An empty piece, as GGUF may have, is no token. */

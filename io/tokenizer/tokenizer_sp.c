@@ -259,17 +259,22 @@ dm_status dm_tokenizer_open_sentencepiece(dm_tokenizer **out, const char *path, 
     model o = {.model_type = 1, .bos = 1, .prefix = 1, .squeeze = 1, .escape = 1}; /* the defaults of the format */
     const unsigned char *p = (const unsigned char *)data;
     status = read_model((message){p, p + size, p, path, err}, &o);
+    dm_extra_tokens extra = {0};
     if (status == DM_OK)
         status = check_model(&o, path, err);
+    if (status == DM_OK)
+        status = dm_extra_tokens_read(&extra, path, err);
     if (status == DM_OK) {
         const bool bos = o.bos >= 0 && (uint64_t)o.bos < o.n && o.pieces[o.bos].type == DM_PIECE_CONTROL;
         const dm_piece_rules rules = {.prefix = o.prefix != 0,
                                       .squeeze = o.squeeze != 0,
                                       .byte_fallback = o.byte_fallback != 0,
                                       .user_normalized = true,
-                                      .bos = bos ? (int32_t)o.bos : -1};
+                                      .bos = bos ? (int32_t)o.bos : -1,
+                                      .extra = &extra};
         status = dm_tokenizer_from_pieces(out, o.pieces, o.n, &rules, path, "piece", err);
     }
+    dm_extra_tokens_free(&extra);
     free(o.pieces);
     free(data);
     return status;

@@ -312,9 +312,8 @@ static void check_special(void)
     char path[512];
     dm_tokenizer *t = NULL;
     static const char text[] = "ab<t>ab<s>a<s><t>";
-    static const char json[] =
-        ADDED("{\"id\":3,\"content\":\"<t>\"},{\"id\":4,\"content\":\"<s>\",\"special\":true},"
-              "{\"id\":5,\"content\":\"a<s>\",\"normalized\":false}");
+    static const char json[] = ADDED("{\"id\":3,\"content\":\"<t>\"},{\"id\":4,\"content\":\"<s>\",\"special\":true},"
+                                     "{\"id\":5,\"content\":\"a<s>\",\"normalized\":false}");
     static const int32_t all[] = {2, 3, 2, 4, 5, 3}, some[] = {2, 3, 2, 5, 3};
 
     snprintf(path, sizeof path, "%s/tokenizer.json", work);
@@ -322,7 +321,8 @@ static void check_special(void)
     if (!CK(dm_tokenizer_open(&t, path, NULL) == DM_OK))
         return;
     CK(encodes_to(t, text, sizeof text - 1, true, all, sizeof all / sizeof *all));
-    CK(encodes_to(t, text, sizeof text - 1, false, some, sizeof some / sizeof *some)); /* "<", "s", ">": no such token */
+    CK(encodes_to(t, text, sizeof text - 1, false, some,
+                  sizeof some / sizeof *some)); /* "<", "s", ">": no such token */
     dm_tokenizer_close(&t);
 }
 

@@ -309,6 +309,60 @@ static void check_rules(void)
 #undef WANT
 }
 
+/* Tokens that a directory adds to its tokenizer.model; the ids are transformers 5's. */
+static void check_extra(void)
+{
+    static const char text[] = "a <|im_start|> the<think>x";
+    static const int32_t legacy[] = {270, 388, 460, 285, 461, 388, 417}, newer[] = {270, 388, 460, 285, 461, 417};
+    static const struct {
+        const char *config, *added, *message;
+        const int32_t *want; /* NULL: refused */
+        size_t n;
+    } cases[] = {
+        {"{\"legacy\": true, \"added_tokens_decoder\": {\"460\": {\"content\": \"<|im_start|>\", \"special\": true}, "
+         "\"461\": {\"content\": \"<think>\", \"special\": false}}}",
+         "{\"<think>\": 461}", "", legacy, sizeof legacy / sizeof *legacy},
+        {"{\"pad_token\": {\"content\": \"<|im_start|>\"}}", "{\"<|im_start|>\": 460, \"<think>\": 461}", "", newer,
+         sizeof newer / sizeof *newer},
+        {"{}", "{\"<|im_start|>\": 0}", "added_tokens.json:1:18: added token \"<|im_start|>\" has id 0, which is", NULL,
+         0},
+        {"{}", "{\"<s>\": 500}", "has id 500 here and 1 in the tokenizer's model", NULL, 0},
+        {"{}", "{\"<x>\": -1}", "\"<x>\" must be a token with an id", NULL, 0},
+        {"{\"added_tokens_decoder\": {\"4x\": {\"content\": \"<x>\"}}}", "{}", "\"4x\" in added_tokens_decoder", NULL,
+         0},
+        {"{\"added_tokens_decoder\": {\"460\": {\"special\": true}}}", "{}", "\"content\" must be", NULL, 0},
+        {"{\"legacy\": 1}", "{}", "\"legacy\" must be true, false or null", NULL, 0},
+    };
+    char *model = NULL;
+    size_t size = 0;
+
+    CK(dm_dir_create(in_work("extra"), NULL) == DM_OK &&
+       dm_file_read(in_data("tokenizer-pieces.model"), 1 << 20, &model, &size, NULL) == DM_OK);
+    put(in_work("extra/tokenizer.model"), model, size);
+    free(model);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dm_tokenizer *t = NULL;
+        dm_error err = {0};
+        bool special = false;
+        put(in_work("extra/tokenizer_config.json"), cases[i].config, strlen(cases[i].config));
+        put(in_work("extra/added_tokens.json"), cases[i].added, strlen(cases[i].added));
+        const dm_status status = dm_tokenizer_open(&t, in_work("extra"), &err);
+        if (!cases[i].want) {
+            CK_MSG(status == DM_ERR_INPUT && strstr(err.message, cases[i].message) != NULL, "case %zu: %s", i,
+                   err.message);
+            continue;
+        }
+        if (!CK_MSG(status == DM_OK, "case %zu: %s", i, err.message))
+            continue;
+        dm_ids ids = {0};
+        CK(dm_tokenizer_encode(t, text, sizeof text - 1, true, &ids, NULL) == DM_OK);
+        CK_MSG(same_ids(&ids, cases[i].want, cases[i].n), "case %zu: %zu ids", i, ids.size);
+        CK(dm_tokenizer_token(t, 460, &special) && special && dm_tokenizer_token(t, 461, &special) && !special);
+        dm_ids_free(&ids);
+        dm_tokenizer_close(&t);
+    }
+}
+
 /* A megabyte without a space: must not take quadratic time. */
 static void check_long(void)
 {
@@ -344,6 +398,7 @@ int main(void)
     check_places();
     check_words();
     check_rules();
+    check_extra();
     check_long();
     return pieces_end("tokenizer_pieces");
 }
