@@ -3,6 +3,7 @@
 #define DM_SIMD_KERNELS_GEMM_SCALAR_H
 
 #include <math.h>
+#include <stddef.h>
 
 #define GEMM_LEVEL(name) name##_scalar
 #define GEMM_VL 1
