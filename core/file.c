@@ -5,10 +5,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "core/input.h"
+#include "core/output.h"
 
 #define PATH_MAX_OURS 4096
 #define DIR_DEPTH_MAX 32
@@ -18,109 +19,41 @@ static dm_status fail_errno(dm_error *err, const char *what, const char *path)
     return dm_fail(err, DM_ERR_FILE, "%s: cannot %s: %s", path, what, strerror(errno));
 }
 
-/* O_NONBLOCK: opening a pipe must not wait for its writer; regular files do not care. */
-static dm_status open_regular(int *fd, const char *path, struct stat *st, dm_error *err)
-{
-    *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (*fd < 0)
-        return fail_errno(err, "open", path);
-    if (fstat(*fd, st) == 0 && S_ISREG(st->st_mode))
-        return DM_OK;
-    close(*fd);
-    return dm_fail(err, DM_ERR_FILE, "%s: is not a regular file", path);
-}
-
-static ssize_t read_some(int fd, void *data, size_t size)
-{
-    ssize_t n;
-    do
-        n = read(fd, data, size);
-    while (n < 0 && errno == EINTR);
-    return n;
-}
-
 dm_status dm_file_read(const char *path, size_t limit, char **data, size_t *size, dm_error *err)
 {
-    struct stat st;
-    int fd;
+    dm_input in;
     *data = NULL;
     *size = 0;
-    const dm_status opened = open_regular(&fd, path, &st, err);
-    if (opened != DM_OK)
-        return opened;
-    dm_status status = DM_OK;
+    dm_status status = dm_input_open(&in, path, err);
+    if (status != DM_OK)
+        return status;
+    const size_t expected = (size_t)in.size;
     char *buffer = NULL;
-    size_t done = 0;
-    if (st.st_size < 0 || (uint64_t)st.st_size > limit || (uint64_t)st.st_size >= SIZE_MAX) {
-        status = dm_fail(err, DM_ERR_FILE, "%s: has %lld bytes, the limit is %zu", path, (long long)st.st_size, limit);
-        goto end;
-    }
-    const size_t expected = (size_t)st.st_size;
-    buffer = malloc(expected + 1);
-    if (!buffer) {
+    if (in.size > limit || in.size >= SIZE_MAX)
+        status =
+            dm_fail(err, DM_ERR_FILE, "%s: has %llu bytes, the limit is %zu", path, (unsigned long long)in.size, limit);
+    else if ((buffer = malloc(expected + 1)) == NULL)
         status = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for its %zu bytes", path, expected);
-        goto end;
+    else
+        status = dm_input_read(&in, buffer, expected, 0, err);
+    dm_input_close(&in);
+    if (status != DM_OK) {
+        free(buffer);
+        return status;
     }
-    while (done < expected) {
-        const ssize_t n = read_some(fd, buffer + done, expected - done);
-        if (n < 0) {
-            status = fail_errno(err, "read", path);
-            goto end;
-        }
-        if (n == 0) {
-            status = dm_fail(err, DM_ERR_FILE, "%s: ended at byte %zu of %zu while being read", path, done, expected);
-            goto end;
-        }
-        done += (size_t)n;
-    }
-    buffer[done] = '\0';
+    buffer[expected] = '\0';
     *data = buffer;
-    *size = done;
-    buffer = NULL;
-end:
-    free(buffer);
-    close(fd);
-    return status;
-}
-
-static int write_all(int fd, const char *data, size_t size)
-{
-    while (size > 0) {
-        const ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        data += n;
-        size -= (size_t)n;
-    }
-    return 0;
+    *size = expected;
+    return DM_OK;
 }
 
 dm_status dm_file_write(const char *path, const void *data, size_t size, dm_error *err)
 {
-    char temp[PATH_MAX_OURS];
-    const int length = snprintf(temp, sizeof temp, "%s.tmp-%ld", path, (long)getpid());
-    if (length < 0 || (size_t)length >= sizeof temp)
-        return dm_fail(err, DM_ERR_FILE, "%s: the path is longer than %d bytes", path, PATH_MAX_OURS - 32);
-    const int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return fail_errno(err, "create", temp);
-    if (write_all(fd, data, size) != 0 || fsync(fd) != 0) {
-        const dm_status status = fail_errno(err, "write", temp);
-        close(fd);
-        unlink(temp);
-        return status;
-    }
-    if (close(fd) != 0) {
-        const dm_status status = fail_errno(err, "write", temp);
-        unlink(temp);
-        return status;
-    }
-    const dm_status status = dm_rename_durable(temp, path, err);
-    if (status != DM_OK)
-        unlink(temp);
-    return status;
+    dm_output out;
+    dm_status status = dm_output_open(&out, path, err);
+    if (status == DM_OK)
+        status = dm_output_add(&out, data, size, err);
+    return dm_output_close(&out, status, NULL, err);
 }
 
 bool dm_file_exists(const char *path)
@@ -135,6 +68,34 @@ bool dm_dir_exists(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* A new name is on disk when its directory is. File systems that cannot sync a directory say EINVAL. */
+static int sync_parent(const char *path)
+{
+    char dir[PATH_MAX_OURS];
+    const size_t length = strlen(path);
+    if (length >= sizeof dir) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(dir, path, length + 1);
+    size_t end = length;
+    while (end > 0 && dir[end - 1] == '/')
+        end--;
+    while (end > 0 && dir[end - 1] != '/')
+        end--;
+    if (end == 0)
+        dir[end++] = '.';
+    dir[end] = '\0';
+    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    const int failed = fsync(fd) != 0 && errno != EINVAL;
+    const int why = errno;
+    close(fd);
+    errno = why;
+    return failed ? -1 : 0;
+}
+
 dm_status dm_dir_create(const char *path, dm_error *err)
 {
     char part[PATH_MAX_OURS];
@@ -147,10 +108,15 @@ dm_status dm_dir_create(const char *path, dm_error *err)
             continue;
         const char kept = part[i];
         part[i] = '\0';
-        if (!dm_dir_exists(part) && mkdir(part, 0777) != 0 && !(errno == EEXIST && dm_dir_exists(part))) {
-            if (errno == EEXIST)
+        if (!dm_dir_exists(part)) {
+            if (mkdir(part, 0777) == 0) {
+                if (sync_parent(part) != 0)
+                    return fail_errno(err, "flush its directory to disk", part);
+            } else if (errno != EEXIST) {
+                return fail_errno(err, "create directory", part);
+            } else if (!dm_dir_exists(part)) {
                 return dm_fail(err, DM_ERR_FILE, "%s: is there already and is no directory", part);
-            return fail_errno(err, "create directory", part);
+            }
         }
         part[i] = kept;
     }
@@ -196,56 +162,32 @@ dm_status dm_dir_remove(const char *path, dm_error *err)
     return DM_OK;
 }
 
-/* A rename is on disk when its directory is. File systems that cannot sync a directory say EINVAL. */
-static int sync_parent(const char *path)
-{
-    char dir[PATH_MAX_OURS];
-    const size_t length = strlen(path);
-    if (length >= sizeof dir) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    memcpy(dir, path, length + 1);
-    size_t end = length;
-    while (end > 0 && dir[end - 1] == '/')
-        end--;
-    while (end > 0 && dir[end - 1] != '/')
-        end--;
-    if (end == 0)
-        dir[end++] = '.';
-    dir[end] = '\0';
-    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    const int failed = fsync(fd) != 0 && errno != EINVAL;
-    const int why = errno;
-    close(fd);
-    errno = why;
-    return failed ? -1 : 0;
-}
-
 dm_status dm_rename_durable(const char *from, const char *to, dm_error *err)
 {
-    if (rename(from, to) != 0 || sync_parent(to) != 0)
+    if (rename(from, to) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot rename to %s: %s", from, to, strerror(errno));
+    if (sync_parent(to) != 0)
+        return dm_fail(err, DM_ERR_FILE,
+                       "%s: is there, but its directory cannot be flushed to disk, so that a power cut may undo it: %s",
+                       to, strerror(errno));
     return DM_OK;
 }
 
 dm_status dm_file_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    struct stat st;
-    int fd;
-    const dm_status opened = open_regular(&fd, path, &st, err);
-    if (opened != DM_OK)
-        return opened;
+    dm_input in;
     unsigned char buffer[16384];
     dm_sha256 h;
+    dm_status status = dm_input_open(&in, path, err);
     dm_sha256_init(&h);
-    ssize_t n;
-    while ((n = read_some(fd, buffer, sizeof buffer)) > 0)
-        dm_sha256_update(&h, buffer, (size_t)n);
-    const dm_status status = n < 0 ? fail_errno(err, "read", path) : DM_OK;
-    close(fd);
+    for (uint64_t at = 0; status == DM_OK && at < in.size;) {
+        const size_t n = in.size - at < sizeof buffer ? (size_t)(in.size - at) : sizeof buffer;
+        status = dm_input_read(&in, buffer, n, at, err);
+        if (status == DM_OK)
+            dm_sha256_update(&h, buffer, n);
+        at += n;
+    }
+    dm_input_close(&in);
     if (status == DM_OK)
         dm_sha256_finish(&h, hex);
     return status;

@@ -19,7 +19,7 @@ dm_status dm_output_open(dm_output *o, const char *path, dm_error *err)
     if (!o->temporary)
         return dm_fail(err, DM_ERR_MEMORY, "%s: no memory to write it", path);
     snprintf(o->temporary, size, "%s.tmp-%ld", path, (long)getpid());
-    o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (o->fd < 0) {
         const dm_status s = dm_fail(err, DM_ERR_FILE, "%s: cannot create %s: %s", path, o->temporary, strerror(errno));
         free(o->temporary);

@@ -2,11 +2,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/block.h"
 #include "io/gguf_internal.h"
 #include "io/gguf_types.h"
 
 #define NESTING 4 /* arrays in arrays */
 #define NAME_BYTES 65535u
+#define HEAD_BYTES ((size_t)64 << 10) /* read at least at a time while parsing */
 
 static const char *const kind_names[DM_GGUF_KINDS] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                                       "bool", "string", "array", "u64", "i64", "f64"};
@@ -38,27 +40,55 @@ static dm_status fail(const cursor *c, const char *why)
                    : dm_fail(c->err, DM_ERR_INPUT, "%s: byte %zu: %s: %s", c->g->path, c->at, c->what, why);
 }
 
-static size_t left(const cursor *c)
+static uint64_t left(const cursor *c)
 {
-    return c->g->map.size - c->at;
+    return c->g->in.size - c->at;
+}
+
+/* Moves over `size` bytes, at most left(c), which are in g->head then. That grows by half, so that moving it takes time
+ * in proportion to its size. */
+static dm_status take(cursor *c, uint64_t size)
+{
+    dm_gguf *g = c->g;
+
+    if (g->head_size - c->at < size) {
+        const uint64_t end = c->at + size, ahead = (uint64_t)g->head_size + g->head_size / 2 + HEAD_BYTES;
+        const uint64_t want = end > ahead ? end : ahead < g->in.size ? ahead : g->in.size;
+        unsigned char *head = want <= SIZE_MAX / 2 ? dm_pages_alloc((size_t)want) : NULL;
+        if (!head)
+            return dm_fail(c->err, DM_ERR_MEMORY, "%s: no memory for its header", g->path);
+        if (g->head_size)
+            memcpy(head, g->head, g->head_size);
+        const dm_status s =
+            dm_input_read(&g->in, head + g->head_size, (size_t)want - g->head_size, g->head_size, c->err);
+        dm_pages_free(s == DM_OK ? g->head : head, s == DM_OK ? g->head_size : (size_t)want);
+        if (s != DM_OK)
+            return s;
+        g->head = head;
+        g->head_size = (size_t)want;
+    }
+    c->at += (size_t)size;
+    return DM_OK;
 }
 
 static dm_status read32(cursor *c, uint32_t *out)
 {
     if (left(c) < 4)
         return fail(c, "the file ends here");
-    *out = dm_gguf_load32(c->g->map.data + c->at);
-    c->at += 4;
-    return DM_OK;
+    const dm_status s = take(c, 4);
+    if (s == DM_OK)
+        *out = dm_gguf_load32(c->g->head + c->at - 4);
+    return s;
 }
 
 static dm_status read64(cursor *c, uint64_t *out)
 {
     if (left(c) < 8)
         return fail(c, "the file ends here");
-    *out = dm_gguf_load64(c->g->map.data + c->at);
-    c->at += 8;
-    return DM_OK;
+    const dm_status s = take(c, 8);
+    if (s == DM_OK)
+        *out = dm_gguf_load64(c->g->head + c->at - 8);
+    return s;
 }
 
 /* The length of a string and where its bytes begin; the cursor moves behind it. */
@@ -71,12 +101,12 @@ static dm_status read_string(cursor *c, size_t *begin, size_t *size)
         return s;
     if (n > left(c))
         return dm_fail(c->err, DM_ERR_INPUT,
-                       "%s: byte %zu: %s%s%.200s: a string of %llu bytes, but the file has %zu after this", c->g->path,
-                       c->at - 8, c->what, c->name ? " " : "", c->name ? c->name : "", (unsigned long long)n, left(c));
+                       "%s: byte %zu: %s%s%.200s: a string of %llu bytes, but the file has %llu after this", c->g->path,
+                       c->at - 8, c->what, c->name ? " " : "", c->name ? c->name : "", (unsigned long long)n,
+                       (unsigned long long)left(c));
     *begin = c->at;
     *size = (size_t)n;
-    c->at += (size_t)n;
-    return DM_OK;
+    return take(c, n);
 }
 
 /* Copies a string with a NUL behind it; *offset: where in g->text. */
@@ -85,7 +115,7 @@ static dm_status keep(cursor *c, size_t begin, size_t size, size_t *offset)
     dm_text *t = &c->g->text;
 
     *offset = t->size;
-    dm_text_add(t, (const char *)c->g->map.data + begin, size);
+    dm_text_add(t, (const char *)c->g->head + begin, size);
     dm_text_add(t, "", 1);
     return t->failed ? dm_fail(c->err, DM_ERR_MEMORY, "%s: no memory for its header", c->g->path) : DM_OK;
 }
@@ -100,7 +130,7 @@ static dm_status read_name(cursor *c, size_t *offset)
         return s;
     if (size == 0 || size > NAME_BYTES)
         return fail(c, size ? "a name of more than 65535 bytes" : "an empty name");
-    if (memchr(c->g->map.data + begin, '\0', size))
+    if (memchr(c->g->head + begin, '\0', size))
         return fail(c, "a name with a NUL in it");
     return keep(c, begin, size, offset);
 }
@@ -125,8 +155,7 @@ static dm_status skip_value(cursor *c, uint32_t kind, int depth, uint32_t *eleme
     if (kind != DM_GGUF_ARRAY) {
         if (left(c) < kind_sizes[kind])
             return fail(c, "the file ends here");
-        c->at += kind_sizes[kind];
-        return DM_OK;
+        return take(c, kind_sizes[kind]);
     }
     if ((s = read32(c, element)) != DM_OK || (s = read64(c, count)) != DM_OK)
         return s;
@@ -138,12 +167,11 @@ static dm_status skip_value(cursor *c, uint32_t kind, int depth, uint32_t *eleme
                                                      : 1;
     if (*count > left(c) / least)
         return dm_fail(c->err, DM_ERR_INPUT,
-                       "%s: byte %zu: %s \"%.200s\": an array of %llu elements, but the file has %zu bytes after this",
-                       c->g->path, c->at - 8, c->what, c->name, (unsigned long long)*count, left(c));
-    if (*element < DM_GGUF_KINDS && kind_sizes[*element]) {
-        c->at += (size_t)*count * least;
-        return DM_OK;
-    }
+                       "%s: byte %zu: %s \"%.200s\": an array of %llu elements, but the file has %llu bytes after this",
+                       c->g->path, c->at - 8, c->what, c->name, (unsigned long long)*count,
+                       (unsigned long long)left(c));
+    if (*element < DM_GGUF_KINDS && kind_sizes[*element])
+        return take(c, *count * least);
     if (depth >= NESTING)
         return fail(c, "arrays in arrays, too deep");
     for (uint64_t i = 0; i < *count || (i == 0 && *element >= DM_GGUF_KINDS); i++) {
@@ -238,10 +266,9 @@ static int compare_names(const void *a, const void *b)
 static int compare_places(const void *a, const void *b)
 {
     const dm_gguf_tensor *const *x = a, *const *y = b;
-    const char *p = (*x)->data, *q = (*y)->data;
 
-    if (p != q)
-        return p < q ? -1 : 1;
+    if ((*x)->offset != (*y)->offset)
+        return (*x)->offset < (*y)->offset ? -1 : 1;
     return (*x)->size < (*y)->size ? -1 : (*x)->size > (*y)->size;
 }
 
@@ -297,7 +324,7 @@ static dm_status place_tensor(const cursor *c, dm_gguf_tensor *t, const raw_tens
 {
     const dm_gguf *g = c->g;
     const dm_gguf_type type = dm_gguf_type_of(raw->type);
-    const uint64_t room = g->map.size - begin;
+    const uint64_t room = g->in.size - begin;
 
     t->dims = raw->dims;
     t->type = type.type;
@@ -326,7 +353,7 @@ static dm_status place_tensor(const cursor *c, dm_gguf_tensor *t, const raw_tens
         return dm_fail(c->err, DM_ERR_INPUT,
                        "%s: tensor \"%.200s\": %llu bytes at offset %llu, but the file has %llu bytes of data", g->path,
                        t->name, (unsigned long long)t->size, (unsigned long long)raw->offset, (unsigned long long)room);
-    t->data = g->map.data + begin + raw->offset;
+    t->offset = begin + raw->offset;
     return DM_OK;
 }
 
@@ -343,7 +370,7 @@ static dm_status check_tensors(const cursor *c)
     qsort(g->by_name, g->n_tensors, sizeof *g->by_name, compare_places);
     for (size_t i = 1; i < g->n_tensors; i++) {
         const dm_gguf_tensor *a = g->by_name[i - 1], *b = g->by_name[i];
-        if ((uint64_t)((const char *)b->data - (const char *)a->data) < a->size && b->size)
+        if (b->offset - a->offset < a->size && b->size)
             return dm_fail(c->err, DM_ERR_INPUT, "%s: tensors \"%.200s\" and \"%.200s\" overlap", g->path, a->name,
                            b->name);
     }
@@ -370,9 +397,9 @@ static dm_status finish_tensors(cursor *c, const raw_tensor *raw)
     if (g->text.failed)
         return dm_fail(c->err, DM_ERR_MEMORY, "%s: no memory for its header", g->path);
     const uint64_t begin = (c->at + (g->alignment - 1)) & ~(g->alignment - 1);
-    if (g->n_tensors && begin > g->map.size)
-        return dm_fail(c->err, DM_ERR_INPUT, "%s: the file ends at byte %zu, before the tensors' data", g->path,
-                       g->map.size);
+    if (g->n_tensors && begin > g->in.size)
+        return dm_fail(c->err, DM_ERR_INPUT, "%s: the file ends at byte %llu, before the tensors' data", g->path,
+                       (unsigned long long)g->in.size);
     size_t at = names;
     for (size_t i = 0; i < g->n_tensors && s == DM_OK; i++) {
         dm_gguf_tensor *t = &g->tensors[i];
@@ -384,12 +411,7 @@ static dm_status finish_tensors(cursor *c, const raw_tensor *raw)
         }
         s = place_tensor(c, t, &raw[i], begin);
     }
-    if (s == DM_OK)
-        s = check_tensors(c);
-    for (size_t i = 0; i < g->n_tensors && s == DM_OK; i++)
-        if (g->tensors[i].type == DM_DTYPE_COUNT) /* nobody may touch it by mistake */
-            g->tensors[i].data = NULL;
-    return s;
+    return s == DM_OK ? check_tensors(c) : s;
 }
 
 static dm_status parse(cursor *c, raw_tensor **raw)
@@ -401,7 +423,7 @@ static dm_status parse(cursor *c, raw_tensor **raw)
 
     if ((s = read32(c, &magic)) != DM_OK)
         return s;
-    if (memcmp(g->map.data, "GGUF", 4) != 0)
+    if (memcmp(g->head, "GGUF", 4) != 0)
         return dm_fail(c->err, DM_ERR_INPUT, "%s: is no GGUF file: it does not begin with \"GGUF\"", g->path);
     if ((s = read32(c, &version)) != DM_OK)
         return s;
@@ -414,8 +436,8 @@ static dm_status parse(cursor *c, raw_tensor **raw)
     if ((s = read64(c, &n_tensors)) != DM_OK || (s = read64(c, &n_pairs)) != DM_OK)
         return s;
     if (n_tensors > left(c) / 24 || n_pairs > left(c) / 13) /* the least that each takes */
-        return dm_fail(c->err, DM_ERR_INPUT, "%s: claims %llu tensors and %llu keys, but has only %zu bytes", g->path,
-                       (unsigned long long)n_tensors, (unsigned long long)n_pairs, g->map.size);
+        return dm_fail(c->err, DM_ERR_INPUT, "%s: claims %llu tensors and %llu keys, but has only %llu bytes", g->path,
+                       (unsigned long long)n_tensors, (unsigned long long)n_pairs, (unsigned long long)g->in.size);
     for (uint64_t i = 0; i < n_pairs; i++)
         if ((s = read_pair(c)) != DM_OK)
             return s;
@@ -446,7 +468,10 @@ dm_status dm_gguf_open(dm_gguf **out, const char *path, dm_error *err)
         free(g);
         return dm_fail(err, DM_ERR_MEMORY, "%s: no memory to open it", path);
     }
-    dm_status s = dm_file_map_open(&g->map, g->path, 24, "a GGUF header", err);
+    dm_status s = dm_input_open(&g->in, g->path, err);
+    if (s == DM_OK && g->in.size < 24)
+        s = dm_fail(err, DM_ERR_INPUT, "%s: has %llu bytes, less than a GGUF header", path,
+                    (unsigned long long)g->in.size);
     if (s == DM_OK) {
         cursor c = {.g = g, .what = "the header", .err = err};
         s = parse(&c, &raw);
@@ -462,7 +487,8 @@ void dm_gguf_close(dm_gguf **g)
 {
     if (!g || !*g)
         return;
-    dm_file_map_close(&(*g)->map);
+    dm_input_close(&(*g)->in);
+    dm_pages_free((*g)->head, (*g)->head_size);
     dm_text_free(&(*g)->text);
     free((*g)->pairs);
     free((*g)->tensors);
@@ -502,13 +528,7 @@ const dm_gguf_tensor *dm_gguf_find(const dm_gguf *g, const char *name)
     return NULL;
 }
 
-void dm_gguf_release_all(const dm_gguf *g)
+const dm_input *dm_gguf_input(const dm_gguf *g)
 {
-    dm_file_map_release(&g->map, g->map.data, g->map.size);
-}
-
-void dm_gguf_release(const dm_gguf *g, const dm_gguf_tensor *t)
-{
-    if (t->data)
-        dm_file_map_release(&g->map, t->data, (size_t)t->size);
+    return &g->in;
 }

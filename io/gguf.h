@@ -1,4 +1,4 @@
-/* GGUF files (versions 2 and 3, little-endian), read with mmap: metadata, tensors, every claim checked at opening.
+/* GGUF files (versions 2 and 3, little-endian), metadata, tensors, every claim checked at opening.
  *
  * Checks: magic and version; counts, string and array lengths inside the file (sizes near 2^63 too); no key and no
  * tensor twice; alignment a power of two; every tensor's dimensions, their product, its type's block, offset and size
@@ -13,6 +13,7 @@
 
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/input.h"
 
 #define DM_GGUF_DIMS 4
 
@@ -25,8 +26,7 @@ typedef struct dm_gguf_tensor {
     unsigned dims;
     uint64_t shape[DM_GGUF_DIMS]; /* GGUF's order: shape[0] is the contiguous one, the row length */
     uint64_t count;               /* product of shape */
-    const void *data;             /* in the mapping, valid until dm_gguf_close; NULL when the type is not known */
-    uint64_t size;                /* bytes */
+    uint64_t offset, size;        /* of its data in the file, bytes; size 0 where nobody knows the type */
 } dm_gguf_tensor;
 
 dm_status dm_gguf_open(dm_gguf **out, const char *path, dm_error *err);
@@ -36,9 +36,8 @@ const char *dm_gguf_path(const dm_gguf *g);
 size_t dm_gguf_count(const dm_gguf *g);
 const dm_gguf_tensor *dm_gguf_at(const dm_gguf *g, size_t i); /* in the file's order */
 const dm_gguf_tensor *dm_gguf_find(const dm_gguf *g, const char *name);
-/* Tells the system that the pages of a tensor's data are not needed for now (they are read again when touched). */
-void dm_gguf_release(const dm_gguf *g, const dm_gguf_tensor *t);
-void dm_gguf_release_all(const dm_gguf *g); /* the whole file's */
+/* The open file, for the tensors' data; valid until dm_gguf_close. */
+const dm_input *dm_gguf_input(const dm_gguf *g);
 
 /* ---- metadata: `key` as in the file, "llama.block_count" ----
  * dm_gguf_has says whether it is there. A getter of an absent key, or of one of another kind, is DM_ERR_INPUT that
@@ -51,7 +50,7 @@ dm_status dm_gguf_bool(const dm_gguf *g, const char *key, bool *out, dm_error *e
 dm_status dm_gguf_string(const dm_gguf *g, const char *key, const char **out, dm_error *err);
 
 typedef struct dm_gguf_text {
-    const char *data; /* in the mapping, not NUL-terminated */
+    const char *data; /* valid until dm_gguf_close, not NUL-terminated */
     size_t size;
 } dm_gguf_text;
 

@@ -106,7 +106,7 @@ dm_status dm_gguf_i64(const dm_gguf *g, const char *key, int64_t *out, dm_error 
         return s;
     if (!is_integer(p->kind))
         return fail_kind(g, key, p, wanted, err);
-    return load_integer(p->kind, g->map.data + p->value, out) ? DM_OK : fail_large(g, key, "2^63", err);
+    return load_integer(p->kind, g->head + p->value, out) ? DM_OK : fail_large(g, key, "2^63", err);
 }
 
 dm_status dm_gguf_f64(const dm_gguf *g, const char *key, double *out, dm_error *err)
@@ -119,12 +119,12 @@ dm_status dm_gguf_f64(const dm_gguf *g, const char *key, double *out, dm_error *
     if (s != DM_OK)
         return s;
     if (is_float(p->kind)) {
-        *out = load_float(p->kind, g->map.data + p->value);
+        *out = load_float(p->kind, g->head + p->value);
         return DM_OK;
     }
     if (!is_integer(p->kind))
         return fail_kind(g, key, p, wanted, err);
-    if (!load_integer(p->kind, g->map.data + p->value, &integer))
+    if (!load_integer(p->kind, g->head + p->value, &integer))
         return fail_large(g, key, "2^63", err);
     *out = (double)integer;
     return DM_OK;
@@ -140,10 +140,10 @@ dm_status dm_gguf_bool(const dm_gguf *g, const char *key, bool *out, dm_error *e
         return s;
     if (p->kind != DM_GGUF_BOOL)
         return fail_kind(g, key, p, wanted, err);
-    if (g->map.data[p->value] > 1)
+    if (g->head[p->value] > 1)
         return dm_fail(err, DM_ERR_INPUT, "%s: key \"%s\" is a bool of value %u, must be 0 or 1", dm_gguf_path(g), key,
-                       (unsigned)g->map.data[p->value]);
-    *out = g->map.data[p->value] == 1;
+                       (unsigned)g->head[p->value]);
+    *out = g->head[p->value] == 1;
     return DM_OK;
 }
 
@@ -157,7 +157,7 @@ dm_status dm_gguf_string(const dm_gguf *g, const char *key, const char **out, dm
         return s;
     if (p->kind != DM_GGUF_STRING)
         return fail_kind(g, key, p, wanted, err);
-    const unsigned char *begin = g->map.data + p->value, *end = begin + p->count;
+    const unsigned char *begin = g->head + p->value, *end = begin + p->count;
     for (const unsigned char *c = begin; c < end;) {
         const size_t n = dm_utf8_length(c, end);
         if (n == 0 || *c == '\0')
@@ -202,7 +202,7 @@ dm_status dm_gguf_texts(const dm_gguf *g, const char *key, dm_gguf_text **out, s
     *out = room;
     if (s != DM_OK)
         return s;
-    const unsigned char *at = g->map.data + p->value;
+    const unsigned char *at = g->head + p->value;
     for (size_t i = 0; i < *n; i++) { /* their lengths were checked at opening */
         (*out)[i] = (dm_gguf_text){(const char *)at + 8, (size_t)dm_gguf_load64(at)};
         at += 8 + (*out)[i].size;
@@ -218,7 +218,7 @@ dm_status dm_gguf_floats(const dm_gguf *g, const char *key, float **out, size_t 
 
     *out = room;
     for (size_t i = 0; s == DM_OK && i < *n; i++)
-        (*out)[i] = (float)load_float(p->element, g->map.data + p->value + i * dm_gguf_kind_size(p->element));
+        (*out)[i] = (float)load_float(p->element, g->head + p->value + i * dm_gguf_kind_size(p->element));
     return s;
 }
 
@@ -233,8 +233,8 @@ dm_status dm_gguf_ints(const dm_gguf *g, const char *key, int32_t **out, size_t 
         return s;
     for (size_t i = 0; i < *n; i++) {
         int64_t x;
-        if (!load_integer(p->element, g->map.data + p->value + i * dm_gguf_kind_size(p->element), &x) ||
-            x < INT32_MIN || x > INT32_MAX) {
+        if (!load_integer(p->element, g->head + p->value + i * dm_gguf_kind_size(p->element), &x) || x < INT32_MIN ||
+            x > INT32_MAX) {
             free(*out);
             *out = NULL;
             return fail_large(g, key, "32 bits", err);

@@ -2,7 +2,6 @@
 #ifndef DM_IO_GGUF_INTERNAL_H
 #define DM_IO_GGUF_INTERNAL_H
 
-#include "core/map.h"
 #include "io/gguf.h"
 #include "io/json.h"
 
@@ -36,7 +35,9 @@ typedef struct dm_gguf_pair {
 
 struct dm_gguf {
     char *path;
-    dm_file_map map;
+    dm_input in;
+    unsigned char *head; /* the file's beginning, as far as it was parsed: pages (core/block.h) */
+    size_t head_size;
     uint64_t alignment;
     dm_text text; /* keys, string values and tensor names, each with a NUL behind it */
     dm_gguf_pair *pairs;

@@ -97,7 +97,7 @@ void dm_gguf_put_text(dm_gguf_meta *m, const char *text, size_t size)
 static void copy_pair(dm_gguf_meta *m, const dm_gguf *g, const dm_gguf_pair *p)
 {
     begin(m, g->text.data + p->key, p->kind);
-    dm_text_add(&m->bytes, (const char *)g->map.data + p->begin, p->end - p->begin);
+    dm_text_add(&m->bytes, (const char *)g->head + p->begin, p->end - p->begin);
 }
 
 void dm_gguf_put_from(dm_gguf_meta *m, const dm_gguf *g, const char *prefix)

@@ -2,17 +2,15 @@
  * shorter than what it stands for); values are placed in a chain of blocks. */
 #include "io/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "core/block.h"
+#include "core/hash.h"
+#include "core/input.h"
 #include "io/json_internal.h"
 #include "core/utf8.h"
 
@@ -247,18 +245,6 @@ static bool same_key(const dm_json *a, const dm_json *b)
     return a->key_length == b->key_length && memcmp(a->key, b->key, a->key_length) == 0;
 }
 
-/* Seeded by where the system placed the document, so that a file cannot be made to collide. */
-static size_t hash_key(const parser *p, const dm_json *v)
-{
-    uint64_t h = (uint64_t)(uintptr_t)p->doc * 0x9E3779B97F4A7C15u ^ v->key_length;
-
-    for (size_t i = 0; i < v->key_length; i++) {
-        h = (h ^ (unsigned char)v->key[i]) * 0xD6E8FEB86659FD93u;
-        h ^= h >> 32;
-    }
-    return (size_t)h;
-}
-
 static dm_status check_duplicates(parser *p, const dm_json *object)
 {
     const dm_json *twice = NULL;
@@ -269,6 +255,7 @@ static dm_status check_duplicates(parser *p, const dm_json *object)
                 if (same_key(a, b))
                     twice = b;
     } else {
+        const dm_hash_key key = dm_hash_key_get();
         size_t slots = 4 * FEW_KEYS;
         while (slots < 2 * object->length)
             slots *= 2;
@@ -283,7 +270,7 @@ static dm_status check_duplicates(parser *p, const dm_json *object)
             memset(p->slots, 0, bytes);
         }
         for (const dm_json *a = object->child; a && !twice; a = a->next) {
-            size_t i = hash_key(p, a) & (slots - 1);
+            size_t i = (size_t)dm_hash(key, a->key, a->key_length) & (slots - 1);
             while (p->slots[i] && !same_key(p->slots[i], a))
                 i = (i + 1) & (slots - 1);
             if (p->slots[i])
@@ -535,44 +522,23 @@ static dm_status parse_text(dm_json_doc **out, const char *text, size_t size, co
     return parse_doc(out, doc, as, err);
 }
 
-static dm_status read_text(dm_json_doc *doc, int fd, dm_error *err)
-{
-    for (size_t done = 0; done < doc->size;) {
-        const ssize_t n = read(fd, doc->text + done, doc->size - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return dm_fail(err, DM_ERR_FILE, "%s: cannot read: %s", doc->name, strerror(errno));
-        if (n == 0)
-            return dm_fail(err, DM_ERR_FILE, "%s: ends after %zu of %zu bytes: it changed while being read", doc->name,
-                           done, doc->size);
-        done += (size_t)n;
-    }
-    return DM_OK;
-}
-
 static dm_status read_file(dm_json_doc **out, const char *path, form as, dm_error *err)
 {
-    struct stat info;
-    dm_status st;
+    dm_input in;
+    dm_json_doc *doc = NULL;
+    dm_status st = dm_input_open(&in, path, err);
 
     *out = NULL;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block open() */
-    if (fd < 0)
-        return dm_fail(err, DM_ERR_FILE, "%s: cannot open: %s", path, strerror(errno));
-    dm_json_doc *doc = NULL;
-    if (fstat(fd, &info) != 0)
-        st = dm_fail(err, DM_ERR_FILE, "%s: cannot read: %s", path, strerror(errno));
-    else if (!S_ISREG(info.st_mode))
-        st = dm_fail(err, DM_ERR_FILE, "%s: is not a regular file", path);
-    else if ((uint64_t)info.st_size > DM_JSON_BYTES)
+    if (st != DM_OK)
+        return st;
+    if (in.size > DM_JSON_BYTES)
         st = dm_fail(err, DM_ERR_INPUT, "%s: %llu bytes of JSON, at most %zu are read", path,
-                     (unsigned long long)info.st_size, DM_JSON_BYTES);
-    else if (!(doc = new_doc(path, (size_t)info.st_size)))
-        st = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for %llu bytes", path, (unsigned long long)info.st_size);
+                     (unsigned long long)in.size, DM_JSON_BYTES);
+    else if (!(doc = new_doc(path, (size_t)in.size)))
+        st = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for %llu bytes", path, (unsigned long long)in.size);
     else
-        st = read_text(doc, fd, err);
-    close(fd);
+        st = dm_input_read(&in, doc->text, doc->size, 0, err);
+    dm_input_close(&in);
     if (st != DM_OK) {
         dm_json_close(&doc);
         return st;

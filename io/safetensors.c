@@ -1,12 +1,8 @@
 /* Opening: every claim of header and index is checked before a tensor can be asked for. */
 #include "io/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "core/file.h"
 #include "io/safetensors_internal.h"
@@ -44,42 +40,21 @@ static const struct {
     {"C64", 64},
 };
 
-dm_status dm_st_pread(const dm_st_file *f, void *out, size_t size, uint64_t offset, dm_error *err)
-{
-    for (size_t done = 0; done < size;) {
-        const ssize_t n = pread(f->fd, (char *)out + done, size - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return dm_fail(err, DM_ERR_FILE, "%s: cannot read: %s", f->path, strerror(errno));
-        if (n == 0)
-            return dm_fail(err, DM_ERR_FILE, "%s: ends at byte %llu: it changed while being read", f->path,
-                           (unsigned long long)(offset + done));
-        done += (size_t)n;
-    }
-    return DM_OK;
-}
-
 /* ---- one file ---- */
 
 static dm_status open_file(dm_st_file *f, dm_error *err)
 {
-    struct stat info;
     unsigned char head[8];
+    dm_status st = dm_input_open(&f->in, f->path, err);
 
-    f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block open() */
-    if (f->fd < 0)
-        return dm_fail(err, DM_ERR_FILE, "%s: cannot open: %s", f->path, strerror(errno));
-    if (fstat(f->fd, &info) != 0 || !S_ISREG(info.st_mode))
-        return dm_fail(err, DM_ERR_FILE, "%s: is not a regular file", f->path);
-    f->size = (uint64_t)info.st_size;
-    if (f->size < 8)
+    if (st != DM_OK)
+        return st;
+    if (f->in.size < 8)
         return dm_fail(err, DM_ERR_INPUT,
                        "%s: %llu bytes are too few for a safetensors file: the first 8 hold the "
                        "header's length",
-                       f->path, (unsigned long long)f->size);
-    dm_status st = dm_st_pread(f, head, sizeof head, 0, err);
-    if (st != DM_OK)
+                       f->path, (unsigned long long)f->in.size);
+    if ((st = dm_input_read(&f->in, head, sizeof head, 0, err)) != DM_OK)
         return st;
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--)
@@ -89,9 +64,9 @@ static dm_status open_file(dm_st_file *f, dm_error *err)
                        "%s: header length %llu is over the limit of %llu bytes (is this a "
                        "safetensors file?)",
                        f->path, (unsigned long long)length, (unsigned long long)HEADER_MAX);
-    if (length > f->size - 8)
+    if (length > f->in.size - 8)
         return dm_fail(err, DM_ERR_INPUT, "%s: header length %llu reaches past the end of the file (%llu bytes)",
-                       f->path, (unsigned long long)length, (unsigned long long)f->size);
+                       f->path, (unsigned long long)length, (unsigned long long)f->in.size);
     f->data = 8 + length;
 
     char *text = malloc((size_t)length + 1);
@@ -102,7 +77,7 @@ static dm_status open_file(dm_st_file *f, dm_error *err)
                      (unsigned long long)length);
     } else {
         snprintf(name, name_size, "%s (header)", f->path);
-        st = dm_st_pread(f, text, (size_t)length, 8, err);
+        st = dm_input_read(&f->in, text, (size_t)length, 8, err);
         if (st == DM_OK)
             st = dm_json_parse(&f->header, text, (size_t)length, name, err);
     }
@@ -178,11 +153,11 @@ static dm_status read_entry(const dm_st_file *f, const dm_json *v, dm_st_tensor 
     if (!b->is_integer || !e->is_integer || b->integer < 0 || e->integer < b->integer)
         return dm_json_fail(doc, range, err,
                             "tensor \"%.200s\": \"data_offsets\" must be integers with 0 <= begin <= end", t->name);
-    if ((uint64_t)e->integer > f->size - f->data)
+    if ((uint64_t)e->integer > f->in.size - f->data)
         return dm_json_fail(doc, range, err,
                             "tensor \"%.200s\": ends at data byte %lld, but the file has only %llu (is it "
                             "cut off?)",
-                            t->name, (long long)e->integer, (unsigned long long)(f->size - f->data));
+                            t->name, (long long)e->integer, (unsigned long long)(f->in.size - f->data));
     t->begin = f->data + (uint64_t)b->integer;
     t->end = f->data + (uint64_t)e->integer;
     if (bits && (t->count * bits % 8 != 0 || t->count * bits / 8 != t->end - t->begin))
@@ -220,9 +195,9 @@ static dm_status check_cover(const dm_st_file *f, const dm_st_tensor *tensors, s
                 (unsigned long long)(at - f->data), (unsigned long long)(tensors[i].begin - f->data), tensors[i].name);
         at = tensors[i].end;
     }
-    if (at != f->size)
+    if (at != f->in.size)
         return dm_fail(err, DM_ERR_INPUT, "%s: the last %llu bytes belong to no tensor", f->path,
-                       (unsigned long long)(f->size - at));
+                       (unsigned long long)(f->in.size - at));
     return DM_OK;
 }
 
@@ -296,8 +271,6 @@ static dm_status new_files(dm_st *s, size_t n, dm_error *err)
     s->files = calloc(n, sizeof *s->files);
     if (!s->files)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for %zu files", n);
-    for (size_t i = 0; i < n; i++)
-        s->files[i].fd = -1;
     s->n_files = n;
     return DM_OK;
 }
@@ -345,21 +318,25 @@ static dm_status list_shards(const dm_json_doc *doc, const dm_json *map, const c
 static dm_status check_index(const dm_st *s, const dm_json_doc *doc, const dm_json *map, const unsigned *shard,
                              dm_error *err)
 {
-    for (const dm_json *v = map->child; v; v = v->next, shard++) {
+    bool *has_entry = calloc(s->n + 1, sizeof *has_entry);
+    dm_status st = has_entry ? DM_OK : dm_fail(err, DM_ERR_MEMORY, "no memory for the names of %zu tensors", s->n);
+
+    for (const dm_json *v = map->child; v && st == DM_OK; v = v->next, shard++) {
         const dm_st_tensor *t = strlen(v->key) == v->key_length ? dm_st_find(s, v->key) : NULL;
         if (!t)
-            return dm_json_fail(doc, v, err, "tensor \"%.200s\" is not in %s", v->key, s->files[*shard].path);
-        if (t->file != *shard)
-            return dm_json_fail(doc, v, err, "tensor \"%.200s\" is in %s, not in %s", v->key, s->files[t->file].path,
-                                s->files[*shard].path);
+            st = dm_json_fail(doc, v, err, "tensor \"%.200s\" is not in %s", v->key, s->files[*shard].path);
+        else if (t->file != *shard)
+            st = dm_json_fail(doc, v, err, "tensor \"%.200s\" is in %s, not in %s", v->key, s->files[t->file].path,
+                              s->files[*shard].path);
+        else
+            has_entry[t - s->tensors] = true;
     }
-    if (s->n == map->length)
-        return DM_OK;
-    for (size_t i = 0; i < s->n; i++) /* entries are distinct and all found: some tensor has none */
-        if (!dm_json_get(map, s->tensors[i].name))
-            return dm_json_fail(doc, map, err, "tensor \"%.200s\" of %s is not in the index", s->tensors[i].name,
-                                s->files[s->tensors[i].file].path);
-    return DM_OK;
+    for (size_t i = 0; i < s->n && st == DM_OK; i++)
+        if (!has_entry[i])
+            st = dm_json_fail(doc, map, err, "tensor \"%.200s\" of %s is not in the index", s->tensors[i].name,
+                              s->files[s->tensors[i].file].path);
+    free(has_entry);
+    return st;
 }
 
 static dm_status open_shards(dm_st *s, const char *path, const dm_json_doc *doc, const char **names, unsigned *shard,
@@ -466,8 +443,7 @@ void dm_st_close(dm_st **st)
         return;
     dm_st *s = *st;
     for (size_t i = 0; i < s->n_files; i++) {
-        if (s->files[i].fd >= 0)
-            close(s->files[i].fd);
+        dm_input_close(&s->files[i].in);
         dm_json_close(&s->files[i].header);
         free(s->files[i].path);
     }

@@ -2,13 +2,14 @@
 #ifndef DM_IO_SAFETENSORS_INTERNAL_H
 #define DM_IO_SAFETENSORS_INTERNAL_H
 
+#include "core/input.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 
 typedef struct dm_st_file {
     char *path;
-    int fd;
-    uint64_t data, size; /* where the tensors begin; bytes of the whole file */
+    dm_input in;
+    uint64_t data;       /* where the tensors begin */
     dm_json_doc *header; /* names point into it */
 } dm_st_file;
 
@@ -19,8 +20,5 @@ struct dm_st {
     const dm_st_tensor **by_name; /* in order of name */
     size_t n, capacity;
 };
-
-/* pread(2) of exactly `size` bytes at `offset`. */
-dm_status dm_st_pread(const dm_st_file *f, void *out, size_t size, uint64_t offset, dm_error *err);
 
 #endif

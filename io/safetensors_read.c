@@ -97,7 +97,7 @@ dm_status dm_st_read_f32(const dm_st *st, const dm_st_tensor *t, float *out, dm_
         return fail_type(st, t, err);
     for (uint64_t done = 0; done < t->count;) {
         const size_t n = t->count - done < CHUNK ? (size_t)(t->count - done) : CHUNK;
-        const dm_status s = dm_st_pread(&st->files[t->file], bytes, n * size, t->begin + done * size, err);
+        const dm_status s = dm_input_read(&st->files[t->file].in, bytes, n * size, t->begin + done * size, err);
         if (s != DM_OK)
             return s;
         convert_f32(t->type, bytes, n, out + done);
@@ -111,7 +111,7 @@ dm_status dm_st_read_f32(const dm_st *st, const dm_st_tensor *t, float *out, dm_
 
 dm_status dm_st_read_stored(const dm_st *st, const dm_st_tensor *t, void *out, dm_error *err)
 {
-    return dm_st_pread(&st->files[t->file], out, (size_t)(t->end - t->begin), t->begin, err);
+    return dm_input_read(&st->files[t->file].in, out, (size_t)(t->end - t->begin), t->begin, err);
 }
 
 dm_status dm_st_read_f64(const dm_st *st, const dm_st_tensor *t, double *out, dm_error *err)
@@ -123,7 +123,7 @@ dm_status dm_st_read_f64(const dm_st *st, const dm_st_tensor *t, double *out, dm
         return fail_type(st, t, err);
     for (uint64_t done = 0; done < t->count;) {
         const size_t n = t->count - done < CHUNK ? (size_t)(t->count - done) : CHUNK;
-        const dm_status s = dm_st_pread(&st->files[t->file], bytes, n * size, t->begin + done * size, err);
+        const dm_status s = dm_input_read(&st->files[t->file].in, bytes, n * size, t->begin + done * size, err);
         if (s != DM_OK)
             return s;
         convert_f64(t->type, bytes, n, out + done);

@@ -46,23 +46,23 @@ static bool read_shape(dm_config *c, const unsigned char *p)
     return true;
 }
 
-dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *known, const dm_file_map *m,
-                            const char *path, dm_error *err)
+dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *known, const unsigned char *head,
+                            size_t size, const char *path, dm_error *err)
 {
-    const bool magic = m->size >= 4 && memcmp(m->data, DM_LLAMA2C_MAGIC, 4) == 0;
+    const bool magic = size >= 4 && memcmp(head, DM_LLAMA2C_MAGIC, 4) == 0;
     dm_status s;
 
     *known = magic;
     *version = magic;
     *begin = magic ? DM_LLAMA2C_HEADER : 28;
-    if (m->size < *begin) {
-        return magic ? dm_fail(err, DM_ERR_INPUT, "%s: has %zu bytes, less than llama2.c's header of %zu", path,
-                               m->size, *begin)
+    if (size < *begin) {
+        return magic ? dm_fail(err, DM_ERR_INPUT, "%s: has %zu bytes, less than llama2.c's header of %zu", path, size,
+                               *begin)
                      : DM_OK;
     }
-    if (magic && (s = check_version(load(m->data + 4), path, err)) != DM_OK)
+    if (magic && (s = check_version(load(head + 4), path, err)) != DM_OK)
         return s;
-    const bool good = read_shape(out, m->data + (magic ? 8 : 0)) && dm_config_check(out, path, NULL) == DM_OK;
+    const bool good = read_shape(out, head + (magic ? 8 : 0)) && dm_config_check(out, path, NULL) == DM_OK;
     if (!magic) { /* without a magic number, a header that makes no sense is another kind of file */
         *known = good;
         return DM_OK;
@@ -71,12 +71,12 @@ dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *k
         return dm_fail(err, DM_ERR_INPUT,
                        "%s: llama2.c header: dim %d, hidden_dim %d, n_layers %d, n_heads %d, n_kv_heads %d, "
                        "vocab_size %d, seq_len %d make no model",
-                       path, load(m->data + 8), load(m->data + 12), load(m->data + 16), load(m->data + 20),
-                       load(m->data + 24), load(m->data + 28), load(m->data + 32));
-    if (m->data[36] > 1)
+                       path, load(head + 8), load(head + 12), load(head + 16), load(head + 20), load(head + 24),
+                       load(head + 28), load(head + 32));
+    if (head[36] > 1)
         return dm_fail(err, DM_ERR_INPUT, "%s: llama2.c header: the flag of a shared head is %u, must be 0 or 1", path,
-                       (unsigned)m->data[36]);
-    out->tied = m->data[36] == 1;
+                       (unsigned)head[36]);
+    out->tied = head[36] == 1;
     return DM_OK;
 }
 

@@ -9,7 +9,9 @@
 #ifndef DM_MODEL_FORMATS_LLAMA2C_H
 #define DM_MODEL_FORMATS_LLAMA2C_H
 
-#include "core/map.h"
+#include <stdbool.h>
+
+#include "core/error.h"
 #include "model/network/model.h"
 
 #define DM_LLAMA2C_EPS 1e-5
@@ -18,9 +20,10 @@
 #define DM_LLAMA2C_HEADER ((size_t)256)
 
 /* What the header says: *version, the configuration and where the tensors begin. *known: it is the header of such a
- * file, however broken; false (and DM_OK): nothing points to one. */
-dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *known, const dm_file_map *m,
-                            const char *path, dm_error *err);
+ * file, however broken; false (and DM_OK): nothing points to one. head: the first DM_LLAMA2C_HEADER bytes, or all of a
+ * shorter file's. */
+dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *known, const unsigned char *head,
+                            size_t size, const char *path, dm_error *err);
 
 #define DM_LLAMA2C_ANGLES ((size_t)-1)
 

@@ -12,8 +12,6 @@
 #include "model/formats/llama2c.h"
 #include "model/formats/source_internal.h"
 
-#define RELEASE_BYTES ((size_t)1 << 20) /* of a mapped file: how much is read before its pages are given back */
-
 /* ---- checks that the kinds share ---- */
 
 static void shape_text(char buf[256], unsigned dims, const uint64_t *shape)
@@ -53,22 +51,34 @@ dm_status dm_source_fail_extra(const dm_source_found *found, const dm_config *c,
 
 /* ---- opening ---- */
 
+dm_status dm_source_file_head(dm_input *in, unsigned char head[DM_LLAMA2C_HEADER], size_t *size, const char *path,
+                              dm_error *err)
+{
+    const dm_status s = dm_input_open(in, path, err);
+
+    if (s != DM_OK)
+        return s;
+    *size = in->size < DM_LLAMA2C_HEADER ? (size_t)in->size : DM_LLAMA2C_HEADER;
+    return dm_input_read(in, head, *size, 0, err);
+}
+
 int dm_source_file_kind(const char *path)
 {
     static const char magic[] = "GGUF";
+    unsigned char head[DM_LLAMA2C_HEADER];
     dm_config config;
-    dm_file_map map;
-    size_t begin;
+    dm_input in;
+    size_t begin, size;
     int version, kind = -1;
     bool known = false;
 
-    if (dm_file_map_open(&map, path, 1, "any model", NULL) != DM_OK)
-        return -1;
-    if (map.size >= 4 && memcmp(map.data, magic, 4) == 0)
+    if (dm_source_file_head(&in, head, &size, path, NULL) != DM_OK)
+        size = 0;
+    if (size >= 4 && memcmp(head, magic, 4) == 0)
         kind = DM_SOURCE_GGUF;
-    else if (dm_llama2c_header(&config, &version, &begin, &known, &map, path, NULL) != DM_OK || known)
+    else if (dm_llama2c_header(&config, &version, &begin, &known, head, size, path, NULL) != DM_OK || known)
         kind = DM_SOURCE_LLAMA2C;
-    dm_file_map_close(&map);
+    dm_input_close(&in);
     return kind;
 }
 
@@ -146,7 +156,7 @@ void dm_source_close(dm_source **s)
         return;
     dm_st_close(&(*s)->st);
     dm_gguf_close(&(*s)->gguf);
-    dm_file_map_close(&(*s)->map);
+    dm_input_close(&(*s)->in);
     dm_layout_free(&(*s)->layout);
     free((*s)->tensors);
     free((*s)->path);
@@ -208,22 +218,9 @@ static size_t row_of(const dm_source_tensor *t, size_t rows, size_t r)
     return r - in_head + in_head % 2 * (dim / 2) + in_head / 2;
 }
 
-static void release(const dm_source *s, const unsigned char *data, size_t size)
+static const dm_input *file_of(const dm_source *s)
 {
-    const dm_gguf_tensor whole = {.data = data, .size = size};
-
-    if (s->gguf)
-        dm_gguf_release(s->gguf, &whole);
-    else
-        dm_file_map_release(&s->map, data, size);
-}
-
-void dm_source_release(const dm_source *s)
-{
-    if (s->gguf)
-        dm_gguf_release_all(s->gguf);
-    else if (s->map.data)
-        dm_file_map_release(&s->map, s->map.data, s->map.size);
+    return s->gguf ? dm_gguf_input(s->gguf) : &s->in;
 }
 
 static dm_status fail_nonfinite(const dm_source *s, const char *name, size_t row, size_t col, double x, dm_error *err)
@@ -264,10 +261,14 @@ static void widen(const dm_source *s, dm_dtype type, const unsigned char *row, s
     }
 }
 
+/* Elements that are read and widened at a time: whole blocks of every type. */
+enum { PIECE = 4096 };
+
 dm_status dm_source_read_f32(const dm_source *s, const char *name, float *out, dm_error *err)
 {
-    size_t index, since = 0;
-    const dm_status status = get(s, name, &index, err);
+    size_t index;
+    dm_input_part part;
+    dm_status status = get(s, name, &index, err);
 
     if (status != DM_OK)
         return status;
@@ -275,19 +276,20 @@ dm_status dm_source_read_f32(const dm_source *s, const char *name, float *out, d
     if (t->st)
         return dm_st_read_f32(s->st, t->st, out, err);
     const size_t rows = s->layout.tensors[index].rows, cols = s->layout.tensors[index].cols;
-    const size_t bytes = (size_t)dm_dtype_bytes(t->type, cols);
+    dm_input_part_begin(&part, file_of(s), t->offset, rows * dm_dtype_bytes(t->type, cols));
     for (size_t r = 0; r < rows; r++) {
         float *to = out + row_of(t, rows, r) * cols;
-        widen(s, t->type, t->data + r * bytes, cols, to);
-        for (size_t i = 0; i < cols; i++)
-            if (!isfinite(to[i]))
-                return fail_nonfinite(s, name, row_of(t, rows, r), i, (double)to[i], err);
-        if ((r + 1 - since) * bytes >= RELEASE_BYTES) {
-            release(s, t->data + since * bytes, (r + 1 - since) * bytes);
-            since = r + 1;
+        for (size_t at = 0, n; at < cols; at += n) {
+            const unsigned char *stored;
+            n = cols - at < PIECE ? cols - at : PIECE;
+            if ((status = dm_input_part_next(&part, (size_t)dm_dtype_bytes(t->type, n), &stored, err)) != DM_OK)
+                return status;
+            widen(s, t->type, stored, n, to + at);
+            for (size_t i = at; i < at + n; i++)
+                if (!isfinite(to[i]))
+                    return fail_nonfinite(s, name, row_of(t, rows, r), i, (double)to[i], err);
         }
     }
-    dm_source_release(s); /* and what the system mapped around it */
     return DM_OK;
 }
 
@@ -321,7 +323,8 @@ static size_t find_nonfinite(dm_dtype type, const unsigned char *row, size_t col
 
 dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out, dm_error *err)
 {
-    size_t index, since = 0;
+    size_t index;
+    dm_input_part part;
     dm_status status = get(s, name, &index, err);
 
     if (status != DM_OK)
@@ -334,20 +337,21 @@ dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out,
     const size_t bytes = (size_t)dm_dtype_bytes(t->type, cols);
     if (t->st && (status = dm_st_read_stored(s->st, t->st, out, err)) != DM_OK)
         return status;
+    dm_input_part_begin(&part, file_of(s), t->offset, rows * bytes);
     for (size_t r = 0; r < rows; r++) {
         unsigned char *to = (unsigned char *)out + row_of(t, rows, r) * bytes;
+        for (size_t at = 0, n; !t->st && at < bytes; at += n) {
+            const unsigned char *stored;
+            n = bytes - at < sizeof part.bytes ? bytes - at : sizeof part.bytes;
+            if ((status = dm_input_part_next(&part, n, &stored, err)) != DM_OK)
+                return status;
+            memcpy(to + at, stored, n);
+        }
         double bad;
-        if (!t->st)
-            memcpy(to, t->data + r * bytes, bytes);
         const size_t i = find_nonfinite(t->type, to, cols, &bad);
         if (i < cols)
             return fail_nonfinite(s, name, row_of(t, rows, r), i, bad, err);
-        if (!t->st && (r + 1 - since) * bytes >= RELEASE_BYTES) {
-            release(s, t->data + since * bytes, (r + 1 - since) * bytes);
-            since = r + 1;
-        }
     }
-    dm_source_release(s);
     return DM_OK;
 }
 

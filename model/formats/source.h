@@ -38,9 +38,6 @@ dm_status dm_source_read_f32(const dm_source *s, const char *name, float *out, d
  * [rows * dm_dtype_bytes(type, cols)]. Scales that are NaN or infinite name the tensor. */
 dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out, dm_error *err);
 
-/* Gives back the memory that a mapped file's pages take for now: for who keeps the source open after reading. */
-void dm_source_release(const dm_source *s);
-
 /* Tokenizer and chat template; *tokenizer NULL where there is none. chat NULL: only the tokenizer. template_name as for
  * dm_template_open. */
 dm_status dm_source_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_chat_template *chat,

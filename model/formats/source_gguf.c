@@ -49,7 +49,7 @@ static dm_status match(dm_source *s, bool *used, dm_error *err)
             return status;
         used[found - dm_gguf_at(g, 0)] = true;
         s->tensors[i] = (dm_source_tensor){
-            .type = found->type, .heads = dm_gguf_paired_heads(&s->config, t->name), .data = found->data};
+            .type = found->type, .heads = dm_gguf_paired_heads(&s->config, t->name), .offset = found->offset};
     }
     for (size_t i = 0; i < dm_gguf_count(g); i++) {
         const dm_source_found f = found_of(g, dm_gguf_at(g, i));

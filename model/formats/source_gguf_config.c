@@ -185,10 +185,16 @@ static dm_status read_factors(const reader *r)
     float *factors = malloc((n + 1) * sizeof *factors);
     if (!factors)
         return dm_fail(r->err, DM_ERR_MEMORY, "%s: no memory for tensor \"%s\"", dm_gguf_path(r->g), t->name);
-    const unsigned char *p = t->data;
-    for (size_t i = 0; i < n; i++, p += 4)
+    if ((s = dm_input_read(dm_gguf_input(r->g), factors, n * sizeof *factors, t->offset, r->err)) != DM_OK) {
+        free(factors);
+        return s;
+    }
+    for (size_t i = 0; i < n; i++) {
+        unsigned char p[4];
+        memcpy(p, &factors[i], sizeof p);
         factors[i] =
             dm_f32_from_bits((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+    }
     const bool linear = r->c->rope == DM_ROPE_LINEAR, known = dm_rope_from_factors(r->c, factors, original);
     free(factors);
     if (!known || (linear && r->c->rope != DM_ROPE_LINEAR))

@@ -2,18 +2,19 @@
 #ifndef DM_MODEL_FORMATS_SOURCE_INTERNAL_H
 #define DM_MODEL_FORMATS_SOURCE_INTERNAL_H
 
-#include "core/map.h"
+#include "core/input.h"
 #include "io/gguf.h"
 #include "io/safetensors.h"
+#include "model/formats/llama2c.h"
 #include "model/formats/source.h"
 #include "simd/kernels/kernels.h"
 
 /* Where a tensor of the layout is. */
 typedef struct dm_source_tensor {
     dm_dtype type;
-    unsigned heads;            /* its rows are in RoPE's pairs (2i, 2i + 1) in each of so many heads; 0: as they are */
-    const dm_st_tensor *st;    /* of a directory */
-    const unsigned char *data; /* of a file: in the mapping */
+    unsigned heads;         /* its rows are in RoPE's pairs (2i, 2i + 1) in each of so many heads; 0: as they are */
+    const dm_st_tensor *st; /* of a directory */
+    uint64_t offset;        /* of a file: where its data begins */
 } dm_source_tensor;
 
 struct dm_source {
@@ -25,7 +26,7 @@ struct dm_source {
     dm_source_tensor *tensors; /* [layout.n], in the layout's order */
     dm_st *st;
     dm_gguf *gguf;
-    dm_file_map map; /* of llama2.c */
+    dm_input in; /* of llama2.c */
     dm_kernels kernels;
 };
 
@@ -46,6 +47,10 @@ dm_status dm_source_fail_extra(const dm_source_found *found, const dm_config *c,
 dm_status dm_source_open_hf(dm_source *s, dm_error *err);
 dm_status dm_source_open_gguf(dm_source *s, dm_error *err);
 dm_status dm_source_open_llama2c(dm_source *s, bool *known, dm_error *err); /* *known false: no such file */
+
+/* Opens the file and reads its first bytes, *size of them: enough to tell what it is. */
+dm_status dm_source_file_head(dm_input *in, unsigned char head[DM_LLAMA2C_HEADER], size_t *size, const char *path,
+                              dm_error *err);
 
 /* What metadata says of the model (model/formats/source_gguf_config.c). */
 dm_status dm_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err);

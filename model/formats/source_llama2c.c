@@ -19,19 +19,19 @@ static dm_status place(dm_source *s, const size_t *order, size_t n, size_t begin
 
     for (size_t i = 0; i < n; i++) {
         const uint64_t bytes = bytes_of(s, order[i]);
-        if (bytes > s->map.size - at)
-            return dm_fail(err, DM_ERR_INPUT, "%s: has %zu bytes, by its llama2.c header there must be more", s->path,
-                           s->map.size);
+        if (bytes > s->in.size - at)
+            return dm_fail(err, DM_ERR_INPUT, "%s: has %llu bytes, by its llama2.c header there must be more", s->path,
+                           (unsigned long long)s->in.size);
         if (order[i] != DM_LLAMA2C_ANGLES)
             s->tensors[order[i]] =
                 (dm_source_tensor){.type = DM_F32,
                                    .heads = dm_gguf_paired_heads(&s->config, s->layout.tensors[order[i]].name),
-                                   .data = s->map.data + at};
+                                   .offset = at};
         at += bytes;
     }
-    if (at != s->map.size)
-        return dm_fail(err, DM_ERR_INPUT, "%s: has %zu bytes, by its llama2.c header there must be %llu", s->path,
-                       s->map.size, (unsigned long long)at);
+    if (at != s->in.size)
+        return dm_fail(err, DM_ERR_INPUT, "%s: has %llu bytes, by its llama2.c header there must be %llu", s->path,
+                       (unsigned long long)s->in.size, (unsigned long long)at);
     return DM_OK;
 }
 
@@ -39,12 +39,14 @@ dm_status dm_source_open_llama2c(dm_source *s, bool *known, dm_error *err)
 {
     size_t begin;
     int version;
-    dm_status status = dm_file_map_open(&s->map, s->path, 1, "any model", err);
+    unsigned char head[DM_LLAMA2C_HEADER];
+    size_t size;
+    dm_status status = dm_source_file_head(&s->in, head, &size, s->path, err);
 
     *known = true;
     if (status != DM_OK ||
-        (status = dm_llama2c_header(&s->config, &version, &begin, known, &s->map, s->path, err)) != DM_OK || !*known ||
-        (status = dm_layout_build(&s->layout, &s->config, err)) != DM_OK)
+        (status = dm_llama2c_header(&s->config, &version, &begin, known, head, size, s->path, err)) != DM_OK ||
+        !*known || (status = dm_layout_build(&s->layout, &s->config, err)) != DM_OK)
         return status;
     size_t *order = calloc(s->layout.n + 1, sizeof *order);
     s->tensors = calloc(s->layout.n, sizeof *s->tensors);

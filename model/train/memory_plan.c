@@ -147,7 +147,6 @@ static void make_plan(dm_run *r, size_t base, uint32_t recompute, bool keep_logi
  * recomputed layer saves nothing: it needs the activations that they all share. */
 static dm_status choose_plan(dm_run *r, dm_error *err)
 {
-    dm_source_release(r->models.policy.source);
     const size_t base = dm_rss_now() + r->data.tokenizer_bytes + SLACK;
     const uint64_t limit = r->options.memory && r->options.memory < NO_ROOM ? r->options.memory : NO_ROOM - 1;
     const uint32_t most = r->models.config.layers > 1 ? r->models.config.layers : 0;

@@ -57,11 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     for (size_t i = 0; i < dm_gguf_count(g); i++) {
         const dm_gguf_tensor *x = dm_gguf_at(g, i);
-        if (dm_gguf_find(g, x->name) != x || (x->type != DM_DTYPE_COUNT) != (x->data != NULL))
+        if (dm_gguf_find(g, x->name) != x || x->offset > size || x->size > size - x->offset)
             abort();
-        if (x->data)
-            touch(x->data, (size_t)x->size);
-        dm_gguf_release(g, x);
     }
     for (size_t i = 0; i < g->n_pairs; i++)
         ask(g, g->text.data + g->pairs[i].key);

@@ -146,10 +146,12 @@ static void check_tensors(const dm_gguf *g)
     CK(dm_gguf_at(g, 0) == x && x->dims == 1 && x->shape[0] == 16 && x->count == 16 && x->size == 64);
     CK(q->type == DM_Q8_0 && strcmp(q->type_name, "Q8_0") == 0 && q->size == 34 && q->dims == 2);
     CK(h->type == DM_F16 && h->shape[0] == 3 && h->shape[1] == 2 && h->size == 12);
-    CK(((const unsigned char *)q->data)[2] == 1 && ((const unsigned char *)h->data)[0] == 0x3C);
+    unsigned char byte[2];
     float value;
-    dm_gguf_release(g, last);
-    memcpy(&value, (const char *)last->data + 4, sizeof value); /* released pages come back */
+    dm_error err = {0};
+    CK(dm_input_read(dm_gguf_input(g), &byte[0], 1, q->offset + 2, &err) == DM_OK && byte[0] == 1);
+    CK(dm_input_read(dm_gguf_input(g), &byte[1], 1, h->offset, &err) == DM_OK && byte[1] == 0x3C);
+    CK(dm_input_read(dm_gguf_input(g), &value, sizeof value, last->offset + 4, &err) == DM_OK);
     CK(value >= 4.25f && value <= 4.25f);
 }
 
@@ -329,8 +331,7 @@ static void check_unknown_types(void)
         g_put(path, f.bytes.data, f.bytes.size);
         if (CK_MSG(dm_gguf_open(&g, path, &err) == DM_OK, "%s", err.message)) {
             const dm_gguf_tensor *t = dm_gguf_at(g, 0);
-            CK(t->type == DM_DTYPE_COUNT && t->data == NULL && strcmp(t->type_name, types[i].name) == 0);
-            dm_gguf_release(g, t);
+            CK(t->type == DM_DTYPE_COUNT && strcmp(t->type_name, types[i].name) == 0);
         }
         dm_gguf_close(&g);
         g_free(&f);

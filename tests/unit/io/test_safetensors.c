@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -359,14 +361,20 @@ static void check_writing(void)
     CK_MSG(rmdir(in_dir("out")) == 0, "something was left behind");
     CK(dm_st_write(in_dir("out/x"), &one, 1, NULL, 0, NULL, &err) == DM_ERR_FILE &&
        strstr(err.message, "cannot create"));
-    if (access("/dev/full", W_OK) == 0) { /* a full disk, through a link with the temporary file's name */
-        char link[300];
-        snprintf(link, sizeof link, "%s.tmp-%ld", in_dir("full"), (long)getpid());
-        CK(symlink("/dev/full", link) == 0);
-        CK(dm_st_write(in_dir("full"), &one, 1, NULL, 0, NULL, &err) == DM_ERR_FILE &&
-           strstr(err.message, "cannot write"));
-        CK_MSG(access(link, F_OK) != 0 && access(in_dir("full"), F_OK) != 0, "something was left behind");
-    }
+    char link[300]; /* what stands where the temporary file would is not written through */
+    snprintf(link, sizeof link, "%s.tmp-%ld", in_dir("full"), (long)getpid());
+    CK(symlink("victim", link) == 0);
+    CK(dm_st_write(in_dir("full"), &one, 1, NULL, 0, NULL, &err) == DM_ERR_FILE && access(in_dir("victim"), F_OK) != 0);
+    CK(unlink(link) == 0);
+    struct rlimit old, small; /* as on a full disk */
+    CK(getrlimit(RLIMIT_FSIZE, &old) == 0);
+    small = old;
+    small.rlim_cur = 16;
+    signal(SIGXFSZ, SIG_IGN);
+    CK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    CK(dm_st_write(in_dir("full"), &one, 1, NULL, 0, NULL, &err) == DM_ERR_FILE && strstr(err.message, "cannot write"));
+    CK(setrlimit(RLIMIT_FSIZE, &old) == 0);
+    CK_MSG(access(link, F_OK) != 0 && access(in_dir("full"), F_OK) != 0, "something was left behind");
 }
 
 /* Expectations by IEEE 754 by hand; all 65536 values go there and back. */
