@@ -4,12 +4,18 @@
 #include <string.h>
 
 #include "cli/args.h"
+#include "core/utf8.h"
 
 /* What files say is quoted here: nothing of it is a command to a terminal. */
 static void add_printable(dm_text *t, const char *text)
 {
-    for (; *text; text++)
-        dm_text_add(t, (unsigned char)*text < 0x20 || *text == 0x7F ? "?" : text, 1);
+    const unsigned char *p = (const unsigned char *)text, *end = p + strlen(text);
+
+    while (p < end) {
+        const size_t bad = dm_utf8_unprintable(p, end), n = bad ? bad : dm_utf8_length(p, end);
+        dm_text_add(t, bad ? "?" : (const char *)p, bad ? 1 : n);
+        p += n;
+    }
 }
 
 void cli_report_line(cli_report *r, const char *label, int width, const char *text)
@@ -94,6 +100,20 @@ void cli_report_list(cli_report *r, const char *key, const char *const *value, s
     dm_text_free(&text);
 }
 
+/* JSON as a terminal may get it: DEL and C1, which only strings can hold, as \u00XX. */
+static void print_json(const dm_text *t)
+{
+    for (size_t i = 0; i < t->size; i++) {
+        const unsigned char c = (unsigned char)t->data[i], next = (unsigned char)t->data[i + 1];
+        if (c == 0x7F)
+            printf("\\u007f");
+        else if (c == 0xC2 && next >= 0x80 && next < 0xA0)
+            printf("\\u%04x", (unsigned)(unsigned char)t->data[++i]);
+        else
+            putchar(c);
+    }
+}
+
 dm_status cli_report_print(cli_report *r, dm_error *err)
 {
     dm_status s = DM_OK;
@@ -102,6 +122,8 @@ dm_status cli_report_print(cli_report *r, dm_error *err)
         dm_text_add(&r->out, "}\n", 2);
     if (r->out.failed)
         s = dm_fail(err, DM_ERR_MEMORY, "no memory for the report");
+    else if (r->json)
+        print_json(&r->out);
     else
         fwrite(r->out.data, 1, r->out.size, stdout); /* main looks at stdout's state */
     dm_text_free(&r->out);

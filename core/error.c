@@ -4,16 +4,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/utf8.h"
+
 #define CUT "..."
 
-/* One line that no terminal interprets: C0 and DEL, and C1 in its UTF-8 form, become '?'. */
+/* One line that no terminal interprets. */
 static void make_printable(char *text)
 {
-    for (unsigned char *p = (unsigned char *)text; *p; p++) {
-        if (*p < 0x20 || *p == 0x7F)
-            *p = '?';
-        else if (p[0] == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0)
-            p[0] = p[1] = '?';
+    unsigned char *p = (unsigned char *)text;
+
+    for (const unsigned char *end = p + strlen(text); p < end;) {
+        const size_t bad = dm_utf8_unprintable(p, end);
+        memset(p, '?', bad);
+        p += bad ? bad : dm_utf8_length(p, end);
     }
 }
 

@@ -27,6 +27,17 @@ static inline size_t dm_utf8_length(const unsigned char *p, const unsigned char 
     return n;
 }
 
+/* How many bytes at p are nothing that a terminal may get: a C0 or C1 control, DEL, or a byte that is no UTF-8. 0: the
+ * character at p may be shown. */
+static inline size_t dm_utf8_unprintable(const unsigned char *p, const unsigned char *end)
+{
+    const size_t n = dm_utf8_length(p, end);
+
+    if (n == 0 || *p < 0x20 || *p == 0x7F)
+        return 1;
+    return n == 2 && p[0] == 0xC2 && p[1] < 0xA0 ? 2 : 0;
+}
+
 /* Writes code point c (valid) and returns its bytes. */
 static inline size_t dm_utf8_put(unsigned char out[4], unsigned long c)
 {

@@ -28,15 +28,21 @@ void dm_report_doc_print(dm_report_doc *d, const char *fmt, ...)
     dm_report_doc_word(d, text);
 }
 
-/* The longest run of backquotes in it, plus one. */
-static int fence(const char *text, size_t size)
+/* Backquotes, at least so many and more than stand in a row anywhere in the text: it cannot end what they begin. */
+static size_t fence(const char *text, size_t size, size_t least)
 {
-    int most = 0, run = 0;
+    size_t most = least - 1, run = 0;
     for (size_t i = 0; i < size; i++) {
         run = text[i] == '`' ? run + 1 : 0;
         most = run > most ? run : most;
     }
     return most + 1;
+}
+
+static void add_fence(dm_text *out, size_t n)
+{
+    for (; n > 0; n--)
+        dm_text_add(out, "`", 1);
 }
 
 void dm_report_doc_code(dm_report_doc *d, const char *text)
@@ -47,16 +53,18 @@ void dm_report_doc_code(dm_report_doc *d, const char *text)
         dm_text_print(d->out, "</code>");
         return;
     }
-    const int n = fence(text, strlen(text));
+    const size_t n = fence(text, strlen(text), 1);
     const char *pad = *text == '`' || !*text || text[strlen(text) - 1] == '`' ? " " : "";
-    dm_text_print(d->out, "%.*s%s", n, "````````````````", pad);
+    add_fence(d->out, n);
+    dm_text_print(d->out, "%s", pad);
     for (const unsigned char *p = (const unsigned char *)text; *p;) {
         const size_t control = dm_report_control(d->out, p, strlen((const char *)p));
         if (!control)
             dm_text_print(d->out, *p == '|' && d->column ? "\\%c" : "%c", *p == '\n' || *p == '\t' ? ' ' : *p);
         p += control ? control : 1;
     }
-    dm_text_print(d->out, "%s%.*s", pad, n, "````````````````");
+    dm_text_print(d->out, "%s", pad);
+    add_fence(d->out, n);
 }
 
 void dm_report_doc_strong(dm_report_doc *d, const char *text)
@@ -114,11 +122,18 @@ void dm_report_doc_block(dm_report_doc *d, const char *text, size_t size, const 
         dm_text_print(d->out, "</code></pre>\n");
         return;
     }
-    int n = fence(text, size);
-    n = n < 3 ? 3 : n;
-    dm_text_print(d->out, "%.*s%s\n", n, "````````````````", language);
-    dm_text_add(d->out, text, size);
-    dm_text_print(d->out, "\n%.*s\n\n", n, "````````````````");
+    const size_t n = fence(text, size, 3);
+    add_fence(d->out, n);
+    dm_text_print(d->out, "%s\n", language);
+    for (size_t i = 0; i < size;) {
+        const size_t control = dm_report_control(d->out, (const unsigned char *)text + i, size - i);
+        if (!control)
+            dm_text_add(d->out, text + i, 1);
+        i += control ? control : 1;
+    }
+    dm_text_add(d->out, "\n", 1);
+    add_fence(d->out, n);
+    dm_text_add(d->out, "\n\n", 2);
 }
 
 void dm_report_doc_details(dm_report_doc *d, const char *summary, bool printed)

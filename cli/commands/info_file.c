@@ -66,7 +66,9 @@ static void report_tensors(cli_report *r, const dm_gguf *g)
         dm_text_print(&shape, "]");
         dm_text_print(&json, "%s{\"name\": ", i ? ",\n  " : "[");
         dm_text_json_string(&json, t->name, strlen(t->name));
-        dm_text_print(&json, ", \"dtype\": \"%s\", \"shape\": %s}", t->type_name, shape.failed ? "" : shape.data);
+        dm_text_print(&json, ", \"dtype\": ");
+        dm_text_json_string(&json, t->type_name, strlen(t->type_name));
+        dm_text_print(&json, ", \"shape\": %s}", shape.failed ? "" : shape.data);
         dm_text_print(&shape, " %s", t->type_name);
         r->out.failed |= json.failed || shape.failed;
         if (!r->json && !r->out.failed)

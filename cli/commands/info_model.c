@@ -92,7 +92,9 @@ static void report_shapes(cli_report *r, const dm_st *st)
             break;
         dm_text_print(&json, "%s{\"name\": ", i ? ",\n  " : "[");
         dm_text_json_string(&json, t->name, strlen(t->name));
-        dm_text_print(&json, ", \"dtype\": \"%s\", \"shape\": %s}", t->type_name, shape.data);
+        dm_text_print(&json, ", \"dtype\": ");
+        dm_text_json_string(&json, t->type_name, strlen(t->type_name));
+        dm_text_print(&json, ", \"shape\": %s}", shape.data);
         if (!r->json) {
             dm_text_print(&shape, " %s", t->type_name);
             cli_report_line(r, t->name, 48, shape.failed ? "" : shape.data);

@@ -105,11 +105,13 @@ static dm_status put_tokenizer(dm_gguf_meta *m, const dm_source *s, dm_error *er
         dm_gguf_put_from(m, s->gguf, "tokenizer.");
         return DM_OK;
     }
-    if (dm_source_tokenizer(s, &t, &chat, NULL, NULL) != DM_OK) { /* a template that is not known is no hindrance */
+    status = dm_source_tokenizer(s, &t, &chat, NULL, err);
+    if (status == DM_ERR_INPUT || status == DM_ERR_UNSUPPORTED) { /* a template that is not known is no hindrance */
         chat = (dm_chat_template){.bos = -1, .end_of_turn = -1};
-        if ((status = dm_source_tokenizer(s, &t, NULL, NULL, err)) != DM_OK)
-            return status;
+        status = dm_source_tokenizer(s, &t, NULL, NULL, err);
     }
+    if (status != DM_OK)
+        return status;
     const int32_t bos = s->config.bos >= 0 ? s->config.bos : chat.bos;
     put_token(m, "tokenizer.ggml.bos_token_id", bos);
     put_token(m, "tokenizer.ggml.eos_token_id", s->config.eos >= 0 ? s->config.eos : chat.end_of_turn);

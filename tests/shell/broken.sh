@@ -138,6 +138,23 @@ st 'model.safetensors' 's/{/[/'
 st 'model.safetensors' 's/"dtype"/"dtipe"/'
 st 'model.safetensors' 's/"shape"/shape/'
 
+# What a file says is shown escaped: a type that nobody knows, with a quote and controls in it.
+copy bare
+sed 's/"model.norm.weight":{"dtype":"F32"/"model.norm.weight":{"dtype":"F\\"\\u009b\\u0007"/' header.json >edited.json
+{ le64 "$(size_of edited.json)" && cat edited.json data.bin; } >broken/model.safetensors
+shown() { # shown TEXT ARGS...
+    text=$1
+    shift
+    if dmpo info broken --tensors "$@" | grep -qF -e "$text"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "failed: info does not show $text"
+    fi
+}
+shown 'F"??'
+shown '"dtype": "F\"\u009b\u0007"' --json
+
 raw() { # raw TEXT: broken/model.safetensors was made
     model "$1" broken
 }

@@ -296,10 +296,11 @@ static void test_one_seed(void)
 static void test_escaping(void)
 {
     const char *dir = results(
-        "escape", "{'name': 'n', 'title': 'a </title> b', 'recipe': {'note': 'x ``` {</pre>} \\' y'},\n'evaluations': "
-                  "[{'env': '<i>&|*', 'setting': '`s`', 'method': '_m|\\u0001\\n\\u0085 $x$', 'kind': 'preference', "
-                  "'seed': 1, 'x': {'k<': true}, 'split': 'seen', 'rewards': [1, 0], 'success': 0.5, 'turns': 1, "
-                  "'reward_by_turn': [0, 0.5]}]}");
+        "escape",
+        "{'name': 'n', 'title': 'a </title> b', 'recipe': {'note': 'x ```````````````````` {</pre>} \\' \xC2\x85y'},\n'evaluations': "
+        "[{'env': '<i>&|*', 'setting': '`s`', 'method': '_m|\\u0001\\n\\u0085 $x$', 'kind': 'preference', "
+        "'seed': 1, 'x': {'k<': true}, 'split': 'seen', 'rewards': [1, 0], 'success': 0.5, 'turns': 1, "
+        "'reward_by_turn': [0, 0.5]}]}");
     dm_error err;
 
     CK(dm_report_make(dir, NULL, true, &err) == DM_OK);
@@ -309,7 +310,9 @@ static void test_escaping(void)
     well_formed("escaped chart", chart);
     CK(has(report, "### &lt;i&gt;&amp;\\|\\*\n") && has(report, "\\`s\\`") && has(report, "\\_m\\|\xE2\x90\x81 "));
     CK(has(report, "\xEF\xBF\xBD \\$x\\$"));
-    CK(has(report, "````json\n{\"note\": \"x ``` {</pre>} \\\" y\"}\n````\n"));
+    CK(has(
+        report,
+        "\n`````````````````````json\n{\"note\": \"x ```````````````````` {</pre>} \\\" \xEF\xBF\xBDy\"}\n`````````````````````\n"));
     CK(has(page, "<h3>&lt;i&gt;&amp;|*</h3>") && has(page, "a &lt;/title&gt; b"));
     CK(has(csv, "\n<i>&|*,`s`,\"_m|\x01\n\xC2\x85 $x$\",preference,k<,on,1,seen,1,2,0.500000,0.707107,"));
     free(report);
