@@ -2,6 +2,7 @@
 #ifndef DM_IO_SAFETENSORS_H
 #define DM_IO_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,9 @@ dm_status dm_st_read_f32(const dm_st *st, const dm_st_tensor *t, float *out, dm_
 dm_status dm_st_read_f64(const dm_st *st, const dm_st_tensor *t, double *out, dm_error *err);
 /* The bytes of a tensor as they are stored, out[end - begin]. */
 dm_status dm_st_read_stored(const dm_st *st, const dm_st_tensor *t, void *out, dm_error *err);
+
+/* Whether two tensors hold the same bytes of the same type and shape. */
+dm_status dm_st_same(const dm_st *st, const dm_st_tensor *a, const dm_st_tensor *b, bool *same, dm_error *err);
 
 typedef struct dm_st_out {
     const char *name;

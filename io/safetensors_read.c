@@ -1,5 +1,6 @@
 /* Tensor data as f32 or f64, converted on the way through a small buffer. */
 #include <math.h>
+#include <string.h>
 
 #include "core/half.h"
 #include "io/safetensors_internal.h"
@@ -112,6 +113,24 @@ dm_status dm_st_read_f32(const dm_st *st, const dm_st_tensor *t, float *out, dm_
 dm_status dm_st_read_stored(const dm_st *st, const dm_st_tensor *t, void *out, dm_error *err)
 {
     return dm_input_read(&st->files[t->file].in, out, (size_t)(t->end - t->begin), t->begin, err);
+}
+
+dm_status dm_st_same(const dm_st *st, const dm_st_tensor *a, const dm_st_tensor *b, bool *same, dm_error *err)
+{
+    unsigned char x[CHUNK], y[CHUNK];
+    const uint64_t size = a->end - a->begin;
+    dm_status s;
+
+    *same = strcmp(a->type_name, b->type_name) == 0 && a->dims == b->dims && b->end - b->begin == size &&
+            memcmp(a->shape, b->shape, a->dims * sizeof *a->shape) == 0;
+    for (uint64_t done = 0; *same && done < size; done += CHUNK) {
+        const size_t n = size - done < CHUNK ? (size_t)(size - done) : CHUNK;
+        if ((s = dm_input_read(&st->files[a->file].in, x, n, a->begin + done, err)) != DM_OK ||
+            (s = dm_input_read(&st->files[b->file].in, y, n, b->begin + done, err)) != DM_OK)
+            return s;
+        *same = memcmp(x, y, n) == 0;
+    }
+    return DM_OK;
 }
 
 dm_status dm_st_read_f64(const dm_st *st, const dm_st_tensor *t, double *out, dm_error *err)

@@ -105,7 +105,8 @@ typedef struct dm_rollout_run {
     dm_chat_template chat;
     char model_sha256[DM_SHA256_HEX], tokenizer_sha256[DM_SHA256_HEX];
     size_t max_length;
-    int32_t stop[2]; /* end of turn, end of text */
+    int32_t stop[DM_ENDS_MAX + 1]; /* [n_stop] ends of a text, end of a turn */
+    size_t n_stop;
     dmpo_model *model;
     dmpo_request *request; /* [flights] */
 } dm_rollout_run;

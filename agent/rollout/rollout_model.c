@@ -137,7 +137,7 @@ static int next_request(void *context, size_t index)
                                      .episode = f->stream,
                                      .max_tokens = r->o->max_tokens,
                                      .stop = r->stop,
-                                     .n_stop = 2},
+                                     .n_stop = r->n_stop},
                         .out = f->out,
                         .logps = f->logps,
                         .end = &r->chat.end_of_turn};
@@ -171,8 +171,7 @@ static dm_status open_policy(dm_rollout_run *r, const dm_source *source)
                        o->model);
     const int64_t most = r->config.max_positions;
     r->max_length = (size_t)(o->max_length ? o->max_length : most < LENGTH_DEFAULT ? most : LENGTH_DEFAULT);
-    r->stop[0] = r->chat.end_of_turn;
-    r->stop[1] = r->config.eos >= 0 ? r->config.eos : r->chat.end_of_turn;
+    r->n_stop = dm_config_stops(r->stop, &r->config, r->chat.end_of_turn);
     if ((size_t)o->max_tokens + 2 > r->max_length)
         return dm_fail(r->err, DM_ERR_ARGUMENT, "--max-tokens %lld leave no room for a prompt within %zu tokens",
                        (long long)o->max_tokens, r->max_length);

@@ -70,7 +70,7 @@ typedef struct talk {
     const cli_common *common;
     dm_tokenizer *tokenizer;
     dm_chat_template chat;
-    int32_t stop[2];
+    int32_t stop[DM_ENDS_MAX + 1];
     size_t n_stop, max_length;
     dmpo_model *model;
     int32_t *out; /* [max_length] */
@@ -530,9 +530,7 @@ static dm_status prepare(talk *t, dm_error *err)
         return s;
     if (!t->tokenizer)
         return dm_fail(err, DM_ERR_INPUT, "%s: has no tokenizer, which text needs", o->model);
-    if (config.eos >= 0)
-        t->stop[t->n_stop++] = config.eos;
-    t->stop[t->n_stop++] = t->chat.end_of_turn;
+    t->n_stop = dm_config_stops(t->stop, &config, t->chat.end_of_turn);
     t->max_length = o->max_length                           ? (size_t)o->max_length
                     : config.max_positions < LENGTH_DEFAULT ? config.max_positions
                                                             : LENGTH_DEFAULT;

@@ -269,7 +269,7 @@ static dm_status check(const generate_options *o, dm_error *err)
 
 /* Everything that can be wrong is found before the weights are read. */
 static dm_status prepare(generate_options *o, const cli_common *common, dm_tokenizer **tokenizer, dm_ids *prompt,
-                         int32_t stop[2], dm_error *err)
+                         int32_t stop[DM_ENDS_MAX + 1], dm_error *err)
 {
     dm_source *source = NULL;
     dm_config config;
@@ -286,10 +286,7 @@ static dm_status prepare(generate_options *o, const cli_common *common, dm_token
     if (!*tokenizer)
         return dm_fail(err, DM_ERR_INPUT, "%s: has no tokenizer, which text needs", o->model);
     o->sampling.stop = stop;
-    if (config.eos >= 0)
-        stop[o->sampling.n_stop++] = config.eos;
-    if (!o->raw)
-        stop[o->sampling.n_stop++] = chat.end_of_turn;
+    o->sampling.n_stop = dm_config_stops(stop, &config, o->raw ? -1 : chat.end_of_turn);
     s = o->chat ? render_chat(prompt, o->chat, *tokenizer, &chat, err) : render_text(prompt, o, *tokenizer, &chat, err);
     if (s != DM_OK)
         return s;
@@ -313,7 +310,7 @@ int cli_generate(int argc, char **argv)
     dm_ids prompt = {0};
     answer a = {0};
     dm_error err = {0};
-    int32_t stop[2];
+    int32_t stop[DM_ENDS_MAX + 1];
 
     dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
     if (s == DM_OK && !args.help)

@@ -140,8 +140,7 @@ static dm_status report_weights(cli_report *r, const dm_config *c, const char *d
     dm_st *st = NULL;
     dm_status s = dm_layout_build(&layout, c, err);
 
-    if (s == DM_OK && (s = dm_weights_check(&layout, c, dir, err)) == DM_OK &&
-        (s = dm_st_open(&st, dir, err)) == DM_OK) {
+    if (s == DM_OK && (s = dm_st_open(&st, dir, err)) == DM_OK) {
         cli_report_int(r, "parameters", (int64_t)layout.parameters);
         report_types(r, st);
         s = report_files(r, st, err);
@@ -220,8 +219,8 @@ dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *d
         return s;
     if (model) {
         cli_info_shape(r, &config);
-        if ((s = report_weights(r, &config, dir, tensors, err)) == DM_OK &&
-            (s = dm_source_open(&source, dir, err)) == DM_OK)
+        if ((s = dm_source_open(&source, dir, err)) == DM_OK &&
+            (s = report_weights(r, &config, dir, tensors, err)) == DM_OK)
             s = cli_info_memory(r, engine, source, err);
         dm_source_close(&source);
         if (s != DM_OK)

@@ -10,6 +10,7 @@
 
 #define CONFIG "adapter_config.json"
 #define WEIGHTS "adapter_model.safetensors"
+#define PICKLE "adapter_model.bin"
 
 bool dm_adapter_is(const char *path)
 {
@@ -110,6 +111,47 @@ static dm_status check_unused(const dm_json_doc *doc, const dm_json *root, dm_er
     return DM_OK;
 }
 
+/* PEFT changes the base's weights as these say while it loads an adapter (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA), so that
+ * the adapter means nothing beside the base as it is stored. The others only say how a new adapter begins. */
+static dm_status check_init(const dm_json_doc *doc, const dm_json *root, dm_error *err)
+{
+    static const char *const plain[] = {"gaussian", "eva", "orthogonal"};
+    static const char *const configs[] = {"loftq_config", "corda_config", "lora_ga_config"};
+    const dm_json *init = dm_json_get(root, "init_lora_weights");
+    bool known = !init || init->type == DM_JSON_NULL || init->type == DM_JSON_BOOL;
+
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+        known = known || dm_json_is(init, plain[i]);
+    if (!known)
+        return dm_json_fail(
+            doc, init, err,
+            "init_lora_weights \"%.40s\" is not supported: with it the adapter belongs to a changed base; "
+            "convert it to a plain one (PEFT: path_initial_model_for_weight_conversion)",
+            init->type == DM_JSON_STRING ? init->text : "?");
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        const dm_json *v = dm_json_get(root, configs[i]);
+        if (!unused(v))
+            return dm_json_fail(doc, v, err, "%s is not supported in an adapter", configs[i]);
+    }
+    return DM_OK;
+}
+
+/* The older form of the weights is a pickle, which can run code while it is read. */
+static dm_status check_weights(const char *dir, dm_error *err)
+{
+    char path[DM_PATH_MAX], pickle[DM_PATH_MAX];
+    dm_status s;
+
+    if ((s = dm_path_join(path, sizeof path, dir, WEIGHTS, err)) != DM_OK ||
+        (s = dm_path_join(pickle, sizeof pickle, dir, PICKLE, err)) != DM_OK || dm_file_exists(path) ||
+        !dm_file_exists(pickle))
+        return s;
+    return dm_fail(err, DM_ERR_UNSUPPORTED,
+                   "%s: is a pickle, which is not read; save it as " WEIGHTS
+                   ": PeftModel.from_pretrained(BASE, DIR).save_pretrained(DIR)",
+                   pickle);
+}
+
 /* As written, else as seen from the adapter's directory. */
 static dm_status find_base(char base[DM_PATH_MAX], const dm_json_doc *doc, const dm_json *root, const char *dir,
                            dm_error *err)
@@ -150,7 +192,8 @@ dm_status dm_adapter_config(dm_lora_options *out, char base[DM_PATH_MAX], const 
     if (s == DM_OK && (s = dm_json_get_int(doc, root, "r", 1, DM_LORA_RANK_MAX, NULL, &rank, err)) == DM_OK &&
         (s = dm_json_get_double(doc, root, "lora_alpha", 1e-6, 1e6, NULL, &out->alpha, err)) == DM_OK &&
         (s = dm_json_get_bool(doc, root, "use_rslora", &no, &stabilised, err)) == DM_OK &&
-        (s = check_unused(doc, root, err)) == DM_OK)
+        (s = check_unused(doc, root, err)) == DM_OK && (s = check_init(doc, root, err)) == DM_OK &&
+        (s = check_weights(dir, err)) == DM_OK)
         s = read_modules(&out->targets, doc, root, err);
     if (s == DM_OK && base)
         s = find_base(base, doc, root, dir, err);

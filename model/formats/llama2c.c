@@ -42,7 +42,9 @@ static bool read_shape(dm_config *c, const unsigned char *p)
                      .eps = DM_LLAMA2C_EPS,
                      .rope_theta = DM_LLAMA2C_THETA,
                      .bos = 1,
-                     .eos = 2};
+                     .eos = 2,
+                     .ends = {2},
+                     .n_ends = 1};
     return true;
 }
 

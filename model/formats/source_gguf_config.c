@@ -241,6 +241,21 @@ static dm_status read_token(const reader *r, const char *key, int32_t *out)
     return DM_OK;
 }
 
+/* End of text, of a turn, of a message: where llama.cpp stops. */
+static dm_status read_ends(const reader *r)
+{
+    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        int32_t id;
+        const dm_status s = read_token(r, keys[i], &id);
+        if (s != DM_OK)
+            return s;
+        dm_config_add_end(r->c, id);
+    }
+    return DM_OK;
+}
+
 static dm_status read_arch(reader *r)
 {
     static const struct {
@@ -272,7 +287,7 @@ dm_status dm_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err)
     if ((s = read_arch(&r)) != DM_OK || (s = read_sizes(&r)) != DM_OK || (s = read_refusals(&r)) != DM_OK ||
         (s = get_number(&r, "attention.layer_norm_rms_epsilon", NULL, &out->eps)) != DM_OK ||
         (s = read_rope(&r)) != DM_OK || (s = read_token(&r, "tokenizer.ggml.bos_token_id", &out->bos)) != DM_OK ||
-        (s = read_token(&r, "tokenizer.ggml.eos_token_id", &out->eos)) != DM_OK)
+        (s = read_token(&r, "tokenizer.ggml.eos_token_id", &out->eos)) != DM_OK || (s = read_ends(&r)) != DM_OK)
         return s;
     out->tied = dm_gguf_find(g, "output.weight") == NULL;
     return dm_config_check(out, dm_gguf_path(g), err);

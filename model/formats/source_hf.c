@@ -34,6 +34,23 @@ static bool in_layout(const dm_layout *layout, const char *name)
     return false;
 }
 
+/* A tied model's file may hold the head too, as long as it is the embedding: a head of its own that config.json denies
+ * is one that some readers use and others drop. */
+static dm_status check_head(const dm_source *s, dm_error *err)
+{
+    const dm_st_tensor *head = s->config.tied ? dm_st_find(s->st, "lm_head.weight") : NULL;
+    bool same = true;
+    const dm_status status =
+        head ? dm_st_same(s->st, head, dm_st_find(s->st, s->layout.embed->name), &same, err) : DM_OK;
+
+    if (status != DM_OK || same)
+        return status;
+    return dm_fail(err, DM_ERR_INPUT,
+                   "%s: tensor \"lm_head.weight\" is not the embedding, but config.json says tie_word_embeddings true; "
+                   "write false there to use this head, or take the tensor out",
+                   dm_st_path(s->st, head));
+}
+
 /* Every tensor there with its shape and a type that is read, no other. */
 static dm_status match(dm_source *s, dm_error *err)
 {
@@ -54,7 +71,7 @@ static dm_status match(dm_source *s, dm_error *err)
         const dm_source_found f = found_of(s->st, t);
         return dm_source_fail_extra(&f, &s->config, by, err);
     }
-    return DM_OK;
+    return check_head(s, err);
 }
 
 dm_status dm_source_open_hf(dm_source *s, dm_error *err)

@@ -8,6 +8,7 @@
 
 #include "core/file.h"
 #include "io/json.h"
+#include "model/network/config_internal.h"
 
 #define SIZE_LIMIT ((int64_t)INT32_MAX)
 
@@ -125,7 +126,7 @@ static dm_status read_refusals(const reader *r)
 
     if (present(act) && act->type != DM_JSON_STRING)
         return dm_json_fail(r->doc, act, r->err, "\"hidden_act\" must be a string, \"silu\"");
-    if (present(act) && !dm_json_is(act, "silu"))
+    if (present(act) && !dm_json_is(act, "silu") && !dm_json_is(act, "swish")) /* two names of one function */
         return unsupported(r, act, "hidden_act \"%s\" is not supported; silu is", act->text);
     for (size_t i = 0; i < 2; i++) {
         bool on;
@@ -187,12 +188,12 @@ static dm_status read_rope_scaling(const reader *r, const dm_json *rope)
 static dm_status read_rope(const reader *r)
 {
     const double usual = 10000;
-    const dm_json *rope = dm_json_get(r->root, "rope_parameters");
+    const dm_json *rope = dm_json_get(r->root, "rope_scaling"); /* wins over the newer name, as in transformers */
     double theta;
     dm_status s;
 
-    if (!present(rope))
-        rope = dm_json_get(r->root, "rope_scaling");
+    if (!present(rope) || (rope->type == DM_JSON_OBJECT && rope->length == 0))
+        rope = dm_json_get(r->root, "rope_parameters");
     if (present(rope) && rope->type != DM_JSON_OBJECT)
         return dm_json_fail(r->doc, rope, r->err, "\"%s\" must be an object or null", rope->key);
     for (const dm_json *v = present(rope) ? rope->child : NULL; v; v = v->next)
@@ -268,7 +269,7 @@ static dm_status read_window(const reader *r)
     return DM_OK;
 }
 
-/* A token id, or for eos the first of a list; -1: none. */
+/* A token id, or the first of a list; -1: none. */
 static dm_status read_token(const reader *r, const char *key, int32_t fallback, int32_t *out)
 {
     const dm_json *v = dm_json_get(r->root, key);
@@ -303,7 +304,8 @@ dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err)
              (s = get_bool(&r, "tie_word_embeddings", false, &out->tied)) == DM_OK &&
              (s = dm_json_get_double(doc, r.root, "rms_norm_eps", 1e-30, 1, &eps, &out->eps, err)) == DM_OK &&
              (s = read_token(&r, "bos_token_id", archs[out->arch].bos, &out->bos)) == DM_OK &&
-             (s = read_token(&r, "eos_token_id", archs[out->arch].eos, &out->eos)) == DM_OK)
+             (s = read_token(&r, "eos_token_id", archs[out->arch].eos, &out->eos)) == DM_OK &&
+             (s = dm_config_read_ends(out, doc, dir, err)) == DM_OK)
         s = dm_config_check(out, path, err);
     dm_json_close(&doc);
     return s;

@@ -9,6 +9,7 @@
 #include "core/error.h"
 
 #define DM_LAYERS_MAX 512
+#define DM_ENDS_MAX 32 /* tokens that end a text */
 
 typedef enum dm_arch { DM_ARCH_LLAMA, DM_ARCH_MISTRAL, DM_ARCH_QWEN2, DM_ARCH_QWEN3, DM_ARCH_COUNT } dm_arch;
 typedef enum dm_rope_kind { DM_ROPE_DEFAULT, DM_ROPE_LINEAR, DM_ROPE_LLAMA3 } dm_rope_kind;
@@ -28,11 +29,19 @@ typedef struct dm_config {
     double rope_factor, rope_low, rope_high; /* linear: factor; llama3: all three */
     uint32_t rope_original;                  /* llama3: original_max_position_embeddings */
     int32_t bos, eos;                        /* -1: none; the first of a list */
+    int32_t ends[DM_ENDS_MAX];               /* [n_ends] every id that ends a text: eos, the rest of its list, ... */
+    uint32_t n_ends;
 } dm_config;
 
 const char *dm_arch_name(dm_arch arch); /* "llama" ... as model_type */
 
-/* Reads dir/config.json. Both forms of the RoPE keys (rope_theta + rope_scaling, and rope_parameters) are read. What
+/* Adds an id to config.ends, unless it is there (or -1). false: no room. */
+bool dm_config_add_end(dm_config *c, int32_t id);
+
+/* What generation stops at: config.ends and the template's end of turn (-1: none). Returns how many. */
+size_t dm_config_stops(int32_t out[DM_ENDS_MAX + 1], const dm_config *c, int32_t end_of_turn);
+
+/* Reads dir/config.json, and the ends of dir/generation_config.json. Both forms of the RoPE keys (rope_theta + rope_scaling, and rope_parameters) are read. What
  * the engine does not do (another activation, attention or MLP biases, partial rotary, experts, …) is refused by name.
  */
 dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err);

@@ -41,6 +41,19 @@ static void put_token(dm_text *t, const char *key, int32_t id)
         put_int(t, key, id);
 }
 
+/* eos_token_id: a list where more than one token ends a text. */
+static void put_ends(dm_text *t, const dm_config *c)
+{
+    if (c->n_ends < 2) {
+        put_token(t, "eos_token_id", c->n_ends ? c->ends[0] : c->eos);
+        return;
+    }
+    dm_text_print(t, ",\n  \"eos_token_id\": [");
+    for (uint32_t i = 0; i < c->n_ends; i++)
+        dm_text_print(t, "%s%d", i ? ", " : "", (int)c->ends[i]);
+    dm_text_print(t, "]");
+}
+
 static void put_rope(dm_text *t, const dm_config *c)
 {
     put_double(t, "rope_theta", c->rope_theta);
@@ -121,7 +134,7 @@ dm_status dm_config_write_as(const dm_config *c, dm_dtype stored, const char *di
     put_window(&t, c);
     dm_text_print(&t, ",\n  \"tie_word_embeddings\": %s", c->tied ? "true" : "false");
     put_token(&t, "bos_token_id", c->bos);
-    put_token(&t, "eos_token_id", c->eos);
+    put_ends(&t, c);
     dm_text_print(&t, ",\n  \"torch_dtype\": \"%s\"\n}\n", torch_name(stored));
     return write_text(&t, dir, err);
 }

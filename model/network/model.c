@@ -145,50 +145,12 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* What old files hold beside the parameters. */
-static bool may_be_extra(const char *name, const dm_config *c)
-{
-    return ends_with(name, ".rotary_emb.inv_freq") || (c->tied && strcmp(name, "lm_head.weight") == 0);
-}
-
 static bool in_layout(const dm_layout *layout, const char *name)
 {
     for (size_t i = 0; i < layout->n; i++)
         if (strcmp(layout->tensors[i].name, name) == 0)
             return true;
     return false;
-}
-
-/* Every tensor there with its shape, no other. */
-static dm_status check_tensors(const dm_st *st, const dm_layout *layout, const dm_config *c, const char *dir,
-                               dm_error *err)
-{
-    for (size_t i = 0; i < layout->n; i++) {
-        const dm_status s = check_shape(st, &layout->tensors[i], dir, "config.json", err);
-        if (s != DM_OK)
-            return s;
-    }
-    for (size_t i = 0; dm_st_count(st) > layout->n && i < dm_st_count(st); i++) {
-        const dm_st_tensor *t = dm_st_at(st, i);
-        char shape[256];
-        if (may_be_extra(t->name, c) || in_layout(layout, t->name))
-            continue;
-        shape_text(shape, t->dims, t->shape);
-        return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" of shape %s is none of this model's by config.json (%s)",
-                       dm_st_path(st, t), t->name, shape, dm_arch_name(c->arch));
-    }
-    return DM_OK;
-}
-
-dm_status dm_weights_check(const dm_layout *layout, const dm_config *c, const char *dir, dm_error *err)
-{
-    dm_st *st;
-    dm_status s = dm_st_open(&st, dir, err);
-
-    if (s == DM_OK)
-        s = check_tensors(st, layout, c, dir, err);
-    dm_st_close(&st);
-    return s;
 }
 
 static void zero_padding(float *w, const dm_layout *layout)
@@ -199,21 +161,6 @@ static void zero_padding(float *w, const dm_layout *layout)
         const size_t next = i + 1 < layout->n ? layout->tensors[i + 1].offset : layout->floats;
         memset(w + end, 0, (next - end) * sizeof *w);
     }
-}
-
-dm_status dm_weights_read(float *w, const dm_layout *layout, const dm_config *c, const char *dir, dm_error *err)
-{
-    dm_st *st;
-    dm_status s = dm_st_open(&st, dir, err);
-
-    if (s != DM_OK)
-        return s;
-    s = check_tensors(st, layout, c, dir, err);
-    for (size_t i = 0; s == DM_OK && i < layout->n; i++)
-        s = dm_st_read_f32(st, dm_st_find(st, layout->tensors[i].name), w + layout->tensors[i].offset, err);
-    zero_padding(w, layout);
-    dm_st_close(&st);
-    return s;
 }
 
 dm_status dm_tensors_read(float *w, const dm_layout *layout, const dm_st *st, const char *where, const char *by,

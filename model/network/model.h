@@ -65,14 +65,6 @@ dm_status dm_layout_build(dm_layout *out, const dm_config *c, dm_error *err);
 void dm_layout_place(dm_layout *layout);
 void dm_layout_free(dm_layout *layout);
 
-/* Reads the weights in `dir` into w[layout->floats]. Missing, extra (but for lm_head of a tied model and rotary
- * inv_freq buffers) or misshapen tensors are errors that name tensor, found and expected shape; NaN weights name the
- * tensor. */
-dm_status dm_weights_read(float *w, const dm_layout *layout, const dm_config *c, const char *dir, dm_error *err);
-
-/* The checks of dm_weights_read on names and shapes, without reading a value. */
-dm_status dm_weights_check(const dm_layout *layout, const dm_config *c, const char *dir, dm_error *err);
-
 /* Writes dir/model.safetensors (F32), atomically; hex receives its SHA-256. */
 dm_status dm_weights_write(const float *w, const dm_layout *layout, const char *dir, char hex[DM_SHA256_HEX],
                            dm_error *err);

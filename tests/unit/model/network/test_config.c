@@ -8,6 +8,7 @@
 #include "core/file.h"
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "model/formats/source.h"
 #include "model/network/model.h"
 #include "tests/support/check.h"
 
@@ -58,6 +59,7 @@ static void test_defaults(void)
 
     CK(c.arch == DM_ARCH_LLAMA && c.hidden == 24 && c.intermediate == 40 && c.layers == 4 && c.heads == 6);
     CK(c.kv_heads == 6 && c.head_dim == 4 && c.vocab == 50 && c.max_positions == 2048);
+    CK(c.n_ends == 1 && c.ends[0] == c.eos);
     CK(c.window == 0 && !c.qkv_bias && !c.qk_norm && !c.tied && c.eps == 1e-6 && c.rope_theta == 10000);
     CK(c.rope == DM_ROPE_DEFAULT && c.bos == 1 && c.eos == 2);
 
@@ -105,6 +107,38 @@ static void test_rope(void)
                         "\"original_max_position_embeddings\": 8192}");
     CK(c.rope_theta == 5e5 && c.rope == DM_ROPE_LLAMA3 && c.rope_factor == 8 && c.rope_low == 1 && c.rope_high == 4);
     CK(c.rope_original == 8192);
+    /* both names: the older one counts, as in transformers, unless it is empty */
+    c = config("llama", ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7e5}, "
+                        "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 4}");
+    CK(c.rope == DM_ROPE_LINEAR && c.rope_factor == 4 && c.rope_theta == 10000);
+    c = config("llama",
+               ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7e5}, \"rope_scaling\": {}");
+    CK(c.rope == DM_ROPE_DEFAULT && c.rope_theta == 7e5);
+}
+
+/* ---- tokens that end a text ---- */
+
+static void test_ends(void)
+{
+    char path[128];
+    int32_t stops[DM_ENDS_MAX + 1];
+    dm_error err = {0};
+
+    dm_config c = config("llama", ", \"eos_token_id\": [5, 30]");
+    CK(c.eos == 5 && c.n_ends == 2 && c.ends[0] == 5 && c.ends[1] == 30);
+    CK(dm_config_stops(stops, &c, 30) == 2 && dm_config_stops(stops, &c, -1) == 2);
+    CK(dm_config_stops(stops, &c, 7) == 3 && stops[2] == 7);
+    CK(dm_config_write(&c, dir, NULL) == DM_OK);
+    c = must_read(dir);
+    CK(c.eos == 5 && c.n_ends == 2 && c.ends[1] == 30);
+
+    snprintf(path, sizeof path, "%s/generation_config.json", dir);
+    CK(dm_file_write(path, "{\"eos_token_id\": [30, 31]}", 26, NULL) == DM_OK);
+    c = config("llama", "");
+    CK(c.eos == 2 && c.n_ends == 3 && c.ends[0] == 2 && c.ends[1] == 30 && c.ends[2] == 31);
+    CK(dm_file_write(path, "{\"eos_token_id\": \"x\"}", 21, NULL) == DM_OK);
+    CK(dm_config_read(&c, dir, &err) == DM_ERR_INPUT && strstr(err.message, "generation_config.json:1:18"));
+    unlink(path);
 }
 
 /* ---- what is refused ---- */
@@ -358,13 +392,12 @@ static void test_init(void)
 }
 
 /* Writes m's tensors with one change, and says what reading them gives. */
-typedef enum change { NONE, WITHOUT_LAST, EXTRA, INV_FREQ, TIED_HEAD, TRANSPOSED, FLAT, CHANGES } change;
+typedef enum change { NONE, WITHOUT_LAST, EXTRA, INV_FREQ, TIED_HEAD, OTHER_HEAD, TRANSPOSED, FLAT, CHANGES } change;
 
 static void put_changed(const model *m, change how)
 {
-    static const char *const extra[CHANGES] = {[EXTRA] = "model.layers.0.self_attn.q_proj.bias",
-                                               [INV_FREQ] = "model.layers.0.self_attn.rotary_emb.inv_freq",
-                                               [TIED_HEAD] = "lm_head.weight"};
+    static const char *const extra[CHANGES] = {
+        [EXTRA] = "model.layers.0.self_attn.q_proj.bias", [INV_FREQ] = "model.layers.0.self_attn.rotary_emb.inv_freq"};
     dm_st_out out[64] = {{0}};
     size_t n = 0;
     char path[128];
@@ -379,6 +412,11 @@ static void put_changed(const model *m, change how)
     n -= how == WITHOUT_LAST;
     if (extra[how])
         out[n++] = (dm_st_out){.name = extra[how], .type = DM_F32, .dims = 1, .shape = {24}, .data = m->w};
+    if (how == TIED_HEAD || how == OTHER_HEAD) {
+        out[n] = out[0];
+        out[n].name = "lm_head.weight";
+        out[n++].data += how == OTHER_HEAD ? 16 : 0;
+    }
     if (how == TRANSPOSED) {
         out[0].shape[0] = m->c.hidden;
         out[0].shape[1] = m->c.vocab;
@@ -391,15 +429,29 @@ static void put_changed(const model *m, change how)
     CK_MSG(dm_st_write(path, out, n, NULL, 0, NULL, &err) == DM_OK, "%s", err.message);
 }
 
+/* Every tensor of the directory, as a run reads it. */
+static dm_status read_all(float *w, const dm_config *c, const dm_layout *l, dm_error *err)
+{
+    dm_source *source = NULL;
+    dm_status s = dm_config_write(c, dir, err);
+
+    if (s == DM_OK)
+        s = dm_source_open(&source, dir, err);
+    for (size_t i = 0; s == DM_OK && i < l->n; i++)
+        s = dm_source_read_f32(source, l->tensors[i].name, w + l->tensors[i].offset, err);
+    dm_source_close(&source);
+    return s;
+}
+
 static void reads(const model *m, change how, dm_status status, const char *says)
 {
     float *w = malloc(m->l.floats * sizeof *w);
     dm_error err = {0};
 
-    memset(w, 0xAB, m->l.floats * sizeof *w);
+    memset(w, 0, m->l.floats * sizeof *w);
     if (how != CHANGES)
         put_changed(m, how);
-    const dm_status got = dm_weights_read(w, &m->l, &m->c, dir, &err);
+    const dm_status got = read_all(w, &m->c, &m->l, &err);
     CK_MSG(got == status, "change %d: status %d instead of %d (%s)", (int)how, (int)got, (int)status, err.message);
     CK_MSG(strstr(err.message, says) != NULL, "%s\n  does not say: %s", err.message, says);
     if (got == DM_OK)
@@ -431,6 +483,7 @@ static void test_weights(void)
     reads(&untied, FLAT, DM_ERR_INPUT, "has shape [1200]");
     reads(&tied, NONE, DM_OK, "");
     reads(&tied, TIED_HEAD, DM_OK, "");
+    reads(&tied, OTHER_HEAD, DM_ERR_INPUT, "\"lm_head.weight\" is not the embedding, but config.json says tie");
     reads(&tied, WITHOUT_LAST, DM_ERR_INPUT, "\"model.norm.weight\" is missing");
     free_model(&tied);
     free_model(&untied);
@@ -481,9 +534,9 @@ static void test_golden(void)
         if (!CK_MSG(dm_layout_build(&l, &c, &err) == DM_OK, "%s", err.message))
             continue;
         CK_MSG(l.parameters == cases[i].parameters, "%s: %zu parameters", cases[i].name, l.parameters);
-        float *w = malloc(l.floats * sizeof *w);
-        CK_MSG(dm_weights_read(w, &l, &c, path, &err) == DM_OK, "%s", err.message);
-        free(w);
+        dm_source *source = NULL;
+        CK_MSG(dm_source_open(&source, path, &err) == DM_OK, "%s", err.message);
+        dm_source_close(&source);
         dm_layout_free(&l);
     }
 }
@@ -495,6 +548,7 @@ int main(void)
     test_defaults();
     test_windows();
     test_rope();
+    test_ends();
     test_broken();
     test_check();
     test_round_trip();

@@ -342,6 +342,12 @@ static void test_broken(void)
                   "empty");
     refuse_config("\"bias\": \"none\"", "\"bias\": \"all\"", "bias is not supported");
     refuse_config("\"use_rslora\": false", "\"use_rslora\": false, \"use_dora\": true", "use_dora is not supported");
+    refuse_config("\"use_rslora\": false", "\"use_rslora\": false, \"init_lora_weights\": \"pissa\"",
+                  "init_lora_weights \"pissa\" is not supported");
+    refuse_config("\"use_rslora\": false", "\"use_rslora\": false, \"init_lora_weights\": \"olora\"", "\"olora\"");
+    refuse_config("\"use_rslora\": false",
+                  "\"use_rslora\": false, \"init_lora_weights\": true, \"loftq_config\": {\"bits\": 4}",
+                  "loftq_config is not supported");
     refuse_config("/base\"", "/nowhere\"", "nowhere");
     refuse_config("{", "", "adapter_config.json");
 
@@ -357,6 +363,8 @@ static void test_broken(void)
     if (CK(rank != NULL)) {
         CK(dm_file_write(join(x, at("broken"), "adapter_config.json"), config, strlen(config), NULL) == DM_OK);
         refused(&o, DMPO_ERR_FILE, "adapter_model.safetensors");
+        CK(dm_file_write(join(y, at("broken"), "adapter_model.bin"), "", 0, NULL) == DM_OK);
+        refused(&o, DMPO_ERR_UNSUPPORTED, "adapter_model.bin: is a pickle");
         CK(dm_file_write(join(y, at("broken"), "adapter_model.safetensors"), weights, size, NULL) == DM_OK);
         rank[5] = '4';
         CK(dm_file_write(x, config, strlen(config), NULL) == DM_OK);
