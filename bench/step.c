@@ -124,13 +124,13 @@ static void report(const settings *s, const dm_run *r, double *seconds, double *
 
 static dm_status measure(const settings *s, dm_run *r, const dm_engine *e, dm_error *err)
 {
-    dmpo_train_options o;
+    dm_train_options o;
     double seconds[SAMPLES_MAX], peaks[SAMPLES_MAX], spent = 0;
     dmpo_metrics m;
     size_t n = 0;
     dm_status status;
 
-    dmpo_train_defaults(&o, DMPO_DMPO);
+    dm_train_defaults(&o, DM_OBJECTIVE_DMPO);
     o.model = s->dir;
     o.data = s->data;
     o.batch = 1;
@@ -180,11 +180,11 @@ static void limits_of(const settings *s, uint64_t *least, uint64_t *most)
 {
     dm_engine e;
     dm_run r = {0};
-    dmpo_train_options o;
+    dm_train_options o;
     dm_error err = {0};
     dm_isa isa;
 
-    dmpo_train_defaults(&o, DMPO_DMPO);
+    dm_train_defaults(&o, DM_OBJECTIVE_DMPO);
     o.model = s->dir;
     o.data = s->data;
     o.max_length = (int64_t)s->length;

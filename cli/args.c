@@ -5,45 +5,54 @@
 #include <string.h>
 
 const cli_option cli_common_options[] = {
-    {"isa", CLI_STRING, offsetof(cli_common, isa), "LEVEL", NULL,
-     "scalar, avx2, avx512 or neon [$DMPO_ISA, else the best here]; never changes a result"},
-    {"threads", CLI_INT, offsetof(cli_common, threads), "N", NULL,
-     "1 to 256 [$DMPO_THREADS, else every processor]; never changes a result"},
-    {"config", CLI_STRING, offsetof(cli_common, config), "FILE", NULL,
-     "read options from JSON, e.g. a run.json; the command line wins"},
-    {"quiet", CLI_FLAG, offsetof(cli_common, quiet), NULL, NULL, "no progress on stderr"},
-    {"json", CLI_FLAG, offsetof(cli_common, json), NULL, NULL, "results on stdout as JSON"},
-    {0},
+    DM_OPTION_TEXT(cli_common, isa, "isa", "LEVEL", "instruction set: scalar, avx2, avx512 or neon",
+                   .absent = "$DMPO_ISA, else the best here",
+                   .manual =
+                       "Instruction set: scalar, avx2, avx512 or neon. A level that this build or machine lacks is "
+                       "an error. Never changes a result."),
+    DM_OPTION_INTEGER(cli_common, threads, "threads", "N", "number of threads",
+                      .absent = "$DMPO_THREADS, else every processor", .low = 0, .high = 256, .legal = "1 to 256",
+                      .manual = "Number of threads. Never changes a result."),
+    DM_OPTION_TEXT(cli_common, config, "config", "FILE", "reads options from JSON, such as a run.json",
+                   .manual = "Reads options from a JSON object, whose keys are the options without their dashes. The "
+                             "command line wins."),
+    DM_OPTION_FLAG(cli_common, quiet, "quiet", "prints no progress and no notes on standard error"),
+    DM_OPTION_FLAG(cli_common, json, "json", "prints results on standard output as JSON"),
+    {.info = {0}},
 };
 
-static void *field(void *options, const cli_option *o)
-{
-    return (char *)options + o->offset;
-}
+static const cli_option *parsed; /* of the command at work, for its messages */
 
 static const cli_option *find(const cli_option *table, const char *name, size_t size)
 {
     static const char other[] = "chat-template"; /* as other programs call --template */
-    if (size == sizeof other - 1 && memcmp(name, other, size) == 0) {
-        name = "template";
-        size = strlen(name);
-    }
-    for (; table && table->name; table++)
-        if (strlen(table->name) == size && memcmp(table->name, name, size) == 0)
-            return table;
-    return NULL;
+    return size == sizeof other - 1 && memcmp(name, other, size) == 0 ? dm_option_find(table, "template", 8)
+                                                                      : dm_option_find(table, name, size);
 }
 
-size_t cli_pick(cli_option *out, size_t room, const cli_option *from, const char *const *names)
+size_t cli_library_options(cli_option *out, size_t room, const char *const *names)
 {
+    const dmpo_option_info *info;
     size_t n = 0;
-    for (; *names && n + 1 < room; names++) {
-        const cli_option *row = find(from, *names, strlen(*names));
-        if (row)
-            out[n++] = *row;
+
+    for (size_t i = 0; n + 1 < room && (names ? names[i] != NULL : dmpo_train_option(i) != NULL); i++) {
+        size_t k = i;
+        if (names)
+            for (k = 0; dmpo_train_option(k) && strcmp(dmpo_train_option(k)->name, names[i]) != 0; k++)
+                ;
+        if ((info = dmpo_train_option(k)) != NULL)
+            out[n++] = (cli_option){.info = *info, .offset = CLI_LIBRARY};
     }
-    out[n] = (cli_option){0};
+    out[n] = (cli_option){.offset = 0};
     return n;
+}
+
+const cli_option *cli_train_options(void)
+{
+    static cli_option table[80];
+    if (!table[0].info.name)
+        cli_library_options(table, sizeof table / sizeof *table, NULL);
+    return table;
 }
 
 static size_t distance(const char *a, size_t na, const char *b)
@@ -76,132 +85,84 @@ static dm_status unknown(const cli_command *c, const char *name, size_t size, co
     while (dashes < 2 && dashes < size && name[dashes] == '-')
         dashes++;
     for (int t = 0; t < 2; t++)
-        for (const cli_option *o = tables[t]; o && o->name; o++) {
-            const size_t d = distance(name + dashes, size - dashes, o->name);
+        for (const cli_option *o = tables[t]; o && o->info.name; o++) {
+            const size_t d = distance(name + dashes, size - dashes, o->info.name);
             if (d < least) {
                 least = d;
-                best = o->name;
+                best = o->info.name;
             }
         }
     return dm_fail(err, DM_ERR_ARGUMENT, "%sunknown option '%.*s'%s%s%s; dmpo %s --help lists them", where, (int)size,
                    name, best ? ", did you mean '" : "", best ? best : "", best ? "'?" : "", c->name);
 }
 
-static dm_status bad(const cli_option *o, const char *text, const char *legal, dm_error *err)
+bool cli_names_path(const cli_option *o)
 {
-    return dm_fail(err, DM_ERR_ARGUMENT, "--%s: '%s' is no %s", o->name, text, legal);
+    return dm_option_is_path(o);
 }
 
-static dm_status parse_bytes(const cli_option *o, const char *text, uint64_t *out, dm_error *err)
+static dm_status set(const cli_option *o, void *options, dmpo_train_options *train, const char *text, dm_error *err)
 {
-    char *end;
-    const double n = strtod(text, &end);
-    double unit = 1;
-    static const struct {
-        const char *name;
-        double factor;
-    } units[] = {
-        {"", 1},          {"B", 1},           {"K", 1024.0},       {"KiB", 1024.0},
-        {"M", 1048576.0}, {"MiB", 1048576.0}, {"G", 1073741824.0}, {"GiB", 1073741824.0},
-    };
-    size_t i = 0;
-    while (i < sizeof units / sizeof *units && strcmp(end, units[i].name) != 0)
-        i++;
-    if (end == text || i == sizeof units / sizeof *units || !(n >= 0 && n < 1e15))
-        return bad(o, text, "size; write it as 512MiB or 2GiB", err);
-    unit = units[i].factor;
-    *out = (uint64_t)(n * unit);
-    return DM_OK;
+    dmpo_error error = {0};
+
+    if (o->offset != CLI_LIBRARY)
+        return dm_option_set(o, options, text, err);
+    const dmpo_status s = dmpo_train_options_set(train, o->info.name, text, &error);
+    return s == DMPO_OK ? DM_OK : dm_fail(err, (dm_status)s, "%s", error.message);
 }
 
-static dm_status parse_choice(const cli_option *o, const char *text, int *out, dm_error *err)
+/* A value of JSON as the text that dm_option_set reads; numbers are written into buf. */
+static dm_status json_text(const char **text, char buf[DM_DOUBLE_TEXT], const cli_option *o, const dm_json_doc *doc,
+                           const dm_json *v, dm_error *err)
 {
-    char list[256] = "";
-    for (int i = 0; o->choices[i]; i++) {
-        if (strcmp(text, o->choices[i]) == 0) {
-            *out = i;
-            return DM_OK;
-        }
-        strncat(list, i ? ", " : "", sizeof list - strlen(list) - 1);
-        strncat(list, o->choices[i], sizeof list - strlen(list) - 1);
-    }
-    return dm_fail(err, DM_ERR_ARGUMENT, "--%s: '%s' is none of: %s", o->name, text, list);
-}
+    const char *name = o->info.name;
 
-int cli_names_path(const cli_option *o)
-{
-    return o->kind == CLI_STRING &&
-           (strcmp(o->meta, "DIR") == 0 || strcmp(o->meta, "FILE") == 0 || strcmp(o->meta, "PATH") == 0);
-}
-
-static dm_status set(const cli_option *o, void *options, const char *text, dm_error *err)
-{
-    char *end;
-    errno = 0;
-    switch (o->kind) {
-    case CLI_STRING:
-        if (!*text && cli_names_path(o))
-            return bad(o, text, strcmp(o->meta, "DIR") == 0 ? "directory" : "file", err);
-        *(const char **)field(options, o) = text;
-        return DM_OK;
-    case CLI_INT: {
-        const long long n = strtoll(text, &end, 10);
-        *(int64_t *)field(options, o) = n;
-        return end == text || *end || errno ? bad(o, text, "whole number", err) : DM_OK;
-    }
-    case CLI_SEED: {
-        const unsigned long long n = strtoull(text, &end, 10);
-        *(uint64_t *)field(options, o) = n;
-        return end == text || *end || errno || *text == '-' ? bad(o, text, "whole number from 0 to 2^64-1", err)
-                                                            : DM_OK;
-    }
-    case CLI_DOUBLE:
-        *(double *)field(options, o) = strtod(text, &end);
-        return end == text || *end ? bad(o, text, "number", err) : DM_OK;
-    case CLI_BYTES:
-        return parse_bytes(o, text, field(options, o), err);
-    case CLI_CHOICE:
-        return parse_choice(o, text, field(options, o), err);
-    case CLI_FLAG:
-        break;
-    }
-    return DM_OK;
-}
-
-static dm_status set_json(const cli_option *o, void *options, const dm_json_doc *doc, const dm_json *v, dm_error *err)
-{
-    switch (o->kind) {
-    case CLI_FLAG:
-        if (v->type != DM_JSON_BOOL && v->type != DM_JSON_NULL)
-            return dm_json_fail(doc, v, err, "\"%s\" must be true, false or null (the default)", o->name);
-        if (v->type == DM_JSON_BOOL)
-            *(int *)field(options, o) = v->boolean;
-        return DM_OK;
-    case CLI_STRING:
-    case CLI_CHOICE:
-        if (v->type != DM_JSON_STRING)
-            return dm_json_fail(doc, v, err, "\"%s\" must be a string", o->name);
-        return set(o, options, v->text, err);
-    case CLI_DOUBLE:
-        if (v->type != DM_JSON_NUMBER)
-            return dm_json_fail(doc, v, err, "\"%s\" must be a number", o->name);
-        *(double *)field(options, o) = v->number;
-        return DM_OK;
-    case CLI_SEED:
-    case CLI_BYTES:
+    *text = v->type == DM_JSON_STRING ? v->text : buf;
+    switch (o->info.type) {
+    case DMPO_OPTION_FLAG:
+    case DMPO_OPTION_AUTO:
+        *text = v->boolean ? "true" : "false";
+        return v->type == DM_JSON_BOOL
+                   ? DM_OK
+                   : dm_json_fail(doc, v, err, "\"%s\" must be true, false or null (the default)", name);
+    case DMPO_OPTION_TEXT:
+    case DMPO_OPTION_CHOICE:
+        return v->type == DM_JSON_STRING ? DM_OK : dm_json_fail(doc, v, err, "\"%s\" must be a string", name);
+    case DMPO_OPTION_REAL:
+        *text = buf;
+        dm_double_text(buf, v->number);
+        return v->type == DM_JSON_NUMBER ? DM_OK : dm_json_fail(doc, v, err, "\"%s\" must be a number", name);
+    case DMPO_OPTION_SEED:
+    case DMPO_OPTION_BYTES:
         if (v->type == DM_JSON_STRING) /* seeds above 2^63, "512MiB" */
-            return set(o, options, v->text, err);
-        if (v->type != DM_JSON_NUMBER || !v->is_integer || v->integer < 0)
-            return dm_json_fail(doc, v, err, "\"%s\" must be a whole number from 0", o->name);
-        *(uint64_t *)field(options, o) = (uint64_t)v->integer;
-        return DM_OK;
-    case CLI_INT:
-        if (v->type != DM_JSON_NUMBER || !v->is_integer)
-            return dm_json_fail(doc, v, err, "\"%s\" must be a whole number", o->name);
-        *(int64_t *)field(options, o) = v->integer;
-        return DM_OK;
+            return DM_OK;
+        snprintf(buf, DM_DOUBLE_TEXT, "%lld", (long long)v->integer);
+        return v->type == DM_JSON_NUMBER && v->is_integer && v->integer >= 0
+                   ? DM_OK
+                   : dm_json_fail(doc, v, err, "\"%s\" must be a whole number from 0", name);
+    case DMPO_OPTION_INTEGER:
+        *text = buf;
+        snprintf(buf, DM_DOUBLE_TEXT, "%lld", (long long)v->integer);
+        return v->type == DM_JSON_NUMBER && v->is_integer
+                   ? DM_OK
+                   : dm_json_fail(doc, v, err, "\"%s\" must be a whole number", name);
     }
     return DM_OK;
+}
+
+/* Errors name the value's place. */
+static dm_status set_json(const cli_option *o, void *options, dmpo_train_options *train, const dm_json_doc *doc,
+                          const dm_json *v, dm_error *err)
+{
+    char buf[DM_DOUBLE_TEXT];
+    const char *text;
+    dm_error why;
+    dm_status s = v->type == DM_JSON_NULL ? DM_OK : json_text(&text, buf, o, doc, v, err);
+
+    if (v->type == DM_JSON_NULL || s != DM_OK)
+        return s;
+    s = set(o, options, train, text, &why);
+    return s == DM_OK ? DM_OK : dm_json_fail(doc, v, err, "%s", why.message);
 }
 
 dm_status cli_check_json(const cli_option *table, const char *command, const dm_json_doc *doc, const char *name,
@@ -214,21 +175,22 @@ dm_status cli_check_json(const cli_option *table, const char *command, const dm_
     } place;
     char where[600];
     dm_error why;
+    dmpo_error error;
+    dmpo_train_options *train = NULL;
 
     snprintf(where, sizeof where, "%.500s:%u:%u: ", dm_json_name(doc), value->line, value->column);
-    if (!(*found = find(table, name, strlen(name))) || strcmp((*found)->name, name) != 0) {
+    if (!(*found = dm_option_find(table, name, strlen(name)))) {
         const cli_command c = {.name = command, .options = table};
         unknown(&c, name, strlen(name), where, &why);
         return dm_fail(err, DM_ERR_INPUT, "%s", why.message); /* a file's fault, not the command line's */
     }
     cli_option o = **found;
-    o.offset = 0;
-    if (value->type == DM_JSON_NULL)
-        return DM_OK;
-    const dm_status s = set_json(&o, &place, doc, value, &why);
-    if (s == DM_OK || s == DM_ERR_INPUT) /* that names the place already */
-        return s == DM_OK ? DM_OK : dm_fail(err, s, "%s", why.message);
-    return dm_fail(err, DM_ERR_INPUT, "%s%s", where, why.message);
+    if (o.offset == CLI_LIBRARY && dmpo_train_options_open(&train, &error) != DMPO_OK)
+        return dm_fail(err, DM_ERR_MEMORY, "%s", error.message);
+    o.offset = o.offset == CLI_LIBRARY ? CLI_LIBRARY : 0;
+    const dm_status s = set_json(&o, &place, train, doc, value, err);
+    dmpo_train_options_close(&train);
+    return s;
 }
 
 /* run.json keeps the options below "options"; a file made by hand may have them at its top. Its other members (version,
@@ -254,30 +216,35 @@ static dm_status read_config(const cli_command *c, void *options, const char *pa
             snprintf(where, sizeof where, "%.500s:%u:%u: ", path, v->line, v->column);
             return unknown(c, v->key, v->key_length, where, err);
         }
-        const dm_status t = v->type == DM_JSON_NULL ? DM_OK : set_json(o, options, args->config, v, err);
+        const dm_status t = set_json(o, options, args->train, args->config, v, err);
         if (t != DM_OK)
             return t;
     }
     return DM_OK;
 }
 
+static bool is_flag(const cli_option *o)
+{
+    return o->info.type == DMPO_OPTION_FLAG || o->info.type == DMPO_OPTION_AUTO;
+}
+
 typedef struct target {
     const cli_option *option;
     void *base;
-    int negated;
+    bool negated;
 } target;
 
 static target lookup(const cli_command *c, void *options, cli_common *common, const char *name, size_t size)
 {
-    target t = {find(c->options, name, size), options, 0};
+    target t = {find(c->options, name, size), options, false};
     if (!t.option) {
         t.option = find(cli_common_options, name, size);
         t.base = common;
     }
     if (!t.option && size > 3 && memcmp(name, "no-", 3) == 0) {
         t = lookup(c, options, common, name + 3, size - 3);
-        t.negated = 1;
-        if (t.option && t.option->kind != CLI_FLAG)
+        t.negated = true;
+        if (t.option && !is_flag(t.option))
             t.option = NULL;
     }
     return t;
@@ -293,7 +260,7 @@ static dm_status scan(const cli_command *c, void *options, cli_common *common, c
         if (plain || strncmp(arg, "--", 2) != 0) {
             if (!plain && arg[0] == '-' && arg[1]) {
                 if (strcmp(arg, "-h") == 0) {
-                    args->help = 1;
+                    args->help = true;
                     return DM_OK;
                 }
                 return unknown(c, arg, strlen(arg), "", err);
@@ -310,8 +277,9 @@ static dm_status scan(const cli_command *c, void *options, cli_common *common, c
             plain = 1;
             continue;
         }
-        if (strcmp(arg, "--help") == 0) {
-            args->help = 1;
+        if (strcmp(arg, "--help") == 0 || strncmp(arg, "--help=", 7) == 0) {
+            args->help = true;
+            args->help_form = arg[6] ? arg + 7 : "";
             return DM_OK;
         }
         const char *equal = strchr(arg, '=');
@@ -319,18 +287,15 @@ static dm_status scan(const cli_command *c, void *options, cli_common *common, c
         const target t = lookup(c, options, common, arg + 2, size);
         if (!t.option)
             return unknown(c, arg, size + 2, "", err);
-        const int is_config = t.base == common && strcmp(t.option->name, "config") == 0;
-        if (t.option->kind == CLI_FLAG) {
-            if (equal)
-                return dm_fail(err, DM_ERR_ARGUMENT, "--%s takes no value", t.option->name);
-            if (!only_config)
-                *(int *)field(t.base, t.option) = !t.negated;
-            continue;
-        }
-        const char *value = equal ? equal + 1 : ++i < argc ? argv[i] : NULL;
+        const int is_config = t.base == common && strcmp(t.option->info.name, "config") == 0;
+        const bool flag = is_flag(t.option);
+        if (flag && equal)
+            return dm_fail(err, DM_ERR_ARGUMENT, "--%s takes no value", t.option->info.name);
+        const char *value = flag ? (t.negated ? "false" : "true") : equal ? equal + 1 : ++i < argc ? argv[i] : NULL;
         if (!value)
-            return dm_fail(err, DM_ERR_ARGUMENT, "--%s needs a value (%s)", t.option->name, t.option->meta);
-        const dm_status s = only_config && !is_config ? DM_OK : set(t.option, t.base, value, err);
+            return dm_fail(err, DM_ERR_ARGUMENT, "--%s needs a value (%s)", t.option->info.name,
+                           t.option->info.metavar);
+        const dm_status s = only_config && !is_config ? DM_OK : set(t.option, t.base, args->train, value, err);
         if (s != DM_OK)
             return s;
     }
@@ -340,19 +305,15 @@ static dm_status scan(const cli_command *c, void *options, cli_common *common, c
 dm_status cli_parse(const cli_command *c, void *options, cli_common *common, cli_args *args, int argc, char **argv,
                     dm_error *err)
 {
-    *args = (cli_args){0};
+    *args = (cli_args){.train = args->train};
+    parsed = c->options;
     dm_status s = scan(c, options, common, args, argc, argv, 1, err);
-    if (s == DM_OK && args->help) {
-        cli_help(c, options, stdout);
-        return DM_OK;
-    }
+    if (s == DM_OK && args->help)
+        return cli_help(c, options, args->help_form, err);
     if (s == DM_OK && common->config)
         s = read_config(c, options, common->config, args, err);
     if (s == DM_OK)
         s = scan(c, options, common, args, argc, argv, 0, err);
-    if (s == DM_OK && (common->threads < 0 || common->threads > 256))
-        s = dm_fail(err, DM_ERR_ARGUMENT, "--threads %lld is out of range; legal: 1 to 256",
-                    (long long)common->threads);
     if (s == DM_OK && args->n_positional < c->positional_min)
         s = dm_fail(err, DM_ERR_ARGUMENT, "an argument is missing; usage: dmpo %s %s", c->name, c->usage);
     return s;
@@ -362,7 +323,7 @@ dm_status cli_in_range(const char *name, int64_t value, int64_t low, int64_t hig
 {
     if (value >= low && value <= high)
         return DM_OK;
-    return dm_fail(err, DM_ERR_ARGUMENT, "--%s %lld is out of range; legal: %lld to %lld", name, (long long)value,
+    return dm_fail(err, DM_ERR_ARGUMENT, "`%s` %lld is out of range; legal: %lld to %lld", name, (long long)value,
                    (long long)low, (long long)high);
 }
 
@@ -371,84 +332,50 @@ void cli_args_close(cli_args *args)
     dm_json_close(&args->config);
 }
 
-static void value_json(dm_text *out, const cli_option *o, const void *options)
+void cli_options_json(dm_json_writer *w, const cli_option *table, const void *options, const dmpo_train_options *train)
 {
-    const void *at = (const char *)options + o->offset;
-    switch (o->kind) {
-    case CLI_STRING: {
-        const char *text = *(const char *const *)at;
-        if (text)
-            dm_text_json_string(out, text, strlen(text));
+    for (const cli_option *o = table; o->info.name; o++) {
+        const char *name = o->info.name, *text = NULL;
+        dm_text own = {0};
+        if (o->offset == CLI_LIBRARY)
+            text = dmpo_train_options_get(train, name);
+        else if (dm_option_text(&own, o, options))
+            text = own.data;
+        w->out->failed |= own.failed;
+        dm_json_new_line(w);
+        if (!text || (o->info.type == DMPO_OPTION_AUTO && strcmp(text, "auto") == 0))
+            dm_json_put_null(w, name);
+        else if (o->info.type == DMPO_OPTION_TEXT || o->info.type == DMPO_OPTION_CHOICE ||
+                 o->info.type == DMPO_OPTION_SEED)
+            dm_json_put_string(w, name, text);
         else
-            dm_text_add(out, "null", 4);
-        break;
+            dm_json_put_raw(w, name, text);
+        dm_text_free(&own);
     }
-    case CLI_INT:
-        dm_text_print(out, "%lld", (long long)*(const int64_t *)at);
-        break;
-    case CLI_SEED:
-        dm_text_print(out, "\"%llu\"", (unsigned long long)*(const uint64_t *)at);
-        break;
-    case CLI_BYTES:
-        dm_text_print(out, "%llu", (unsigned long long)*(const uint64_t *)at);
-        break;
-    case CLI_DOUBLE:
-        dm_text_json_double(out, *(const double *)at);
-        break;
-    case CLI_FLAG:
-        dm_text_print(out, "%s", *(const int *)at < 0 ? "null" : *(const int *)at ? "true" : "false");
-        break;
-    case CLI_CHOICE:
-        dm_text_print(out, "\"%s\"", o->choices[*(const int *)at]);
-        break;
-    }
+    dm_json_new_line(w);
 }
 
-void cli_options_json(dm_text *out, const cli_option *table, const void *options)
+void cli_explain(dm_text *out, const cli_option *table, const char *text)
 {
-    for (const cli_option *o = table; o->name; o++) {
-        dm_text_print(out, "%s\n  \"%s\": ", o == table ? "" : ",", o->name);
-        value_json(out, o, options);
+    const char *open, *close;
+
+    while ((open = strchr(text, '`')) && (close = strchr(open + 1, '`'))) {
+        const size_t size = (size_t)(close - open) - 1, no = size > 3 && memcmp(open + 1, "no-", 3) == 0 ? 3 : 0;
+        const char *name = open + 1 + no;
+        const bool known = find(table, name, size - no) || find(cli_common_options, name, size - no);
+        dm_text_add(out, text, (size_t)(open - text));
+        if (known)
+            dm_text_print(out, "--%.*s", (int)size, open + 1);
+        else
+            dm_text_add(out, "`", 1);
+        text = known ? close + 1 : open + 1;
     }
+    dm_text_add(out, text, strlen(text));
 }
 
-/* " [0.1]"; of flags only those that are on, of strings what is between the quotes. */
-static void show_default(const cli_option *o, const char *value, size_t size, FILE *out)
+void cli_explain_message(dm_text *out, const char *message)
 {
-    if (!value || strcmp(value, "null") == 0 || strcmp(value, "false") == 0)
-        return;
-    if (o->kind == CLI_FLAG)
-        fputs(" [on]", out);
-    else if (value[0] == '"')
-        fprintf(out, " [%.*s]", (int)size - 2, value + 1);
-    else
-        fprintf(out, " [%s]", value);
-}
-
-static void help_table(const cli_option *table, const void *defaults, FILE *out)
-{
-    for (const cli_option *o = table; o->name; o++) {
-        char left[64];
-        dm_text value = {0};
-        snprintf(left, sizeof left, "--%s%s%s", o->name, o->meta ? " " : "", o->meta ? o->meta : "");
-        if (defaults)
-            value_json(&value, o, defaults);
-        fprintf(out, "  %-26s %s", left, o->help);
-        show_default(o, value.data, value.size, out);
-        fputc('\n', out);
-        dm_text_free(&value);
-    }
-}
-
-void cli_help(const cli_command *c, const void *defaults, FILE *out)
-{
-    fprintf(out, "usage: dmpo %s %s\n\n%s\n\n", c->name, c->usage, c->summary);
-    if (c->options && c->options->name)
-        help_table(c->options, defaults, out);
-    fputs("\nFor every command:\n", out);
-    help_table(cli_common_options, NULL, out);
-    if (c->details)
-        fprintf(out, "\n%s\n", c->details);
+    cli_explain(out, parsed, message);
 }
 
 const char *cli_bytes(char buf[32], double bytes)

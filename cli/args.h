@@ -1,47 +1,39 @@
-/* Options as a table: one row says how an option is parsed, read from --config, written to run.json and explained. */
+/* The command line of a subcommand, from its table of options (model/option.h): parsed, read from --config, written to
+ * run.json and explained. */
 #ifndef DM_CLI_ARGS_H
 #define DM_CLI_ARGS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
 #include "core/error.h"
 #include "io/json.h"
+#include "io/json_writer.h"
+#include "model/option.h"
 
-typedef enum cli_kind {
-    CLI_STRING, /* const char * */
-    CLI_INT,    /* int64_t */
-    CLI_SEED,   /* uint64_t */
-    CLI_DOUBLE, /* double */
-    CLI_BYTES,  /* uint64_t, with KiB MiB GiB (or K M G) */
-    CLI_FLAG,   /* int: --name sets 1, --no-name 0; a negative default means "decide yourself" */
-    CLI_CHOICE  /* int: index into choices */
-} cli_kind;
-
-typedef struct cli_option {
-    const char *name; /* without the dashes */
-    cli_kind kind;
-    size_t offset;              /* of the field in the command's options struct */
-    const char *meta;           /* what stands for the value in --help */
-    const char *const *choices; /* CLI_CHOICE: NULL-terminated */
-    const char *help;           /* one line, legal range included */
-} cli_option;
+/* A row of a command's own struct, or a copy of one of the library's options of training, which is then set and read by
+ * its name in the dmpo_train_options of cli_args. A table ends with a row without a name. */
+typedef dm_option cli_option;
+#define CLI_LIBRARY ((size_t)-1) /* the offset of a row of the library */
 
 typedef struct cli_command {
     const char *name, *summary;
     const char *usage;         /* after "dmpo NAME " */
-    const char *details;       /* behind the options in --help, may be NULL */
-    const cli_option *options; /* terminated by a NULL name */
+    const char *details;       /* after the options in --help, may be NULL */
+    const cli_option *options; /* terminated by a row without a name */
     int positional_min, positional_max;
 } cli_command;
 
 #define CLI_POSITIONAL 16
 
 typedef struct cli_args {
+    dmpo_train_options *train; /* set by the caller whose table has options of the library */
     const char *positional[CLI_POSITIONAL];
     int n_positional;
-    int help;            /* --help was printed: stop with success */
-    dm_json_doc *config; /* keeps strings of --config alive */
+    bool help;             /* --help was printed: stop with success */
+    const char *help_form; /* "" or what followed --help= */
+    dm_json_doc *config;   /* keeps strings of --config alive */
 } cli_args;
 
 /* Options every command has, parsed into here. */
@@ -49,23 +41,26 @@ typedef struct cli_common {
     const char *isa;
     int64_t threads; /* 0: $DMPO_THREADS or every processor */
     const char *config;
-    int quiet, json;
+    bool quiet, json;
 } cli_common;
 
 extern const cli_option cli_common_options[];
 
-/* Copies the rows of `from` that `names` (NULL-terminated) lists, in that order, and a terminator behind them into
- * out[0..room): commands share rows, not copies of them. Returns how many were copied. */
-size_t cli_pick(cli_option *out, size_t room, const cli_option *from, const char *const *names);
+/* Copies the library's options of training that `names` (NULL-terminated; NULL: all) lists, in that order, and the end
+ * of the table to out[0..room). Returns how many were copied. */
+size_t cli_library_options(cli_option *out, size_t room, const char *const *names);
 
-/* Parses argv (behind the subcommand) into *options (already holding the defaults) and *common: first --config's file,
- * then the command line over it. An unknown option names the nearest known one. */
+/* All of them: the table of dmpo train and dmpo plan. */
+const cli_option *cli_train_options(void);
+
+/* Parses argv (after the subcommand) into *options (already holding the defaults), args->train and *common: first
+ * --config's file, then the command line over it. An unknown option names the nearest known one. */
 dm_status cli_parse(const cli_command *c, void *options, cli_common *common, cli_args *args, int argc, char **argv,
                     dm_error *err);
-void cli_args_close(cli_args *args);
+void cli_args_close(cli_args *args); /* but for args->train, which is the caller's */
 
-/* The value is the path of a file or directory: by the option's meta, DIR, FILE or PATH. */
-int cli_names_path(const cli_option *o);
+/* The value is the path of a file or directory. */
+bool cli_names_path(const cli_option *o);
 
 /* Whether `value`, null included, may stand for the option `name` of the table; errors name its place in `doc`. Returns
  * the option in *found. */
@@ -75,10 +70,18 @@ dm_status cli_check_json(const cli_option *table, const char *command, const dm_
 /* Fails unless low <= value <= high, naming the option and its range. */
 dm_status cli_in_range(const char *name, int64_t value, int64_t low, int64_t high, dm_error *err);
 
-void cli_help(const cli_command *c, const void *defaults, FILE *out);
+/* The library names options as `lr`; the command line has --lr. Appends `text` with every `name` that is an option of
+ * the table or of every command written as --name. */
+void cli_explain(dm_text *out, const cli_option *table, const char *text);
 
-/* Members `"name": value` for every option that has a value, for run.json. */
-void cli_options_json(dm_text *out, const cli_option *table, const void *options);
+/* The same for the options of the command that was parsed last. */
+void cli_explain_message(dm_text *out, const char *message);
+
+/* Prints --help; form "": for a terminal, "man": the options as part of a manual page, "markdown": as README's table. */
+dm_status cli_help(const cli_command *c, const void *defaults, const char *form, dm_error *err);
+
+/* Members `"name": value` for the whole table, each on a line, for run.json. */
+void cli_options_json(dm_json_writer *w, const cli_option *table, const void *options, const dmpo_train_options *train);
 
 /* Bytes for people: "1.5 GiB". */
 const char *cli_bytes(char buf[32], double bytes);

@@ -32,6 +32,9 @@ int cli_report_main(int argc, char **argv); /* cli_report is a type, of cli/fact
 /* Prints "dmpo NAME: message" and returns the exit status: 2 for a wrong argument, 1 for everything else. */
 int cli_failed(const char *name, int status, const char *message);
 
+/* Prints a line of the library's to standard error, its options as --name. */
+void cli_note(const char *text);
+
 /* Opens the engine that --isa and --threads ask for; prints and returns an exit status on failure, else 0. */
 int cli_open_engine(const char *name, const cli_common *common, dmpo_engine **engine);
 
@@ -57,9 +60,8 @@ void cli_progress_close(cli_progress *p);
 void cli_catch_interrupt(void);
 int cli_interrupted(void);
 
-/* The option tables that recipes are checked against; train's is plan's, too. */
-extern const cli_option cli_train_options[], cli_init_options[], cli_tokenizer_options[], cli_rollout_options[],
-    cli_pairs_options[];
-extern const char *const cli_score_shared[]; /* train's options that score has */
+/* The option tables that recipes are checked against. */
+extern const cli_option cli_init_options[], cli_tokenizer_options[], cli_rollout_options[], cli_pairs_options[];
+extern const char *const cli_score_options[]; /* train's options that score has */
 
 #endif

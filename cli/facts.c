@@ -1,5 +1,7 @@
 #include "cli/facts.h"
 
+#include "cli/args.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -53,6 +55,14 @@ void cli_report_string(cli_report *r, const char *key, const char *value)
     if (!json.failed && (value || r->json))
         cli_report_row(r, key, json.data, value);
     dm_text_free(&json);
+}
+
+void cli_report_problem(cli_report *r, const char *key, const char *message)
+{
+    dm_text text = {0};
+    cli_explain_message(&text, message);
+    cli_report_string(r, key, text.failed ? message : text.data);
+    dm_text_free(&text);
 }
 
 void cli_report_int(cli_report *r, const char *key, int64_t value)

@@ -16,6 +16,7 @@ typedef struct cli_report {
 
 /* Keys are JSON's, "max_positions"; people read "max positions". A NULL string is null and no line. */
 void cli_report_string(cli_report *r, const char *key, const char *value);
+void cli_report_problem(cli_report *r, const char *key, const char *message); /* of an error, in the command's terms */
 void cli_report_int(cli_report *r, const char *key, int64_t value);
 void cli_report_double(cli_report *r, const char *key, double value);
 void cli_report_bool(cli_report *r, const char *key, int value);
@@ -49,7 +50,7 @@ dm_status cli_info_tokenizer(cli_report *r, const dm_source *s, const char *temp
 typedef struct cli_info_data_options {
     const char *model, *chat_template;
     int64_t max_length;
-    int tensors; /* of a model: list them */
+    bool tensors; /* of a model: list them */
 } cli_info_data_options;
 dm_status cli_info_data(cli_report *r, const char *path, const cli_info_data_options *options, dm_error *err);
 

@@ -44,9 +44,18 @@ int cli_interrupted(void)
     return interrupts > 0;
 }
 
+void cli_note(const char *text)
+{
+    dm_text explained = {0};
+    cli_explain_message(&explained, text);
+    fprintf(stderr, "%s\n", explained.failed || !explained.data ? text : explained.data);
+    dm_text_free(&explained);
+}
+
 int cli_failed(const char *name, int status, const char *message)
 {
-    fprintf(stderr, "dmpo %s: %s\n", name, message);
+    fprintf(stderr, "dmpo %s: ", name);
+    cli_note(message);
     return status == DMPO_ERR_ARGUMENT ? 2 : 1;
 }
 

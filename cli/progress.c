@@ -138,7 +138,7 @@ static void on_phase(cli_progress *p, const dmpo_event *e)
     p->of_phase = (cli_clock){dm_seconds(), e->done};
     p->last_shown = p->of_phase.start;
     if (!p->terminal)
-        fprintf(stderr, "%s\n", e->text);
+        cli_note(e->text);
 }
 
 static void on_evaluation(cli_progress *p, const dmpo_event *e)
@@ -159,7 +159,7 @@ int cli_progress_event(void *context, const dmpo_event *e)
     switch (e->kind) {
     case DMPO_EVENT_NOTE:
         end_line(p);
-        fprintf(stderr, "%s\n", e->text);
+        cli_note(e->text);
         break;
     case DMPO_EVENT_PHASE:
         on_phase(p, e);

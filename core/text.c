@@ -91,6 +91,12 @@ void dm_double_text(char buf[DM_DOUBLE_TEXT], double x)
     put_point(buf);
 }
 
+void dm_double_hex(char buf[DM_DOUBLE_TEXT], double x)
+{
+    snprintf(buf, DM_DOUBLE_TEXT, "%a", x);
+    put_point(buf);
+}
+
 void dm_fixed_text(char buf[DM_FIXED_TEXT], double x, int decimals)
 {
     snprintf(buf, DM_FIXED_TEXT, "%.*f", decimals, x);

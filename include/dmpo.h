@@ -36,7 +36,7 @@ typedef enum dmpo_status {
 } dmpo_status;
 
 typedef struct dmpo_error {
-    int status;
+    dmpo_status status;
     char message[1024];
 } dmpo_error;
 
@@ -50,90 +50,64 @@ typedef struct dmpo_engine dmpo_engine;
 /* isa: "scalar", "avx2", "avx512", "neon", or NULL for $DMPO_ISA and without it the best of this machine. A level that
  * the machine lacks is an error. threads: 1..256, or 0 for $DMPO_THREADS and without it every processor. Neither
  * changes a bit of any result. */
-DMPO_API int dmpo_engine_open(dmpo_engine **engine, const char *isa, unsigned threads, dmpo_error *error);
+DMPO_API dmpo_status dmpo_engine_open(dmpo_engine **engine, const char *isa, unsigned threads, dmpo_error *error);
 DMPO_API void dmpo_engine_close(dmpo_engine **engine); /* sets *engine to NULL; NULL is fine */
 DMPO_API const char *dmpo_engine_isa(const dmpo_engine *engine);
 DMPO_API unsigned dmpo_engine_threads(const dmpo_engine *engine);
 
 /* ---- training ---- */
 
-typedef enum dmpo_objective { DMPO_SFT, DMPO_DMPO, DMPO_DMPO_TOKEN, DMPO_DPO, DMPO_KTO } dmpo_objective;
-typedef enum dmpo_link {
-    DMPO_LINK_SIGMOID,
-    DMPO_LINK_ROBUST,
-    DMPO_LINK_HINGE,
-    DMPO_LINK_IPO,
-    DMPO_LINK_KTO_PAIR
-} dmpo_link;
-typedef enum dmpo_schedule { DMPO_CONSTANT, DMPO_LINEAR, DMPO_COSINE } dmpo_schedule;
-typedef enum dmpo_phi { DMPO_PHI_CODE, DMPO_PHI_PRINTED } dmpo_phi;
-typedef enum dmpo_alpha_mode { DMPO_ALPHA_ADAPTIVE, DMPO_ALPHA_FIXED } dmpo_alpha_mode;
-typedef enum dmpo_alpha_pairing { DMPO_PAIRING_OWN, DMPO_PAIRING_CROSSED } dmpo_alpha_pairing;
+/* What kind of value an option takes, and how it is written as text. */
+typedef enum dmpo_option_type {
+    DMPO_OPTION_TEXT,    /* any text; paths of files among them */
+    DMPO_OPTION_INTEGER, /* a whole number */
+    DMPO_OPTION_REAL,    /* a decimal number, with a '.' in every locale */
+    DMPO_OPTION_SEED,    /* a whole number from 0 to 2^64 - 1 */
+    DMPO_OPTION_BYTES,   /* a whole number of bytes, or one with KiB, MiB or GiB */
+    DMPO_OPTION_FLAG,    /* true or false */
+    DMPO_OPTION_AUTO,    /* true, false, or auto: the library decides */
+    DMPO_OPTION_CHOICE   /* one of the names in `choices` */
+} dmpo_option_type;
 
-/* Everything that decides the result of a run. dmpo_train_defaults fills it; change what you need. */
-typedef struct dmpo_train_options {
-    /* files; paths stay the caller's */
-    const char *model;      /* the policy (required): a Hugging Face directory, a GGUF or llama2.c file, or the
-                             * directory of a LoRA adapter, which is then trained on */
-    const char *reference;  /* reference policy; NULL: the initial policy itself */
-    const char *reference2; /* a second one beside it (MRPO); NULL: none */
-    const char *data;       /* training data (required), see docs/data.md */
-    const char *eval_data;  /* held-out data; NULL: none */
-    const char *output;     /* directory for the result (required by dmpo_train, not by dmpo_plan_train) */
-    const char
-        *chat_template; /* chatml, llama2, llama3, mistral, vicuna, zephyr, plain; NULL: recognised from the model */
-    const char *reference_cache; /* file that keeps reference log-probabilities between runs; NULL: none */
+/* What a front end needs to know of an option. Static; may grow at its end. Texts are for people; in `help`, `manual`
+ * and `absent`, `name` stands for an option. */
+typedef struct dmpo_option_info {
+    const char *name; /* of the option, such as "adam-beta1" */
+    dmpo_option_type type;
+    const char *metavar;        /* what stands for the value in a help text: "PATH", "N"; NULL for FLAG and AUTO */
+    const char *const *choices; /* CHOICE: its names, then NULL; else NULL */
+    double low, high;           /* INTEGER and REAL: the legal range; low == high: any */
+    const char *legal;          /* the legal values in words; NULL: as type and choices say */
+    const char *initial;        /* the default as text; NULL: absent */
+    const char *initial_sft;    /* the default with the objective sft; NULL: the same one */
+    const char *absent;         /* what the default means, in words; NULL: `initial` says it */
+    const char *group;          /* the heading that it belongs below */
+    const char *help;           /* one line */
+    const char *manual;         /* a paragraph; NULL: `help` says everything */
+    int decides;                /* 1: the numbers of a run depend on it; 0: they don't */
+} dmpo_option_info;
 
-    /* loss (docs/losses.md) */
-    dmpo_objective objective; /* default DMPO_DMPO */
-    dmpo_link link;           /* default sigmoid */
-    dmpo_phi phi;             /* default the code's form, gamma^t (1-gamma^(T-t)) / (1-gamma^T) */
-    double beta;              /* > 0; default 0.1 */
-    double gamma;             /* [0, 1]; default 0.7 */
-    double label_smoothing;   /* sigmoid [0, 0.5], robust [0, 0.5); default 0 */
-    double sft_weight;        /* >= 0: adds this times the mean negative log-likelihood of chosen's action tokens */
-    int length_normalised;    /* divide each side's weighted sum by its number of action tokens */
-    double desirable_weight, undesirable_weight; /* kto: of chosen's and rejected's value, >= 0; default 1 */
-    dmpo_alpha_mode alpha_mode; /* two references: weights from their own gaps (default), or alpha for all pairs */
-    double alpha;               /* of reference2, [0, 1]; default 0.5, and no other with adaptive weights */
-    dmpo_alpha_pairing alpha_pairing; /* own (default): a reference's weight stands with it; crossed: with the other */
-    double trust_region;              /* >= 0: reference2 stays within this share of the reference; default 0.1 */
+/* The options of training in the order of a help text; NULL from the last one on. */
+DMPO_API const dmpo_option_info *dmpo_train_option(size_t index);
 
-    /* optimisation */
-    double lr;                /* > 0; default 1e-6 (sft 2e-5) */
-    double beta1, beta2, eps; /* 0.9, 0.999, 1e-8 */
-    double weight_decay;      /* >= 0; default 0 */
-    double max_grad_norm;     /* > 0, or 0 for no clipping; default 1 */
-    dmpo_schedule schedule;   /* after the warm-up; default constant (sft cosine) */
-    double warmup_ratio;      /* [0, 1] of all steps; default 0.1 (sft 0.03); rounded up to whole steps */
-    int64_t warmup_steps;     /* >= 0 overrides the ratio; default -1 */
-    int64_t batch;            /* pairs (or trajectories) a step, >= 1; default 32 (sft 64) */
-    double epochs;            /* > 0; default 3; the last batch of an epoch may be smaller */
-    int64_t steps;            /* > 0 overrides epochs; default 0 */
-    int64_t max_length;       /* tokens a trajectory; default 4096 */
-    uint64_t seed;            /* order of the data; default 0 */
-    int shuffle;              /* default 1 */
-    int skip_invalid;         /* count and skip broken items instead of stopping */
+/* The options of a run: every one at its default (the authors' of arXiv 2406.14868 and its code) until it is set.
+ * Defaults follow the objective, whenever that is set. */
+typedef struct dmpo_train_options dmpo_train_options;
+DMPO_API dmpo_status dmpo_train_options_open(dmpo_train_options **options, dmpo_error *error);
+DMPO_API void dmpo_train_options_close(dmpo_train_options **options); /* sets *options to NULL; NULL is fine */
 
-    /* LoRA (docs/lora.md): only an adapter is trained, and the reference policy is the base itself */
-    int64_t lora_rank;        /* 1..1024; 0 (default): all weights are trained, or the adapter that `model` is */
-    double lora_alpha;        /* > 0: its output is scaled by alpha / rank; 0 (default): twice the rank */
-    const char *lora_targets; /* "all", or some of q,k,v,o,gate,up,down; NULL: all */
-    int lora_stabilised;      /* scaled by alpha / sqrt(rank) */
+/* Sets an option by its name. The value is copied; NULL sets the default again. An unknown name, a value of another type
+ * or out of the legal range is refused with DMPO_ERR_ARGUMENT, and nothing changes. */
+DMPO_API dmpo_status dmpo_train_options_set(dmpo_train_options *options, const char *name, const char *value,
+                                            dmpo_error *error);
+DMPO_API dmpo_status dmpo_train_options_set_real(dmpo_train_options *options, const char *name, double value,
+                                                 dmpo_error *error);
+DMPO_API dmpo_status dmpo_train_options_set_integer(dmpo_train_options *options, const char *name, int64_t value,
+                                                    dmpo_error *error);
 
-    /* running */
-    int64_t eval_every;       /* steps; 0: only before and after; default 0 */
-    int64_t checkpoint_every; /* steps; 0: only at the end; default 0 */
-    int resume;               /* continue from output/checkpoint when there is one */
-    int tensorboard;          /* write output/events.out.tfevents.dmpo, too */
-    int recompute;    /* 1: keep only each layer's input, run the layer again in the backward; 0: keep all; -1: as
-                       * many layers again as the memory limit needs */
-    int share_prefix; /* 1 (default): chosen and rejected share their common leading tokens; part of the numerics */
-    uint64_t memory;  /* limit in bytes for the whole process; 0: none */
-} dmpo_train_options;
-
-/* The authors' defaults (arXiv 2406.14868 and its code) for the objective. */
-DMPO_API void dmpo_train_defaults(dmpo_train_options *options, dmpo_objective objective);
+/* An option's value as text that _set reads back to the same value. NULL: it is absent, or there is no such option. The
+ * options own the text, which stays until this option or the objective is set, or the options are closed. */
+DMPO_API const char *dmpo_train_options_get(const dmpo_train_options *options, const char *name);
 
 /* One step's figures; also a line of output/metrics.jsonl. Means over the batch. */
 typedef struct dmpo_metrics {
@@ -181,8 +155,8 @@ typedef struct dmpo_train_result {
 /* Trains and writes `output`: model (config.json, model.safetensors in f32, tokenizer files) or adapter
  * (adapter_config.json, adapter_model.safetensors), metrics.jsonl, checkpoint/. A non-finite loss or gradient stops
  * before the weights are touched, naming the items of the batch. */
-DMPO_API int dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_event_fn event, void *context,
-                        dmpo_train_result *result, dmpo_error *error);
+DMPO_API dmpo_status dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_event_fn event,
+                                void *context, dmpo_train_result *result, dmpo_error *error);
 
 /* ---- scoring: the log-probabilities of given trajectories ---- */
 
@@ -201,7 +175,7 @@ typedef struct dmpo_scored { /* one trajectory; valid during the callback */
     size_t turns;
     const float *logp, *reference_logp; /* [actions] turn after turn; reference_logp NULL without a reference */
     double logp_sum, reference_logp_sum;
-    double reward; /* beta * weighted log-ratio; NaN without a reference or with DMPO_SFT */
+    double reward; /* beta * weighted log-ratio; NaN without a reference or with DM_OBJECTIVE_SFT */
 } dmpo_scored;
 
 /* Called for each trajectory: item 0's chosen, its rejected, item 1's chosen, ... Nonzero stops. */
@@ -210,8 +184,8 @@ typedef int (*dmpo_score_fn)(void *context, const dmpo_scored *scored);
 /* Scores options->data under options->model and, when it is not NULL, options->reference; of the other options those of
  * the loss (for the rewards), chat_template, reference_cache, max_length, skip_invalid, share_prefix and memory are
  * read. The numbers are those that dmpo_train sees before its first step, bit for bit. */
-DMPO_API int dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_score_fn score,
-                        void *score_context, dmpo_event_fn event, void *event_context, dmpo_error *error);
+DMPO_API dmpo_status dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_score_fn score,
+                                void *score_context, dmpo_event_fn event, void *event_context, dmpo_error *error);
 
 /* ---- memory plan ---- */
 
@@ -234,8 +208,8 @@ typedef struct dmpo_plan {
 } dmpo_plan;
 
 /* Reads what dmpo_train would read (model headers, tokenizer, data) and says what it would need. */
-DMPO_API int dmpo_plan_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_plan *plan,
-                             dmpo_error *error);
+DMPO_API dmpo_status dmpo_plan_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_plan *plan,
+                                     dmpo_error *error);
 
 /* ---- a model in memory: log-probabilities and generation ---- */
 
@@ -244,16 +218,18 @@ typedef struct dmpo_model dmpo_model;
 /* slots (1..256): sequences that it remembers at a time and can continue together. max_length: the longest sequence,
  * prompt and answer, that it will be asked for. Each slot takes layers * 2 * kv_heads * head_dim * max_length floats.
  */
-DMPO_API int dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t slots, size_t max_length,
-                             dmpo_error *error);
+DMPO_API dmpo_status dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t slots,
+                                     size_t max_length, dmpo_error *error);
 DMPO_API void dmpo_model_close(dmpo_model **model);
 DMPO_API size_t dmpo_model_vocabulary(const dmpo_model *model);
 
 /* logps[i] = log p(ids[i + 1] | ids[0..i]) in nats for i < n - 1; logps has room for n - 1. */
-DMPO_API int dmpo_model_logprobs(dmpo_model *model, const int32_t *ids, size_t n, float *logps, dmpo_error *error);
+DMPO_API dmpo_status dmpo_model_logprobs(dmpo_model *model, const int32_t *ids, size_t n, float *logps,
+                                         dmpo_error *error);
 
 /* logits[n x vocabulary] for every position (for comparisons; training never makes this tensor). */
-DMPO_API int dmpo_model_logits(dmpo_model *model, const int32_t *ids, size_t n, float *logits, dmpo_error *error);
+DMPO_API dmpo_status dmpo_model_logits(dmpo_model *model, const int32_t *ids, size_t n, float *logits,
+                                       dmpo_error *error);
 
 typedef struct dmpo_sampling {
     double temperature;     /* 0: greedy */
@@ -284,8 +260,8 @@ typedef int (*dmpo_token_fn)(void *context, size_t index, int32_t id, float logp
 
 /* Continues n sequences together until each has met a stop id, its max_tokens, max_length, or the callback's wish. The
  * result of a request depends neither on the others nor on what is remembered. */
-DMPO_API int dmpo_model_generate(dmpo_model *model, dmpo_request *requests, size_t n, dmpo_token_fn token,
-                                 void *context, dmpo_error *error);
+DMPO_API dmpo_status dmpo_model_generate(dmpo_model *model, dmpo_request *requests, size_t n, dmpo_token_fn token,
+                                         void *context, dmpo_error *error);
 
 /* Called for a request that has no sequence to continue: at first, when its answer has ended, and again with every
  * token of the others while it has none. 1: it was given one (all but its slot may be new); 0: none now; negative:
@@ -294,8 +270,8 @@ typedef int (*dmpo_next_fn)(void *context, size_t index);
 
 /* As dmpo_model_generate, for conversations: what has its answer goes on while the others still wait for theirs. Ends
  * when no request has a sequence and `next` has none for any. */
-DMPO_API int dmpo_model_serve(dmpo_model *model, dmpo_request *requests, size_t n, dmpo_next_fn next,
-                              dmpo_token_fn token, void *context, dmpo_error *error);
+DMPO_API dmpo_status dmpo_model_serve(dmpo_model *model, dmpo_request *requests, size_t n, dmpo_next_fn next,
+                                      dmpo_token_fn token, void *context, dmpo_error *error);
 
 #ifdef __cplusplus
 }

@@ -10,6 +10,6 @@ struct dmpo_engine {
 };
 
 /* Copies the error out (when the caller wants it) and returns the status. */
-int dm_api_report(dmpo_error *out, dm_status status, const dm_error *err);
+dmpo_status dm_api_report(dmpo_error *out, dm_status status, const dm_error *err);
 
 #endif

@@ -24,12 +24,12 @@ typedef struct dm_pairs_files {
 typedef struct dm_pairs_options {
     dm_pairs_files expert, explored, continuations; /* episodes */
     dm_pairs_files pairs;                           /* the authors' form */
-    int among;     /* explored runs of one task against each other, best against worst */
+    bool among;    /* explored runs of one task against each other, best against worst */
     int erroneous; /* dm_pairs_erroneous, of continuations */
     int form;      /* dm_pairs_form */
     uint64_t seed; /* of the degraded variant and of `limit` */
 
-    int plan_reward;     /* an explored run counts with the mean reward of those that begin with the same turn */
+    bool plan_reward;    /* an explored run counts with the mean reward of those that begin with the same turn */
     double margin;       /* the rewards' difference must be above it; [0, 1] */
     double min_chosen;   /* least reward of a chosen run; NaN: 1 for DM_PAIRS_SFT, else none */
     int64_t max_turns;   /* of either side; 0: any */

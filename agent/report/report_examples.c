@@ -28,7 +28,7 @@ static dm_status read_loss(reader *k)
     char path[4096], words[128], number[DM_DOUBLE_TEXT];
     dm_json_doc *doc = NULL;
 
-    k->loss = (dm_loss_options){.objective = DMPO_DMPO, .phi = DMPO_PHI_CODE, .beta = 0.1, .gamma = 0.7};
+    k->loss = (dm_loss_options){.objective = DM_OBJECTIVE_DMPO, .phi = DM_PHI_CODE, .beta = 0.1, .gamma = 0.7};
     for (size_t i = 0; i < k->r->trainings && !t; i++)
         if (k->r->training[i].of.seed == k->e->of.seed && dm_report_same_subject(&k->r->training[i].of, &k->e->of))
             t = &k->r->training[i];
@@ -44,16 +44,16 @@ static dm_status read_loss(reader *k)
     const dm_json *o = dm_json_get(dm_json_root(doc), "options"), *length = dm_json_get(o, "length-normalised");
     for (int i = 0; objectives[i]; i++)
         if (dm_json_is(dm_json_get(o, "objective"), objectives[i]))
-            k->loss.objective = (dmpo_objective)i;
+            k->loss.objective = (dm_objective_kind)i;
     if (dm_json_is(dm_json_get(o, "phi"), "printed"))
-        k->loss.phi = DMPO_PHI_PRINTED;
+        k->loss.phi = DM_PHI_PRINTED;
     k->loss.length_normalised = length && length->type == DM_JSON_BOOL && length->boolean;
     if ((s = dm_json_get_double(doc, o, "gamma", 0, 1, &k->loss.gamma, &k->loss.gamma, k->err)) == DM_OK &&
         (s = dm_json_get_double(doc, o, "beta", 0, 1e9, &k->loss.beta, &k->loss.beta, k->err)) == DM_OK) {
-        const bool weighs = k->loss.objective == DMPO_DMPO || k->loss.objective == DMPO_DMPO_TOKEN;
+        const bool weighs = k->loss.objective == DM_OBJECTIVE_DMPO || k->loss.objective == DM_OBJECTIVE_DMPO_TOKEN;
         dm_double_text(number, k->loss.gamma);
         snprintf(words, sizeof words, "%s%s%s%s", objectives[k->loss.objective], weighs ? ", \xCE\xB3 " : "",
-                 weighs ? number : "", weighs && k->loss.phi == DMPO_PHI_PRINTED ? ", \xCF\x86 as printed" : "");
+                 weighs ? number : "", weighs && k->loss.phi == DM_PHI_PRINTED ? ", \xCF\x86 as printed" : "");
         k->e->objective = dm_report_copy(k->r, words);
     }
     dm_json_close(&doc);
@@ -143,9 +143,9 @@ static double weight_of(const dm_loss_options *o, size_t turn, size_t turns, siz
 {
     double sum = 0;
 
-    if (o->objective == DMPO_DMPO)
+    if (o->objective == DM_OBJECTIVE_DMPO)
         sum = dm_phi(o->phi, o->gamma, turn, turns);
-    else if (o->objective == DMPO_DMPO_TOKEN)
+    else if (o->objective == DM_OBJECTIVE_DMPO_TOKEN)
         for (size_t i = begin; i < begin + tokens; i++)
             sum += dm_phi(o->phi, o->gamma, i, all) / (double)tokens;
     else

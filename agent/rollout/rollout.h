@@ -26,7 +26,7 @@ typedef struct dm_rollout_options {
     const char *model;         /* directory, of DM_PLAYER_MODEL only */
     const char *chat_template; /* NULL: recognised from the model */
     const char *output;        /* file */
-    int overwrite;             /* begin anew, whatever is there */
+    bool overwrite;            /* begin anew, whatever is there */
 
     int64_t first, tasks; /* tasks first .. first + tasks - 1 of the split; tasks 0: all from `first` on */
     int64_t samples;      /* episodes of each task, >= 1 */

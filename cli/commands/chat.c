@@ -23,24 +23,24 @@ typedef struct chat_options {
     int64_t max_length;
 } chat_options;
 
-#define AT(f) offsetof(chat_options, f)
 static const cli_option options[] = {
-    {"model", CLI_STRING, AT(model), "PATH", NULL, "the model, which must have a tokenizer (required)"},
-    {"system", CLI_STRING, AT(system), "TEXT", NULL, "the system message; default: the template's own, if it has one"},
-    {"template", CLI_STRING, AT(chat_template), "NAME", NULL, DM_TEMPLATE_NAMES "; default: from the model"},
-    {"max-length", CLI_INT, AT(max_length), "N", NULL,
-     "maximum tokens in all, 2 to 16777216; 0: the model's positions, at most 2048"},
-    {"max-tokens", CLI_INT, AT(sampling.max_tokens), "N", NULL, "maximum tokens of an answer, 1 or more"},
-    {"temperature", CLI_DOUBLE, AT(sampling.temperature), "X", NULL,
-     "up to 1000000; 0: always take the most probable token"},
-    {"top-k", CLI_INT, AT(sampling.top_k), "N", NULL, "sample from the N most probable tokens; 0: from all"},
-    {"top-p", CLI_DOUBLE, AT(sampling.top_p), "X", NULL,
-     "sample from the most probable tokens that together have probability X, above 0 to 1"},
-    {"seed", CLI_SEED, AT(sampling.seed), "N", NULL,
-     "seed of sampling; the same seed and messages give the same answers on every machine"},
-    {0},
+    DM_OPTION_TEXT(chat_options, model, "model", "PATH", "the model, which must have a tokenizer (required)"),
+    DM_OPTION_TEXT(chat_options, system, "system", "TEXT",
+                   "the system message; default: the template's own, if it has one"),
+    DM_OPTION_TEXT(chat_options, chat_template, "template", "NAME", DM_TEMPLATE_NAMES "; default: from the model"),
+    DM_OPTION_INTEGER(chat_options, max_length, "max-length", "N",
+                      "maximum tokens in all, 2 to 16777216; 0: the model's positions, at most 2048"),
+    DM_OPTION_INTEGER(chat_options, sampling.max_tokens, "max-tokens", "N", "maximum tokens of an answer, 1 or more"),
+    DM_OPTION_REAL(chat_options, sampling.temperature, "temperature", "X",
+                   "up to 1000000; 0: always take the most probable token"),
+    DM_OPTION_INTEGER(chat_options, sampling.top_k, "top-k", "N",
+                      "sample from the N most probable tokens; 0: from all"),
+    DM_OPTION_REAL(chat_options, sampling.top_p, "top-p", "X",
+                   "sample from the most probable tokens that together have probability X, above 0 to 1"),
+    DM_OPTION_SEED(chat_options, sampling.seed, "seed", "N",
+                   "seed of sampling; the same seed and messages give the same answers on every machine"),
+    {.offset = 0},
 };
-#undef AT
 
 static const cli_command command = {
     "chat",

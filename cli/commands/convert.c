@@ -13,7 +13,8 @@ enum { TO_AUTO, TO_HF, TO_GGUF, TO_LLAMA2C };
 
 typedef struct convert_options {
     const char *output;
-    int to, type, merge, version; /* version: index into versions */
+    int to, type, version; /* version: index into versions */
+    bool merge;
 } convert_options;
 
 static const char *const forms[] = {"auto", "hf", "gguf", "llama2c", NULL};
@@ -21,18 +22,17 @@ static const char *const types[] = {"f32", "f16", "bf16", "q8_0", NULL};
 static const char *const versions[] = {"auto", "0", "1", NULL};
 static const dm_dtype dtypes[] = {DM_F32, DM_F16, DM_BF16, DM_Q8_0};
 
-#define AT(f) offsetof(convert_options, f)
 static const cli_option options[] = {
-    {"output", CLI_STRING, AT(output), "PATH", NULL, "file or directory to create; must not exist (required)"},
-    {"to", CLI_CHOICE, AT(to), "FORM", forms,
-     "hf, gguf or llama2c; auto: from the output's name, .gguf, .bin or other"},
-    {"type", CLI_CHOICE, AT(type), "TYPE", types, "type of matrices: f32, f16 or bf16; gguf also q8_0"},
-    {"version", CLI_CHOICE, AT(version), "N", versions,
-     "version of a llama2c file: 0, which run.c reads, or 1; auto: 0"},
-    {"merge", CLI_FLAG, AT(merge), NULL, NULL, "merge the LoRA adapter MODEL into its base"},
-    {0},
+    DM_OPTION_TEXT(convert_options, output, "output", "PATH", "file or directory to create; must not exist (required)"),
+    DM_OPTION_CHOICE(convert_options, to, "to", "FORM", forms,
+                     "hf, gguf or llama2c; auto: from the output's name, .gguf, .bin or other"),
+    DM_OPTION_CHOICE(convert_options, type, "type", "TYPE", types,
+                     "type of matrices: f32, f16 or bf16; gguf also q8_0"),
+    DM_OPTION_CHOICE(convert_options, version, "version", "N", versions,
+                     "version of a llama2c file: 0, which run.c reads, or 1; auto: 0"),
+    DM_OPTION_FLAG(convert_options, merge, "merge", "merge the LoRA adapter MODEL into its base"),
+    {.offset = 0},
 };
-#undef AT
 
 static const cli_command command = {
     "convert",

@@ -8,13 +8,12 @@
 #include "cli/command.h"
 
 typedef struct eval_options {
-    int by_turn;
+    bool by_turn;
 } eval_options;
 
 static const cli_option options[] = {
-    {"by-turn", CLI_FLAG, offsetof(eval_options, by_turn), NULL, NULL,
-     "also print a table of the mean score after each turn"},
-    {0},
+    DM_OPTION_FLAG(eval_options, by_turn, "by-turn", "also print a table of the mean score after each turn"),
+    {.offset = 0},
 };
 
 static const cli_command command = {

@@ -18,23 +18,22 @@
 typedef struct experiment_options {
     const char *output, *seeds, *only;
     int64_t jobs;
-    int plan, show, list;
+    bool plan, show, list;
 } experiment_options;
 
-#define AT(f) offsetof(experiment_options, f)
 static const cli_option options[] = {
-    {"output", CLI_STRING, AT(output), "DIR", NULL, "directory for stages, results.json and the report (required)"},
-    {"jobs", CLI_INT, AT(jobs), "N", NULL,
-     "run N stages at once, 1 to 256; 0: as many as threads. Never changes a result"},
-    {"seeds", CLI_STRING, AT(seeds), "LIST", NULL, "use these seeds instead of the recipe's: 1,2,3"},
-    {"only", CLI_STRING, AT(only), "STAGE", NULL,
-     "run only this stage, or those that match a pattern such as 'home-*-s1', and what they need"},
-    {"plan", CLI_FLAG, AT(plan), NULL, NULL, "print the stages as commands for sh and run none"},
-    {"show", CLI_FLAG, AT(show), NULL, NULL, "print the recipe"},
-    {"list", CLI_FLAG, AT(list), NULL, NULL, "list the built-in recipes"},
-    {0},
+    DM_OPTION_TEXT(experiment_options, output, "output", "DIR",
+                   "directory for stages, results.json and the report (required)"),
+    DM_OPTION_INTEGER(experiment_options, jobs, "jobs", "N",
+                      "run N stages at once, 1 to 256; 0: as many as threads. Never changes a result"),
+    DM_OPTION_TEXT(experiment_options, seeds, "seeds", "LIST", "use these seeds instead of the recipe's: 1,2,3"),
+    DM_OPTION_TEXT(experiment_options, only, "only", "STAGE",
+                   "run only this stage, or those that match a pattern such as 'home-*-s1', and what they need"),
+    DM_OPTION_FLAG(experiment_options, plan, "plan", "print the stages as commands for sh and run none"),
+    DM_OPTION_FLAG(experiment_options, show, "show", "print the recipe"),
+    DM_OPTION_FLAG(experiment_options, list, "list", "list the built-in recipes"),
+    {.offset = 0},
 };
-#undef AT
 
 static const cli_command command = {
     "experiment",
@@ -56,7 +55,7 @@ static const struct {
 } stage_commands[] = {
     {"tokenizer", cli_tokenizer, cli_tokenizer_options},
     {"init", cli_init, cli_init_options},
-    {"train", cli_train, cli_train_options},
+    {"train", cli_train, NULL},
     {"rollout", cli_rollout, cli_rollout_options},
     {"pairs", cli_pairs, cli_pairs_options},
     {"score", cli_score, NULL},
@@ -71,12 +70,17 @@ static size_t find_command(const char *name)
     return i;
 }
 
+/* The table of options of a stage's command. */
+static const cli_option *table_of(const char *name)
+{
+    return strcmp(name, "train") == 0 ? cli_train_options() : stage_commands[find_command(name)].options;
+}
+
 static dm_status check_option(const char *name, const dm_json_doc *doc, const char *option, const dm_json *value,
                               dm_recipe_option_kind *kind, dm_error *err)
 {
     const cli_option *found = NULL;
-    const dm_status s =
-        cli_check_json(stage_commands[find_command(name)].options, name, doc, option, value, &found, err);
+    const dm_status s = cli_check_json(table_of(name), name, doc, option, value, &found, err);
 
     *kind = s == DM_OK && cli_names_path(found) ? DM_RECIPE_OPTION_PATH : DM_RECIPE_OPTION_VALUE;
     return s;
@@ -84,17 +88,13 @@ static dm_status check_option(const char *name, const dm_json_doc *doc, const ch
 
 static bool has_option(const char *name, const char *option)
 {
-    const cli_option *o = stage_commands[find_command(name)].options;
-
     if (strcmp(name, "score") == 0) {
-        const char *const *shared = cli_score_shared;
-        while (*shared && strcmp(*shared, option) != 0)
-            shared++;
-        return *shared != NULL;
+        const char *const *o = cli_score_options;
+        while (*o && strcmp(*o, option) != 0)
+            o++;
+        return *o != NULL;
     }
-    while (o->name && strcmp(o->name, option) != 0)
-        o++;
-    return o->name != NULL;
+    return dm_option_find(table_of(name), option, strlen(option)) != NULL;
 }
 
 static int run_command(int argc, char **argv)

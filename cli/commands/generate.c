@@ -20,30 +20,31 @@
 typedef struct generate_options {
     const char *model, *prompt, *prompt_file, *chat, *chat_template;
     dmpo_sampling sampling;
-    int raw;
+    bool raw;
 } generate_options;
 
-#define AT(f) offsetof(generate_options, f)
 static const cli_option options[] = {
-    {"model", CLI_STRING, AT(model), "PATH", NULL,
-     "the model: Hugging Face directory, GGUF or llama2.c file, or adapter (required)"},
-    {"prompt", CLI_STRING, AT(prompt), "TEXT", NULL, "the user's message; default: standard input"},
-    {"prompt-file", CLI_STRING, AT(prompt_file), "FILE", NULL, "read the user's message from FILE; -: standard input"},
-    {"chat", CLI_STRING, AT(chat), "FILE", NULL,
-     "read a conversation, a JSON list of messages that ends with the user's; -: standard input"},
-    {"template", CLI_STRING, AT(chat_template), "NAME", NULL, DM_TEMPLATE_NAMES "; default: from the model"},
-    {"raw", CLI_FLAG, AT(raw), NULL, NULL, "use no template: continue the text, recognising special tokens in it"},
-    {"max-tokens", CLI_INT, AT(sampling.max_tokens), "N", NULL, "maximum number of tokens to generate"},
-    {"temperature", CLI_DOUBLE, AT(sampling.temperature), "X", NULL,
-     "up to 1000000; 0: always take the most probable token"},
-    {"top-k", CLI_INT, AT(sampling.top_k), "N", NULL, "sample from the N most probable tokens; 0: from all"},
-    {"top-p", CLI_DOUBLE, AT(sampling.top_p), "X", NULL,
-     "sample from the most probable tokens that together have probability X, above 0 to 1"},
-    {"seed", CLI_SEED, AT(sampling.seed), "N", NULL,
-     "seed of sampling; the same seed gives the same text on every machine"},
-    {0},
+    DM_OPTION_TEXT(generate_options, model, "model", "PATH",
+                   "the model: Hugging Face directory, GGUF or llama2.c file, or adapter (required)"),
+    DM_OPTION_TEXT(generate_options, prompt, "prompt", "TEXT", "the user's message; default: standard input"),
+    DM_OPTION_TEXT(generate_options, prompt_file, "prompt-file", "FILE",
+                   "read the user's message from FILE; -: standard input"),
+    DM_OPTION_TEXT(generate_options, chat, "chat", "FILE",
+                   "read a conversation, a JSON list of messages that ends with the user's; -: standard input"),
+    DM_OPTION_TEXT(generate_options, chat_template, "template", "NAME", DM_TEMPLATE_NAMES "; default: from the model"),
+    DM_OPTION_FLAG(generate_options, raw, "raw",
+                   "use no template: continue the text, recognising special tokens in it"),
+    DM_OPTION_INTEGER(generate_options, sampling.max_tokens, "max-tokens", "N", "maximum number of tokens to generate"),
+    DM_OPTION_REAL(generate_options, sampling.temperature, "temperature", "X",
+                   "up to 1000000; 0: always take the most probable token"),
+    DM_OPTION_INTEGER(generate_options, sampling.top_k, "top-k", "N",
+                      "sample from the N most probable tokens; 0: from all"),
+    DM_OPTION_REAL(generate_options, sampling.top_p, "top-p", "X",
+                   "sample from the most probable tokens that together have probability X, above 0 to 1"),
+    DM_OPTION_SEED(generate_options, sampling.seed, "seed", "N",
+                   "seed of sampling; the same seed gives the same text on every machine"),
+    {.offset = 0},
 };
-#undef AT
 
 static const cli_command command = {
     "generate",

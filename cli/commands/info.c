@@ -10,16 +10,16 @@
 #include "core/file.h"
 #include "core/threads.h"
 
-#define AT(f) offsetof(cli_info_data_options, f)
 static const cli_option options[] = {
-    {"model", CLI_STRING, AT(model), "DIR", NULL, "for a data file: measure it in this model's tokens, not in bytes"},
-    {"template", CLI_STRING, AT(chat_template), "NAME", NULL, DM_TEMPLATE_NAMES "; default: from the model"},
-    {"max-length", CLI_INT, AT(max_length), "N", NULL,
-     "for a data file: report what --max-length N of dmpo train would cut; 0: no limit"},
-    {"tensors", CLI_FLAG, AT(tensors), NULL, NULL, "for a model: list every tensor with its shape and type"},
-    {0},
+    DM_OPTION_TEXT(cli_info_data_options, model, "model", "DIR",
+                   "for a data file: measure it in this model's tokens, not in bytes"),
+    DM_OPTION_TEXT(cli_info_data_options, chat_template, "template", "NAME",
+                   DM_TEMPLATE_NAMES "; default: from the model"),
+    DM_OPTION_INTEGER(cli_info_data_options, max_length, "max-length", "N",
+                      "for a data file: report what --max-length N of dmpo train would cut; 0: no limit"),
+    DM_OPTION_FLAG(cli_info_data_options, tensors, "tensors", "for a model: list every tensor with its shape and type"),
+    {.offset = 0},
 };
-#undef AT
 
 static const cli_command command = {
     "info",

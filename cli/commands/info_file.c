@@ -138,7 +138,7 @@ static dm_status describe_gguf(cli_report *r, const dmpo_engine *engine, const c
         status = report_source(r, engine, s, template_name, err);
     } else {
         report_string_of(r, "architecture", g, "general.architecture");
-        cli_report_string(r, "problem", why.message);
+        cli_report_problem(r, "problem", why.message);
         status = DM_OK;
     }
     report_string_of(r, "tokenizer_model", g, "tokenizer.ggml.model");

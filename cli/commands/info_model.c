@@ -164,7 +164,7 @@ static dm_status report_template(cli_report *r, dm_status s, const dm_chat_templ
         return dm_fail(err, s, "%s", why);
     cli_report_string(r, "template", s == DM_OK ? dm_template_name(chat->kind) : NULL);
     if (s != DM_OK) {
-        cli_report_string(r, "template_problem", why);
+        cli_report_problem(r, "template_problem", why);
         return DM_OK;
     }
     cli_report_string(r, "end_of_turn", dm_tokenizer_token(t, chat->end_of_turn, NULL));

@@ -14,35 +14,34 @@ typedef struct init_options {
     int arch;
     int64_t hidden, intermediate, layers, heads, kv_heads, head_dim, vocab, window, positions;
     double rope_theta, eps, std;
-    int tied;
+    bool tied;
     uint64_t seed;
 } init_options;
 
 static const char *const arches[] = {"llama", "mistral", "qwen2", "qwen3", NULL};
 
-#define AT(f) offsetof(init_options, f)
 const cli_option cli_init_options[] = {
-    {"output", CLI_STRING, AT(output), "DIR", NULL, "the new model's directory (required)"},
-    {"tokenizer", CLI_STRING, AT(tokenizer), "DIR", NULL,
-     "copy the tokenizer and template from DIR; sets the vocabulary"},
-    {"arch", CLI_CHOICE, AT(arch), "NAME", arches, "llama, mistral, qwen2 or qwen3"},
-    {"hidden", CLI_INT, AT(hidden), "N", NULL, "width of the residual stream"},
-    {"intermediate", CLI_INT, AT(intermediate), "N", NULL, "width of the MLP"},
-    {"layers", CLI_INT, AT(layers), "N", NULL, "number of layers"},
-    {"heads", CLI_INT, AT(heads), "N", NULL, "number of attention heads"},
-    {"kv-heads", CLI_INT, AT(kv_heads), "N", NULL, "number of key and value heads, a divisor of --heads; 0: the same"},
-    {"head-dim", CLI_INT, AT(head_dim), "N", NULL, "width of a head, even; 0: hidden / heads"},
-    {"vocab", CLI_INT, AT(vocab), "N", NULL, "size of the vocabulary; 0: the tokenizer's"},
-    {"window", CLI_INT, AT(window), "N", NULL, "sliding window, for mistral; 0: none"},
-    {"positions", CLI_INT, AT(positions), "N", NULL, "longest sequence that the model is meant for"},
-    {"rope-theta", CLI_DOUBLE, AT(rope_theta), "X", NULL, "base of the rotary angles"},
-    {"eps", CLI_DOUBLE, AT(eps), "X", NULL, "epsilon of RMSNorm"},
-    {"std", CLI_DOUBLE, AT(std), "X", NULL, "standard deviation of the matrices"},
-    {"tied", CLI_FLAG, AT(tied), NULL, NULL, "use the embedding as the head (--no-tied: a head of its own)"},
-    {"seed", CLI_SEED, AT(seed), "N", NULL, "the same seed gives the same weights on every machine"},
-    {0},
+    DM_OPTION_TEXT(init_options, output, "output", "DIR", "the new model's directory (required)"),
+    DM_OPTION_TEXT(init_options, tokenizer, "tokenizer", "DIR",
+                   "copy the tokenizer and template from DIR; sets the vocabulary"),
+    DM_OPTION_CHOICE(init_options, arch, "arch", "NAME", arches, "llama, mistral, qwen2 or qwen3"),
+    DM_OPTION_INTEGER(init_options, hidden, "hidden", "N", "width of the residual stream"),
+    DM_OPTION_INTEGER(init_options, intermediate, "intermediate", "N", "width of the MLP"),
+    DM_OPTION_INTEGER(init_options, layers, "layers", "N", "number of layers"),
+    DM_OPTION_INTEGER(init_options, heads, "heads", "N", "number of attention heads"),
+    DM_OPTION_INTEGER(init_options, kv_heads, "kv-heads", "N",
+                      "number of key and value heads, a divisor of --heads; 0: the same"),
+    DM_OPTION_INTEGER(init_options, head_dim, "head-dim", "N", "width of a head, even; 0: hidden / heads"),
+    DM_OPTION_INTEGER(init_options, vocab, "vocab", "N", "size of the vocabulary; 0: the tokenizer's"),
+    DM_OPTION_INTEGER(init_options, window, "window", "N", "sliding window, for mistral; 0: none"),
+    DM_OPTION_INTEGER(init_options, positions, "positions", "N", "longest sequence that the model is meant for"),
+    DM_OPTION_REAL(init_options, rope_theta, "rope-theta", "X", "base of the rotary angles"),
+    DM_OPTION_REAL(init_options, eps, "eps", "X", "epsilon of RMSNorm"),
+    DM_OPTION_REAL(init_options, std, "std", "X", "standard deviation of the matrices"),
+    DM_OPTION_FLAG(init_options, tied, "tied", "use the embedding as the head (--no-tied: a head of its own)"),
+    DM_OPTION_SEED(init_options, seed, "seed", "N", "the same seed gives the same weights on every machine"),
+    {.offset = 0},
 };
-#undef AT
 
 static const cli_command command = {
     "init",

@@ -18,25 +18,23 @@ typedef struct play_options {
     int split; /* dm_env_split */
     int64_t task, first, tasks;
     uint64_t seed;
-    int expert, list_tasks, list_envs;
+    bool expert, list_tasks, list_envs;
 } play_options;
 
-#define AT(f) offsetof(play_options, f)
 static const cli_option options[] = {
-    {"env", CLI_STRING, AT(env), "SPEC", NULL,
-     "home, shop, lab, or cmd:PROGRAM ARGUMENTS; default: list the environments"},
-    {"split", CLI_CHOICE, AT(split), "NAME", dm_env_split_names, "train, seen or unseen tasks"},
-    {"task", CLI_INT, AT(task), "N", NULL, "number of the task, from 0"},
-    {"seed", CLI_SEED, AT(seed), "N", NULL,
-     "the environment's seed: the same split, task, seed and actions give the same texts"},
-    {"expert", CLI_FLAG, AT(expert), NULL, NULL, "show how the environment's expert plays"},
-    {"list-envs", CLI_FLAG, AT(list_envs), NULL, NULL, "list the built-in environments"},
-    {"list-tasks", CLI_FLAG, AT(list_tasks), NULL, NULL, "list the tasks of the split"},
-    {"first", CLI_INT, AT(first), "N", NULL, "--list-tasks: the first task to list"},
-    {"tasks", CLI_INT, AT(tasks), "N", NULL, "--list-tasks: how many to list; 0: the rest"},
-    {0},
+    DM_OPTION_TEXT(play_options, env, "env", "SPEC",
+                   "home, shop, lab, or cmd:PROGRAM ARGUMENTS; default: list the environments"),
+    DM_OPTION_CHOICE(play_options, split, "split", "NAME", dm_env_split_names, "train, seen or unseen tasks"),
+    DM_OPTION_INTEGER(play_options, task, "task", "N", "number of the task, from 0"),
+    DM_OPTION_SEED(play_options, seed, "seed", "N",
+                   "the environment's seed: the same split, task, seed and actions give the same texts"),
+    DM_OPTION_FLAG(play_options, expert, "expert", "show how the environment's expert plays"),
+    DM_OPTION_FLAG(play_options, list_envs, "list-envs", "list the built-in environments"),
+    DM_OPTION_FLAG(play_options, list_tasks, "list-tasks", "list the tasks of the split"),
+    DM_OPTION_INTEGER(play_options, first, "first", "N", "--list-tasks: the first task to list"),
+    DM_OPTION_INTEGER(play_options, tasks, "tasks", "N", "--list-tasks: how many to list; 0: the rest"),
+    {.offset = 0},
 };
-#undef AT
 
 static const cli_command command = {
     "play",

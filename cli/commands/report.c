@@ -7,16 +7,14 @@
 
 typedef struct report_options {
     const char *output;
-    int svg;
+    bool svg;
 } report_options;
 
-#define AT(f) offsetof(report_options, f)
 static const cli_option options[] = {
-    {"output", CLI_STRING, AT(output), "DIR", NULL, "directory to write to; default: that of results.json"},
-    {"svg", CLI_FLAG, AT(svg), NULL, NULL, "also write every chart as charts/NAME.svg and show it in report.md"},
-    {0},
+    DM_OPTION_TEXT(report_options, output, "output", "DIR", "directory to write to; default: that of results.json"),
+    DM_OPTION_FLAG(report_options, svg, "svg", "also write every chart as charts/NAME.svg and show it in report.md"),
+    {.offset = 0},
 };
-#undef AT
 
 static const cli_command command = {
     "report",

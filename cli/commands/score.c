@@ -9,27 +9,21 @@
 #include "core/file.h"
 
 typedef struct score_options {
-    dmpo_train_options train; /* first, so that train's rows fit */
     const char *output;
-    int token;
+    bool token;
 } score_options;
 
-#define AT(f) offsetof(score_options, f)
 static const cli_option own_options[] = {
-    {"model", CLI_STRING, AT(train.model), "PATH", NULL,
-     "the policy: Hugging Face directory, GGUF or llama2.c file, or adapter (required)"},
-    {"data", CLI_STRING, AT(train.data), "FILE", NULL, "pairs or conversations, as train reads them (required)"},
-    {"reference", CLI_STRING, AT(train.reference), "PATH", NULL,
-     "a reference policy; also prints its log-probabilities, and rewards"},
-    {"output", CLI_STRING, AT(output), "FILE", NULL, "write the lines here and a summary to stdout"},
-    {"token", CLI_FLAG, AT(token), NULL, NULL, "also print the id and log-probability of every action token"},
-    {0},
+    DM_OPTION_TEXT(score_options, output, "output", "FILE", "the lines go here, and a summary to standard output",
+                   .group = "output", .absent = "lines on standard output"),
+    DM_OPTION_FLAG(score_options, token, "token", "prints ids and log-probabilities of every action token"),
 };
-#undef AT
+#define OWN (sizeof own_options / sizeof *own_options)
 
-const char *const cli_score_shared[] = {"template",     "objective",         "beta",       "gamma",
-                                        "phi",          "length-normalised", "max-length", "skip-invalid",
-                                        "share-prefix", "reference-cache",   "memory",     NULL};
+const char *const cli_score_options[] = {
+    "model",        "data",   "reference", "reference-cache",   "template",   "objective",
+    "beta",         "gamma",  "phi",       "length-normalised", "max-length", "skip-invalid",
+    "share-prefix", "memory", NULL};
 
 static cli_option options[24];
 
@@ -54,7 +48,7 @@ typedef struct totals {
 typedef struct sink {
     FILE *out;
     char temp[4200]; /* --output is written beside and renamed */
-    int token;
+    bool token;
     dm_text line;
     totals sum;
     dm_error err;
@@ -181,9 +175,15 @@ static dm_status close_sink(sink *k, const char *path, dm_status s, dm_error *er
     return s;
 }
 
-static void print_summary(const totals *t, const score_options *o, int json, FILE *out)
+static bool is(const dmpo_train_options *o, const char *name, const char *value)
 {
-    const int reference = o->train.reference != NULL, rewards = reference && o->train.objective != DMPO_SFT;
+    const char *now = dmpo_train_options_get(o, name);
+    return now && strcmp(now, value) == 0;
+}
+
+static void print_summary(const totals *t, const dmpo_train_options *o, bool json, FILE *out)
+{
+    const bool reference = dmpo_train_options_get(o, "reference"), rewards = reference && !is(o, "objective", "sft");
     const double actions = (double)t->actions, chosen = (double)t->chosen, rejected = (double)t->rejected;
     const struct {
         const char *name;
@@ -215,22 +215,31 @@ static void print_summary(const totals *t, const score_options *o, int json, FIL
 
 /* ---- command ---- */
 
-static dm_status check(const score_options *o, dm_error *err)
+/* Whether an option has another value than by default. */
+static bool changed(const dmpo_train_options *o, const char *name)
 {
-    dmpo_train_options d;
-    const dmpo_train_options *t = &o->train;
-    dmpo_train_defaults(&d, DMPO_DMPO);
-    if (!t->reference && t->reference_cache)
+    for (size_t i = 0; dmpo_train_option(i); i++)
+        if (strcmp(dmpo_train_option(i)->name, name) == 0)
+            return !is(o, name, dmpo_train_option(i)->initial);
+    return false;
+}
+
+static dm_status check(const dmpo_train_options *o, dm_error *err)
+{
+    if (dmpo_train_options_get(o, "reference"))
+        return DM_OK;
+    if (dmpo_train_options_get(o, "reference-cache"))
         return dm_fail(err, DM_ERR_ARGUMENT,
                        "--reference-cache is for the reference's log-probabilities; give --reference PATH too");
-    if (!t->reference && (t->objective != d.objective || t->phi != d.phi || t->length_normalised || t->beta < d.beta ||
-                          t->beta > d.beta || t->gamma < d.gamma || t->gamma > d.gamma))
+    if (changed(o, "objective") || changed(o, "phi") || changed(o, "length-normalised") || changed(o, "beta") ||
+        changed(o, "gamma"))
         return dm_fail(err, DM_ERR_ARGUMENT,
                        "options of the objective are for rewards, which need a reference; give --reference PATH");
     return DM_OK;
 }
 
-static dm_status run(dmpo_engine *engine, const score_options *o, const cli_common *common, dm_error *err)
+static dm_status run(dmpo_engine *engine, const score_options *o, const dmpo_train_options *train,
+                     const cli_common *common, dm_error *err)
 {
     sink k = {.token = o->token};
     cli_progress progress;
@@ -242,7 +251,7 @@ static dm_status run(dmpo_engine *engine, const score_options *o, const cli_comm
     cli_progress_open(&progress, common);
     if (k.out == stdout && isatty(STDOUT_FILENO))
         progress.terminal = 0; /* a line that is redrawn does not mix with lines of results */
-    s = (dm_status)dmpo_score(engine, &o->train, write_line, &k, cli_progress_event, &progress, &error);
+    s = (dm_status)dmpo_score(engine, train, write_line, &k, cli_progress_event, &progress, &error);
     cli_progress_close(&progress);
     if (k.err.status != DM_OK) {
         *err = k.err;
@@ -252,9 +261,9 @@ static dm_status run(dmpo_engine *engine, const score_options *o, const cli_comm
     }
     s = close_sink(&k, o->output, s, err);
     if (s == DM_OK && o->output)
-        print_summary(&k.sum, o, common->json, stdout);
+        print_summary(&k.sum, train, common->json, stdout);
     else if (s == DM_OK && !common->quiet)
-        print_summary(&k.sum, o, 0, stderr);
+        print_summary(&k.sum, train, 0, stderr);
     return s;
 }
 
@@ -265,22 +274,25 @@ int cli_score(int argc, char **argv)
     cli_args args = {0};
     dmpo_engine *engine = NULL;
     dm_error err = {0};
-    size_t n = 0;
+    dmpo_error error;
 
-    for (; own_options[n].name; n++)
-        options[n] = own_options[n];
-    cli_pick(options + n, sizeof options / sizeof *options - n, cli_train_options, cli_score_shared);
-    dmpo_train_defaults(&o.train, DMPO_DMPO);
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    const size_t n = cli_library_options(options, sizeof options / sizeof *options - OWN, cli_score_options);
+    memcpy(options + n, own_options, sizeof own_options);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(options[i].info.name, "reference") == 0)
+            options[i].info.absent = "none, and no rewards";
+    dm_status s = (dm_status)dmpo_train_options_open(&args.train, &error);
+    s = s == DM_OK ? cli_parse(&command, &o, &common, &args, argc, argv, &err) : dm_fail(&err, s, "%s", error.message);
     if (s == DM_OK && !args.help)
-        s = check(&o, &err);
+        s = check(args.train, &err);
     int status = s != DM_OK ? cli_failed("score", s, err.message) : 0;
     if (!status && !args.help && (status = cli_open_engine("score", &common, &engine)) == 0) {
         cli_catch_interrupt();
-        if ((s = run(engine, &o, &common, &err)) != DM_OK)
+        if ((s = run(engine, &o, args.train, &common, &err)) != DM_OK)
             status = cli_failed("score", s, err.message);
     }
     dmpo_engine_close(&engine);
+    dmpo_train_options_close(&args.train);
     cli_args_close(&args);
     return status;
 }

@@ -12,26 +12,28 @@
 typedef struct tokenizer_options {
     const char *output, *chat_template, *tokenizer;
     int64_t vocabulary, min_frequency;
-    int split, digits, special;
+    int split;
+    bool digits, special;
 } tokenizer_options;
 
 static const char *const splits[] = {"gpt2", "llama3", "qwen2", NULL};
 
-#define AT(f) offsetof(tokenizer_options, f)
 const cli_option cli_tokenizer_options[] = {
-    {"output", CLI_STRING, AT(output), "DIR", NULL, "train: directory for tokenizer.json and tokenizer_config.json"},
-    {"vocabulary", CLI_INT, AT(vocabulary), "N", NULL,
-     "train: maximum number of ids, including the 256 bytes and special tokens"},
-    {"min-frequency", CLI_INT, AT(min_frequency), "N", NULL, "train: minimum count of a merge"},
-    {"split", CLI_CHOICE, AT(split), "NAME", splits, "train: how text is cut into words: gpt2, llama3 or qwen2"},
-    {"digits", CLI_FLAG, AT(digits), NULL, NULL, "train: make every digit a token of its own"},
-    {"template", CLI_STRING, AT(chat_template), "NAME", NULL, "train: " DM_TEMPLATE_NAMES ", with its special tokens"},
-    {"tokenizer", CLI_STRING, AT(tokenizer), "PATH", NULL,
-     "encode, decode: a tokenizer, or a model of any form that has one"},
-    {"special", CLI_FLAG, AT(special), NULL, NULL, "encode: recognise special tokens; decode: show them"},
-    {0},
+    DM_OPTION_TEXT(tokenizer_options, output, "output", "DIR",
+                   "train: directory for tokenizer.json and tokenizer_config.json"),
+    DM_OPTION_INTEGER(tokenizer_options, vocabulary, "vocabulary", "N",
+                      "train: maximum number of ids, including the 256 bytes and special tokens"),
+    DM_OPTION_INTEGER(tokenizer_options, min_frequency, "min-frequency", "N", "train: minimum count of a merge"),
+    DM_OPTION_CHOICE(tokenizer_options, split, "split", "NAME", splits,
+                     "train: how text is cut into words: gpt2, llama3 or qwen2"),
+    DM_OPTION_FLAG(tokenizer_options, digits, "digits", "train: make every digit a token of its own"),
+    DM_OPTION_TEXT(tokenizer_options, chat_template, "template", "NAME",
+                   "train: " DM_TEMPLATE_NAMES ", with its special tokens"),
+    DM_OPTION_TEXT(tokenizer_options, tokenizer, "tokenizer", "PATH",
+                   "encode, decode: a tokenizer, or a model of any form that has one"),
+    DM_OPTION_FLAG(tokenizer_options, special, "special", "encode: recognise special tokens; decode: show them"),
+    {.offset = 0},
 };
-#undef AT
 
 static const cli_command command = {
     "tokenizer",

@@ -160,7 +160,7 @@ static dm_status default_system(dm_chat_template *out, const char *jinja, const 
         if (size >= sizeof out->system)
             return dm_fail(err, DM_ERR_UNSUPPORTED,
                            "%s: the default system message has %zu bytes, at most %zu are "
-                           "supported; choose --template chatml to do without it",
+                           "supported; choose `template` chatml to do without it",
                            file, size, sizeof out->system - 1);
         memcpy(out->system, s, size);
         out->system[size] = '\0';
@@ -172,12 +172,12 @@ static dm_status default_system(dm_chat_template *out, const char *jinja, const 
 static dm_status recognise_kind(dm_chat_template *out, const char *jinja, const char *file, dm_error *err)
 {
     if (jinja == NULL)
-        return dm_fail(err, DM_ERR_INPUT, "%s has no chat_template: choose one with --template " DM_TEMPLATE_NAMES,
+        return dm_fail(err, DM_ERR_INPUT, "%s has no chat_template: choose one with `template` " DM_TEMPLATE_NAMES,
                        file);
     if (!recognise(jinja, &out->kind))
         return dm_fail(err, DM_ERR_UNSUPPORTED,
                        "%s: the chat template is none that is known: choose one with "
-                       "--template " DM_TEMPLATE_NAMES,
+                       "`template` " DM_TEMPLATE_NAMES,
                        file);
     if (out->kind == DM_TEMPLATE_LLAMA3)
         out->dated = strstr(jinja, "Cutting Knowledge Date") != NULL;
@@ -306,13 +306,13 @@ dm_status dm_template_open(dm_chat_template *out, const char *name, const char *
     if (status != DM_OK)
         return status;
     if (automatic && dir == NULL)
-        return dm_fail(err, DM_ERR_ARGUMENT, "without a model directory, choose --template " DM_TEMPLATE_NAMES);
+        return dm_fail(err, DM_ERR_ARGUMENT, "without a model directory, choose `template` " DM_TEMPLATE_NAMES);
     if (dir != NULL)
         status = open_files(&f, dir, automatic, err);
     if (status == DM_OK && automatic && f.path == NULL)
         status = dm_fail(err, DM_ERR_INPUT,
                          "%s has neither tokenizer_config.json nor "
-                         "chat_template.jinja: choose --template " DM_TEMPLATE_NAMES,
+                         "chat_template.jinja: choose `template` " DM_TEMPLATE_NAMES,
                          dir);
     if (status == DM_OK) {
         const dm_json *root = f.doc != NULL ? dm_json_root(f.doc) : NULL;

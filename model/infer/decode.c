@@ -248,8 +248,8 @@ static int any(const decoding *d, int waiting)
     return 0;
 }
 
-int dmpo_model_generate(dmpo_model *m, dmpo_request *request, size_t n, dmpo_token_fn token, void *context,
-                        dmpo_error *error)
+dmpo_status dmpo_model_generate(dmpo_model *m, dmpo_request *request, size_t n, dmpo_token_fn token, void *context,
+                                dmpo_error *error)
 {
     dm_error err = {0};
     decoding d = {.m = m, .request = request, .n = n, .token = token, .context = context};
@@ -270,8 +270,8 @@ int dmpo_model_generate(dmpo_model *m, dmpo_request *request, size_t n, dmpo_tok
     return dm_api_report(error, DM_OK, &err);
 }
 
-int dmpo_model_serve(dmpo_model *m, dmpo_request *request, size_t n, dmpo_next_fn next, dmpo_token_fn token,
-                     void *context, dmpo_error *error)
+dmpo_status dmpo_model_serve(dmpo_model *m, dmpo_request *request, size_t n, dmpo_next_fn next, dmpo_token_fn token,
+                             void *context, dmpo_error *error)
 {
     dm_error err = {0};
     decoding d = {.m = m, .request = request, .n = n, .token = token, .context = context};

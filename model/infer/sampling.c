@@ -19,15 +19,15 @@ void dm_sampler_place(dm_sampler *s, dm_arena *arena, size_t vocab)
 dm_status dm_sampling_check(const dmpo_sampling *o, dm_error *err)
 {
     if (!(o->temperature >= 0 && o->temperature <= 1e6))
-        return dm_fail(err, DM_ERR_ARGUMENT, "--temperature %g is out of range; legal: 0 (greedy) or more",
+        return dm_fail(err, DM_ERR_ARGUMENT, "`temperature` %g is out of range; legal: 0 (greedy) or more",
                        o->temperature);
     if (o->top_k < 0)
-        return dm_fail(err, DM_ERR_ARGUMENT, "--top-k %lld is out of range; legal: 0 (all) or more",
+        return dm_fail(err, DM_ERR_ARGUMENT, "`top-k` %lld is out of range; legal: 0 (all) or more",
                        (long long)o->top_k);
     if (!(o->top_p > 0 && o->top_p <= 1))
-        return dm_fail(err, DM_ERR_ARGUMENT, "--top-p %g is out of range; legal: 0 < p <= 1", o->top_p);
+        return dm_fail(err, DM_ERR_ARGUMENT, "`top-p` %g is out of range; legal: 0 < p <= 1", o->top_p);
     if (o->max_tokens < 0)
-        return dm_fail(err, DM_ERR_ARGUMENT, "--max-tokens %lld is out of range; legal: 0 or more",
+        return dm_fail(err, DM_ERR_ARGUMENT, "`max-tokens` %lld is out of range; legal: 0 or more",
                        (long long)o->max_tokens);
     return DM_OK;
 }

@@ -71,8 +71,8 @@ static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)
     return s;
 }
 
-int dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t slots, size_t max_length,
-                    dmpo_error *error)
+dmpo_status dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t slots, size_t max_length,
+                            dmpo_error *error)
 {
     dm_error err = {0};
     dm_status s;
@@ -138,7 +138,7 @@ static void run_chunk(dmpo_model *m, const int32_t *ids, size_t begin, size_t n)
         &(dm_rows){.ids = ids + begin, .position = m->position, .rows = n, .regions = &region, .n_regions = 1});
 }
 
-int dmpo_model_logprobs(dmpo_model *m, const int32_t *ids, size_t n, float *logps, dmpo_error *error)
+dmpo_status dmpo_model_logprobs(dmpo_model *m, const int32_t *ids, size_t n, float *logps, dmpo_error *error)
 {
     dm_error err = {0};
     const dm_status s = dm_model_check_ids(m, ids, n, &err);
@@ -155,7 +155,7 @@ int dmpo_model_logprobs(dmpo_model *m, const int32_t *ids, size_t n, float *logp
     return dm_api_report(error, s, &err);
 }
 
-int dmpo_model_logits(dmpo_model *m, const int32_t *ids, size_t n, float *logits, dmpo_error *error)
+dmpo_status dmpo_model_logits(dmpo_model *m, const int32_t *ids, size_t n, float *logits, dmpo_error *error)
 {
     dm_error err = {0};
     const dm_status s = dm_model_check_ids(m, ids, n, &err);

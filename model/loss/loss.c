@@ -12,7 +12,7 @@ static dm_status check(const char *option, double value, bool legal, const char 
 {
     if (legal)
         return DM_OK;
-    return dm_fail(err, DM_ERR_ARGUMENT, "--%s %g is out of range; legal: %s", option, value, range);
+    return dm_fail(err, DM_ERR_ARGUMENT, "`%s` %g is out of range; legal: %s", option, value, range);
 }
 
 static dm_status check_smoothing(const dm_loss_options *o, dm_error *err)
@@ -20,9 +20,9 @@ static dm_status check_smoothing(const dm_loss_options *o, dm_error *err)
     const double e = o->label_smoothing;
 
     switch (o->link) {
-    case DMPO_LINK_SIGMOID:
+    case DM_LINK_SIGMOID:
         return check("label-smoothing", e, e >= 0 && e <= 0.5, "0 to 0.5 with the sigmoid link", err);
-    case DMPO_LINK_ROBUST:
+    case DM_LINK_ROBUST:
         return check("label-smoothing", e, e >= 0 && e < 0.5, "0 to below 0.5 with the robust link", err);
     default:
         return check("label-smoothing", e, e == 0, "0 with a link other than sigmoid and robust", err);
@@ -34,10 +34,10 @@ static dm_status check_kto(const dm_loss_options *o, dm_error *err)
     const double d = o->desirable_weight, u = o->undesirable_weight;
     dm_status s;
 
-    if (o->link != DMPO_LINK_SIGMOID)
+    if (o->link != DM_LINK_SIGMOID)
         return dm_fail(err, DM_ERR_ARGUMENT,
-                       "--link is for pairs, kto judges each side by itself; leave --link out (or sigmoid), or take "
-                       "--objective dpo");
+                       "`link` is for pairs, kto judges each side by itself; leave `link` out (or sigmoid), or take "
+                       "`objective` dpo");
     if ((s = check("label-smoothing", o->label_smoothing, o->label_smoothing == 0, "0 with kto", err)) != DM_OK ||
         (s = check("desirable-weight", d, d >= 0 && isfinite(d), "0 or more", err)) != DM_OK)
         return s;
@@ -49,16 +49,16 @@ static dm_status check_references(const dm_loss_options *o, dm_error *err)
     const double a = o->alpha, t = o->trust_region;
     dm_status s;
 
-    if (o->objective == DMPO_SFT || o->objective == DMPO_KTO)
+    if (o->objective == DM_OBJECTIVE_SFT || o->objective == DM_OBJECTIVE_KTO)
         return dm_fail(err, DM_ERR_ARGUMENT,
-                       "--reference2 is for pairs against two references: take --objective dpo, "
+                       "`reference2` is for pairs against two references: take `objective` dpo, "
                        "dmpo or dmpo-token, or leave it out");
-    if ((unsigned)o->alpha_mode > DMPO_ALPHA_FIXED || (unsigned)o->alpha_pairing > DMPO_PAIRING_CROSSED)
-        return dm_fail(err, DM_ERR_ARGUMENT, "the mode or pairing of alpha is none of those dmpo.h lists");
+    if ((unsigned)o->alpha_mode > DM_ALPHA_FIXED || (unsigned)o->alpha_pairing > DM_PAIRING_CROSSED)
+        return dm_fail(err, DM_ERR_ARGUMENT, "the mode or pairing of alpha is none of the known ones");
     if ((s = check("alpha", a, a >= 0 && a <= 1, "0 to 1", err)) != DM_OK)
         return s;
-    if (o->alpha_mode == DMPO_ALPHA_ADAPTIVE && (a < 0.5 || a > 0.5))
-        return dm_fail(err, DM_ERR_ARGUMENT, "--alpha %g is not used by adaptive weights; add --alpha-mode fixed", a);
+    if (o->alpha_mode == DM_ALPHA_ADAPTIVE && (a < 0.5 || a > 0.5))
+        return dm_fail(err, DM_ERR_ARGUMENT, "`alpha` %g is not used by adaptive weights; add `alpha-mode` fixed", a);
     return check("trust-region", t, t >= 0 && isfinite(t), "0 or more", err);
 }
 
@@ -66,16 +66,16 @@ dm_status dm_loss_check(const dm_loss_options *o, dm_error *err)
 {
     dm_status s;
 
-    if ((unsigned)o->objective > DMPO_KTO || (unsigned)o->link > DMPO_LINK_KTO_PAIR ||
-        (unsigned)o->phi > DMPO_PHI_PRINTED)
-        return dm_fail(err, DM_ERR_ARGUMENT, "the objective, link or form of phi is none of those dmpo.h lists");
+    if ((unsigned)o->objective > DM_OBJECTIVE_KTO || (unsigned)o->link > DM_LINK_KTO_PAIR ||
+        (unsigned)o->phi > DM_PHI_PRINTED)
+        return dm_fail(err, DM_ERR_ARGUMENT, "the objective, link or form of phi is none of the known ones");
     if ((s = check("beta", o->beta, o->beta > 0 && isfinite(o->beta), "above 0", err)) != DM_OK ||
         (s = check("gamma", o->gamma, o->gamma >= 0 && o->gamma <= 1, "0 to 1", err)) != DM_OK ||
         (s = check("sft-weight", o->sft_weight, o->sft_weight >= 0 && isfinite(o->sft_weight), "0 or more", err)) !=
             DM_OK ||
         (o->two_references && (s = check_references(o, err)) != DM_OK))
         return s;
-    return o->objective == DMPO_KTO ? check_kto(o, err) : check_smoothing(o, err);
+    return o->objective == DM_OBJECTIVE_KTO ? check_kto(o, err) : check_smoothing(o, err);
 }
 
 /* ---- scores ---- */
@@ -86,25 +86,25 @@ static double one_minus_power(double gamma, size_t n)
     return -dm_expm1((double)n * dm_log1p(gamma - 1));
 }
 
-double dm_phi(dmpo_phi form, double gamma, size_t t, size_t T)
+double dm_phi(dm_loss_phi form, double gamma, size_t t, size_t T)
 {
     if (T == 1)
         return 1;
     if (gamma == 1)
         return (double)(T - t) / (double)T;
     if (gamma == 0)
-        return form == DMPO_PHI_PRINTED || t == 0 ? 1 : 0;
+        return form == DM_PHI_PRINTED || t == 0 ? 1 : 0;
     const double rest = one_minus_power(gamma, T - t) / one_minus_power(gamma, T);
-    return form == DMPO_PHI_PRINTED ? rest : dm_pow(gamma, (double)t) * rest;
+    return form == DM_PHI_PRINTED ? rest : dm_pow(gamma, (double)t) * rest;
 }
 
 double dm_token_weight(const dm_loss_options *o, const dm_loss_side *side, size_t i)
 {
     double weight = 1;
 
-    if (o->objective == DMPO_DMPO)
+    if (o->objective == DM_OBJECTIVE_DMPO)
         weight = dm_phi(o->phi, o->gamma, side->turn_of[i], side->turns);
-    else if (o->objective == DMPO_DMPO_TOKEN)
+    else if (o->objective == DM_OBJECTIVE_DMPO_TOKEN)
         weight = dm_phi(o->phi, o->gamma, i, side->n);
     return o->length_normalised ? weight / (double)side->n : weight;
 }
@@ -131,7 +131,7 @@ double dm_loss_side_logp(const dm_loss_side *side)
 
 int dm_loss_needs_mismatched(const dm_loss_options *o)
 {
-    return o->objective == DMPO_KTO;
+    return o->objective == DM_OBJECTIVE_KTO;
 }
 
 double dm_kl_estimate(double sum, size_t sequences)
@@ -142,7 +142,7 @@ double dm_kl_estimate(double sum, size_t sequences)
 
 int dm_loss_needs_batch(const dm_loss_options *o)
 {
-    return o->link == DMPO_LINK_KTO_PAIR;
+    return o->link == DM_LINK_KTO_PAIR;
 }
 
 /* sigmoid'(x), without cancellation in either tail */
@@ -211,13 +211,13 @@ static double link_loss(const dm_loss_options *o, double h, double *loss)
     const double beta = o->beta, m = beta * h, e = o->label_smoothing;
 
     switch (o->link) {
-    case DMPO_LINK_ROBUST:
+    case DM_LINK_ROBUST:
         *loss = (-(1 - e) * dm_log_sigmoid(m) + e * dm_log_sigmoid(-m)) / (1 - 2 * e);
         return -beta * ((1 - e) * dm_sigmoid(-m) + e * dm_sigmoid(m)) / (1 - 2 * e);
-    case DMPO_LINK_HINGE:
+    case DM_LINK_HINGE:
         *loss = m >= 1 ? 0 : 1 - m; /* NaN stays NaN */
         return m >= 1 ? 0 : -beta;
-    case DMPO_LINK_IPO: {
+    case DM_LINK_IPO: {
         const double excess = h - 1 / (2 * beta);
         *loss = excess * excess;
         return 2 * excess;
@@ -232,11 +232,11 @@ dm_pair_loss dm_pair_loss_of(const dm_loss_options *o, double s_w, double s_l, c
 {
     dm_pair_loss l = {.reward_chosen = o->beta * s_w, .reward_rejected = o->beta * s_l};
 
-    if (o->objective == DMPO_KTO) {
+    if (o->objective == DM_OBJECTIVE_KTO) {
         kto(&l, o, s_w, s_l, batch);
         return l;
     }
-    if (o->link == DMPO_LINK_KTO_PAIR) {
+    if (o->link == DM_LINK_KTO_PAIR) {
         kto_pair(&l, o->beta, s_w, s_l, batch);
         return l;
     }

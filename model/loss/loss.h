@@ -12,19 +12,40 @@
 #include <stddef.h>
 
 #include "core/error.h"
-#include "dmpo.h"
+
+/* In the order of their names in model/train/options.c; the numbers are in the identity of runs. */
+typedef enum dm_objective_kind {
+    DM_OBJECTIVE_SFT,
+    DM_OBJECTIVE_DMPO,
+    DM_OBJECTIVE_DMPO_TOKEN,
+    DM_OBJECTIVE_DPO,
+    DM_OBJECTIVE_KTO
+} dm_objective_kind;
+typedef enum dm_loss_link {
+    DM_LINK_SIGMOID,
+    DM_LINK_ROBUST,
+    DM_LINK_HINGE,
+    DM_LINK_IPO,
+    DM_LINK_KTO_PAIR
+} dm_loss_link;
+typedef enum dm_loss_phi { /* gamma^t (1-gamma^(T-t)) / (1-gamma^T), or without gamma^t */
+                           DM_PHI_CODE,
+                           DM_PHI_PRINTED
+} dm_loss_phi;
+typedef enum dm_alpha_mode { DM_ALPHA_ADAPTIVE, DM_ALPHA_FIXED } dm_alpha_mode;
+typedef enum dm_alpha_pairing { DM_PAIRING_OWN, DM_PAIRING_CROSSED } dm_alpha_pairing;
 
 typedef struct dm_loss_options {
-    dmpo_objective objective;
-    dmpo_link link;
-    dmpo_phi phi;
+    dm_objective_kind objective;
+    dm_loss_link link;
+    dm_loss_phi phi;
     double beta, gamma, label_smoothing, sft_weight;
     int length_normalised;
     double desirable_weight, undesirable_weight; /* kto */
     int two_references;                          /* what follows counts */
-    dmpo_alpha_mode alpha_mode;
+    dm_alpha_mode alpha_mode;
     double alpha;
-    dmpo_alpha_pairing alpha_pairing;
+    dm_alpha_pairing alpha_pairing;
     double trust_region;
 } dm_loss_options;
 
@@ -32,7 +53,7 @@ typedef struct dm_loss_options {
 dm_status dm_loss_check(const dm_loss_options *o, dm_error *err);
 
 /* phi(t, T); 1 for T == 1. 1 - gamma^n by expm1/log1p, so gamma near 1 loses nothing. 0 <= t < T. */
-double dm_phi(dmpo_phi form, double gamma, size_t t, size_t T);
+double dm_phi(dm_loss_phi form, double gamma, size_t t, size_t T);
 
 /* One side of a pair (or an SFT trajectory). */
 typedef struct dm_loss_side {

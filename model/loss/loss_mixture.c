@@ -3,7 +3,7 @@
  * sum).
  *
  * What the authors' code does (github.com/thaihungle/MRPO at ad24501, src/llmtuner/train/dpo/trainer_mref.py) is here
- * with --alpha-pairing crossed; there, too, the policy that training begins from is the first reference, and the other
+ * with `alpha-pairing` crossed; there, too, the policy that training begins from is the first reference, and the other
  * one is clipped. */
 #include <math.h>
 
@@ -38,7 +38,7 @@ void dm_mixture_shifts(const dm_loss_options *o, const double first[2], const do
 {
     const double mean[2] = {(first[0] + second[0]) / 2, (first[1] + second[1]) / 2};
     const double gap_1 = first[0] - first[1], gap_2 = second[0] - second[1];
-    const int fixed = o->alpha_mode == DMPO_ALPHA_FIXED, crossed = o->alpha_pairing == DMPO_PAIRING_CROSSED;
+    const int fixed = o->alpha_mode == DM_ALPHA_FIXED, crossed = o->alpha_pairing == DM_PAIRING_CROSSED;
     const double alpha_1 = fixed ? 1 - o->alpha : share(gap_1, gap_2);
     const double alpha_2 = fixed ? o->alpha : share(gap_2, gap_1);
 

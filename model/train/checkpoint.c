@@ -24,36 +24,33 @@
 
 void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
 {
-    const dmpo_train_options *o = &r->options;
-    char items[DM_SHA256_HEX], text[2048];
+    const dm_train_options *o = &r->options;
+    char items[DM_SHA256_HEX], text[512];
     dm_sha256 h;
 
     dm_sha256_init(&h);
     dm_dataset_hash(&r->train.data, &h);
     dm_sha256_finish(&h, items);
-    /* %a: exact. What may differ between the two halves of a run (threads, ISA, memory, where files are) is not in it.
-     */
-    snprintf(text, sizeof text,
-             "2 %s %s %s %d %d %d %a %a %a %a %d %a %a %a %a %a %a %d %a %lld %lld %a %lld %llu %d %d",
-             r->models.policy.sha256, r->train.reference.logp ? dm_reference_sha256(r, 0) : "", items,
-             (int)o->objective, (int)o->link, (int)o->phi, o->beta, o->gamma, o->label_smoothing, o->sft_weight,
-             o->length_normalised, o->lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->max_grad_norm,
-             (int)o->schedule, o->warmup_ratio, (long long)o->warmup_steps, (long long)o->batch, o->epochs,
-             (long long)o->steps, (unsigned long long)o->seed, o->shuffle, o->share_prefix);
+    /* What may differ between the two halves of a run (threads, ISA, memory, where files are) is not in it. */
+    snprintf(text, sizeof text, "2 %s %s %s", r->models.policy.sha256,
+             r->train.reference.logp ? dm_reference_sha256(r, 0) : "", items);
     dm_sha256_init(&h);
     dm_sha256_update(&h, text, strlen(text));
-    if (o->objective == DMPO_KTO) { /* only what has a meaning: checkpoints of older versions stay good */
-        snprintf(text, sizeof text, " kto %a %a", o->desirable_weight, o->undesirable_weight);
-        dm_sha256_update(&h, text, strlen(text));
+    dm_train_options_hash(o, DM_IDENTITY_NUMBERS, &h);
+    if (o->objective == DM_OBJECTIVE_KTO) { /* only what has a meaning: checkpoints of older versions stay good */
+        dm_sha256_update(&h, " kto", 4);
+        dm_train_options_hash(o, DM_IDENTITY_KTO, &h);
     }
     if (o->reference2) {
-        snprintf(text, sizeof text, " mrpo %s %d %a %d %a", dm_reference_sha256(r, 1), (int)o->alpha_mode, o->alpha,
-                 (int)o->alpha_pairing, o->trust_region);
+        snprintf(text, sizeof text, " mrpo %s", dm_reference_sha256(r, 1));
         dm_sha256_update(&h, text, strlen(text));
+        dm_train_options_hash(o, DM_IDENTITY_MRPO, &h);
     }
     if (r->models.policy.lora.o.rank) {
         const dm_lora_options *l = &r->models.policy.lora.o;
-        snprintf(text, sizeof text, " lora %u %a %d %u", l->rank, l->alpha, l->stabilised, l->targets);
+        char alpha[DM_DOUBLE_TEXT];
+        dm_double_hex(alpha, l->alpha);
+        snprintf(text, sizeof text, " lora %u %s %d %u", l->rank, alpha, l->stabilised, l->targets);
         dm_sha256_update(&h, text, strlen(text));
     }
     dm_sha256_finish(&h, hex);
@@ -207,7 +204,7 @@ static dm_status cut_metrics(const dm_run *r, int64_t bytes, dm_error *err)
     if (fstat(r->output.metrics_fd, &st) == 0 && st.st_size < bytes)
         return dm_fail(err, DM_ERR_INPUT,
                        "%s/metrics.jsonl has %lld bytes, the checkpoint belongs to one of %lld or more; "
-                       "put that file back, or start anew without --resume",
+                       "put that file back, or start anew without `resume`",
                        r->options.output, (long long)st.st_size, (long long)bytes);
     if (ftruncate(r->output.metrics_fd, (off_t)bytes) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot cut: %s", r->options.output, strerror(errno));
@@ -226,7 +223,7 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
     if (!dm_json_is(dm_json_get(root, "identity"), identity))
         return dm_json_fail(doc, root, err,
                             "the checkpoint belongs to a run with other options, model or data; "
-                            "resume with the same ones, or choose another --output");
+                            "resume with the same ones, or choose another `output`");
     if ((s = dm_json_get_int(doc, root, "step", 0, r->steps, NULL, step, err)) != DM_OK ||
         (s = dm_json_get_int(doc, root, "evaluated", -1, *step, NULL, &result->after.step, err)) != DM_OK ||
         (s = dm_json_get_int(doc, root, "metrics_bytes", 0, INT64_MAX, NULL, &bytes, err)) != DM_OK ||

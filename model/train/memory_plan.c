@@ -73,7 +73,7 @@ static void place_items(dm_run *r, dm_arena *a)
 
     if (!r->score_only)
         m->order = dm_arena_alloc(a, r->train.data.n, sizeof *m->order);
-    if (r->score_only ? r->options.reference != NULL : r->options.objective != DMPO_SFT) {
+    if (r->score_only ? r->options.reference != NULL : r->options.objective != DM_OBJECTIVE_SFT) {
         place_set_references(&r->train, a, r->loss.two_references);
         place_set_references(&r->eval, a, r->loss.two_references);
     }
@@ -157,7 +157,7 @@ static dm_status choose_plan(dm_run *r, dm_error *err)
         return dm_fail(err, DM_ERR_MEMORY, "the run needs more memory than this machine can address");
     if (least > limit)
         return dm_fail(err, DM_ERR_MEMORY,
-                       "--memory %llu bytes is too small for this run: the smallest that works is %llu (%.1f MiB)",
+                       "`memory` %llu bytes is too small for this run: the smallest that works is %llu (%.1f MiB)",
                        (unsigned long long)limit, (unsigned long long)smallest, (double)smallest / 1048576.0);
     if (r->options.recompute != 1) {
         make_plan(r, base, 0, !r->score_only);
@@ -168,7 +168,7 @@ static dm_status choose_plan(dm_run *r, dm_error *err)
     }
     if (r->options.recompute == 0 && r->plan.recomputed)
         return dm_fail(err, DM_ERR_MEMORY,
-                       "--memory %llu bytes is too small without recomputation; leave --no-recompute out",
+                       "`memory` %llu bytes is too small without recomputation; do not switch `recompute` off",
                        (unsigned long long)limit);
     r->plan.smallest = smallest;
     return DM_OK;

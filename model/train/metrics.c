@@ -127,7 +127,7 @@ dm_status dm_events_open(dm_run *r, int64_t bytes, dm_error *err)
         return dm_fail(
             err, DM_ERR_INPUT,
             "%s has %lld bytes, the checkpoint belongs to one of %lld or more; put that file back, or resume "
-            "without --tensorboard",
+            "without `tensorboard`",
             path, (long long)size, (long long)bytes);
     if (size > bytes && (bytes ? truncate(path, (off_t)bytes) : unlink(path)) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot cut: %s", path, strerror(errno));

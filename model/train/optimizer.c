@@ -9,7 +9,7 @@
 #define NORM_CHUNK ((size_t)4096) /* part of the numerics contract */
 #define UPDATE_GRAIN ((size_t)1024)
 
-double dm_learning_rate(dmpo_schedule schedule, double lr, int64_t s, int64_t warmup, int64_t total)
+double dm_learning_rate(dm_lr_schedule schedule, double lr, int64_t s, int64_t warmup, int64_t total)
 {
     const double pi = 3.14159265358979323846;
 
@@ -17,9 +17,9 @@ double dm_learning_rate(dmpo_schedule schedule, double lr, int64_t s, int64_t wa
         return lr * ((double)(s + 1) / (double)warmup);
     const double r = total > warmup ? (double)(s - warmup) / (double)(total - warmup) : 0;
     switch (schedule) {
-    case DMPO_LINEAR:
+    case DM_SCHEDULE_LINEAR:
         return lr * (1 - r);
-    case DMPO_COSINE:
+    case DM_SCHEDULE_COSINE:
         return lr * ((1 + dm_cos(pi * r)) / 2);
     default:
         return lr;

@@ -5,13 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "dmpo.h"
 #include "simd/engine.h"
+
+typedef enum dm_lr_schedule { DM_SCHEDULE_CONSTANT, DM_SCHEDULE_LINEAR, DM_SCHEDULE_COSINE } dm_lr_schedule;
 
 /* Learning rate of step s (from 0) of `total`: linear warm-up lr*min(1, (s+1)/warmup), then constant, or linear or
  * cosine decay to 0 over the steps that remain: with r = (s - warmup)/(total - warmup): linear lr*(1-r), cosine
  * lr*(1+cos(pi r))/2 (as transformers' get_*_schedule_with_warmup, at its step s+1 in the warm-up). f64. */
-double dm_learning_rate(dmpo_schedule schedule, double lr, int64_t s, int64_t warmup, int64_t total);
+double dm_learning_rate(dm_lr_schedule schedule, double lr, int64_t s, int64_t warmup, int64_t total);
 
 typedef struct dm_gradient { /* of n values, in one piece or two */
     float *low, *high;       /* [0, split) and [split, n) */

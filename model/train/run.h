@@ -16,7 +16,7 @@
 #include "io/data/dataset.h"
 #include "model/loss/mismatch.h"
 #include "model/loss/objective.h"
-#include "model/train/optimizer.h"
+#include "model/train/options.h"
 #include "model/formats/loaded_model.h"
 
 #define DM_EVAL_GROUP 64 /* most items that an evaluation takes as one batch */
@@ -81,7 +81,7 @@ typedef struct dm_run_output {
 
 typedef struct dm_run {
     const dm_engine *engine;
-    dmpo_train_options options;
+    dm_train_options options;
     bool score_only; /* forward only; any data form; the reference only when one is named */
     dm_loss_options loss;
     dm_run_models models;
@@ -94,9 +94,9 @@ typedef struct dm_run {
     bool stop; /* the callback asked to stop */
 } dm_run;
 
-dm_status dm_run_open(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event, void *context,
+dm_status dm_run_open(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event, void *context,
                       dm_error *err);
-dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dmpo_train_options *o, dmpo_event_fn event,
+dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event,
                             void *context, dm_error *err);
 dm_status dm_run_place(dm_run *r, dm_error *err);
 void dm_run_close(dm_run *r);
@@ -147,7 +147,7 @@ dm_status dm_output_write(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err);
 dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, dm_error *err);
 void dm_metrics_json(dm_text *out, const char *kind, const dmpo_metrics *m);
 
-/* TensorBoard's file in the output directory (--tensorboard). */
+/* TensorBoard's file in the output directory (option `tensorboard`). */
 #define DM_EVENT_FILE "events.out.tfevents.dmpo"
 int64_t dm_events_size(const dm_run *r); /* 0: there is none */
 /* Cuts it to the bytes that a checkpoint knows (0: an older run's goes away), and opens it when the run is to write it.

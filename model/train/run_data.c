@@ -12,7 +12,7 @@ static void say_report(dm_run *r, const char *path, const dm_data_report *report
              report->tokens, report->action_tokens, report->longest);
     dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
     if (report->truncated_items) {
-        snprintf(text, sizeof text, "%s: %zu items cut to --max-length %lld (%zu tokens and %zu turns left out)", path,
+        snprintf(text, sizeof text, "%s: %zu items cut to `max-length` %lld (%zu tokens and %zu turns left out)", path,
                  report->truncated_items, (long long)r->options.max_length, report->truncated_tokens,
                  report->truncated_turns);
         dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
@@ -32,7 +32,7 @@ static dm_status open_set(dm_run *r, dm_run_set *set, const char *path, dm_error
         .chat = r->data.tokenizer ? &r->data.chat : NULL,
         .vocabulary = r->models.config.vocab,
         .max_length = (size_t)r->options.max_length,
-        .need_pairs = !r->score_only && r->options.objective != DMPO_SFT,
+        .need_pairs = !r->score_only && r->options.objective != DM_OBJECTIVE_SFT,
         .skip_invalid = r->options.skip_invalid != 0,
     };
     const dm_status s = dm_dataset_open(data, path, &options, err);
@@ -41,7 +41,7 @@ static dm_status open_set(dm_run *r, dm_run_set *set, const char *path, dm_error
     say_report(r, path, &data->report);
     if (data->n == 0)
         return dm_fail(err, DM_ERR_INPUT, "%s: no item left to use", path);
-    if (r->options.objective == DMPO_SFT && !r->score_only) /* of pairs, SFT imitates the chosen side */
+    if (r->options.objective == DM_OBJECTIVE_SFT && !r->score_only) /* of pairs, SFT imitates the chosen side */
         for (size_t i = 0; i < data->n; i++)
             data->items[i].rejected = (dm_trajectory){0};
     return dm_loss_needs_mismatched(&r->loss) && !r->score_only
@@ -99,7 +99,7 @@ static void schedule_steps(dm_run *r)
 
 dm_status dm_run_open_data(dm_run *r, dm_error *err)
 {
-    const dmpo_train_options *o = &r->options;
+    const dm_train_options *o = &r->options;
     const dm_source *source = r->models.policy.source;
     const size_t before = dm_rss_now();
     dm_status s = dm_source_tokenizer(source, &r->data.tokenizer, &r->data.chat, o->chat_template, err);

@@ -35,7 +35,7 @@ static const char *difference(const dm_config *a, const dm_config *b)
 /* The policy's adapter: a new one, or the one that --model is. */
 static dm_status choose_adapter(dm_run *r, dm_error *err)
 {
-    const dmpo_train_options *o = &r->options;
+    const dm_train_options *o = &r->options;
     const uint32_t rank = r->models.policy.lora.o.rank;
     dm_lora_options lora = {.rank = (uint32_t)o->lora_rank,
                             .alpha = o->lora_alpha > 0 ? o->lora_alpha : 2.0 * (double)o->lora_rank,
@@ -44,16 +44,15 @@ static dm_status choose_adapter(dm_run *r, dm_error *err)
     dm_status s;
 
     if (rank && (o->lora_rank || chosen))
-        return dm_fail(
-            err, DM_ERR_ARGUMENT,
-            "%s is an adapter of rank %u, which is trained on: leave the --lora options out, or merge it into "
-            "its base first (dmpo convert --merge)",
-            o->model, rank);
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "%s is an adapter of rank %u, which is trained on: leave the LoRA options out, or merge it into "
+                       "its base first (dmpo convert --merge)",
+                       o->model, rank);
     if (!rank && !o->lora_rank)
         return !chosen
                    ? DM_OK
                    : dm_fail(err, DM_ERR_ARGUMENT,
-                             "--lora-alpha, --lora-targets and --lora-stabilised are an adapter's: add --lora-rank N");
+                             "`lora-alpha`, `lora-targets` and `lora-stabilised` are an adapter's: add `lora-rank`");
     if (rank)
         return DM_OK;
     if ((s = dm_lora_targets(&lora.targets, o->lora_targets ? o->lora_targets : "all", err)) != DM_OK)

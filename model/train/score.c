@@ -4,7 +4,7 @@
 
 #include "core/numeric.h"
 #include "model/api.h"
-#include "model/train/run.h"
+#include "model/train/train.h"
 
 static dm_status check_finite(const char *who, const float *logp, size_t n, const dmpo_scored *s, dm_error *err)
 {
@@ -62,7 +62,7 @@ static dm_status report_side(const dm_run *r, size_t index, int side, dmpo_turn 
     if (!reference)
         return DM_OK;
     out->reference_logp_sum = dm_loss_side_logp(&(dm_loss_side){.n = view.n, .logp = reference});
-    if (r->options.objective != DMPO_SFT)
+    if (r->options.objective != DM_OBJECTIVE_SFT)
         out->reward = r->loss.beta * dm_loss_side_score(&r->loss, &view);
     return DM_OK;
 }
@@ -118,20 +118,26 @@ static dm_status run_score(dm_run *r, dmpo_score_fn score, void *context, dm_err
     return s;
 }
 
-int dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_score_fn score, void *score_context,
-               dmpo_event_fn event, void *event_context, dmpo_error *error)
+dmpo_status dm_score(dmpo_engine *engine, const dm_train_options *options, dmpo_score_fn score, void *score_context,
+                     dmpo_event_fn event, void *event_context, dmpo_error *error)
 {
     dm_error err = {0};
-    dmpo_train_options o = *options;
+    dm_train_options o = *options;
     dm_run run;
 
     o.eval_data = NULL;
     if (o.reference2)
         return dm_api_report(
-            error, dm_fail(&err, DM_ERR_ARGUMENT, "scores are against one reference; leave reference2 NULL"), &err);
+            error, dm_fail(&err, DM_ERR_ARGUMENT, "scores are against one reference; leave `reference2` out"), &err);
     dm_status s = dm_run_open_score(&run, &engine->e, &o, event, event_context, &err);
     if (s == DM_OK)
         s = run_score(&run, score, score_context, &err);
     dm_run_close(&run);
     return dm_api_report(error, s, &err);
+}
+
+dmpo_status dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_score_fn score, void *score_context,
+                       dmpo_event_fn event, void *event_context, dmpo_error *error)
+{
+    return dm_score(engine, dm_train_options_values(options), score, score_context, event, event_context, error);
 }

@@ -17,7 +17,7 @@ typedef struct totals { /* sums over items, in order */
 
 static int is_sft(const dm_run *r)
 {
-    return r->options.objective == DMPO_SFT;
+    return r->options.objective == DM_OBJECTIVE_SFT;
 }
 
 static dm_pair_reference reference_of(const dm_references *ref, size_t item)
@@ -73,10 +73,10 @@ static dm_status non_finite(int64_t step, const dm_item *item, double loss, dm_e
 {
     const char *what = isnan(loss) ? "NaN" : "infinite";
     if (step == EVALUATION)
-        return dm_fail(err, DM_ERR_NONFINITE, "evaluation: the loss is %s at item '%s'; try a smaller --lr or --beta",
+        return dm_fail(err, DM_ERR_NONFINITE, "evaluation: the loss is %s at item '%s'; try a smaller `lr` or `beta`",
                        what, item->id);
     return dm_fail(err, DM_ERR_NONFINITE,
-                   "step %lld: the loss is %s at item '%s'; the weights were not touched; try a smaller --lr or --beta",
+                   "step %lld: the loss is %s at item '%s'; the weights were not touched; try a smaller `lr` or `beta`",
                    (long long)(step + 1), what, item->id);
 }
 
@@ -321,7 +321,7 @@ dm_status dm_run_steps(dm_run *r, int64_t first, dmpo_train_result *result, dm_e
         result->steps = step + 1;
         if (r->stop && (!last || (due && result->after.step != r->steps)))
             return dm_fail(err, DM_ERR_INTERRUPTED,
-                           "stopped after step %lld of %lld; --resume continues from %s/checkpoint",
+                           "stopped after step %lld of %lld; `resume` continues from %s/checkpoint",
                            (long long)(step + 1), (long long)r->steps, r->options.output);
     }
     return DM_OK;

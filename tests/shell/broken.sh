@@ -391,12 +391,12 @@ option 2 "unknown option '-x'" -x
 option 2 "unexpected argument 'extra'" extra
 option 2 '--beta needs a value' --beta
 option 2 '--shuffle takes no value' --shuffle=yes
-option 2 "--beta: 'much' is no number" --beta much
-option 2 "--beta: '' is no number" --beta=
-option 2 "--batch: '1.5' is no whole number" --batch 1.5
-option 2 "--batch: '99999999999999999999' is no whole number" --batch 99999999999999999999
-option 2 "--seed: '-1' is no whole number from 0" --seed -1
-option 2 "--memory: '5 elephants' is no size" --memory '5 elephants'
+option 2 "--beta: 'much' is not a number" --beta much
+option 2 "--beta: '' is not a number" --beta=
+option 2 "--batch: '1.5' is not a whole number" --batch 1.5
+option 2 "--batch: '99999999999999999999' is not a whole number" --batch 99999999999999999999
+option 2 "--seed: '-1' is not a whole number from 0" --seed -1
+option 2 "--memory: '5 elephants' is not a size" --memory '5 elephants'
 option 2 "--objective: 'ppo' is none of: sft, dmpo, dmpo-token, dpo" --objective ppo
 option 2 "--link: 'cosy' is none of: sigmoid, robust, hinge, ipo, kto-pair" --link cosy
 option 2 "--schedule: 'random' is none of: constant, linear, cosine" --schedule random
@@ -427,11 +427,11 @@ option 2 '--threads 300 is out of range; legal: 1 to 256' --threads 300
 option 2 '--threads -1 is out of range; legal: 1 to 256' --threads -1
 option 2 "instruction set 'mmx': must be scalar, avx2, avx512 or neon" --isa mmx
 option 1 'is too small for this run: the smallest that works is' --memory 1
-option 2 "--output: '' is no directory" --output=
+option 2 "--output: '' is not a directory" --output=
 # shellcheck disable=SC2086
 bad 2 'unknown template "mine", must be' $train --model model --data pairs.jsonl --template mine
-bad 2 'no model given; --model DIR' train --output out --data ids.json
-bad 2 'no data given; --data FILE' train --output out --model bare
+bad 2 'no model given; --model names' train --output out --data ids.json
+bad 2 'no data given; --data names' train --output out --model bare
 bad 2 'no output given; --output DIR' train --model bare --data ids.json
 
 printf '{"gama": 1}' >config.json

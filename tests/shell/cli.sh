@@ -53,7 +53,7 @@ check "an unknown command is named" grep -q "unknown command 'nosuch'" "$err"
 # ---- help that must agree with what the command takes ----
 
 check "train --help" works train --help
-objectives=$(sed -n 's/^  --objective NAME *\([^[]*\) \[.*/\1/p' "$out" | sed 's/ or /, /; s/,//g')
+objectives=$(sed -n 's/^  --objective NAME *the method: \([^[]*\) \[.*/\1/p' "$out" | sed 's/ or /, /; s/,//g')
 check "train --help lists objectives" [ "$(echo "$objectives" | wc -w)" -ge 5 ]
 check "dmpo --help" works --help
 for objective in $objectives; do
@@ -366,7 +366,7 @@ refuses 2 '--top-k -1 is out of range' generate --model "$model" --prompt hi --t
 refuses 2 '--temperature -1 is out of range' generate --model "$model" --prompt hi --temperature -1
 refuses 2 '--max-tokens -1 is out of range' generate --model "$model" --prompt hi --max-tokens -1
 refuses 2 'is out of range' generate --model "$model" --prompt hi --max-tokens 99999999999
-refuses 2 'no whole number' generate --model "$model" --prompt hi --max-tokens many
+refuses 2 'not a whole number' generate --model "$model" --prompt hi --max-tokens many
 refuses 1 'has no tokenizer' generate --model "$golden/model" --prompt hi
 refuses 1 'choose --template' generate --model "$work/plainless" --prompt hi
 refuses 1 'model.safetensors' generate --model "$work/short" --raw --prompt hi

@@ -135,11 +135,11 @@ fi
 
 # ---- a stage that fails ----
 
-recipe 0.5 -1 >fails.json
+recipe 0.5 1e30 >fails.json
 fails() { ! experiment fails fails.json --output out-a; }
 check "a training that fails" fails
 check "it is named, with its log and why" says fails.err \
-    '^dmpo experiment: stage home-dpo-s3 failed with status 2; out-a/stages/home-dpo-s3-[0-9a-f]*/log: dmpo train: .*lr'
+    '^dmpo experiment: stage home-dpo-s3 failed with status 1; out-a/stages/home-dpo-s3-[0-9a-f]*/log: dmpo train: .*not finite'
 check "the run ends with a line" says fails.err '^dmpo experiment: 2 stages failed and 10 of 17 are done'
 check "and with the table of the others" says fails.out '^SFT  *[0-9]'
 
@@ -195,7 +195,7 @@ check "an option" bad 1 "broken.json:5:17: unknown option 'lrr', did you mean 'l
 change 's/"lr": 0.01/"lr": "0.01"/'
 check "a type" bad 1 'broken.json:5:16: "lr" must be a number' broken.json --output out-g
 change 's/"objective": "dpo"/"objective": "ppo"/'
-check "a choice" bad 1 "broken.json:12:64: --objective: 'ppo' is none of: sft, dmpo" broken.json --output out-g
+check "a choice" bad 1 "broken.json:12:64: \`objective\`: 'ppo' is none of: sft, dmpo" broken.json --output out-g
 change 's/"hidden": 16/"tokenizer": "x"/'
 check "a place" bad 1 'broken.json:4:25: "tokenizer" is given by the experiment itself' broken.json --output out-g
 change 's/"examples": \["DMPO"\]/"examples": ["SFT"]/'

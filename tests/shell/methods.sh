@@ -87,7 +87,7 @@ refuses 2 "--reference2 is for pairs against two references" "$@" --objective kt
 refuses 2 "--alpha 1.5 is out of range; legal: 0 to 1" "$@" --reference2 "$case/model" --alpha-mode fixed --alpha 1.5
 refuses 2 "--alpha 0.2 is not used by adaptive weights" "$@" --reference2 "$case/model" --alpha 0.2
 refuses 2 "--trust-region -1 is out of range; legal: 0 or more" "$@" --reference2 "$case/model" --trust-region -1
-refuses 2 "--reference2 DIR names the second one" "$@" --alpha-mode fixed --alpha 0.2
+refuses 2 "--reference2 names the second one" "$@" --alpha-mode fixed --alpha 0.2
 refuses 2 "--desirable-weight -1 is out of range; legal: 0 or more" "$@" --objective kto --desirable-weight -1
 refuses 2 "add --objective kto" "$@" --objective dpo --undesirable-weight 2
 refuses 2 "kto judges each side by itself" "$@" --objective kto --link ipo

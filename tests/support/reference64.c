@@ -197,12 +197,12 @@ void f64_logps(const dm_config *c, const dm_layout *l, const double *w, const in
     f64_scratch_close(&s);
 }
 
-static double f64_phi(dmpo_phi form, double gamma, size_t t, size_t T)
+static double f64_phi(dm_loss_phi form, double gamma, size_t t, size_t T)
 {
     const double rest =
         gamma == 1 ? (double)(T - t) / (double)T : (1 - pow(gamma, (double)(T - t))) / (1 - pow(gamma, (double)T));
 
-    return T == 1 ? 1 : form == DMPO_PHI_PRINTED ? rest : pow(gamma, (double)t) * rest;
+    return T == 1 ? 1 : form == DM_PHI_PRINTED ? rest : pow(gamma, (double)t) * rest;
 }
 
 /* Weighted sum of a side's values. */
@@ -211,9 +211,10 @@ static double f64_sum(const dm_loss_options *o, const f64_side *s, const double 
     double sum = 0;
 
     for (size_t i = 0; i < s->n; i++) {
-        const double phi = o->objective == DMPO_DPO || o->objective == DMPO_KTO ? 1
-                           : o->objective == DMPO_DMPO_TOKEN                    ? f64_phi(o->phi, o->gamma, i, s->n)
-                                                             : f64_phi(o->phi, o->gamma, s->turn_of[i], s->turns);
+        const double phi = o->objective == DM_OBJECTIVE_DPO || o->objective == DM_OBJECTIVE_KTO ? 1
+                           : o->objective == DM_OBJECTIVE_DMPO_TOKEN
+                               ? f64_phi(o->phi, o->gamma, i, s->n)
+                               : f64_phi(o->phi, o->gamma, s->turn_of[i], s->turns);
         sum += phi * x[i];
     }
     return o->length_normalised ? sum / (double)s->n : sum;
@@ -223,8 +224,8 @@ static double f64_sum(const dm_loss_options *o, const f64_side *s, const double 
 static void f64_mixture(const dm_loss_options *o, const double one[2], const double two[2], double out[2])
 {
     const double gap_1 = fabs(one[0] - one[1]), gap_2 = fabs(two[0] - two[1]);
-    const double alpha = o->alpha_mode == DMPO_ALPHA_FIXED ? o->alpha : gap_2 / (gap_1 + gap_2);
-    const double a_2 = o->alpha_pairing == DMPO_PAIRING_CROSSED ? 1 - alpha : alpha;
+    const double alpha = o->alpha_mode == DM_ALPHA_FIXED ? o->alpha : gap_2 / (gap_1 + gap_2);
+    const double a_2 = o->alpha_pairing == DM_PAIRING_CROSSED ? 1 - alpha : alpha;
     const double size[2] = {fabs(one[0] + two[0]), fabs(one[1] + two[1])};
 
     for (int i = 0; i < 2; i++) {
@@ -261,11 +262,11 @@ static double f64_link(const dm_loss_options *o, double w, double l)
     const double plain = f64_minus_log_sigmoid(m), flipped = f64_minus_log_sigmoid(-m);
 
     switch (o->link) {
-    case DMPO_LINK_ROBUST:
+    case DM_LINK_ROBUST:
         return ((1 - e) * plain - e * flipped) / (1 - 2 * e);
-    case DMPO_LINK_HINGE:
+    case DM_LINK_HINGE:
         return fmax(0, 1 - m);
-    case DMPO_LINK_IPO:
+    case DM_LINK_IPO:
         return pow(w - l - 1 / (2 * o->beta), 2);
     default:
         return (1 - e) * plain + e * flipped;
@@ -287,10 +288,10 @@ double f64_batch_loss(const dm_loss_options *o, const f64_side *chosen, const f6
         f64_scores(o, &chosen[i], &rejected[i], s);
         for (size_t t = 0; t < chosen[i].n; t++)
             nll -= chosen[i].logp[t] / (double)chosen[i].n;
-        if (o->objective == DMPO_KTO) /* lambda - lambda sigmoid, the mean of two examples */
+        if (o->objective == DM_OBJECTIVE_KTO) /* lambda - lambda sigmoid, the mean of two examples */
             loss += 0.5 * o->desirable_weight / (1 + exp(o->beta * (s[0] - kl))) +
                     0.5 * o->undesirable_weight / (1 + exp(o->beta * (kl - s[1])));
-        else if (o->link == DMPO_LINK_KTO_PAIR) /* 1 - sigmoid, against the other side's divergence */
+        else if (o->link == DM_LINK_KTO_PAIR) /* 1 - sigmoid, against the other side's divergence */
             loss += 0.5 / (1 + exp(o->beta * (s[0] - fmax(mean_l, 0)))) +
                     0.5 / (1 + exp(o->beta * (fmax(mean_w, 0) - s[1])));
         else

@@ -129,7 +129,7 @@ void make_pairs(const char *path, uint64_t seed, int n, int prefix, int gap, int
     fclose(f);
 }
 
-outcome train(const dmpo_train_options *o, const char *isa, unsigned threads, dmpo_event_fn event, void *context)
+outcome train(const dm_train_options *o, const char *isa, unsigned threads, dmpo_event_fn event, void *context)
 {
     outcome out = {0};
     dmpo_engine *engine = NULL;
@@ -137,7 +137,7 @@ outcome train(const dmpo_train_options *o, const char *isa, unsigned threads, dm
 
     out.status = dmpo_engine_open(&engine, isa, threads, &error);
     if (out.status == DMPO_OK)
-        out.status = dmpo_train(engine, o, event, context, &out.result, &error);
+        out.status = dm_train(engine, o, event, context, &out.result, &error);
     dmpo_engine_close(&engine);
     memcpy(out.message, error.message, sizeof out.message);
     return out;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "dmpo.h"
+#include "model/train/train.h"
 #include "model/network/config.h"
 
 #define PATH 512
@@ -44,7 +45,7 @@ typedef struct outcome {
 } outcome;
 
 /* In this process, with an engine of its own. */
-outcome train(const dmpo_train_options *o, const char *isa, unsigned threads, dmpo_event_fn event, void *context);
+outcome train(const dm_train_options *o, const char *isa, unsigned threads, dmpo_event_fn event, void *context);
 
 /* `body` in a child process; what it leaves in *out comes back through a pipe, unless it is killed. */
 outcome in_child(void (*body)(outcome *out, void *context), void *context);

@@ -170,10 +170,10 @@ static void check_events(const char *what)
     free(metrics);
 }
 
-static dmpo_train_options options(int tensorboard)
+static dm_train_options options(int tensorboard)
 {
-    dmpo_train_options o;
-    dmpo_train_defaults(&o, DMPO_KTO);
+    dm_train_options o;
+    dm_train_defaults(&o, DM_OBJECTIVE_KTO);
     o.model = at("model");
     o.data = at("pairs.jsonl");
     o.eval_data = at("eval.jsonl");
@@ -201,7 +201,7 @@ static int stop_at(void *context, const dmpo_event *event)
 /* Fresh or resumed, up to an event. */
 static outcome run(int tensorboard, int resume, int until)
 {
-    dmpo_train_options o = options(tensorboard);
+    dm_train_options o = options(tensorboard);
     stop s = {0, until};
     o.resume = resume;
     o.checkpoint_every = 2; /* what is written behind one is written again */
@@ -210,7 +210,7 @@ static outcome run(int tensorboard, int resume, int until)
 
 static void runs(void)
 {
-    dmpo_train_options o = options(0);
+    dm_train_options o = options(0);
     char what[64];
 
     o.output = at("base");
@@ -237,7 +237,7 @@ static int die_at(void *context, const dmpo_event *event)
 
 static void run_and_die(outcome *out, void *context)
 {
-    dmpo_train_options o = options(1);
+    dm_train_options o = options(1);
     stop s = {0, *(const int *)context};
     o.checkpoint_every = 2;
     *out = train(&o, NULL, 1, die_at, &s);
@@ -285,9 +285,9 @@ static void mixed(void)
 
     /* A run that fails before its first line leaves nothing. */
     dm_dir_remove(at("run"), NULL);
-    dmpo_train_options o = options(1);
+    dm_train_options o = options(1);
     o.eval_data = NULL;
-    o.sft_weight = 1e308;
+    o.sft_weight = 1e300;
     CK(train(&o, NULL, 1, NULL, NULL).status == DMPO_ERR_NONFINITE);
     CK(!dm_dir_exists(at("run")));
 }

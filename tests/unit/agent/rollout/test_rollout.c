@@ -319,19 +319,19 @@ static void check_scores(const char *model, dm_template_kind kind)
     dm_rollout_options o = speaker(model, at("scored.jsonl"));
     dm_episodes e;
     compare c = {.e = &e};
-    dmpo_train_options t;
+    dm_train_options t;
     dmpo_engine *engine;
     dmpo_error error = {0};
 
     o.overwrite = 1;
     must_play(&o, NULL, 0);
     must_read(&e, o.output, TASKS * SAMPLES);
-    dmpo_train_defaults(&t, DMPO_SFT);
+    dm_train_defaults(&t, DM_OBJECTIVE_SFT);
     t.model = model;
     t.data = o.output;
     t.skip_invalid = 1; /* a turn without words is none for training */
     CK(dmpo_engine_open(&engine, NULL, 0, &error) == DMPO_OK);
-    CK_MSG(dmpo_score(engine, &t, compare_scored, &c, NULL, NULL, &error) == DMPO_OK, "%s", error.message);
+    CK_MSG(dm_score(engine, &t, compare_scored, &c, NULL, NULL, &error) == DMPO_OK, "%s", error.message);
     CK_MSG(c.scored >= TASKS && c.turns >= (size_t)o.max_turns * TASKS, "%s: only %zu episodes were compared",
            dm_template_name(kind), c.scored);
     dmpo_engine_close(&engine);
@@ -486,7 +486,7 @@ static void check_options(const char *model)
     must_fail(&o, DM_ERR_ARGUMENT, "--samples 0");
     o.samples = 1;
     o.top_p = 0;
-    must_fail(&o, DM_ERR_ARGUMENT, "--top-p");
+    must_fail(&o, DM_ERR_ARGUMENT, "`top-p`");
     o.top_p = 1;
     o.model = at("nowhere");
     must_fail(&o, DM_ERR_FILE, "nowhere: cannot open");

@@ -277,7 +277,7 @@ static void check_recognition(const dm_tokenizer *t)
         {"{\"chat_template\":\"[INST]\",\"bos_token\":\"<nowhere>\"}", DM_ERR_INPUT, DM_TEMPLATE_MISTRAL, "<nowhere>",
          false},
         {"{\"chat_template\":\"USER: ... ASSISTANT: \"}", DM_OK, DM_TEMPLATE_VICUNA, VICUNA, false},
-        {"{\"chat_template\":\"### Human\"}", DM_ERR_UNSUPPORTED, DM_TEMPLATE_PLAIN, "--template chatml", false},
+        {"{\"chat_template\":\"### Human\"}", DM_ERR_UNSUPPORTED, DM_TEMPLATE_PLAIN, "`template` chatml", false},
         {"{}", DM_ERR_INPUT, DM_TEMPLATE_PLAIN, "no chat_template", false},
         {"{\"chat_template\":", DM_ERR_INPUT, DM_TEMPLATE_PLAIN, "tokenizer_config.json:1:", false},
     };

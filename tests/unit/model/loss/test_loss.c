@@ -18,7 +18,7 @@ static bool close_to(double got, double want, double relative)
 
 static dm_loss_options defaults(void)
 {
-    return (dm_loss_options){.objective = DMPO_DMPO, .beta = 0.1, .gamma = 0.7};
+    return (dm_loss_options){.objective = DM_OBJECTIVE_DMPO, .beta = 0.1, .gamma = 0.7};
 }
 
 /* ---- phi ---- */
@@ -105,8 +105,8 @@ static const struct {
 static void test_phi_values(void)
 {
     for (size_t i = 0; i < sizeof phis / sizeof *phis; i++) {
-        const double code = dm_phi(DMPO_PHI_CODE, phis[i].gamma, phis[i].t, phis[i].T);
-        const double printed = dm_phi(DMPO_PHI_PRINTED, phis[i].gamma, phis[i].t, phis[i].T);
+        const double code = dm_phi(DM_PHI_CODE, phis[i].gamma, phis[i].t, phis[i].T);
+        const double printed = dm_phi(DM_PHI_PRINTED, phis[i].gamma, phis[i].t, phis[i].T);
         CK_MSG(close_to(code, phis[i].code, 1e-13), "phi(%zu, %zu), gamma %.17g: %.17g, must be %.17g", phis[i].t,
                phis[i].T, phis[i].gamma, code, phis[i].code);
         CK_MSG(close_to(printed, phis[i].printed, 1e-13), "printed phi(%zu, %zu), gamma %.17g: %.17g, must be %.17g",
@@ -123,9 +123,9 @@ static void test_phi_properties(void)
         for (int form = 0; form < 2; form++) {
             for (size_t T = 1; T <= 64; T++) {
                 double before = 1;
-                CK(dm_phi((dmpo_phi)form, gammas[g], 0, T) == 1);
+                CK(dm_phi((dm_loss_phi)form, gammas[g], 0, T) == 1);
                 for (size_t t = 1; t < T; t++) {
-                    const double now = dm_phi((dmpo_phi)form, gammas[g], t, T);
+                    const double now = dm_phi((dm_loss_phi)form, gammas[g], t, T);
                     CK(now >= 0 && now <= before);
                     before = now;
                 }
@@ -133,7 +133,7 @@ static void test_phi_properties(void)
         }
     }
     for (size_t t = 0; t < 100; t++)
-        CK(close_to(dm_phi(DMPO_PHI_CODE, 1 - 1e-15, t, 100), (double)(100 - t) / 100, 1e-12));
+        CK(close_to(dm_phi(DM_PHI_CODE, 1 - 1e-15, t, 100), (double)(100 - t) / 100, 1e-12));
 }
 
 /* ---- weights and scores of a side ---- */
@@ -157,15 +157,15 @@ static void test_side(void)
     CK(close_to(dm_token_weight(&o, &side, 2), 2 / 18.0, 1e-15));
     o.length_normalised = 0;
 
-    o.objective = DMPO_DMPO_TOKEN;
+    o.objective = DM_OBJECTIVE_DMPO_TOKEN;
     for (size_t i = 0; i < side.n; i++)
         CK(close_to(dm_token_weight(&o, &side, i), (double)(6 - i) / 6, 1e-15));
-    o.objective = DMPO_DPO;
+    o.objective = DM_OBJECTIVE_DPO;
     o.gamma = 0.3;
     for (size_t i = 0; i < side.n; i++)
         CK(dm_token_weight(&o, &side, i) == 1);
     CK(dm_loss_side_score(&o, &side) == -9);
-    o.objective = DMPO_DMPO;
+    o.objective = DM_OBJECTIVE_DMPO;
     o.gamma = 0; /* the first turn alone */
     CK(dm_loss_side_score(&o, &side) == 1);
 }
@@ -177,21 +177,21 @@ static const double scores_w[PAIRS] = {1.25, -3.5, 0.75}, scores_l[PAIRS] = {-0.
 
 /* Loss of each of the three pairs above: by mpmath with 50 digits from docs/losses.md's formulas. */
 static const struct {
-    dmpo_link link;
+    dm_loss_link link;
     double beta, smoothing, loss[PAIRS];
 } links[] = {
-    {DMPO_LINK_SIGMOID, 0.1, 0.0, {0.6094704306630468, 1.021418210069915, 1.0865508328678524}},
-    {DMPO_LINK_SIGMOID, 2.0, 0.0, {0.029750418272620566, 11.50001013004229, 13.500001370958147}},
-    {DMPO_LINK_SIGMOID, 0.5, 0.25, {0.5671945810050557, 2.2111321791580782, 2.5648956999830386}},
-    {DMPO_LINK_SIGMOID, 400.0, 0.125, {87.5, 2012.5, 2362.5}},
-    {DMPO_LINK_ROBUST, 0.1, 0.0, {0.6094704306630468, 1.021418210069915, 1.0865508328678524}},
-    {DMPO_LINK_ROBUST, 0.5, 0.25, {-0.08905541899494429, 4.367382179158078, 5.096145699983039}},
-    {DMPO_LINK_HINGE, 0.1, 0.0, {0.825, 1.575, 1.675}},
-    {DMPO_LINK_HINGE, 4.0, 0.0, {0.0, 24.0, 28.0}},
-    {DMPO_LINK_IPO, 0.1, 0.0, {10.562499999999998, 115.5625, 138.0625}},
-    {DMPO_LINK_IPO, 0.5, 0.0, {0.5625, 45.5625, 60.0625}},
-    {DMPO_LINK_KTO_PAIR, 0.1, 0.0, {0.5166039955500977, 0.607449893065889, 0.6186244025246731}},
-    {DMPO_LINK_KTO_PAIR, 2.0, 0.0, {0.6220084973614406, 0.9945055720227662, 0.9953418673763532}},
+    {DM_LINK_SIGMOID, 0.1, 0.0, {0.6094704306630468, 1.021418210069915, 1.0865508328678524}},
+    {DM_LINK_SIGMOID, 2.0, 0.0, {0.029750418272620566, 11.50001013004229, 13.500001370958147}},
+    {DM_LINK_SIGMOID, 0.5, 0.25, {0.5671945810050557, 2.2111321791580782, 2.5648956999830386}},
+    {DM_LINK_SIGMOID, 400.0, 0.125, {87.5, 2012.5, 2362.5}},
+    {DM_LINK_ROBUST, 0.1, 0.0, {0.6094704306630468, 1.021418210069915, 1.0865508328678524}},
+    {DM_LINK_ROBUST, 0.5, 0.25, {-0.08905541899494429, 4.367382179158078, 5.096145699983039}},
+    {DM_LINK_HINGE, 0.1, 0.0, {0.825, 1.575, 1.675}},
+    {DM_LINK_HINGE, 4.0, 0.0, {0.0, 24.0, 28.0}},
+    {DM_LINK_IPO, 0.1, 0.0, {10.562499999999998, 115.5625, 138.0625}},
+    {DM_LINK_IPO, 0.5, 0.0, {0.5625, 45.5625, 60.0625}},
+    {DM_LINK_KTO_PAIR, 0.1, 0.0, {0.5166039955500977, 0.607449893065889, 0.6186244025246731}},
+    {DM_LINK_KTO_PAIR, 2.0, 0.0, {0.6220084973614406, 0.9945055720227662, 0.9953418673763532}},
 };
 
 static void test_link_values(void)
@@ -247,9 +247,9 @@ static void test_derivatives(void)
 
     for (unsigned k = 0; k < 5 * 3 * 9; k++) {
         dm_loss_options o = defaults();
-        o.link = (dmpo_link)(k % 5);
+        o.link = (dm_loss_link)(k % 5);
         o.beta = betas[k / 5 % 3];
-        o.label_smoothing = o.link == DMPO_LINK_SIGMOID || o.link == DMPO_LINK_ROBUST ? 0.125 : 0;
+        o.label_smoothing = o.link == DM_LINK_SIGMOID || o.link == DM_LINK_ROBUST ? 0.125 : 0;
         const double shift_w = shifts[k / 15 % 3], shift_l = shifts[k / 45];
         double w[PAIRS], l[PAIRS];
         for (size_t i = 0; i < PAIRS; i++) {
@@ -279,7 +279,7 @@ static void test_kto_start(void)
     const double zero[PAIRS] = {0};
     dm_loss_options o = defaults();
 
-    o.link = DMPO_LINK_KTO_PAIR;
+    o.link = DM_LINK_KTO_PAIR;
     const dm_batch_stats b = dm_batch_stats_of(&o, zero, zero, PAIRS);
     const dm_pair_loss l = dm_pair_loss_of(&o, 0, 0, &b);
     CK(close_to(l.loss, 0.5, 1e-15));
@@ -291,7 +291,7 @@ static void test_extremes(void)
 {
     for (int link = 0; link < 5; link++) {
         dm_loss_options o = defaults();
-        o.link = (dmpo_link)link;
+        o.link = (dm_loss_link)link;
         for (int sign = -1; sign <= 1; sign += 2) {
             const double w = sign * 1e6, l = -w;
             const dm_batch_stats b = dm_batch_stats_of(&o, &w, &l, 1);
@@ -321,52 +321,53 @@ static void test_options(void)
     CK(dm_loss_check(&o, NULL) == DM_OK);
     for (size_t i = 0; i < 4; i++) {
         o.beta = bad_betas[i];
-        refused(o, "--beta");
+        refused(o, "`beta`");
     }
     o = defaults();
     for (size_t i = 0; i < 3; i++) {
         o.gamma = bad_gammas[i];
-        refused(o, "--gamma");
+        refused(o, "`gamma`");
     }
     o = defaults();
     o.sft_weight = -1;
-    refused(o, "--sft-weight");
+    refused(o, "`sft-weight`");
     o = defaults();
     o.label_smoothing = 0.5;
     CK(dm_loss_check(&o, NULL) == DM_OK);
-    o.link = DMPO_LINK_ROBUST;
-    refused(o, "--label-smoothing");
+    o.link = DM_LINK_ROBUST;
+    refused(o, "`label-smoothing`");
     o.label_smoothing = 0.1;
-    for (int link = DMPO_LINK_HINGE; link <= DMPO_LINK_KTO_PAIR; link++) {
-        o.link = (dmpo_link)link;
-        refused(o, "--label-smoothing");
+    for (int link = DM_LINK_HINGE; link <= DM_LINK_KTO_PAIR; link++) {
+        o.link = (dm_loss_link)link;
+        refused(o, "`label-smoothing`");
     }
     o = defaults();
-    o.link = (dmpo_link)17;
+    o.link = (dm_loss_link)17;
     refused(o, "link");
 
-    const dm_loss_options kto = {.objective = DMPO_KTO, .beta = 0.1, .desirable_weight = 1, .undesirable_weight = 1};
+    const dm_loss_options kto = {
+        .objective = DM_OBJECTIVE_KTO, .beta = 0.1, .desirable_weight = 1, .undesirable_weight = 1};
     const double bad_weights[] = {-1, NAN, INFINITY}, bad_alphas[] = {-0.1, 1.1, NAN};
     CK(dm_loss_check(&kto, NULL) == DM_OK);
     for (size_t i = 0; i < 3; i++) {
         o = kto;
         o.desirable_weight = bad_weights[i];
-        refused(o, "--desirable-weight");
+        refused(o, "`desirable-weight`");
         o = kto;
         o.undesirable_weight = bad_weights[i];
-        refused(o, "--undesirable-weight");
+        refused(o, "`undesirable-weight`");
     }
     o = kto;
     o.label_smoothing = 0.1;
-    refused(o, "--label-smoothing");
+    refused(o, "`label-smoothing`");
     o = kto;
-    o.link = DMPO_LINK_IPO;
-    refused(o, "--link");
+    o.link = DM_LINK_IPO;
+    refused(o, "`link`");
     o = kto;
     o.two_references = 1;
-    refused(o, "--reference2");
-    o.objective = DMPO_SFT;
-    refused(o, "--reference2");
+    refused(o, "`reference2`");
+    o.objective = DM_OBJECTIVE_SFT;
+    refused(o, "`reference2`");
 
     dm_loss_options two = defaults();
     two.two_references = 1;
@@ -374,18 +375,18 @@ static void test_options(void)
     CK(dm_loss_check(&two, NULL) == DM_OK);
     for (size_t i = 0; i < 3; i++) {
         o = two;
-        o.alpha_mode = DMPO_ALPHA_FIXED;
+        o.alpha_mode = DM_ALPHA_FIXED;
         o.alpha = bad_alphas[i];
-        refused(o, "--alpha");
+        refused(o, "`alpha`");
         o = two;
         o.trust_region = bad_weights[i];
-        refused(o, "--trust-region");
+        refused(o, "`trust-region`");
     }
     o = two;
     o.alpha = 0.3; /* which adaptive weights would not use */
-    refused(o, "--alpha-mode fixed");
+    refused(o, "`alpha-mode` fixed");
     o = two;
-    o.alpha_pairing = (dmpo_alpha_pairing)2;
+    o.alpha_pairing = (dm_alpha_pairing)2;
     refused(o, "pairing");
 }
 
@@ -438,10 +439,12 @@ static dm_loss_options golden_options(const dm_json *v)
                          .gamma = dm_json_get(v, "gamma")->number,
                          .label_smoothing = dm_json_get(v, "label_smoothing")->number};
 
-    o.objective = dm_json_is(method, "dpo") ? DMPO_DPO : dm_json_is(method, "dmpo-token") ? DMPO_DMPO_TOKEN : DMPO_DMPO;
+    o.objective = dm_json_is(method, "dpo")          ? DM_OBJECTIVE_DPO
+                  : dm_json_is(method, "dmpo-token") ? DM_OBJECTIVE_DMPO_TOKEN
+                                                     : DM_OBJECTIVE_DMPO;
     for (unsigned i = 0; i < 5; i++)
         if (dm_json_is(dm_json_get(v, "link"), names[i]))
-            o.link = (dmpo_link)i;
+            o.link = (dm_loss_link)i;
     return o;
 }
 

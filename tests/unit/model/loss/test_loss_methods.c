@@ -20,7 +20,7 @@ static void test_kto(void)
     const double kls[] = {0, 0.5, 12}, step = 1e-5;
 
     for (unsigned k = 0; k < 3 * 3; k++) {
-        const dm_loss_options o = {.objective = DMPO_KTO,
+        const dm_loss_options o = {.objective = DM_OBJECTIVE_KTO,
                                    .beta = k % 3 ? 0.5 * k : 0.1,
                                    .gamma = 0.7,
                                    .desirable_weight = 1.5,
@@ -43,7 +43,8 @@ static void test_kto(void)
     }
     CK(dm_kl_estimate(6, 4) == 1.5 && dm_kl_estimate(-6, 4) == 0 && dm_kl_estimate(0, 0) == 0);
     CK(isnan(dm_kl_estimate(NAN, 4)));
-    const dm_loss_options o = {.objective = DMPO_KTO, .beta = 0.1, .desirable_weight = 1, .undesirable_weight = 1};
+    const dm_loss_options o = {
+        .objective = DM_OBJECTIVE_KTO, .beta = 0.1, .desirable_weight = 1, .undesirable_weight = 1};
     CK(isnan(dm_pair_loss_of(&o, 1, 1, &(dm_batch_stats){.pairs = 1, .kl = NAN}).loss));
     CK(dm_pair_loss_of(&o, 1e9, -1e9, &(dm_batch_stats){.pairs = 1}).loss == 0);
     CK(dm_pair_loss_of(&o, -1e9, 1e9, &(dm_batch_stats){.pairs = 1}).loss == 1);
@@ -53,16 +54,16 @@ static void test_kto(void)
 
 static void test_mixture(void)
 {
-    dm_loss_options o = {.objective = DMPO_DPO, .beta = 0.1, .gamma = 0.7};
+    dm_loss_options o = {.objective = DM_OBJECTIVE_DPO, .beta = 0.1, .gamma = 0.7};
     /* Sums of long trajectories: exp(-first) is far out of range. */
     const double first[2] = {-5000, -8000.5}, second[2] = {-5010.25, -7900};
     double shift[2];
 
     o.two_references = 1;
-    o.alpha_mode = DMPO_ALPHA_FIXED;
+    o.alpha_mode = DM_ALPHA_FIXED;
     o.trust_region = 100;
     for (int pairing = 0; pairing < 2; pairing++) {
-        o.alpha_pairing = (dmpo_alpha_pairing)pairing;
+        o.alpha_pairing = (dm_alpha_pairing)pairing;
         for (int alpha = 0; alpha < 2; alpha++) { /* one of them alone */
             o.alpha = alpha;
             dm_mixture_shifts(&o, first, second, shift);
@@ -70,7 +71,7 @@ static void test_mixture(void)
                 CK(shift[i] == (alpha == pairing ? 0 : second[i] - first[i]));
         }
     }
-    o.alpha_pairing = DMPO_PAIRING_OWN; /* the less likely one rules: -log(0.25 e^5000 + 0.75 e^5010.25) + 5000 */
+    o.alpha_pairing = DM_PAIRING_OWN; /* the less likely one rules: -log(0.25 e^5000 + 0.75 e^5010.25) + 5000 */
     o.alpha = 0.75;
     dm_mixture_shifts(&o, first, second, shift);
     CK(close_to(shift[0], -10.25 - log(0.75 + 0.25 * exp(-10.25)), 1e-14));
@@ -87,12 +88,12 @@ static void test_mixture(void)
     CK(shift[0] == 0 && shift[1] == 0);
 
     /* Adaptive: gaps 3000.5 and 2889.75; equal references are one; gaps of 0 are equal. */
-    o.alpha_mode = DMPO_ALPHA_ADAPTIVE;
+    o.alpha_mode = DM_ALPHA_ADAPTIVE;
     o.alpha = 0.5;
     o.trust_region = 100;
     dm_mixture_shifts(&o, first, second, shift);
     CK(close_to(shift[0], -10.25 - log((2889.75 + 3000.5 * exp(-10.25)) / (2889.75 + 3000.5)), 1e-14));
-    o.alpha_pairing = DMPO_PAIRING_CROSSED;
+    o.alpha_pairing = DM_PAIRING_CROSSED;
     dm_mixture_shifts(&o, first, second, shift);
     CK(close_to(shift[0], -10.25 - log((3000.5 + 2889.75 * exp(-10.25)) / (2889.75 + 3000.5)), 1e-14));
     dm_mixture_shifts(&o, first, first, shift);

@@ -150,9 +150,9 @@ static dm_loss_options options_of(const dm_json *v)
 
     for (int i = 0; objectives[i]; i++)
         if (dm_json_is(dm_json_get(v, "objective"), objectives[i]))
-            o.objective = (dmpo_objective)i;
-    o.alpha_mode = dm_json_is(dm_json_get(v, "alpha_mode"), "fixed") ? DMPO_ALPHA_FIXED : DMPO_ALPHA_ADAPTIVE;
-    o.alpha_pairing = dm_json_is(dm_json_get(v, "alpha_pairing"), "crossed") ? DMPO_PAIRING_CROSSED : DMPO_PAIRING_OWN;
+            o.objective = (dm_objective_kind)i;
+    o.alpha_mode = dm_json_is(dm_json_get(v, "alpha_mode"), "fixed") ? DM_ALPHA_FIXED : DM_ALPHA_ADAPTIVE;
+    o.alpha_pairing = dm_json_is(dm_json_get(v, "alpha_pairing"), "crossed") ? DM_PAIRING_CROSSED : DM_PAIRING_OWN;
     return o;
 }
 
@@ -231,7 +231,7 @@ static void check_case(file *f, const dm_json *c, int share)
     const dm_json *options = dm_json_get(c, "options"), *kl = dm_json_get(c, "kl");
     const dm_json *want[2] = {dm_json_get(c, "chosen")->child, dm_json_get(c, "rejected")->child};
     const dm_loss_options o = options_of(options);
-    const int sft = o.objective == DMPO_SFT, replaced = dm_json_get(options, "reference") != NULL;
+    const int sft = o.objective == DM_OBJECTIVE_SFT, replaced = dm_json_get(options, "reference") != NULL;
     size_t among[ITEMS], n = 0, tokens = 0;
     double loss = 0;
     dm_error err = {0};

@@ -21,10 +21,10 @@
 /* On every machine; it changes with the numerics contract (docs/numerics.md) only. */
 #define WEIGHTS "31a03d0cdedd4de1af4d575f81b169226e625b635a619c7a7d81cf9ad26b0ebb"
 
-static dmpo_train_options options(const char *output)
+static dm_train_options options(const char *output)
 {
-    dmpo_train_options o;
-    dmpo_train_defaults(&o, DMPO_DMPO);
+    dm_train_options o;
+    dm_train_defaults(&o, DM_OBJECTIVE_DMPO);
     o.model = at("base");
     o.data = at("pairs.jsonl");
     o.eval_data = at("pairs.jsonl");
@@ -37,7 +37,7 @@ static dmpo_train_options options(const char *output)
     return o;
 }
 
-static outcome run(const dmpo_train_options *o)
+static outcome run(const dm_train_options *o)
 {
     const outcome got = train(o, NULL, 2, NULL, NULL);
     CK_MSG(got.status == DMPO_OK, "%s", got.message);
@@ -88,7 +88,7 @@ static void make_rounded(const char *dir, dm_dtype type)
 
 static void test_same_bits(void)
 {
-    dmpo_train_options o = options("adapter");
+    dm_train_options o = options("adapter");
     const outcome first = run(&o);
 
     CK_MSG(strcmp(first.result.weights_sha256, WEIGHTS) == 0, "adapter %s", first.result.weights_sha256);
@@ -112,7 +112,7 @@ static int stop_at(void *context, const dmpo_event *event)
 static void test_resumed(void)
 {
     for (int64_t step = 1; step < 6; step += 2) {
-        dmpo_train_options o = options("resumed");
+        dm_train_options o = options("resumed");
         dm_dir_remove(at("resumed"), NULL);
         const outcome stopped = train(&o, NULL, 1, stop_at, &step);
         CK_MSG(stopped.status == DMPO_ERR_INTERRUPTED, "%s", stopped.message);
@@ -120,7 +120,7 @@ static void test_resumed(void)
         run(&o);
         CK_MSG(same_adapter(at("adapter"), at("resumed")), "resumed after step %d", (int)step);
     }
-    dmpo_train_options other = options("resumed");
+    dm_train_options other = options("resumed");
     other.resume = 1;
     other.lora_alpha = 5;
     const outcome refused = train(&other, NULL, 1, NULL, NULL);
@@ -130,7 +130,7 @@ static void test_resumed(void)
 /* A base in bf16 stays so, and gives the bits of the same values in f32. */
 static void test_stored(void)
 {
-    dmpo_train_options o = options("of-f32");
+    dm_train_options o = options("of-f32");
     dmpo_plan wide, narrow;
     dmpo_engine *engine = NULL;
     dmpo_error error = {0};
@@ -140,9 +140,9 @@ static void test_stored(void)
     o.model = at("f32");
     run(&o);
     CK(dmpo_engine_open(&engine, NULL, 1, &error) == DMPO_OK);
-    CK_MSG(dmpo_plan_train(engine, &o, &wide, &error) == DMPO_OK, "%s", error.message);
+    CK_MSG(dm_plan_train(engine, &o, &wide, &error) == DMPO_OK, "%s", error.message);
     o.model = at("bf16");
-    CK_MSG(dmpo_plan_train(engine, &o, &narrow, &error) == DMPO_OK, "%s", error.message);
+    CK_MSG(dm_plan_train(engine, &o, &narrow, &error) == DMPO_OK, "%s", error.message);
     dmpo_engine_close(&engine);
     CK(strcmp(wide.line[1].what, "weights") == 0 && 10 * narrow.line[1].bytes < 6 * wide.line[1].bytes);
     CK(narrow.trained < narrow.parameters && narrow.trained == wide.trained);
@@ -170,7 +170,7 @@ static int add(void *context, const dmpo_scored *s)
 
 static sums score(const char *model, const char *reference)
 {
-    dmpo_train_options o = options("none");
+    dm_train_options o = options("none");
     dmpo_engine *engine = NULL;
     dmpo_error error = {0};
     sums t = {0};
@@ -179,7 +179,7 @@ static sums score(const char *model, const char *reference)
     o.model = model;
     o.reference = reference;
     CK(dmpo_engine_open(&engine, NULL, 2, &error) == DMPO_OK);
-    CK_MSG(dmpo_score(engine, &o, add, &t, NULL, NULL, &error) == DMPO_OK, "%s", error.message);
+    CK_MSG(dm_score(engine, &o, add, &t, NULL, NULL, &error) == DMPO_OK, "%s", error.message);
     dmpo_engine_close(&engine);
     return t;
 }
@@ -248,7 +248,7 @@ static void test_merged(void)
 /* An adapter is trained on: its reference is the policy as it begins, or the base when that is named. */
 static void test_trained_on(void)
 {
-    dmpo_train_options o = options("further");
+    dm_train_options o = options("further");
 
     o.model = at("adapter");
     o.lora_rank = 0;
@@ -265,7 +265,7 @@ static void test_trained_on(void)
 /* Full training against a reference that is an adapter of the base. */
 static void test_full_against_adapter(void)
 {
-    dmpo_train_options o = options("full");
+    dm_train_options o = options("full");
     const sums both = score(at("base"), at("adapter"));
 
     o.lora_rank = 0;
@@ -279,7 +279,7 @@ static void test_full_against_adapter(void)
 
 /* ---- what is refused ---- */
 
-static void refused(const dmpo_train_options *o, int status, const char *part)
+static void refused(const dm_train_options *o, int status, const char *part)
 {
     const outcome got = train(o, NULL, 1, NULL, NULL);
     CK_MSG(got.status == status && strstr(got.message, part), "status %d, '%s' instead of %d, '... %s ...'", got.status,
@@ -288,10 +288,10 @@ static void refused(const dmpo_train_options *o, int status, const char *part)
 
 static void test_options(void)
 {
-    dmpo_train_options o = options("bad");
+    dm_train_options o = options("bad");
 
     o.lora_rank = 1025;
-    refused(&o, DMPO_ERR_ARGUMENT, "--lora-rank 1025 is out of range");
+    refused(&o, DMPO_ERR_ARGUMENT, "`lora-rank` 1025 is out of range");
     o = options("bad");
     o.lora_targets = "q,nose";
     refused(&o, DMPO_ERR_ARGUMENT, "'nose' is no projection");
@@ -299,7 +299,7 @@ static void test_options(void)
     refused(&o, DMPO_ERR_ARGUMENT, "'' is no projection");
     o.lora_targets = "q";
     o.lora_rank = 0;
-    refused(&o, DMPO_ERR_ARGUMENT, "add --lora-rank");
+    refused(&o, DMPO_ERR_ARGUMENT, "add `lora-rank`");
     o = options("bad");
     o.model = at("adapter");
     refused(&o, DMPO_ERR_ARGUMENT, "is an adapter of rank 3");
@@ -332,7 +332,7 @@ static void refuse_config(const char *from, const char *to, const char *part)
 static void test_broken(void)
 {
     char x[PATH], y[PATH], text[64];
-    dmpo_train_options o = options("bad");
+    dm_train_options o = options("bad");
 
     refuse_config("\"LORA\"", "\"IA3\"", "peft_type");
     refuse_config("\"r\": 3", "\"r\": 0", "r");
@@ -393,7 +393,7 @@ int main(void)
     make_model(at("base"), &small_shape);
     make_pairs(at("pairs.jsonl"), 11, 8, 5, 2, VOCAB, -1);
 
-    dmpo_train_options o = options("other"); /* another base of the same shape */
+    dm_train_options o = options("other"); /* another base of the same shape */
     o.lora_rank = 0;
     run(&o);
 

@@ -232,14 +232,14 @@ static void test_losses(const dm_engine *e)
     for (int share = 0; share < 2; share++) {
         dm_pack_build(&m.pack, &pair, share);
         for (unsigned k = 0; k < 3 * 5 * 2 * 2 * 2 * 3; k++) {
-            dm_loss_options o = {.objective = (dmpo_objective)(DMPO_DMPO + k % 3),
-                                 .link = (dmpo_link)(k / 3 % 5),
-                                 .phi = (dmpo_phi)(k / 15 % 2),
+            dm_loss_options o = {.objective = (dm_objective_kind)(DM_OBJECTIVE_DMPO + k % 3),
+                                 .link = (dm_loss_link)(k / 3 % 5),
+                                 .phi = (dm_loss_phi)(k / 15 % 2),
                                  .beta = 0.5,
                                  .gamma = gammas[k / 120],
                                  .sft_weight = k / 30 % 2 ? 0.3 : 0,
                                  .length_normalised = (int)(k / 60 % 2)};
-            if (o.link == DMPO_LINK_SIGMOID || o.link == DMPO_LINK_ROBUST)
+            if (o.link == DM_LINK_SIGMOID || o.link == DM_LINK_ROBUST)
                 o.label_smoothing = k / 30 % 2 ? 0.125 : 0;
             check_loss(&m, &o);
         }
@@ -257,7 +257,7 @@ static void test_methods(const dm_engine *e)
     for (int share = 0; share < 2; share++) {
         dm_pack_build(&m.pack, &pair, share);
         for (unsigned k = 0; k < 2 * 2 * 2; k++) {
-            const dm_loss_options o = {.objective = DMPO_KTO,
+            const dm_loss_options o = {.objective = DM_OBJECTIVE_KTO,
                                        .beta = k % 2 ? 0.5 : 2,
                                        .gamma = 0.7,
                                        .sft_weight = k / 2 % 2 ? 0.3 : 0,
@@ -267,15 +267,15 @@ static void test_methods(const dm_engine *e)
             check_loss(&m, &o);
         }
         for (unsigned k = 0; k < 3 * 4 * 2 * 3 * 2; k++) {
-            dm_loss_options o = {.objective = (dmpo_objective)(DMPO_DMPO + k % 3),
+            dm_loss_options o = {.objective = (dm_objective_kind)(DM_OBJECTIVE_DMPO + k % 3),
                                  .beta = 0.5,
                                  .gamma = 0.7,
                                  .two_references = 1,
-                                 .alpha_mode = k / 3 % 4 < 3 ? DMPO_ALPHA_FIXED : DMPO_ALPHA_ADAPTIVE,
+                                 .alpha_mode = k / 3 % 4 < 3 ? DM_ALPHA_FIXED : DM_ALPHA_ADAPTIVE,
                                  .alpha = k / 3 % 4 < 3 ? alphas[k / 3 % 4] : 0.5,
-                                 .alpha_pairing = (dmpo_alpha_pairing)(k / 12 % 2),
+                                 .alpha_pairing = (dm_alpha_pairing)(k / 12 % 2),
                                  .trust_region = regions[k / 24 % 3]};
-            o.link = k / 72 ? DMPO_LINK_KTO_PAIR : DMPO_LINK_SIGMOID;
+            o.link = k / 72 ? DM_LINK_KTO_PAIR : DM_LINK_SIGMOID;
             check_loss(&m, &o);
         }
     }
@@ -408,13 +408,17 @@ int main(int argc, char **argv)
         size_t architecture;
         dm_loss_options o;
     } models[] = {
-        {0, {.objective = DMPO_DMPO, .beta = 0.3, .gamma = 0.7, .sft_weight = 0.2}},
-        {1, {.objective = DMPO_DPO, .link = DMPO_LINK_IPO, .beta = 0.5}},
-        {2, {.objective = DMPO_SFT}},
+        {0, {.objective = DM_OBJECTIVE_DMPO, .beta = 0.3, .gamma = 0.7, .sft_weight = 0.2}},
+        {1, {.objective = DM_OBJECTIVE_DPO, .link = DM_LINK_IPO, .beta = 0.5}},
+        {2, {.objective = DM_OBJECTIVE_SFT}},
         {3,
-         {.objective = DMPO_DMPO_TOKEN, .link = DMPO_LINK_KTO_PAIR, .beta = 0.2, .gamma = 0.9, .length_normalised = 1}},
-        {0, {.objective = DMPO_KTO, .beta = 0.4, .desirable_weight = 1, .undesirable_weight = 1.5}},
-        {2, {.objective = DMPO_DPO, .beta = 0.3, .two_references = 1, .alpha = 0.5, .trust_region = 0.05}},
+         {.objective = DM_OBJECTIVE_DMPO_TOKEN,
+          .link = DM_LINK_KTO_PAIR,
+          .beta = 0.2,
+          .gamma = 0.9,
+          .length_normalised = 1}},
+        {0, {.objective = DM_OBJECTIVE_KTO, .beta = 0.4, .desirable_weight = 1, .undesirable_weight = 1.5}},
+        {2, {.objective = DM_OBJECTIVE_DPO, .beta = 0.3, .two_references = 1, .alpha = 0.5, .trust_region = 0.05}},
     };
     static engines all;
     const int status = engines_open(&all, argc, argv, threads, 1);
@@ -429,7 +433,7 @@ int main(int argc, char **argv)
         const dm_config *c = &architectures[models[i].architecture];
         worst = 0;
         test_seed(SEED + i); /* whatever number of engines came before */
-        test_model(&all, c, &models[i].o, models[i].o.objective == DMPO_SFT);
+        test_model(&all, c, &models[i].o, models[i].o.objective == DM_OBJECTIVE_SFT);
         printf("%s, objective %d: largest relative error %.2e\n", dm_arch_name(c->arch), (int)models[i].o.objective,
                worst);
     }

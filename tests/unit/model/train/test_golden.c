@@ -51,13 +51,13 @@ static int choice(const dm_json *v, const char *key, const char *const *names, i
 }
 
 /* Options of one entry of case.json's "losses". */
-static dmpo_train_options options_of(const golden *g, const dm_json *loss, const char *reference)
+static dm_train_options options_of(const golden *g, const dm_json *loss, const char *reference)
 {
     static const char *const methods[] = {"sft", "dmpo", "dmpo-token", "dpo", NULL};
     static const char *const links[] = {"sigmoid", "robust", "hinge", "ipo", "kto-pair", NULL};
-    dmpo_train_options o;
-    dmpo_train_defaults(&o, (dmpo_objective)choice(loss, "method", methods, DMPO_DMPO));
-    o.link = (dmpo_link)choice(loss, "link", links, DMPO_LINK_SIGMOID);
+    dm_train_options o;
+    dm_train_defaults(&o, (dm_objective_kind)choice(loss, "method", methods, DM_OBJECTIVE_DMPO));
+    o.link = (dm_loss_link)choice(loss, "link", links, DM_LINK_SIGMOID);
     o.beta = number(loss, "beta", 0.1);
     o.gamma = number(loss, "gamma", 0.7);
     o.label_smoothing = number(loss, "label_smoothing", 0);
@@ -69,7 +69,7 @@ static dmpo_train_options options_of(const golden *g, const dm_json *loss, const
     return o;
 }
 
-static int open_run(golden *g, dm_run *r, const dmpo_train_options *o)
+static int open_run(golden *g, dm_run *r, const dm_train_options *o)
 {
     dm_error err = {0};
     dm_status s = dm_run_open(r, g->e, o, NULL, NULL, &err);
@@ -83,7 +83,7 @@ static int open_run(golden *g, dm_run *r, const dmpo_train_options *o)
 static void check_logps(golden *g, const char *reference, const char *key)
 {
     const dm_json *pair = dm_json_get(dm_json_root(g->doc), "pairs")->child;
-    const dmpo_train_options o = options_of(g, NULL, reference);
+    const dm_train_options o = options_of(g, NULL, reference);
     double worst = 0;
     dm_run r;
 
@@ -149,7 +149,7 @@ static double relative(double got, double want)
 static void check_loss(golden *g, const dm_json *loss)
 {
     const char *name = dm_json_get(loss, "name")->text;
-    const dmpo_train_options o = options_of(g, loss, g->reference);
+    const dm_train_options o = options_of(g, loss, g->reference);
     char what[300];
     dmpo_metrics m = {0};
     dm_error err = {0};
@@ -184,7 +184,7 @@ static const dm_json *loss_named(const golden *g, const char *name)
 static void check_training(golden *g)
 {
     const dm_json *t = dm_json_get(dm_json_root(g->doc), "training"), *betas = dm_json_get(t, "betas");
-    dmpo_train_options o = options_of(g, loss_named(g, dm_json_get(t, "loss")->text), g->reference);
+    dm_train_options o = options_of(g, loss_named(g, dm_json_get(t, "loss")->text), g->reference);
     const dm_json *history = dm_json_get(t, "history")->child;
     float *start = NULL;
     dm_run r;

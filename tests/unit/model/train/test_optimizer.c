@@ -32,32 +32,32 @@ static void *memory(size_t bytes)
 
 /* Learning rate 1: by mpmath from the formulas in model/train/optimizer.h. */
 static const struct {
-    dmpo_schedule schedule;
+    dm_lr_schedule schedule;
     int64_t step, warmup, total;
     double lr;
 } rates[] = {
-    {DMPO_CONSTANT, 0, 0, 1, 1},
-    {DMPO_CONSTANT, 0, 3, 10, 1.0 / 3},
-    {DMPO_CONSTANT, 1, 3, 10, 2.0 / 3},
-    {DMPO_CONSTANT, 2, 3, 10, 1},
-    {DMPO_CONSTANT, 9, 3, 10, 1},
-    {DMPO_CONSTANT, 6, 7, 7, 1},
-    {DMPO_LINEAR, 0, 0, 4, 1},
-    {DMPO_LINEAR, 3, 0, 4, 0.25},
-    {DMPO_LINEAR, 9, 10, 100, 1},
-    {DMPO_LINEAR, 10, 10, 100, 1},
-    {DMPO_LINEAR, 55, 10, 100, 0.5},
-    {DMPO_LINEAR, 99, 10, 100, 0.011111111111111112},
-    {DMPO_LINEAR, 4, 5, 5, 1},
-    {DMPO_COSINE, 0, 0, 4, 1},
-    {DMPO_COSINE, 1, 0, 4, 0.85355339059327376},
-    {DMPO_COSINE, 2, 0, 4, 0.5},
-    {DMPO_COSINE, 3, 0, 4, 0.14644660940672624},
-    {DMPO_COSINE, 4, 10, 100, 0.5},
-    {DMPO_COSINE, 10, 10, 100, 1},
-    {DMPO_COSINE, 40, 10, 100, 0.75},
-    {DMPO_COSINE, 55, 10, 100, 0.5},
-    {DMPO_COSINE, 99, 10, 100, 0.00030458649045213493},
+    {DM_SCHEDULE_CONSTANT, 0, 0, 1, 1},
+    {DM_SCHEDULE_CONSTANT, 0, 3, 10, 1.0 / 3},
+    {DM_SCHEDULE_CONSTANT, 1, 3, 10, 2.0 / 3},
+    {DM_SCHEDULE_CONSTANT, 2, 3, 10, 1},
+    {DM_SCHEDULE_CONSTANT, 9, 3, 10, 1},
+    {DM_SCHEDULE_CONSTANT, 6, 7, 7, 1},
+    {DM_SCHEDULE_LINEAR, 0, 0, 4, 1},
+    {DM_SCHEDULE_LINEAR, 3, 0, 4, 0.25},
+    {DM_SCHEDULE_LINEAR, 9, 10, 100, 1},
+    {DM_SCHEDULE_LINEAR, 10, 10, 100, 1},
+    {DM_SCHEDULE_LINEAR, 55, 10, 100, 0.5},
+    {DM_SCHEDULE_LINEAR, 99, 10, 100, 0.011111111111111112},
+    {DM_SCHEDULE_LINEAR, 4, 5, 5, 1},
+    {DM_SCHEDULE_COSINE, 0, 0, 4, 1},
+    {DM_SCHEDULE_COSINE, 1, 0, 4, 0.85355339059327376},
+    {DM_SCHEDULE_COSINE, 2, 0, 4, 0.5},
+    {DM_SCHEDULE_COSINE, 3, 0, 4, 0.14644660940672624},
+    {DM_SCHEDULE_COSINE, 4, 10, 100, 0.5},
+    {DM_SCHEDULE_COSINE, 10, 10, 100, 1},
+    {DM_SCHEDULE_COSINE, 40, 10, 100, 0.75},
+    {DM_SCHEDULE_COSINE, 55, 10, 100, 0.5},
+    {DM_SCHEDULE_COSINE, 99, 10, 100, 0.00030458649045213493},
 };
 
 static void test_rates(void)
@@ -72,7 +72,7 @@ static void test_rates(void)
 }
 
 /* Up to the given rate in the warm-up, never up behind it, never 0 or below while there are steps. */
-static void test_rates_run(dmpo_schedule schedule, int64_t warmup, int64_t total)
+static void test_rates_run(dm_lr_schedule schedule, int64_t warmup, int64_t total)
 {
     const double lr = 3e-4, pi = 3.14159265358979323846;
     double before = 0;
@@ -80,10 +80,10 @@ static void test_rates_run(dmpo_schedule schedule, int64_t warmup, int64_t total
     for (int64_t s = 0; s < total; s++) {
         const double got = dm_learning_rate(schedule, lr, s, warmup, total);
         const double r = (double)(s - warmup) / (double)(total - warmup);
-        const double want = s < warmup                  ? lr * (double)(s + 1) / (double)warmup
-                            : schedule == DMPO_CONSTANT ? lr
-                            : schedule == DMPO_LINEAR   ? lr - lr * r
-                                                        : lr / 2 + lr / 2 * cos(pi * r);
+        const double want = s < warmup                         ? lr * (double)(s + 1) / (double)warmup
+                            : schedule == DM_SCHEDULE_CONSTANT ? lr
+                            : schedule == DM_SCHEDULE_LINEAR   ? lr - lr * r
+                                                               : lr / 2 + lr / 2 * cos(pi * r);
         CK_MSG(fabs(got - want) <= 4e-16 * lr && got > 0 && got <= lr &&
                    (s < warmup ? got > before : s == warmup || got <= before),
                "schedule %d, step %lld of %lld, warm-up %lld: %.17g, must be %.17g", schedule, (long long)s,
@@ -96,10 +96,10 @@ static void test_rates_run(dmpo_schedule schedule, int64_t warmup, int64_t total
 static void test_schedules(void)
 {
     test_rates();
-    for (int schedule = DMPO_CONSTANT; schedule <= DMPO_COSINE; schedule++)
+    for (int schedule = DM_SCHEDULE_CONSTANT; schedule <= DM_SCHEDULE_COSINE; schedule++)
         for (int64_t total = 1; total <= 1000; total = total * 3 + 1)
             for (int64_t warmup = 0; warmup <= total; warmup += 1 + total / 7)
-                test_rates_run((dmpo_schedule)schedule, warmup, total);
+                test_rates_run((dm_lr_schedule)schedule, warmup, total);
 }
 
 /* ---- gradient norm ---- */

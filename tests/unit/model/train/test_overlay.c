@@ -29,10 +29,10 @@ static const dm_config deep = {
 
 static const dm_config *const configs[] = {&llama, &qwen3, &deep};
 
-static dmpo_train_options options(void)
+static dm_train_options options(void)
 {
-    dmpo_train_options o;
-    dmpo_train_defaults(&o, DMPO_DMPO);
+    dm_train_options o;
+    dm_train_defaults(&o, DM_OBJECTIVE_DMPO);
     o.model = at("model");
     o.data = at("pairs.jsonl");
     o.lr = 1e-2;
@@ -43,7 +43,7 @@ static dmpo_train_options options(void)
 }
 
 /* Opened with the plan that the test wants; overlay 0 takes the overlay away that the run has. */
-static int open_run(dm_run *r, dmpo_engine *engine, const dmpo_train_options *o, uint32_t recompute, int overlay)
+static int open_run(dm_run *r, dmpo_engine *engine, const dm_train_options *o, uint32_t recompute, int overlay)
 {
     dm_error err = {0};
     dm_status s = dm_run_open(r, &engine->e, o, NULL, NULL, &err);
@@ -75,7 +75,7 @@ static void check_same(const dm_run *a, const dm_run *b, const char *what)
 
 static void check_recompute(dmpo_engine *engine, uint32_t recompute, const char *what)
 {
-    const dmpo_train_options o = options();
+    const dm_train_options o = options();
     double norm[2][STEPS];
     dm_run own = {0}, over = {0};
 
@@ -132,7 +132,7 @@ static void check_without(void)
     make_pairs(at("pairs.jsonl"), 5, 7, 10, 4, VOCAB, -1);
     if (!CK(dmpo_engine_open(&engine, NULL, 1, NULL) == DMPO_OK))
         return;
-    dmpo_train_options o = options();
+    dm_train_options o = options();
     o.batch = 2;
     CK(open_run(&r, engine, &o, 0, 1) && !r.memory.network.late);
     dm_run_close(&r);

@@ -18,6 +18,7 @@
 #include "core/file.h"
 #include "core/philox.h"
 #include "dmpo.h"
+#include "model/train/train.h"
 #include "io/json.h"
 #include "model/network/model.h"
 #include "tests/support/check.h"
@@ -169,14 +170,14 @@ static void make_data(const char *name, size_t pairs, size_t n, uint32_t vocab, 
 
 typedef struct stage {
     const char *name, *model, *data, *eval;
-    dmpo_objective objective;
+    dm_objective_kind objective;
 } stage;
 
 static const stage stages[] = {
-    {"a-sft", "a", "a-train", "a-eval", DMPO_SFT},
-    {"a-dmpo", "a-sft", "a-train", "a-eval", DMPO_DMPO},
-    {"b-sft", "b", "b-train", "b-eval", DMPO_SFT},
-    {"b-kto", "b-sft", "b-train", "b-eval", DMPO_DMPO_TOKEN},
+    {"a-sft", "a", "a-train", "a-eval", DM_OBJECTIVE_SFT},
+    {"a-dmpo", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO},
+    {"b-sft", "b", "b-train", "b-eval", DM_OBJECTIVE_SFT},
+    {"b-kto", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN},
 };
 #define STAGES (sizeof stages / sizeof *stages)
 
@@ -184,15 +185,15 @@ typedef struct paths {
     char model[PATH], data[PATH], eval[PATH], output[PATH];
 } paths;
 
-static dmpo_train_options options_of(const stage *g, const variant *v, const char *output, paths *p)
+static dm_train_options options_of(const stage *g, const variant *v, const char *output, paths *p)
 {
-    dmpo_train_options o;
+    dm_train_options o;
 
     in_work(p->model, g->model, "");
     in_work(p->data, g->data, ".jsonl");
     in_work(p->eval, g->eval, ".jsonl");
     in_work(p->output, output, "");
-    dmpo_train_defaults(&o, g->objective);
+    dm_train_defaults(&o, g->objective);
     o.model = p->model;
     o.data = p->data;
     o.eval_data = p->eval;
@@ -203,12 +204,12 @@ static dmpo_train_options options_of(const stage *g, const variant *v, const cha
     o.steps = STEPS;
     o.warmup_steps = 2;
     o.weight_decay = 0.05;
-    o.schedule = DMPO_COSINE;
+    o.schedule = DM_SCHEDULE_COSINE;
     o.max_grad_norm = 0.5;
     o.eval_every = 2;
     o.seed = SEED;
-    if (g->objective == DMPO_DMPO_TOKEN) {
-        o.link = DMPO_LINK_KTO_PAIR;
+    if (g->objective == DM_OBJECTIVE_DMPO_TOKEN) {
+        o.link = DM_LINK_KTO_PAIR;
         o.gamma = 0.95;
         o.sft_weight = 0.1;
         o.length_normalised = 1;
@@ -232,7 +233,7 @@ static int count_down(void *context, const dmpo_event *event)
 static int train(const stage *g, const variant *v, const char *output, ending how)
 {
     paths p;
-    dmpo_train_options o = options_of(g, v, output, &p);
+    dm_train_options o = options_of(g, v, output, &p);
     dmpo_train_result result;
     dmpo_error error = {0};
     dmpo_engine *e = NULL;
@@ -241,7 +242,7 @@ static int train(const stage *g, const variant *v, const char *output, ending ho
     o.checkpoint_every = how.resume || how.kill_after;
     int status = dmpo_engine_open(&e, dm_isa_name(v->isa), v->threads, &error);
     if (status == DMPO_OK)
-        status = dmpo_train(e, &o, count_down, &how.kill_after, &result, &error);
+        status = dm_train(e, &o, count_down, &how.kill_after, &result, &error);
     dmpo_engine_close(&e);
     return CK_MSG(status == DMPO_OK, "%s: %s", g->name, error.message);
 }

@@ -15,10 +15,10 @@
 #include "tests/support/check.h"
 #include "tests/support/train_tool.h"
 
-static dmpo_train_options options(const char *output)
+static dm_train_options options(const char *output)
 {
-    dmpo_train_options o;
-    dmpo_train_defaults(&o, DMPO_DMPO);
+    dm_train_options o;
+    dm_train_defaults(&o, DM_OBJECTIVE_DMPO);
     o.model = at("model");
     o.data = at("pairs.jsonl");
     o.eval_data = at("eval.jsonl");
@@ -28,7 +28,7 @@ static dmpo_train_options options(const char *output)
     o.steps = 9; /* 11 pairs: two epochs of 3, 3, 3 and 2, and one step more */
     o.eval_every = 2;
     o.weight_decay = 0.01;
-    o.schedule = DMPO_COSINE;
+    o.schedule = DM_SCHEDULE_COSINE;
     o.warmup_steps = 3;
     return o;
 }
@@ -39,7 +39,7 @@ static outcome base;
 
 static void run_base(void)
 {
-    const dmpo_train_options o = options(at("base"));
+    const dm_train_options o = options(at("base"));
     base = train(&o, NULL, 1, NULL, NULL);
     CK_MSG(base.status == DMPO_OK, "%s", base.message);
     CK(base.result.steps == 9);
@@ -49,7 +49,7 @@ static void run_base(void)
        strcmp(hex, base.result.weights_sha256) == 0);
 }
 
-static void same_as_base(const dmpo_train_options *o, unsigned threads, const char *what)
+static void same_as_base(const dm_train_options *o, unsigned threads, const char *what)
 {
     const outcome got = train(o, NULL, threads, NULL, NULL);
     CK_MSG(got.status == DMPO_OK, "%s: %s", what, got.message);
@@ -64,13 +64,13 @@ static void same_bits(void)
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         for (int recompute = 0; recompute < 2; recompute++) {
             char what[64];
-            dmpo_train_options o = options(at("other"));
+            dm_train_options o = options(at("other"));
             o.recompute = recompute;
             snprintf(what, sizeof what, "%u threads%s", counts[i], recompute ? ", recomputed" : "");
             same_as_base(&o, counts[i], what);
         }
     /* The order of the data is part of the result: a test that cannot tell runs apart would not see this. */
-    dmpo_train_options o = options(at("other"));
+    dm_train_options o = options(at("other"));
     o.seed = 1;
     const outcome got = train(&o, NULL, 1, NULL, NULL);
     CK(got.status == DMPO_OK && strcmp(got.result.weights_sha256, base.result.weights_sha256) != 0);
@@ -97,7 +97,7 @@ static void resume_after(dmpo_event_kind kind, int n, unsigned threads)
 {
     char what[64], note[128];
     stopper first = {.kind = kind, .n = n}, second = {.kind = DMPO_EVENT_STEP, .n = 0};
-    dmpo_train_options o = options(at("other"));
+    dm_train_options o = options(at("other"));
     snprintf(what, sizeof what, "stopped at event %d.%d", (int)kind, n);
 
     outcome got = train(&o, NULL, threads, stop_at, &first);
@@ -130,7 +130,7 @@ static void resume(void)
 /* A finished run resumed changes nothing and says the same. */
 static void resume_finished(void)
 {
-    dmpo_train_options o = options(at("other"));
+    dm_train_options o = options(at("other"));
     CK(train(&o, NULL, 1, NULL, NULL).status == DMPO_OK);
     o.resume = 1;
     const outcome got = train(&o, NULL, 1, NULL, NULL);
@@ -143,7 +143,7 @@ static void resume_finished(void)
 /* What must not be resumed: another run's checkpoint, a damaged one. `other` holds a finished run. */
 static void refuse_resume(void)
 {
-    dmpo_train_options o = options(at("other"));
+    dm_train_options o = options(at("other"));
     o.resume = 1;
     o.lr = 2e-2;
     outcome got = train(&o, NULL, 1, NULL, NULL);
@@ -171,7 +171,7 @@ static void refuse_resume(void)
 
 /* ---- batches and updates ---- */
 
-static int open_run(dm_run *r, dmpo_engine **engine, const dmpo_train_options *o)
+static int open_run(dm_run *r, dmpo_engine **engine, const dm_train_options *o)
 {
     dm_error err = {.status = DM_OK};
     dmpo_error error = {0};
@@ -201,11 +201,11 @@ static void disturb(dm_run *r)
 }
 
 /* The loss of a batch is the mean over its pairs (sft: over its action tokens), and so is the gradient. */
-static void batch_is_mean(dmpo_objective objective)
+static void batch_is_mean(dm_objective_kind objective)
 {
     static const uint32_t items[] = {4, 0, 7, 2, 9};
     enum { N = 5 };
-    dmpo_train_options o = options(NULL);
+    dm_train_options o = options(NULL);
     dmpo_engine *engine = NULL;
     dm_run r;
     dmpo_metrics one, all;
@@ -217,7 +217,7 @@ static void batch_is_mean(dmpo_objective objective)
         disturb(&r);
         for (int i = 0; i < N && sum; i++) {
             CK(dm_run_gradient(&r, &items[i], 1, &one, NULL) == DM_OK);
-            const double weight = objective == DMPO_SFT ? (double)one.action_tokens : 1.0;
+            const double weight = objective == DM_OBJECTIVE_SFT ? (double)one.action_tokens : 1.0;
             loss += weight * one.loss;
             tokens += weight;
             for (size_t j = 0; j < n; j++)
@@ -242,7 +242,7 @@ static void batch_is_mean(dmpo_objective objective)
  * decay of every tensor. */
 static void step_is_adamw(void)
 {
-    dmpo_train_options o = options(NULL);
+    dm_train_options o = options(NULL);
     dmpo_engine *engine = NULL;
     dm_run r;
     o.max_grad_norm = 0.05; /* every gradient here is longer */
@@ -285,7 +285,7 @@ static void step_is_adamw(void)
 static void epochs(void)
 {
     static const int64_t batches[] = {3, 3, 3, 2};
-    dmpo_train_options o = options(NULL);
+    dm_train_options o = options(NULL);
     dmpo_engine *engine = NULL;
     dm_run r;
     int64_t total = 0;
@@ -323,7 +323,7 @@ static void epochs(void)
 /* One weight that only one pair reads is infinite: that pair is named, no weight, moment or metric changes. */
 static void nonfinite_loss(void)
 {
-    dmpo_train_options o = options(NULL);
+    dm_train_options o = options(NULL);
     dmpo_engine *engine = NULL;
     dm_error err = {.status = DM_OK};
     dm_run r;
@@ -354,7 +354,7 @@ static void nonfinite_loss(void)
 /* Through the front door: a learning rate that blows up, and a beta whose gradient overflows. */
 static void nonfinite_run(void)
 {
-    dmpo_train_options o = options(at("other"));
+    dm_train_options o = options(at("other"));
     o.lr = 1e30;
     o.warmup_steps = 0;
     o.checkpoint_every = 1;
@@ -391,7 +391,7 @@ static int collect(void *context, const dmpo_event *event)
 static void reports(void)
 {
     char notes[4096] = "";
-    dmpo_train_options o = options(at("other"));
+    dm_train_options o = options(at("other"));
     FILE *f = fopen(at("mixed.jsonl"), "w");
     CK(f != NULL);
     fputs("{\"id\": \"good\", \"chosen\": {\"ids\": [1, 2, 3, 4, 5, 6, 7, 8], \"turns\": [[2, 4], [6, 8]]},"
@@ -415,7 +415,7 @@ static void reports(void)
     got = train(&o, NULL, 1, collect, notes);
     CK_MSG(got.status == DMPO_OK, "%s", got.message);
     CK_MSG(strstr(notes, "1 items, 8 tokens, 4 of them actions, longest 4\n") != NULL, "%s", notes);
-    CK_MSG(strstr(notes, "1 items cut to --max-length 7 (4 tokens and 1 turns left out)\n") != NULL, "%s", notes);
+    CK_MSG(strstr(notes, "1 items cut to `max-length` 7 (4 tokens and 1 turns left out)\n") != NULL, "%s", notes);
     CK_MSG(strstr(notes, "2 items skipped as invalid, the first: ") && strstr(notes, "no turns"), "%s", notes);
     dm_dir_remove(at("other"), NULL);
 
@@ -448,9 +448,9 @@ int main(void)
     resume();
     resume_finished();
     refuse_resume();
-    batch_is_mean(DMPO_DMPO);
-    batch_is_mean(DMPO_DPO);
-    batch_is_mean(DMPO_SFT);
+    batch_is_mean(DM_OBJECTIVE_DMPO);
+    batch_is_mean(DM_OBJECTIVE_DPO);
+    batch_is_mean(DM_OBJECTIVE_SFT);
     step_is_adamw();
     epochs();
     nonfinite_loss();

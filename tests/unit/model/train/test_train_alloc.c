@@ -181,11 +181,11 @@ static int count(void *context, const dmpo_event *event)
     return 0;
 }
 
-static void check_loop(dmpo_objective objective, dmpo_link link, const char *reference2, int recompute)
+static void check_loop(dm_objective_kind objective, dm_loss_link link, const char *reference2, int recompute)
 {
     watch w = {0};
-    dmpo_train_options o;
-    dmpo_train_defaults(&o, objective);
+    dm_train_options o;
+    dm_train_defaults(&o, objective);
     o.link = link;
     o.recompute = recompute;
     o.model = at("model");
@@ -218,11 +218,11 @@ int main(void)
     make_pairs(at("pairs.jsonl"), 1, 11, 4, 2, VOCAB, -1);
     make_pairs(at("eval.jsonl"), 2, 5, 4, 2, VOCAB, -1);
     for (int recompute = 0; recompute < 2; recompute++) {
-        check_loop(DMPO_DMPO, DMPO_LINK_SIGMOID, NULL, recompute);
-        check_loop(DMPO_DPO, DMPO_LINK_SIGMOID, at("model"), recompute);
-        check_loop(DMPO_KTO, DMPO_LINK_SIGMOID, NULL, recompute);
-        check_loop(DMPO_DPO, DMPO_LINK_KTO_PAIR, NULL, recompute);
-        check_loop(DMPO_SFT, DMPO_LINK_SIGMOID, NULL, recompute);
+        check_loop(DM_OBJECTIVE_DMPO, DM_LINK_SIGMOID, NULL, recompute);
+        check_loop(DM_OBJECTIVE_DPO, DM_LINK_SIGMOID, at("model"), recompute);
+        check_loop(DM_OBJECTIVE_KTO, DM_LINK_SIGMOID, NULL, recompute);
+        check_loop(DM_OBJECTIVE_DPO, DM_LINK_KTO_PAIR, NULL, recompute);
+        check_loop(DM_OBJECTIVE_SFT, DM_LINK_SIGMOID, NULL, recompute);
     }
     work_close();
     return ck_done("train_alloc");

@@ -87,10 +87,10 @@ int unlinkat(int fd, const char *path, int flags)
 
 /* ---- the run ---- */
 
-static dmpo_train_options options(const char *output)
+static dm_train_options options(const char *output)
 {
-    dmpo_train_options o;
-    dmpo_train_defaults(&o, DMPO_DMPO);
+    dm_train_options o;
+    dm_train_defaults(&o, DM_OBJECTIVE_DMPO);
     o.model = at("model");
     o.data = at("pairs.jsonl");
     o.eval_data = at("eval.jsonl");
@@ -120,7 +120,7 @@ static int note_resumed(void *context, const dmpo_event *event)
 static void resume(outcome *out, void *context)
 {
     const disaster what = plan.what;
-    dmpo_train_options o = options(at("run"));
+    dm_train_options o = options(at("run"));
     dmpo_engine *engine = NULL;
     dmpo_error error = {0};
 
@@ -131,7 +131,7 @@ static void resume(outcome *out, void *context)
     plan.what = what;
     plan.calls = 0;
     if (out->status == DMPO_OK)
-        out->status = dmpo_train(engine, &o, NULL, NULL, &out->result, &error);
+        out->status = dm_train(engine, &o, NULL, NULL, &out->result, &error);
     plan.what = NOTHING;
     out->struck = plan.calls >= plan.at;
     dmpo_engine_close(&engine);
@@ -191,7 +191,7 @@ static void recover(long k, const char *what)
 {
     char text[64];
     long long from = -1;
-    dmpo_train_options o = options(at("run"));
+    dm_train_options o = options(at("run"));
     snprintf(text, sizeof text, "%s at call %ld", what, k);
     o.resume = 1;
     const outcome got = train(&o, NULL, 1, note_resumed, &from);
@@ -259,7 +259,7 @@ int main(void)
     make_pairs(at("pairs.jsonl"), 1, 6, 4, 2, VOCAB, -1);
     make_pairs(at("eval.jsonl"), 2, 3, 4, 2, VOCAB, -1);
 
-    dmpo_train_options o = options(at("base"));
+    dm_train_options o = options(at("base"));
     outcome got = train(&o, NULL, 1, NULL, NULL);
     CK_MSG(got.status == DMPO_OK, "%s", got.message);
     o = options(at("stopped"));

@@ -68,10 +68,10 @@ static shape shapes[] = {
      .threads = 1},
 };
 
-static dmpo_train_options options(const shape *s)
+static dm_train_options options(const shape *s)
 {
-    dmpo_train_options o;
-    dmpo_train_defaults(&o, DMPO_DMPO);
+    dm_train_options o;
+    dm_train_defaults(&o, DM_OBJECTIVE_DMPO);
     o.model = at(s->name);
     o.data = s->data;
     o.output = at("output");
@@ -84,7 +84,7 @@ static dmpo_train_options options(const shape *s)
 /* ---- in a child ---- */
 
 typedef struct task {
-    const dmpo_train_options *o;
+    const dm_train_options *o;
     unsigned threads;
     int only_plan;
 } task;
@@ -97,13 +97,13 @@ static void run(outcome *out, void *context)
 
     out->status = dmpo_engine_open(&engine, NULL, t->threads, &error);
     if (out->status == DMPO_OK)
-        out->status = t->only_plan ? dmpo_plan_train(engine, t->o, &out->plan, &error)
-                                   : dmpo_train(engine, t->o, NULL, NULL, &out->result, &error);
+        out->status = t->only_plan ? dm_plan_train(engine, t->o, &out->plan, &error)
+                                   : dm_train(engine, t->o, NULL, NULL, &out->result, &error);
     dmpo_engine_close(&engine);
     memcpy(out->message, error.message, sizeof out->message);
 }
 
-static dmpo_plan plan_of(const dmpo_train_options *o, unsigned threads)
+static dmpo_plan plan_of(const dm_train_options *o, unsigned threads)
 {
     task t = {o, threads, 1};
     const outcome got = in_child(run, &t);
@@ -111,7 +111,7 @@ static dmpo_plan plan_of(const dmpo_train_options *o, unsigned threads)
     return got.plan;
 }
 
-static outcome train_in_child(const dmpo_train_options *o, unsigned threads)
+static outcome train_in_child(const dm_train_options *o, unsigned threads)
 {
     task t = {o, threads, 0};
     dm_dir_remove(o->output, NULL);
@@ -133,7 +133,7 @@ static void near_plan(const char *name, const char *how, uint64_t planned, const
 static void check_shape(const shape *s)
 {
     char weights[65];
-    dmpo_train_options o = options(s);
+    dm_train_options o = options(s);
     dmpo_plan plan = plan_of(&o, s->threads);
     CK(plan.recomputed == 0);
     outcome got = train_in_child(&o, s->threads);
@@ -157,14 +157,14 @@ static void check_shape(const shape *s)
 /* kto has more sequences, and longer ones; a second reference has values of its own. */
 static void check_methods(const shape *s)
 {
-    dmpo_train_options o = options(s);
-    o.objective = DMPO_KTO;
+    dm_train_options o = options(s);
+    o.objective = DM_OBJECTIVE_KTO;
     o.eval_data = s->data;
     dmpo_plan plan = plan_of(&o, s->threads);
     outcome got = train_in_child(&o, s->threads);
     near_plan(s->name, "kto", plan.total, &got);
 
-    o.objective = DMPO_DPO;
+    o.objective = DM_OBJECTIVE_DPO;
     o.reference2 = at(s->name);
     plan = plan_of(&o, s->threads);
     got = train_in_child(&o, s->threads);
@@ -181,7 +181,7 @@ static uint64_t number_behind(const char *message, const char *text)
 static void check_limit(const shape *s)
 {
     char weights[65];
-    dmpo_train_options o = options(s);
+    dm_train_options o = options(s);
     const dmpo_plan full = plan_of(&o, s->threads);
     outcome got = train_in_child(&o, s->threads);
     memcpy(weights, got.result.weights_sha256, sizeof weights);

@@ -19,10 +19,10 @@
 #define KTO_WEIGHTS "e3ad5f016e0a44f9354c5b9e1137b36fa72c3a0ec65b145a637071523e20ab8c"
 #define MRPO_WEIGHTS "81650abbac43e5acadb23e4e9a2c1e0f24a0c1d3b892be76a68ecaa3b38835cb"
 
-static dmpo_train_options options(dmpo_objective objective)
+static dm_train_options options(dm_objective_kind objective)
 {
-    dmpo_train_options o;
-    dmpo_train_defaults(&o, objective);
+    dm_train_options o;
+    dm_train_defaults(&o, objective);
     o.model = at("policy");
     o.reference = at("model");
     o.data = at("pairs.jsonl");
@@ -36,17 +36,17 @@ static dmpo_train_options options(dmpo_objective objective)
     return o;
 }
 
-static dmpo_train_options kto(void)
+static dm_train_options kto(void)
 {
-    dmpo_train_options o = options(DMPO_KTO);
+    dm_train_options o = options(DM_OBJECTIVE_KTO);
     o.desirable_weight = 1.25;
     o.undesirable_weight = 0.75;
     return o;
 }
 
-static dmpo_train_options mrpo(void)
+static dm_train_options mrpo(void)
 {
-    dmpo_train_options o = options(DMPO_DPO);
+    dm_train_options o = options(DM_OBJECTIVE_DPO);
     o.reference2 = at("second");
     return o;
 }
@@ -54,8 +54,8 @@ static dmpo_train_options mrpo(void)
 /* Another model of the same shape: trained a little, on the data given. */
 static void make_trained(const char *name, const char *data, int64_t steps)
 {
-    dmpo_train_options o;
-    dmpo_train_defaults(&o, DMPO_SFT);
+    dm_train_options o;
+    dm_train_defaults(&o, DM_OBJECTIVE_SFT);
     o.model = at("model");
     o.data = data;
     o.output = at(name);
@@ -86,15 +86,15 @@ static int collect(void *context, const dmpo_scored *s)
 static sums score(const char *data, const char *reference)
 {
     sums t = {0};
-    dmpo_train_options o;
+    dm_train_options o;
     dmpo_engine *engine = NULL;
     dmpo_error error = {0};
-    dmpo_train_defaults(&o, DMPO_DPO);
+    dm_train_defaults(&o, DM_OBJECTIVE_DPO);
     o.model = at("policy");
     o.reference = reference;
     o.data = data;
     CK(dmpo_engine_open(&engine, NULL, 2, &error) == DMPO_OK);
-    CK_MSG(dmpo_score(engine, &o, collect, &t, NULL, NULL, &error) == DMPO_OK, "%s", error.message);
+    CK_MSG(dm_score(engine, &o, collect, &t, NULL, NULL, &error) == DMPO_OK, "%s", error.message);
     dmpo_engine_close(&engine);
     return t;
 }
@@ -127,7 +127,7 @@ static int keep_first(void *context, const dmpo_event *event)
     return event->kind == DMPO_EVENT_EVAL; /* that was enough */
 }
 
-static dmpo_metrics first_evaluation(const dmpo_train_options *o)
+static dmpo_metrics first_evaluation(const dm_train_options *o)
 {
     dmpo_metrics m = {.step = -1};
     const outcome got = train(o, NULL, 2, keep_first, &m);
@@ -144,7 +144,7 @@ static void equal(const char *what, double got, double want)
 /* Groups of the batch, each with the divergence of its own mismatched sequences. */
 static void kto_by_hand(void)
 {
-    const dmpo_train_options o = kto();
+    const dm_train_options o = kto();
     const dm_data_options how = {.need_pairs = true};
     dm_dataset data = {0}, mismatched = {0};
     double loss = 0, kls = 0;
@@ -180,9 +180,9 @@ static double log_mixture(double a_1, double first, double a_2, double second)
     return low - log(a_1 * exp(low - first) + a_2 * exp(low - second));
 }
 
-static void mrpo_by_hand(dmpo_alpha_mode mode, double alpha, dmpo_alpha_pairing pairing, double region)
+static void mrpo_by_hand(dm_alpha_mode mode, double alpha, dm_alpha_pairing pairing, double region)
 {
-    dmpo_train_options o = mrpo();
+    dm_train_options o = mrpo();
     const sums t = score(at("eval.jsonl"), at("model")), u = score(at("eval.jsonl"), at("second"));
     double loss = 0, margin = 0;
 
@@ -193,8 +193,8 @@ static void mrpo_by_hand(dmpo_alpha_mode mode, double alpha, dmpo_alpha_pairing 
     for (size_t i = 0; i < 2 * PAIRS; i += 2) {
         const double *p = t.policy + i, *one = t.reference + i, *two = u.reference + i;
         const double gap_1 = fabs(one[0] - one[1]), gap_2 = fabs(two[0] - two[1]);
-        const double a = mode == DMPO_ALPHA_FIXED ? alpha : gap_2 / (gap_1 + gap_2);
-        const double a_2 = pairing == DMPO_PAIRING_OWN ? a : 1 - a;
+        const double a = mode == DM_ALPHA_FIXED ? alpha : gap_2 / (gap_1 + gap_2);
+        const double a_2 = pairing == DM_PAIRING_OWN ? a : 1 - a;
         const double mean[2] = {-(one[0] + two[0]) / 2, -(one[1] + two[1]) / 2};
         double s[2];
         for (int k = 0; k < 2; k++) {
@@ -225,7 +225,7 @@ static int stop_at(void *context, const dmpo_event *event)
     return s->events == s->at;
 }
 
-static void check_again(dmpo_train_options o, const char *what, const char *isa, unsigned threads)
+static void check_again(dm_train_options o, const char *what, const char *isa, unsigned threads)
 {
     o.output = at("other");
     const outcome got = train(&o, isa, threads, NULL, NULL);
@@ -234,7 +234,7 @@ static void check_again(dmpo_train_options o, const char *what, const char *isa,
     dm_dir_remove(at("other"), NULL);
 }
 
-static void same_bits(dmpo_train_options o, const char *name, const char *weights)
+static void same_bits(dm_train_options o, const char *name, const char *weights)
 {
     outcome got = train(&o, NULL, 1, NULL, NULL);
     char what[64];
@@ -242,7 +242,7 @@ static void same_bits(dmpo_train_options o, const char *name, const char *weight
     CK_MSG(got.status == DMPO_OK, "%s: %s", name, got.message);
     CK_MSG(strcmp(got.result.weights_sha256, weights) == 0, "%s: weights %s, not %s", name, got.result.weights_sha256,
            weights);
-    CK(o.objective == DMPO_KTO ? got.result.after.kl >= 0 : isnan(got.result.after.kl));
+    CK(o.objective == DM_OBJECTIVE_KTO ? got.result.after.kl >= 0 : isnan(got.result.after.kl));
     for (int n = 1; n <= 7 + 4; n += fast() ? 4 : 1) {
         stop s = {0, n};
         snprintf(what, sizeof what, "%s stopped after %d events", name, n);
@@ -268,7 +268,7 @@ static void same_bits(dmpo_train_options o, const char *name, const char *weight
 /* A cache of another second reference, or of none, is not taken. */
 static void other_cache(void)
 {
-    dmpo_train_options o = mrpo();
+    dm_train_options o = mrpo();
     o.reference_cache = at("cache");
     check_again(o, "its own cache", NULL, 2);
     o.reference2 = at("policy");
@@ -285,7 +285,7 @@ static void other_cache(void)
 }
 
 /* Another run's checkpoint: what only these methods read decides, too. */
-static void other_checkpoint(dmpo_train_options base, dmpo_train_options changed, const char *what)
+static void other_checkpoint(dm_train_options base, dm_train_options changed, const char *what)
 {
     base.output = changed.output = at("other");
     CK(train(&base, NULL, 2, NULL, NULL).status == DMPO_OK);
@@ -298,7 +298,7 @@ static void other_checkpoint(dmpo_train_options base, dmpo_train_options changed
 
 /* ---- refused ---- */
 
-static void refused(dmpo_train_options o, int status, const char *text)
+static void refused(dm_train_options o, int status, const char *text)
 {
     o.output = at("other");
     const outcome got = train(&o, NULL, 1, NULL, NULL);
@@ -309,28 +309,28 @@ static void refused(dmpo_train_options o, int status, const char *text)
 
 static void refusals(void)
 {
-    dmpo_train_options o = options(DMPO_DPO);
-    o.alpha_pairing = DMPO_PAIRING_CROSSED;
-    refused(o, DMPO_ERR_ARGUMENT, "--reference2 DIR names the second one");
-    o = options(DMPO_DPO);
-    o.alpha_mode = DMPO_ALPHA_FIXED;
-    refused(o, DMPO_ERR_ARGUMENT, "--reference2 DIR names the second one");
-    o = options(DMPO_DPO);
+    dm_train_options o = options(DM_OBJECTIVE_DPO);
+    o.alpha_pairing = DM_PAIRING_CROSSED;
+    refused(o, DMPO_ERR_ARGUMENT, "`reference2` names the second one");
+    o = options(DM_OBJECTIVE_DPO);
+    o.alpha_mode = DM_ALPHA_FIXED;
+    refused(o, DMPO_ERR_ARGUMENT, "`reference2` names the second one");
+    o = options(DM_OBJECTIVE_DPO);
     o.trust_region = 0.2;
-    refused(o, DMPO_ERR_ARGUMENT, "--reference2 DIR names the second one");
-    o = options(DMPO_DPO);
+    refused(o, DMPO_ERR_ARGUMENT, "`reference2` names the second one");
+    o = options(DM_OBJECTIVE_DPO);
     o.desirable_weight = 2;
-    refused(o, DMPO_ERR_ARGUMENT, "add --objective kto");
+    refused(o, DMPO_ERR_ARGUMENT, "add `objective` kto");
     o = kto();
     o.reference2 = at("second");
-    refused(o, DMPO_ERR_ARGUMENT, "take --objective dpo");
+    refused(o, DMPO_ERR_ARGUMENT, "take `objective` dpo");
     o = kto();
-    o.link = DMPO_LINK_HINGE;
+    o.link = DM_LINK_HINGE;
     refused(o, DMPO_ERR_ARGUMENT, "kto judges each side by itself");
     o = mrpo();
-    o.alpha_mode = DMPO_ALPHA_FIXED;
+    o.alpha_mode = DM_ALPHA_FIXED;
     o.alpha = 1.5;
-    refused(o, DMPO_ERR_ARGUMENT, "--alpha 1.5 is out of range; legal: 0 to 1");
+    refused(o, DMPO_ERR_ARGUMENT, "`alpha` 1.5 is out of range; legal: 0 to 1");
     o = mrpo();
     o.reference2 = at("nowhere");
     refused(o, DMPO_ERR_FILE, "nowhere");
@@ -353,15 +353,15 @@ int main(void)
     make_trained("second", at("pairs.jsonl"), 4);
 
     kto_by_hand();
-    mrpo_by_hand(DMPO_ALPHA_ADAPTIVE, 0.5, DMPO_PAIRING_OWN, 0.1);
-    mrpo_by_hand(DMPO_ALPHA_ADAPTIVE, 0.5, DMPO_PAIRING_CROSSED, 0.1);
-    mrpo_by_hand(DMPO_ALPHA_FIXED, 0.2, DMPO_PAIRING_OWN, 10);
-    mrpo_by_hand(DMPO_ALPHA_FIXED, 0.2, DMPO_PAIRING_CROSSED, 10);
+    mrpo_by_hand(DM_ALPHA_ADAPTIVE, 0.5, DM_PAIRING_OWN, 0.1);
+    mrpo_by_hand(DM_ALPHA_ADAPTIVE, 0.5, DM_PAIRING_CROSSED, 0.1);
+    mrpo_by_hand(DM_ALPHA_FIXED, 0.2, DM_PAIRING_OWN, 10);
+    mrpo_by_hand(DM_ALPHA_FIXED, 0.2, DM_PAIRING_CROSSED, 10);
     same_bits(kto(), "kto", KTO_WEIGHTS);
     dm_dir_remove(at("base"), NULL);
     same_bits(mrpo(), "mrpo", MRPO_WEIGHTS);
     other_cache();
-    dmpo_train_options o = kto();
+    dm_train_options o = kto();
     o.desirable_weight = 1;
     other_checkpoint(kto(), o, "another weight");
     o = mrpo();

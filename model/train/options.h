@@ -1,0 +1,45 @@
+/* The options of training, from one table (model/train/options.def). */
+#ifndef DM_MODEL_TRAIN_OPTIONS_H
+#define DM_MODEL_TRAIN_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/sha256.h"
+#include "model/loss/loss.h"
+#include "model/option.h"
+#include "model/train/optimizer.h"
+
+typedef struct dm_train_options { /* a field for each row, typed by it */
+#define TEXT(field, ...) const char *field;
+#define INTEGER(field, ...) int64_t field;
+#define REAL(field, ...) double field;
+#define SEED(field, ...) uint64_t field;
+#define BYTES(field, ...) uint64_t field;
+#define FLAG(field, ...) bool field;
+#define AUTO(field, ...) int field;
+#define CHOICE(field, type, ...) type field;
+#include "model/train/options.def"
+} dm_train_options;
+
+/* The authors' defaults (arXiv 2406.14868 and its code) for the objective; paths are NULL. */
+void dm_train_defaults(dm_train_options *o, dm_objective_kind objective);
+
+/* Refuses what is out of range, what is missing, and options that the objective would not read. */
+dm_status dm_train_options_check(const dm_train_options *o, dm_error *err);
+
+typedef enum dm_identity { /* which part of a run's identity an option's value is in */
+                           DM_IDENTITY_NOTHING,
+                           DM_IDENTITY_ELSEWHERE,
+                           DM_IDENTITY_NUMBERS,
+                           DM_IDENTITY_KTO,
+                           DM_IDENTITY_MRPO
+} dm_identity;
+
+/* Hashes " VALUE" for each option of this part, in the table's order: exact, and the same in every locale. */
+void dm_train_options_hash(const dm_train_options *o, dm_identity part, dm_sha256 *h);
+
+/* Of the public object. */
+const dm_train_options *dm_train_options_values(const dmpo_train_options *options);
+
+#endif

@@ -1,0 +1,125 @@
+/* dmpo_train and dmpo_plan_train: a run from its options to its output directory. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/system.h"
+#include "model/api.h"
+#include "model/train/train.h"
+
+/* The output directory is made before the long work starts, so that an unwritable one fails at once. */
+static dm_status open_output(dm_run *r, dm_error *err)
+{
+    char path[4096];
+    dm_status s;
+
+    if (!r->options.output)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; `output` names the directory for the trained model");
+    if ((s = dm_dir_create(r->options.output, err)) != DM_OK ||
+        (s = dm_path_join(path, sizeof path, r->options.output, "metrics.jsonl", err)) != DM_OK)
+        return s;
+    r->output.metrics_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    return r->output.metrics_fd >= 0 ? DM_OK
+                                     : dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path, strerror(errno));
+}
+
+/* A run that failed before it had anything to say leaves no trace. */
+static void discard_output(const dm_run *r, bool is_new)
+{
+    char path[4096];
+    struct stat st;
+
+    if (fstat(r->output.metrics_fd, &st) != 0 || st.st_size > 0 ||
+        dm_path_join(path, sizeof path, r->options.output, "metrics.jsonl", NULL) != DM_OK)
+        return;
+    unlink(path);
+    if (r->output.tensorboard_fd >= 0 &&
+        dm_path_join(path, sizeof path, r->options.output, DM_EVENT_FILE, NULL) == DM_OK)
+        unlink(path);
+    if (is_new)
+        rmdir(r->options.output); /* keeps what is not empty */
+}
+
+static dm_status begin(dm_run *r, int64_t *first, dmpo_train_result *result, dm_error *err)
+{
+    char text[128];
+    dm_status s = r->options.resume ? dm_checkpoint_read(r, first, result, err) : DM_OK;
+
+    if (s != DM_OK)
+        return s;
+    if (*first == 0 && ftruncate(r->output.metrics_fd, 0) != 0)
+        return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot empty: %s", r->options.output, strerror(errno));
+    if (*first == 0 && r->output.tensorboard_fd < 0 && (s = dm_events_open(r, 0, err)) != DM_OK)
+        return s;
+    if (*first > 0) {
+        snprintf(text, sizeof text, "resumed after step %lld of %lld", (long long)*first, (long long)r->steps);
+        dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+    }
+    return DM_OK;
+}
+
+static dm_status train(dm_run *r, dmpo_train_result *result, dm_error *err)
+{
+    int64_t first = 0;
+    dm_status s;
+
+    if ((s = open_output(r, err)) != DM_OK || (s = dm_run_place(r, err)) != DM_OK ||
+        (s = dm_reference(r, err)) != DM_OK || (s = begin(r, &first, result, err)) != DM_OK)
+        return s;
+    result->planned_memory = r->plan.total;
+    memcpy(result->data_sha256, r->train.data.sha256, sizeof result->data_sha256);
+    memcpy(result->model_sha256, r->models.policy.sha256, sizeof result->model_sha256);
+    if ((s = dm_run_steps(r, first, result, err)) != DM_OK ||
+        (s = dm_output_write(r, result->weights_sha256, err)) != DM_OK)
+        return s;
+    result->peak_memory = dm_rss_peak();
+    return DM_OK;
+}
+
+dmpo_status dm_train(dmpo_engine *engine, const dm_train_options *options, dmpo_event_fn event, void *context,
+                     dmpo_train_result *result, dmpo_error *error)
+{
+    dm_error err = {0};
+    dm_run run;
+
+    *result = (dmpo_train_result){.before = {.step = -1, .kl = NAN}, .after = {.step = -1, .kl = NAN}};
+    const bool is_new = options->output && !dm_dir_exists(options->output);
+    dm_status s = dm_run_open(&run, &engine->e, options, event, context, &err);
+    if (s == DM_OK)
+        s = train(&run, result, &err);
+    if (s != DM_OK && run.output.metrics_fd >= 0)
+        discard_output(&run, is_new);
+    if (run.output.metrics_fd >= 0)
+        close(run.output.metrics_fd);
+    if (run.output.tensorboard_fd >= 0)
+        close(run.output.tensorboard_fd);
+    dm_run_close(&run);
+    return dm_api_report(error, s, &err);
+}
+
+dmpo_status dm_plan_train(dmpo_engine *engine, const dm_train_options *options, dmpo_plan *plan, dmpo_error *error)
+{
+    dm_error err = {0};
+    dm_run run;
+    const dm_status s = dm_run_open(&run, &engine->e, options, NULL, NULL, &err);
+
+    *plan = run.plan;
+    dm_run_close(&run);
+    return dm_api_report(error, s, &err);
+}
+
+dmpo_status dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_event_fn event, void *context,
+                       dmpo_train_result *result, dmpo_error *error)
+{
+    return dm_train(engine, dm_train_options_values(options), event, context, result, error);
+}
+
+dmpo_status dmpo_plan_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_plan *plan, dmpo_error *error)
+{
+    return dm_plan_train(engine, dm_train_options_values(options), plan, error);
+}
