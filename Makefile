@@ -91,6 +91,16 @@ COMPILE = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -D_TIM
     -ffp-contract=off $(ARCH_FLAGS) -fPIC -fvisibility=hidden -pthread -MMD -MP
 LINK = $(CC) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) -pthread $(LDFLAGS)
 
+# All that is compiled depends on this file, which changes with the tools and flags: of configure, or on make's command line.
+BUILT_WITH = $(B)/obj/built-with
+tools := $(strip $(CC) $(CPPFLAGS) $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) $(ARCH_FLAGS) $(AR) $(OBJCOPY) \
+    $(LDFLAGS) $(STATIC_FLAGS) $(SHARED_FLAGS) $(foreach isa,$(ISAS),$(ISA_FLAGS_$(isa))))
+ifdef ISAS # configured, and the goal is to build
+ifneq ($(tools),$(shell cat $(BUILT_WITH) 2>/dev/null))
+$(shell mkdir -p $(B)/obj && printf '%s\n' '$(subst ','\'',$(tools))' >$(BUILT_WITH))
+endif
+endif
+
 define compile
 $(call say,CC,$@)
 @mkdir -p $(@D)
@@ -103,17 +113,17 @@ $(call say,LINK,$@)
 $(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
 endef
 
-$(B)/obj/%.o: $(SRC)/%.c $(CONFIG)
+$(B)/obj/%.o: $(SRC)/%.c $(BUILT_WITH)
 	$(call compile)
 
 define isa_rule
-$(B)/obj/simd/kernels/k_%_$(1).o: $(SRC)/simd/kernels/k_%.c $(CONFIG)
+$(B)/obj/simd/kernels/k_%_$(1).o: $(SRC)/simd/kernels/k_%.c $(BUILT_WITH)
 	$$(call compile,$$(ISA_FLAGS_$(1)))
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
 # Recipes are part of the command: their lines as C strings (cli/recipes.h).
-$(B)/obj/recipes.c: $(RECIPES) $(CONFIG)
+$(B)/obj/recipes.c: $(RECIPES)
 	$(call say,GEN,$@)
 	@mkdir -p $(@D)
 	$(Q){ echo '#include "cli/recipes.h"'; \
@@ -125,7 +135,7 @@ $(B)/obj/recipes.c: $(RECIPES) $(CONFIG)
 	for f in $(RECIPES); do n=$$(basename $$f .json); echo "    {\"$$n\", $$n},"; done; \
 	echo '    {0, 0}};'; } >$@.tmp && mv $@.tmp $@
 
-$(B)/obj/recipes.o: $(B)/obj/recipes.c $(CONFIG)
+$(B)/obj/recipes.o: $(B)/obj/recipes.c $(BUILT_WITH)
 	$(call compile)
 
 define archive
@@ -180,7 +190,16 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(AGENT) $(ENGINE)
 
 ENVIRONMENT = BUILD='$(abspath $(B))' SRC='$(abspath $(SRC))' CC='$(CC)' MAKE='$(MAKE)' EXEC_WRAPPER='$(EXEC_WRAPPER)'
 
-test: all $(TESTS)
+# A user's two commands build on all processors, unless make was given -j.
+ready: all
+	@:
+ready-tests: ready $(TESTS)
+	@:
+jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN))
+build = $(MAKE) -f $(firstword $(MAKEFILE_LIST)) --no-print-directory $(jobs)
+
+test:
+	@$(build) ready-tests
 	@$(ENVIRONMENT) sh $(SRC)/tests/run.sh $(TESTS) $(addprefix $(SRC)/,$(SHELL_TESTS))
 
 tests: $(TESTS)
@@ -189,7 +208,8 @@ bench: all $(BENCHES)
 	@for b in $(BENCHES); do $(EXEC_WRAPPER) $$b || exit 1; done
 	@$(ENVIRONMENT) sh $(SRC)/bench/prefix.sh
 
-demo: all
+demo:
+	@$(build) ready
 	@$(ENVIRONMENT) sh $(SRC)/cli/demo.sh
 
 symbols: $(SHARED_LIB)
@@ -254,4 +274,4 @@ distclean: clean
 	rm -rf build-asan build-ubsan build-tsan
 	$(if $(filter-out .,$(B)),[ ! -d $(B) ] || rmdir $(B),rm -f Makefile)
 
-.PHONY: all test tests bench demo symbols exhaustive asan ubsan tsan format-check install uninstall clean distclean
+.PHONY: all ready ready-tests test tests bench demo symbols exhaustive asan ubsan tsan format-check install uninstall clean distclean

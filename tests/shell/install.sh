@@ -7,11 +7,14 @@ set -u
 . "$SRC/tests/tools/check.sh"
 dest=$work/dest
 
+# Without the jobs of the make that runs this test, but with what its command line sets: else all is built again.
+MAKEFLAGS=$(printf '%s' "${MAKEFLAGS-}" | sed -n 's/^.*-- / -- /p')
+export MAKEFLAGS
 build() { # the makefile of an in-tree build is the source one
     if [ -f "$BUILD/Makefile" ]; then
-        (cd "$BUILD" && MAKEFLAGS='' "${MAKE:-make}" "$@")
+        (cd "$BUILD" && "${MAKE:-make}" "$@")
     else
-        (cd "$SRC" && MAKEFLAGS='' "${MAKE:-make}" B="$BUILD" "$@")
+        (cd "$SRC" && "${MAKE:-make}" B="$BUILD" "$@")
     fi
 }
 
