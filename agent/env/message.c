@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/json_writer.h"
+
 /* Limits of the protocol, in bytes and entries. */
 enum {
     NAME_MAX_BYTES = 64,
@@ -18,22 +20,39 @@ enum {
 
 void dm_message_ask_hello(dm_text *out)
 {
-    dm_text_print(out, "{\"type\": \"hello\", \"version\": %d}\n", DM_PROTOCOL_VERSION);
+    dm_json_writer w = {.out = out};
+
+    dm_json_open_object(&w, NULL);
+    dm_json_put_string(&w, "type", "hello");
+    dm_json_put_int(&w, "version", DM_PROTOCOL_VERSION);
+    dm_json_close_value(&w);
+    dm_text_add(out, "\n", 1);
 }
 
 void dm_message_ask_reset(dm_text *out, dm_env_split split, int64_t task, uint64_t seed, dm_message_wants wants)
 {
-    dm_text_print(out, "{\"type\": \"reset\", \"split\": \"%s\", \"task\": %lld, \"seed\": %llu, ",
-                  dm_env_split_names[split], (long long)task, (unsigned long long)seed);
-    dm_text_print(out, "\"expert\": %s, \"actions\": %s}\n", wants.expert ? "true" : "false",
-                  wants.actions ? "true" : "false");
+    dm_json_writer w = {.out = out};
+
+    dm_json_open_object(&w, NULL);
+    dm_json_put_string(&w, "type", "reset");
+    dm_json_put_string(&w, "split", dm_env_split_names[split]);
+    dm_json_put_int(&w, "task", task);
+    dm_json_put_uint(&w, "seed", seed);
+    dm_json_put_bool(&w, "expert", wants.expert);
+    dm_json_put_bool(&w, "actions", wants.actions);
+    dm_json_close_value(&w);
+    dm_text_add(out, "\n", 1);
 }
 
 void dm_message_ask_step(dm_text *out, const char *action)
 {
-    dm_text_print(out, "{\"type\": \"step\", \"action\": ");
-    dm_text_json_string(out, action, strlen(action));
-    dm_text_print(out, "}\n");
+    dm_json_writer w = {.out = out};
+
+    dm_json_open_object(&w, NULL);
+    dm_json_put_string(&w, "type", "step");
+    dm_json_put_string(&w, "action", action);
+    dm_json_close_value(&w);
+    dm_text_add(out, "\n", 1);
 }
 
 /* ---- what is answered ---- */

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/path.h"
+#include "io/json_writer.h"
 
 #define RESULT_MAX ((size_t)1 << 24) /* bytes of a small file of JSON */
 
@@ -89,102 +91,71 @@ void dm_results_close(dm_results *r)
 /* ---- writing ---- */
 
 typedef struct writer {
-    dm_text out;
+    dm_json_writer json;
     dm_experiment_plan *plan;
-    size_t rows; /* of the list that is being written */
     dm_error *err;
 } writer;
 
-static void add_string(writer *w, const char *key, const char *value)
+static void put_doubles(writer *w, const char *key, const double *x, size_t n)
 {
-    dm_text_print(&w->out, "\"%s\": ", key);
-    if (value)
-        dm_text_json_string(&w->out, value, strlen(value));
-    else
-        dm_text_add(&w->out, "null", 4);
-    dm_text_add(&w->out, ", ", 2);
+    dm_json_open_array(&w->json, key);
+    for (size_t i = 0; i < n; i++)
+        dm_json_put_double(&w->json, NULL, x[i]);
+    dm_json_close_value(&w->json);
 }
 
-static void add_double(writer *w, const char *key, double value)
-{
-    dm_text_print(&w->out, "\"%s\": ", key);
-    dm_text_json_double(&w->out, value);
-    dm_text_add(&w->out, ", ", 2);
-}
-
-static void add_doubles(writer *w, const char *key, const double *x, size_t n)
-{
-    dm_text_print(&w->out, "\"%s\": ", key);
-    for (size_t i = 0; i < n; i++) {
-        dm_text_print(&w->out, "%s", i ? ", " : "[");
-        dm_text_json_double(&w->out, x[i]);
-    }
-    dm_text_print(&w->out, "%s, ", !x ? "null" : n ? "]" : "[]");
-}
-
-static void add_value(dm_text *t, const dm_json *v)
+static void put_value(dm_json_writer *w, const char *key, const dm_json *v)
 {
     if (v->type == DM_JSON_STRING)
-        dm_text_json_string(t, v->text, v->length);
+        dm_json_put_bytes(w, key, v->text, v->length);
     else if (v->type == DM_JSON_BOOL)
-        dm_text_print(t, "%s", v->boolean ? "true" : "false");
+        dm_json_put_bool(w, key, v->boolean);
     else if (v->is_integer)
-        dm_text_print(t, "%lld", (long long)v->integer);
+        dm_json_put_int(w, key, v->integer);
     else
-        dm_text_json_double(t, v->number);
+        dm_json_put_double(w, key, v->number);
 }
 
 /* ---- rows, one a line ---- */
 
-static void begin_rows(writer *w, const char *key)
+static void open_rows(writer *w, const char *key)
 {
-    dm_text_print(&w->out, ",\n\"%s\": [", key);
-    w->rows = 0;
+    dm_json_new_line(&w->json);
+    dm_json_open_array(&w->json, key);
 }
 
-static void begin_row(writer *w)
+static void open_row(writer *w)
 {
-    dm_text_print(&w->out, "%s\n{", w->rows++ ? "," : "");
+    dm_json_new_line(&w->json);
+    dm_json_open_object(&w->json, NULL);
 }
 
-/* Its members all ended with ", ". */
-static void end_row(writer *w)
+/* What every row but a stage's begins with. */
+static void put_subject(writer *w, const dm_stage_subject *of)
 {
-    if (!w->out.failed)
-        w->out.size -= 2;
-    dm_text_add(&w->out, "}", 1);
-}
-
-static void end_rows(writer *w)
-{
-    dm_text_add(&w->out, w->rows ? "\n]" : "]", w->rows ? 2 : 1);
-}
-
-/* What every row begins with. */
-static void add_subject(writer *w, const dm_stage_subject *of)
-{
-    begin_row(w);
-    add_string(w, "env", of->env->name);
-    add_string(w, "setting", of->setting ? of->setting->name : NULL);
-    add_string(w, "method", of->method->name);
-    add_string(w, "kind", dm_method_kind_name(of->method->kind));
-    dm_text_print(&w->out, "\"seed\": %llu, \"x\": ", (unsigned long long)of->seed);
-    if (of->x) {
-        dm_text_print(&w->out, "{\"%s\": ", of->method->sweep->key);
-        add_value(&w->out, of->x);
-        dm_text_add(&w->out, "}, ", 3);
-    } else {
-        dm_text_add(&w->out, "null, ", 6);
+    open_row(w);
+    dm_json_put_string(&w->json, "env", of->env->name);
+    dm_json_put_string(&w->json, "setting", of->setting ? of->setting->name : NULL);
+    dm_json_put_string(&w->json, "method", of->method->name);
+    dm_json_put_string(&w->json, "kind", dm_method_kind_name(of->method->kind));
+    dm_json_put_uint(&w->json, "seed", of->seed);
+    if (!of->x) {
+        dm_json_put_null(&w->json, "x");
+        return;
     }
+    dm_json_open_object(&w->json, "x");
+    put_value(&w->json, of->method->sweep->key, of->x);
+    dm_json_close_value(&w->json);
 }
 
-/* Places inside the output directory are told as seen from there. */
-static void add_path(writer *w, const char *key, dm_stage_source_ref source)
+/* Paths inside the output directory are relative to it. */
+static void put_path(writer *w, const char *key, dm_stage_source_ref source)
 {
     const char *path = dm_experiment_plan_path(w->plan, source);
 
-    w->out.failed |= !path;
-    add_string(w, key, path && source.stage != DM_STAGE_NONE ? path + strlen(w->plan->output) + 1 : path);
+    w->json.out->failed |= !path;
+    dm_json_put_string(&w->json, key,
+                       path && source.stage != DM_STAGE_NONE ? path + strlen(w->plan->output) + 1 : path);
 }
 
 /* A file that a stage left, as a document. */
@@ -198,25 +169,25 @@ static dm_status open_json(writer *w, size_t stage, const char *name, dm_json_do
 
 static void add_stages(writer *w)
 {
-    begin_rows(w, "stages");
+    open_rows(w, "stages");
     for (size_t i = 0; i < w->plan->stages; i++) {
         const dm_stage *s = &w->plan->stage[i];
         dm_text command = {0};
         if (s->state != DM_STAGE_DONE)
             continue;
         dm_experiment_plan_command(w->plan, s, &command);
-        w->out.failed |= command.failed;
-        begin_row(w);
-        add_string(w, "name", s->name);
-        add_string(w, "key", s->key);
-        add_string(w, "command", command.data);
-        add_double(w, "seconds", s->seconds);
-        dm_text_print(&w->out, "\"reused\": %s, ", s->reused ? "true" : "false");
-        add_path(w, "output", (dm_stage_source_ref){i, ""});
-        end_row(w);
+        w->json.out->failed |= command.failed;
+        open_row(w);
+        dm_json_put_string(&w->json, "name", s->name);
+        dm_json_put_string(&w->json, "key", s->key);
+        dm_json_put_string(&w->json, "command", command.data);
+        dm_json_put_double(&w->json, "seconds", s->seconds);
+        dm_json_put_bool(&w->json, "reused", s->reused);
+        put_path(w, "output", (dm_stage_source_ref){i, ""});
+        dm_json_close_value(&w->json);
         dm_text_free(&command);
     }
-    end_rows(w);
+    dm_json_close_value(&w->json);
 }
 
 /* "weights_sha256", as the training's run.json tells it; null where the stage is none that trains. */
@@ -230,7 +201,7 @@ static dm_status add_weights(writer *w, size_t stage)
             return s;
     }
     const dm_json *weights = run ? dm_json_get(dm_json_root(run), "weights_sha256") : NULL;
-    add_string(w, "weights_sha256", weights && weights->type == DM_JSON_STRING ? weights->text : NULL);
+    dm_json_put_string(&w->json, "weights_sha256", weights && weights->type == DM_JSON_STRING ? weights->text : NULL);
     dm_json_close(&run);
     return DM_OK;
 }
@@ -248,25 +219,28 @@ static size_t player_of(const dm_experiment_plan *p, size_t rollout)
 
 static dm_status add_evaluations(writer *w, const dm_results *r)
 {
-    begin_rows(w, "evaluations");
+    open_rows(w, "evaluations");
     for (size_t i = 0; i < r->n; i++) {
         const dm_result *x = &r->result[i];
-        add_subject(w, &x->of->of);
-        add_string(w, "split", dm_env_split_names[x->of->split]);
-        dm_text_print(&w->out, "\"samples\": %zu, ", x->samples);
-        add_doubles(w, "rewards", x->reward, x->tasks);
-        add_doubles(w, "best", x->samples > 1 ? x->best : NULL, x->samples > 1 ? x->tasks : 0);
-        add_double(w, "success", x->success);
-        add_double(w, "turns", x->turns);
-        add_doubles(w, "reward_by_turn", x->by_turn, x->turn_limit + 1);
-        add_path(w, "episodes", (dm_stage_source_ref){x->of->stage, "episodes.jsonl"});
-        add_string(w, "model_sha256", x->model[0] ? x->model : NULL);
+        put_subject(w, &x->of->of);
+        dm_json_put_string(&w->json, "split", dm_env_split_names[x->of->split]);
+        dm_json_put_uint(&w->json, "samples", x->samples);
+        put_doubles(w, "rewards", x->reward, x->tasks);
+        if (x->samples > 1)
+            put_doubles(w, "best", x->best, x->tasks);
+        else
+            dm_json_put_null(&w->json, "best");
+        dm_json_put_double(&w->json, "success", x->success);
+        dm_json_put_double(&w->json, "turns", x->turns);
+        put_doubles(w, "reward_by_turn", x->by_turn, x->turn_limit + 1);
+        put_path(w, "episodes", (dm_stage_source_ref){x->of->stage, "episodes.jsonl"});
+        dm_json_put_string(&w->json, "model_sha256", x->model[0] ? x->model : NULL);
         const dm_status s = add_weights(w, player_of(w->plan, x->of->stage));
         if (s != DM_OK)
             return s;
-        end_row(w);
+        dm_json_close_value(&w->json);
     }
-    end_rows(w);
+    dm_json_close_value(&w->json);
     return DM_OK;
 }
 
@@ -274,21 +248,21 @@ static dm_status add_trainings(writer *w)
 {
     const dm_experiment_plan *p = w->plan;
 
-    begin_rows(w, "trainings");
+    open_rows(w, "trainings");
     for (size_t i = 0; i < p->trainings; i++) {
         const dm_training *t = &p->training[i];
         if (p->stage[t->stage].state != DM_STAGE_DONE)
             continue;
-        add_subject(w, &t->of);
-        add_string(w, "stage", p->stage[t->stage].name);
-        add_path(w, "metrics", (dm_stage_source_ref){t->stage, "metrics.jsonl"});
+        put_subject(w, &t->of);
+        dm_json_put_string(&w->json, "stage", p->stage[t->stage].name);
+        put_path(w, "metrics", (dm_stage_source_ref){t->stage, "metrics.jsonl"});
         const dm_status s = add_weights(w, t->stage);
         if (s != DM_OK)
             return s;
-        add_double(w, "seconds", p->stage[t->stage].seconds);
-        end_row(w);
+        dm_json_put_double(&w->json, "seconds", p->stage[t->stage].seconds);
+        dm_json_close_value(&w->json);
     }
-    end_rows(w);
+    dm_json_close_value(&w->json);
     return DM_OK;
 }
 
@@ -309,10 +283,9 @@ static dm_status add_statistics(writer *w, size_t stage)
         s = path ? s : dm_fail(w->err, DM_ERR_MEMORY, "no memory for the results");
     if (s == DM_OK) {
         while (size > 0 && text[size - 1] == '\n')
-            size--;
-        dm_text_print(&w->out, "\"pairs\": %lld, \"statistics\": ", n ? (long long)n->integer : 0LL);
-        dm_text_add(&w->out, text, size);
-        dm_text_add(&w->out, ", ", 2);
+            text[--size] = '\0';
+        dm_json_put_int(&w->json, "pairs", n ? n->integer : 0);
+        dm_json_put_raw(&w->json, "statistics", text);
     }
     free(text);
     dm_json_close(&doc);
@@ -323,23 +296,24 @@ static dm_status add_pairs(writer *w)
 {
     const dm_experiment_plan *p = w->plan;
 
-    begin_rows(w, "pairs");
+    open_rows(w, "pairs");
     for (size_t i = 0; i < p->pairs_made; i++) {
         const dm_pairs_made *made = &p->pairs[i];
         if (made->file.stage != DM_STAGE_NONE && p->stage[made->file.stage].state != DM_STAGE_DONE)
             continue;
-        add_subject(w, &made->of);
-        add_path(w, "file", made->file);
+        put_subject(w, &made->of);
+        put_path(w, "file", made->file);
         if (made->file.stage == DM_STAGE_NONE) {
-            dm_text_print(&w->out, "\"pairs\": null, \"statistics\": null, ");
+            dm_json_put_null(&w->json, "pairs");
+            dm_json_put_null(&w->json, "statistics");
         } else {
             const dm_status s = add_statistics(w, made->file.stage);
             if (s != DM_OK)
                 return s;
         }
-        end_row(w);
+        dm_json_close_value(&w->json);
     }
-    end_rows(w);
+    dm_json_close_value(&w->json);
     return DM_OK;
 }
 
@@ -347,36 +321,42 @@ static void add_examples(writer *w)
 {
     const dm_experiment_plan *p = w->plan;
 
-    begin_rows(w, "examples");
+    open_rows(w, "examples");
     for (size_t i = 0; i < p->examples; i++) {
         if (p->stage[p->example[i].stage].state != DM_STAGE_DONE)
             continue;
-        add_subject(w, &p->example[i].of);
-        add_path(w, "scores", (dm_stage_source_ref){p->example[i].stage, "scores.jsonl"});
-        add_path(w, "pairs", p->example[i].pairs);
-        end_row(w);
+        put_subject(w, &p->example[i].of);
+        put_path(w, "scores", (dm_stage_source_ref){p->example[i].stage, "scores.jsonl"});
+        put_path(w, "pairs", p->example[i].pairs);
+        dm_json_close_value(&w->json);
     }
-    end_rows(w);
+    dm_json_close_value(&w->json);
 }
 
 dm_status dm_results_write(const dm_results *r, dm_experiment_plan *plan, const dm_recipe *recipe,
                            const dm_results_run *run, dm_error *err)
 {
-    writer w = {.plan = plan, .err = err};
-    char hex[DM_SHA256_HEX], path[4096];
+    dm_text out = {0};
+    dm_path path;
+    writer w = {.json.out = &out, .plan = plan, .err = err};
+    char hex[DM_SHA256_HEX];
     dm_sha256 h;
 
     dm_sha256_init(&h);
     dm_sha256_update(&h, recipe->text, recipe->size);
     dm_sha256_finish(&h, hex);
-    dm_text_add(&w.out, "{", 1);
-    add_string(&w, "name", recipe->name);
-    add_string(&w, "title", recipe->title);
-    add_string(&w, "version", run->version);
-    add_string(&w, "isa", run->isa);
-    dm_text_print(&w.out, "\"threads\": %u, \"jobs\": %u, ", run->threads, run->jobs);
-    dm_text_print(&w.out, "\"seconds\": %.3f,\n\"recipe_sha256\": \"%s\",\n\"recipe\": ", run->seconds, hex);
-    dm_text_add(&w.out, recipe->text, recipe->size);
+    dm_json_open_object(&w.json, NULL);
+    dm_json_put_string(&w.json, "name", recipe->name);
+    dm_json_put_string(&w.json, "title", recipe->title);
+    dm_json_put_string(&w.json, "version", run->version);
+    dm_json_put_string(&w.json, "isa", run->isa);
+    dm_json_put_uint(&w.json, "threads", run->threads);
+    dm_json_put_uint(&w.json, "jobs", run->jobs);
+    dm_json_put_fixed(&w.json, "seconds", run->seconds, 3);
+    dm_json_new_line(&w.json);
+    dm_json_put_string(&w.json, "recipe_sha256", hex);
+    dm_json_new_line(&w.json);
+    dm_json_put_raw(&w.json, "recipe", recipe->text);
     add_stages(&w);
     dm_status s = add_evaluations(&w, r);
     if (s == DM_OK)
@@ -385,12 +365,13 @@ dm_status dm_results_write(const dm_results *r, dm_experiment_plan *plan, const 
         s = add_pairs(&w);
     if (s == DM_OK) {
         add_examples(&w);
-        dm_text_add(&w.out, "}\n", 2);
-        if (w.out.failed)
+        dm_json_close_value(&w.json);
+        dm_text_add(&out, "\n", 1);
+        if (out.failed)
             s = dm_fail(err, DM_ERR_MEMORY, "no memory for results.json");
-        else if ((s = dm_path_join(path, sizeof path, plan->output, "results.json", err)) == DM_OK)
-            s = dm_file_write(path, w.out.data, w.out.size, err);
+        else if ((s = dm_path_in(&path, plan->output, "results.json", err)) == DM_OK)
+            s = dm_file_write(path.text, out.data, out.size, err);
     }
-    dm_text_free(&w.out);
+    dm_text_free(&out);
     return s;
 }

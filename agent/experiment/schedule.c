@@ -21,9 +21,10 @@
 #endif
 
 #include "core/file.h"
+#include "core/path.h"
 #include "core/system.h"
+#include "io/json_writer.h"
 
-#define PATH_SIZE 4096
 #define WAIT_SHORTEST 1000000 /* nanoseconds */
 #define WAIT_LONGEST 50000000
 #define EXTRA_ARGS 5
@@ -68,28 +69,30 @@ static off_t lock_of(const dm_stage *s)
 
 static dm_status write_record(schedule *x, const dm_stage *s, double seconds, dm_error *err)
 {
-    char path[PATH_SIZE];
+    dm_path path;
     dm_text command = {0}, t = {0};
+    dm_json_writer w = {.out = &t};
 
     dm_experiment_plan_command(x->plan, s, &command);
-    dm_text_print(&t, "{\"name\": \"%s\", \"key\": \"%s\",\n \"version\": \"%s\",\n \"command\": ", s->name, s->key,
-                  x->commands->version);
-    dm_text_json_string(&t, command.data ? command.data : "", command.size);
-    dm_text_print(&t, ",\n \"inputs\": [");
-    for (size_t i = 0, n = 0; i < s->args; i++) {
-        const char *input = s->arg[i].kind == DM_ARG_INPUT  ? x->plan->stage[s->arg[i].stage].key
-                            : s->arg[i].kind == DM_ARG_FILE ? s->arg[i].text
-                                                            : NULL;
-        if (input) {
-            dm_text_print(&t, "%s", n++ ? ", " : "");
-            dm_text_json_string(&t, input, strlen(input));
-        }
-    }
-    dm_text_print(&t, "],\n \"seconds\": %.3f, \"peak_memory\": %llu}\n", seconds, (unsigned long long)dm_rss_peak());
-    dm_status status = dm_path_join(path, sizeof path, s->dir, DM_STAGE_RECORD, err);
+    dm_json_open_object(&w, NULL);
+    dm_json_put_string(&w, "name", s->name);
+    dm_json_put_string(&w, "key", s->key);
+    dm_json_put_string(&w, "version", x->commands->version);
+    dm_json_put_string(&w, "command", command.data);
+    dm_json_open_array(&w, "inputs");
+    for (size_t i = 0; i < s->args; i++)
+        if (s->arg[i].kind == DM_ARG_INPUT || s->arg[i].kind == DM_ARG_FILE)
+            dm_json_put_string(&w, NULL,
+                               s->arg[i].kind == DM_ARG_INPUT ? x->plan->stage[s->arg[i].stage].key : s->arg[i].text);
+    dm_json_close_value(&w);
+    dm_json_put_fixed(&w, "seconds", seconds, 3);
+    dm_json_put_uint(&w, "peak_memory", dm_rss_peak());
+    dm_json_close_value(&w);
+    dm_text_add(&t, "\n", 1);
+    dm_status status = dm_path_in(&path, s->dir, DM_STAGE_RECORD, err);
     if (status == DM_OK)
-        status = t.failed || command.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
-                                            : dm_file_write(path, t.data, t.size, err);
+        status = t.failed || command.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path.text)
+                                            : dm_file_write(path.text, t.data, t.size, err);
     dm_text_free(&t);
     dm_text_free(&command);
     return status;
@@ -98,9 +101,9 @@ static dm_status write_record(schedule *x, const dm_stage *s, double seconds, dm
 /* A finished run needs its checkpoint no more, and an experiment has hundreds of them. */
 static dm_status drop_checkpoint(const dm_stage *s, dm_error *err)
 {
-    char path[PATH_SIZE];
-    const dm_status status = dm_path_join(path, sizeof path, s->dir, "checkpoint", err);
-    return status == DM_OK && dm_dir_exists(path) ? dm_dir_remove(path, err) : status;
+    dm_path path;
+    const dm_status status = dm_path_in(&path, s->dir, "checkpoint", err);
+    return status == DM_OK && dm_dir_exists(path.text) ? dm_dir_remove(path.text, err) : status;
 }
 
 /* Where a stage's words go. */
@@ -152,13 +155,13 @@ static int run_child(schedule *x, const dm_stage *s, const streams *to)
 
 static dm_status open_stream(int *fd, const dm_stage *s, const char *name, int flags, dm_error *err)
 {
-    char path[PATH_SIZE];
-    const dm_status status = dm_path_join(path, sizeof path, s->dir, name, err);
+    dm_path path;
+    const dm_status status = dm_path_in(&path, s->dir, name, err);
 
     if (status != DM_OK)
         return status;
-    *fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0666);
-    return *fd >= 0 ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: cannot write: %s", path, strerror(errno));
+    *fd = open(path.text, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0666);
+    return *fd >= 0 ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: cannot write: %s", path.text, strerror(errno));
 }
 
 static dm_status prepare(const schedule *x, const dm_stage *s, streams *to)
@@ -303,27 +306,27 @@ static void last_line(const char *path, char *out, size_t size)
 
 static void report_failure(schedule *x, const dm_stage *s, int status)
 {
-    char path[PATH_SIZE], line[600], how[64];
+    dm_path path;
+    char line[600], how[64];
     dm_error text;
 
-    if (dm_path_join(path, sizeof path, s->dir, DM_STAGE_LOG, NULL) != DM_OK)
-        path[0] = '\0';
-    last_line(path, line, sizeof line);
+    if (dm_path_in(&path, s->dir, DM_STAGE_LOG, NULL) != DM_OK)
+        path.text[0] = '\0';
+    last_line(path.text, line, sizeof line);
     if (WIFSIGNALED(status))
         snprintf(how, sizeof how, "was killed by signal %d", WTERMSIG(status));
     else
         snprintf(how, sizeof how, "failed with status %d", WEXITSTATUS(status));
-    dm_fail(&text, DM_ERR_INPUT, "stage %s %s; %s: %s", s->name, how, path, line); /* makes the line printable */
+    dm_fail(&text, DM_ERR_INPUT, "stage %s %s; %s: %s", s->name, how, path.text, line); /* makes the line printable */
     tell(x, DM_SCHEDULE_FAILED, s, text.message);
 }
 
 static void read_seconds(dm_stage *s)
 {
-    char path[PATH_SIZE];
+    dm_path path;
     dm_json_doc *doc = NULL;
 
-    if (dm_path_join(path, sizeof path, s->dir, DM_STAGE_RECORD, NULL) != DM_OK ||
-        dm_json_read(&doc, path, NULL) != DM_OK)
+    if (dm_path_in(&path, s->dir, DM_STAGE_RECORD, NULL) != DM_OK || dm_json_read(&doc, path.text, NULL) != DM_OK)
         return;
     const dm_json *seconds = dm_json_get(dm_json_root(doc), "seconds");
     s->seconds = seconds ? seconds->number : 0;
@@ -404,15 +407,15 @@ static dm_status run(schedule *x)
 
 static dm_status open_lock(schedule *x)
 {
-    char path[PATH_SIZE];
-    dm_status s = dm_path_join(path, sizeof path, x->plan->output, DM_CACHE, x->err);
-    if (s == DM_OK && (s = dm_dir_create(path, x->err)) == DM_OK)
-        s = dm_path_join(path, sizeof path, x->plan->output, "lock", x->err);
+    dm_path path;
+    dm_status s = dm_path_in(&path, x->plan->output, DM_CACHE, x->err);
+    if (s == DM_OK && (s = dm_dir_create(path.text, x->err)) == DM_OK)
+        s = dm_path_in(&path, x->plan->output, "lock", x->err);
     if (s != DM_OK)
         return s;
-    x->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    x->lock = open(path.text, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (x->lock < 0)
-        return dm_fail(x->err, DM_ERR_FILE, "%s: cannot open: %s", path, strerror(errno));
+        return dm_fail(x->err, DM_ERR_FILE, "%s: cannot open: %s", path.text, strerror(errno));
     if (!take_lock(x->lock, 0, F_SETLK))
         return dm_fail(x->err, DM_ERR_FILE, "%s: another dmpo experiment is at work in this directory",
                        x->plan->output);

@@ -9,6 +9,7 @@
 
 #include "agent/experiment/stages_internal.h"
 #include "core/file.h"
+#include "core/path.h"
 
 #define KEY_SHOWN 12
 
@@ -103,7 +104,8 @@ static dm_status list_directory(const char *path, char ***names, size_t *n, dm_e
 
 dm_status dm_content_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    char **names, file[4096];
+    char **names;
+    dm_path file;
     size_t n;
     dm_sha256 h;
 
@@ -112,10 +114,10 @@ dm_status dm_content_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error 
     dm_status s = list_directory(path, &names, &n, err);
     dm_sha256_init(&h);
     for (size_t i = 0; i < n && s == DM_OK; i++) {
-        if ((s = dm_path_join(file, sizeof file, path, names[i], err)) != DM_OK || !dm_file_exists(file))
+        if ((s = dm_path_in(&file, path, names[i], err)) != DM_OK || !dm_file_exists(file.text))
             continue;
         char of_file[DM_SHA256_HEX];
-        s = dm_file_sha256(file, of_file, err);
+        s = dm_file_sha256(file.text, of_file, err);
         dm_sha256_update(&h, names[i], strlen(names[i]) + 1);
         dm_sha256_update(&h, of_file, DM_SHA256_HEX);
     }

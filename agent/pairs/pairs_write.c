@@ -1,49 +1,49 @@
 /* Pairs as a file of data, and figures of them. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "agent/pairs/pairs_internal.h"
+#include "io/json_writer.h"
 
-typedef struct writer {
-    dm_text *out;
-    bool spell_training; /* every message of the agent says whether it is trained */
-    bool any;            /* a message is there already */
-} writer;
-
-static void add_message(writer *w, dm_role role, const char *text, bool train)
+/* spell_training: every message of the agent says whether it is trained. */
+static void put_message(dm_json_writer *w, dm_role role, const char *text, bool spell_training, bool train)
 {
     static const char *const names[] = {"system", "human", "gpt"};
 
-    dm_text_print(w->out, "%s{\"from\": \"%s\", \"value\": ", w->any ? ", " : "", names[role]);
-    dm_text_json_string(w->out, text, strlen(text));
-    if (w->spell_training && role == DM_ROLE_ASSISTANT)
-        dm_text_print(w->out, ", \"train\": %s", train ? "true" : "false");
-    dm_text_add(w->out, "}", 1);
-    w->any = true;
+    dm_json_open_object(w, NULL);
+    dm_json_put_string(w, "from", names[role]);
+    dm_json_put_string(w, "value", text);
+    if (spell_training && role == DM_ROLE_ASSISTANT)
+        dm_json_put_bool(w, "train", train);
+    dm_json_close_value(w);
 }
 
-static void add_prompt(writer *w, const dm_pair *p)
+static void put_prompt(dm_json_writer *w, const dm_pair *p, bool spell_training)
 {
     for (size_t i = 0; i < p->n_prompt; i++)
-        add_message(w, p->prompt[i].role, p->prompt[i].text, false);
+        put_message(w, p->prompt[i].role, p->prompt[i].text, spell_training, false);
 }
 
-static void add_side(writer *w, const dm_pairs_side *s)
+static void put_side(dm_json_writer *w, const dm_pairs_side *s, bool spell_training)
 {
     for (size_t i = 0; i < s->turns; i++) {
-        add_message(w, DM_ROLE_ASSISTANT, s->turn[i].action, true);
+        put_message(w, DM_ROLE_ASSISTANT, s->turn[i].action, spell_training, true);
         if (i + 1 < s->turns)
-            add_message(w, DM_ROLE_USER, s->turn[i].observation, false);
+            put_message(w, DM_ROLE_USER, s->turn[i].observation, false, false);
     }
 }
 
-static void add_score(dm_text *out, const char *key, double score)
+static void put_list(dm_json_writer *w, const char *key, const dm_pairs_side *s)
 {
-    if (isnan(score))
-        return;
-    dm_text_print(out, ", \"%s\": ", key);
-    dm_text_json_double(out, score);
+    dm_json_open_array(w, key);
+    put_side(w, s, false);
+    dm_json_close_value(w);
+}
+
+static void put_score(dm_json_writer *w, const char *key, double score)
+{
+    if (!isnan(score))
+        dm_json_put_double(w, key, score);
 }
 
 /* A conversation whose prompt is the authors' (instruction, OK, task) is read as it should be; of another one the
@@ -56,31 +56,27 @@ static bool authors_prompt(const dm_pair *p)
 
 static void write_pair(dm_text *out, const dm_pair *p)
 {
-    writer w = {.out = out};
+    dm_json_writer w = {.out = out};
 
-    dm_text_add(out, "{\"id\": ", 7);
-    dm_text_json_string(out, p->id, strlen(p->id));
+    dm_json_open_object(&w, NULL);
+    dm_json_put_string(&w, "id", p->id);
     if (p->rejected.turns == 0) {
-        w.spell_training = !authors_prompt(p);
-        dm_text_print(out, ", \"conversations\": [");
-        add_prompt(&w, p);
-        add_side(&w, &p->chosen);
-        dm_text_print(out, "]");
-        add_score(out, "score", p->chosen.score);
+        const bool spell_training = !authors_prompt(p);
+        dm_json_open_array(&w, "conversations");
+        put_prompt(&w, p, spell_training);
+        put_side(&w, &p->chosen, spell_training);
+        dm_json_close_value(&w);
+        put_score(&w, "score", p->chosen.score);
     } else {
-        dm_text_print(out, ", \"prompt\": [");
-        add_prompt(&w, p);
-        dm_text_print(out, "], \"chosen\": [");
-        w.any = false;
-        add_side(&w, &p->chosen);
-        dm_text_print(out, "], \"rejected\": [");
-        w.any = false;
-        add_side(&w, &p->rejected);
-        dm_text_print(out, "]");
-        add_score(out, "chosen_score", p->chosen.score);
-        add_score(out, "rejected_score", p->rejected.score);
+        dm_json_open_array(&w, "prompt");
+        put_prompt(&w, p, false);
+        dm_json_close_value(&w);
+        put_list(&w, "chosen", &p->chosen);
+        put_list(&w, "rejected", &p->rejected);
+        put_score(&w, "chosen_score", p->chosen.score);
+        put_score(&w, "rejected_score", p->rejected.score);
     }
-    dm_text_print(out, "}");
+    dm_json_close_value(&w);
 }
 
 void dm_pairs_write(dm_text *out, const dm_pairs *p, bool list)

@@ -3,97 +3,88 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/file.h"
 #include "core/block.h"
+#include "io/json_writer.h"
 
 static const char *const ends[] = {"done", "turns", "length", "environment", NULL};
 
 /* ---- writing ---- */
 
-static void add_string(dm_text *t, const char *key, const char *value)
-{
-    dm_text_print(t, "\"%s\": ", key);
-    if (value)
-        dm_text_json_string(t, value, strlen(value));
-    else
-        dm_text_add(t, "null", 4);
-    dm_text_add(t, ", ", 2);
-}
-
 /* A number where every reader of JSON keeps it exactly, else a string. */
-static void add_seed(dm_text *t, const char *key, uint64_t seed)
+static void put_seed(dm_json_writer *w, const char *key, uint64_t seed)
 {
-    const char *quote = seed > (uint64_t)1 << 53 ? "\"" : "";
-    dm_text_print(t, "\"%s\": %s%llu%s, ", key, quote, (unsigned long long)seed, quote);
+    char digits[24];
+
+    if (seed <= (uint64_t)1 << 53) {
+        dm_json_put_uint(w, key, seed);
+        return;
+    }
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long)seed);
+    dm_json_put_string(w, key, digits);
 }
 
-static void add_double(dm_text *t, const char *key, double value)
+static void put_message(dm_json_writer *w, bool agent, const char *words)
 {
-    dm_text_print(t, "\"%s\": ", key);
-    dm_text_json_double(t, value);
-    dm_text_add(t, ", ", 2);
+    dm_json_open_object(w, NULL);
+    dm_json_put_string(w, "from", agent ? "gpt" : "human");
+    dm_json_put_string(w, "value", words);
+    dm_json_close_value(w);
 }
 
-static void add_message(dm_text *t, bool agent, const char *words)
+static void put_turns(dm_json_writer *w, const dm_episode *e)
 {
-    dm_text_print(t, "{\"from\": \"%s\", \"value\": ", agent ? "gpt" : "human");
-    dm_text_json_string(t, words, strlen(words));
-    dm_text_add(t, "}", 1);
+    dm_json_put_uint(w, "turns", e->turns);
+    dm_json_open_array(w, "scores");
+    for (size_t i = 0; i < e->turns; i++)
+        dm_json_put_double(w, NULL, e->turn[i].score);
+    dm_json_close_value(w);
+    dm_json_open_array(w, "logps");
+    for (size_t i = 0; i < e->turns; i++)
+        dm_json_put_double(w, NULL, e->turn[i].logp);
+    dm_json_close_value(w);
+    dm_json_open_array(w, "tokens");
+    for (size_t i = 0; i < e->turns; i++)
+        dm_json_put_int(w, NULL, e->turn[i].tokens);
+    dm_json_close_value(w);
+    dm_json_open_array(w, "conversations");
+    for (size_t i = 0; i < DM_EPISODE_PROMPT; i++)
+        put_message(w, i % 2 == 1, e->prompt[i]);
+    for (size_t i = 0; i < e->turns; i++) {
+        put_message(w, true, e->turn[i].action);
+        if (i + 1 < e->turns)
+            put_message(w, false, e->turn[i].observation);
+    }
+    dm_json_close_value(w);
+    dm_json_put_string(w, "final", e->turns ? e->turn[e->turns - 1].observation : NULL);
 }
 
 void dm_episode_write(dm_text *out, const dm_episode *e)
 {
-    dm_text_add(out, "{", 1);
-    add_string(out, "id", e->id);
-    add_string(out, "env", e->env);
-    add_string(out, "split", dm_env_split_names[e->split]);
-    dm_text_print(out, "\"task\": %lld, ", (long long)e->task);
-    add_seed(out, "seed", e->seed);
-    dm_text_print(out, "\"sample\": %lld, ", (long long)e->sample);
-    add_string(out, "policy", e->policy);
-    add_string(out, "model", e->model);
-    add_double(out, "temperature", e->temperature);
-    add_seed(out, "sampling_seed", e->sampling_seed);
-    dm_text_print(out, "\"replayed\": %lld, ", (long long)e->replayed);
-    add_double(out, "reward", e->reward);
-    dm_text_print(out, "\"done\": %s, ", e->done ? "true" : "false");
-    add_string(out, "end", e->end);
-    dm_text_print(out, "\"turns\": %zu, \"scores\": [", e->turns);
-    for (size_t i = 0; i < e->turns; i++) {
-        dm_text_add(out, ", ", i ? 2 : 0);
-        dm_text_json_double(out, e->turn[i].score);
-    }
-    dm_text_print(out, "], \"logps\": [");
-    for (size_t i = 0; i < e->turns; i++) {
-        dm_text_add(out, ", ", i ? 2 : 0);
-        dm_text_json_double(out, e->turn[i].logp);
-    }
-    dm_text_print(out, "], \"tokens\": [");
-    for (size_t i = 0; i < e->turns; i++)
-        dm_text_print(out, "%s%lld", i ? ", " : "", (long long)e->turn[i].tokens);
-    dm_text_print(out, "], \"conversations\": [");
-    for (size_t i = 0; i < DM_EPISODE_PROMPT; i++) {
-        add_message(out, i % 2 == 1, e->prompt[i]);
-        dm_text_add(out, ", ", i + 1 < DM_EPISODE_PROMPT || e->turns ? 2 : 0);
-    }
-    for (size_t i = 0; i < e->turns; i++) {
-        add_message(out, true, e->turn[i].action);
-        if (i + 1 < e->turns) {
-            dm_text_add(out, ", ", 2);
-            add_message(out, false, e->turn[i].observation);
-            dm_text_add(out, ", ", 2);
-        }
-    }
-    dm_text_print(out, "], \"final\": ");
-    const char *final = e->turns ? e->turn[e->turns - 1].observation : NULL;
-    if (final)
-        dm_text_json_string(out, final, strlen(final));
-    else
-        dm_text_add(out, "null", 4);
-    dm_text_add(out, "}\n", 2);
+    dm_json_writer w = {.out = out};
+
+    dm_json_open_object(&w, NULL);
+    dm_json_put_string(&w, "id", e->id);
+    dm_json_put_string(&w, "env", e->env);
+    dm_json_put_string(&w, "split", dm_env_split_names[e->split]);
+    dm_json_put_int(&w, "task", e->task);
+    put_seed(&w, "seed", e->seed);
+    dm_json_put_int(&w, "sample", e->sample);
+    dm_json_put_string(&w, "policy", e->policy);
+    dm_json_put_string(&w, "model", e->model);
+    dm_json_put_double(&w, "temperature", e->temperature);
+    put_seed(&w, "sampling_seed", e->sampling_seed);
+    dm_json_put_int(&w, "replayed", e->replayed);
+    dm_json_put_double(&w, "reward", e->reward);
+    dm_json_put_bool(&w, "done", e->done);
+    dm_json_put_string(&w, "end", e->end);
+    put_turns(&w, e);
+    dm_json_close_value(&w);
+    dm_text_add(out, "\n", 1);
 }
 
 /* ---- reading ---- */

@@ -1,11 +1,13 @@
 /* A run of episodes: its options, what is there of it already, and who plays the rest. */
 #include "agent/rollout/rollout.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/env/registry.h"
 #include "agent/rollout/rollout_internal.h"
+#include "io/json_writer.h"
 #include "model/infer/sampling.h"
 
 #define AT_ONCE_MAX 256
@@ -51,55 +53,73 @@ static dm_status check_options(const dm_rollout_options *o, dm_error *err)
     return dm_sampling_check(&sampling, err);
 }
 
-static void add_string(dm_text *t, const char *key, const char *value)
+static void put_int(dm_json_writer *w, const char *key, int64_t value)
 {
-    dm_text_print(t, ",\n  \"%s\": ", key);
-    if (value)
-        dm_text_json_string(t, value, strlen(value));
-    else
-        dm_text_add(t, "null", 4);
+    dm_json_new_line(w);
+    dm_json_put_int(w, key, value);
 }
 
-static void add_int(dm_text *t, const char *key, int64_t value)
+static void put_string(dm_json_writer *w, const char *key, const char *value)
 {
-    dm_text_print(t, ",\n  \"%s\": %lld", key, (long long)value);
+    dm_json_new_line(w);
+    dm_json_put_string(w, key, value);
+}
+
+static void put_double(dm_json_writer *w, const char *key, double value)
+{
+    dm_json_new_line(w);
+    dm_json_put_double(w, key, value);
+}
+
+/* Whole numbers that a reader of JSON might round. */
+static void put_digits(dm_json_writer *w, const char *key, uint64_t value)
+{
+    char digits[24];
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
+    put_string(w, key, digits);
 }
 
 /* Everything that decides the file, as options of dmpo rollout, one a line. */
 static void describe(dm_text *t, const dm_rollout_run *r)
 {
     const dm_rollout_options *o = r->o;
-    const int model = o->player == DM_PLAYER_MODEL;
+    const bool model = o->player == DM_PLAYER_MODEL;
+    dm_json_writer w = {.out = t};
 
-    dm_text_print(t, "{\"command\": \"rollout\",\n \"version\": \"%s\",\n", dmpo_version());
-    dm_text_print(t, " \"model_sha256\": \"%s\",\n \"tokenizer_sha256\": \"%s\",\n \"from_sha256\": \"%s\",\n",
-                  r->model_sha256, r->tokenizer_sha256, r->todo.source_sha256);
-    dm_text_print(t, " \"options\": {\n  \"output\": null");
-    add_string(t, "env", r->todo.env);
-    add_string(t, "model", o->model);
-    add_string(t, "policy", dm_player_names[o->player]);
-    add_string(t, "template", model ? dm_template_name(r->chat.kind) : NULL);
-    add_string(t, "split", dm_env_split_names[o->split]);
-    add_int(t, "first", o->first);
-    add_int(t, "tasks", o->tasks);
-    add_int(t, "samples", o->samples);
-    dm_text_print(t, ",\n  \"env-seed\": \"%llu\"", (unsigned long long)o->env_seed);
-    add_string(t, "from", o->from);
+    dm_json_open_object(&w, NULL);
+    put_string(&w, "command", "rollout");
+    put_string(&w, "version", dmpo_version());
+    put_string(&w, "model_sha256", r->model_sha256);
+    put_string(&w, "tokenizer_sha256", r->tokenizer_sha256);
+    put_string(&w, "from_sha256", r->todo.source_sha256);
+    dm_json_new_line(&w);
+    dm_json_open_object(&w, "options");
+    put_string(&w, "output", NULL);
+    put_string(&w, "env", r->todo.env);
+    put_string(&w, "model", o->model);
+    put_string(&w, "policy", dm_player_names[o->player]);
+    put_string(&w, "template", model ? dm_template_name(r->chat.kind) : NULL);
+    put_string(&w, "split", dm_env_split_names[o->split]);
+    put_int(&w, "first", o->first);
+    put_int(&w, "tasks", o->tasks);
+    put_int(&w, "samples", o->samples);
+    put_digits(&w, "env-seed", o->env_seed);
+    put_string(&w, "from", o->from);
     if (o->from && o->continue_at >= 0)
-        dm_text_print(t, ",\n  \"continue-at\": \"%lld\"", (long long)o->continue_at);
+        put_digits(&w, "continue-at", (uint64_t)o->continue_at);
     else
-        add_string(t, "continue-at", o->from ? "all" : NULL);
-    dm_text_print(t, ",\n  \"temperature\": ");
-    dm_text_json_double(t, o->temperature);
-    add_int(t, "top-k", o->top_k);
-    dm_text_print(t, ",\n  \"top-p\": ");
-    dm_text_json_double(t, o->top_p);
-    dm_text_print(t, ",\n  \"seed\": \"%llu\"", (unsigned long long)o->seed);
-    add_string(t, "stop", o->stop);
-    add_int(t, "max-turns", o->max_turns);
-    add_int(t, "max-tokens", o->max_tokens);
-    add_int(t, "max-length", model ? (int64_t)r->max_length : 0);
-    dm_text_print(t, "\n }}\n");
+        put_string(&w, "continue-at", o->from ? "all" : NULL);
+    put_double(&w, "temperature", o->temperature);
+    put_int(&w, "top-k", o->top_k);
+    put_double(&w, "top-p", o->top_p);
+    put_digits(&w, "seed", o->seed);
+    put_string(&w, "stop", o->stop);
+    put_int(&w, "max-turns", o->max_turns);
+    put_int(&w, "max-tokens", o->max_tokens);
+    put_int(&w, "max-length", model ? (int64_t)r->max_length : 0);
+    dm_json_close_value(&w);
+    dm_json_close_value(&w);
+    dm_text_add(t, "\n", 1);
 }
 
 static dm_status open_file(dm_rollout_run *r)

@@ -7,6 +7,7 @@
 
 #include "agent/rollout/rollout_internal.h"
 #include "core/file.h"
+#include "core/path.h"
 #include "core/system.h"
 
 #define RUN_BYTES ((size_t)1 << 20)
@@ -128,25 +129,25 @@ static int is_free(const char *path)
 /* Leaves OUTPUT.run.json in place, and an output that may be appended to. */
 static dm_status prepare(const dm_rollout_file *f, const dm_rollout_options *o, const dm_text *run, dm_error *err)
 {
-    char path[4096], *old;
+    dm_path path;
+    char *old;
     size_t size;
-    dm_status s;
-    const int length = snprintf(path, sizeof path, "%s.run.json", f->path);
+    dm_status s = dm_path_print(&path, err, "%s.run.json", f->path);
 
-    if (length < 0 || (size_t)length >= sizeof path)
-        return dm_fail(err, DM_ERR_FILE, "--output: the path is longer than %zu bytes", sizeof path - 16);
+    if (s != DM_OK)
+        return s;
     if (access(f->path, F_OK) == 0 && !dm_file_exists(f->path))
         return dm_fail(err, DM_ERR_FILE, "%s: is there already and no regular file", f->path);
     if (o->overwrite && access(f->path, F_OK) == 0 && truncate(f->path, 0) != 0)
         return fail_file(f->path, "overwrite", err);
     if (is_free(f->path))
-        return dm_file_write(path, run->data, run->size, err);
-    if (!dm_file_exists(path))
+        return dm_file_write(path.text, run->data, run->size, err);
+    if (!dm_file_exists(path.text))
         return dm_fail(err, DM_ERR_FILE,
                        "%s: is there already, without the %s that a run leaves; name another --output, or "
                        "--overwrite to replace it",
-                       f->path, path);
-    if ((s = dm_file_read(path, RUN_BYTES, &old, &size, err)) != DM_OK)
+                       f->path, path.text);
+    if ((s = dm_file_read(path.text, RUN_BYTES, &old, &size, err)) != DM_OK)
         return s;
     s = compare_runs(f->path, old, run->data, err);
     free(old);

@@ -7,6 +7,7 @@
 
 #include "agent/rollout/rollout_internal.h"
 #include "core/file.h"
+#include "core/path.h"
 #include "model/formats/source.h"
 
 #define CACHE_BYTES ((uint64_t)1 << 31)
@@ -147,15 +148,15 @@ static int next_request(void *context, size_t index)
 /* A directory's tokenizer.json has a hash of its own; a file's tokenizer is part of the file. */
 static dm_status hash_tokenizer(dm_rollout_run *r, const dm_source *source)
 {
-    char path[4096];
+    dm_path path;
     dm_status s;
 
     if (dm_source_kind_of(source) != DM_SOURCE_HF)
         return dm_source_base_sha256(source, r->tokenizer_sha256, r->err);
-    if ((s = dm_path_join(path, sizeof path, dm_source_path(source), "tokenizer.json", r->err)) != DM_OK)
+    if ((s = dm_path_in(&path, dm_source_path(source), "tokenizer.json", r->err)) != DM_OK)
         return s;
-    return dm_file_exists(path) ? dm_file_sha256(path, r->tokenizer_sha256, r->err)
-                                : dm_source_base_sha256(source, r->tokenizer_sha256, r->err);
+    return dm_file_exists(path.text) ? dm_file_sha256(path.text, r->tokenizer_sha256, r->err)
+                                     : dm_source_base_sha256(source, r->tokenizer_sha256, r->err);
 }
 
 static dm_status open_policy(dm_rollout_run *r, const dm_source *source)

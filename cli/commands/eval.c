@@ -6,6 +6,7 @@
 
 #include "agent/rollout/eval.h"
 #include "cli/command.h"
+#include "io/json_writer.h"
 
 typedef struct eval_options {
     bool by_turn;
@@ -39,48 +40,60 @@ typedef struct row {
 
 /* ---- JSON ---- */
 
-static void number_json(dm_text *t, const char *key, double x)
+static void put_estimate(dm_json_writer *w, const char *key, const dm_estimate *e)
 {
-    dm_text_print(t, "\"%s\": ", key);
-    dm_text_json_double(t, x);
+    dm_json_open_object(w, key);
+    dm_json_put_double(w, "mean", e->mean);
+    dm_json_put_double(w, "half", e->half);
+    dm_json_put_uint(w, "n", e->n);
+    dm_json_close_value(w);
 }
 
-static void estimate_json(dm_text *t, const char *key, const dm_estimate *e)
-{
-    dm_text_print(t, "\"%s\": {", key);
-    number_json(t, "mean", e->mean);
-    dm_text_print(t, ", ");
-    number_json(t, "half", e->half);
-    dm_text_print(t, ", \"n\": %zu}, ", e->n);
-}
-
-static void row_json(dm_text *t, const row *r, int is_first)
+static void put_row(dm_json_writer *w, const row *r, bool is_first)
 {
     const dm_eval *e = &r->eval;
 
-    dm_text_print(t, "{\"file\": ");
-    dm_text_json_string(t, r->path, strlen(r->path));
-    dm_text_print(t, ", \"episodes\": %zu, \"tasks\": %zu, \"samples\": [%zu, %zu], ", e->episodes, e->tasks, e->fewest,
-                  e->most);
-    estimate_json(t, "reward", &e->reward);
-    estimate_json(t, "success", &e->success);
-    estimate_json(t, "best", &e->best);
-    estimate_json(t, "worst", &e->worst);
-    number_json(t, "turns", e->turns);
-    dm_text_print(t, ", ");
-    number_json(t, "tokens", e->tokens);
-    dm_text_print(t, ", \"ends\": {");
+    dm_json_open_object(w, NULL);
+    dm_json_put_string(w, "file", r->path);
+    dm_json_put_uint(w, "episodes", e->episodes);
+    dm_json_put_uint(w, "tasks", e->tasks);
+    dm_json_open_array(w, "samples");
+    dm_json_put_uint(w, NULL, e->fewest);
+    dm_json_put_uint(w, NULL, e->most);
+    dm_json_close_value(w);
+    put_estimate(w, "reward", &e->reward);
+    put_estimate(w, "success", &e->success);
+    put_estimate(w, "best", &e->best);
+    put_estimate(w, "worst", &e->worst);
+    dm_json_put_double(w, "turns", e->turns);
+    dm_json_put_double(w, "tokens", e->tokens);
+    dm_json_open_object(w, "ends");
     for (size_t k = 0; k < DM_ENDS; k++)
-        dm_text_print(t, "%s\"%s\": %zu", k ? ", " : "", dm_end_names[k], e->end[k]);
-    dm_text_print(t, "}, ");
+        dm_json_put_uint(w, dm_end_names[k], e->end[k]);
+    dm_json_close_value(w);
     if (!is_first)
-        estimate_json(t, "difference", &r->difference);
-    dm_text_print(t, "\"by_turn\": [");
-    for (size_t k = 0; k <= e->turn_limit; k++) {
-        dm_text_print(t, "%s", k ? ", " : "");
-        dm_text_json_double(t, e->by_turn[k]);
+        put_estimate(w, "difference", &r->difference);
+    dm_json_open_array(w, "by_turn");
+    for (size_t k = 0; k <= e->turn_limit; k++)
+        dm_json_put_double(w, NULL, e->by_turn[k]);
+    dm_json_close_value(w);
+    dm_json_close_value(w);
+}
+
+static void write_json(dm_text *out, const row *r, size_t n)
+{
+    dm_json_writer w = {.out = out};
+
+    dm_json_open_object(&w, NULL);
+    dm_json_open_array(&w, "files");
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0)
+            dm_json_new_line(&w);
+        put_row(&w, &r[i], i == 0);
     }
-    dm_text_print(t, "]}");
+    dm_json_close_value(&w);
+    dm_json_close_value(&w);
+    dm_text_add(out, "\n", 1);
 }
 
 /* ---- tables ---- */
@@ -195,12 +208,7 @@ static dm_status run(row *r, const cli_args *args, const eval_options *o, int js
             s = dm_eval_difference(&r[i].difference, &r[i].eval, &r[0].eval, err);
     }
     if (s == DM_OK && json) {
-        dm_text_print(&t, "{\"files\": [");
-        for (size_t i = 0; i < n; i++) {
-            dm_text_print(&t, "%s", i ? ",\n" : "");
-            row_json(&t, &r[i], i == 0);
-        }
-        dm_text_print(&t, "]}\n");
+        write_json(&t, r, n);
     } else if (s == DM_OK) {
         main_table(&t, r, n);
         if (o->by_turn)

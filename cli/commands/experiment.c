@@ -267,11 +267,12 @@ static dm_status print_plan(experiment *x, dm_error *err)
 
 static dm_status print_results(const char *output, dm_error *err)
 {
-    char path[4096], *data = NULL;
+    dm_path path;
+    char *data = NULL;
     size_t size = 0;
-    dm_status s = dm_path_join(path, sizeof path, output, "results.json", err);
+    dm_status s = dm_path_in(&path, output, "results.json", err);
 
-    if (s == DM_OK && (s = dm_file_read(path, (size_t)1 << 30, &data, &size, err)) == DM_OK)
+    if (s == DM_OK && (s = dm_file_read(path.text, (size_t)1 << 30, &data, &size, err)) == DM_OK)
         fwrite(data, 1, size, stdout);
     free(data);
     return s;

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/facts.h"
 #include "core/file.h"
+#include "io/json_writer.h"
 
 typedef struct pairs_options {
     const char *expert, *explored, *continuations, *from_pairs, *output;
@@ -121,49 +122,62 @@ static bool is_list(const char *path)
     return size > 5 && strcmp(path + size - 5, ".json") == 0;
 }
 
+/* A row whose JSON is `json`, which is freed. */
+static void report_row(cli_report *r, const char *side, const char *what, dm_text *json, const char *text)
+{
+    char key[64];
+
+    snprintf(key, sizeof key, "%s%s%s", side, *side ? "_" : "", what);
+    r->out.failed |= json->failed;
+    if (!json->failed)
+        cli_report_row(r, key, json->data, text);
+    dm_text_free(json);
+}
+
 static void report_spread(cli_report *r, const char *side, const char *what, const dm_pairs_spread *x)
 {
-    char key[64], json[128], text[128], mean[DM_DOUBLE_TEXT];
+    dm_text json = {0};
+    dm_json_writer w = {.out = &json};
+    char text[128];
 
-    dm_double_text(mean, x->mean);
-    snprintf(key, sizeof key, "%s_%s", side, what);
-    snprintf(json, sizeof json, "{\"mean\": %s, \"max\": %zu}", mean, x->max);
+    dm_json_open_object(&w, NULL);
+    dm_json_put_double(&w, "mean", x->mean);
+    dm_json_put_uint(&w, "max", x->max);
+    dm_json_close_value(&w);
     snprintf(text, sizeof text, "mean %.1f, max %zu", x->mean, x->max);
-    cli_report_row(r, key, json, text);
+    report_row(r, side, what, &json, text);
 }
 
 static void report_side(cli_report *r, const char *side, const dm_pairs_side_statistics *s)
 {
-    char key[64], json[DM_DOUBLE_TEXT] = "null", text[64] = "not known";
+    dm_text json = {0};
+    char text[64] = "not known";
 
     report_spread(r, side, "turns", &s->turns);
     report_spread(r, side, "bytes", &s->bytes);
-    snprintf(key, sizeof key, "%s_reward", side);
-    if (!isnan(s->reward)) {
-        dm_double_text(json, s->reward);
+    dm_text_json_double(&json, s->reward);
+    if (!isnan(s->reward))
         snprintf(text, sizeof text, "mean %.4f", s->reward);
-    }
-    cli_report_row(r, key, json, text);
+    report_row(r, side, "reward", &json, text);
 }
 
 /* {"tie": 3, "duplicate": 1}; for people a line for each. */
 static void report_dropped(cli_report *r, const dm_pairs *p)
 {
     dm_text json = {0};
+    dm_json_writer w = {.out = &json};
     size_t total = 0;
+    char text[32];
 
+    dm_json_open_object(&w, NULL);
     for (int i = 0; i < DM_PAIRS_DROPS; i++) {
         if (p->dropped[i])
-            dm_text_print(&json, "%s\"%s\": %zu", total ? ", " : "{", dm_pairs_drop_texts[i].key, p->dropped[i]);
+            dm_json_put_uint(&w, dm_pairs_drop_texts[i].key, p->dropped[i]);
         total += p->dropped[i];
     }
-    dm_text_print(&json, total ? "}" : "{}");
-    char text[32];
+    dm_json_close_value(&w);
     snprintf(text, sizeof text, "%zu", total);
-    r->out.failed |= json.failed;
-    if (!json.failed)
-        cli_report_row(r, "dropped", json.data, text);
-    dm_text_free(&json);
+    report_row(r, "", "dropped", &json, text);
     for (int i = 0; !r->json && i < DM_PAIRS_DROPS; i++)
         if (p->dropped[i]) {
             snprintf(text, sizeof text, "  %zu", p->dropped[i]);

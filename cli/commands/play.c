@@ -12,6 +12,7 @@
 #include "cli/facts.h"
 #include "cli/stream.h"
 #include "core/block.h"
+#include "io/json_writer.h"
 
 typedef struct play_options {
     const char *env;
@@ -307,18 +308,21 @@ static dm_status list_envs(const cli_common *common, dm_error *err)
 
     for (size_t i = 0; dm_env_classes[i] && s == DM_OK; i++) {
         dm_text json = {0}, text = {0};
+        dm_json_writer w = {.out = &json};
         dm_env *env = NULL;
         if ((s = dm_env_open(&env, dm_env_classes[i]->name, err)) != DM_OK)
             break;
         const char *summary = env->class->summary;
-        dm_text_print(&json, "{\"summary\": ");
-        dm_text_json_string(&json, summary, strlen(summary));
-        dm_text_print(&json, ", \"tasks\": {");
+        dm_json_open_object(&w, NULL);
+        dm_json_put_string(&w, "summary", summary);
+        dm_json_open_object(&w, "tasks");
         for (int k = 0; k < DM_ENV_SPLITS; k++) {
-            dm_text_print(&json, "%s\"%s\": %lld", k ? ", " : "", dm_env_split_names[k], (long long)env->tasks[k]);
+            dm_json_put_int(&w, dm_env_split_names[k], env->tasks[k]);
             dm_text_print(&text, "%s%lld %s", k ? ", " : "", (long long)env->tasks[k], dm_env_split_names[k]);
         }
-        dm_text_print(&json, "}, \"max_turns\": %lld}", (long long)env->max_turns);
+        dm_json_close_value(&w);
+        dm_json_put_int(&w, "max_turns", env->max_turns);
+        dm_json_close_value(&w);
         dm_text_print(&text, " tasks; at most %lld turns", (long long)env->max_turns);
         r.out.failed |= json.failed || text.failed;
         if (!r.out.failed && r.json)
@@ -355,14 +359,16 @@ static dm_status list_tasks(const play_options *o, dm_env *env, const cli_common
     for (int64_t i = 0; i < n && s == DM_OK && !cli_interrupted(); i++) {
         const int64_t task = o->first + i;
         dm_text line = {0};
+        dm_json_writer w = {.out = &line};
         if ((s = dm_env_reset(env, (dm_env_split)o->split, task, o->seed, &first, err)) != DM_OK)
             break;
         const size_t size = task_size(first.text);
         if (common->json) {
-            dm_text_print(&line, "{\"split\": \"%s\", \"task\": %lld, \"text\": ", dm_env_split_names[o->split],
-                          (long long)task);
-            dm_text_json_string(&line, first.text, size);
-            dm_text_add(&line, "}", 1);
+            dm_json_open_object(&w, NULL);
+            dm_json_put_string(&w, "split", dm_env_split_names[o->split]);
+            dm_json_put_int(&w, "task", task);
+            dm_json_put_bytes(&w, "text", first.text, size);
+            dm_json_close_value(&w);
         } else {
             dm_text_print(&line, "%6lld  %.*s", (long long)task, (int)(size < 4096 ? size : 4096), first.text);
             for (size_t k = 0; k < line.size; k++)
