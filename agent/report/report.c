@@ -1,14 +1,15 @@
-/* The files of a report: put together in memory, written beside their places, then moved there. */
+/* The files of a report: composed in memory, written beside their places, then moved there. */
 #include "agent/report/report.h"
 
 #include <math.h> /* isnan, sqrt only */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/report/report_internal.h"
+#include "agent/report/report_doc.h"
+#include "agent/report/report_escape.h"
 #include "core/file.h"
+#include "core/path.h"
 
 /* ---- results.csv ---- */
 
@@ -17,21 +18,20 @@ static void csv_number(dm_text *out, double x)
     dm_text_print(out, isnan(x) ? "," : ",%.6f", x);
 }
 
-void dm_report_csv(const dm_report *r, dm_text *out)
+static void add_csv(const dm_report *r, dm_text *out)
 {
     dm_text_print(out, "env,setting,method,kind,sweep,x,seed,split,samples,n,mean,sd,low,high,success,turns\n");
     for (size_t i = 0; i < r->evals; i++) {
         const dm_report_eval *e = &r->eval[i];
         const dm_report_subject *s = &e->of;
-        const char *const text[] = {s->env,  s->setting ? s->setting : "", s->method,
-                                    s->kind, s->sweep ? s->sweep : "",     s->x ? s->x : ""};
+        const char *const text[] = {s->env, s->setting, s->method, s->kind, s->sweep, s->x};
         const dm_estimate m = dm_estimate_of(e->reward, e->tasks);
         double squares = 0;
         for (size_t k = 0; k < e->tasks; k++)
             squares += (e->reward[k] - m.mean) * (e->reward[k] - m.mean);
         for (size_t k = 0; k < sizeof text / sizeof *text; k++) {
             dm_text_add(out, ",", k > 0);
-            dm_report_csv_field(out, text[k]);
+            dm_report_escape_csv(out, text[k] ? text[k] : "");
         }
         dm_text_print(out, ",%llu,%s,%lld,%zu", (unsigned long long)s->seed, dm_env_split_names[e->split],
                       (long long)e->samples, e->tasks);
@@ -47,77 +47,76 @@ void dm_report_csv(const dm_report *r, dm_text *out)
 
 /* ---- report.html ---- */
 
-static void add_page(dm_report *r, const dm_report_figures *f, dm_text *out)
+static void add_page(const dm_report_doc *d, dm_text *out)
 {
-    dm_report_doc d = {.out = out, .html = true};
-
     dm_text_print(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
                        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
                        "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>");
-    dm_report_escape(out, r->title, strlen(r->title));
+    dm_report_escape(out, d->r->title, strlen(d->r->title));
     dm_text_print(out, "</title>\n<style>\n");
     dm_report_page_style(out);
     dm_text_print(out, "</style>\n</head>\n<body>\n<main>\n");
-    dm_report_body(r, f, &d);
+    dm_report_html(d, out);
     dm_text_print(out, "</main>\n</body>\n</html>\n");
 }
 
 /* ---- files ---- */
 
 typedef struct file {
-    char name[200];
+    const char *name;
     dm_text text;
 } file;
 
 typedef struct files {
     file *file;
-    size_t n;
+    size_t files;
 } files;
 
-static dm_status render(dm_report *r, const dm_report_figures *f, bool svg, files *out, dm_error *err)
+static dm_text *add_file(files *f, const char *name)
 {
-    if (!(out->file = calloc(f->n + 3, sizeof *out->file)))
-        return dm_report_no_memory(err);
-    for (size_t i = 0; svg && i < f->n; i++) {
-        file *x = &out->file[out->n++];
-        snprintf(x->name, sizeof x->name, "charts/%s.svg", f->figure[i].chart.name);
-        dm_report_chart_write(&f->figure[i].chart, &x->text, 0, true);
-    }
-    file *csv = &out->file[out->n++], *markdown = &out->file[out->n++], *page = &out->file[out->n++];
-    snprintf(csv->name, sizeof csv->name, "results.csv");
-    snprintf(markdown->name, sizeof markdown->name, "report.md");
-    snprintf(page->name, sizeof page->name, "report.html");
-    dm_report_csv(r, &csv->text);
-    dm_report_body(r, f, &(dm_report_doc){.out = &markdown->text, .svg = svg});
-    add_page(r, f, &page->text);
-    for (size_t i = 0; i < out->n; i++)
-        if (out->file[i].text.failed)
-            return dm_report_no_memory(err);
-    return DM_OK;
+    f->file[f->files].name = name;
+    return &f->file[f->files++].text;
 }
 
-/* All of them beside their places first: what can fail then is hardly anything. */
+static void compose(dm_report *r, dm_report_doc *d, const dm_report_figures *f, bool svg, files *out)
+{
+    if (r->status == DM_OK)
+        dm_report_sections(d, f, svg);
+    out->file = dm_report_alloc(r, f->figures + 3, sizeof *out->file);
+    if (r->status != DM_OK)
+        return;
+    for (size_t i = 0; svg && i < f->figures; i++) {
+        const dm_report_chart *c = &f->figure[i].chart;
+        dm_report_chart_write(c, add_file(out, dm_report_format(r, "charts/%s.svg", c->name)), 0, true);
+    }
+    add_csv(r, add_file(out, "results.csv"));
+    dm_report_markdown(d, add_file(out, "report.md"));
+    add_page(d, add_file(out, "report.html"));
+    for (size_t i = 0; i < out->files && r->status == DM_OK; i++)
+        if (out->file[i].text.failed)
+            r->status = dm_fail(r->err, DM_ERR_MEMORY, "no memory for the report");
+}
+
+/* All of them beside their places first: hardly anything can fail after that. */
 static dm_status place(const files *f, const char *output, bool svg, dm_error *err)
 {
-    char beside[4096], from[4300], to[4300];
-    dm_status s = DM_OK;
+    dm_path beside, from, to;
+    dm_status s = dm_path_print(&beside, err, "%s/report.tmp-%ld", output, (long)getpid());
 
-    if ((size_t)snprintf(beside, sizeof beside, "%s/report.tmp-%ld/charts", output, (long)getpid()) >= sizeof beside)
-        return dm_fail(err, DM_ERR_FILE, "the path %.100s... is too long", output);
-    s = dm_dir_create(beside, err);
-    *strrchr(beside, '/') = '\0';
-    for (size_t i = 0; i < f->n && s == DM_OK; i++)
-        if ((s = dm_path_join(from, sizeof from, beside, f->file[i].name, err)) == DM_OK)
-            s = dm_file_write(from, f->file[i].text.data, f->file[i].text.size, err);
-    if (s == DM_OK && svg && (s = dm_path_join(to, sizeof to, output, "charts", err)) == DM_OK)
-        s = dm_dir_create(to, err);
-    for (size_t i = 0; i < f->n && s == DM_OK; i++)
-        if ((s = dm_path_join(from, sizeof from, beside, f->file[i].name, err)) == DM_OK &&
-            (s = dm_path_join(to, sizeof to, output, f->file[i].name, err)) == DM_OK)
-            s = dm_rename_durable(from, to, err);
-    if (dm_dir_exists(beside)) {
+    if (s == DM_OK && (s = dm_path_in(&from, beside.text, "charts", err)) == DM_OK)
+        s = dm_dir_create(from.text, err);
+    for (size_t i = 0; i < f->files && s == DM_OK; i++)
+        if ((s = dm_path_in(&from, beside.text, f->file[i].name, err)) == DM_OK)
+            s = dm_file_write(from.text, f->file[i].text.data, f->file[i].text.size, err);
+    if (s == DM_OK && svg && (s = dm_path_in(&to, output, "charts", err)) == DM_OK)
+        s = dm_dir_create(to.text, err);
+    for (size_t i = 0; i < f->files && s == DM_OK; i++)
+        if ((s = dm_path_in(&from, beside.text, f->file[i].name, err)) == DM_OK &&
+            (s = dm_path_in(&to, output, f->file[i].name, err)) == DM_OK)
+            s = dm_rename_durable(from.text, to.text, err);
+    if (dm_dir_exists(beside.text)) {
         dm_error ignored;
-        dm_dir_remove(beside, s == DM_OK ? err : &ignored);
+        dm_dir_remove(beside.text, s == DM_OK ? err : &ignored);
     }
     return s;
 }
@@ -125,18 +124,22 @@ static dm_status place(const files *f, const char *output, bool svg, dm_error *e
 dm_status dm_report_make(const char *dir, const char *output, bool svg, dm_error *err)
 {
     dm_report r;
-    dm_report_figures f = {0};
+    dm_report_figures figures = {0};
+    dm_report_doc d = {.r = &r};
     files out = {0};
     dm_status s = dm_report_read(&r, dir, err);
 
-    if (s != DM_OK)
-        return s;
-    if ((s = dm_report_draw(&r, &f, err)) == DM_OK && (s = render(&r, &f, svg, &out, err)) == DM_OK)
+    if (s == DM_OK) {
+        dm_report_draw(&r, &figures);
+        compose(&r, &d, &figures, svg, &out);
+        s = r.status;
+    }
+    if (s == DM_OK)
         s = place(&out, output ? output : dir, svg, err);
-    for (size_t i = 0; i < out.n; i++)
+    for (size_t i = 0; i < out.files; i++)
         dm_text_free(&out.file[i].text);
-    free(out.file);
-    dm_report_figures_free(&f);
+    dm_report_doc_free(&d);
+    dm_report_figures_free(&figures);
     dm_report_close(&r);
     return s;
 }

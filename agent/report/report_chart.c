@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/report/report_internal.h"
+#include "agent/report/report_chart.h"
+#include "agent/report/report_escape.h"
 
 #define WIDTH 960.0
 #define LARGEST 1e9 /* beyond, a value is drawn there */
@@ -131,7 +132,7 @@ static void settle(double *low, double *high)
 
 typedef struct frame {
     dm_text *t;
-    const dm_panel *p;
+    const dm_report_panel *p;
     scale x, y;
 } frame;
 
@@ -282,7 +283,7 @@ static void end_labels(frame *f, double room)
     }
 }
 
-void dm_report_chart_panels(dm_report_chart *c, const dm_panel *panel, size_t n, size_t across)
+void dm_report_chart_panels(dm_report_chart *c, const dm_report_panel *panel, size_t n, size_t across)
 {
     double widest = 0;
 
@@ -325,7 +326,7 @@ void dm_report_chart_panels(dm_report_chart *c, const dm_panel *panel, size_t n,
 #define ROW 24.0
 #define GROUP 26.0
 
-static void dot(dm_text *t, const scale *x, double y, const dm_dot *d, size_t column, double value_at)
+static void dot(dm_text *t, const scale *x, double y, const dm_report_dot *d, size_t column, double value_at)
 {
     const dm_estimate *e = &d->at[column].value;
     char text[32], class[16];
@@ -340,8 +341,8 @@ static void dot(dm_text *t, const scale *x, double y, const dm_dot *d, size_t co
     label(t, value_at, y + 4, "n", "end", text, 100);
 }
 
-void dm_report_chart_dots(dm_report_chart *c, const dm_dot *d, size_t n, const char *const *column, size_t columns,
-                          const double *through, const char *line_label)
+void dm_report_chart_dots(dm_report_chart *c, const dm_report_dot *d, size_t n, const char *const *column,
+                          size_t columns, const double *through, const char *line_label)
 {
     double names = 0, height = 48, low = 0, high = 1;
     dm_text *t = &c->body;

@@ -1,82 +1,97 @@
 /* results.json, checked, in memory. */
 #include <math.h> /* NAN only */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/report/report_internal.h"
+#include "agent/report/report_data.h"
 #include "core/file.h"
+#include "core/path.h"
 
 #define TASKS_MAX 10000000
 #define REWARD_MAX 1000000
 
-/* ---- members ---- */
+/* ---- members: nothing is read once the report has failed ---- */
 
-/* NULL in *out: absent or null. */
-static dm_status optional_string(dm_report *r, const dm_json *v, const char *key, const char **out, dm_error *err)
+#define FAIL(r, v, ...) ((r)->status = dm_json_fail((r)->doc, v, (r)->err, __VA_ARGS__))
+
+/* NULL: absent or null. */
+static const char *get_optional(dm_report *r, const dm_json *v, const char *key)
 {
     const dm_json *x = dm_json_get(v, key);
 
-    *out = NULL;
-    if (!x || x->type == DM_JSON_NULL)
-        return DM_OK;
+    if (r->status != DM_OK || !x || x->type == DM_JSON_NULL)
+        return NULL;
     if (x->type != DM_JSON_STRING)
-        return dm_json_fail(r->doc, x, err, "\"%s\" must be a string or null", key);
-    *out = x->text;
-    return DM_OK;
+        FAIL(r, x, "\"%s\" must be a string or null", key);
+    return x->text;
 }
 
-static dm_status get_string(dm_report *r, const dm_json *v, const char *key, const char **out, dm_error *err)
+static const char *get_string(dm_report *r, const dm_json *v, const char *key)
 {
-    const dm_status s = optional_string(r, v, key, out, err);
-    if (s == DM_OK && !*out)
-        return dm_json_fail(r->doc, v, err, "\"%s\" is missing; it must be a string", key);
-    return s;
+    const char *text = get_optional(r, v, key);
+    if (r->status == DM_OK && !text)
+        FAIL(r, v, "\"%s\" is missing; it must be a string", key);
+    return text;
 }
 
-static dm_status get_number(dm_report *r, const dm_json *v, const char *key, double *out, dm_error *err)
+/* absent NULL: the member must be there. */
+static double get_double(dm_report *r, const dm_json *v, const char *key, double low, double high, const double *absent)
 {
-    const double none = NAN;
-    return dm_json_get_double(r->doc, v, key, -1e300, 1e300, &none, out, err);
+    double x = NAN;
+    if (r->status == DM_OK)
+        r->status = dm_json_get_double(r->doc, v, key, low, high, absent, &x, r->err);
+    return x;
 }
 
-static dm_status get_doubles(dm_report *r, const dm_json *v, const char *key, const double **out, size_t *n,
-                             dm_error *err)
+static double get_number(dm_report *r, const dm_json *v, const char *key)
+{
+    return get_double(r, v, key, -1e300, 1e300, &(double){NAN});
+}
+
+static int64_t get_int(dm_report *r, const dm_json *v, const char *key, int64_t low, const int64_t *absent)
+{
+    int64_t x = 0;
+    if (r->status == DM_OK)
+        r->status = dm_json_get_int(r->doc, v, key, low, INT64_MAX, absent, &x, r->err);
+    return x;
+}
+
+static const double *get_doubles(dm_report *r, const dm_json *v, const char *key, size_t *n)
 {
     const dm_json *list = dm_json_get(v, key);
 
-    if (!list || list->type != DM_JSON_ARRAY || list->length == 0 || list->length > TASKS_MAX)
-        return dm_json_fail(r->doc, list ? list : v, err, "\"%s\" must be a list of numbers, not empty", key);
-    double *x = dm_report_alloc(r, list->length, sizeof *x);
-    if (!x)
-        return dm_report_no_memory(err);
     *n = 0;
-    for (const dm_json *e = list->child; e; e = e->next) {
-        if (e->type != DM_JSON_NUMBER || e->number < -REWARD_MAX || e->number > REWARD_MAX)
-            return dm_json_fail(r->doc, e, err, "\"%s\" must hold numbers from -%d to %d only", key, REWARD_MAX,
-                                REWARD_MAX);
+    if (r->status == DM_OK && (!list || list->type != DM_JSON_ARRAY || list->length == 0 || list->length > TASKS_MAX))
+        FAIL(r, list ? list : v, "\"%s\" must be a list of numbers, not empty", key);
+    double *x = r->status == DM_OK ? dm_report_alloc(r, list->length, sizeof *x) : NULL;
+    for (const dm_json *e = x ? list->child : NULL; e; e = e->next) {
+        if (e->type != DM_JSON_NUMBER || e->number < -REWARD_MAX || e->number > REWARD_MAX) {
+            FAIL(r, e, "\"%s\" must hold numbers from -%d to %d only", key, REWARD_MAX, REWARD_MAX);
+            break;
+        }
         x[(*n)++] = e->number;
     }
-    *out = x;
-    return DM_OK;
+    return x;
 }
 
-static dm_status get_x(dm_report *r, const dm_json *v, dm_report_subject *of, dm_error *err)
+static void read_x(dm_report *r, const dm_json *v, dm_report_subject *of)
 {
     const dm_json *x = dm_json_get(v, "x"), *value;
     char number[DM_DOUBLE_TEXT];
 
     of->number = NAN;
-    if (!x || x->type == DM_JSON_NULL)
-        return DM_OK;
-    if (x->type != DM_JSON_OBJECT || !(value = x->child) || value->next)
-        return dm_json_fail(r->doc, x, err, "\"x\" must be null or an object with one member");
+    if (r->status != DM_OK || !x || x->type == DM_JSON_NULL)
+        return;
+    if (x->type != DM_JSON_OBJECT || !(value = x->child) || value->next) {
+        FAIL(r, x, "\"x\" must be null or an object with one member");
+        return;
+    }
     of->sweep = value->key;
     switch (value->type) {
     case DM_JSON_NUMBER:
         of->number = value->number;
         dm_double_text(number, value->number);
-        of->x = dm_report_copy(r, number);
+        of->x = dm_report_format(r, "%s", number);
         break;
     case DM_JSON_STRING:
         of->x = value->text;
@@ -85,148 +100,128 @@ static dm_status get_x(dm_report *r, const dm_json *v, dm_report_subject *of, dm
         of->x = value->boolean ? "on" : "off";
         break;
     default:
-        return dm_json_fail(r->doc, value, err, "the value of \"x\" must be a number, a string, true or false");
+        FAIL(r, value, "the value of \"x\" must be a number, a string, true or false");
     }
-    return of->x ? DM_OK : dm_report_no_memory(err);
 }
 
-static dm_status get_subject(dm_report *r, const dm_json *v, dm_report_subject *of, dm_error *err)
+static void read_subject(dm_report *r, const dm_json *v, dm_report_subject *of)
 {
-    int64_t seed = 0;
-    dm_status s;
-
-    if (v->type != DM_JSON_OBJECT)
-        return dm_json_fail(r->doc, v, err, "a row must be an object");
-    if ((s = get_string(r, v, "env", &of->env, err)) != DM_OK ||
-        (s = get_string(r, v, "method", &of->method, err)) != DM_OK ||
-        (s = get_string(r, v, "kind", &of->kind, err)) != DM_OK ||
-        (s = optional_string(r, v, "setting", &of->setting, err)) != DM_OK ||
-        (s = dm_json_get_int(r->doc, v, "seed", 0, INT64_MAX, NULL, &seed, err)) != DM_OK)
-        return s;
-    of->seed = (uint64_t)seed;
-    return get_x(r, v, of, err);
+    if (r->status == DM_OK && v->type != DM_JSON_OBJECT)
+        FAIL(r, v, "a row must be an object");
+    of->env = get_string(r, v, "env");
+    of->method = get_string(r, v, "method");
+    of->kind = get_string(r, v, "kind");
+    of->setting = get_optional(r, v, "setting");
+    of->seed = (uint64_t)get_int(r, v, "seed", 0, NULL);
+    read_x(r, v, of);
+    of->label = of->sweep ? dm_report_format(r, "%s, %s %s", of->method, of->sweep, of->x) : of->method;
 }
 
 /* ---- rows ---- */
 
-static dm_status read_stage(dm_report *r, const dm_json *v, void *row, dm_error *err)
+static void read_stage(dm_report *r, const dm_json *v, void *row)
 {
     dm_report_stage *x = row;
-    dm_status s;
 
-    if ((s = get_string(r, v, "name", &x->name, err)) != DM_OK ||
-        (s = get_string(r, v, "key", &x->key, err)) != DM_OK ||
-        (s = get_string(r, v, "command", &x->command, err)) != DM_OK ||
-        (s = get_string(r, v, "output", &x->output, err)) != DM_OK ||
-        (s = get_number(r, v, "seconds", &x->seconds, err)) != DM_OK)
-        return s;
-    return dm_json_get_bool(r->doc, v, "reused", &(bool){false}, &x->reused, err);
+    get_string(r, v, "name");
+    get_string(r, v, "key");
+    x->command = get_string(r, v, "command");
+    x->output = get_string(r, v, "output");
+    x->seconds = get_number(r, v, "seconds");
+    if (r->status == DM_OK)
+        r->status = dm_json_get_bool(r->doc, v, "reused", &(bool){false}, &x->reused, r->err);
 }
 
-static dm_status read_eval(dm_report *r, const dm_json *v, void *row, dm_error *err)
+static void read_eval(dm_report *r, const dm_json *v, void *row)
 {
     dm_report_eval *x = row;
-    const char *split;
     size_t turns, k = 0;
-    dm_status s;
 
-    if ((s = get_subject(r, v, &x->of, err)) != DM_OK || (s = get_string(r, v, "split", &split, err)) != DM_OK ||
-        (s = get_doubles(r, v, "rewards", &x->reward, &x->tasks, err)) != DM_OK ||
-        (s = get_doubles(r, v, "reward_by_turn", &x->by_turn, &turns, err)) != DM_OK ||
-        (s = dm_json_get_double(r->doc, v, "success", 0, 1, NULL, &x->success, err)) != DM_OK ||
-        (s = dm_json_get_double(r->doc, v, "turns", 0, 1e9, NULL, &x->turns, err)) != DM_OK ||
-        (s = dm_json_get_int(r->doc, v, "samples", 1, INT64_MAX, &(int64_t){1}, &x->samples, err)) != DM_OK)
-        return s;
+    read_subject(r, v, &x->of);
+    const char *split = get_string(r, v, "split");
+    x->reward = get_doubles(r, v, "rewards", &x->tasks);
+    x->by_turn = get_doubles(r, v, "reward_by_turn", &turns);
+    x->success = get_double(r, v, "success", 0, 1, NULL);
+    x->turns = get_double(r, v, "turns", 0, 1e9, NULL);
+    x->samples = get_int(r, v, "samples", 1, &(int64_t){1});
+    if (r->status != DM_OK)
+        return;
     while (k < DM_ENV_SPLITS && strcmp(split, dm_env_split_names[k]) != 0)
         k++;
     if (k == DM_ENV_SPLITS)
-        return dm_json_fail(r->doc, dm_json_get(v, "split"), err, "\"split\" must be train, seen or unseen");
+        FAIL(r, dm_json_get(v, "split"), "\"split\" must be train, seen or unseen");
     x->split = (dm_env_split)k;
     x->turn_limit = turns - 1;
-    r->has_split[k] = true;
-    return optional_string(r, v, "model_sha256", &x->model, err);
 }
 
-static dm_status read_training(dm_report *r, const dm_json *v, void *row, dm_error *err)
+static void read_training(dm_report *r, const dm_json *v, void *row)
 {
     dm_report_training *x = row;
-    dm_status s;
 
-    if ((s = get_subject(r, v, &x->of, err)) != DM_OK || (s = get_string(r, v, "stage", &x->stage, err)) != DM_OK ||
-        (s = get_string(r, v, "metrics", &x->metrics, err)) != DM_OK ||
-        (s = optional_string(r, v, "weights_sha256", &x->weights, err)) != DM_OK ||
-        (s = get_number(r, v, "seconds", &x->seconds, err)) != DM_OK)
-        return s;
-    return dm_report_read_metrics(r, x, err);
+    read_subject(r, v, &x->of);
+    get_string(r, v, "stage");
+    x->metrics = get_string(r, v, "metrics");
+    x->weights = get_optional(r, v, "weights_sha256");
+    dm_report_read_metrics(r, x);
 }
 
 /* statistics.NAME.mean */
-static dm_status get_mean(dm_report *r, const dm_json *statistics, const char *name, double *out, dm_error *err)
+static double get_mean(dm_report *r, const dm_json *statistics, const char *name)
 {
     const dm_json *v = dm_json_get(statistics, name);
-    if (v && v->type == DM_JSON_OBJECT)
-        return get_number(r, v, "mean", out, err);
-    *out = NAN;
-    return DM_OK;
+    return v && v->type == DM_JSON_OBJECT ? get_number(r, v, "mean") : NAN;
 }
 
-static dm_status read_pairs(dm_report *r, const dm_json *v, void *row, dm_error *err)
+static void read_pairs(dm_report *r, const dm_json *v, void *row)
 {
     dm_report_pairs *x = row;
     const dm_json *t = dm_json_get(v, "statistics"), *dropped = dm_json_get(t, "dropped");
-    dm_status s;
 
-    if ((s = get_subject(r, v, &x->of, err)) != DM_OK || (s = get_string(r, v, "file", &x->file, err)) != DM_OK ||
-        (s = get_number(r, v, "pairs", &x->pairs, err)) != DM_OK ||
-        (s = get_mean(r, t, "chosen_turns", &x->chosen_turns, err)) != DM_OK ||
-        (s = get_mean(r, t, "rejected_turns", &x->rejected_turns, err)) != DM_OK ||
-        (s = get_mean(r, t, "shared_turns", &x->shared_turns, err)) != DM_OK)
-        return s;
+    read_subject(r, v, &x->of);
+    get_string(r, v, "file");
+    x->pairs = get_number(r, v, "pairs");
+    x->chosen_turns = get_mean(r, t, "chosen_turns");
+    x->rejected_turns = get_mean(r, t, "rejected_turns");
+    x->shared_turns = get_mean(r, t, "shared_turns");
     x->chosen_reward = x->rejected_reward = x->dropped = NAN;
     if (!t || t->type != DM_JSON_OBJECT)
-        return DM_OK;
+        return;
     if (dropped && dropped->type == DM_JSON_OBJECT) {
         x->dropped = 0;
         for (const dm_json *d = dropped->child; d; d = d->next)
             x->dropped += d->type == DM_JSON_NUMBER ? d->number : 0;
     }
-    if ((s = get_number(r, t, "chosen_reward", &x->chosen_reward, err)) != DM_OK)
-        return s;
-    return get_number(r, t, "rejected_reward", &x->rejected_reward, err);
+    x->chosen_reward = get_number(r, t, "chosen_reward");
+    x->rejected_reward = get_number(r, t, "rejected_reward");
 }
 
-static dm_status read_example(dm_report *r, const dm_json *v, void *row, dm_error *err)
+static void read_example(dm_report *r, const dm_json *v, void *row)
 {
     dm_report_example *x = row;
-    dm_status s;
 
-    if ((s = get_subject(r, v, &x->of, err)) != DM_OK || (s = get_string(r, v, "scores", &x->scores, err)) != DM_OK ||
-        (s = get_string(r, v, "pairs", &x->file, err)) != DM_OK)
-        return s;
-    return dm_report_read_example(r, x, err);
+    read_subject(r, v, &x->of);
+    x->scores = get_string(r, v, "scores");
+    x->file = get_string(r, v, "pairs");
+    dm_report_read_example(r, x);
 }
 
-/* A list of rows of `size` bytes each; absent: no rows. */
-static dm_status read_rows(dm_report *r, const char *key, void *rows, size_t *n, size_t size,
-                           dm_status (*read)(dm_report *, const dm_json *, void *, dm_error *), dm_error *err)
+/* The rows of a list, `size` bytes each; absent: none. */
+static void *read_rows(dm_report *r, const char *key, size_t *n, size_t size,
+                       void (*read)(dm_report *, const dm_json *, void *))
 {
     const dm_json *list = dm_json_get(dm_json_root(r->doc), key);
-    char *row;
 
     *n = 0;
-    if (!list || list->type == DM_JSON_NULL)
-        return DM_OK;
-    if (list->type != DM_JSON_ARRAY)
-        return dm_json_fail(r->doc, list, err, "\"%s\" must be a list", key);
-    if (!(row = dm_report_alloc(r, list->length, size)))
-        return dm_report_no_memory(err);
-    memcpy(rows, &row, sizeof row); /* a pointer to rows of any kind */
-    for (const dm_json *v = list->child; v; v = v->next) {
-        const dm_status s = read(r, v, row + (*n)++ * size, err);
-        if (s != DM_OK)
-            return s;
+    if (r->status != DM_OK || !list || list->type == DM_JSON_NULL)
+        return NULL;
+    if (list->type != DM_JSON_ARRAY) {
+        FAIL(r, list, "\"%s\" must be a list", key);
+        return NULL;
     }
-    return DM_OK;
+    char *rows = dm_report_alloc(r, list->length, size);
+    for (const dm_json *v = list->child; v && r->status == DM_OK; v = v->next)
+        read(r, v, rows + (*n)++ * size);
+    return rows;
 }
 
 /* ---- the recipe ---- */
@@ -258,61 +253,50 @@ static void find_text(dm_report *r, size_t size, const dm_json *v)
     r->recipe_size = (size_t)(p - r->recipe_text);
 }
 
-static dm_status read_head(dm_report *r, size_t size, dm_error *err)
+static void read_head(dm_report *r, size_t size)
 {
     const dm_json *root = dm_json_root(r->doc);
-    dm_status s;
 
     if (root->type != DM_JSON_OBJECT)
-        return dm_json_fail(r->doc, root, err, "results must be an object, as dmpo experiment writes it");
-    if ((s = get_string(r, root, "name", &r->name, err)) != DM_OK ||
-        (s = optional_string(r, root, "title", &r->title, err)) != DM_OK ||
-        (s = optional_string(r, root, "version", &r->version, err)) != DM_OK ||
-        (s = optional_string(r, root, "isa", &r->isa, err)) != DM_OK ||
-        (s = optional_string(r, root, "recipe_sha256", &r->recipe_sha256, err)) != DM_OK ||
-        (s = dm_json_get_int(r->doc, root, "threads", 0, INT64_MAX, &(int64_t){0}, &r->threads, err)) != DM_OK ||
-        (s = dm_json_get_int(r->doc, root, "jobs", 0, INT64_MAX, &(int64_t){0}, &r->jobs, err)) != DM_OK ||
-        (s = get_number(r, root, "seconds", &r->seconds, err)) != DM_OK)
-        return s;
+        FAIL(r, root, "results must be an object, as dmpo experiment writes it");
+    r->name = get_string(r, root, "name");
+    r->title = get_optional(r, root, "title");
     r->title = r->title ? r->title : r->name;
+    r->version = get_optional(r, root, "version");
+    r->isa = get_optional(r, root, "isa");
+    r->recipe_sha256 = get_optional(r, root, "recipe_sha256");
+    r->threads = get_int(r, root, "threads", 0, &(int64_t){0});
+    r->jobs = get_int(r, root, "jobs", 0, &(int64_t){0});
+    r->seconds = get_number(r, root, "seconds");
     r->recipe = dm_json_get(root, "recipe");
-    if (r->recipe && r->recipe->type != DM_JSON_OBJECT)
-        return dm_json_fail(r->doc, r->recipe, err, "\"recipe\" must be an object");
-    if (r->recipe)
+    if (r->status == DM_OK && r->recipe && r->recipe->type != DM_JSON_OBJECT)
+        FAIL(r, r->recipe, "\"recipe\" must be an object");
+    if (r->status == DM_OK && r->recipe)
         find_text(r, size, r->recipe);
-    return DM_OK;
-}
-
-static dm_status read_all(dm_report *r, size_t size, dm_error *err)
-{
-    dm_status s;
-
-    if ((s = read_head(r, size, err)) != DM_OK ||
-        (s = read_rows(r, "stages", &r->stage, &r->stages, sizeof *r->stage, read_stage, err)) != DM_OK ||
-        (s = read_rows(r, "evaluations", &r->eval, &r->evals, sizeof *r->eval, read_eval, err)) != DM_OK ||
-        (s = read_rows(r, "trainings", &r->training, &r->trainings, sizeof *r->training, read_training, err)) !=
-            DM_OK ||
-        (s = read_rows(r, "pairs", &r->pairs, &r->pairs_made, sizeof *r->pairs, read_pairs, err)) != DM_OK ||
-        (s = read_rows(r, "examples", &r->example, &r->examples, sizeof *r->example, read_example, err)) != DM_OK)
-        return s;
-    return dm_report_statistics(r, err);
 }
 
 dm_status dm_report_read(dm_report *r, const char *dir, dm_error *err)
 {
-    char path[4096];
+    dm_path path;
     size_t size = 0;
 
-    *r = (dm_report){.dir = dir};
-    dm_status s = dm_path_join(path, sizeof path, dir, "results.json", err);
-    if (s == DM_OK && dm_dir_exists(dir) && !dm_file_exists(path))
-        s = dm_fail(err, DM_ERR_FILE, "%s: there is none; dmpo experiment RECIPE --output %s makes it", path, dir);
-    if (s == DM_OK && (s = dm_file_read(path, DM_JSON_BYTES, &r->text, &size, err)) == DM_OK &&
-        (s = dm_json_parse(&r->doc, r->text, size, path, err)) == DM_OK)
-        s = read_all(r, size, err);
-    if (s != DM_OK)
-        dm_report_close(r);
-    return s;
+    *r = (dm_report){.dir = dir, .err = err};
+    r->status = dm_path_in(&path, dir, "results.json", err);
+    if (r->status == DM_OK && dm_dir_exists(dir) && !dm_file_exists(path.text))
+        r->status =
+            dm_fail(err, DM_ERR_FILE, "%s: no such file; dmpo experiment RECIPE --output %s writes it", path.text, dir);
+    if (r->status == DM_OK && (r->status = dm_file_read(path.text, DM_JSON_BYTES, &r->text, &size, err)) == DM_OK)
+        r->status = dm_json_parse(&r->doc, r->text, size, path.text, err);
+    if (r->status != DM_OK)
+        return r->status;
+    read_head(r, size);
+    r->stage = read_rows(r, "stages", &r->stages, sizeof *r->stage, read_stage);
+    r->eval = read_rows(r, "evaluations", &r->evals, sizeof *r->eval, read_eval);
+    r->training = read_rows(r, "trainings", &r->trainings, sizeof *r->training, read_training);
+    r->pairs = read_rows(r, "pairs", &r->pairs_made, sizeof *r->pairs, read_pairs);
+    r->example = read_rows(r, "examples", &r->examples, sizeof *r->example, read_example);
+    dm_report_statistics(r);
+    return r->status;
 }
 
 void dm_report_close(dm_report *r)

@@ -1,7 +1,6 @@
-/* Text of files in HTML, Markdown and CSV: always text, never markup. */
-#include <string.h>
+#include "agent/report/report_escape.h"
 
-#include "agent/report/report_internal.h"
+#include <string.h>
 
 /* No page may hold these, not even escaped: pictures of them stand for them. */
 size_t dm_report_control(dm_text *out, const unsigned char *p, size_t left)
@@ -64,7 +63,7 @@ void dm_report_escape_markdown(dm_text *out, const char *text)
     }
 }
 
-void dm_report_csv_field(dm_text *out, const char *text)
+void dm_report_escape_csv(dm_text *out, const char *text)
 {
     if (!strpbrk(text, ",\"\r\n")) {
         dm_text_add(out, text, strlen(text));

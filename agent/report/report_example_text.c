@@ -1,15 +1,13 @@
-/* Examples as text: both runs of a pair beside each other, turn by turn. */
+/* Examples as text: both runs of a pair side by side, turn by turn. */
 #include <math.h> /* isnan only */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/report/report_internal.h"
+#include "agent/report/report_doc.h"
 
-#define STEPS 9
 #define WORDS 600 /* bytes of an action that are shown */
 
-/* The step of the scale, d0 (less likely than under the reference) to d8; what is beyond `full` is in the last ones. */
+/* The step of the scale, 0 (less likely than under the reference) to 8; what is beyond `full` is in the last ones. */
 static int step_of(double ratio, double full)
 {
     const double size = full > 0 ? (ratio < 0 ? -ratio : ratio) / full * 4.5 + 0.5 : 0;
@@ -51,8 +49,8 @@ static double full_scale(dm_report *r, const dm_report_example *e)
     return n ? ratio[(n - 1) * 9 / 10] : 0;
 }
 
-/* The words of a turn, without the "Action: " that every one begins with, at most so many of them. */
-static void words_of(const char *action, char out[WORDS + 8])
+/* The words of a turn, without the "Action: " that each begins with, cut to what is shown. */
+static const char *words_of(dm_report *r, const char *action)
 {
     const char *p = strncmp(action, "Action: ", 8) == 0 ? action + 8 : action;
     size_t n = strlen(p);
@@ -60,19 +58,7 @@ static void words_of(const char *action, char out[WORDS + 8])
 
     for (n = cut ? WORDS : n; cut && n > 0 && ((unsigned char)p[n] & 0xC0) == 0x80; n--)
         ;
-    snprintf(out, WORDS + 8, "%.*s%s", (int)n, p, cut ? "\xE2\x80\xA6" : "");
-}
-
-/* ---- a side ---- */
-
-static void summary(char *out, size_t size, const char *name, const dm_report_side *s)
-{
-    char reward[DM_NUMBER], score[DM_NUMBER];
-
-    snprintf(out, size, "%s: reward %s of the loss", name, dm_report_number(reward, s->reward, 3, true));
-    if (!isnan(s->score))
-        snprintf(out + strlen(out), size - strlen(out), ", %s of the environment",
-                 dm_report_number(score, s->score, 2, false));
+    return dm_report_format(r, "%.*s%s", (int)n, p, cut ? "\xE2\x80\xA6" : "");
 }
 
 static bool any_score(const dm_report_side *s)
@@ -83,151 +69,103 @@ static bool any_score(const dm_report_side *s)
     return false;
 }
 
-static void html_side(dm_report_doc *d, const char *name, const dm_report_side *s, double full)
+static void add_side(dm_report_doc *d, const char *name, const dm_report_side *s, double full)
 {
-    char text[WORDS + 8], caption[200], value[DM_NUMBER];
+    static const dm_report_column column[] = {{"t", true, NULL},
+                                              {"action", false, NULL},
+                                              {"\xCF\x86", true, NULL},
+                                              {"log-ratio", true, NULL},
+                                              {"score", true, NULL}};
+    dm_report *r = d->r;
     const bool scores = any_score(s);
 
-    summary(caption, sizeof caption, name, s);
-    dm_text_print(d->out, "<table>\n<caption>");
-    dm_report_doc_word(d, caption);
-    dm_text_print(d->out,
-                  "</caption>\n<thead><tr><th scope=\"col\" class=\"num\">t</th><th scope=\"col\">action</th>"
-                  "<th scope=\"col\" class=\"num\">\xCF\x86</th><th scope=\"col\" class=\"num\">log-ratio</th>%s</tr>"
-                  "</thead>\n<tbody>\n",
-                  scores ? "<th scope=\"col\" class=\"num\">score</th>" : "");
+    dm_report_doc_table(d,
+                        dm_report_format(r, "%s: reward %s of the loss%s%s%s", name,
+                                         dm_report_number(r, s->reward, 3, true), isnan(s->score) ? "" : ", ",
+                                         dm_report_number(r, s->score, 2, false),
+                                         isnan(s->score) ? "" : " of the environment"),
+                        column, scores ? 5 : 4);
     for (size_t i = 0; i < s->turns; i++) {
         const dm_report_turn *t = &s->turn[i];
         const bool counts = !isnan(t->ratio);
-        const double bar = isnan(t->weight) || t->weight < 0 ? 0 : t->weight > 1 ? 1 : t->weight;
-        words_of(t->action, text);
-        dm_text_print(d->out, "<tr><th scope=\"row\" class=\"num\">%zu</th><td class=\"act\">", i);
-        dm_report_doc_word(d, text);
-        dm_text_print(d->out, "</td><td class=\"num weight\" style=\"--w:%.1f%%\">", 100 * bar);
-        dm_report_doc_word(d, counts ? dm_report_number(value, t->weight, 3, false) : "cut");
-        if (counts)
-            dm_text_print(d->out, "</td><td class=\"num d%d\">", step_of(t->ratio, full));
-        else
-            dm_text_print(d->out, "</td><td>");
-        dm_report_doc_word(d, counts ? dm_report_number(value, t->ratio, 2, true) : "");
-        dm_text_print(d->out, "</td>");
-        if (scores) {
-            dm_text_print(d->out, "<td class=\"num\">");
-            dm_report_doc_word(d, dm_report_number(value, t->score, 2, false));
-            dm_text_print(d->out, "</td>");
-        }
-        dm_text_print(d->out, "</tr>\n");
+        dm_report_doc_add(d, DM_REPORT_ROW, NULL);
+        dm_report_doc_number(d, DM_REPORT_CELL_HEAD, (double)i, 0, false);
+        dm_report_doc_cell(d, DM_REPORT_CELL_ACTION, words_of(r, t->action));
+        dm_report_node *weight = dm_report_doc_number(d, 0, t->weight, 3, false);
+        weight->bar = !(t->weight > 0) ? 0 : t->weight > 1 ? 1 : t->weight;
+        if (!counts)
+            weight->text = "cut";
+        dm_report_node *ratio = dm_report_doc_number(d, 0, t->ratio, 2, true);
+        ratio->step = counts ? 1 + step_of(t->ratio, full) : 0;
+        if (scores)
+            dm_report_doc_number(d, 0, t->score, 2, false);
     }
-    dm_text_print(d->out, "</tbody>\n</table>\n");
 }
 
-static void markdown_side(dm_report_doc *d, const char *name, const dm_report_side *s)
+static void add_legend(dm_report_doc *d, double full)
 {
-    static const dm_report_doc_column column[] = {{"t", true, NULL},
-                                                  {"action", false, NULL},
-                                                  {"\xCF\x86", true, NULL},
-                                                  {"log-ratio", true, NULL},
-                                                  {"score", true, NULL}};
-    const size_t columns = any_score(s) ? 5 : 4;
-    char text[WORDS + 8], caption[200], value[DM_NUMBER];
-
-    summary(caption, sizeof caption, name, s);
-    dm_report_doc_table(d, caption, column, columns);
-    for (size_t i = 0; i < s->turns; i++) {
-        const dm_report_turn *t = &s->turn[i];
-        words_of(t->action, text);
-        dm_report_doc_row(d);
-        snprintf(value, sizeof value, "%zu", i);
-        dm_report_doc_cell(d, DM_CELL_NUMBER, value);
-        dm_report_doc_cell(d, DM_CELL_CODE, text);
-        dm_report_doc_cell(d, DM_CELL_NUMBER, isnan(t->ratio) ? "cut" : dm_report_number(value, t->weight, 3, false));
-        dm_report_doc_cell(d, DM_CELL_NUMBER, dm_report_number(value, t->ratio, 2, true));
-        if (columns == 5)
-            dm_report_doc_cell(d, DM_CELL_NUMBER, dm_report_number(value, t->score, 2, false));
-        dm_report_doc_row_end(d);
+    dm_report_doc_add(d, DM_REPORT_QUIET, NULL);
+    dm_report_doc_print(d, "Colours of the log-ratio:");
+    dm_report_doc_add(d, DM_REPORT_LEGEND, NULL);
+    for (int k = 0; k < DM_REPORT_STEPS; k++) {
+        const char *low = dm_report_number(d->r, (k - 4.5) / 4.5 * full, 1, true),
+                   *high = dm_report_number(d->r, (k - 3.5) / 4.5 * full, 1, true);
+        const char *text = k == 0                     ? dm_report_format(d->r, "below %s", high)
+                           : k == DM_REPORT_STEPS - 1 ? dm_report_format(d->r, "above %s", low)
+                                                      : dm_report_format(d->r, "%s to %s", low, high);
+        dm_report_doc_add(d, DM_REPORT_TEXT_STEP, text)->step = k + 1;
     }
-    dm_report_doc_table_end(d);
 }
-
-static void legend(dm_report_doc *d, double full)
-{
-    char low[DM_NUMBER], high[DM_NUMBER];
-
-    dm_text_print(d->out, "<p class=\"quiet\">Colours of the log-ratio:</p>\n<p class=\"legend\">");
-    for (int k = 0; k < STEPS; k++) {
-        dm_report_number(low, (k - 4.5) / 4.5 * full, 1, true);
-        dm_report_number(high, (k - 3.5) / 4.5 * full, 1, true);
-        if (k == 0)
-            dm_text_print(d->out, "<span class=\"d%d\">below %s</span>", k, high);
-        else if (k == STEPS - 1)
-            dm_text_print(d->out, "<span class=\"d%d\">above %s</span>", k, low);
-        else
-            dm_text_print(d->out, "<span class=\"d%d\">%s to %s</span>", k, low, high);
-    }
-    dm_text_print(d->out, "</p>\n");
-}
-
-/* ---- a pair ---- */
 
 static void add_pair(dm_report_doc *d, const dm_report_pair *p, double full)
 {
-    dm_report_doc_begin(d);
-    dm_report_doc_print(d, "The pair with %s, ", p->what);
-    dm_report_doc_code(d, p->id);
+    dm_report_doc_paragraph(d, "The pair with %s, ", p->what);
+    dm_report_doc_add(d, DM_REPORT_TEXT_CODE, p->id);
     dm_report_doc_print(d, ".");
-    dm_report_doc_end(d);
-    if (!d->html) {
-        dm_text_print(d->out, "> ");
-        dm_report_doc_word(d, p->task);
-        dm_text_print(d->out, "\n\n");
-        markdown_side(d, "chosen", &p->chosen);
-        markdown_side(d, "rejected", &p->rejected);
-        return;
-    }
-    dm_text_print(d->out, "<p class=\"task\">");
-    dm_report_doc_word(d, p->task);
-    dm_text_print(d->out, "</p>\n");
-    dm_text_print(d->out, "<div class=\"sides\">\n<div>\n");
-    html_side(d, "chosen", &p->chosen, full);
-    dm_text_print(d->out, "</div>\n<div>\n");
-    html_side(d, "rejected", &p->rejected, full);
-    dm_text_print(d->out, "</div>\n</div>\n");
+    dm_report_doc_add(d, DM_REPORT_TASK, p->task);
+    dm_report_doc_add(d, DM_REPORT_SIDES, NULL);
+    add_side(d, "chosen", &p->chosen, full);
+    dm_report_doc_add(d, DM_REPORT_SIDES_NEXT, NULL);
+    add_side(d, "rejected", &p->rejected, full);
+    dm_report_doc_add(d, DM_REPORT_SIDES_END, NULL);
 }
 
-void dm_report_example_section(dm_report *r, dm_report_doc *d)
+static void add_heading(dm_report_doc *d)
 {
+    dm_report_doc_heading(d, 2, "Examples");
+    dm_report_doc_paragraph(d, "Pairs that a method was trained on, of the first seed, scored after training. \xCF\x86 "
+                               "is the weight of a turn in the loss");
+    d->forms = DM_REPORT_HTML;
+    dm_report_doc_print(d, ", drawn as a bar");
+    d->forms = DM_REPORT_BOTH;
+    dm_report_doc_print(d, "; log-ratio is the log-probability of the turn\xE2\x80\x99s tokens under the policy less "
+                           "that under the reference, in nats; score is the environment\xE2\x80\x99s after the turn. "
+                           "The reward of the loss is \xCE\xB2 times the sum of \xCF\x86 times log-ratio.");
+}
+
+void dm_report_example_section(dm_report_doc *d)
+{
+    dm_report *r = d->r;
     size_t n = 0;
 
     for (size_t i = 0; i < r->examples; i++) {
         const dm_report_example *e = &r->example[i];
-        dm_text title = {0};
+        const dm_report_subject *of = &e->of;
         if (e->pairs == 0)
             continue;
-        if (n++ == 0) {
-            dm_report_doc_heading(d, 2, "Examples");
-            dm_report_doc_begin(d);
-            dm_report_doc_print(
-                d,
-                "Pairs that a method was trained on, of the first seed, scored after training. \xCF\x86 is "
-                "the weight of a turn in the loss%s; log-ratio is the log-probability of the turn\xE2\x80\x99s "
-                "tokens under the policy less that under the reference, in nats; score is the "
-                "environment\xE2\x80\x99s after the turn. The reward of the loss is \xCE\xB2 times the sum "
-                "of \xCF\x86 times log-ratio.",
-                d->html ? ", drawn as a bar" : "");
-            dm_report_doc_end(d);
-        }
-        dm_text_print(&title, "%s, %s%s", e->of.env, e->of.setting ? e->of.setting : "", e->of.setting ? ", " : "");
-        dm_report_label(&e->of, &title);
-        dm_text_print(&title, ", seed %llu", (unsigned long long)e->of.seed);
-        if (e->objective)
-            dm_text_print(&title, " (%s)", e->objective);
-        dm_report_doc_heading(d, 3, title.data ? title.data : "");
+        if (n++ == 0)
+            add_heading(d);
+        dm_report_doc_heading(d, 3,
+                              dm_report_format(r, "%s, %s%s%s, seed %llu%s%s%s", of->env,
+                                               of->setting ? of->setting : "", of->setting ? ", " : "", of->label,
+                                               (unsigned long long)of->seed, e->objective ? " (" : "",
+                                               e->objective ? e->objective : "", e->objective ? ")" : ""));
         const double full = full_scale(r, e);
-        if (d->html && full > 0)
-            legend(d, full);
+        d->forms = DM_REPORT_HTML;
+        if (full > 0)
+            add_legend(d, full);
+        d->forms = DM_REPORT_BOTH;
         for (size_t k = 0; k < e->pairs; k++)
             add_pair(d, &e->pair[k], full);
-        d->out->failed |= title.failed;
-        dm_text_free(&title);
     }
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/report/report_internal.h"
+#include "agent/report/report_data.h"
 #include "core/file.h"
 #include "model/loss/loss.h"
 
@@ -16,30 +16,28 @@ typedef struct reader {
     dm_loss_options loss; /* of the training: what the weights are */
     dm_json_doc *scores, *pairs;
     dm_episodes episodes; /* that the pairs were made of; none: unknown */
-    dm_error *err;
 } reader;
 
 /* ---- what the training was ---- */
 
-static dm_status read_loss(reader *k)
+static void read_loss(reader *k)
 {
     static const char *const objectives[] = {"sft", "dmpo", "dmpo-token", "dpo", "kto", NULL};
     const dm_report_training *t = NULL;
-    char path[4096], words[128], number[DM_DOUBLE_TEXT];
+    dm_report *r = k->r;
+    char number[DM_DOUBLE_TEXT];
     dm_json_doc *doc = NULL;
 
     k->loss = (dm_loss_options){.objective = DM_OBJECTIVE_DMPO, .phi = DM_PHI_CODE, .beta = 0.1, .gamma = 0.7};
-    for (size_t i = 0; i < k->r->trainings && !t; i++)
-        if (k->r->training[i].of.seed == k->e->of.seed && dm_report_same_subject(&k->r->training[i].of, &k->e->of))
-            t = &k->r->training[i];
+    for (size_t i = 0; i < r->trainings && !t; i++)
+        if (r->training[i].of.seed == k->e->of.seed && dm_report_same_subject(&r->training[i].of, &k->e->of))
+            t = &r->training[i];
     const char *slash = t ? strrchr(t->metrics, '/') : NULL;
     if (!slash)
-        return DM_OK;
-    snprintf(path, sizeof path, "%.*s/run.json", (int)(slash - t->metrics), t->metrics);
-    const char *name = dm_report_copy(k->r, path);
-    dm_status s = name ? dm_report_path(k->r, path, sizeof path, name, k->err) : dm_report_no_memory(k->err);
-    if (s != DM_OK || !dm_file_exists(path) || (s = dm_json_read(&doc, path, k->err)) != DM_OK)
-        return s;
+        return;
+    const char *path = dm_report_path(r, dm_report_format(r, "%.*s/run.json", (int)(slash - t->metrics), t->metrics));
+    if (r->status != DM_OK || !dm_file_exists(path) || (r->status = dm_json_read(&doc, path, r->err)) != DM_OK)
+        return;
 
     const dm_json *o = dm_json_get(dm_json_root(doc), "options"), *length = dm_json_get(o, "length-normalised");
     for (int i = 0; objectives[i]; i++)
@@ -48,50 +46,45 @@ static dm_status read_loss(reader *k)
     if (dm_json_is(dm_json_get(o, "phi"), "printed"))
         k->loss.phi = DM_PHI_PRINTED;
     k->loss.length_normalised = length && length->type == DM_JSON_BOOL && length->boolean;
-    if ((s = dm_json_get_double(doc, o, "gamma", 0, 1, &k->loss.gamma, &k->loss.gamma, k->err)) == DM_OK &&
-        (s = dm_json_get_double(doc, o, "beta", 0, 1e9, &k->loss.beta, &k->loss.beta, k->err)) == DM_OK) {
-        const bool weighs = k->loss.objective == DM_OBJECTIVE_DMPO || k->loss.objective == DM_OBJECTIVE_DMPO_TOKEN;
-        dm_double_text(number, k->loss.gamma);
-        snprintf(words, sizeof words, "%s%s%s%s", objectives[k->loss.objective], weighs ? ", \xCE\xB3 " : "",
-                 weighs ? number : "", weighs && k->loss.phi == DM_PHI_PRINTED ? ", \xCF\x86 as printed" : "");
-        k->e->objective = dm_report_copy(k->r, words);
-    }
+    r->status = dm_json_get_double(doc, o, "gamma", 0, 1, &k->loss.gamma, &k->loss.gamma, r->err);
+    if (r->status == DM_OK)
+        r->status = dm_json_get_double(doc, o, "beta", 0, 1e9, &k->loss.beta, &k->loss.beta, r->err);
+    const bool weighs = k->loss.objective == DM_OBJECTIVE_DMPO || k->loss.objective == DM_OBJECTIVE_DMPO_TOKEN;
+    dm_double_text(number, k->loss.gamma);
+    k->e->objective =
+        dm_report_format(r, "%s%s%s%s", objectives[k->loss.objective], weighs ? ", \xCE\xB3 " : "",
+                         weighs ? number : "", weighs && k->loss.phi == DM_PHI_PRINTED ? ", \xCF\x86 as printed" : "");
     dm_json_close(&doc);
-    return s == DM_OK && !k->e->objective ? dm_report_no_memory(k->err) : s;
 }
 
 /* ---- episodes that the pairs were made of ---- */
 
 /* The command of the stage that made the pairs names them: ".../stages/NAME-KEY/episodes.jsonl". */
-static dm_status read_episodes(reader *k)
+static void read_episodes(reader *k)
 {
     static const char file[] = "/episodes.jsonl";
+    dm_report *r = k->r;
     const char *list[EPISODE_FILES], *command = NULL, *slash = strrchr(k->e->file, '/');
     size_t n = 0;
 
-    for (size_t i = 0; slash && i < k->r->stages; i++) {
-        const char *output = k->r->stage[i].output;
+    for (size_t i = 0; slash && i < r->stages; i++) {
+        const char *output = r->stage[i].output;
         if (strlen(output) == (size_t)(slash - k->e->file) && strncmp(output, k->e->file, strlen(output)) == 0)
-            command = k->r->stage[i].command;
+            command = r->stage[i].command;
     }
     for (const char *p = command; p && (p = strstr(p, "stages/")) != NULL && n < EPISODE_FILES; p++) {
         const size_t size = strcspn(p, " '");
-        char name[512], path[4096];
-        if (size >= sizeof name || size < sizeof file ||
-            strncmp(p + size + 1 - sizeof file, file, sizeof file - 1) != 0)
+        if (size < sizeof file || strncmp(p + size + 1 - sizeof file, file, sizeof file - 1) != 0)
             continue;
-        snprintf(name, sizeof name, "%.*s", (int)size, p);
-        const dm_status s = dm_report_path(k->r, path, sizeof path, name, k->err);
-        if (s != DM_OK)
-            return s;
-        if (dm_file_exists(path) && !(list[n++] = dm_report_copy(k->r, path)))
-            return dm_report_no_memory(k->err);
+        list[n] = dm_report_path(r, dm_report_format(r, "%.*s", (int)size, p));
+        n += dm_file_exists(list[n]);
     }
-    return n ? dm_episodes_read(&k->episodes, list, n, k->err) : DM_OK;
+    if (n && r->status == DM_OK)
+        r->status = dm_episodes_read(&k->episodes, list, n, r->err);
 }
 
 /* Scores follow from the actions so far: the episode of the same task that begins with most of them knows. `given`
- * turns of the prompt stand in front of the side's. */
+ * turns of the prompt come before the side's. */
 static void find_scores(const reader *k, const char *id, const char *const *given, size_t n_given, dm_report_side *side)
 {
     const size_t size = strcspn(id, ":");
@@ -171,10 +164,8 @@ static bool read_side(reader *k, const dm_json *list, const dm_json *line, dm_re
         if (!words)
             continue;
         dm_report_turn *x = &out->turn[i];
-        *x = (dm_report_turn){.action = dm_report_copy(k->r, words), .weight = NAN, .ratio = NAN, .score = NAN};
+        *x = (dm_report_turn){.action = dm_report_format(k->r, "%s", words), .weight = NAN, .ratio = NAN, .score = NAN};
         const double tokens = member(t, "tokens");
-        if (!x->action)
-            return false;
         if (t && tokens >= 1 && tokens <= all && begin + (size_t)tokens <= (size_t)all) {
             x->weight = weight_of(&k->loss, i, turns->length, begin, (size_t)tokens, (size_t)all);
             x->ratio = member(t, "logp") - member(t, "reference_logp");
@@ -202,14 +193,11 @@ static bool read_pair(reader *k, const dm_json *pair, const dm_json *chosen, con
         if (words && i > 1 && n_given < sizeof given / sizeof *given)
             given[n_given++] = words;
         else if (!words && any_words(m) && n_given == 0)
-            task = any_words(m); /* the last one in front of the turns: the task */
+            task = any_words(m); /* the last one before the turns: the task */
     }
-    out->task = dm_report_copy(k->r, task);
-    out->id = dm_report_copy(k->r, dm_json_get(pair, "id") && dm_json_get(pair, "id")->type == DM_JSON_STRING
-                                       ? dm_json_get(pair, "id")->text
-                                       : "");
-    if (!out->task || !out->id)
-        return false;
+    const dm_json *id = dm_json_get(pair, "id");
+    out->task = dm_report_format(k->r, "%s", task);
+    out->id = dm_report_format(k->r, "%s", id && id->type == DM_JSON_STRING ? id->text : "");
     find_scores(k, out->id, given, n_given, &out->chosen);
     find_scores(k, out->id, given, n_given, &out->rejected);
     out->chosen.score = member(pair, "chosen_score");
@@ -240,8 +228,8 @@ static size_t join(const reader *k, place *out)
     size_t n = 0;
 
     for (const dm_json *p = root->child; p && line && line->next; p = p->next) {
-        const dm_json *id = dm_json_get(p, "id"), *told = dm_json_get(line, "id");
-        if (id && id->type == DM_JSON_STRING && !dm_json_is(told, id->text))
+        const dm_json *id = dm_json_get(p, "id"), *scored = dm_json_get(line, "id");
+        if (id && id->type == DM_JSON_STRING && !dm_json_is(scored, id->text))
             continue;
         out[n] = (place){p, line, line->next, member(line, "reward") - member(line->next, "reward"), n};
         line = line->next->next;
@@ -252,15 +240,15 @@ static size_t join(const reader *k, place *out)
     return n;
 }
 
-static dm_status choose(reader *k)
+static void choose(reader *k)
 {
-    const size_t room = dm_json_root(k->pairs)->length;
-    place *all = dm_report_alloc(k->r, room + 1, sizeof *all);
-
-    if (!all || !(k->e->pair = dm_report_alloc(k->r, 3, sizeof *k->e->pair)))
-        return dm_report_no_memory(k->err);
-    const size_t n = join(k, all), at[3] = {0, n / 2, n ? n - 1 : 0};
     static const char *const what[3] = {"the widest margin", "the median margin", "the narrowest margin"};
+    place *all = dm_report_alloc(k->r, dm_json_root(k->pairs)->length + 1, sizeof *all);
+
+    k->e->pair = dm_report_alloc(k->r, 3, sizeof *k->e->pair);
+    if (k->r->status != DM_OK)
+        return;
+    const size_t n = join(k, all), at[3] = {0, n / 2, n ? n - 1 : 0};
     for (size_t i = 0; i < 3 && n; i++) {
         dm_report_pair *x = &k->e->pair[k->e->pairs];
         if (i > 0 && at[i] == at[i - 1])
@@ -268,25 +256,24 @@ static dm_status choose(reader *k)
         *x = (dm_report_pair){.what = n > 1 ? what[i] : "the only one"};
         k->e->pairs += read_pair(k, all[at[i]].pair, all[at[i]].chosen, all[at[i]].rejected, x);
     }
-    return DM_OK;
 }
 
-dm_status dm_report_read_example(dm_report *r, dm_report_example *e, dm_error *err)
+void dm_report_read_example(dm_report *r, dm_report_example *e)
 {
-    reader k = {.r = r, .e = e, .err = err};
-    char scores[4096], pairs[4096];
-    dm_status s = dm_report_path(r, scores, sizeof scores, e->scores, err);
+    reader k = {.r = r, .e = e};
 
-    if (s == DM_OK)
-        s = dm_report_path(r, pairs, sizeof pairs, e->file, err);
-    if (s != DM_OK || !dm_file_exists(scores) || !dm_file_exists(pairs))
-        return s;
-    if ((s = read_loss(&k)) == DM_OK && (s = read_episodes(&k)) == DM_OK &&
-        (s = dm_json_read_any(&k.scores, scores, err)) == DM_OK &&
-        (s = dm_json_read_any(&k.pairs, pairs, err)) == DM_OK)
-        s = choose(&k);
+    if (r->status != DM_OK)
+        return;
+    const char *scores = dm_report_path(r, e->scores), *pairs = dm_report_path(r, e->file);
+    if (!dm_file_exists(scores) || !dm_file_exists(pairs))
+        return;
+    read_loss(&k);
+    if (r->status == DM_OK)
+        read_episodes(&k);
+    if (r->status == DM_OK && (r->status = dm_json_read_any(&k.scores, scores, r->err)) == DM_OK &&
+        (r->status = dm_json_read_any(&k.pairs, pairs, r->err)) == DM_OK)
+        choose(&k);
     dm_json_close(&k.scores);
     dm_json_close(&k.pairs);
     dm_episodes_close(&k.episodes);
-    return s;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/report/report_internal.h"
+#include "agent/report/report_chart.h"
 
 #define PANELS 96
 #define SERIES 24
@@ -12,23 +12,25 @@
 
 /* ---- the list ---- */
 
-static dm_report_chart *add(dm_report_figures *f, dm_report_chart_kind kind, const char *env)
+static dm_report_chart *add(dm_report *r, dm_report_figures *f, dm_report_chart_kind kind, const char *env)
 {
-    if (f->n == f->capacity) {
+    if (f->figures == f->capacity) {
         const size_t capacity = f->capacity ? 2 * f->capacity : 16;
         dm_report_figure *more = realloc(f->figure, capacity * sizeof *more);
-        if (!more)
+        if (!more) {
+            r->status = dm_fail(r->err, DM_ERR_MEMORY, "no memory for the report");
             return NULL;
+        }
         f->figure = more;
         f->capacity = capacity;
     }
-    f->figure[f->n] = (dm_report_figure){.kind = kind, .env = env};
-    return &f->figure[f->n++].chart;
+    f->figure[f->figures] = (dm_report_figure){.kind = kind, .env = env};
+    return &f->figure[f->figures++].chart;
 }
 
 void dm_report_figures_free(dm_report_figures *f)
 {
-    for (size_t i = 0; i < f->n; i++)
+    for (size_t i = 0; i < f->figures; i++)
         dm_report_chart_free(&f->figure[i].chart);
     free(f->figure);
     *f = (dm_report_figures){0};
@@ -49,25 +51,26 @@ static void name_chart(dm_report_figures *f, dm_report_chart *c, const char *wha
     }
     n -= n > 0 && c->name[n - 1] == '-';
     c->name[n] = '\0';
-    for (size_t i = 0; i + 1 < f->n; i++)
+    for (size_t i = 0; i + 1 < f->figures; i++)
         if (strcmp(f->figure[i].chart.name, c->name) == 0) {
-            snprintf(c->name + n, sizeof c->name - n, "-%zu", f->n);
+            snprintf(c->name + n, sizeof c->name - n, "-%zu", f->figures);
             return;
         }
 }
 
 /* 0: points of reference, 1: SFT, 2: DPO, 3: DMPO; the others take turns. */
-int dm_report_colour(const dm_report *r, size_t method)
+static int colour_of(const dm_report *r, size_t method)
 {
     int next = 4;
 
     for (size_t i = 0; i <= method; i++) {
-        const char *name = r->method[i], *kind = "";
+        const char *name = r->method[i];
+        bool is_reference = false;
         int colour;
         for (size_t k = 0; k < r->rows; k++)
             if (r->row[k].method == i)
-                kind = r->row[k].of.kind;
-        if (strcmp(kind, "expert") == 0 || strcmp(kind, "random") == 0 || strcmp(kind, "best-of-n") == 0)
+                is_reference = r->row[k].is_reference;
+        if (is_reference)
             colour = 0;
         else if (dm_report_same(name, r->sft))
             colour = 1;
@@ -75,7 +78,7 @@ int dm_report_colour(const dm_report *r, size_t method)
             colour = 2;
         else if (strncmp(name, "DMPO", 4) == 0)
             colour = 3;
-        else if (next == DM_SERIES_COLOURS - 1)
+        else if (next == DM_REPORT_SERIES_COLOURS - 1)
             colour = next, next = 4;
         else
             colour = next++;
@@ -93,32 +96,19 @@ static bool evaluated(const dm_report_row *row)
     return false;
 }
 
-static size_t splits_of(const dm_report *r, const char *env, dm_env_split out[DM_ENV_SPLITS])
-{
-    size_t n = 0;
-
-    for (size_t k = 0; k < DM_ENV_SPLITS; k++)
-        for (size_t i = 0; i < r->rows; i++)
-            if (strcmp(r->row[i].of.env, env) == 0 && r->row[i].cell[k].present) {
-                out[n++] = (dm_env_split)k;
-                break;
-            }
-    return n;
-}
-
 /* ---- rewards ---- */
 
-static dm_status draw_rewards(dm_report *r, dm_report_figures *f, const char *env, dm_error *err)
+static void draw_rewards(dm_report *r, dm_report_figures *f, const char *env)
 {
     dm_env_split split[DM_ENV_SPLITS];
-    const size_t splits = splits_of(r, env, split);
+    const size_t splits = dm_report_splits(r, env, split);
     const char *column[DM_ENV_SPLITS], *group = NULL;
     double through[DM_ENV_SPLITS];
-    dm_dot *dot = dm_report_alloc(r, r->rows, sizeof *dot);
+    dm_report_dot *dot = dm_report_alloc(r, r->rows, sizeof *dot);
     size_t n = 0;
 
     if (!dot)
-        return dm_report_no_memory(err);
+        return;
     for (size_t g = 0; g <= r->settings; g++) /* what is the same for all settings, then each of them */
         for (size_t i = 0; i < r->rows; i++) {
             const dm_report_row *row = &r->row[i];
@@ -126,8 +116,8 @@ static dm_status draw_rewards(dm_report *r, dm_report_figures *f, const char *en
             if (strcmp(row->of.env, env) != 0 || !dm_report_same(row->of.setting, setting) || row->of.sweep ||
                 !evaluated(row))
                 continue;
-            dm_dot *x = &dot[n++];
-            *x = (dm_dot){.label = row->of.method, .colour = dm_report_colour(r, row->method)};
+            dm_report_dot *x = &dot[n++];
+            *x = (dm_report_dot){.label = row->of.method, .colour = colour_of(r, row->method)};
             x->group = setting && !dm_report_same(setting, group) ? setting : NULL;
             group = setting;
             for (size_t k = 0; k < splits; k++) {
@@ -136,15 +126,15 @@ static dm_status draw_rewards(dm_report *r, dm_report_figures *f, const char *en
             }
         }
     if (n == 0)
-        return DM_OK;
+        return;
     const dm_report_row *sft = r->sft ? dm_report_find_row(r, env, NULL, r->sft, NULL) : NULL;
     for (size_t k = 0; k < splits; k++) {
         column[k] = dm_env_split_names[split[k]];
         through[k] = sft && sft->cell[split[k]].present ? sft->cell[split[k]].reward.mean : NAN;
     }
-    dm_report_chart *c = add(f, DM_CHART_REWARD, env);
+    dm_report_chart *c = add(r, f, DM_REPORT_CHART_REWARD, env);
     if (!c)
-        return dm_report_no_memory(err);
+        return;
     name_chart(f, c, "reward", env, NULL);
     dm_text_print(&c->title, "Mean reward in %s", env);
     dm_text_print(&c->caption, "Mean reward in %s with 95 %% intervals over %s.", env,
@@ -157,7 +147,6 @@ static dm_status draw_rewards(dm_report *r, dm_report_figures *f, const char *en
                 dm_text_print(&c->words, "%s%s%s, %s: %.3f.", c->words.size ? " " : "", dot[i].label, "", column[k],
                               dot[i].at[k].value.mean);
     dm_report_chart_dots(c, dot, n, column, splits, through, r->sft ? r->sft : "");
-    return DM_OK;
 }
 
 /* ---- sweeps ---- */
@@ -165,7 +154,7 @@ static dm_status draw_rewards(dm_report *r, dm_report_figures *f, const char *en
 typedef struct sweep {
     dm_report *r;
     const char *env, *key;
-    dm_tick tick[TICKS];
+    dm_report_tick tick[TICKS];
     double value[TICKS];
     size_t ticks;
     bool numbers;
@@ -247,49 +236,45 @@ static size_t sweep_panel(const sweep *s, const char *setting, dm_env_split spli
 
     for (size_t m = 0; m < r->methods && n < SERIES - 2; m++)
         if (sweep_series(s, setting, r->method[m], split, false, &out[n]))
-            out[n++].colour = dm_report_colour(r, m);
+            out[n++].colour = colour_of(r, m);
     swept = n;
     for (size_t m = 0; m < r->methods && swept && n < SERIES; m++)
         if ((dm_report_same(r->method[m], r->sft) || dm_report_same(r->method[m], r->dpo)) &&
             sweep_series(s, setting, r->method[m], split, true, &out[n]))
-            out[n++].colour = dm_report_colour(r, m);
+            out[n++].colour = colour_of(r, m);
     return swept ? n : 0;
 }
 
-static dm_status draw_sweep(sweep *s, dm_report_figures *f, dm_error *err)
+static void draw_sweep(sweep *s, dm_report_figures *f)
 {
     dm_report *r = s->r;
     dm_env_split split[DM_ENV_SPLITS];
-    const size_t splits = splits_of(r, s->env, split);
-    dm_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
+    const size_t splits = dm_report_splits(r, s->env, split);
+    dm_report_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
     size_t n = 0;
 
     collect_values(s);
     if (!panel)
-        return dm_report_no_memory(err);
+        return;
     for (size_t g = 0; g <= r->settings; g++)
         for (size_t k = 0; k < splits && n < PANELS; k++) {
             dm_report_series *series = dm_report_alloc(r, SERIES, sizeof *series);
-            char title[256];
             const char *setting = g ? r->setting[g - 1] : NULL;
             if (!series)
-                return dm_report_no_memory(err);
+                return;
             const size_t lines = sweep_panel(s, setting, split[k], series);
-            snprintf(title, sizeof title, "%s%s%s", setting ? setting : "", setting ? ", " : "",
-                     dm_env_split_names[split[k]]);
-            panel[n] = (dm_panel){.title = dm_report_copy(r, title),
-                                  .series = series,
-                                  .n = lines,
-                                  .x_tick = s->tick,
-                                  .x_ticks = s->ticks,
-                                  .x_title = s->key};
-            if (!panel[n].title)
-                return dm_report_no_memory(err);
+            panel[n] = (dm_report_panel){.title = dm_report_format(r, "%s%s%s", setting ? setting : "",
+                                                                   setting ? ", " : "", dm_env_split_names[split[k]]),
+                                         .series = series,
+                                         .n = lines,
+                                         .x_tick = s->tick,
+                                         .x_ticks = s->ticks,
+                                         .x_title = s->key};
             n += lines > 0;
         }
-    dm_report_chart *c = n ? add(f, DM_CHART_SWEEP, s->env) : NULL;
+    dm_report_chart *c = n ? add(r, f, DM_REPORT_CHART_SWEEP, s->env) : NULL;
     if (!c)
-        return n ? dm_report_no_memory(err) : DM_OK;
+        return;
     name_chart(f, c, "sweep", s->env, s->key);
     dm_text_print(&c->title, "Mean reward in %s by %s", s->env, s->key);
     dm_text_print(&c->caption,
@@ -305,22 +290,18 @@ static dm_status draw_sweep(sweep *s, dm_report_figures *f, dm_error *err)
                                       panel[i].series[k].label, s->key, s->tick[j].text, panel[i].title,
                                       panel[i].series[k].y[j]);
     dm_report_chart_panels(c, panel, n, 2);
-    return DM_OK;
 }
 
-static dm_status draw_sweeps(dm_report *r, dm_report_figures *f, const char *env, dm_error *err)
+static void draw_sweeps(dm_report *r, dm_report_figures *f, const char *env)
 {
-    dm_status s = DM_OK;
-
-    for (size_t i = 0; i < r->rows && s == DM_OK; i++) {
+    for (size_t i = 0; i < r->rows; i++) {
         sweep w = {.r = r, .env = env, .key = r->row[i].of.sweep};
         bool first = w.key && strcmp(r->row[i].of.env, env) == 0;
         for (size_t k = 0; k < i && first; k++)
-            first = strcmp(r->row[k].of.env, env) != 0 || !dm_report_same(r->row[k].of.sweep, w.key);
+            first = !dm_report_in_table(&r->row[k], env, w.key);
         if (first)
-            s = draw_sweep(&w, f, err);
+            draw_sweep(&w, f);
     }
-    return s;
 }
 
 /* ---- reward by turn ---- */
@@ -338,17 +319,17 @@ static bool turn_series(dm_report *r, const dm_report_row *row, dm_env_split spl
 }
 
 /* A panel for each method without a sweep: every split of it, SFT faintly. */
-static dm_status draw_turns(dm_report *r, dm_report_figures *f, const char *env, dm_error *err)
+static void draw_turns(dm_report *r, dm_report_figures *f, const char *env)
 {
     dm_env_split split[DM_ENV_SPLITS];
-    const size_t splits = splits_of(r, env, split);
+    const size_t splits = dm_report_splits(r, env, split);
     const dm_report_row *sft = r->sft ? dm_report_find_row(r, env, NULL, r->sft, NULL) : NULL;
-    dm_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
+    dm_report_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
     size_t n = 0, longest = 1;
     double most = 0;
 
     if (!panel)
-        return dm_report_no_memory(err);
+        return;
     for (size_t i = 0; i < r->rows && n < PANELS; i++) {
         const dm_report_row *row = &r->row[i];
         dm_report_series *series = dm_report_alloc(r, DM_ENV_SPLITS + 1, sizeof *series);
@@ -356,27 +337,27 @@ static dm_status draw_turns(dm_report *r, dm_report_figures *f, const char *env,
         if (strcmp(row->of.env, env) != 0 || row->of.sweep || strcmp(row->of.kind, "best-of-n") == 0)
             continue;
         if (!series)
-            return dm_report_no_memory(err);
+            return;
         if (sft != row && splits && turn_series(r, sft, split[splits - 1], &series[lines])) {
             series[lines].colour = 1;
             series[lines++].style = DM_REPORT_LINE_FAINT;
         }
         for (size_t k = 0; k < splits; k++)
             if (turn_series(r, row, split[k], &series[lines])) {
-                series[lines].colour = dm_report_colour(r, row->method);
+                series[lines].colour = colour_of(r, row->method);
                 series[lines].style = k + 1 < splits ? DM_REPORT_LINE_DASHED : DM_REPORT_LINE_PLAIN;
                 for (size_t t = 0; t < series[lines].n; t++)
                     most = series[lines].y[t] > most ? series[lines].y[t] : most;
                 longest = series[lines].n > longest ? series[lines].n : longest;
                 lines++;
             }
-        panel[n] = (dm_panel){
+        panel[n] = (dm_report_panel){
             .title = row->of.method, .subtitle = row->of.setting, .series = series, .n = lines, .x_title = "turns"};
         n += lines > 0;
     }
-    dm_report_chart *c = n ? add(f, DM_CHART_TURNS, env) : NULL;
+    dm_report_chart *c = n ? add(r, f, DM_REPORT_CHART_TURNS, env) : NULL;
     if (!c)
-        return n ? dm_report_no_memory(err) : DM_OK;
+        return;
     for (size_t i = 0; i < n; i++)
         panel[i].y_high = most > 0 ? most * 1.06 : 1;
     name_chart(f, c, "turns", env, NULL);
@@ -391,7 +372,6 @@ static dm_status draw_turns(dm_report *r, dm_report_figures *f, const char *env,
     dm_text_print(&c->caption, ".");
     dm_text_print(&c->words, "Mean score after each of up to %zu turns, a panel for each method.", longest - 1);
     dm_report_chart_panels(c, panel, n, 4);
-    return DM_OK;
 }
 
 /* ---- training ---- */
@@ -464,7 +444,7 @@ static size_t training_panel(dm_report *r, size_t i, dm_report_measure figure, d
             first = !dm_report_same_subject(&r->training[j].of, s);
         if (!first || !training_series(r, s, figure, &out[n]))
             continue;
-        out[n].colour = dm_report_colour(r, method_number(r, s->method));
+        out[n].colour = colour_of(r, method_number(r, s->method));
         if (s->sweep) {
             out[n].low = out[n].high = NULL;
             out[n].label = s->x;
@@ -476,83 +456,73 @@ static size_t training_panel(dm_report *r, size_t i, dm_report_measure figure, d
     return n;
 }
 
-static dm_status draw_training(dm_report *r, dm_report_figures *f, const char *env, dm_report_measure figure,
-                               dm_error *err)
+static void draw_training(dm_report *r, dm_report_figures *f, const char *env, dm_report_measure figure)
 {
     static const char *const names[DM_REPORT_MEASURES] = {"Training loss", "Reward accuracy", "Reward margin"},
                              *const files[DM_REPORT_MEASURES] = {"loss", "accuracy", "margin"};
-    dm_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
+    dm_report_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
     size_t n = 0;
     bool held_out = false, sweeps = false;
 
     if (!panel)
-        return dm_report_no_memory(err);
+        return;
     for (size_t i = 0; i < r->trainings && n < PANELS; i++) {
         const dm_report_subject *of = &r->training[i].of;
         if (strcmp(of->env, env) != 0 || !first_of(r, i))
             continue;
         dm_report_series *series = dm_report_alloc(r, SERIES, sizeof *series);
-        char title[300];
         if (!series)
-            return dm_report_no_memory(err);
+            return;
         const size_t lines = training_panel(r, i, figure, series);
-        snprintf(title, sizeof title, "%s%s%s", of->method, of->sweep ? ", by " : "", of->sweep ? of->sweep : "");
-        panel[n] = (dm_panel){.title = dm_report_copy(r, title),
-                              .subtitle = of->setting,
-                              .series = series,
-                              .n = lines,
-                              .y_high = figure == DM_REPORT_MEASURE_ACCURACY ? 1.0 : 0.0,
-                              .from_zero = true,
-                              .x_title = "epochs"};
-        if (!panel[n].title)
-            return dm_report_no_memory(err);
+        panel[n] = (dm_report_panel){
+            .title = dm_report_format(r, "%s%s%s", of->method, of->sweep ? ", by " : "", of->sweep ? of->sweep : ""),
+            .subtitle = of->setting,
+            .series = series,
+            .n = lines,
+            .y_high = figure == DM_REPORT_ACCURACY ? 1.0 : 0.0,
+            .from_zero = true,
+            .x_title = "epochs"};
         n += lines > 0;
         held_out |= r->training[i].curve[figure].held_out;
         sweeps |= of->sweep != NULL;
     }
-    dm_report_chart *c = n ? add(f, DM_CHART_TRAINING, env) : NULL;
+    dm_report_chart *c = n ? add(r, f, DM_REPORT_CHART_TRAINING, env) : NULL;
     if (!c)
-        return n ? dm_report_no_memory(err) : DM_OK;
+        return;
     name_chart(f, c, files[figure], env, NULL);
     dm_text_print(&c->title, "%s in %s", names[figure], env);
     dm_text_print(&c->caption, "%s in %s%s. A point is the mean over %s%s.", names[figure], env,
-                  figure == DM_REPORT_MEASURE_LOSS ? ""
-                  : held_out                       ? ", on held-out pairs"
-                                                   : ", on the pairs of each batch before its step",
+                  figure == DM_REPORT_LOSS ? ""
+                  : held_out               ? ", on held-out pairs"
+                                           : ", on the pairs of each batch before its step",
                   held_out ? "an evaluation" : "a fortieth of the steps",
                   r->seeds > 1 ? " and the seeds; the band reaches from the lowest to the highest seed" : "");
     if (sweeps)
         dm_text_print(&c->caption, " Sweeps have a line for each value, the first and the last one named.");
-    if (figure != DM_REPORT_MEASURE_ACCURACY)
+    if (figure != DM_REPORT_ACCURACY)
         dm_text_print(&c->caption, " Vertical scales differ.");
     for (size_t i = 0; i < n; i++)
         dm_text_print(&c->words, "%s%s%s%s: from %.3f to %.3f.", i ? " " : "", panel[i].title,
                       panel[i].subtitle ? ", " : "", panel[i].subtitle ? panel[i].subtitle : "",
                       panel[i].series[0].y[0], panel[i].series[0].y[panel[i].series[0].n - 1]);
     dm_report_chart_panels(c, panel, n, 4);
-    return DM_OK;
 }
 
 /* ---- all ---- */
 
-dm_status dm_report_draw(dm_report *r, dm_report_figures *out, dm_error *err)
+void dm_report_draw(dm_report *r, dm_report_figures *out)
 {
-    dm_status s = DM_OK;
-
     *out = (dm_report_figures){0};
-    for (size_t e = 0; e < r->envs && s == DM_OK; e++) {
-        const char *env = r->env[e];
-        if ((s = draw_rewards(r, out, env, err)) == DM_OK && (s = draw_sweeps(r, out, env, err)) == DM_OK)
-            s = draw_turns(r, out, env, err);
-        for (int f = 0; f < DM_REPORT_MEASURES && s == DM_OK; f++)
-            s = draw_training(r, out, env, (dm_report_measure)f, err);
+    for (size_t e = 0; e < r->envs; e++) {
+        draw_rewards(r, out, r->env[e]);
+        draw_sweeps(r, out, r->env[e]);
+        draw_turns(r, out, r->env[e]);
+        for (int k = 0; k < DM_REPORT_MEASURES; k++)
+            draw_training(r, out, r->env[e], (dm_report_measure)k);
     }
-    for (size_t i = 0; i < out->n && s == DM_OK; i++) {
+    for (size_t i = 0; i < out->figures && r->status == DM_OK; i++) {
         const dm_report_chart *c = &out->figure[i].chart;
         if (c->title.failed || c->words.failed || c->caption.failed || c->body.failed)
-            s = dm_report_no_memory(err);
+            r->status = dm_fail(r->err, DM_ERR_MEMORY, "no memory for the report");
     }
-    if (s != DM_OK)
-        dm_report_figures_free(out);
-    return s;
 }

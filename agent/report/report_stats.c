@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/report/report_internal.h"
+#include "agent/report/report_data.h"
 
 /* ---- names ---- */
 
@@ -31,7 +31,7 @@ static void add_subject(dm_report *r, const dm_report_subject *s)
         r->seed[r->seeds++] = s->seed;
 }
 
-static dm_status collect_names(dm_report *r, dm_error *err)
+static void collect_names(dm_report *r)
 {
     const size_t n = r->evals + r->trainings + r->pairs_made + r->examples;
 
@@ -39,8 +39,8 @@ static dm_status collect_names(dm_report *r, dm_error *err)
     r->setting = dm_report_alloc(r, n, sizeof *r->setting);
     r->method = dm_report_alloc(r, n, sizeof *r->method);
     r->seed = dm_report_alloc(r, n, sizeof *r->seed);
-    if (!r->env || !r->setting || !r->method || !r->seed)
-        return dm_report_no_memory(err);
+    if (r->status != DM_OK)
+        return;
     for (size_t i = 0; i < r->evals; i++)
         add_subject(r, &r->eval[i].of);
     for (size_t i = 0; i < r->trainings; i++)
@@ -49,7 +49,6 @@ static dm_status collect_names(dm_report *r, dm_error *err)
         add_subject(r, &r->pairs[i].of);
     for (size_t i = 0; i < r->examples; i++)
         add_subject(r, &r->example[i].of);
-    return DM_OK;
 }
 
 static bool named_dpo(const char *name)
@@ -90,21 +89,11 @@ static dm_report_row *row_of(dm_report *r, const dm_report_subject *s)
     dm_report_row *row = &r->row[r->rows++];
     row->of = *s;
     row->of.seed = 0;
+    row->is_reference =
+        strcmp(s->kind, "expert") == 0 || strcmp(s->kind, "random") == 0 || strcmp(s->kind, "best-of-n") == 0;
     while (strcmp(r->method[row->method], s->method) != 0)
         row->method++;
     return row;
-}
-
-const dm_report_row *dm_report_find_row(const dm_report *r, const char *env, const char *setting, const char *method,
-                                        const char *x)
-{
-    for (size_t i = 0; i < r->rows; i++) {
-        const dm_report_subject *s = &r->row[i].of;
-        if (dm_report_same(s->env, env) && dm_report_same(s->setting, setting) && dm_report_same(s->method, method) &&
-            dm_report_same(s->x, x))
-            return &r->row[i];
-    }
-    return NULL;
 }
 
 static const dm_report_eval *find_eval(const dm_report *r, const dm_report_subject *s, uint64_t seed,
@@ -167,7 +156,7 @@ static void add_values(const dm_report *r, const dm_report_eval *e, room *m)
 }
 
 /* Mean over the seeds; an evaluation that took fewer turns stays at its last value. */
-static dm_status by_turn(dm_report *r, const dm_report_row *row, dm_env_split split, dm_report_cell *c, dm_error *err)
+static void by_turn(dm_report *r, const dm_report_row *row, dm_env_split split, dm_report_cell *c)
 {
     double *y, n = 0;
 
@@ -176,7 +165,7 @@ static dm_status by_turn(dm_report *r, const dm_report_row *row, dm_env_split sp
         c->turn_limit = e && e->turn_limit > c->turn_limit ? e->turn_limit : c->turn_limit;
     }
     if (!(y = dm_report_alloc(r, c->turn_limit + 1, sizeof *y)))
-        return dm_report_no_memory(err);
+        return;
     for (size_t k = 0; k < r->seeds; k++) {
         const dm_report_eval *e = find_eval(r, &row->of, r->seed[k], split);
         for (size_t t = 0; e && t <= c->turn_limit; t++)
@@ -186,10 +175,9 @@ static dm_status by_turn(dm_report *r, const dm_report_row *row, dm_env_split sp
     for (size_t t = 0; t <= c->turn_limit; t++)
         y[t] /= n;
     c->by_turn = y;
-    return DM_OK;
 }
 
-static dm_status fill_cell(dm_report *r, dm_report_row *row, dm_env_split split, room *m, dm_error *err)
+static void fill_cell(dm_report *r, dm_report_row *row, dm_env_split split, room *m)
 {
     dm_report_cell *c = &row->cell[split];
     const dm_report_row *sft = base_of(r, &row->of, r->sft), *dpo = base_of(r, &row->of, r->dpo);
@@ -212,35 +200,30 @@ static dm_status fill_cell(dm_report *r, dm_report_row *row, dm_env_split split,
     c->to_sft = dm_estimate_of(m->to_sft, m->n_sft);
     c->to_dpo = dm_estimate_of(m->to_dpo, m->n_dpo);
     if (!c->present)
-        return DM_OK;
+        return;
     c->success /= n;
     c->turns /= n;
-    return by_turn(r, row, split, c, err);
+    by_turn(r, row, split, c);
 }
 
-dm_status dm_report_statistics(dm_report *r, dm_error *err)
+void dm_report_statistics(dm_report *r)
 {
     size_t most = 0;
-    dm_status s = collect_names(r, err);
 
-    if (s != DM_OK)
-        return s;
+    collect_names(r);
+    if (r->status != DM_OK)
+        return;
     find_bases(r);
     for (size_t i = 0; i < r->evals; i++)
         most = r->eval[i].tasks > most ? r->eval[i].tasks : most;
     most = r->seeds > most ? r->seeds : most;
-    room m = {dm_report_alloc(r, most, sizeof *m.x),
-              dm_report_alloc(r, most, sizeof *m.x),
-              dm_report_alloc(r, most, sizeof *m.x),
-              0,
-              0,
-              0};
-    if (!m.x || !m.to_sft || !m.to_dpo || !(r->row = dm_report_alloc(r, r->evals, sizeof *r->row)))
-        return dm_report_no_memory(err);
-    for (size_t i = 0; i < r->evals; i++)
+    room m = {.x = dm_report_alloc(r, most, sizeof *m.x),
+              .to_sft = dm_report_alloc(r, most, sizeof *m.x),
+              .to_dpo = dm_report_alloc(r, most, sizeof *m.x)};
+    r->row = dm_report_alloc(r, r->evals, sizeof *r->row);
+    for (size_t i = 0; i < r->evals && r->status == DM_OK; i++)
         row_of(r, &r->eval[i].of);
-    for (size_t i = 0; i < r->rows && s == DM_OK; i++)
-        for (size_t k = 0; k < DM_ENV_SPLITS && s == DM_OK; k++)
-            s = fill_cell(r, &r->row[i], (dm_env_split)k, &m, err);
-    return s;
+    for (size_t i = 0; i < r->rows; i++)
+        for (size_t k = 0; k < DM_ENV_SPLITS; k++)
+            fill_cell(r, &r->row[i], (dm_env_split)k, &m);
 }

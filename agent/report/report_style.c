@@ -4,26 +4,26 @@
  * for names of lines are written in them. tests/unit/agent/report/test_report.c measures that. */
 #include <stdio.h>
 
-#include "agent/report/report_internal.h"
+#include "agent/report/report_chart.h"
 
 /* ground, text, quiet text, grid lines, axes, tables' ground; eight series: reference points, SFT, DPO, DMPO, others;
  * nine steps from worse to better. */
-const char *const dm_report_light[DM_COLOURS] = {"#ffffff", "#1c2128", "#59626d", "#e4e7eb", "#8b949e", "#f5f7f9",
-                                                 "#69707a", "#3d4b5c", "#b34700", "#0060a8", "#87378a", "#00694a",
-                                                 "#7a5200", "#a8285a", "#f4a56b", "#f7c099", "#fad7bf", "#fdebdf",
-                                                 "#f1f2f4", "#e0edf8", "#c3def2", "#a3cbea", "#82b7e0"};
-const char *const dm_report_dark[DM_COLOURS] = {"#14181d", "#e3e8ee", "#9da7b3", "#2b323b", "#6c7681", "#1c222a",
-                                                "#a3abb5", "#c3cedb", "#ff9e57", "#6cb8f5", "#d79be0", "#56cfa4",
-                                                "#dcb465", "#f58fb4", "#8a4310", "#6f3b15", "#563219", "#3d2a1c",
-                                                "#2a3038", "#1d3347", "#1a405e", "#194e77", "#185c90"};
-const char *const dm_report_colour_names[DM_COLOURS] = {"bg", "fg", "quiet", "grid", "axis", "table", "c0", "c1",
-                                                        "c2", "c3", "c4",    "c5",   "c6",   "c7",    "d0", "d1",
-                                                        "d2", "d3", "d4",    "d5",   "d6",   "d7",    "d8"};
+const char *const dm_report_light[DM_REPORT_COLOURS] = {
+    "#ffffff", "#1c2128", "#59626d", "#e4e7eb", "#8b949e", "#f5f7f9", "#69707a", "#3d4b5c",
+    "#b34700", "#0060a8", "#87378a", "#00694a", "#7a5200", "#a8285a", "#f4a56b", "#f7c099",
+    "#fad7bf", "#fdebdf", "#f1f2f4", "#e0edf8", "#c3def2", "#a3cbea", "#82b7e0"};
+const char *const dm_report_dark[DM_REPORT_COLOURS] = {"#14181d", "#e3e8ee", "#9da7b3", "#2b323b", "#6c7681", "#1c222a",
+                                                       "#a3abb5", "#c3cedb", "#ff9e57", "#6cb8f5", "#d79be0", "#56cfa4",
+                                                       "#dcb465", "#f58fb4", "#8a4310", "#6f3b15", "#563219", "#3d2a1c",
+                                                       "#2a3038", "#1d3347", "#1a405e", "#194e77", "#185c90"};
+const char *const dm_report_colour_names[DM_REPORT_COLOURS] = {"bg", "fg", "quiet", "grid", "axis", "table", "c0", "c1",
+                                                               "c2", "c3", "c4",    "c5",   "c6",   "c7",    "d0", "d1",
+                                                               "d2", "d3", "d4",    "d5",   "d6",   "d7",    "d8"};
 
 static void variables(dm_text *out, const char *const *colour)
 {
     dm_text_print(out, "{");
-    for (int i = 0; i < DM_COLOURS; i++)
+    for (int i = 0; i < DM_REPORT_COLOURS; i++)
         dm_text_print(out, "--%s:%s;", dm_report_colour_names[i], colour[i]);
     dm_text_print(out, "}");
 }
@@ -39,7 +39,7 @@ static void chart_rules(dm_text *out, const char *const *c)
                   ".chart path{fill:none}.chart .faint{stroke-opacity:.45;stroke-width:1.2}"
                   ".chart .dash{stroke-dasharray:5 4}\n",
                   c[1], c[2], c[0], c[3], c[4], c[4]);
-    for (int i = 0; i < DM_SERIES_COLOURS; i++)
+    for (int i = 0; i < DM_REPORT_SERIES_COLOURS; i++)
         dm_text_print(out,
                       ".chart .s%d{stroke:%s;stroke-width:2;stroke-linejoin:round}.chart .i%d{stroke:%s;"
                       "stroke-width:3;stroke-linecap:round;stroke-opacity:.55}.chart .f%d{fill:%s}"
@@ -57,9 +57,9 @@ void dm_report_chart_style(dm_text *out, bool file)
         dm_text_print(out, "}\n");
         return;
     }
-    char text[DM_COLOURS][16];
-    const char *variable[DM_COLOURS];
-    for (int i = 0; i < DM_COLOURS; i++) {
+    char text[DM_REPORT_COLOURS][16];
+    const char *variable[DM_REPORT_COLOURS];
+    for (int i = 0; i < DM_REPORT_COLOURS; i++) {
         snprintf(text[i], sizeof text[i], "var(--%s)", dm_report_colour_names[i]);
         variable[i] = text[i];
     }

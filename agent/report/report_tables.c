@@ -1,42 +1,26 @@
 /* Tables of a report: results of methods, figures of pairs. */
 #include <math.h> /* NAN and isnan only */
-#include <stdio.h>
 #include <string.h>
 
-#include "agent/report/report_internal.h"
-
-bool dm_report_is_reference(const dm_report_row *row)
-{
-    const char *kind = row->of.kind;
-    return strcmp(kind, "expert") == 0 || strcmp(kind, "random") == 0 || strcmp(kind, "best-of-n") == 0;
-}
-
-bool dm_report_in_table(const dm_report_row *row, const char *env, const char *sweep)
-{
-    return strcmp(row->of.env, env) == 0 && dm_report_same(row->of.sweep, sweep);
-}
+#include "agent/report/report_doc.h"
 
 /* ---- tables of results ---- */
 
-/* The largest mean reward (what 1) or success (what 2) of trained methods, as it is printed; "": all
- * have the same. */
-static void best_of(const dm_report *r, const char *env, const char *sweep, dm_env_split split, int what,
-                    char out[DM_NUMBER])
+/* The largest mean reward or success of trained methods, as it is printed; NULL: all have the same. */
+static const char *best_of(dm_report *r, const char *env, const char *sweep, dm_env_split split, bool success)
 {
     double best = 0, worst = 0;
     size_t n = 0;
 
-    out[0] = '\0';
     for (size_t i = 0; i < r->rows; i++) {
         const dm_report_cell *c = &r->row[i].cell[split];
-        const double x = what == 1 ? c->reward.mean : c->success;
-        if (!dm_report_in_table(&r->row[i], env, sweep) || dm_report_is_reference(&r->row[i]) || !c->present)
+        const double x = success ? 100 * c->success : c->reward.mean;
+        if (!dm_report_in_table(&r->row[i], env, sweep) || r->row[i].is_reference || !c->present)
             continue;
         best = n == 0 || x > best ? x : best;
         worst = n++ == 0 || x < worst ? x : worst;
     }
-    if (best > worst)
-        snprintf(out, DM_NUMBER, "%.*f", what == 1 ? 3 : 1, what == 1 ? best : 100 * best);
+    return best > worst ? dm_report_number(r, best, success ? 1 : 3, false) : NULL;
 }
 
 /* Surely better, surely worse: the interval is on one side of zero. */
@@ -44,64 +28,49 @@ static unsigned sure(const dm_estimate *e)
 {
     if (e->n < 2 || isnan(e->half))
         return 0;
-    return e->mean - e->half > 0 ? DM_CELL_UP : e->mean + e->half < 0 ? DM_CELL_DOWN : 0;
-}
-
-static void difference_cell(dm_report_doc *d, const dm_estimate *e)
-{
-    char number[DM_NUMBER], half[DM_NUMBER];
-
-    if (e->n == 0)
-        dm_report_doc_cell(d, DM_CELL_NUMBER, "");
-    else
-        dm_report_doc_value(d, sure(e), dm_report_number(number, e->mean, 3, true),
-                            dm_report_number(half, e->half, 3, false));
+    return e->mean - e->half > 0 ? DM_REPORT_CELL_UP : e->mean + e->half < 0 ? DM_REPORT_CELL_DOWN : 0;
 }
 
 typedef struct result_table {
-    const dm_report *r;
     dm_report_doc *d;
     const char *env, *sweep;
     dm_env_split split[DM_ENV_SPLITS];
-    size_t splits, columns;
+    size_t splits;
     bool to_sft, to_dpo;
-    char best[DM_ENV_SPLITS][2][DM_NUMBER], titles[2][100];
+    const char *best[DM_ENV_SPLITS][2];
 } result_table;
 
-static void result_row(result_table *t, const dm_report_row *row)
+/* A figure that is bold where it is printed like the best one. */
+static void mark_best(dm_report_node *cell, const dm_report_row *row, const char *best)
+{
+    if (best && !row->is_reference && strcmp(cell->text, best) == 0)
+        cell->how |= DM_REPORT_CELL_STRONG;
+}
+
+static void result_row(const result_table *t, const dm_report_row *row)
 {
     dm_report_doc *d = t->d;
 
-    dm_report_doc_row(d);
-    dm_report_doc_cell(d, DM_CELL_HEAD | (row->of.setting ? DM_CELL_INDENT : 0), row->of.method);
+    dm_report_doc_add(d, DM_REPORT_ROW, NULL);
+    dm_report_doc_cell(d, DM_REPORT_CELL_HEAD | (row->of.setting ? DM_REPORT_CELL_INDENT : 0), row->of.method);
     if (t->sweep)
-        dm_report_doc_cell(d, DM_CELL_NUMBER, row->of.x);
+        dm_report_doc_cell(d, DM_REPORT_CELL_NUMBER, row->of.x);
     for (size_t k = 0; k < t->splits; k++) {
         const dm_report_cell *c = &row->cell[t->split[k]];
-        char number[DM_NUMBER] = "", half[DM_NUMBER], share[DM_NUMBER] = "";
-        if (c->present) {
-            snprintf(number, sizeof number, "%.3f", c->reward.mean);
-            snprintf(share, sizeof share, "%.1f", 100 * c->success);
-            const bool counts = !dm_report_is_reference(row);
-            dm_report_doc_value(d, counts && strcmp(number, t->best[k][0]) == 0 ? DM_CELL_STRONG : 0, number,
-                                dm_report_number(half, c->reward.half, 3, false));
-            dm_report_doc_cell(d, DM_CELL_NUMBER | (counts && strcmp(share, t->best[k][1]) == 0 ? DM_CELL_STRONG : 0),
-                               share);
-        } else {
-            dm_report_doc_cell(d, DM_CELL_NUMBER, "");
-            dm_report_doc_cell(d, DM_CELL_NUMBER, "");
-        }
+        const dm_estimate none = {.mean = NAN, .half = NAN};
+        mark_best(dm_report_doc_estimate(d, 0, c->present ? &c->reward : &none, false), row, t->best[k][0]);
+        mark_best(dm_report_doc_number(d, 0, c->present ? 100 * c->success : NAN, 1, false), row, t->best[k][1]);
         if (t->to_sft)
-            difference_cell(d, &c->to_sft);
+            dm_report_doc_estimate(d, sure(&c->to_sft), c->to_sft.n ? &c->to_sft : &none, true);
         if (t->to_dpo)
-            difference_cell(d, &c->to_dpo);
+            dm_report_doc_estimate(d, sure(&c->to_dpo), c->to_dpo.n ? &c->to_dpo : &none, true);
     }
-    dm_report_doc_row_end(d);
 }
 
-static size_t result_rows(result_table *t, const char *setting, bool print)
+/* Returns how many there are. */
+static size_t result_rows(const result_table *t, const char *setting, bool print)
 {
-    const dm_report *r = t->r;
+    const dm_report *r = t->d->r;
     size_t n = 0;
 
     for (size_t i = 0; i < r->rows; i++)
@@ -113,33 +82,31 @@ static size_t result_rows(result_table *t, const char *setting, bool print)
     return n;
 }
 
-static void result_columns(result_table *t, dm_report_doc_column *column)
+static size_t result_columns(const result_table *t, dm_report_column *column)
 {
-    const dm_report *r = t->r;
+    dm_report *r = t->d->r;
+    size_t n = 0;
 
-    snprintf(t->titles[0], sizeof t->titles[0], "to %s", r->sft ? r->sft : "");
-    snprintf(t->titles[1], sizeof t->titles[1], "to %s", r->dpo ? r->dpo : "");
-    column[t->columns++] = (dm_report_doc_column){"method", false, NULL};
+    column[n++] = (dm_report_column){"method", false, NULL};
     if (t->sweep)
-        column[t->columns++] = (dm_report_doc_column){t->sweep, true, NULL};
+        column[n++] = (dm_report_column){t->sweep, true, NULL};
     for (size_t k = 0; k < t->splits; k++) {
         const char *group = dm_env_split_names[t->split[k]];
-        column[t->columns++] = (dm_report_doc_column){"reward", true, group};
-        column[t->columns++] = (dm_report_doc_column){"success %", true, group};
+        column[n++] = (dm_report_column){"reward", true, group};
+        column[n++] = (dm_report_column){"success %", true, group};
         if (t->to_sft)
-            column[t->columns++] = (dm_report_doc_column){t->titles[0], true, group};
+            column[n++] = (dm_report_column){dm_report_format(r, "to %s", r->sft), true, group};
         if (t->to_dpo)
-            column[t->columns++] = (dm_report_doc_column){t->titles[1], true, group};
+            column[n++] = (dm_report_column){dm_report_format(r, "to %s", r->dpo), true, group};
     }
+    return n;
 }
 
-/* Of all rows with this sweep (NULL: without one) in the environment. */
-void dm_report_result_table(const dm_report *r, dm_report_doc *d, const char *env, const char *sweep)
+void dm_report_result_table(dm_report_doc *d, const char *env, const char *sweep)
 {
-    result_table t = {.r = r, .d = d, .env = env, .sweep = sweep};
-    dm_report_doc_column column[2 + 4 * DM_ENV_SPLITS];
-    char caption[300];
-    size_t rows = 0;
+    dm_report *r = d->r;
+    result_table t = {.d = d, .env = env, .sweep = sweep};
+    dm_report_column *column = dm_report_alloc(r, 2 + 4 * DM_ENV_SPLITS, sizeof *column);
 
     for (size_t k = 0; k < DM_ENV_SPLITS; k++) {
         bool there = false;
@@ -150,32 +117,31 @@ void dm_report_result_table(const dm_report *r, dm_report_doc *d, const char *en
             there |= c->present;
             t.to_sft |= c->to_sft.n > 0;
             t.to_dpo |= c->to_dpo.n > 0;
-            rows += c->present;
         }
         if (there) {
-            best_of(r, env, sweep, (dm_env_split)k, 1, t.best[t.splits][0]);
-            best_of(r, env, sweep, (dm_env_split)k, 2, t.best[t.splits][1]);
+            t.best[t.splits][0] = best_of(r, env, sweep, (dm_env_split)k, false);
+            t.best[t.splits][1] = best_of(r, env, sweep, (dm_env_split)k, true);
             t.split[t.splits++] = (dm_env_split)k;
         }
     }
-    if (!rows)
+    if (t.splits == 0 || !column)
         return;
-    result_columns(&t, column);
-    snprintf(caption, sizeof caption,
-             "%.100s%s%.100s: mean reward, share of successes and paired differences of reward", env,
-             sweep ? " by " : "", sweep ? sweep : "");
-    dm_report_doc_table(d, caption, column, t.columns);
+    const size_t columns = result_columns(&t, column);
+    dm_report_doc_table(d,
+                        dm_report_format(r, "%s%s%s: mean reward, share of successes and paired differences of reward",
+                                         env, sweep ? " by " : "", sweep ? sweep : ""),
+                        column, columns);
     result_rows(&t, NULL, true);
     for (size_t g = 0; g < r->settings; g++)
         if (result_rows(&t, r->setting[g], false)) {
-            dm_report_doc_group(d, r->setting[g], t.columns);
+            dm_report_doc_add(d, DM_REPORT_GROUP, r->setting[g])->size = columns;
             result_rows(&t, r->setting[g], true);
         }
-    dm_report_doc_table_end(d);
 }
 
 /* ---- pairs ---- */
 
+/* Over the seeds, of a figure that is so many bytes into dm_report_pairs. */
 static double mean_of(const dm_report *r, size_t first, size_t offset)
 {
     double sum = 0, n = 0, x;
@@ -190,32 +156,31 @@ static double mean_of(const dm_report *r, size_t first, size_t offset)
     return n > 0 ? sum / n : NAN;
 }
 
-void dm_report_pairs_section(const dm_report *r, dm_report_doc *d)
+void dm_report_pairs_section(dm_report_doc *d)
 {
+    static const dm_report_column column[] = {
+        {"first used by", false, NULL}, {"setting", false, NULL},     {"pairs", true, NULL},
+        {"dropped", true, NULL},        {"turns", true, "chosen"},    {"reward", true, "chosen"},
+        {"turns", true, "rejected"},    {"reward", true, "rejected"}, {"shared turns", true, NULL}};
+    static const dm_report_column without_setting[] = {{"first used by", false, NULL}, {"pairs", true, NULL},
+                                                       {"dropped", true, NULL},        {"turns", true, "chosen"},
+                                                       {"reward", true, "chosen"},     {"turns", true, "rejected"},
+                                                       {"reward", true, "rejected"},   {"shared turns", true, NULL}};
     static const struct {
-        dm_report_doc_column column;
         size_t offset;
         int decimals;
-    } figure[] = {{{"pairs", true, NULL}, offsetof(dm_report_pairs, pairs), 1},
-                  {{"dropped", true, NULL}, offsetof(dm_report_pairs, dropped), 1},
-                  {{"turns", true, "chosen"}, offsetof(dm_report_pairs, chosen_turns), 2},
-                  {{"reward", true, "chosen"}, offsetof(dm_report_pairs, chosen_reward), 3},
-                  {{"turns", true, "rejected"}, offsetof(dm_report_pairs, rejected_turns), 2},
-                  {{"reward", true, "rejected"}, offsetof(dm_report_pairs, rejected_reward), 3},
-                  {{"shared turns", true, NULL}, offsetof(dm_report_pairs, shared_turns), 2}};
+    } figure[] = {{offsetof(dm_report_pairs, pairs), 1},          {offsetof(dm_report_pairs, dropped), 1},
+                  {offsetof(dm_report_pairs, chosen_turns), 2},   {offsetof(dm_report_pairs, chosen_reward), 3},
+                  {offsetof(dm_report_pairs, rejected_turns), 2}, {offsetof(dm_report_pairs, rejected_reward), 3},
+                  {offsetof(dm_report_pairs, shared_turns), 2}};
     enum { FIGURES = sizeof figure / sizeof *figure };
-    dm_report_doc_column column[2 + FIGURES] = {{"first used by", false, NULL}, {"setting", false, NULL}};
-    const size_t words = r->settings ? 2 : 1;
+    dm_report *r = d->r;
 
     if (r->pairs_made == 0)
         return;
-    for (size_t k = 0; k < FIGURES; k++)
-        column[words + k] = figure[k].column;
     dm_report_doc_heading(d, 2, "Pairs");
     for (size_t e = 0; e < r->envs; e++) {
-        char caption[200];
         size_t rows = 0;
-        snprintf(caption, sizeof caption, "%.120s: pairs%s", r->env[e], r->seeds > 1 ? ", means over the seeds" : "");
         for (size_t i = 0; i < r->pairs_made; i++) {
             const dm_report_subject *s = &r->pairs[i].of;
             bool first = strcmp(s->env, r->env[e]) == 0;
@@ -224,24 +189,16 @@ void dm_report_pairs_section(const dm_report *r, dm_report_doc *d)
             if (!first)
                 continue;
             if (rows++ == 0)
-                dm_report_doc_table(d, caption, column, words + FIGURES);
-            dm_text name = {0};
-            dm_report_label(s, &name);
-            dm_report_doc_row(d);
-            dm_report_doc_cell(d, DM_CELL_HEAD, name.data ? name.data : "");
-            if (words == 2)
+                dm_report_doc_table(
+                    d, dm_report_format(r, "%s: pairs%s", r->env[e], r->seeds > 1 ? ", means over the seeds" : ""),
+                    r->settings ? column : without_setting, FIGURES + (r->settings ? 2 : 1));
+            dm_report_doc_add(d, DM_REPORT_ROW, NULL);
+            dm_report_doc_cell(d, DM_REPORT_CELL_HEAD, s->label);
+            if (r->settings)
                 dm_report_doc_cell(d, 0, s->setting ? s->setting : "");
-            for (size_t k = 0; k < FIGURES; k++) {
-                char number[DM_NUMBER];
-                const int decimals = r->seeds == 1 && figure[k].decimals == 1 ? 0 : figure[k].decimals; /* counts */
-                dm_report_doc_cell(d, DM_CELL_NUMBER,
-                                   dm_report_number(number, mean_of(r, i, figure[k].offset), decimals, false));
-            }
-            dm_report_doc_row_end(d);
-            d->out->failed |= name.failed;
-            dm_text_free(&name);
+            for (size_t k = 0; k < FIGURES; k++) /* of one seed, counts are whole */
+                dm_report_doc_number(d, 0, mean_of(r, i, figure[k].offset),
+                                     r->seeds == 1 && figure[k].decimals == 1 ? 0 : figure[k].decimals, false);
         }
-        if (rows)
-            dm_report_doc_table_end(d);
     }
 }

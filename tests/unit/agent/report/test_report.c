@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "agent/report/report.h"
-#include "agent/report/report_internal.h"
+#include "agent/report/report_chart.h"
 #include "core/exact.h"
 #include "core/file.h"
 #include "core/block.h"
@@ -150,7 +150,7 @@ static void test_variables(const char *page)
 
     for (const char *p = page; (p = strstr(p, "var(--")) != NULL; p += 6) {
         bool known = strncmp(p + 6, "w)", 2) == 0; /* of a bar: in its own style */
-        for (int i = 0; i < DM_COLOURS; i++) {
+        for (int i = 0; i < DM_REPORT_COLOURS; i++) {
             const size_t n = strlen(dm_report_colour_names[i]);
             known |= strncmp(p + 6, dm_report_colour_names[i], n) == 0 && p[6 + n] == ')';
         }
@@ -359,7 +359,7 @@ static void test_refused(void)
 
     CK(dm_report_make(in(work, "nowhere"), NULL, false, &err) == DM_ERR_FILE);
     CK(dm_report_make(in(work, "golden"), NULL, false, &err) == DM_ERR_FILE &&
-       has(err.message, "results.json: there is none; dmpo experiment RECIPE --output "));
+       has(err.message, "results.json: no such file; dmpo experiment RECIPE --output "));
     CK(dm_file_write(file, "x", 1, &err) == DM_OK);
     CK(dm_report_make(data, file, false, &err) == DM_ERR_FILE && has(err.message, "file"));
 }
@@ -454,18 +454,18 @@ static void test_colours(void)
 
     for (int t = 0; t < 2; t++) {
         const char *const *c = theme[t];
-        for (int i = 0; i < DM_COLOURS; i++)
-            if (i == TEXT || i == QUIET || (i >= SERIES && i < SERIES + DM_SERIES_COLOURS))
+        for (int i = 0; i < DM_REPORT_COLOURS; i++)
+            if (i == TEXT || i == QUIET || (i >= SERIES && i < SERIES + DM_REPORT_SERIES_COLOURS))
                 CK_MSG(contrast(c[i], c[GROUND]) >= 4.5, "%s on %s: %.2f", c[i], c[GROUND], contrast(c[i], c[GROUND]));
         CK(contrast(c[TEXT], c[TABLE]) >= 4.5 && contrast(c[AXIS], c[GROUND]) >= 3);
-        for (int i = SERIES + DM_SERIES_COLOURS; i < DM_COLOURS; i++)
+        for (int i = SERIES + DM_REPORT_SERIES_COLOURS; i < DM_REPORT_COLOURS; i++)
             CK_MSG(contrast(c[TEXT], c[i]) >= 4.5, "text on %s: %.2f", c[i], contrast(c[TEXT], c[i]));
         for (int eye = 0; eye < 3; eye++) {
             for (int i = SERIES + 1; i < SERIES + 4; i++) /* SFT, DPO, DMPO: in every chart */
                 for (int k = i + 1; k < SERIES + 4; k++)
                     CK_MSG(apart(c[i], c[k], eye) >= 25, "%s and %s, eye %d: %.1f", c[i], c[k], eye,
                            apart(c[i], c[k], eye));
-            const char *const *d = c + SERIES + DM_SERIES_COLOURS; /* worse and better, step by step */
+            const char *const *d = c + SERIES + DM_REPORT_SERIES_COLOURS; /* worse and better, step by step */
             for (int i = 0; i < 4; i++)
                 CK_MSG(apart(d[i], d[8 - i], eye) >= 10, "%s and %s, eye %d: %.1f", d[i], d[8 - i], eye,
                        apart(d[i], d[8 - i], eye));
