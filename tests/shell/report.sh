@@ -80,7 +80,7 @@ bad() { # bad STATUS TEXT ARGS...
 check "no directory" bad 2 'no directory given'
 check "no such directory" bad 1 'nowhere' nowhere
 mkdir -p stages broken && printf '{"name": "n",\n "evaluations": [{}]}\n' >broken/results.json
-check "a directory without results" bad 1 'dmpo experiment RECIPE --output stages makes it' stages
+check "a directory without results" bad 1 'dmpo experiment RECIPE --output stages writes it' stages
 check "broken results" bad 1 'broken/results.json:2:18: "env" is missing' broken
 check "leave nothing" test "$(ls broken)" = results.json
 if [ "$(id -u)" != 0 ]; then
