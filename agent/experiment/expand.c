@@ -280,28 +280,29 @@ static dm_stage_source_ref given_pairs(dm_expansion *x, const dm_stage_subject *
 
 /* Pairs that the method learns from after `policy` explored; of an SFT form, the better runs alone. */
 static dm_stage_source_ref make_pairs(dm_expansion *x, const dm_stage_subject *of, dm_stage_source_ref policy,
-                                      int64_t iteration, const char *form)
+                                      int64_t iteration)
 {
-    const bool stepwise = of->method->kind == DM_METHOD_SDPO || of->method->kind == DM_METHOD_STEP_DPO;
+    const dm_method_kind *kind = of->method->kind;
+    const bool stepwise = kind->parts >> DM_RECIPE_PART_CONTINUE & 1;
     const unsigned depends = 1u << DM_RECIPE_PART_EXPLORE | 1u << DM_RECIPE_PART_PAIRS | 1u << DM_RECIPE_PART_CONTINUE;
     dm_recipe_options o = {.n = 0}, tasks = {.n = 0};
 
     dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_PAIRS);
-    if (form)
-        dm_recipe_options_default(x, &o, "form", form);
+    if (kind->form)
+        dm_recipe_options_default(x, &o, "form", kind->form);
     if (of->env->pairs_data && iteration == 1)
         return given_pairs(x, of, &o);
     const dm_stage_source_ref explored = explore(x, of, policy, iteration);
     const dm_stage_source_ref continued = stepwise ? continuations(x, of, policy, explored) : NOTHING;
     dm_recipe_options_collect(x, &tasks, of, DM_RECIPE_PART_EXPLORE);
-    const bool adds = of->method->kind == DM_METHOD_RFT; /* to what SFT learnt from */
+    const bool adds = kind->learns == DM_METHOD_LEARNS_BETTER; /* to what SFT learnt from */
     const dm_stage_source_ref expert = continued.path ? NOTHING : expert_episodes(x, of, adds ? NULL : &tasks);
     dm_recipe_options_seed(x, &o, of->seed);
     const char *name =
         iteration > 1
             ? name_of(x, of, dm_experiment_plan_print(&x->b, "%s-pairs%lld", of->method->name, (long long)iteration),
                       true)
-            : shared_name(x, of, depends, form != NULL, "pairs");
+            : shared_name(x, of, depends, kind->form != NULL, "pairs");
     dm_stage_begin(&x->b, "pairs");
     if (expert.path)
         dm_stage_source(&x->b, "expert", expert);
@@ -323,7 +324,6 @@ typedef struct learnt {
 
 static learnt learn_preference(dm_expansion *x, const dm_stage_subject *of)
 {
-    static const char *const forms[DM_METHOD_KINDS] = {[DM_METHOD_SDPO] = "segment", [DM_METHOD_STEP_DPO] = "step"};
     const dm_recipe_method *m = of->method;
     const int64_t iterations = of->x && m->sweep_part == DM_RECIPE_PARTS ? of->x->integer : m->iterations;
     learnt l = {.training = DM_STAGE_NONE};
@@ -332,9 +332,9 @@ static learnt learn_preference(dm_expansion *x, const dm_stage_subject *of)
     for (int64_t i = 1; i <= iterations && x->b.status == DM_OK; i++) {
         dm_recipe_options o = {.n = 0};
         dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_TRAIN);
-        if (m->kind != DM_METHOD_PREFERENCE)
-            dm_recipe_options_default(x, &o, "objective", "dpo");
-        l.pairs = make_pairs(x, of, l.model, i, forms[m->kind]);
+        if (m->kind->objective)
+            dm_recipe_options_default(x, &o, "objective", m->kind->objective);
+        l.pairs = make_pairs(x, of, l.model, i);
         const dm_recipe_option *reference = dm_recipe_options_find(&o, "reference");
         l.reference = reference && reference->value->type == DM_JSON_STRING
                           ? model_named(x, of, reference->value->text)
@@ -355,27 +355,21 @@ static learnt learn(dm_expansion *x, const dm_stage_subject *of)
     const dm_recipe_method *m = of->method;
     learnt l = {NOTHING, NOTHING, NOTHING, DM_STAGE_NONE};
 
-    switch (m->kind) {
-    case DM_METHOD_EXPERT:
-    case DM_METHOD_RANDOM:
-    case DM_METHOD_KINDS:
+    switch (m->kind->learns) {
+    case DM_METHOD_LEARNS_NOTHING:
+        if (!m->kind->player)
+            l.model = model_named(x, of, m->from ? m->from : "@sft");
         break;
-    case DM_METHOD_BEST_OF_N:
-        l.model = model_named(x, of, m->from ? m->from : "@sft");
-        break;
-    case DM_METHOD_SFT:
+    case DM_METHOD_LEARNS_EXPERT:
         l.model = supervised(x, of, sft_data(x, of));
         l.training = l.model.stage;
         break;
-    case DM_METHOD_RFT:
-        l.pairs = make_pairs(x, of, model_named(x, of, "@sft"), 1, "sft");
+    case DM_METHOD_LEARNS_BETTER:
+        l.pairs = make_pairs(x, of, model_named(x, of, "@sft"), 1);
         l.model = supervised(x, of, l.pairs);
         l.training = l.model.stage;
         break;
-    case DM_METHOD_PREFERENCE:
-    case DM_METHOD_ETO:
-    case DM_METHOD_SDPO:
-    case DM_METHOD_STEP_DPO:
+    case DM_METHOD_LEARNS_PAIRS:
         l = learn_preference(x, of);
         break;
     }
@@ -395,8 +389,8 @@ static dm_stage_source_ref model_named(dm_expansion *x, const dm_stage_subject *
     for (size_t i = 0; i < x->r->methods; i++) {
         const dm_recipe_method *m = &x->r->method[i];
         if (strcmp(m->name, name + 1) == 0)
-            return learn(x, &(dm_stage_subject){of->env, dm_method_needs_pairs(m->kind) ? of->setting : NULL, m,
-                                                of->seed, NULL})
+            return learn(x, &(dm_stage_subject){of->env, m->kind->learns == DM_METHOD_LEARNS_PAIRS ? of->setting : NULL,
+                                                m, of->seed, NULL})
                 .model;
     }
     return NOTHING;
@@ -456,19 +450,19 @@ static void keep_environment_options(dm_recipe_options *o, bool many)
 static void evaluate(dm_expansion *x, const dm_stage_subject *of, const learnt *l)
 {
     dm_env_split splits[DM_ENV_SPLITS];
-    const dm_method_kind kind = of->method->kind;
+    const dm_method_kind *kind = of->method->kind;
     const size_t n = of->env->specification ? dm_recipe_splits(x->r, of->env, splits) : 0;
 
     for (size_t i = 0; i < n && x->b.status == DM_OK; i++) {
         dm_recipe_options o = {.n = 0};
         dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_EVALUATE);
         if (!l->model.path)
-            keep_environment_options(&o, kind == DM_METHOD_RANDOM);
-        if (kind == DM_METHOD_BEST_OF_N) {
+            keep_environment_options(&o, !kind->seedless);
+        if (kind->best_sample) {
             dm_recipe_options_default(x, &o, "samples", "8");
             dm_recipe_options_default(x, &o, "temperature", "1");
         }
-        if (kind != DM_METHOD_EXPERT)
+        if (!kind->seedless)
             dm_recipe_options_seed(x, &o, of->seed);
         dm_stage_begin(&x->b, "rollout");
         dm_stage_option(&x->b, "env", of->env->specification);
@@ -476,12 +470,11 @@ static void evaluate(dm_expansion *x, const dm_stage_subject *of, const learnt *
         if (l->model.path)
             dm_stage_source(&x->b, "model", l->model);
         else
-            dm_stage_option(&x->b, "policy", kind == DM_METHOD_EXPERT ? "expert" : "random");
+            dm_stage_option(&x->b, "policy", kind->player);
         dm_recipe_options_put(x, &o);
         dm_stage_output(&x->b, "output", "episodes.jsonl");
-        const size_t stage =
-            dm_stage_end(&x->b, true, "%s-%s", name_of(x, of, of->method->name, kind != DM_METHOD_EXPERT),
-                         dm_env_split_names[splits[i]]);
+        const size_t stage = dm_stage_end(&x->b, true, "%s-%s", name_of(x, of, of->method->name, !kind->seedless),
+                                          dm_env_split_names[splits[i]]);
         ADD(x, x->b.plan->evaluation, x->b.plan->evaluations, (dm_evaluation){*of, splits[i], stage});
     }
 }
@@ -531,7 +524,8 @@ dm_status dm_experiment_plan_make(dm_experiment_plan *plan, const dm_recipe *rec
         for (size_t c = 0; c < recipe->settings; c++)
             for (size_t m = 0; m < recipe->methods; m++) {
                 const dm_recipe_method *method = &recipe->method[m];
-                const dm_recipe_setting *setting = dm_method_needs_pairs(method->kind) ? &recipe->setting[c] : NULL;
+                const dm_recipe_setting *setting =
+                    method->kind->learns == DM_METHOD_LEARNS_PAIRS ? &recipe->setting[c] : NULL;
                 if (setting ? setting->name && method->settings && !dm_recipe_names(method->settings, setting->name)
                             : c > 0)
                     continue;

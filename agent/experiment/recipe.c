@@ -8,7 +8,7 @@
 #define SEEDS_MAX 1000
 #define PART(name) (1u << DM_RECIPE_PART_##name)
 #define ALL_PARTS ((1u << DM_RECIPE_PARTS) - 1)
-#define LEARNS (PART(EXPLORE) | PART(PAIRS) | PART(TRAIN) | PART(EVALUATE))
+#define OF_SETTINGS (PART(EXPLORE) | PART(CONTINUE) | PART(PAIRS) | PART(TRAIN))
 
 static const struct {
     const char *name, *command;
@@ -16,22 +16,6 @@ static const struct {
     {"expert", "rollout"}, {"tokenizer", "tokenizer"}, {"model", "init"},
     {"sft", "train"},      {"explore", "rollout"},     {"continue", "rollout"},
     {"pairs", "pairs"},    {"train", "train"},         {"evaluate", "rollout"},
-};
-
-static const struct {
-    const char *name;
-    bool needs_pairs;
-    unsigned parts; /* that a method of this kind may give */
-} kinds[DM_METHOD_KINDS] = {
-    {"expert", false, PART(EVALUATE)},
-    {"random", false, PART(EVALUATE)},
-    {"sft", false, PART(TRAIN) | PART(EVALUATE)},
-    {"best-of-n", false, PART(EVALUATE)},
-    {"rft", false, LEARNS},
-    {"preference", true, LEARNS},
-    {"eto", true, LEARNS},
-    {"sdpo", true, LEARNS | PART(CONTINUE)},
-    {"step-dpo", true, LEARNS | PART(CONTINUE)},
 };
 
 /* Options that say where things are: the experiment gives them. */
@@ -48,16 +32,6 @@ const char *dm_recipe_part_name(dm_recipe_part part)
 const char *dm_recipe_part_command(dm_recipe_part part)
 {
     return parts[part].command;
-}
-
-const char *dm_method_kind_name(dm_method_kind kind)
-{
-    return kinds[kind].name;
-}
-
-bool dm_method_needs_pairs(dm_method_kind kind)
-{
-    return kinds[kind].needs_pairs;
 }
 
 typedef struct reader {
@@ -267,7 +241,7 @@ static dm_status read_settings(const reader *in, const dm_json *root)
     if (!setting)
         return s == DM_OK ? DM_ERR_MEMORY : s;
     for (const dm_json *v = list ? list->child : NULL; v; v = v->next, n++) {
-        s = read_members(in, v, names, (LEARNS | PART(CONTINUE)) & ~PART(EVALUATE), "a setting", &setting[n].parts);
+        s = read_members(in, v, names, OF_SETTINGS, "a setting", &setting[n].parts);
         if (s != DM_OK || (s = get_string(in, v, "name", false, &setting[n].name)) != DM_OK)
             return s;
         for (size_t i = 0; i < n; i++)
@@ -281,18 +255,16 @@ static dm_status read_settings(const reader *in, const dm_json *root)
 
 /* ---- methods ---- */
 
-static dm_status read_kind(const reader *in, const dm_json *object, dm_method_kind *out)
+static dm_status read_kind(const reader *in, const dm_json *object, const dm_method_kind **out)
 {
     const dm_json *v = dm_json_get(object, "kind");
     dm_text legal = {0};
 
-    for (size_t k = 0; k < DM_METHOD_KINDS; k++)
-        if (dm_json_is(v, kinds[k].name)) {
-            *out = (dm_method_kind)k;
-            return DM_OK;
-        }
-    for (size_t k = 0; k < DM_METHOD_KINDS; k++)
-        dm_text_print(&legal, "%s%s", k ? ", " : "", kinds[k].name);
+    *out = v && v->type == DM_JSON_STRING ? dm_method_kind_find(v->text) : NULL;
+    if (*out)
+        return DM_OK;
+    for (const dm_method_kind *k = dm_method_kinds; k->name; k++)
+        dm_text_print(&legal, "%s%s", k > dm_method_kinds ? ", " : "", k->name);
     const dm_status s = FAIL(in, v ? v : object, "\"kind\" must be one of: %s", legal.failed ? "?" : legal.data);
     dm_text_free(&legal);
     return s;
@@ -314,15 +286,13 @@ static dm_status read_sweep(const reader *in, const dm_json *object, dm_recipe_m
         for (const dm_json *x = list->child; x; x = x->next)
             if (x->type != DM_JSON_NUMBER || !x->is_integer || x->integer < 1 || x->integer > 100)
                 return FAIL(in, x, "\"iterations\" must be whole numbers from 1 to 100");
-        return m->kind == DM_METHOD_PREFERENCE || m->kind == DM_METHOD_ETO
-                   ? DM_OK
-                   : FAIL(in, v, "a method of kind %s has no iterations", kinds[m->kind].name);
+        return m->kind->iterations ? DM_OK : FAIL(in, v, "a method of kind %s has no iterations", m->kind->name);
     }
     for (size_t i = 0; i < sizeof where / sizeof *where && m->sweep_part == DM_RECIPE_PARTS; i++)
-        if (kinds[m->kind].parts >> where[i] & 1 && in->commands->has(parts[where[i]].command, list->key))
+        if (m->kind->parts >> where[i] & 1 && in->commands->has(parts[where[i]].command, list->key))
             m->sweep_part = where[i];
     if (m->sweep_part == DM_RECIPE_PARTS || is_one_of(given, list))
-        return FAIL(in, list, "\"%s\" is no option that a method of kind %s can sweep", list->key, kinds[m->kind].name);
+        return FAIL(in, list, "\"%s\" is no option that a method of kind %s can sweep", list->key, m->kind->name);
     for (const dm_json *x = list->child; x; x = x->next) {
         dm_recipe_option_kind kind;
         const dm_status s = in->commands->check(parts[m->sweep_part].command, in->r->doc, list->key, x, &kind, in->err);
@@ -354,8 +324,7 @@ static dm_status check_reference(const reader *in, const dm_json *v, const dm_re
         return DM_OK;
     for (size_t i = 0; i < before; i++)
         if (strcmp(method[i].name, v->text + 1) == 0) {
-            if (method[i].kind == DM_METHOD_EXPERT || method[i].kind == DM_METHOD_RANDOM ||
-                method[i].kind == DM_METHOD_BEST_OF_N || method[i].sweep)
+            if (method[i].kind->learns == DM_METHOD_LEARNS_NOTHING || method[i].sweep)
                 return FAIL(in, v, "the method \"%s\" has no single model of its own", method[i].name);
             return DM_OK;
         }
@@ -365,7 +334,6 @@ static dm_status check_reference(const reader *in, const dm_json *v, const dm_re
 static dm_status read_method(const reader *in, const dm_json *v, dm_recipe_method *method, size_t n)
 {
     static const char *const names[] = {"name", "kind", "from", "iterations", "settings", "sweep", NULL};
-    const int64_t once = 1, twice = 2;
     dm_recipe_method *m = &method[n];
     dm_status s;
 
@@ -377,18 +345,18 @@ static dm_status read_method(const reader *in, const dm_json *v, dm_recipe_metho
     for (size_t i = 0; i < n; i++)
         if (strcmp(method[i].name, m->name) == 0)
             return FAIL(in, v, "two methods are named \"%s\"", m->name);
+    const int64_t once = m->kind->iterations ? m->kind->iterations : 1;
     char what[64];
-    snprintf(what, sizeof what, "a method of kind %s", kinds[m->kind].name);
+    snprintf(what, sizeof what, "a method of kind %s", m->kind->name);
     reader inside = *in;
     inside.in_method = true;
-    if ((s = read_members(&inside, v, names, kinds[m->kind].parts, what, &m->parts)) != DM_OK ||
+    if ((s = read_members(&inside, v, names, m->kind->parts, what, &m->parts)) != DM_OK ||
         (s = get_string(in, v, "from", true, &m->from)) != DM_OK ||
-        (s = dm_json_get_int(in->r->doc, v, "iterations", 1, 100, m->kind == DM_METHOD_ETO ? &twice : &once,
-                             &m->iterations, in->err)) != DM_OK ||
+        (s = dm_json_get_int(in->r->doc, v, "iterations", 1, 100, &once, &m->iterations, in->err)) != DM_OK ||
         (s = read_method_settings(in, v, m)) != DM_OK || (s = read_sweep(in, v, m)) != DM_OK)
         return s;
-    if (m->iterations > 1 && m->kind != DM_METHOD_PREFERENCE && m->kind != DM_METHOD_ETO)
-        return FAIL(in, dm_json_get(v, "iterations"), "a method of kind %s has no iterations", kinds[m->kind].name);
+    if (m->iterations > 1 && m->kind->iterations == 0)
+        return FAIL(in, dm_json_get(v, "iterations"), "a method of kind %s has no iterations", m->kind->name);
     if (m->from && (s = check_reference(in, dm_json_get(v, "from"), method, n)) != DM_OK)
         return s;
     const dm_json *train = m->parts.object[DM_RECIPE_PART_TRAIN];
@@ -420,7 +388,8 @@ static dm_status read_methods(const reader *in, const dm_json *root)
         return s;
     for (const dm_json *v = in->r->examples->child; v; v = v->next) {
         size_t i = 0;
-        while (i < n && !(dm_json_is(v, method[i].name) && kinds[method[i].kind].needs_pairs && !method[i].sweep))
+        while (i < n &&
+               !(dm_json_is(v, method[i].name) && method[i].kind->learns == DM_METHOD_LEARNS_PAIRS && !method[i].sweep))
             i++;
         if (i == n)
             return FAIL(in, v, "an example is the name of a method that learns from pairs, without a sweep");
@@ -435,13 +404,14 @@ static dm_status check_together(const reader *in)
         const dm_recipe_env *env = &in->r->env[e];
         for (size_t m = 0; m < in->r->methods; m++) {
             const dm_recipe_method *method = &in->r->method[m];
-            const bool explores = method->kind == DM_METHOD_RFT || method->iterations > 1 ||
+            const bool better = method->kind->learns == DM_METHOD_LEARNS_BETTER;
+            const bool explores = better || method->iterations > 1 ||
                                   (method->sweep && method->sweep_part == DM_RECIPE_PARTS) ||
-                                  (kinds[method->kind].needs_pairs && !env->pairs_data);
+                                  (method->kind->learns == DM_METHOD_LEARNS_PAIRS && !env->pairs_data);
             if (!env->specification && explores)
                 return FAIL(in, env->at, "the method \"%s\" explores, and the environment \"%s\" has no \"env\"",
                             method->name, env->name);
-            if (env->sft_data && method->kind == DM_METHOD_RFT)
+            if (env->sft_data && better)
                 return FAIL(in, env->at, "the method \"%s\" adds to an expert's episodes; \"%s\" has a file instead",
                             method->name, env->name);
         }

@@ -7,23 +7,10 @@
 #include <stdint.h>
 
 #include "agent/env/env.h"
+#include "agent/experiment/method.h"
 #include "core/error.h"
 #include "core/block.h"
 #include "io/json.h"
-
-/* Objects whose members are options of one command each: there is no second vocabulary. */
-typedef enum dm_recipe_part {
-    DM_RECIPE_PART_EXPERT,    /* rollout: the expert's episodes, data of the tokenizer and of SFT */
-    DM_RECIPE_PART_TOKENIZER, /* tokenizer train */
-    DM_RECIPE_PART_MODEL,     /* init; or a string, the directory of a model */
-    DM_RECIPE_PART_SFT,       /* train */
-    DM_RECIPE_PART_EXPLORE,   /* rollout: the policy's episodes, data of pairs */
-    DM_RECIPE_PART_CONTINUE,  /* rollout: these taken up again in their middle */
-    DM_RECIPE_PART_PAIRS,     /* pairs */
-    DM_RECIPE_PART_TRAIN,     /* train: what is trained on pairs */
-    DM_RECIPE_PART_EVALUATE,  /* rollout */
-    DM_RECIPE_PARTS
-} dm_recipe_part;
 
 const char *dm_recipe_part_name(dm_recipe_part part);
 const char *dm_recipe_part_command(dm_recipe_part part);
@@ -59,25 +46,9 @@ typedef struct dm_recipe_setting {
     dm_recipe_parts parts;
 } dm_recipe_setting;
 
-typedef enum dm_method_kind {
-    DM_METHOD_EXPERT,
-    DM_METHOD_RANDOM,
-    DM_METHOD_SFT,
-    DM_METHOD_BEST_OF_N,
-    DM_METHOD_RFT,
-    DM_METHOD_PREFERENCE,
-    DM_METHOD_ETO,
-    DM_METHOD_SDPO,
-    DM_METHOD_STEP_DPO,
-    DM_METHOD_KINDS
-} dm_method_kind;
-
-const char *dm_method_kind_name(dm_method_kind kind);
-bool dm_method_needs_pairs(dm_method_kind kind); /* its results differ by setting */
-
 typedef struct dm_recipe_method {
     const char *name;
-    dm_method_kind kind;
+    const dm_method_kind *kind;
     const char *from; /* the policy it begins with, "@NAME" or a directory; NULL: the kind's own */
     int64_t iterations;
     const dm_json *settings;   /* names it is limited to; NULL: all */

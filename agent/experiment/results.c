@@ -21,7 +21,7 @@ static double *copy_of(size_t n)
 
 static dm_status take(dm_result *r, const dm_eval *e, const dm_episodes *episodes, dm_error *err)
 {
-    const bool best = r->of->of.method->kind == DM_METHOD_BEST_OF_N;
+    const bool best = r->of->of.method->kind->best_sample;
 
     r->tasks = e->tasks;
     r->samples = e->most;
@@ -137,7 +137,7 @@ static void put_subject(writer *w, const dm_stage_subject *of)
     dm_json_put_string(&w->json, "env", of->env->name);
     dm_json_put_string(&w->json, "setting", of->setting ? of->setting->name : NULL);
     dm_json_put_string(&w->json, "method", of->method->name);
-    dm_json_put_string(&w->json, "kind", dm_method_kind_name(of->method->kind));
+    dm_json_put_string(&w->json, "kind", of->method->kind->name);
     dm_json_put_uint(&w->json, "seed", of->seed);
     if (!of->x) {
         dm_json_put_null(&w->json, "x");

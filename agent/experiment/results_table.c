@@ -135,7 +135,7 @@ static size_t each(table *t, const dm_recipe_env *env, const dm_recipe_setting *
     for (size_t m = 0; m < t->recipe->methods; m++) {
         const dm_recipe_method *method = &t->recipe->method[m];
         const dm_json *x = method->sweep ? method->sweep->child : NULL;
-        if (dm_method_needs_pairs(method->kind) != (setting != NULL) ||
+        if ((method->kind->learns == DM_METHOD_LEARNS_PAIRS) != (setting != NULL) ||
             (setting && setting->name && method->settings && !dm_recipe_names(method->settings, setting->name)))
             continue;
         do {
@@ -183,7 +183,7 @@ dm_status dm_results_table(dm_text *out, const dm_results *r, const dm_recipe *r
     size_t room = recipe->seeds, tables = 0;
 
     for (size_t m = recipe->methods; m-- > 0;)
-        if (recipe->method[m].kind == DM_METHOD_SFT && !recipe->method[m].sweep)
+        if (recipe->method[m].kind->learns == DM_METHOD_LEARNS_EXPERT && !recipe->method[m].sweep)
             t.base = &recipe->method[m];
     for (size_t i = 0; i < r->n; i++)
         room = r->result[i].tasks > room ? r->result[i].tasks : room;

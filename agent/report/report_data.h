@@ -104,7 +104,7 @@ typedef struct dm_report_cell {
 typedef struct dm_report_row {
     dm_report_subject of; /* without a seed */
     size_t method;        /* index of its name: decides the colour */
-    bool is_reference;    /* expert, random, best-of-n: never the best one */
+    bool is_reference;    /* of a kind that learns nothing: never the best one */
     dm_report_cell cell[DM_ENV_SPLITS];
 } dm_report_row;
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/experiment/method.h"
 #include "agent/report/report_data.h"
 
 /* ---- names ---- */
@@ -86,11 +87,11 @@ static dm_report_row *row_of(dm_report *r, const dm_report_subject *s)
     for (size_t i = 0; i < r->rows; i++)
         if (dm_report_same_subject(&r->row[i].of, s))
             return &r->row[i];
+    const dm_method_kind *kind = dm_method_kind_find(s->kind);
     dm_report_row *row = &r->row[r->rows++];
     row->of = *s;
     row->of.seed = 0;
-    row->is_reference =
-        strcmp(s->kind, "expert") == 0 || strcmp(s->kind, "random") == 0 || strcmp(s->kind, "best-of-n") == 0;
+    row->is_reference = kind && kind->learns == DM_METHOD_LEARNS_NOTHING;
     while (strcmp(r->method[row->method], s->method) != 0)
         row->method++;
     return row;
