@@ -41,7 +41,7 @@ int cli_open_engine(const char *name, const cli_common *common, dmpo_engine **en
 /* ---- progress on stderr (cli/progress.c) ---- */
 typedef struct cli_clock { /* of something that counts up */
     double start;          /* seconds */
-    int64_t first;         /* what was done then */
+    int64_t first;         /* the count at that time */
 } cli_clock;
 
 typedef struct cli_progress {

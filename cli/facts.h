@@ -23,7 +23,7 @@ void cli_report_bool(cli_report *r, const char *key, int value);
 void cli_report_bytes(cli_report *r, const char *key, uint64_t value); /* "3.9 MiB" and the exact number */
 void cli_report_list(cli_report *r, const char *key, const char *const *value, size_t n);
 
-/* Both forms by the caller, `json` a whole value. */
+/* The caller gives both forms; `json` is a whole value. */
 void cli_report_row(cli_report *r, const char *key, const char *json, const char *text);
 
 /* A line for people only, its label `width` columns wide. */
@@ -32,7 +32,7 @@ void cli_report_line(cli_report *r, const char *label, int width, const char *te
 /* Writes it to stdout; frees. */
 dm_status cli_report_print(cli_report *r, dm_error *err);
 
-/* What dmpo info says of each thing. */
+/* What dmpo info prints about each kind of thing. */
 dm_status cli_info_engine(cli_report *r, const char *isa, unsigned threads);
 dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *dir, const char *template_name,
                          int tensors, dm_error *err);

@@ -1,4 +1,4 @@
-/* Lines from standard input, and Ctrl-C while one is awaited or something else goes on. */
+/* Lines from standard input, and Ctrl-C while waiting for one or doing something else. */
 #ifndef DM_CLI_LINES_H
 #define DM_CLI_LINES_H
 
@@ -12,18 +12,17 @@ typedef struct cli_lines {
     dm_text line;     /* the last one, without its line end (LF or CR LF); data NULL when it is empty */
     long long number; /* of the last one, from 1 */
     char buffer[4096];
-    size_t at, n; /* buffer[at..n) is not taken yet */
+    size_t at, n; /* buffer[at..n) is not consumed yet */
     bool end;
 } cli_lines;
 
-/* From here on Ctrl-C (and SIGTERM) does not end the process: it is told by cli_lines_next and cli_lines_interrupted.
- */
+/* From here on Ctrl-C (and SIGTERM) does not end the process: cli_lines_next and cli_lines_interrupted report it. */
 void cli_lines_catch(void);
 bool cli_lines_interrupted(void); /* since the last cli_lines_calm; no signal is lost between these two */
 bool cli_lines_terminated(void);  /* by SIGTERM, which no cli_lines_calm undoes */
 void cli_lines_calm(void);
 
-/* Waits for a line. What was typed of one when Ctrl-C came is dropped. */
+/* Waits for a line. Ctrl-C drops what was typed of it. */
 dm_status cli_lines_next(cli_lines *l, cli_got *got, dm_error *err);
 void cli_lines_close(cli_lines *l);
 

@@ -7,8 +7,8 @@
 #include "io/json.h"
 
 typedef struct cli_stream {
-    dm_text text;             /* all of it so far, valid UTF-8: bytes that are none became U+FFFD */
-    FILE *out;                /* NULL: only gathered */
+    dm_text text;             /* the text so far, valid UTF-8: invalid bytes became U+FFFD */
+    FILE *out;                /* NULL: the text is only collected */
     int terminal;             /* control characters are shown as U+FFFD */
     unsigned char pending[4]; /* the beginning of a character */
     size_t n_pending;
@@ -16,7 +16,7 @@ typedef struct cli_stream {
 
 void cli_stream_open(cli_stream *s, FILE *out);
 dm_status cli_stream_add(cli_stream *s, const char *bytes, size_t n, dm_error *err);
-/* A character that never got its end becomes U+FFFD; what was written ends with a line end. */
+/* An incomplete character becomes U+FFFD; the output ends with a newline. */
 dm_status cli_stream_end(cli_stream *s, dm_error *err);
 void cli_stream_close(cli_stream *s); /* fine on a zeroed struct */
 

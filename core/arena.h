@@ -2,7 +2,7 @@
  *
  * A layout function is written once and run twice: first on a measuring arena (base NULL: every
  * allocation only counts and returns NULL), then on a real one of exactly that size, so size and
- * placement cannot drift apart. Three phases follow each other inside the block:
+ * placement cannot drift apart. The block has three phases, one after another:
  *
  *     | permanent (weights, optimizer state) | step (activations) | scratch (one operation) |
  *
@@ -31,7 +31,7 @@ typedef struct dm_arena {
     size_t phase_used[DM_PHASES];
     dm_phase phase;
     bool failed;
-    size_t allocations; /* how many dm_arena_alloc calls succeeded */
+    size_t allocations; /* number of successful dm_arena_alloc calls */
 } dm_arena;
 
 typedef struct dm_arena_marker {
@@ -43,11 +43,11 @@ typedef struct dm_arena_marker {
 /* A measuring arena: nothing is allocated, `peak` becomes the size a real one needs. */
 dm_arena dm_arena_measure(void);
 
-/* Maps `capacity` bytes, all pages touched (a size the machine cannot give fails here, not hours
- * later). Ask for what a measuring run's `peak` says. */
+/* Maps `capacity` bytes and touches every page, so that a size the machine cannot provide fails here, not hours
+ * later. `capacity` is the `peak` of a measuring run. */
 dm_status dm_arena_open(dm_arena *arena, size_t capacity, dm_error *err);
 
-/* Unmaps; the arena becomes empty. Takes an arena that was never opened. */
+/* Unmaps; the arena becomes empty. Accepts an arena that was never opened. */
 void dm_arena_close(dm_arena *arena);
 
 /* `count * size` bytes, 64-byte aligned, uninitialised (pages are zero only at first use). NULL while

@@ -14,14 +14,14 @@ const char *dm_isa_name(dm_isa isa);
 /* This build contains the level (configure's HAVE_AVX2 ...) and the machine can run it (CPUID and, on
  * x86, XCR0: the OS saves the registers). scalar is always usable. */
 bool dm_isa_usable(dm_isa isa);
-bool dm_isa_built(dm_isa isa); /* this build contains it; the machine is not asked */
+bool dm_isa_built(dm_isa isa); /* this build contains it; the machine is not checked */
 dm_isa dm_isa_best(void);
 
-/* name NULL: the environment's DMPO_ISA, and without that the best level. An unknown name is
+/* name NULL: DMPO_ISA from the environment, or the best level without it. An unknown name is
  * DM_ERR_ARGUMENT, a level that this machine or build lacks DM_ERR_UNSUPPORTED: never a fallback. */
 dm_status dm_isa_choose(dm_isa *out, const char *name, dm_error *err);
 
-/* The processor's name for reports, e.g. "AMD EPYC"; "unknown" where it does not tell. */
+/* The processor's name for reports, e.g. "AMD EPYC"; "unknown" if it has none. */
 void dm_cpu_name(char *buf, int size);
 
 /* Fails (DM_ERR_UNSUPPORTED) when this thread flushes subnormals or does not round to nearest. */

@@ -1,6 +1,6 @@
-/* How numbers are stored: in files, and, for weights that are not trained, in memory too.
+/* How numbers are stored in files and, for weights that are not trained, in memory.
  *
- * Plain types hold one number after the other. Quantised ones are GGML's blocks, byte for byte (little-endian): a row
+ * Plain types hold one number after another. Quantised ones are GGML's blocks, byte for byte (little-endian): a row
  * of n elements is n / block of them, and a block has scales and small integers. The value of an element is one fused
  * multiply-add in f32, fma(q, d, m), which for every type here has the bits of GGML's own dequantisation (tested
  * against the gguf package):
@@ -30,7 +30,7 @@ typedef enum dm_dtype {
     DM_I64,
     DM_I32,
     DM_U8,
-    DM_DTYPE_PLAIN, /* how many types have one number after the other */
+    DM_DTYPE_PLAIN, /* number of types that hold one number after another */
     DM_Q8_0 = DM_DTYPE_PLAIN,
     DM_Q4_0,
     DM_Q4_1,

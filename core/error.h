@@ -1,4 +1,4 @@
-/* Errors are values: a status code and one line for a person.
+/* Errors are values: a status code and one line for people.
  *
  * Every function of the engine that can fail returns a dm_status and takes a `dm_error *` as its last
  * argument (NULL is allowed and drops the message). The message is one line without a newline: what is
@@ -13,7 +13,7 @@ typedef enum dm_status {
     DM_ERR_INPUT = -2,       /* the content of a file is broken or contradicts another file */
     DM_ERR_FILE = -3,        /* a file cannot be opened, read, written or renamed */
     DM_ERR_MEMORY = -4,      /* memory is exhausted or a limit is too small */
-    DM_ERR_UNSUPPORTED = -5, /* valid, but not something this build, machine or engine does */
+    DM_ERR_UNSUPPORTED = -5, /* valid, but this build, machine or engine does not support it */
     DM_ERR_NONFINITE = -6,   /* a loss, gradient or weight is NaN or infinite */
     DM_ERR_INTERRUPTED = -7, /* the caller asked to stop */
     DM_ERR_INTERNAL = -8     /* the engine contradicts itself: a bug */

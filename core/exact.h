@@ -12,7 +12,7 @@ float dm_expf(float x);     /* 0.89 ulp */
 float dm_logf(float x);     /* 0.80 ulp; x < 0: NaN; 0: -inf */
 float dm_sigmoidf(float x); /* 1.30 ulp; 1 / (1 + exp(-x)), monotone tails, no overflow */
 
-/* f32, 0.501 ulp: the f64 functions below, rounded. The engine's kernels use none of them. */
+/* f32, 0.501 ulp: the f64 functions below, rounded. The engine's kernels do not use them. */
 float dm_tanhf(float x);
 float dm_expm1f(float x);
 float dm_log1pf(float x);

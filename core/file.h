@@ -1,4 +1,4 @@
-/* Whole files in, whole files out: what is written appears complete or not at all. */
+/* Whole files in, whole files out: a file that is written appears complete or not at all. */
 #ifndef DM_CORE_FILE_H
 #define DM_CORE_FILE_H
 
@@ -11,7 +11,7 @@
 #include "core/path.h"
 #include "core/sha256.h"
 
-/* Reads a regular file of at most `limit` bytes into malloc'ed memory with a NUL behind it.
+/* Reads a regular file of at most `limit` bytes into malloc'ed memory, followed by a NUL.
  * *data is freed by the caller with free(). Larger files, directories and pipes are errors. */
 dm_status dm_file_read(const char *path, size_t limit, char **data, size_t *size, dm_error *err);
 
@@ -24,7 +24,7 @@ bool dm_dir_exists(const char *path);
 /* Creates `path` and missing parents. An existing directory is fine. */
 dm_status dm_dir_create(const char *path, dm_error *err);
 
-/* Removes a directory and all below it (only what dm_* wrote is ever given to it). */
+/* Removes a directory and everything below it (used only on directories that dm_* wrote). */
 dm_status dm_dir_remove(const char *path, dm_error *err);
 
 /* rename(2) + fsync of the parent directory. */

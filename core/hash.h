@@ -1,5 +1,5 @@
-/* Hashes for tables whose keys come from outside: SipHash-2-4 under a key that nobody outside can know, so that no file
- * can be made whose keys collide. The key differs from process to process: nothing that is written or computed may
+/* Hashes for tables whose keys come from outside: SipHash-2-4 under a secret key, so that nobody can make a
+ * file whose keys collide. The key differs from process to process: no output and no result may
  * depend on a hash, on a slot's number or on an order of slots. */
 #ifndef DM_CORE_HASH_H
 #define DM_CORE_HASH_H
@@ -11,12 +11,12 @@ typedef struct dm_hash_key {
     uint64_t a, b;
 } dm_hash_key;
 
-/* This process's key, always the same one: random bytes of the system, or time and addresses where it gives none. */
+/* This process's key, always the same one: random bytes from the system, or time and addresses if it has none. */
 dm_hash_key dm_hash_key_get(void);
 
 uint64_t dm_hash(dm_hash_key key, const void *bytes, size_t size);
 
-/* Of two numbers: multiply-shift, universal for random keys, then mixed. */
+/* Hash of two numbers: multiply-shift, universal for random keys, then mixed. */
 static inline uint64_t dm_hash_pair(dm_hash_key key, uint32_t x, uint32_t y)
 {
     const uint64_t h = key.a * x + key.b * y;

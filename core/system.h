@@ -1,10 +1,10 @@
-/* What the operating system says of this process and of time. */
+/* What the operating system reports about this process and about time. */
 #ifndef DM_CORE_SYSTEM_H
 #define DM_CORE_SYSTEM_H
 
 #include <stddef.h>
 
-/* Resident set size of this process now, and its peak, in bytes; 0 where the system does not say. They allocate
+/* Resident set size of this process now, and its peak, in bytes; 0 if the system does not report them. They allocate
  * nothing. */
 size_t dm_rss_now(void);
 size_t dm_rss_peak(void);

@@ -15,7 +15,7 @@ typedef struct dm_text { /* zeroed: empty. data is NUL-terminated once something
 
 void dm_text_free(dm_text *t); /* leaves an empty text; NULL is fine */
 void dm_text_add(dm_text *t, const char *bytes, size_t size);
-/* printf's formats, but for floating-point ones, whose decimal point depends on the locale: see dm_double_text. */
+/* Takes printf's formats except floating-point ones, whose decimal point depends on the locale: see dm_double_text. */
 void dm_text_print(dm_text *t, const char *fmt, ...) DM_PRINTF(2, 3);
 
 #define DM_DOUBLE_TEXT 40
@@ -29,7 +29,7 @@ void dm_double_hex(char buf[DM_DOUBLE_TEXT], double x);
 /* "%.*f" of x with a '.' in any locale, 0 to 9 decimals. */
 void dm_fixed_text(char buf[DM_FIXED_TEXT], double x, int decimals);
 
-/* strtod with a '.' in any locale. *end is where the number ends: `text` itself when there is none. */
+/* strtod with a '.' in any locale. *end is where the number ends: `text` itself if there is no number. */
 double dm_double_parse(const char *text, const char **end);
 
 #endif

@@ -24,7 +24,7 @@ void dm_pool_close(dm_pool **pool); /* NULL and *pool == NULL are fine */
 void dm_pool_run(dm_pool *pool, dm_task_fn fn, void *ctx);
 
 /* The same, but on the calling thread alone (one part) when there is too little to do: `work` counts floats touched or
- * multiply-adds, whatever takes longer. */
+ * multiply-adds, whichever takes longer. */
 void dm_pool_run_sized(dm_pool *pool, size_t work, dm_task_fn fn, void *ctx);
 
 /* Inside a task: returns when every part has called it. All parts must call it equally often. */
@@ -34,7 +34,7 @@ typedef struct dm_range {
     size_t begin, end;
 } dm_range;
 
-/* Part `part` of [0, n) in pieces that are multiples of `grain` (but for the last). */
+/* Part `part` of [0, n) in pieces that are multiples of `grain` (except the last). */
 dm_range dm_range_split(size_t n, size_t grain, unsigned part, unsigned parts);
 
 /* Processors this process may run on, at least 1. */

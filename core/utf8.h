@@ -1,4 +1,4 @@
-/* UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing over U+10FFFF. */
+/* UTF-8 as RFC 3629 defines it: no overlong forms, no surrogates, nothing over U+10FFFF. */
 #ifndef DM_CORE_UTF8_H
 #define DM_CORE_UTF8_H
 
@@ -27,7 +27,7 @@ static inline size_t dm_utf8_length(const unsigned char *p, const unsigned char 
     return n;
 }
 
-/* How many bytes at p are nothing that a terminal may get: a C0 or C1 control, DEL, or a byte that is no UTF-8. 0: the
+/* Number of bytes at p that must not reach a terminal: a C0 or C1 control, DEL, or a byte that is not UTF-8. 0: the
  * character at p may be shown. */
 static inline size_t dm_utf8_unprintable(const unsigned char *p, const unsigned char *end)
 {

@@ -2,8 +2,8 @@
  *
  * Checks: magic and version; counts, string and array lengths inside the file (sizes near 2^63 too); no key and no
  * tensor twice; alignment a power of two; every tensor's dimensions, their product, its type's block, offset and size
- * inside the file, no two overlapping. A type that is not known is an error only when such a tensor is asked for, and
- * then the message names it. */
+ * inside the file, no two overlapping. An unknown type is an error only when such a tensor is read; the message
+ * names the type. */
 #ifndef DM_IO_GGUF_H
 #define DM_IO_GGUF_H
 
@@ -22,11 +22,11 @@ typedef struct dm_gguf dm_gguf;
 typedef struct dm_gguf_tensor {
     const char *name;      /* NUL-terminated copy, as in the file: "blk.0.attn_q.weight" */
     dm_dtype type;         /* DM_DTYPE_COUNT: not one of ours */
-    const char *type_name; /* "Q4_1"; "IQ2_XS"; "type 77" where nobody knows it */
+    const char *type_name; /* "Q4_1"; "IQ2_XS"; "type 77" if it is unknown */
     unsigned dims;
     uint64_t shape[DM_GGUF_DIMS]; /* GGUF's order: shape[0] is the contiguous one, the row length */
     uint64_t count;               /* product of shape */
-    uint64_t offset, size;        /* of its data in the file, bytes; size 0 where nobody knows the type */
+    uint64_t offset, size;        /* byte offset and size of its data in the file; size 0 if the type is unknown */
 } dm_gguf_tensor;
 
 dm_status dm_gguf_open(dm_gguf **out, const char *path, dm_error *err);
@@ -40,8 +40,8 @@ const dm_gguf_tensor *dm_gguf_find(const dm_gguf *g, const char *name);
 const dm_input *dm_gguf_input(const dm_gguf *g);
 
 /* ---- metadata: `key` as in the file, "llama.block_count" ----
- * dm_gguf_has says whether it is there. A getter of an absent key, or of one of another kind, is DM_ERR_INPUT that
- * names file, key, what is there and what is needed. Integers of every width are read as i64 when they fit. */
+ * dm_gguf_has says whether it is there. A getter of an absent key, or of a key of another kind, fails with DM_ERR_INPUT
+ * and names file, key, what is there and what is needed. Integers of every width are read as i64 when they fit. */
 bool dm_gguf_has(const dm_gguf *g, const char *key);
 dm_status dm_gguf_i64(const dm_gguf *g, const char *key, int64_t *out, dm_error *err);
 dm_status dm_gguf_f64(const dm_gguf *g, const char *key, double *out, dm_error *err); /* f32, f64 or integer */

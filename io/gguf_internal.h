@@ -1,4 +1,4 @@
-/* The opened file behind io/gguf.h, shared by the checks at opening and the getters of metadata. */
+/* The opened file of io/gguf.h, shared by the checks at opening and the getters of metadata. */
 #ifndef DM_IO_GGUF_INTERNAL_H
 #define DM_IO_GGUF_INTERNAL_H
 
@@ -39,15 +39,15 @@ struct dm_gguf {
     unsigned char *head; /* the file's beginning, as far as it was parsed: pages (core/block.h) */
     size_t head_size;
     uint64_t alignment;
-    dm_text text; /* keys, string values and tensor names, each with a NUL behind it */
+    dm_text text; /* keys, string values and tensor names, each followed by a NUL */
     dm_gguf_pair *pairs;
     size_t n_pairs;
     dm_gguf_tensor *tensors;
     size_t n_tensors;
-    const dm_gguf_tensor **by_name; /* in order of name */
+    const dm_gguf_tensor **by_name; /* sorted by name */
 };
 
-/* Bytes of a number's kind; 0 for strings, arrays and what is no kind. */
+/* Bytes of a kind of number; 0 for strings, arrays and unknown kinds. */
 size_t dm_gguf_kind_size(uint32_t kind);
 const char *dm_gguf_kind_name(uint32_t kind);
 

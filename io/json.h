@@ -47,7 +47,7 @@ typedef struct dm_json_doc dm_json_doc; /* owns every value below its root */
 /* Parses text[0..size); `name` (a path) is copied for messages. On failure *out is NULL. */
 dm_status dm_json_parse(dm_json_doc **out, const char *text, size_t size, const char *name, dm_error *err);
 dm_status dm_json_read(dm_json_doc **out, const char *path, dm_error *err);
-/* One value a line (JSON lines); the root is an array of them, each with its true line number. Empty lines are
+/* One value per line (JSON lines); the root is an array of them, each with its true line number. Empty lines are
  * skipped. */
 dm_status dm_json_parse_lines(dm_json_doc **out, const char *text, size_t size, const char *name, dm_error *err);
 /* A file whose first non-blank byte is '[' or that holds one whole value is JSON, else JSON lines. */
@@ -56,7 +56,7 @@ void dm_json_close(dm_json_doc **doc);
 const dm_json *dm_json_root(const dm_json_doc *doc);
 const char *dm_json_name(const dm_json_doc *doc);
 
-/* Member of an object, NULL when absent (or `v` is no object). */
+/* Member of an object, NULL when absent (or `v` is not an object). */
 const dm_json *dm_json_get(const dm_json *v, const char *key);
 bool dm_json_is(const dm_json *v, const char *text); /* v is a string equal to text */
 

@@ -1,4 +1,4 @@
-/* The document behind io/json.h, shared by the parser and the queries. */
+/* The document of io/json.h, shared by the parser and the queries. */
 #ifndef DM_IO_JSON_INTERNAL_H
 #define DM_IO_JSON_INTERNAL_H
 

@@ -6,8 +6,8 @@
  *     dm_json_put_double(&w, "loss", 0.693);
  *     dm_json_close_value(&w);                      {"step": 12, "loss": 0.693}
  *
- * `key` is the member's name in an object and NULL in an array or at the top. Memory that runs out shows in
- * out->failed, once, at the end. */
+ * `key` is the member's name in an object and NULL in an array or at the top. When memory runs out, out->failed
+ * is set; check it once, at the end. */
 #ifndef DM_IO_JSON_WRITER_H
 #define DM_IO_JSON_WRITER_H
 
@@ -42,7 +42,7 @@ void dm_json_put_double(dm_json_writer *w, const char *key, double value);      
 void dm_json_put_fixed(dm_json_writer *w, const char *key, double value, int decimals); /* 0 to 9 of them */
 void dm_json_put_bool(dm_json_writer *w, const char *key, bool value);
 void dm_json_put_null(dm_json_writer *w, const char *key);
-void dm_json_put_raw(dm_json_writer *w, const char *key, const char *json); /* a whole value as it stands */
+void dm_json_put_raw(dm_json_writer *w, const char *key, const char *json); /* a whole value, verbatim */
 
 /* ---- single values ---- */
 /* Quoted and escaped; controls as \u00XX, bytes that are not UTF-8 as U+FFFD. */

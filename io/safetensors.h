@@ -15,8 +15,8 @@
 
 typedef struct dm_st_tensor {
     const char *name;
-    dm_dtype type;         /* DM_DTYPE_COUNT: a type that is not read (its size is checked where it is known) */
-    const char *type_name; /* as the file says it */
+    dm_dtype type;         /* DM_DTYPE_COUNT: a type that cannot be read (its size is checked if known) */
+    const char *type_name; /* as in the file */
     unsigned dims;
     uint64_t shape[DM_ST_DIMS];
     uint64_t count;      /* product of shape; 1 without dimensions */
@@ -39,12 +39,12 @@ const char *dm_st_path(const dm_st *st, const dm_st_tensor *t); /* the file it i
 const char *dm_st_metadata(const dm_st *st, const char *key);   /* __metadata__ value, or NULL */
 
 /* Reads a tensor as f32 (F32, F16, BF16 exactly; F64 rounded) into out[count] with pread(2), no mmap, through a small
- * fixed buffer. A NaN or infinity in it is DM_ERR_NONFINITE naming tensor and element; integers and types that are not
- * known are DM_ERR_UNSUPPORTED. Safe from several threads. */
+ * fixed buffer. A NaN or infinity in it is DM_ERR_NONFINITE naming tensor and element; integers and unknown types
+ * are DM_ERR_UNSUPPORTED. Safe from several threads. */
 dm_status dm_st_read_f32(const dm_st *st, const dm_st_tensor *t, float *out, dm_error *err);
 /* Likewise as f64 (goldens), integers too. */
 dm_status dm_st_read_f64(const dm_st *st, const dm_st_tensor *t, double *out, dm_error *err);
-/* The bytes of a tensor as they are stored, out[end - begin]. */
+/* The stored bytes of a tensor, out[end - begin]. */
 dm_status dm_st_read_stored(const dm_st *st, const dm_st_tensor *t, void *out, dm_error *err);
 
 /* Whether two tensors hold the same bytes of the same type and shape. */
@@ -65,8 +65,7 @@ typedef struct dm_st_out {
 dm_status dm_st_write(const char *path, const dm_st_out *tensors, size_t n, const char *const (*metadata)[2],
                       size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err);
 
-/* The same with tensors whose data is asked for one after the other, in the order of the file; their `data` is not
- * looked at. */
+/* The same, but reads the data of the tensors one after another, in the order of the file; their `data` is ignored. */
 dm_status dm_st_write_from(const char *path, const dm_st_out *tensors, size_t n, const char *const (*metadata)[2],
                            size_t n_metadata, dm_tensor_read read, void *context, char hex[DM_SHA256_HEX],
                            dm_error *err);

@@ -1,4 +1,4 @@
-/* The opened set behind io/safetensors.h, shared by the checks and the reader. */
+/* The opened set of io/safetensors.h, shared by the checks and the reader. */
 #ifndef DM_IO_SAFETENSORS_INTERNAL_H
 #define DM_IO_SAFETENSORS_INTERNAL_H
 

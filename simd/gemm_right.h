@@ -8,7 +8,7 @@ typedef struct dm_right {
     dm_mat mat;         /* f32, unless ... */
     const dm_weight *w; /* ... this is not NULL */
     int transposed;     /* of w: B = W^T, else B = W */
-    size_t first;       /* B begins at this column of the whole */
+    size_t first;       /* first column of B in the whole matrix */
 } dm_right;
 
 /* Packs rows [p, p + depth) of columns [j, j + columns) into panels of nr columns (simd/kernels/gemm_kernel.h). scratch:

@@ -2,7 +2,7 @@
  * while they are packed for GEMM, a tile at a time: no f32 copy of the matrix ever exists.
  *
  * Numeric order: an element's value is what core/dtype.h says, in f32; then everything is as in simd/gemm.h, so the
- * products have the bits of those with the same matrix widened to f32 before.
+ * products have the bits of products with the same matrix widened to f32 first.
  *
  * W is [rows, cols], row-major, rows of dm_dtype_bytes(type, cols) bytes; cols is a multiple of the type's block. F32
  * data is aligned like floats, F16 and BF16 to 2 bytes, blocks need no alignment. */

@@ -4,9 +4,9 @@
  *   2. role/content (TRL): {prompt, chosen, rejected} or {messages}, lists of {role, content};
  *   3. pre-tokenized: {ids, turns: [[begin, end), ...]} under chosen/rejected, or alone;
  *      also {"pairs": [...]} (case.json).
- * JSON or JSON lines. Every agent message is a turn, but for those of a prompt and, in `conversations` that open
- * human, gpt, human, gpt (the authors' instruction, OK, task), the first one. A message's own "train": bool or
- * "weight": 0|1 wins outside of a prompt. A pair without `prompt` takes the messages that both sides begin with (TRL's
+ * JSON or JSON lines. Every agent message is a turn, except those of a prompt and the first one of `conversations` that begin
+ * human, gpt, human, gpt (the authors' instruction, OK, task). Outside a prompt, a message's own "train": bool or
+ * "weight": 0|1 overrides this. A pair without `prompt` takes the messages that both sides begin with (TRL's
  * implicit prompt). */
 #ifndef DM_IO_DATA_DATASET_H
 #define DM_IO_DATA_DATASET_H
@@ -24,7 +24,7 @@ typedef struct dm_trajectory {
 
 typedef struct dm_item {
     char *id;                            /* from the file (a string or an integer), or "item K" (K from 0) */
-    dm_trajectory chosen;                /* of SFT data: the conversation */
+    dm_trajectory chosen;                /* in SFT data the conversation */
     dm_trajectory rejected;              /* n == 0 in SFT data */
     double chosen_score, rejected_score; /* NaN when the file has none */
 } dm_item;
@@ -56,23 +56,23 @@ typedef struct dm_data_options {
 } dm_data_options;
 
 /* Truncation: a trajectory longer than max_length is cut at max_length, and a turn that does not fit whole is dropped
- * together with all behind it (the sequence then ends at the last whole turn's end): no action is cut, no cut turn
- * is counted. Errors name file, line, item id and message index. */
+ * with everything after it (the sequence then ends with the last whole turn): no action is cut, no cut turn is
+ * counted. Errors name file, line, item id and message index. */
 dm_status dm_dataset_open(dm_dataset *out, const char *path, const dm_data_options *options, dm_error *err);
 void dm_dataset_close(dm_dataset *d);
 
 /* Adds the items as token ids and turns to a hash: what file, tokenizer, template and limits made together. */
 void dm_dataset_hash(const dm_dataset *d, dm_sha256 *h);
 
-/* Appends the ids of a conversation that the agent is to answer; they end where its words begin. `doc` is a list of
+/* Appends the ids of a conversation that the agent will answer; they end where its words begin. `doc` is a list of
  * messages in either spelling, or an object with one as "messages" or "prompt" (like a data file's item); the last
  * message is the user's. */
 dm_status dm_prompt_render(dm_ids *out, const dm_json_doc *doc, const dm_tokenizer *t, const dm_chat_template *chat,
                            dm_error *err);
 
-/* A conversation's messages as they stand: `doc` is a list of them in either spelling, or an item with "messages" or
- * "conversations", or a data file of such items, of which the first is taken and the number told. *messages is freed
- * with free(); the texts are the document's. */
+/* The messages of a conversation, verbatim: `doc` is a list of them in either spelling, or an item with "messages" or
+ * "conversations", or a data file of such items, of which the first is taken; *items is their number. The caller
+ * frees *messages with free(); the texts belong to the document. */
 dm_status dm_conversation_read(dm_message **messages, size_t *n, size_t *items, const dm_json_doc *doc, dm_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* One item on its way from JSON to token ids: what the forms fill in and dataset.c checks, cuts and stores. */
+/* One item between JSON and token ids: the forms fill it in; dataset.c checks, cuts and stores it. */
 #ifndef DM_IO_DATA_DATASET_INTERNAL_H
 #define DM_IO_DATA_DATASET_INTERNAL_H
 

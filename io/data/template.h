@@ -4,7 +4,7 @@
  * the prompt have weight 0. Message text is encoded without recognising added tokens, so that it cannot forge one.
  *
  * The text of each template, S, U and A standing for messages (HF: as the family's published jinja template renders it;
- * the agent's span is what stands between > and <):
+ * the agent's span is between > and <):
  *
  *   chatml   <|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n>A<|im_end|><\n
  *   llama3   <|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>(user the same)
@@ -12,9 +12,8 @@
  *   llama2   <s>[INST] <<SYS>>\nS\n<</SYS>>\n\nU [/INST]> A </s><<s>[INST] U [/INST]> A </s><
  *   mistral  <s> [INST] S\n\nU [/INST]> A</s>< [INST] U [/INST]> A</s><           (HF: Mistral-7B-Instruct-v0.2)
  *   vicuna   <s>S USER: U ASSISTANT:> A</s><USER: U ASSISTANT:> A</s><            (FastChat's vicuna_v1.1)
- *   zephyr   <|system|>\nS</s>\n<|user|>\nU</s>\n<|assistant|>\n>A</s><\n                  (HF:
- * TinyLlama-1.1B-Chat-v1.0) plain    <|system|>S<|user|>U<|agent|>>A<|end|><<|user|>U<|agent|>>A<|end|><  (ours: the
- * fewest tokens)
+ *   zephyr   <|system|>\nS</s>\n<|user|>\nU</s>\n<|assistant|>\n>A</s><\n           (HF: TinyLlama-1.1B-Chat-v1.0)
+ *   plain    <|system|>S<|user|>U<|agent|>>A<|end|><<|user|>U<|agent|>>A<|end|><  (ours: the fewest tokens)
  *
  * White space around messages is stripped (Python's str.strip) by llama2 and llama3, kept by the others. Without a
  * system message: vicuna puts in its own ("A chat between a curious user ..."); chatml none, unless the model's own
@@ -87,7 +86,7 @@ const char *dm_template_name(dm_template_kind kind);
 
 /* name: one of the seven, or NULL / "auto": recognised from `dir`/tokenizer_config.json (or chat_template.jinja) by its
  * markers. Checks that the tokenizer has the tokens that the template needs; names the missing one otherwise. `dir` may
- * be NULL with a name; where it has a tokenizer_config.json, the bos and eos tokens of llama2, llama3 (bos only),
+ * be NULL with a name; if it has a tokenizer_config.json, the bos and eos tokens of llama2, llama3 (bos only),
  * mistral, vicuna and zephyr (eos only) come from there. */
 dm_status dm_template_open(dm_chat_template *out, const char *name, const char *dir, const dm_tokenizer *t,
                            dm_error *err);
@@ -97,18 +96,18 @@ dm_status dm_template_open(dm_chat_template *out, const char *name, const char *
 dm_status dm_template_from_text(dm_chat_template *out, const char *name, const char *jinja, const char *bos,
                                 const char *eos, const char *where, const dm_tokenizer *t, dm_error *err);
 
-/* Appends the jinja text of a model directory's template, as it is there; nothing where there is none. */
+/* Appends the jinja text of a model directory's template, verbatim; nothing if there is none. */
 dm_status dm_template_text(dm_text *out, const char *dir, dm_error *err);
 
 /* Appends the conversation's ids to *ids; the span of every assistant message with train == true goes to
- * spans[0..*n_spans) (room for talk->n). generation_prompt: ends with the header that invites the agent's words.
+ * spans[0..*n_spans) (room for talk->n). generation_prompt: ends with the header that precedes the agent's words.
  * Roles must alternate user/assistant after an optional system message. */
 dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, const dm_conversation *talk,
                              bool generation_prompt, dm_ids *ids, dm_span *spans, size_t *n_spans, dm_error *err);
 
-/* Appends what stands between the end-of-turn token of the agent's last turn and its next words: a user message and the
- * header. So a conversation grows by what is new, its turns as they were generated, and has the ids that
- * dm_template_render gives it as a whole where a turn's words encode to the ids that were generated. */
+/* Appends what comes between the end-of-turn token of the agent's last turn and its next words: a user message and the
+ * header. A conversation so grows only by what is new and keeps its turns as generated; it has the ids that
+ * dm_template_render gives for the whole if the words of each turn encode to the generated ids. */
 dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t, const char *text, size_t size,
                                dm_ids *ids, dm_error *err);
 
@@ -126,7 +125,7 @@ dm_status dm_template_save(const dm_chat_template *c, const dm_tokenizer *t, con
 /* The special tokens a new tokenizer needs for this template, in id order. */
 size_t dm_template_specials(dm_template_kind kind, const char *const **tokens);
 
-/* What llama3's system message begins with when `dated`. */
+/* The beginning of llama3's system message when `dated`. */
 #define DM_TEMPLATE_DATES "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
 
 #endif

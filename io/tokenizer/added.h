@@ -1,8 +1,8 @@
 /* Added tokens in a text: an automaton (Aho and Corasick's) over their texts, read backwards.
  *
  * Reading the text from its end, the automaton knows at every byte the longest token that begins there. That is what
- * matching wants (the leftmost, of those the longest, then on behind it), and the time is linear in the text, whatever
- * the tokens are. Of tokens with the same text the special one counts, then the earlier one in the list. */
+ * matching needs (the leftmost, of those the longest, then the next after it), and the time is linear in the text for
+ * any tokens. Of tokens with the same text the special one counts, then the earlier one in the list. */
 #ifndef DM_IO_TOKENIZER_ADDED_H
 #define DM_IO_TOKENIZER_ADDED_H
 
@@ -21,7 +21,7 @@ typedef struct dm_added_index {
     uint32_t root[256];   /* children of nodes[0]; 0: none */
 } dm_added_index;
 
-/* Of those of t->added that are (not) normalized. Close it even after a failure. */
+/* Builds the index of those of t->added that are (not) normalized. Close it even after a failure. */
 dm_status dm_added_build(dm_added_index *x, const struct dm_tokenizer *t, bool normalized, dm_error *err);
 void dm_added_close(dm_added_index *x);
 

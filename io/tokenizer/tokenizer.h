@@ -1,4 +1,4 @@
-/* BPE tokenizers as others store them: encode, decode, train, read, write (docs/tokenizers.md). */
+/* BPE tokenizers in third-party formats: encode, decode, train, read, write (docs/tokenizers.md). */
 #ifndef DM_IO_TOKENIZER_TOKENIZER_H
 #define DM_IO_TOKENIZER_TOKENIZER_H
 
@@ -13,7 +13,7 @@ typedef struct dm_tokenizer dm_tokenizer;
 
 /* path: a tokenizer.json, a SentencePiece model (its name ends with ".model"), or a directory that holds
  * tokenizer.json or else tokenizer.model.
- * What is read of tokenizer.json: model BPE (vocab, merges as "a b" or ["a","b"], ignore_merges, unk_token, fuse_unk,
+ * Supported in tokenizer.json: model BPE (vocab, merges as "a b" or ["a","b"], ignore_merges, unk_token, fuse_unk,
  * byte_fallback; no dropout, no continuing/end suffix); added_tokens with all their flags; post_processor is only kept.
  *   Byte-level: normalizer null or NFC, pre_tokenizer ByteLevel (add_prefix_space, use_regex) or a Sequence of
  *   Split(GPT-2, Llama-3/cl100k, Qwen2 regex)/Digits/ByteLevel, decoder ByteLevel.
@@ -22,17 +22,17 @@ typedef struct dm_tokenizer dm_tokenizer;
  * Of a SentencePiece model: type BPE, normalization identity, byte_fallback, add_dummy_prefix,
  * remove_extra_whitespaces. Anything else is DM_ERR_UNSUPPORTED naming the field and its value. */
 dm_status dm_tokenizer_open(dm_tokenizer **out, const char *path, dm_error *err);
-/* The one inside a GGUF file: tokenizer.ggml.model "gpt2" (byte-level BPE; tokenizer.ggml.pre names how text is cut
+/* The tokenizer in a GGUF file: tokenizer.ggml.model "gpt2" (byte-level BPE; tokenizer.ggml.pre names how text is split
  * into words) or "llama" (SentencePiece's BPE). Others, and an unknown pre, are DM_ERR_UNSUPPORTED with their name. */
 dm_status dm_tokenizer_from_gguf(dm_tokenizer **out, const dm_gguf *g, dm_error *err);
 /* SentencePiece's tokenizer.model. */
 dm_status dm_tokenizer_open_sentencepiece(dm_tokenizer **out, const char *path, dm_error *err);
-/* llama2.c's tokenizer.bin; `vocabulary` is the model's, for the file does not say how many tokens it has. */
+/* llama2.c's tokenizer.bin; `vocabulary` is the model's, because the file does not say how many tokens it has. */
 dm_status dm_tokenizer_open_llama2c(dm_tokenizer **out, const char *path, size_t vocabulary, dm_error *err);
-/* Writes a tokenizer.bin. DM_ERR_UNSUPPORTED for tokenizers that it cannot hold (byte-level ones, and those that are
- * not as SentencePiece's of Llama 2 is). A tokenizer with merges gets scores that keep their order. */
+/* Writes a tokenizer.bin. DM_ERR_UNSUPPORTED for tokenizers that the format cannot hold (byte-level ones, and those
+ * unlike Llama 2's SentencePiece tokenizer). A tokenizer with merges gets scores that keep their order. */
 dm_status dm_tokenizer_write_llama2c(const dm_tokenizer *t, const char *path, dm_error *err);
-/* The same, filled up with empty tokens to a model's vocabulary, which is how many its readers expect. */
+/* The same, padded with empty tokens to a model's vocabulary, the number that readers expect. */
 dm_status dm_tokenizer_write_llama2c_for(const dm_tokenizer *t, size_t vocabulary, const char *path, dm_error *err);
 void dm_tokenizer_close(dm_tokenizer **t);
 
@@ -42,7 +42,7 @@ size_t dm_tokenizer_size(const dm_tokenizer *t);
 int32_t dm_tokenizer_id(const dm_tokenizer *t, const char *token);
 /* Text of an id as written in tokenizer.json, or NULL. *special (optional) says if it is a special added token. */
 const char *dm_tokenizer_token(const dm_tokenizer *t, int32_t id, bool *special);
-/* The token of what is none, or -1. */
+/* Id of the unknown token, or -1. */
 int32_t dm_tokenizer_unknown(const dm_tokenizer *t);
 
 typedef struct dm_ids {
@@ -55,12 +55,12 @@ dm_status dm_ids_push(dm_ids *ids, int32_t id, dm_error *err);
 /* Appends the ids of text[0..size) to *out. `special`: recognise special tokens inside the text; false: they are
  * ordinary text (the tokenizers library's encode_special_tokens), so that data can never forge a control token. Added
  * tokens that are not special, such as <think> of Qwen3, are recognised always. The text must be valid
- * UTF-8 (DM_ERR_INPUT with the byte offset otherwise). A byte that the vocabulary has no token for is left out, as the
- * library does (SmolLM2 lacks some control characters). Adds no BOS or EOS. */
+ * UTF-8 (DM_ERR_INPUT with the byte offset otherwise). A byte without a token in the vocabulary is left out, as in the
+ * library (SmolLM2 lacks some control characters). Adds no BOS or EOS. */
 dm_status dm_tokenizer_encode(const dm_tokenizer *t, const char *text, size_t size, bool special, dm_ids *out,
                               dm_error *err);
-/* Where a text stands. SentencePiece and its likes put a space before text that begins a conversation or stands behind
- * an added token; text in the middle of other text has none. */
+/* Where a text is. SentencePiece and similar tokenizers put a space before text that begins a conversation or follows
+ * an added token, and none before text in the middle of other text. */
 typedef enum dm_text_place { DM_TEXT_FIRST, DM_TEXT_BEHIND_TOKEN, DM_TEXT_INSIDE } dm_text_place;
 
 /* As dm_tokenizer_encode without special tokens, for a part of a longer text. */
@@ -71,16 +71,16 @@ dm_status dm_tokenizer_encode_part(const dm_tokenizer *t, const char *text, size
  * own are kept as they are: tokens are bytes. An id out of range is DM_ERR_ARGUMENT. */
 dm_status dm_tokenizer_decode(const dm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, dm_text *out,
                               dm_error *err);
-/* Narrows what ids that stand first decode to: without the space that encoding put before the text. */
+/* Narrows the decoded text of leading ids: without the space that encoding put before it. */
 void dm_tokenizer_trim(const dm_tokenizer *t, const char **text, size_t *size);
-/* Encoding puts a space before text behind an added token. */
+/* Whether encoding puts a space before text that follows an added token. */
 bool dm_tokenizer_prefixes(const dm_tokenizer *t);
 
 typedef enum dm_word_split { DM_WORD_SPLIT_GPT2, DM_WORD_SPLIT_LLAMA3, DM_WORD_SPLIT_QWEN2 } dm_word_split;
 
 /* Trains byte-level BPE (Sennrich et al. 2016): the 256 bytes, then merges of the most frequent pair (ties: the pair
  * whose (left, right) token ids are smallest) until `vocabulary` ids, special tokens first, are reached or no pair
- * occurs min_frequency times. Same texts, same bytes out. The Qwen2 split brings Qwen2's normalisation (NFC) with it:
+ * occurs min_frequency times. Same texts, same bytes out. The Qwen2 split implies Qwen2's normalisation (NFC):
  * transformers gives every qwen2 model both, whatever its tokenizer.json says. */
 dm_status dm_tokenizer_train(dm_tokenizer **out, const char *const *texts, const size_t *sizes, size_t n,
                              size_t vocabulary, size_t min_frequency, dm_word_split split, bool split_digits,

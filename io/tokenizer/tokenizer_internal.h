@@ -12,7 +12,7 @@
 #define DM_TOKENS_MAX ((size_t)1 << 22)
 #define DM_STAGES_MAX 8
 
-#define DM_SPACE "\xE2\x96\x81" /* U+2581, which stands for a space in the tokens of SentencePiece */
+#define DM_SPACE "\xE2\x96\x81" /* U+2581, a space in the tokens of SentencePiece */
 #define DM_SPACE_SIZE (sizeof DM_SPACE - 1)
 
 /* dm_tokenizer.flags */
@@ -27,7 +27,7 @@ enum {
 /* What a word is made of at first, and which neighbours are joined next. */
 typedef enum dm_bpe_kind {
     DM_BPE_BYTES,      /* bytes, written as printable characters; the merge that stands first in the list */
-    DM_BPE_CHARACTERS, /* characters, or the bytes of those that are no token; the same */
+    DM_BPE_CHARACTERS, /* characters, or the bytes of those without a token; the same */
     DM_BPE_SCORES      /* the same; those that give the token with the highest score (SentencePiece) */
 } dm_bpe_kind;
 
@@ -45,7 +45,7 @@ typedef struct dm_added_token {
 } dm_added_token;
 
 struct dm_tokenizer {
-    /* the tokens: texts as written in tokenizer.json, NUL-terminated, one behind the other */
+    /* the tokens: texts as written in tokenizer.json, NUL-terminated, one after another */
     char *text;
     size_t text_size, text_capacity;
     uint32_t *offset; /* [capacity] of each id, or DM_NO_TEXT */
@@ -67,7 +67,7 @@ struct dm_tokenizer {
     dm_bpe_kind bpe;
     int32_t byte_id[256]; /* -1: the vocabulary lacks the byte */
     bool ignore_merges;   /* a word that is a token is not merged from its parts */
-    bool byte_fallback;   /* a character that is no token becomes its bytes, else `unknown` */
+    bool byte_fallback;   /* a character without a token becomes its bytes, else `unknown` */
     bool fuse_unknown;    /* a run of unknown characters is one token */
     int32_t unknown;      /* -1: unknown characters are left out */
     float *scores;        /* [size], DM_BPE_SCORES */
@@ -81,7 +81,7 @@ struct dm_tokenizer {
     bool replace; /* spaces become DM_SPACE */
 
     /* how text is cut into words */
-    bool metaspace; /* spaces become DM_SPACE, and one is put in front where `metaspace_prefix` says */
+    bool metaspace; /* spaces become DM_SPACE, and one precedes the text as `metaspace_prefix` says */
     bool metaspace_split;
     dm_prefix metaspace_prefix;
     size_t n_stages; /* patterns that cut the text one after the other */
@@ -117,7 +117,7 @@ dm_status dm_tokenizer_finish(dm_tokenizer *t, dm_error *err);
 /* Text as the vocabulary has it: *out malloc'ed, or NULL when that is the text itself. */
 dm_status dm_tokenizer_normalize(const dm_tokenizer *t, const char *text, size_t size, dm_text_place place, char **out,
                                  size_t *out_size, dm_error *err);
-/* The same with its spaces marked, and one in front when `prefix`. *out is malloc'ed. */
+/* The same with its spaces marked, and one before it when `prefix`. *out is malloc'ed. */
 dm_status dm_mark_spaces(const char *text, size_t size, bool prefix, char **out, size_t *out_size, dm_error *err);
 
 /* A token matched in normalized text is normalized itself. Bytes of text that an added token asks for: itself, and its
@@ -149,10 +149,10 @@ typedef struct dm_bpe {
 dm_status dm_bpe_word(dm_bpe *b, const char *s, size_t n);
 void dm_bpe_close(dm_bpe *b);
 
-/* The printable character that stands for a byte in token texts, and back (-1: it stands for none). */
+/* The printable character that represents a byte in token texts, and back (-1: it represents none). */
 uint32_t dm_byte_to_code(unsigned char byte);
 int dm_code_to_byte(uint32_t code);
-/* The byte that a token like <0x0A> stands for, or -1. */
+/* The byte that a token like <0x0A> represents, or -1. */
 int dm_token_byte(const char *text, size_t size);
 
 #endif

@@ -28,11 +28,11 @@ typedef struct dm_piece_rules {
     bool squeeze;         /* extra white space is removed */
     bool byte_fallback;   /* needs the 256 byte pieces */
     bool user_normalized; /* user-defined pieces are found in normalized text (SentencePiece), else in raw text */
-    int32_t bos;          /* that others put before a text, or -1 */
+    int32_t bos;          /* that readers put before a text, or -1 */
     const dm_extra_tokens *extra; /* added to the pieces; NULL: none */
 } dm_piece_rules;
 
-/* `file` and `list` begin messages: "FILE: LIST[7] ...". An empty piece, as GGUF may have, is no token. */
+/* `file` and `list` begin messages: "FILE: LIST[7] ...". An empty piece, which GGUF may have, is not a token. */
 dm_status dm_tokenizer_from_pieces(dm_tokenizer **out, const dm_piece *pieces, size_t n, const dm_piece_rules *rules,
                                    const char *file, const char *list, dm_error *err);
 

@@ -11,10 +11,10 @@
 /* Decodes the character at s[0..n) and returns its bytes (1 to 4), or 0 when it is not valid UTF-8 (overlong forms,
  * surrogates and values over 10FFFF included) or n is 0. */
 size_t dm_utf8_decode(const char *s, size_t n, uint32_t *code);
-/* First byte of s[0..n) that is not part of a valid character; n when there is none. */
+/* First byte of s[0..n) that is not part of a valid character; n if there is none. */
 size_t dm_utf8_check(const char *s, size_t n);
 
-/* As the tokenizers library has them: \p{L}, \p{N}, \s and \w of its regexes, and what its Digits isolates. */
+/* As in the tokenizers library: \p{L}, \p{N}, \s and \w of its regexes, and what its Digits isolates. */
 bool dm_is_letter(uint32_t code);
 bool dm_is_number(uint32_t code);
 bool dm_is_space(uint32_t code);
@@ -22,7 +22,7 @@ bool dm_is_word(uint32_t code);
 bool dm_is_digit(uint32_t code);
 
 /* Normalization form C of valid UTF-8, as the tokenizers library computes it. *out is malloc'ed, or NULL when the
- * text has no character that normalization could touch: then it is its own normal form. */
+ * text has no character that normalization could change: then it is its own normal form. */
 dm_status dm_nfc(const char *text, size_t size, char **out, size_t *out_size, dm_error *err);
 
 #endif
