@@ -39,7 +39,7 @@ endif
 
 # Every folder with sources; the sources in it are found.
 LIB_FOLDERS = core \
-    io io/tokenizer io/data \
+    io io/tokenizer io/jinja io/data \
     simd simd/kernels \
     model model/network model/formats model/loss model/train model/infer
 AGENT_FOLDERS = agent/env agent/env/home agent/env/shop agent/env/lab agent/rollout agent/pairs agent/experiment agent/report
