@@ -52,6 +52,16 @@ static size_t count_parameters(const char *parameters)
     return n;
 }
 
+/* A filter that makes other text of its text. */
+static bool changes_text(const jinja_builtin *b)
+{
+    static const char *const keep[] = {"safe", "string", "length", "count", "tojson", "default", "d"};
+    for (size_t i = 0; i < sizeof keep / sizeof *keep; i++)
+        if (strcmp(b->name, keep[i]) == 0)
+            return false;
+    return jinja_find(jinja_filters, b->name, strlen(b->name)) == b;
+}
+
 static bool run(jinja_eval *e, const jinja_builtin *b, jinja_call *c, size_t positional, jinja_value *out)
 {
     const bool any = strcmp(b->parameters, "*") == 0;
@@ -60,6 +70,8 @@ static bool run(jinja_eval *e, const jinja_builtin *b, jinja_call *c, size_t pos
         return jinja_fail(e, DM_ERR_INPUT, "%s takes at most %zu arguments, not %zu", b->name, most, positional);
     c->name = b->name;
     c->what = b->what;
+    if (c->subject.type == JINJA_STRING && c->subject.as.string->safe && changes_text(b))
+        return jinja_not_safe(e, c->subject, b->name);
     return b->run(e, c, out);
 }
 

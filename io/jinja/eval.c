@@ -199,6 +199,8 @@ bool jinja_member(jinja_eval *e, jinja_value a, const jinja_string *name, jinja_
         a.type == JINJA_FLOAT || a.type == JINJA_BOOL) {
         const jinja_builtin *method = jinja_method_find(a.type, name->data, name->size, &known);
         if (method != NULL) {
+            if (!jinja_not_safe(e, a, "a method"))
+                return false;
             jinja_method *bound = jinja_alloc(e->arena, sizeof *bound);
             if (bound == NULL)
                 return jinja_no_memory(e);
@@ -242,6 +244,8 @@ bool jinja_item(jinja_eval *e, jinja_value a, jinja_value key, jinja_value *out)
             *out = a.as.list->items[i];
             return true;
         }
+        if (!jinja_not_safe(e, a, "a character"))
+            return false;
         const size_t from = jinja_character_at(a.as.string, (size_t)i);
         return jinja_give_string(e, jinja_part(e->arena, a.as.string, from, jinja_character_end(a.as.string, from)),
                                  out) &&
@@ -312,7 +316,7 @@ static bool evaluate_slice(jinja_eval *e, const jinja_node *node, jinja_value *o
         return true;
     }
     const size_t n = a.type == JINJA_STRING ? jinja_characters(a.as.string) : a.as.list->n;
-    if (!slice_range(e, node, (int64_t)n, &from, &step, &count))
+    if (!jinja_not_safe(e, a, "a slice") || !slice_range(e, node, (int64_t)n, &from, &step, &count))
         return false;
     if (jinja_is_indexed(a) && step == 1)
         return jinja_give_list(e, a.type, a.as.list->items + (count > 0 ? from : 0), count, out);
@@ -450,6 +454,8 @@ static bool evaluate_add(jinja_eval *e, const jinja_node *node, jinja_value *out
             e->line = node->line;
             if (right.type != JINJA_STRING)
                 return jinja_unfit(e, "the sum", *out, right);
+            if (!jinja_not_safe(e, *out, "the sum") || !jinja_not_safe(e, right, "the sum"))
+                return false;
             jinja_text_string(&t, right.as.string);
         }
         return jinja_give_text(e, &t, out);

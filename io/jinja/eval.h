@@ -59,6 +59,8 @@ bool jinja_no_memory(jinja_eval *e);
 /* Fails for what is undefined, and for two values that an operation does not take. */
 bool jinja_undefined_error(jinja_eval *e, jinja_value v);
 bool jinja_unfit(jinja_eval *e, const char *what, jinja_value a, jinja_value b);
+/* Fails where v is text of the filter "safe": Python's Markup escapes what is added to it. */
+bool jinja_not_safe(jinja_eval *e, jinja_value v, const char *what);
 /* Counts `n` steps. */
 bool jinja_charge(jinja_eval *e, size_t n);
 

@@ -61,6 +61,20 @@ static bool run_string(jinja_eval *e, jinja_call *c, jinja_value *out)
     return jinja_soft_string(e, c->subject, &s) && jinja_give_string(e, s, out);
 }
 
+/* The text, marked: what Python would do otherwise with it is refused (jinja_not_safe). */
+static bool run_safe(jinja_eval *e, jinja_call *c, jinja_value *out)
+{
+    const jinja_string *s;
+    jinja_string *marked = jinja_alloc(e->arena, sizeof *marked);
+    if (marked == NULL)
+        return jinja_no_memory(e);
+    if (!jinja_soft_string(e, c->subject, &s))
+        return false;
+    *marked = *s;
+    marked->safe = true;
+    return jinja_give_string(e, marked, out);
+}
+
 /* ---- numbers ---- */
 
 /* Python's int(text) or float(text) for decimal text; false: it is none. */
@@ -232,6 +246,7 @@ const jinja_builtin jinja_filters[] = {
     {"rejectattr", "*", 1, JINJA_REJECT | JINJA_BY_ATTRIBUTE, jinja_run_select},
     {"replace", "old new count", 2, 0, run_replace},
     {"reverse", "", 0, 0, jinja_run_reverse},
+    {"safe", "", 0, 0, run_safe},
     {"select", "*", 0, 0, jinja_run_select},
     {"selectattr", "*", 1, JINJA_BY_ATTRIBUTE, jinja_run_select},
     {"sort", "reverse case_sensitive attribute", 0, 0, jinja_run_sort},

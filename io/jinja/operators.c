@@ -18,6 +18,12 @@ static bool too_large(jinja_eval *e)
     return jinja_fail(e, DM_ERR_UNSUPPORTED, "an integer beyond 64 bits");
 }
 
+bool jinja_not_safe(jinja_eval *e, jinja_value v, const char *what)
+{
+    return v.type != JINJA_STRING || !v.as.string->safe ||
+           jinja_fail(e, DM_ERR_UNSUPPORTED, "%s of text that the filter \"safe\" gave is not supported", what);
+}
+
 bool jinja_add(jinja_eval *e, jinja_value a, jinja_value b, jinja_value *out)
 {
     if (jinja_is_number(a) && jinja_is_number(b)) {
@@ -33,6 +39,8 @@ bool jinja_add(jinja_eval *e, jinja_value a, jinja_value b, jinja_value *out)
     }
     if (a.type == JINJA_STRING && b.type == JINJA_STRING) {
         jinja_text t = jinja_text_new(e);
+        if (!jinja_not_safe(e, a, "the sum") || !jinja_not_safe(e, b, "the sum"))
+            return false;
         jinja_text_string(&t, a.as.string);
         jinja_text_string(&t, b.as.string);
         return jinja_give_text(e, &t, out);

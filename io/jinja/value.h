@@ -69,6 +69,7 @@ typedef struct jinja_string {
     uint32_t n_runs;       /* 0: all bytes have `origin` */
     const jinja_run *runs; /* [n_runs], the last one ends at `size` */
     uint32_t origin;
+    bool safe; /* of the filter safe: Python's Markup, which escapes text that is added to it */
 } jinja_string;
 
 typedef struct jinja_value jinja_value;

@@ -281,6 +281,10 @@ none_value | tojson
 [[], {}] | tojson(indent=1)
 f | tojson
 big | tojson
+table | tojson | safe
+'<' | safe ~ '<' ~ (word | safe | length)
+'a' in ('abc' | safe)
+('abc' | safe) == word
 (1, 2) | tojson
 {1: 2, none: 3, true: 4, 1.5: 5} | tojson
 'a\\x00\\x1f\\x7f' | tojson

@@ -3,6 +3,7 @@
  *     jinja                         the tests
  *     jinja --render < cases        one case a line, {"template": text, "variables": {name: value}, "date": text or absent};
  *                                   one answer a line: {"text": text} or {"error": message, "unsupported": bool} */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +134,11 @@ static void check_unsupported(void)
         {"{{ [1] | map('string') }}", "generator as text", 1},
         {"{% macro m() %}{{ varargs }}{% endmacro %}", "varargs", 1},
         {"{{ '\\N{DASH}' }}", "\\N{DASH}", 1},
+        {"{{ ('<' | safe) + '<' }}", "safe", 1},
+        {"{{ '<' + ('<' | safe) }}", "safe", 1},
+        {"{{ ('<' | safe).strip() }}", "safe", 1},
+        {"{{ '<' | safe | upper }}", "safe", 1},
+        {"{{ ('<' | safe)[0] }}", "safe", 1},
         {"{{ 'x' | trim(chars='x', side=1) }}", "side", 1},
     };
     char out[1024], line[32];
@@ -186,7 +192,8 @@ static void check_limits(void)
         {"{% set ns = namespace(l=[]) %}{% for i in range(1000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l | tojson }}",
          "nested deeper"},
         {"{{ range(100001) }}", "range"},
-        {"{% set s = 'a' * 100000 %}{% for i in range(100000) %}{% set x = s.replace('a', 'b') %}{% endfor %}", "steps"},
+        {"{% set s = 'a' * 100000 %}{% for i in range(100000) %}{% set x = s.replace('a', 'b') %}{% endfor %}",
+         "steps"},
         {"{% set s = 'a' * 100000 %}{% for i in range(100000) %}{% set x = s[99999] %}{% set x = s | length %}{% endfor %}",
          "steps"},
     };
