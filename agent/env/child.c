@@ -165,7 +165,7 @@ static int ends_within(const dm_child *c, double seconds, siginfo_t *info)
     return 1;
 }
 
-void dm_child_stop(dm_child *c, int at_once)
+void dm_child_stop(dm_child *c, bool at_once)
 {
     siginfo_t info;
 

@@ -1,10 +1,11 @@
-/* A child process that is asked a line and answers a line, over its standard input and output.
+/* A child process that answers each line with a line, over its standard input and output.
  *
  * It is a shell command in a process group of its own: Ctrl-C does not reach it, and stopping it stops what it started
  * too. Its standard error is ours. Every wait has a time limit. Children do not hold each other's pipes. */
 #ifndef DM_AGENT_ENV_CHILD_H
 #define DM_AGENT_ENV_CHILD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -12,7 +13,7 @@
 
 #define DM_CHILD_LINE ((size_t)1 << 20) /* bytes of an answer, its line end included */
 
-typedef struct dm_child { /* zeroed: none runs */
+typedef struct dm_child { /* zeroed: not running */
     pid_t pid;            /* 0: none */
     int in, out;          /* our ends of its standard input and output */
     char *data;           /* [DM_CHILD_LINE] what it said */
@@ -22,14 +23,14 @@ typedef struct dm_child { /* zeroed: none runs */
 /* sh -c COMMAND */
 dm_status dm_child_start(dm_child *c, const char *command, dm_error *err);
 
-/* Sends request[0..size), which ends with a line end, and waits for one line; *line is without its line end, NUL behind
- * it, valid until the next call. DM_ERR_FILE: it ended, or was silent for longer than `seconds`; another child may fare
- * better. DM_ERR_INPUT: it said more than one line, or one without an end. After either it is of no use: stop it. */
+/* Sends request[0..size), which ends with a line end, and waits for one line; *line is without its line end,
+ * terminated by NUL, valid until the next call. DM_ERR_FILE: it ended, or was silent for longer than `seconds`; a new child may do
+ * better. DM_ERR_INPUT: it wrote more than one line, or one without an end. After either, stop it. */
 dm_status dm_child_ask(dm_child *c, const char *request, size_t size, double seconds, const char **line, size_t *length,
                        dm_error *err);
 
 /* Closes its standard input and waits a moment for it to end, unless `at_once`; then terminates and then kills it.
- * Nothing of it is left when this returns. Fine when none runs. */
-void dm_child_stop(dm_child *c, int at_once);
+ * Nothing of it is left when this returns. A zeroed child is fine. */
+void dm_child_stop(dm_child *c, bool at_once);
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef DM_AGENT_ENV_ENV_H
 #define DM_AGENT_ENV_ENV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +21,7 @@ extern const char *const dm_env_split_names[DM_ENV_SPLITS + 1]; /* "train", "see
 typedef struct dm_observation {
     const char *text; /* UTF-8, the environment's, valid until its next call */
     double score;     /* [0, 1], of the episode so far; its value at the end is the episode's reward */
-    int done;         /* no action is taken any more */
+    bool done;        /* takes no more actions */
 } dm_observation;
 
 typedef struct dm_env dm_env;
@@ -30,14 +31,14 @@ typedef struct dm_env_class {
     const char *summary; /* one line for people */
     size_t size;         /* of an environment's state, which begins with a dm_env; zeroed before open */
 
-    /* Fills what is behind `class` in *env. `arguments` is what followed "NAME:" in the specification, or NULL. */
+    /* Fills the members after `class` in *env. `arguments` is what followed "NAME:" in the specification, or NULL. */
     dm_status (*open)(dm_env *env, const char *arguments, dm_error *err);
     /* Begins an episode; o->text is the task in words, a blank line, "Observation: " and the first observation. */
     dm_status (*reset)(dm_env *env, dm_env_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err);
     /* action: one line without "Action: ". One that is not understood or not possible costs a turn and is answered
      * by an observation that says so. */
     dm_status (*step)(dm_env *env, const char *action, dm_observation *o, dm_error *err);
-    /* The next action of an expert from the present state, NULL where there is none to give. */
+    /* The next action of an expert from the present state, NULL where the expert has none. */
     const char *(*expert)(dm_env *env);
     /* Actions that are understood and possible now; *actions is the environment's until its next call. 0: not known. */
     size_t (*admissible)(dm_env *env, const char *const **actions);
@@ -49,7 +50,7 @@ struct dm_env {
     const char *instruction;      /* the first message of every episode: what the game is and which actions there are */
     int64_t tasks[DM_ENV_SPLITS]; /* how many each split has: 0 .. tasks - 1 */
     int64_t max_turns;            /* the episode is done after as many actions */
-    int64_t at_once;              /* as many of this environment at once are sensible; 0: any number */
+    int64_t at_once;              /* the most episodes at once that are sensible; 0: any number */
 };
 
 void dm_env_close(dm_env **env); /* sets *env to NULL; NULL is fine */

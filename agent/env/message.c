@@ -57,7 +57,7 @@ void dm_message_ask_step(dm_text *out, const char *action)
 
 /* ---- what is answered ---- */
 
-/* Puts the beginning of what came behind the complaint about it. */
+/* Appends the beginning of the answer to the complaint about it. */
 static dm_status complain(dm_status s, const char *line, dm_error *err)
 {
     dm_error about;
@@ -65,13 +65,13 @@ static dm_status complain(dm_status s, const char *line, dm_error *err)
     if (!err || err->status != DM_ERR_INPUT)
         return s;
     about = *err;
-    return dm_fail(err, s, "%.600s; it said: '%.80s%s'", about.message, line, strlen(line) > 80 ? "..." : "");
+    return dm_fail(err, s, "%.600s; the answer was: '%.80s%s'", about.message, line, strlen(line) > 80 ? "..." : "");
 }
 
 /* A string of least .. most bytes; `one_line`: without control characters, which would break what is shown and
  * replayed. */
 static dm_status check_text(const dm_json_doc *doc, const dm_json *v, const char *what, size_t least, size_t most,
-                            int one_line, dm_error *err)
+                            bool one_line, dm_error *err)
 {
     if (!v)
         return dm_json_fail(doc, dm_json_root(doc), err, "\"%s\" is missing: must be a string", what);
@@ -88,7 +88,7 @@ static dm_status check_text(const dm_json_doc *doc, const dm_json *v, const char
     return DM_OK;
 }
 
-static dm_status get_text(const dm_json_doc *doc, const char *key, size_t least, size_t most, int one_line,
+static dm_status get_text(const dm_json_doc *doc, const char *key, size_t least, size_t most, bool one_line,
                           const char **out, dm_error *err)
 {
     const dm_json *v = dm_json_get(dm_json_root(doc), key);
@@ -111,7 +111,7 @@ static dm_status parse(dm_json_doc **doc, const char *line, size_t size, dm_erro
         return complain(dm_json_fail(*doc, root, err, "must be a JSON object"), line, err);
     if (!error || error->type == DM_JSON_NULL)
         return DM_OK;
-    s = check_text(*doc, error, "error", 1, LINE_MAX_BYTES, 0, err);
+    s = check_text(*doc, error, "error", 1, LINE_MAX_BYTES, false, err);
     return s != DM_OK ? complain(s, line, err) : dm_fail(err, DM_ERR_INPUT, "it reports: %.600s", error->text);
 }
 
@@ -123,9 +123,9 @@ static dm_status read_hello(dm_message_hello *h, dm_error *err)
     dm_status s = dm_json_get_int(h->doc, root, "version", DM_PROTOCOL_VERSION, DM_PROTOCOL_VERSION, NULL, &sum, err);
 
     if (s == DM_OK)
-        s = get_text(h->doc, "name", 1, NAME_MAX_BYTES, 1, &h->name, err);
+        s = get_text(h->doc, "name", 1, NAME_MAX_BYTES, true, &h->name, err);
     if (s == DM_OK)
-        s = get_text(h->doc, "instruction", 1, INSTRUCTION_MAX_BYTES, 0, &h->instruction, err);
+        s = get_text(h->doc, "instruction", 1, INSTRUCTION_MAX_BYTES, false, &h->instruction, err);
     if (s == DM_OK)
         s = dm_json_get_int(h->doc, root, "max_turns", 1, TURNS_MAX, NULL, &h->max_turns, err);
     if (s == DM_OK)
@@ -139,7 +139,7 @@ static dm_status read_hello(dm_message_hello *h, dm_error *err)
         sum += h->tasks[i];
     }
     if (s == DM_OK && sum == 0)
-        s = dm_json_fail(h->doc, tasks, err, "\"tasks\" are none in every split");
+        s = dm_json_fail(h->doc, tasks, err, "\"tasks\" has no task in any split");
     return s;
 }
 
@@ -167,39 +167,37 @@ static dm_status read_actions(dm_message_answer *a, const dm_json *list, dm_erro
     if (!(a->actions = malloc(list->length * sizeof *a->actions)))
         return dm_fail(err, DM_ERR_MEMORY, "no memory for %zu actions", list->length);
     for (const dm_json *v = list->child; v && s == DM_OK; v = v->next) {
-        s = check_text(a->doc, v, "actions", 1, ACTION_MAX_BYTES, 1, err);
+        s = check_text(a->doc, v, "actions", 1, ACTION_MAX_BYTES, true, err);
         a->actions[a->n_actions++] = v->text;
     }
     return s;
 }
 
-static dm_status read_answer(dm_message_answer *a, int to_reset, dm_error *err)
+static dm_status read_answer(dm_message_answer *a, bool to_reset, dm_error *err)
 {
     const dm_json *root = dm_json_root(a->doc), *expert = dm_json_get(root, "expert");
     const double none = 0;
     double reward;
-    bool done = false;
     dm_status s = DM_OK;
 
     if (to_reset)
-        s = get_text(a->doc, "task", 1, LINE_MAX_BYTES, 0, &a->task, err);
+        s = get_text(a->doc, "task", 1, LINE_MAX_BYTES, false, &a->task, err);
     if (s == DM_OK)
-        s = get_text(a->doc, "observation", 0, LINE_MAX_BYTES, 0, &a->observation, err);
+        s = get_text(a->doc, "observation", 0, LINE_MAX_BYTES, false, &a->observation, err);
     if (s == DM_OK)
         s = dm_json_get_double(a->doc, root, "score", 0, 1, NULL, &a->score, err);
     if (s == DM_OK)
         s = dm_json_get_double(a->doc, root, "reward", -1, 1, &none, &reward, err);
     if (s == DM_OK)
-        s = dm_json_get_bool(a->doc, root, "done", NULL, &done, err);
-    a->done = done;
+        s = dm_json_get_bool(a->doc, root, "done", NULL, &a->done, err);
     if (s == DM_OK && expert && expert->type != DM_JSON_NULL)
-        s = get_text(a->doc, "expert", 1, ACTION_MAX_BYTES, 1, &a->expert, err);
+        s = get_text(a->doc, "expert", 1, ACTION_MAX_BYTES, true, &a->expert, err);
     if (s == DM_OK)
         s = read_actions(a, dm_json_get(root, "actions"), err);
     return s;
 }
 
-dm_status dm_message_read_answer(dm_message_answer *out, int to_reset, const char *line, size_t size, dm_error *err)
+dm_status dm_message_read_answer(dm_message_answer *out, bool to_reset, const char *line, size_t size, dm_error *err)
 {
     *out = (dm_message_answer){0};
     dm_status s = parse(&out->doc, line, size, err);
@@ -223,7 +221,7 @@ void dm_message_answer_free(dm_message_answer *a)
     *a = (dm_message_answer){0};
 }
 
-int dm_message_hello_equal(const dm_message_hello *a, const dm_message_hello *b)
+bool dm_message_hello_equal(const dm_message_hello *a, const dm_message_hello *b)
 {
     return strcmp(a->name, b->name) == 0 && strcmp(a->instruction, b->instruction) == 0 &&
            memcmp(a->tasks, b->tasks, sizeof a->tasks) == 0 && a->max_turns == b->max_turns;

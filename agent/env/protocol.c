@@ -13,12 +13,12 @@ static const struct {
     double seconds;
 } limits[LIMITS] = {{"DMPO_ENV_START", 120}, {"DMPO_ENV_RESET", 60}, {"DMPO_ENV_STEP", 60}};
 
-/* What was asked and answered: for a replay. */
+/* A question and its answer: for a replay. */
 typedef struct turn {
     char *action;      /* NULL: the reset */
     char *observation; /* NULL: not yet */
     double score;
-    int done;
+    bool done;
 } turn;
 
 typedef struct cmd_env {
@@ -30,7 +30,7 @@ typedef struct cmd_env {
     dm_message_answer answer; /* the last one */
     dm_text request, text;
 
-    dm_message_wants wants; /* what has been asked of us in any episode so far */
+    dm_message_wants wants; /* what callers have wanted in any episode so far */
     dm_env_split split;     /* the episode */
     int64_t task;
     uint64_t seed;
@@ -85,12 +85,12 @@ static dm_status start(cmd_env *e, dm_error *err)
         e->hello = hello;
         return DM_OK;
     }
-    const int same = dm_message_hello_equal(&e->hello, &hello);
+    const bool same = dm_message_hello_equal(&e->hello, &hello);
     dm_message_hello_free(&hello);
     return same ? DM_OK : dm_fail(err, DM_ERR_INPUT, "started again, it is another environment than before");
 }
 
-static int same_answer(const turn *t, const dm_message_answer *a)
+static bool same_answer(const turn *t, const dm_message_answer *a)
 {
     return strcmp(t->observation, a->observation) == 0 && t->score == a->score && t->done == a->done;
 }
@@ -168,7 +168,7 @@ static dm_status answer_from(cmd_env *e, size_t i, dm_error *err)
             s = take_turn(e, i, err);
         if (s == DM_OK)
             return DM_OK;
-        dm_child_stop(&e->child, 1);
+        dm_child_stop(&e->child, true);
         dm_message_answer_free(&e->answer);
         if (s != DM_ERR_FILE)
             return s;
@@ -214,9 +214,9 @@ static dm_status get_limit(double *seconds, int i, dm_error *err)
     *seconds = limits[i].seconds;
     if (!text || !*text)
         return DM_OK;
-    const int read = dm_json_parse(&doc, text, strlen(text), "", NULL) == DM_OK;
+    const bool read = dm_json_parse(&doc, text, strlen(text), "", NULL) == DM_OK;
     const dm_json *v = read ? dm_json_root(doc) : NULL;
-    const int legal = v && v->type == DM_JSON_NUMBER && v->number >= 0.001 && v->number <= 86400;
+    const bool legal = v && v->type == DM_JSON_NUMBER && v->number >= 0.001 && v->number <= 86400;
     if (legal)
         *seconds = v->number;
     dm_json_close(&doc);
@@ -229,7 +229,7 @@ static void cmd_close(dm_env *env)
 {
     cmd_env *e = of(env);
 
-    dm_child_stop(&e->child, 0);
+    dm_child_stop(&e->child, false);
     drop_turns(e, 0);
     free(e->turn);
     dm_message_answer_free(&e->answer);
@@ -254,7 +254,7 @@ static dm_status cmd_open(dm_env *env, const char *arguments, dm_error *err)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for a command");
     s = start(e, err);
     if (s != DM_OK) {
-        dm_child_stop(&e->child, 1);
+        dm_child_stop(&e->child, true);
         return in_command(e, "start", s, err);
     }
     env->instruction = e->hello.instruction;
@@ -288,13 +288,13 @@ static dm_status cmd_step(dm_env *env, const char *action, dm_observation *o, dm
     return s == DM_OK ? s : in_command(e, "step", s, err);
 }
 
-/* The first time that somebody wants it, the episode is played again, with the wish for it. A child that fails in this
- * fails in the next step, too, where it can be told. */
-static void want(cmd_env *e, int *wish)
+/* The first time that a caller wants it, the episode is played again, with the wish for it. A child that fails in this
+ * fails in the next step, too, which reports it. */
+static void want(cmd_env *e, bool *wish)
 {
     if (*wish || e->turns == 0)
         return;
-    *wish = 1;
+    *wish = true;
     (void)answer_from(e, 0, NULL);
 }
 

@@ -139,7 +139,7 @@ static void share_reference(dm_expansion *x, const dm_recipe_options *o, dm_stag
     dm_sha256_update(&h, name, strcmp(name, "kto") == 0 ? 3 : 0); /* it has mismatched pairs' values, too */
     dm_sha256_finish(&h, hex);
     dm_stage_free(&x->b, "reference-cache",
-                  dm_experiment_plan_print(&x->b, "%s/" DM_CACHE "/reference-%.12s", x->b.plan->output, hex));
+                  dm_experiment_plan_print(&x->b, "%s/" DM_STAGE_CACHE "/reference-%.12s", x->b.plan->output, hex));
 }
 
 static dm_stage_source_ref model_named(dm_expansion *x, const dm_stage_subject *of, const char *name);
@@ -376,7 +376,7 @@ static learnt learn(dm_expansion *x, const dm_stage_subject *of)
     return l;
 }
 
-/* "@model", "@sft", "@METHOD" or a directory. The recipe's check made sure that a method stands in front of the one
+/* "@model", "@sft", "@METHOD" or a directory. The recipe's check made sure that a method comes before the one
  * that names it, so this ends. */
 static dm_stage_source_ref model_named(dm_expansion *x, const dm_stage_subject *of, const char *name)
 {
@@ -398,7 +398,7 @@ static dm_stage_source_ref model_named(dm_expansion *x, const dm_stage_subject *
 
 /* ---- rows of the results ---- */
 
-/* Room for one more behind n; full at every power of two. */
+/* Room for one more after n; full at every power of two. */
 static void *grow(dm_expansion *x, void *list, size_t n, size_t size)
 {
     if (x->b.status != DM_OK || (n & (n - 1)) != 0)
@@ -427,7 +427,7 @@ static void add_pairs(dm_expansion *x, const dm_stage_subject *of, dm_stage_sour
             return;
     if (of->method->sweep_part != DM_RECIPE_PART_PAIRS && of->method->sweep_part != DM_RECIPE_PART_EXPLORE)
         what.x = NULL;
-    ADD(x, p->pairs, p->pairs_made, (dm_pairs_made){what, file});
+    ADD(x, p->pairs, p->pairs_made, (dm_experiment_pairs){what, file});
 }
 
 /* How a model's words are sampled means nothing to an expert or to chance. */
@@ -475,7 +475,7 @@ static void evaluate(dm_expansion *x, const dm_stage_subject *of, const learnt *
         dm_stage_output(&x->b, "output", "episodes.jsonl");
         const size_t stage = dm_stage_end(&x->b, true, "%s-%s", name_of(x, of, of->method->name, !kind->seedless),
                                           dm_env_split_names[splits[i]]);
-        ADD(x, x->b.plan->evaluation, x->b.plan->evaluations, (dm_evaluation){*of, splits[i], stage});
+        ADD(x, x->b.plan->evaluation, x->b.plan->evaluations, (dm_experiment_evaluation){*of, splits[i], stage});
     }
 }
 
@@ -495,7 +495,7 @@ static void add_example(dm_expansion *x, const dm_stage_subject *of, const learn
     dm_stage_output(&x->b, "output", "scores.jsonl");
     const size_t stage = dm_stage_end(
         &x->b, false, "%s", name_of(x, of, dm_experiment_plan_print(&x->b, "%s-score", of->method->name), true));
-    ADD(x, x->b.plan->example, x->b.plan->examples, (dm_example){*of, l->pairs, stage});
+    ADD(x, x->b.plan->example, x->b.plan->examples, (dm_experiment_example){*of, l->pairs, stage});
 }
 
 static void add_method(dm_expansion *x, const dm_stage_subject *of)
@@ -507,14 +507,14 @@ static void add_method(dm_expansion *x, const dm_stage_subject *of)
     if (l.pairs.path)
         add_pairs(x, of, l.pairs);
     if (l.training != DM_STAGE_NONE)
-        ADD(x, x->b.plan->training, x->b.plan->trainings, (dm_training){*of, l.training});
+        ADD(x, x->b.plan->training, x->b.plan->trainings, (dm_experiment_training){*of, l.training});
     evaluate(x, of, &l);
     if (of->seed == x->r->seed[0] && l.pairs.path && dm_recipe_names(x->r->examples, of->method->name))
         add_example(x, of, &l);
 }
 
-dm_status dm_experiment_plan_make(dm_experiment_plan *plan, const dm_recipe *recipe, const dm_commands *commands,
-                                  const char *output, dm_error *err)
+dm_status dm_experiment_plan_make(dm_experiment_plan *plan, const dm_recipe *recipe,
+                                  const dm_experiment_commands *commands, const char *output, dm_error *err)
 {
     dm_expansion x = {.r = recipe, .commands = commands};
 

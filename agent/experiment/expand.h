@@ -9,7 +9,7 @@
 typedef struct dm_expansion {
     dm_stage_builder b;
     const dm_recipe *r;
-    const dm_commands *commands;
+    const dm_experiment_commands *commands;
 } dm_expansion;
 
 /* One option on its way into a command. */
@@ -33,16 +33,16 @@ void dm_recipe_options_set(dm_expansion *x, dm_recipe_options *o, const char *na
 void dm_recipe_options_set_all(dm_expansion *x, dm_recipe_options *o,
                                const dm_json *object); /* its members; NULL is fine */
 void dm_recipe_options_default(dm_expansion *x, dm_recipe_options *o, const char *name,
-                               const char *text); /* where there is none */
+                               const char *text); /* unless the option is set */
 void dm_recipe_options_seed(dm_expansion *x, dm_recipe_options *o,
                             uint64_t seed); /* likewise, if the command has a seed */
 
-/* What recipe, environment, setting and method say for a part, later ones over earlier ones. The value of a method's
- * sweep is last. */
+/* What recipe, environment, setting and method say for a part, later ones over earlier ones; the value of a method's
+ * sweep comes last. */
 void dm_recipe_options_collect(dm_expansion *x, dm_recipe_options *o, const dm_stage_subject *of, dm_recipe_part part);
-const dm_recipe_option *dm_recipe_options_find(const dm_recipe_options *o, const char *name); /* NULL: there is none */
+const dm_recipe_option *dm_recipe_options_find(const dm_recipe_options *o, const char *name); /* NULL: not set */
 
-/* Into the stage that is put together. */
+/* Into the stage that is being assembled. */
 void dm_recipe_options_put_one(dm_expansion *x, const dm_recipe_option *item);
 void dm_recipe_options_put(dm_expansion *x, const dm_recipe_options *o);
 

@@ -1,4 +1,4 @@
-/* Recipes: strict JSON into structures; everything that can be wrong before a stage runs is said here. */
+/* Recipes: strict JSON into structures; everything that can be wrong before a stage runs is reported here. */
 #include "agent/experiment/recipe.h"
 
 #include <stdio.h>
@@ -36,7 +36,7 @@ const char *dm_recipe_part_command(dm_recipe_part part)
 
 typedef struct reader {
     dm_recipe *r;
-    const dm_commands *commands;
+    const dm_experiment_commands *commands;
     dm_error *err;
     bool in_method; /* where policies of other methods may be named */
 } reader;
@@ -99,7 +99,7 @@ static dm_status check_options(const reader *in, const dm_json *object, dm_recip
         if (part == DM_RECIPE_PART_EVALUATE && strcmp(v->key, "splits") == 0)
             continue;
         if (is_one_of(given, v) && !(part == DM_RECIPE_PART_TOKENIZER && strcmp(v->key, "split") == 0)) /* of words */
-            return FAIL(in, v, "\"%s\" is given by the experiment itself, not by its recipe", v->key);
+            return FAIL(in, v, "\"%s\" is set by the experiment itself, not by its recipe", v->key);
         const dm_status s = in->commands->check(parts[part].command, in->r->doc, v->key, v, &kind, in->err);
         if (s != DM_OK)
             return s;
@@ -123,7 +123,7 @@ static dm_status check_splits(const reader *in, const dm_json *list)
             return FAIL(in, v, "a split is one of: train, seen, unseen");
         for (const dm_json *w = list->child; w != v; w = w->next)
             if (dm_json_is(w, v->text))
-                return FAIL(in, v, "the split \"%s\" is there twice", v->text);
+                return FAIL(in, v, "the split \"%s\" appears twice", v->text);
     }
     return DM_OK;
 }
@@ -292,14 +292,15 @@ static dm_status read_sweep(const reader *in, const dm_json *object, dm_recipe_m
         if (m->kind->parts >> where[i] & 1 && in->commands->has(parts[where[i]].command, list->key))
             m->sweep_part = where[i];
     if (m->sweep_part == DM_RECIPE_PARTS || is_one_of(given, list))
-        return FAIL(in, list, "\"%s\" is no option that a method of kind %s can sweep", list->key, m->kind->name);
+        return FAIL(in, list, "a method of kind %s cannot sweep \"%s\": it is not one of its options", m->kind->name,
+                    list->key);
     for (const dm_json *x = list->child; x; x = x->next) {
         dm_recipe_option_kind kind;
         const dm_status s = in->commands->check(parts[m->sweep_part].command, in->r->doc, list->key, x, &kind, in->err);
         if (s != DM_OK)
             return s;
         if (x->type == DM_JSON_NULL)
-            return FAIL(in, x, "null is no value to sweep over");
+            return FAIL(in, x, "a sweep cannot have the value null");
     }
     return DM_OK;
 }
@@ -317,7 +318,7 @@ static dm_status read_method_settings(const reader *in, const dm_json *object, d
     return s;
 }
 
-/* "@NAME" must be "@model", "@sft" or a method in front of this one that has one policy. */
+/* "@NAME" must be "@model", "@sft" or an earlier method that has one policy. */
 static dm_status check_reference(const reader *in, const dm_json *v, const dm_recipe_method *method, size_t before)
 {
     if (v->type != DM_JSON_STRING || v->text[0] != '@' || dm_json_is(v, "@model") || dm_json_is(v, "@sft"))
@@ -437,7 +438,7 @@ static dm_status read_seeds(const reader *in, const dm_json *root)
         seed[n] = (uint64_t)v->integer;
         for (size_t i = 0; i < n; i++)
             if (seed[i] == seed[n])
-                return FAIL(in, v, "the seed %lld is there twice", (long long)v->integer);
+                return FAIL(in, v, "the seed %lld appears twice", (long long)v->integer);
     }
     in->r->seed = seed;
     in->r->seeds = n ? n : 1;
@@ -463,8 +464,8 @@ static dm_status read_root(const reader *in)
     return check_together(in);
 }
 
-dm_status dm_recipe_parse(dm_recipe *r, const char *text, size_t size, const char *name, const dm_commands *commands,
-                          dm_error *err)
+dm_status dm_recipe_parse(dm_recipe *r, const char *text, size_t size, const char *name,
+                          const dm_experiment_commands *commands, dm_error *err)
 {
     const reader in = {r, commands, err, false};
 
@@ -501,10 +502,10 @@ dm_status dm_recipe_set_seeds(dm_recipe *r, const char *list, dm_error *err)
         char *end;
         const unsigned long long value = strtoull(p, &end, 10);
         if (end == p || *p < '0' || *p > '9' || (*end && *end != ',') || n == SEEDS_MAX)
-            return dm_fail(err, DM_ERR_ARGUMENT, "--seeds: '%s' is no list of whole numbers, such as 1,2,3", list);
+            return dm_fail(err, DM_ERR_ARGUMENT, "--seeds: '%s' is not a list of whole numbers, such as 1,2,3", list);
         for (size_t i = 0; i < n; i++)
             if (seed[i] == value)
-                return dm_fail(err, DM_ERR_ARGUMENT, "--seeds: %llu is there twice", value);
+                return dm_fail(err, DM_ERR_ARGUMENT, "--seeds: %llu appears twice", value);
         seed[n++] = value;
         if (!*(p = end))
             break;

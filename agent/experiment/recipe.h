@@ -22,19 +22,19 @@ typedef struct dm_recipe_parts {
 
 typedef enum dm_recipe_option_kind { DM_RECIPE_OPTION_VALUE, DM_RECIPE_OPTION_PATH } dm_recipe_option_kind;
 
-/* What the layer above knows of the commands. */
-typedef struct dm_commands {
+/* The commands, as the layer above provides them. */
+typedef struct dm_experiment_commands {
     const char *version; /* results of another version are made anew */
     /* value->key must be an option of the command and `value` of its type, else an error at its place in `doc`. */
     dm_status (*check)(const char *command, const dm_json_doc *doc, const char *name, const dm_json *value,
                        dm_recipe_option_kind *kind, dm_error *err);
     bool (*has)(const char *command, const char *option);
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
-} dm_commands;
+} dm_experiment_commands;
 
 typedef struct dm_recipe_env {
     const char *name;
-    const char *specification; /* NULL: there is no simulator, and so no evaluation */
+    const char *specification; /* NULL: no simulator, and so no evaluation */
     const char *sft_data;      /* files from outside; NULL: the expert's episodes, */
     const char *pairs_data;    /* pairs of these and explored ones */
     const dm_json *at;         /* for messages */
@@ -78,8 +78,8 @@ typedef struct dm_recipe {
 } dm_recipe;
 
 /* text[0..size) is copied; `name` is for messages. On failure *r is closed. */
-dm_status dm_recipe_parse(dm_recipe *r, const char *text, size_t size, const char *name, const dm_commands *commands,
-                          dm_error *err);
+dm_status dm_recipe_parse(dm_recipe *r, const char *text, size_t size, const char *name,
+                          const dm_experiment_commands *commands, dm_error *err);
 void dm_recipe_close(dm_recipe *r); /* fine on a zeroed struct */
 
 /* Replaces the recipe's seeds by those of a list, "1,2,3". */

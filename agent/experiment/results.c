@@ -19,7 +19,7 @@ static double *copy_of(size_t n)
     return malloc((n ? n : 1) * sizeof(double));
 }
 
-static dm_status take(dm_result *r, const dm_eval *e, const dm_episodes *episodes, dm_error *err)
+static dm_status take(dm_experiment_result *r, const dm_eval *e, const dm_episodes *episodes, dm_error *err)
 {
     const bool best = r->of->of.method->kind->best_sample;
 
@@ -44,7 +44,7 @@ static dm_status take(dm_result *r, const dm_eval *e, const dm_episodes *episode
     return DM_OK;
 }
 
-static dm_status read_one(dm_result *r, dm_experiment_plan *plan, dm_error *err)
+static dm_status read_one(dm_experiment_result *r, dm_experiment_plan *plan, dm_error *err)
 {
     const char *path = dm_experiment_plan_path(plan, (dm_stage_source_ref){r->of->stage, "episodes.jsonl"});
     dm_episodes episodes = {0};
@@ -59,11 +59,11 @@ static dm_status read_one(dm_result *r, dm_experiment_plan *plan, dm_error *err)
     return s;
 }
 
-dm_status dm_results_read(dm_results *out, dm_experiment_plan *plan, dm_error *err)
+dm_status dm_experiment_results_read(dm_experiment_results *out, dm_experiment_plan *plan, dm_error *err)
 {
     dm_status s = DM_OK;
 
-    *out = (dm_results){0};
+    *out = (dm_experiment_results){0};
     out->result = calloc(plan->evaluations ? plan->evaluations : 1, sizeof *out->result);
     if (!out->result)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for the results");
@@ -73,11 +73,11 @@ dm_status dm_results_read(dm_results *out, dm_experiment_plan *plan, dm_error *e
             s = read_one(&out->result[out->n++], plan, err);
         }
     if (s != DM_OK)
-        dm_results_close(out);
+        dm_experiment_results_close(out);
     return s;
 }
 
-void dm_results_close(dm_results *r)
+void dm_experiment_results_close(dm_experiment_results *r)
 {
     for (size_t i = 0; r->result && i < r->n; i++) {
         free(r->result[i].reward);
@@ -85,7 +85,7 @@ void dm_results_close(dm_results *r)
         free(r->result[i].by_turn);
     }
     free(r->result);
-    *r = (dm_results){0};
+    *r = (dm_experiment_results){0};
 }
 
 /* ---- writing ---- */
@@ -190,7 +190,7 @@ static void add_stages(writer *w)
     dm_json_close_value(&w->json);
 }
 
-/* "weights_sha256", as the training's run.json tells it; null where the stage is none that trains. */
+/* "weights_sha256", from the training's run.json; null where the stage does not train. */
 static dm_status add_weights(writer *w, size_t stage)
 {
     dm_json_doc *run = NULL;
@@ -212,16 +212,16 @@ static size_t player_of(const dm_experiment_plan *p, size_t rollout)
     const dm_stage *s = &p->stage[rollout];
 
     for (size_t i = 0; i < s->args; i++)
-        if (s->arg[i].kind == DM_ARG_INPUT)
+        if (s->arg[i].kind == DM_STAGE_ARG_INPUT)
             return s->arg[i].stage;
     return DM_STAGE_NONE;
 }
 
-static dm_status add_evaluations(writer *w, const dm_results *r)
+static dm_status add_evaluations(writer *w, const dm_experiment_results *r)
 {
     open_rows(w, "evaluations");
     for (size_t i = 0; i < r->n; i++) {
-        const dm_result *x = &r->result[i];
+        const dm_experiment_result *x = &r->result[i];
         put_subject(w, &x->of->of);
         dm_json_put_string(&w->json, "split", dm_env_split_names[x->of->split]);
         dm_json_put_uint(&w->json, "samples", x->samples);
@@ -250,7 +250,7 @@ static dm_status add_trainings(writer *w)
 
     open_rows(w, "trainings");
     for (size_t i = 0; i < p->trainings; i++) {
-        const dm_training *t = &p->training[i];
+        const dm_experiment_training *t = &p->training[i];
         if (p->stage[t->stage].state != DM_STAGE_DONE)
             continue;
         put_subject(w, &t->of);
@@ -298,7 +298,7 @@ static dm_status add_pairs(writer *w)
 
     open_rows(w, "pairs");
     for (size_t i = 0; i < p->pairs_made; i++) {
-        const dm_pairs_made *made = &p->pairs[i];
+        const dm_experiment_pairs *made = &p->pairs[i];
         if (made->file.stage != DM_STAGE_NONE && p->stage[made->file.stage].state != DM_STAGE_DONE)
             continue;
         put_subject(w, &made->of);
@@ -333,8 +333,8 @@ static void add_examples(writer *w)
     dm_json_close_value(&w->json);
 }
 
-dm_status dm_results_write(const dm_results *r, dm_experiment_plan *plan, const dm_recipe *recipe,
-                           const dm_results_run *run, dm_error *err)
+dm_status dm_experiment_results_write(const dm_experiment_results *r, dm_experiment_plan *plan, const dm_recipe *recipe,
+                                      const dm_experiment_run *run, dm_error *err)
 {
     dm_text out = {0};
     dm_path path;

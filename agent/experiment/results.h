@@ -6,36 +6,32 @@
 #include "agent/experiment/stages.h"
 
 /* One evaluation of the plan, read from its episodes. */
-typedef struct dm_result {
-    const dm_evaluation *of;
+typedef struct dm_experiment_result {
+    const dm_experiment_evaluation *of;
     double *reward;  /* [tasks] mean over a task's samples; of best-of-n the best of them */
     double *best;    /* [tasks] */
     double *by_turn; /* [turn_limit + 1] */
     size_t tasks, samples, turn_limit;
     double success, turns;
     char model[DM_SHA256_HEX]; /* hash of the model that played; "": none did */
-} dm_result;
+} dm_experiment_result;
 
-typedef struct dm_results {
-    dm_result *result; /* [n] in the order of the plan, without those whose stage is not done */
+typedef struct dm_experiment_results {
+    dm_experiment_result *result; /* [n] in the order of the plan, without those whose stage is not done */
     size_t n;
-} dm_results;
+} dm_experiment_results;
 
-dm_status dm_results_read(dm_results *out, dm_experiment_plan *plan, dm_error *err);
-void dm_results_close(dm_results *r); /* fine on a zeroed struct */
+dm_status dm_experiment_results_read(dm_experiment_results *out, dm_experiment_plan *plan, dm_error *err);
+void dm_experiment_results_close(dm_experiment_results *r); /* fine on a zeroed struct */
 
-typedef struct dm_results_run { /* of this machine and run: not part of any comparison */
+typedef struct dm_experiment_run { /* of this machine and run: not part of any comparison */
     const char *version, *isa;
     unsigned threads, jobs;
     double seconds;
-} dm_results_run;
+} dm_experiment_run;
 
 /* Writes OUTPUT/results.json. */
-dm_status dm_results_write(const dm_results *r, dm_experiment_plan *plan, const dm_recipe *recipe,
-                           const dm_results_run *run, dm_error *err);
-
-/* Methods by splits: mean reward with its 95 % interval over seeds, of one seed over tasks, and the paired difference
- * to the first method of kind sft. The same digits everywhere. */
-dm_status dm_results_table(dm_text *out, const dm_results *r, const dm_recipe *recipe, dm_error *err);
+dm_status dm_experiment_results_write(const dm_experiment_results *r, dm_experiment_plan *plan, const dm_recipe *recipe,
+                                      const dm_experiment_run *run, dm_error *err);
 
 #endif

@@ -36,14 +36,14 @@ typedef struct job {
 
 typedef struct schedule {
     dm_experiment_plan *plan;
-    const dm_commands *commands;
+    const dm_experiment_commands *commands;
     const dm_schedule_options *options;
     dm_schedule_fn fn;
     void *context;
     dm_error *err;
     int lock;
     job *job;
-    unsigned *height; /* of each stage: how many stages, one behind the other, wait for it */
+    unsigned *height; /* of each stage: length of the longest chain of stages that wait for it */
     bool stopping;
     size_t running, failed, total, done;
     double start;
@@ -81,9 +81,9 @@ static dm_status write_record(schedule *x, const dm_stage *s, double seconds, dm
     dm_json_put_string(&w, "command", command.data);
     dm_json_open_array(&w, "inputs");
     for (size_t i = 0; i < s->args; i++)
-        if (s->arg[i].kind == DM_ARG_INPUT || s->arg[i].kind == DM_ARG_FILE)
-            dm_json_put_string(&w, NULL,
-                               s->arg[i].kind == DM_ARG_INPUT ? x->plan->stage[s->arg[i].stage].key : s->arg[i].text);
+        if (s->arg[i].kind == DM_STAGE_ARG_INPUT || s->arg[i].kind == DM_STAGE_ARG_FILE)
+            dm_json_put_string(
+                &w, NULL, s->arg[i].kind == DM_STAGE_ARG_INPUT ? x->plan->stage[s->arg[i].stage].key : s->arg[i].text);
     dm_json_close_value(&w);
     dm_json_put_fixed(&w, "seconds", seconds, 3);
     dm_json_put_uint(&w, "peak_memory", dm_rss_peak());
@@ -106,7 +106,7 @@ static dm_status drop_checkpoint(const dm_stage *s, dm_error *err)
     return status == DM_OK && dm_dir_exists(path.text) ? dm_dir_remove(path.text, err) : status;
 }
 
-/* Where a stage's words go. */
+/* Where a stage's output goes. */
 typedef struct streams {
     int log, result;
 } streams;
@@ -228,7 +228,7 @@ static dm_stage_state inputs_of(const dm_experiment_plan *p, const dm_stage *s)
     dm_stage_state all = DM_STAGE_DONE;
 
     for (size_t i = 0; i < s->args; i++) {
-        if (s->arg[i].kind != DM_ARG_INPUT)
+        if (s->arg[i].kind != DM_STAGE_ARG_INPUT)
             continue;
         const dm_stage_state state = p->stage[s->arg[i].stage].state;
         if (state == DM_STAGE_FAILED || state == DM_STAGE_LEFT_OUT)
@@ -239,7 +239,7 @@ static dm_stage_state inputs_of(const dm_experiment_plan *p, const dm_stage *s)
     return all;
 }
 
-/* The ready stage with the longest way behind it, so that the last ones are not left to one process. */
+/* The ready stage with the longest chain after it, so that the last ones are not left to one process. */
 static size_t choose(schedule *x)
 {
     size_t best = DM_STAGE_NONE;
@@ -275,10 +275,10 @@ static dm_status start_ready(schedule *x)
 
 static void measure_heights(schedule *x)
 {
-    for (size_t i = x->plan->stages; i-- > 0;) /* inputs stand in front */
+    for (size_t i = x->plan->stages; i-- > 0;) /* inputs come first */
         for (size_t a = 0; a < x->plan->stage[i].args; a++) {
             const dm_stage_arg *arg = &x->plan->stage[i].arg[a];
-            if (arg->kind == DM_ARG_INPUT && x->height[arg->stage] < x->height[i] + 1)
+            if (arg->kind == DM_STAGE_ARG_INPUT && x->height[arg->stage] < x->height[i] + 1)
                 x->height[arg->stage] = x->height[i] + 1;
         }
 }
@@ -408,7 +408,7 @@ static dm_status run(schedule *x)
 static dm_status open_lock(schedule *x)
 {
     dm_path path;
-    dm_status s = dm_path_in(&path, x->plan->output, DM_CACHE, x->err);
+    dm_status s = dm_path_in(&path, x->plan->output, DM_STAGE_CACHE, x->err);
     if (s == DM_OK && (s = dm_dir_create(path.text, x->err)) == DM_OK)
         s = dm_path_in(&path, x->plan->output, "lock", x->err);
     if (s != DM_OK)
@@ -417,13 +417,13 @@ static dm_status open_lock(schedule *x)
     if (x->lock < 0)
         return dm_fail(x->err, DM_ERR_FILE, "%s: cannot open: %s", path.text, strerror(errno));
     if (!take_lock(x->lock, 0, F_SETLK))
-        return dm_fail(x->err, DM_ERR_FILE, "%s: another dmpo experiment is at work in this directory",
+        return dm_fail(x->err, DM_ERR_FILE, "%s: another dmpo experiment is running in this directory",
                        x->plan->output);
     return DM_OK;
 }
 
-dm_status dm_schedule_run(dm_experiment_plan *plan, const dm_commands *commands, const dm_schedule_options *options,
-                          dm_schedule_fn fn, void *context, dm_error *err)
+dm_status dm_schedule_run(dm_experiment_plan *plan, const dm_experiment_commands *commands,
+                          const dm_schedule_options *options, dm_schedule_fn fn, void *context, dm_error *err)
 {
     schedule x = {plan, commands, options, fn, context, err, .lock = -1, .start = dm_seconds()};
 

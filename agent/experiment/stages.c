@@ -13,10 +13,10 @@
 
 #define KEY_SHOWN 12
 
-struct dm_known_hash {
+struct dm_stage_known_hash {
     const char *path;
     char hex[DM_SHA256_HEX];
-    dm_known_hash *next;
+    dm_stage_known_hash *next;
 };
 
 /* ---- memory ---- */
@@ -102,7 +102,7 @@ static dm_status list_directory(const char *path, char ***names, size_t *n, dm_e
     return dm_fail(err, DM_ERR_MEMORY, "%s: no memory for its names", path);
 }
 
-dm_status dm_content_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err)
+dm_status dm_stage_content_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err)
 {
     char **names;
     dm_path file;
@@ -128,15 +128,15 @@ dm_status dm_content_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error 
 
 static const char *known_hash(dm_stage_builder *b, const char *path)
 {
-    for (const dm_known_hash *k = b->known; k; k = k->next)
+    for (const dm_stage_known_hash *k = b->known; k; k = k->next)
         if (strcmp(k->path, path) == 0)
             return k->hex;
-    dm_known_hash *k = allocate(b, sizeof *k);
+    dm_stage_known_hash *k = allocate(b, sizeof *k);
     if (!k)
         return "";
     k->path = path;
     k->next = b->known;
-    b->status = dm_content_sha256(path, k->hex, b->err);
+    b->status = dm_stage_content_sha256(path, k->hex, b->err);
     b->known = k;
     return k->hex;
 }
@@ -165,7 +165,7 @@ void dm_stage_builder_open(dm_stage_builder *b, dm_experiment_plan *plan, const 
     free_names(names, n);
 }
 
-static void add(dm_stage_builder *b, dm_arg_kind kind, const char *text, size_t stage)
+static void add(dm_stage_builder *b, dm_stage_arg_kind kind, const char *text, size_t stage)
 {
     if (b->status != DM_OK)
         return;
@@ -181,38 +181,38 @@ void dm_stage_begin(dm_stage_builder *b, const char *command)
         b->status = dm_fail(b->err, DM_ERR_INTERNAL, "a stage within a stage: %s in %s", command, b->arg[0].text);
     b->open = true;
     b->args = 0;
-    add(b, DM_ARG_TEXT, command, 0);
+    add(b, DM_STAGE_ARG_TEXT, command, 0);
 }
 
 void dm_stage_text(dm_stage_builder *b, const char *text)
 {
-    add(b, DM_ARG_TEXT, text, 0);
+    add(b, DM_STAGE_ARG_TEXT, text, 0);
 }
 
 void dm_stage_option(dm_stage_builder *b, const char *name, const char *text)
 {
-    add(b, DM_ARG_TEXT, dm_experiment_plan_print(b, "--%s", name), 0);
-    add(b, DM_ARG_TEXT, text, 0);
+    add(b, DM_STAGE_ARG_TEXT, dm_experiment_plan_print(b, "--%s", name), 0);
+    add(b, DM_STAGE_ARG_TEXT, text, 0);
 }
 
 void dm_stage_source(dm_stage_builder *b, const char *name, dm_stage_source_ref source)
 {
     if (name)
-        add(b, DM_ARG_TEXT, dm_experiment_plan_print(b, "--%s", name), 0);
-    add(b, source.stage == DM_STAGE_NONE ? DM_ARG_FILE : DM_ARG_INPUT, source.path, source.stage);
+        add(b, DM_STAGE_ARG_TEXT, dm_experiment_plan_print(b, "--%s", name), 0);
+    add(b, source.stage == DM_STAGE_NONE ? DM_STAGE_ARG_FILE : DM_STAGE_ARG_INPUT, source.path, source.stage);
 }
 
 void dm_stage_output(dm_stage_builder *b, const char *name, const char *path)
 {
-    add(b, DM_ARG_TEXT, dm_experiment_plan_print(b, "--%s", name), 0);
-    add(b, DM_ARG_OUTPUT, path, 0);
+    add(b, DM_STAGE_ARG_TEXT, dm_experiment_plan_print(b, "--%s", name), 0);
+    add(b, DM_STAGE_ARG_OUTPUT, path, 0);
 }
 
 void dm_stage_free(dm_stage_builder *b, const char *name, const char *text)
 {
-    add(b, DM_ARG_FREE, dm_experiment_plan_print(b, "--%s", name), 0);
+    add(b, DM_STAGE_ARG_FREE, dm_experiment_plan_print(b, "--%s", name), 0);
     if (text)
-        add(b, DM_ARG_FREE, text, 0);
+        add(b, DM_STAGE_ARG_FREE, text, 0);
 }
 
 static void make_key(dm_stage_builder *b, char key[DM_SHA256_HEX])
@@ -225,12 +225,12 @@ static void make_key(dm_stage_builder *b, char key[DM_SHA256_HEX])
     for (size_t i = 0; i < b->args; i++) {
         const dm_stage_arg *a = &b->arg[i];
         const unsigned char kind = (unsigned char)a->kind;
-        if (a->kind == DM_ARG_FREE)
+        if (a->kind == DM_STAGE_ARG_FREE)
             continue;
         dm_sha256_update(&h, &kind, 1);
-        if (a->kind == DM_ARG_INPUT)
+        if (a->kind == DM_STAGE_ARG_INPUT)
             dm_sha256_update(&h, b->plan->stage[a->stage].key, DM_SHA256_HEX);
-        const char *text = a->kind == DM_ARG_FILE ? known_hash(b, a->text) : a->text;
+        const char *text = a->kind == DM_STAGE_ARG_FILE ? known_hash(b, a->text) : a->text;
         dm_sha256_update(&h, text, strlen(text) + 1);
     }
     dm_sha256_finish(&h, key);
@@ -244,7 +244,7 @@ static void look_for_record(dm_stage_builder *b, dm_stage *s)
     dm_error ignored;
 
     if (b->status != DM_OK || !dm_file_exists(path) || dm_json_read(&doc, path, &ignored) != DM_OK)
-        return; /* an unreadable record is none: the stage is run again */
+        return; /* an unreadable record does not count: the stage is run again */
     const dm_json *root = dm_json_root(doc), *seconds = dm_json_get(root, "seconds");
     if (dm_json_is(dm_json_get(root, "key"), s->key) && seconds && seconds->type == DM_JSON_NUMBER) {
         s->state = DM_STAGE_DONE;
@@ -265,7 +265,7 @@ static const char *directory_of(dm_stage_builder *b, const dm_stage *s)
     return dm_experiment_plan_print(b, "%s/stages/%s-%.*s", b->plan->output, s->name, KEY_SHOWN, s->key);
 }
 
-/* What people call things, as a name of a file. */
+/* A name as people write it becomes a file name. */
 static void make_plain(char *name)
 {
     for (; *name; name++) {
@@ -313,7 +313,7 @@ size_t dm_stage_end(dm_stage_builder *b, bool resumable, const char *fmt, ...)
     return p->stages++;
 }
 
-/* ---- asking ---- */
+/* ---- questions about a plan ---- */
 
 const char *dm_experiment_plan_path(dm_experiment_plan *plan, dm_stage_source_ref source)
 {
@@ -331,9 +331,9 @@ const char *dm_experiment_plan_argument(dm_experiment_plan *plan, const dm_stage
 {
     const dm_stage_arg *a = &stage->arg[i];
 
-    if (a->kind == DM_ARG_INPUT)
+    if (a->kind == DM_STAGE_ARG_INPUT)
         return dm_experiment_plan_path(plan, (dm_stage_source_ref){a->stage, a->text});
-    if (a->kind == DM_ARG_OUTPUT)
+    if (a->kind == DM_STAGE_ARG_OUTPUT)
         return dm_experiment_plan_path(plan, (dm_stage_source_ref){(size_t)(stage - plan->stage), a->text});
     return a->text;
 }
@@ -356,7 +356,7 @@ void dm_experiment_plan_command(dm_experiment_plan *plan, const dm_stage *stage,
 {
     dm_text_add(out, "dmpo", 4);
     for (size_t i = 0; i < stage->args; i++) {
-        const char *word = stage->arg[i].kind == DM_ARG_FREE ? NULL : dm_experiment_plan_argument(plan, stage, i);
+        const char *word = stage->arg[i].kind == DM_STAGE_ARG_FREE ? NULL : dm_experiment_plan_argument(plan, stage, i);
         if (word)
             dm_experiment_plan_word(out, word);
     }
@@ -371,9 +371,9 @@ dm_status dm_experiment_plan_only(dm_experiment_plan *plan, const char *pattern,
         return dm_fail(err, DM_ERR_MEMORY, "no memory for the stages");
     for (size_t i = 0; i < plan->stages; i++)
         found += needed[i] = fnmatch(pattern, plan->stage[i].name, 0) == 0;
-    for (size_t i = plan->stages; i-- > 0;) /* inputs stand in front */
+    for (size_t i = plan->stages; i-- > 0;) /* inputs come first */
         for (size_t a = 0; needed[i] && plan->stage[i].state != DM_STAGE_DONE && a < plan->stage[i].args; a++)
-            if (plan->stage[i].arg[a].kind == DM_ARG_INPUT)
+            if (plan->stage[i].arg[a].kind == DM_STAGE_ARG_INPUT)
                 needed[plan->stage[i].arg[a].stage] = true;
     for (size_t i = 0; i < plan->stages; i++)
         if (!needed[i] && plan->stage[i].state == DM_STAGE_WAITING)

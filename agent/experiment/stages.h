@@ -2,7 +2,7 @@
  *
  * A key is the SHA-256 of version, command and arguments, where a path is replaced by the key of the stage that makes
  * it, or by the content's hash when it comes from outside. Threads, instruction sets and places are no part of it. Two
- * stages with the same key are one stage. Inputs stand in front of the stages that read them. */
+ * stages with the same key are one stage. Inputs come before the stages that read them. */
 #ifndef DM_AGENT_EXPERIMENT_STAGES_H
 #define DM_AGENT_EXPERIMENT_STAGES_H
 
@@ -11,18 +11,18 @@
 
 #define DM_STAGE_NONE ((size_t)-1)
 
-typedef enum dm_arg_kind {
-    DM_ARG_TEXT,   /* as it stands */
-    DM_ARG_INPUT,  /* a file in the directory of an earlier stage; "": the directory */
-    DM_ARG_FILE,   /* a file or directory from outside */
-    DM_ARG_OUTPUT, /* a file in the stage's own directory */
-    DM_ARG_FREE    /* changes no result: not in the key, not in what is printed */
-} dm_arg_kind;
+typedef enum dm_stage_arg_kind {
+    DM_STAGE_ARG_TEXT,   /* as it stands */
+    DM_STAGE_ARG_INPUT,  /* a file in the directory of an earlier stage; "": the directory */
+    DM_STAGE_ARG_FILE,   /* a file or directory from outside */
+    DM_STAGE_ARG_OUTPUT, /* a file in the stage's own directory */
+    DM_STAGE_ARG_FREE    /* changes no result: not in the key, not in what is printed */
+} dm_stage_arg_kind;
 
 typedef struct dm_stage_arg {
-    dm_arg_kind kind;
+    dm_stage_arg_kind kind;
     const char *text;
-    size_t stage; /* DM_ARG_INPUT */
+    size_t stage; /* DM_STAGE_ARG_INPUT */
 } dm_stage_arg;
 
 typedef enum dm_stage_state {
@@ -60,34 +60,34 @@ typedef struct dm_stage_subject {
     const dm_json *x; /* value of the method's sweep, or NULL */
 } dm_stage_subject;
 
-typedef struct dm_evaluation {
+typedef struct dm_experiment_evaluation {
     dm_stage_subject of;
     dm_env_split split;
     size_t stage; /* rollout: episodes.jsonl */
-} dm_evaluation;
+} dm_experiment_evaluation;
 
-typedef struct dm_training {
+typedef struct dm_experiment_training {
     dm_stage_subject of;
     size_t stage; /* train */
-} dm_training;
+} dm_experiment_training;
 
-typedef struct dm_pairs_made {
+typedef struct dm_experiment_pairs {
     dm_stage_subject of; /* without method: made for all of them; x: a sweep over how pairs are made */
     dm_stage_source_ref file;
-} dm_pairs_made;
+} dm_experiment_pairs;
 
-typedef struct dm_example {
+typedef struct dm_experiment_example {
     dm_stage_subject of;
     dm_stage_source_ref pairs;
     size_t stage; /* score: scores.jsonl */
-} dm_example;
+} dm_experiment_example;
 
 typedef struct dm_experiment_plan {
     dm_stage *stage;
-    dm_evaluation *evaluation;
-    dm_training *training;
-    dm_pairs_made *pairs;
-    dm_example *example;
+    dm_experiment_evaluation *evaluation;
+    dm_experiment_training *training;
+    dm_experiment_pairs *pairs;
+    dm_experiment_example *example;
     size_t stages, evaluations, trainings, pairs_made, examples;
     const char *output;
     dm_block *blocks;
@@ -95,22 +95,22 @@ typedef struct dm_experiment_plan {
 
 /* Everything that the recipe asks for, below the directory `output`. Hashes the files from outside. Stages that are
  * done already have the state DM_STAGE_DONE. */
-dm_status dm_experiment_plan_make(dm_experiment_plan *plan, const dm_recipe *recipe, const dm_commands *commands,
-                                  const char *output, dm_error *err);
+dm_status dm_experiment_plan_make(dm_experiment_plan *plan, const dm_recipe *recipe,
+                                  const dm_experiment_commands *commands, const char *output, dm_error *err);
 void dm_experiment_plan_close(dm_experiment_plan *plan); /* fine on a zeroed struct */
 
 /* Leaves out what the stages whose name matches the pattern (of fnmatch) do not need. */
 dm_status dm_experiment_plan_only(dm_experiment_plan *plan, const char *pattern, dm_error *err);
 
-/* An argument as the command gets it, in memory of the plan; NULL when there is none. */
+/* An argument as the command gets it, in memory of the plan; NULL when memory ran out. */
 const char *dm_experiment_plan_argument(dm_experiment_plan *plan, const dm_stage *stage, size_t i);
 /* The command as a user may type it, quoted for a shell where needed. */
 void dm_experiment_plan_command(dm_experiment_plan *plan, const dm_stage *stage, dm_text *out);
-void dm_experiment_plan_word(dm_text *out, const char *word); /* one of them, with a blank in front */
+void dm_experiment_plan_word(dm_text *out, const char *word); /* a word of it, after a blank */
 /* Path of a source. */
 const char *dm_experiment_plan_path(dm_experiment_plan *plan, dm_stage_source_ref source);
 
-#define DM_CACHE "cache" /* directory in OUTPUT of what several stages may share; it changes no result */
+#define DM_STAGE_CACHE "cache" /* directory in OUTPUT of what several stages may share; it changes no result */
 
 /* The file that says a stage is done: OUTPUT/stages/NAME-KEY12/stage.json. */
 #define DM_STAGE_RECORD "stage.json"

@@ -96,9 +96,9 @@ static dm_status check_sources(const dm_pairs_options *o, dm_error *err)
                        no_pairs);
     if (o->segment_turns && o->form != DM_PAIRS_SEGMENT)
         return dm_fail(err, DM_ERR_ARGUMENT, "--segment-turns is of --form segment only");
-    if (o->erroneous != DM_ERRONEOUS_FIRST && !o->continuations.n)
+    if (o->erroneous != DM_PAIRS_ERRONEOUS_FIRST && !o->continuations.n)
         return dm_fail(err, DM_ERR_ARGUMENT, "--erroneous-turn is of --continuations FILE only");
-    if (o->invalid_answer && o->degrade != DM_DEGRADE_MEANINGLESS)
+    if (o->invalid_answer && o->degrade != DM_PAIRS_DEGRADE_MEANINGLESS)
         return dm_fail(err, DM_ERR_ARGUMENT, "--invalid-answer is of --degrade meaningless only");
     if (needs_explored && !o->explored.n)
         return dm_fail(err, DM_ERR_ARGUMENT, "%s needs explored runs; give --explored FILE", needs_explored);

@@ -11,10 +11,14 @@
 #include "io/data/template.h"
 
 typedef enum dm_pairs_form { DM_PAIRS_WHOLE, DM_PAIRS_SFT, DM_PAIRS_STEP, DM_PAIRS_SEGMENT } dm_pairs_form;
-typedef enum dm_pairs_degrade { DM_DEGRADE_NONE, DM_DEGRADE_REPEAT, DM_DEGRADE_MEANINGLESS } dm_pairs_degrade;
-/* Of the turns behind which a continuation is better: the first, or the last, behind which none is any more. */
-typedef enum dm_pairs_erroneous { DM_ERRONEOUS_FIRST, DM_ERRONEOUS_LAST } dm_pairs_erroneous;
-typedef enum dm_pairs_unit { DM_UNIT_TURNS, DM_UNIT_TEXT } dm_pairs_unit;
+typedef enum dm_pairs_degrade {
+    DM_PAIRS_DEGRADE_NONE,
+    DM_PAIRS_DEGRADE_REPEAT,
+    DM_PAIRS_DEGRADE_MEANINGLESS
+} dm_pairs_degrade;
+/* Of the turns after which a continuation is better: the first or the last. */
+typedef enum dm_pairs_erroneous { DM_PAIRS_ERRONEOUS_FIRST, DM_PAIRS_ERRONEOUS_LAST } dm_pairs_erroneous;
+typedef enum dm_pairs_unit { DM_PAIRS_UNIT_TURNS, DM_PAIRS_UNIT_TEXT } dm_pairs_unit;
 
 typedef struct dm_pairs_files {
     const char *const *path;

@@ -4,7 +4,7 @@
 
 #include "agent/pairs/pairs_internal.h"
 
-/* The runs begin behind the turns that they share, which become part of the prompt, and have one length. */
+/* The runs begin after the turns that they share, which become part of the prompt, and have one length. */
 static dm_status make_segment(dm_pairs_maker *m, dm_pair *p, size_t most, dm_pairs_drop *why)
 {
     const size_t s = p->shared, n = p->n_prompt;
@@ -70,7 +70,7 @@ static dm_status change(dm_pairs_maker *m, dm_pairs_candidate *c, dm_pairs_drop 
         *why = DM_PAIRS_DROP_IDENTICAL;
         return DM_OK;
     }
-    if (o->degrade != DM_DEGRADE_NONE && (s = dm_pairs_maker_degrade(m, c, &done)) == DM_OK && !done)
+    if (o->degrade != DM_PAIRS_DEGRADE_NONE && (s = dm_pairs_maker_degrade(m, c, &done)) == DM_OK && !done)
         *why = DM_PAIRS_DROP_SHORT;
     if (s != DM_OK || !done)
         return s;

@@ -1,5 +1,5 @@
 /* The degraded variant: rejected runs made longer by turns that lead nowhere, as the DMPO paper's noisy setting has
- * them. They stand in front of the run's last action, so that it still ends as it did. */
+ * them. They come before the run's last action, so that it still ends as it did. */
 #include <math.h>
 #include <string.h>
 
@@ -49,12 +49,13 @@ static dm_status ask(dm_pairs_maker *m, const dm_episode *e, const char *action,
             dm_env_close(&m->env);
         m->env_specification = NULL;
         if (dm_env_is_command(e->env))
-            return dm_fail(m->err, DM_ERR_INPUT,
-                           "%s: a command that a file names, '%.100s', is not run; --invalid-answer TEXT spares asking",
-                           e->id, e->env);
+            return dm_fail(
+                m->err, DM_ERR_INPUT,
+                "%s: a command named by a data file, '%.100s', is not run; give --invalid-answer TEXT instead", e->id,
+                e->env);
         const dm_status s = dm_env_open(&m->env, e->env, m->err);
         if (s != DM_OK) {
-            dm_fail_context(m->err, s, "%s: --invalid-answer TEXT spares asking its environment", e->id);
+            dm_fail_context(m->err, s, "%s: --invalid-answer TEXT works without its environment", e->id);
             return s == DM_ERR_ARGUMENT ? DM_ERR_INPUT : s; /* a file said it, not the command line */
         }
         m->env_specification = e->env;
@@ -80,7 +81,7 @@ static dm_status meaningless_turn(dm_pairs_maker *m, const dm_pairs_candidate *c
     }
     if (!c->rejected)
         s = dm_fail(m->err, DM_ERR_ARGUMENT,
-                    "%s: a pair of a file has no environment to ask; --invalid-answer TEXT is needed for --degrade "
+                    "%s: a pair from a file has no environment to ask; --degrade meaningless needs --invalid-answer "
                     "meaningless",
                     c->pair.id);
     return s == DM_OK ? ask(m, c->rejected, meaningless[which], &out->observation) : s;
@@ -91,12 +92,12 @@ dm_status dm_pairs_maker_degrade(dm_pairs_maker *m, dm_pairs_candidate *c, bool 
     const dm_pairs_options *o = m->options;
     const dm_pairs_side *old = &c->pair.rejected;
     const size_t extra = (size_t)o->degrade_turns, last = old->turns - 1;
-    const bool repeat = o->degrade == DM_DEGRADE_REPEAT;
+    const bool repeat = o->degrade == DM_PAIRS_DEGRADE_REPEAT;
     const uint64_t stream = m->out->candidates; /* this one's number, from 1 */
     uint64_t counter = 0;
     size_t loop = 0;
 
-    /* The loop is of turns with an answer in the run; the only turn of a run may have one behind it. */
+    /* The loop is of turns with an answer in the run; the only turn of a run may have one after it. */
     *done = !repeat || last > 0 || old->turn[0].observation;
     if (!*done)
         return DM_OK;
@@ -118,7 +119,7 @@ dm_status dm_pairs_maker_degrade(dm_pairs_maker *m, dm_pairs_candidate *c, bool 
             if (s != DM_OK)
                 return s;
         }
-        t->logp = NAN; /* nobody's choice */
+        t->logp = NAN; /* no policy chose it */
         t->tokens = 0;
     }
     turn[last + extra] = old->turn[last];

@@ -66,7 +66,7 @@ size_t dm_pairs_side_bytes(const dm_pairs_side *s)
 
 /* ---- distances, between turns (equal when their actions are) or between the bytes of all actions ---- */
 
-/* The agent's words, each with a line end behind it. */
+/* The agent's words, each followed by a line end. */
 static bool words_of(dm_text *out, const dm_pairs_side *s)
 {
     for (size_t i = 0; i < s->turns; i++)
@@ -125,7 +125,7 @@ static bool distance(const sequences *s, size_t n, size_t m, size_t *out)
 /* Over the longer side's length: from 0, the same, to 1, nothing in common. */
 static dm_status normalised_distance(dm_pairs_maker *m, const dm_pair *p, double *out)
 {
-    const bool text = m->options->unit == DM_UNIT_TEXT;
+    const bool text = m->options->unit == DM_PAIRS_UNIT_TEXT;
     const size_t a = length_of(&p->chosen, text), b = length_of(&p->rejected, text);
     sequences s = {.turns = {&p->chosen, &p->rejected}};
     dm_text words[2] = {{0}, {0}};
@@ -172,7 +172,7 @@ dm_status dm_pairs_maker_filter(dm_pairs_maker *m, const dm_pairs_candidate *c, 
 
     *why = DM_PAIRS_DROPS;
     if (o->max_length_ratio > 0) {
-        const bool text = o->unit == DM_UNIT_TEXT;
+        const bool text = o->unit == DM_PAIRS_UNIT_TEXT;
         const double a = (double)length_of(&p->chosen, text), b = (double)length_of(&p->rejected, text);
         if ((a > b ? a / b : b / a) > o->max_length_ratio) {
             *why = DM_PAIRS_DROP_LENGTH;

@@ -1,4 +1,4 @@
-/* What the parts of agent/pairs/pairs.h share: the maker at work, and a set of digests. */
+/* What the parts of agent/pairs/pairs.h share: the maker, and a set of digests. */
 #ifndef DM_AGENT_PAIRS_PAIRS_INTERNAL_H
 #define DM_AGENT_PAIRS_PAIRS_INTERNAL_H
 

@@ -53,7 +53,7 @@ dm_status dm_pairs_maker_seen(dm_pairs_maker *m, const dm_pair *p, bool *seen)
     return DM_OK;
 }
 
-/* Different pairs may come from runs of one name (of two models, say): " #2" is put behind the second's. */
+/* Different pairs may come from runs of one name (of two models, say): " #2" is appended to the second's. */
 static dm_status make_id_unique(dm_pairs_maker *m, dm_pair *p)
 {
     const char *plain = p->id;

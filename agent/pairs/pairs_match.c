@@ -85,7 +85,7 @@ static dm_status find_task(dm_pairs_maker *m, const dm_episode *e, size_t *task)
     return dm_pairs_maker_task(m, &h, task);
 }
 
-/* Hands on `better` against `worse`, which is NULL for a run alone. */
+/* Takes `better` against `worse`, which is NULL for a run alone. */
 static dm_status take_run(dm_pairs_maker *m, const dm_episode *better, const dm_episode *worse, bool given)
 {
     dm_pairs_candidate c = {.rejected = worse, .given = given, .pair.n_prompt = DM_EPISODE_PROMPT};
@@ -168,7 +168,7 @@ static dm_status best_against_worst(dm_pairs_maker *m, const group *g)
     return best != worst ? take(m, best->e, worst->e) : take(m, runs[0].e, runs[1].e); /* all equal: a tie */
 }
 
-/* Does `c` go on behind the first turns of `run`? */
+/* Whether `c` continues after the first turns of `run`. */
 static bool continues(const dm_episode *c, const dm_episode *run)
 {
     const size_t t = (size_t)c->replayed;
@@ -183,12 +183,12 @@ static bool continues(const dm_episode *c, const dm_episode *run)
     return same_prompt(c, run) && strcmp(c->end, "environment") != 0;
 }
 
-/* The erroneous turn of `run` is the first (or last) turn t for which the best of its continuations behind turns
+/* The erroneous turn of `run` is the first (or last) turn t for which the best of its continuations after turns
  * 0 .. t - 1 has a reward above the run's by more than the margin; that one is chosen. Where there is no such turn, the
  * best of all stands for the tie. */
 static dm_status correct(dm_pairs_maker *m, const group *g, const dm_episode *run)
 {
-    const bool last = m->options->erroneous == DM_ERRONEOUS_LAST;
+    const bool last = m->options->erroneous == DM_PAIRS_ERRONEOUS_LAST;
     const dm_episode *found = NULL, *best_of_all = NULL;
 
     for (size_t i = 0; i < g->n[CONTINUATION]; i++) {

@@ -1,4 +1,4 @@
-/* Candidates from files of pairs: messages in either spelling, behind a prompt of its own (docs/data.md). */
+/* Candidates from files of pairs: messages in either spelling, after a prompt (docs/data.md). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,7 +69,7 @@ static dm_status read_prompt(const reader *r, const dm_json *item, dm_pair *p)
                 ? index > 0
                 : role != (opens || prompt[index - 1].role == DM_ROLE_ASSISTANT ? DM_ROLE_USER : DM_ROLE_ASSISTANT))
             return wrong(r, v, "prompt", index,
-                         "user and agent must alternate, the user first, behind at most one system message");
+                         "user and agent must alternate, the user first, after at most one system message");
     }
     if (prompt[index - 1].role != DM_ROLE_USER)
         return wrong(r, list, "prompt", index - 1, "the last message must be the user's, for the agent to answer");

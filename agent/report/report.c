@@ -121,7 +121,7 @@ static dm_status place(const files *f, const char *output, bool svg, dm_error *e
     return s;
 }
 
-dm_status dm_report_make(const char *dir, const char *output, bool svg, dm_error *err)
+dm_status dm_report_make(const char *dir, const char *output, bool svg, dm_text *table, dm_error *err)
 {
     dm_report r;
     dm_report_figures figures = {0};
@@ -132,7 +132,10 @@ dm_status dm_report_make(const char *dir, const char *output, bool svg, dm_error
     if (s == DM_OK) {
         dm_report_draw(&r, &figures);
         compose(&r, &d, &figures, svg, &out);
-        s = r.status;
+        if (r.status == DM_OK && table)
+            dm_report_terminal(&r, table);
+        s = r.status == DM_OK && table && table->failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for the table")
+                                                        : r.status;
     }
     if (s == DM_OK)
         s = place(&out, output ? output : dir, svg, err);

@@ -7,10 +7,11 @@
 
 #include <stdbool.h>
 
-#include "core/error.h"
+#include "core/text.h"
 
-/* Reads DIR/results.json and writes report.html, report.md and results.csv into `output` (NULL: DIR); with `svg` every
- * chart as OUTPUT/charts/NAME.svg too, which report.md then shows. All of them or none. */
-dm_status dm_report_make(const char *dir, const char *output, bool svg, dm_error *err);
+/* Reads DIR/results.json and writes report.html, report.md and results.csv into `output` (NULL: DIR); with `svg` also
+ * every chart as OUTPUT/charts/NAME.svg, which report.md then shows. All of them or none. Appends the results as a
+ * table for a terminal to `table`, unless that is NULL. */
+dm_status dm_report_make(const char *dir, const char *output, bool svg, dm_text *table, dm_error *err);
 
 #endif

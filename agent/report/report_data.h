@@ -9,6 +9,7 @@
 
 #include "agent/rollout/eval.h"
 #include "core/block.h"
+#include "core/text.h"
 #include "io/json.h"
 
 /* ---- what results.json says ---- */
@@ -145,6 +146,9 @@ void dm_report_close(dm_report *r);
 void dm_report_read_metrics(dm_report *r, dm_report_training *t);
 void dm_report_read_example(dm_report *r, dm_report_example *e);
 void dm_report_statistics(dm_report *r);
+
+/* Methods by splits: mean reward with its interval, and the paired difference to SFT (report_terminal.c). */
+void dm_report_terminal(const dm_report *r, dm_text *out);
 
 /* ---- memory of the report (report_memory.c) ---- */
 

@@ -84,7 +84,7 @@ dm_report_node *dm_report_doc_add(dm_report_doc *d, dm_report_node_kind kind, co
 void dm_report_doc_heading(dm_report_doc *d, int level, const char *text);
 /* A paragraph that begins with this text. */
 void dm_report_doc_paragraph(dm_report_doc *d, const char *fmt, ...) DM_PRINTF(2, 3);
-void dm_report_doc_print(dm_report_doc *d, const char *fmt, ...) DM_PRINTF(2, 3); /* and goes on with it */
+void dm_report_doc_print(dm_report_doc *d, const char *fmt, ...) DM_PRINTF(2, 3); /* more of its text */
 void dm_report_doc_code(dm_report_doc *d, const char *text, size_t size, const char *language);
 void dm_report_doc_chart(dm_report_doc *d, const dm_report_chart *c);
 void dm_report_doc_table(dm_report_doc *d, const char *caption, const dm_report_column *column, size_t columns);

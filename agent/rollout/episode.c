@@ -11,7 +11,7 @@
 #include "core/block.h"
 #include "io/json_writer.h"
 
-static const char *const ends[] = {"done", "turns", "length", "environment", NULL};
+const char *const dm_episode_end_names[DM_EPISODE_ENDS + 1] = {"done", "turns", "length", "environment", NULL};
 
 /* ---- writing ---- */
 
@@ -132,7 +132,7 @@ static dm_status get_choice(const reader *r, const dm_json *object, const char *
     dm_text_print(&legal, "must be one of:");
     for (size_t i = 0; choices[i]; i++)
         dm_text_print(&legal, "%s %s", i ? "," : "", choices[i]);
-    const dm_status s = wrong(r, v, object, key, legal.failed ? "is none of the known" : legal.data);
+    const dm_status s = wrong(r, v, object, key, legal.failed ? "has an unknown value" : legal.data);
     dm_text_free(&legal);
     return s;
 }
@@ -194,17 +194,17 @@ static dm_status read_conversation(const reader *r, const dm_json *object, dm_ep
         return wrong(r, list, object, "conversations", "must be a list of messages");
     if (list->length < DM_EPISODE_PROMPT || (list->length > DM_EPISODE_PROMPT && list->length % 2))
         return dm_json_fail(r->doc, list, r->err,
-                            "\"conversations\" has %zu messages: an episode has %d in front of its turns and ends with "
+                            "\"conversations\" has %zu messages: an episode has %d before its turns and ends with "
                             "an action",
                             list->length, DM_EPISODE_PROMPT);
     e->turns = (list->length - DM_EPISODE_PROMPT + 1) / 2;
     if (e->turns && !(e->turn = dm_block_alloc(&r->m->blocks, e->turns * sizeof *e->turn)))
         return dm_fail(r->err, DM_ERR_MEMORY, "%s: no memory for its episodes", dm_json_name(r->doc));
     for (const dm_json *v = list->child; v; v = v->next, index++) {
-        const size_t behind = index - DM_EPISODE_PROMPT; /* meaningful behind the prompt */
+        const size_t after = index - DM_EPISODE_PROMPT; /* meaningful after the prompt */
         const char **words = index < DM_EPISODE_PROMPT ? &e->prompt[index]
-                             : behind % 2              ? &e->turn[behind / 2].observation
-                                                       : &e->turn[behind / 2].action;
+                             : after % 2               ? &e->turn[after / 2].observation
+                                                       : &e->turn[after / 2].action;
         const dm_status s = read_message(r, v, index, words);
         if (s != DM_OK)
             return s;
@@ -242,7 +242,6 @@ static dm_status read_turns(const reader *r, const dm_json *object, dm_episode *
 static dm_status read_episode(const reader *r, const dm_json *v, dm_episode *e)
 {
     size_t split = 0, end = 0;
-    bool done = false;
     dm_status s;
 
     if (v->type != DM_JSON_OBJECT)
@@ -258,13 +257,12 @@ static dm_status read_episode(const reader *r, const dm_json *v, dm_episode *e)
         (s = dm_json_get_double(r->doc, v, "temperature", 0, DBL_MAX, NULL, &e->temperature, r->err)) != DM_OK ||
         (s = get_seed(r, v, "sampling_seed", &e->sampling_seed)) != DM_OK ||
         (s = dm_json_get_double(r->doc, v, "reward", 0, 1, NULL, &e->reward, r->err)) != DM_OK ||
-        (s = dm_json_get_bool(r->doc, v, "done", NULL, &done, r->err)) != DM_OK ||
-        (s = get_choice(r, v, "end", ends, &end)) != DM_OK || (s = read_conversation(r, v, e)) != DM_OK ||
-        (s = read_turns(r, v, e)) != DM_OK)
+        (s = dm_json_get_bool(r->doc, v, "done", NULL, &e->done, r->err)) != DM_OK ||
+        (s = get_choice(r, v, "end", dm_episode_end_names, &end)) != DM_OK ||
+        (s = read_conversation(r, v, e)) != DM_OK || (s = read_turns(r, v, e)) != DM_OK)
         return s;
     e->split = (dm_env_split)split;
-    e->end = ends[end];
-    e->done = done;
+    e->end = dm_episode_end_names[end];
     return dm_json_get_int(r->doc, v, "replayed", 0, (int64_t)e->turns, NULL, &e->replayed, r->err);
 }
 
@@ -343,7 +341,7 @@ static bool is_blank(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-char *dm_action_parse(const char *words, size_t size)
+char *dm_episode_action(const char *words, size_t size)
 {
     static const char mark[] = "Action:";
     const size_t mark_size = sizeof mark - 1;

@@ -1,19 +1,24 @@
 /* One episode of an agent in an environment, as a record: a line of a rollout's file (docs/data.md, "Episodes").
  *
  * As messages it is the authors' form: human the instruction, gpt "OK", human the task with the first observation, then
- * gpt "Action: ..." and human "Observation: ..." in turn. It ends with the agent's last action; what the environment
- * answered to that is `final`. Such a line is supervised training data for `dmpo train --objective sft` as it is. */
+ * gpt "Action: ..." and human "Observation: ..." in turn. It ends with the agent's last action; the environment's
+ * answer to that is `final`. Such a line is supervised training data for `dmpo train --objective sft` as it is. */
 #ifndef DM_AGENT_ROLLOUT_EPISODE_H
 #define DM_AGENT_ROLLOUT_EPISODE_H
 
 #include "agent/env/env.h"
 #include "io/json.h"
 
-#define DM_EPISODE_PROMPT 3 /* messages in front of the agent's first turn */
+#define DM_EPISODE_PROMPT 3 /* messages before the agent's first turn */
+
+/* Why an episode ended: its environment said so, the limit in turns or in tokens, its environment failed. */
+enum { DM_EPISODE_END_DONE, DM_EPISODE_END_TURNS, DM_EPISODE_END_LENGTH, DM_EPISODE_END_ENVIRONMENT, DM_EPISODE_ENDS };
+
+extern const char *const dm_episode_end_names[DM_EPISODE_ENDS + 1]; /* "done", "turns", "length", "environment", NULL */
 
 typedef struct dm_episode_turn {
     const char *action; /* the agent's words as they stand, "Action: " included */
-    /* The environment's answer with "Observation: " in front. The last turn's is `final`, and NULL when the environment
+    /* The environment's answer, beginning with "Observation: ". The last turn's is `final`, and NULL when the environment
      * failed instead. */
     const char *observation;
     double score;   /* after it */
@@ -22,8 +27,7 @@ typedef struct dm_episode_turn {
 } dm_episode_turn;
 
 typedef struct dm_episode {
-    const char
-        *id; /* "home/train/12/0/1": env/split/task/seed/sample, and "@2" behind it when turns 0..1 are replayed */
+    const char *id; /* "home/train/12/0/1": env/split/task/seed/sample, followed by "@2" when turns 0..1 are replayed */
     const char *env; /* its specification */
     dm_env_split split;
     int64_t task;
@@ -35,8 +39,8 @@ typedef struct dm_episode {
     uint64_t sampling_seed;
     int64_t replayed; /* leading turns that were given, not chosen by the policy */
     double reward;    /* [0, 1], the last score */
-    int done;         /* the environment ended it */
-    const char *end;  /* why it ended: "done", "turns" (limit), "length" (limit in tokens), "environment" (it failed) */
+    bool done;        /* the environment ended it */
+    const char *end;  /* one of dm_episode_end_names */
     const char *prompt[DM_EPISODE_PROMPT];
     dm_episode_turn *turn; /* [turns] */
     size_t turns;
@@ -57,7 +61,7 @@ dm_status dm_episodes_read(dm_episodes *out, const char *const *paths, size_t n,
 void dm_episodes_close(dm_episodes *e); /* fine on a zeroed struct */
 
 /* The action in an agent's words: what follows the last "Action:" up to the line's end, blanks stripped; NULL when
- * there is none. In malloc'ed memory. */
-char *dm_action_parse(const char *words, size_t size);
+ * the words have none. The caller frees it. */
+char *dm_episode_action(const char *words, size_t size);
 
 #endif

@@ -6,8 +6,6 @@
 
 #include "core/exact.h"
 
-const char *const dm_end_names[DM_ENDS + 1] = {"done", "turns", "length", "environment", NULL};
-
 /* ---- estimates ---- */
 
 #define HALF_PI 0x1.921fb54442d18p0
@@ -98,17 +96,17 @@ static void score_by_turn(dm_eval *e, const dm_episode *const *x)
 
 static void count(dm_eval *e, const dm_episode *x)
 {
-    for (size_t k = 0; k < DM_ENDS; k++)
-        e->end[k] += strcmp(x->end, dm_end_names[k]) == 0;
+    for (size_t k = 0; k < DM_EPISODE_ENDS; k++)
+        e->end[k] += strcmp(x->end, dm_episode_end_names[k]) == 0;
     e->turns += (double)x->turns;
     for (size_t t = 0; t < x->turns; t++)
         e->tokens += (double)x->turn[t].tokens;
     e->turn_limit = x->turns > e->turn_limit ? x->turns : e->turn_limit;
 }
 
-static dm_task_score score_task(const dm_episode *const *x, size_t n)
+static dm_eval_task score_task(const dm_episode *const *x, size_t n)
 {
-    dm_task_score s = {.first = x[0], .best = x[0]->reward, .worst = x[0]->reward, .samples = n};
+    dm_eval_task s = {.first = x[0], .best = x[0]->reward, .worst = x[0]->reward, .samples = n};
     for (size_t i = 0; i < n; i++) {
         const double reward = x[i]->reward;
         s.reward += reward;
@@ -152,10 +150,10 @@ static dm_status make(dm_eval *e, const dm_episode *const *sorted, double *x, dm
     if (!(e->by_turn = calloc(e->turn_limit + 1, sizeof *e->by_turn)))
         return no_memory(n, err);
     score_by_turn(e, sorted);
-    e->reward = estimate(e, offsetof(dm_task_score, reward), x);
-    e->success = estimate(e, offsetof(dm_task_score, success), x);
-    e->best = estimate(e, offsetof(dm_task_score, best), x);
-    e->worst = estimate(e, offsetof(dm_task_score, worst), x);
+    e->reward = estimate(e, offsetof(dm_eval_task, reward), x);
+    e->success = estimate(e, offsetof(dm_eval_task, success), x);
+    e->best = estimate(e, offsetof(dm_eval_task, best), x);
+    e->worst = estimate(e, offsetof(dm_eval_task, worst), x);
     return DM_OK;
 }
 

@@ -18,26 +18,22 @@ dm_estimate dm_estimate_of(const double *x, size_t n); /* n == 0: mean NaN */
 /* Student's t: the value that is exceeded with probability 1/40, for `freedom` >= 1 degrees of freedom. */
 double dm_t_quantile(size_t freedom);
 
-enum { DM_END_DONE, DM_END_TURNS, DM_END_LENGTH, DM_END_ENVIRONMENT, DM_ENDS };
-
-extern const char *const dm_end_names[DM_ENDS + 1]; /* as in dm_episode.end */
-
-typedef struct dm_task_score {
+typedef struct dm_eval_task {
     const dm_episode *first;             /* an episode of it: says which task it is */
     double reward, best, worst, success; /* mean, largest, smallest reward of its samples; share with reward 1 */
     size_t samples;
-} dm_task_score;
+} dm_eval_task;
 
 typedef struct dm_eval {
     size_t episodes, tasks;
     size_t fewest, most; /* samples of a task */
     dm_estimate reward, success, best, worst;
-    double turns, tokens; /* an episode, means; tokens that the policy generated */
-    size_t end[DM_ENDS];  /* how many ended so */
-    double *by_turn;      /* [turn_limit + 1] mean score after so many turns, episodes that have ended with their
+    double turns, tokens;        /* an episode, means; tokens that the policy generated */
+    size_t end[DM_EPISODE_ENDS]; /* how many ended so */
+    double *by_turn;             /* [turn_limit + 1] mean score after so many turns, episodes that have ended with their
                            * reward; after 0 turns it is taken to be 0 */
-    size_t turn_limit;    /* the longest episode's turns */
-    dm_task_score *task;  /* [tasks] ordered by environment, split, task and seed */
+    size_t turn_limit;           /* the longest episode's turns */
+    dm_eval_task *task;          /* [tasks] ordered by environment, split, task and seed */
 } dm_eval;
 
 /* Refers to the episodes, which must outlive it. */

@@ -15,7 +15,7 @@
 
 void dm_rollout_defaults(dm_rollout_options *o)
 {
-    *o = (dm_rollout_options){.samples = 1, .top_p = 1, .max_tokens = 64, .continue_at = DM_CONTINUE_ALL};
+    *o = (dm_rollout_options){.samples = 1, .top_p = 1, .max_tokens = 64, .continue_at = DM_ROLLOUT_CONTINUE_ALL};
 }
 
 static dm_status in_range(const char *name, int64_t value, int64_t low, int64_t high, dm_error *err)
@@ -36,7 +36,7 @@ static dm_status check_options(const dm_rollout_options *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "no environment given; --env NAME names it");
     if (!o->output)
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output FILE is where the episodes go");
-    if ((o->player == DM_PLAYER_MODEL) != (o->model != NULL))
+    if ((o->player == DM_ROLLOUT_PLAYER_MODEL) != (o->model != NULL))
         return dm_fail(err, DM_ERR_ARGUMENT, "who plays is either a model, --model DIR, or --policy expert or random");
     if (o->stop && !*o->stop)
         return dm_fail(err, DM_ERR_ARGUMENT, "--stop must not be empty");
@@ -44,7 +44,7 @@ static dm_status check_options(const dm_rollout_options *o, dm_error *err)
     if ((s = in_range("first", o->first, 0, INT64_MAX, err)) != DM_OK ||
         (s = in_range("tasks", o->tasks, 0, many, err)) != DM_OK ||
         (s = in_range("samples", o->samples, 1, many, err)) != DM_OK ||
-        (s = in_range("continue-at", o->continue_at, DM_CONTINUE_ALL, many, err)) != DM_OK ||
+        (s = in_range("continue-at", o->continue_at, DM_ROLLOUT_CONTINUE_ALL, many, err)) != DM_OK ||
         (s = in_range("max-turns", o->max_turns, 0, many, err)) != DM_OK ||
         (s = in_range("max-tokens", o->max_tokens, 1, many, err)) != DM_OK ||
         (s = in_range("max-length", o->max_length, 0, LENGTH_MAX, err)) != DM_OK ||
@@ -83,7 +83,7 @@ static void put_digits(dm_json_writer *w, const char *key, uint64_t value)
 static void describe(dm_text *t, const dm_rollout_run *r)
 {
     const dm_rollout_options *o = r->o;
-    const bool model = o->player == DM_PLAYER_MODEL;
+    const bool model = o->player == DM_ROLLOUT_PLAYER_MODEL;
     dm_json_writer w = {.out = t};
 
     dm_json_open_object(&w, NULL);
@@ -97,7 +97,7 @@ static void describe(dm_text *t, const dm_rollout_run *r)
     put_string(&w, "output", NULL);
     put_string(&w, "env", r->todo.env);
     put_string(&w, "model", o->model);
-    put_string(&w, "policy", dm_player_names[o->player]);
+    put_string(&w, "policy", dm_rollout_player_names[o->player]);
     put_string(&w, "template", model ? dm_template_name(r->chat.kind) : NULL);
     put_string(&w, "split", dm_env_split_names[o->split]);
     put_int(&w, "first", o->first);
@@ -124,7 +124,7 @@ static void describe(dm_text *t, const dm_rollout_run *r)
 
 static dm_status open_file(dm_rollout_run *r)
 {
-    const size_t at_once = r->o->at_once ? (size_t)r->o->at_once : DM_AT_ONCE;
+    const size_t at_once = r->o->at_once ? (size_t)r->o->at_once : DM_ROLLOUT_AT_ONCE;
     dm_text run = {0};
 
     describe(&run, r);
@@ -142,10 +142,11 @@ static dm_status run(dm_rollout_run *r, dmpo_engine *engine)
     dm_env *env = NULL;
     dm_status s;
 
-    if ((s = dm_assignments_open(&r->todo, r->o, r->err)) != DM_OK ||
+    if ((s = dm_rollout_assignments_open(&r->todo, r->o, r->err)) != DM_OK ||
         (s = dm_env_open(&env, r->todo.env, r->err)) != DM_OK ||
-        (s = dm_assignments_make(&r->todo, r->o, env, r->err)) != DM_OK ||
-        (r->o->player == DM_PLAYER_MODEL && (s = dm_rollout_policy(r)) != DM_OK) || (s = open_file(r)) != DM_OK) {
+        (s = dm_rollout_assignments_make(&r->todo, r->o, env, r->err)) != DM_OK ||
+        (r->o->player == DM_ROLLOUT_PLAYER_MODEL && (s = dm_rollout_policy(r)) != DM_OK) ||
+        (s = open_file(r)) != DM_OK) {
         dm_env_close(&env);
         return s;
     }
@@ -155,12 +156,12 @@ static dm_status run(dm_rollout_run *r, dmpo_engine *engine)
     else
         dm_env_close(&env);
     for (size_t i = 0; r->flight && i < r->flights; i++)
-        r->flight[i].index = DM_IDLE;
+        r->flight[i].index = DM_ROLLOUT_IDLE;
     if (r->flights && !r->flight)
         return dm_rollout_no_memory(r);
     if (r->flights == 0 || dm_rollout_report(r, NULL)) /* all is there already */
         return r->s;
-    return r->o->player == DM_PLAYER_MODEL ? dm_rollout_model(r, engine) : dm_rollout_scripted(r);
+    return r->o->player == DM_ROLLOUT_PLAYER_MODEL ? dm_rollout_model(r, engine) : dm_rollout_scripted(r);
 }
 
 static void close_flight(dm_rollout_flight *f)
@@ -195,6 +196,6 @@ dm_status dm_rollout(dmpo_engine *engine, const dm_rollout_options *options, dm_
     free(r.request);
     dmpo_model_close(&r.model);
     dm_tokenizer_close(&r.tokenizer);
-    dm_assignments_close(&r.todo);
+    dm_rollout_assignments_close(&r.todo);
     return s == DM_OK ? closed : s;
 }

@@ -1,29 +1,34 @@
-/* Rollouts: a policy plays episodes of an environment, many at once, and they become a file (agent/rollout/episode.h).
+/* Rollouts: a policy plays episodes of an environment, many at once, and writes them to a file (agent/rollout/episode.h).
  *
  * The file is the same, bit for bit, for every number of episodes at once, of threads, for every ISA, and after a kill
  * and restart: an episode depends on the options and its task only, and lines are written in the order of the list of
- * episodes. That order is task after task, the samples of one task behind each other; of continuations, episode after
- * episode, by the turn where they begin, samples behind each other.
+ * episodes. That order is task after task, the samples of one task in a row; for continuations, episode after
+ * episode, by the turn where they begin, samples in a row.
  *
- * Beside OUTPUT lies OUTPUT.run.json, which says what the run was asked. With the same options again a run goes on
- * behind the last whole line; with others it is refused. */
+ * OUTPUT.run.json, beside OUTPUT, records the options. With the same options again a run continues after the last
+ * whole line; with others it is refused. */
 #ifndef DM_AGENT_ROLLOUT_ROLLOUT_H
 #define DM_AGENT_ROLLOUT_ROLLOUT_H
 
 #include "agent/rollout/episode.h"
 #include "dmpo.h"
 
-typedef enum dm_player { DM_PLAYER_MODEL, DM_PLAYER_EXPERT, DM_PLAYER_RANDOM, DM_PLAYERS } dm_player;
+typedef enum dm_rollout_player {
+    DM_ROLLOUT_PLAYER_MODEL,
+    DM_ROLLOUT_PLAYER_EXPERT,
+    DM_ROLLOUT_PLAYER_RANDOM,
+    DM_ROLLOUT_PLAYERS
+} dm_rollout_player;
 
-extern const char *const dm_player_names[DM_PLAYERS + 1]; /* "model", "expert", "random", NULL */
+extern const char *const dm_rollout_player_names[DM_ROLLOUT_PLAYERS + 1]; /* "model", "expert", "random", NULL */
 
-#define DM_CONTINUE_ALL ((int64_t)-1)
+#define DM_ROLLOUT_CONTINUE_ALL ((int64_t)-1)
 
 typedef struct dm_rollout_options {
     const char *env;           /* specification (agent/env/env.h); with `from` it may be NULL: what the file names */
     int split;                 /* dm_env_split */
-    int player;                /* dm_player */
-    const char *model;         /* directory, of DM_PLAYER_MODEL only */
+    int player;                /* dm_rollout_player */
+    const char *model;         /* directory, of DM_ROLLOUT_PLAYER_MODEL only */
     const char *chat_template; /* NULL: recognised from the model */
     const char *output;        /* file */
     bool overwrite;            /* begin anew, whatever is there */
@@ -32,8 +37,9 @@ typedef struct dm_rollout_options {
     int64_t samples;      /* episodes of each task, >= 1 */
     uint64_t env_seed;    /* the environment's */
 
-    const char *from;    /* a file of episodes to continue, in place of split, first, tasks and env_seed */
-    int64_t continue_at; /* give the first so many turns; episodes that have no more are left out; DM_CONTINUE_ALL: 0,
+    const char *from; /* a file of episodes to continue, in place of split, first, tasks and env_seed */
+    int64_t
+        continue_at; /* give the first so many turns; episodes that have no more are left out; DM_ROLLOUT_CONTINUE_ALL: 0,
                           * 1, ... turns - 1 of them */
 
     double temperature; /* 0: greedy */
@@ -43,7 +49,7 @@ typedef struct dm_rollout_options {
     const char *stop;   /* text that ends a turn, or NULL; the end-of-turn token always does */
 
     int64_t max_turns;  /* of an episode, given ones included; 0: the environment's own limit */
-    int64_t max_tokens; /* of a turn, without its end-of-turn token, which is put behind a turn that is cut */
+    int64_t max_tokens; /* of a turn, without its end-of-turn token, which is appended to a turn that is cut */
     int64_t max_length; /* tokens of an episode; a turn begins only where max_tokens fit. 0: the model's positions, at
                          * most 4096 */
     int64_t at_once;    /* episodes in flight, 1..256; 0: 32, fewer where their cache would take more than 2 GiB or

@@ -9,16 +9,16 @@
 
 #define FAILURES 3 /* of environments, in a row */
 
-const char *const dm_player_names[DM_PLAYERS + 1] = {"model", "expert", "random", NULL};
+const char *const dm_rollout_player_names[DM_ROLLOUT_PLAYERS + 1] = {"model", "expert", "random", NULL};
 
-int dm_rollout_report(dm_rollout_run *r, const char *note)
+bool dm_rollout_report(dm_rollout_run *r, const char *note)
 {
     r->status.written = (int64_t)r->file.written;
     r->status.reward = r->file.reward;
     r->status.success = r->file.success;
     if (r->s == DM_OK && r->fn && r->fn(r->context, &r->status, note))
         r->s =
-            dm_fail(r->err, DM_ERR_INTERRUPTED, "stopped after %lld of %lld episodes; the same command goes on there",
+            dm_fail(r->err, DM_ERR_INTERRUPTED, "stopped after %lld of %lld episodes; the same command continues there",
                     (long long)r->status.written, (long long)r->status.total);
     return r->s != DM_OK;
 }
@@ -45,7 +45,7 @@ static char *keep(dm_rollout_flight *f, const char *text, size_t size)
     return copy; /* zeroed: it ends where the text does */
 }
 
-static int failed(const dm_rollout_flight *f)
+static bool failed(const dm_rollout_flight *f)
 {
     return f->episode.end && strcmp(f->episode.end, "environment") == 0;
 }
@@ -98,7 +98,7 @@ static dm_status step(dm_rollout_run *r, dm_rollout_flight *f, dm_episode_turn *
 {
     dm_error why = {0};
     dm_episode *e = &f->episode;
-    char *action = dm_action_parse(t->action, strlen(t->action));
+    char *action = dm_episode_action(t->action, strlen(t->action));
     const dm_status status = dm_env_step(f->env, action ? action : "", &f->seen, &why);
 
     free(action);
@@ -112,7 +112,7 @@ static dm_status step(dm_rollout_run *r, dm_rollout_flight *f, dm_episode_turn *
         return dm_rollout_no_memory(r);
     t->score = e->reward = f->seen.score;
     e->done = f->seen.done;
-    const int limit = (int64_t)e->turns >= turn_limit(r, f);
+    const bool limit = (int64_t)e->turns >= turn_limit(r, f);
     if (limit && !(f->seen.done && f->seen.score >= 1))
         f->episode.end = "turns";
     else if (f->seen.done)
@@ -121,7 +121,7 @@ static dm_status step(dm_rollout_run *r, dm_rollout_flight *f, dm_episode_turn *
 }
 
 /* The turns that are given: the environment must answer what the file says. */
-static dm_status replay(dm_rollout_run *r, dm_rollout_flight *f, const dm_assignment *a)
+static dm_status replay(dm_rollout_run *r, dm_rollout_flight *f, const dm_rollout_assignment *a)
 {
     const dm_episode *source = a->source;
 
@@ -151,21 +151,21 @@ static dm_status replay(dm_rollout_run *r, dm_rollout_flight *f, const dm_assign
 
 dm_status dm_rollout_flight_begin(dm_rollout_run *r, dm_rollout_flight *f)
 {
-    const dm_assignment *a = &r->todo.list[f->index];
+    const dm_rollout_assignment *a = &r->todo.list[f->index];
     const dm_rollout_options *o = r->o;
     dm_error why = {0};
     dm_status status = DM_OK;
 
     f->name.size = 0;
-    f->stream = dm_assignment_name(&f->name, &r->todo, f->index);
+    f->stream = dm_rollout_assignment_name(&f->name, &r->todo, f->index);
     f->episode = (dm_episode){.id = f->name.data,
                               .env = r->todo.env,
                               .split = a->split,
                               .task = a->task,
                               .seed = a->seed,
                               .sample = a->sample,
-                              .policy = dm_player_names[o->player],
-                              .model = o->player == DM_PLAYER_MODEL ? r->model_sha256 : NULL,
+                              .policy = dm_rollout_player_names[o->player],
+                              .model = o->player == DM_ROLLOUT_PLAYER_MODEL ? r->model_sha256 : NULL,
                               .temperature = o->temperature,
                               .sampling_seed = o->seed,
                               .turn = f->episode.turn};
@@ -193,7 +193,7 @@ dm_status dm_rollout_flight_finish(dm_rollout_run *r, dm_rollout_flight *f)
         r->failures = 0;
     const dm_status status = dm_rollout_file_add(&r->file, f->index, &f->episode, r->err);
     dm_block_free(&f->memory);
-    f->index = DM_IDLE;
+    f->index = DM_ROLLOUT_IDLE;
     r->status.done++;
     r->status.played++;
     return status;
@@ -212,10 +212,10 @@ dm_status dm_rollout_flight_turn(dm_rollout_run *r, dm_rollout_flight *f, const 
     return step(r, f, t);
 }
 
-int dm_rollout_flight_claim(dm_rollout_run *r, dm_rollout_flight *f)
+bool dm_rollout_flight_claim(dm_rollout_run *r, dm_rollout_flight *f)
 {
     if (r->next == r->todo.n || r->next >= r->file.written + r->file.window)
-        return 0;
+        return false;
     f->index = r->next++;
-    return 1;
+    return true;
 }

@@ -13,19 +13,19 @@
 #define RUN_BYTES ((size_t)1 << 20)
 #define SYNC_EVERY 2.0 /* seconds */
 
-/* ---- what the run was asked ---- */
+/* ---- options of the run ---- */
 
 static const char *const paths[] = {"\"model\": ", "\"from\": "}; /* their hashes decide, not where they lie */
 
-static int is_path(const char *line)
+static bool is_path(const char *line)
 {
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
         if (strncmp(line + strspn(line, " "), paths[i], strlen(paths[i])) == 0)
-            return 1;
-    return 0;
+            return true;
+    return false;
 }
 
-/* Without blanks around and the comma behind. */
+/* Without blanks around it and the comma after it. */
 static int trimmed(const char **line, size_t size)
 {
     while (size > 0 && **line == ' ') {
@@ -56,7 +56,7 @@ static dm_status compare_runs(const char *path, const char *old, const char *now
     return DM_OK;
 }
 
-/* ---- what is there ---- */
+/* ---- what an earlier run left ---- */
 
 static dm_status fail_file(const char *path, const char *what, dm_error *err)
 {
@@ -64,7 +64,7 @@ static dm_status fail_file(const char *path, const char *what, dm_error *err)
 }
 
 /* Every whole line must be the episode that the list has there. */
-static dm_status count_lines(dm_rollout_file *f, const dm_assignments *a, dm_error *err)
+static dm_status count_lines(dm_rollout_file *f, const dm_rollout_assignments *a, dm_error *err)
 {
     dm_episodes e;
     dm_text name = {0};
@@ -75,7 +75,7 @@ static dm_status count_lines(dm_rollout_file *f, const dm_assignments *a, dm_err
                     f->total);
     for (size_t i = 0; s == DM_OK && i < e.n; i++) {
         name.size = 0;
-        dm_assignment_name(&name, a, i);
+        dm_rollout_assignment_name(&name, a, i);
         if (name.failed)
             s = dm_fail(err, DM_ERR_MEMORY, "no memory to read %s", f->path);
         else if (strcmp(name.data, e.episode[i].id) != 0)
@@ -115,13 +115,13 @@ static dm_status cut_torn_line(const dm_rollout_file *f, dm_error *err)
 }
 
 /* Nothing of an earlier run is lost by writing here. */
-static int is_free(const char *path)
+static bool is_free(const char *path)
 {
     char *data;
     size_t size;
     if (access(path, F_OK) != 0)
-        return 1;
-    const int empty = dm_file_read(path, 0, &data, &size, NULL) == DM_OK;
+        return true;
+    const bool empty = dm_file_read(path, 0, &data, &size, NULL) == DM_OK;
     free(data);
     return empty;
 }
@@ -154,7 +154,7 @@ static dm_status prepare(const dm_rollout_file *f, const dm_rollout_options *o, 
     return s;
 }
 
-dm_status dm_rollout_file_open(dm_rollout_file *f, const dm_rollout_options *o, const dm_assignments *a,
+dm_status dm_rollout_file_open(dm_rollout_file *f, const dm_rollout_options *o, const dm_rollout_assignments *a,
                                const dm_text *run, size_t window, dm_error *err)
 {
     *f = (dm_rollout_file){.path = o->output, .fd = -1, .window = window, .total = a->n, .synced = dm_seconds()};

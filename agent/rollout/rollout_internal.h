@@ -1,4 +1,4 @@
-/* What the files of rollouts share: the list of episodes, the file, the episodes in flight and who plays them. */
+/* What the files of rollouts share: the list of episodes, the output file, the episodes in flight, the players. */
 #ifndef DM_AGENT_ROLLOUT_ROLLOUT_INTERNAL_H
 #define DM_AGENT_ROLLOUT_ROLLOUT_INTERNAL_H
 
@@ -10,38 +10,39 @@
 
 /* ---- which episodes (agent/rollout/rollout_list.c) ---- */
 
-typedef struct dm_assignment {
+typedef struct dm_rollout_assignment {
     dm_env_split split;
     int64_t task, sample;
     uint64_t seed;
     const dm_episode *source; /* whose first turns are given, or NULL */
     int64_t given;
-} dm_assignment;
+} dm_rollout_assignment;
 
-typedef struct dm_assignments {
+typedef struct dm_rollout_assignments {
     const char *env; /* specification */
-    dm_assignment *list;
+    dm_rollout_assignment *list;
     size_t n;
     dm_episodes source;                /* of options->from */
     char source_sha256[DM_SHA256_HEX]; /* "" without */
-} dm_assignments;
+} dm_rollout_assignments;
 
 /* The environment's specification, and with `from` the episodes to continue. */
-dm_status dm_assignments_open(dm_assignments *a, const dm_rollout_options *o, dm_error *err);
+dm_status dm_rollout_assignments_open(dm_rollout_assignments *a, const dm_rollout_options *o, dm_error *err);
 /* The list; env: an open one. */
-dm_status dm_assignments_make(dm_assignments *a, const dm_rollout_options *o, const dm_env *env, dm_error *err);
-void dm_assignments_close(dm_assignments *a);
+dm_status dm_rollout_assignments_make(dm_rollout_assignments *a, const dm_rollout_options *o, const dm_env *env,
+                                      dm_error *err);
+void dm_rollout_assignments_close(dm_rollout_assignments *a);
 
 /* An episode's name, and the number that its random numbers are drawn with: a function of all of the name but the
  * environment's specification, which may be a path. Appends the name. */
-uint64_t dm_assignment_name(dm_text *name, const dm_assignments *a, size_t index);
+uint64_t dm_rollout_assignment_name(dm_text *name, const dm_rollout_assignments *a, size_t index);
 
 /* ---- the file (agent/rollout/rollout_file.c) ---- */
 
 typedef struct dm_rollout_line { /* an episode that is done and waits to be written */
     dm_text text;
     double reward;
-    int failed; /* its environment did */
+    bool failed; /* its environment did */
 } dm_rollout_line;
 
 typedef struct dm_rollout_file {
@@ -54,23 +55,23 @@ typedef struct dm_rollout_file {
     double synced;          /* when, in seconds */
 } dm_rollout_file;
 
-/* Opens for the first episode that is missing. run: what OUTPUT.run.json has to say. */
-dm_status dm_rollout_file_open(dm_rollout_file *f, const dm_rollout_options *o, const dm_assignments *a,
+/* Opens for the first episode that is missing. run: the text of OUTPUT.run.json. */
+dm_status dm_rollout_file_open(dm_rollout_file *f, const dm_rollout_options *o, const dm_rollout_assignments *a,
                                const dm_text *run, size_t window, dm_error *err);
-/* Takes episode `index`, index < written + window, and writes what is in order now. Failed ones are held back until one
- * that is not comes behind them, or the end. */
+/* Takes episode `index`, index < written + window, and writes what is in order now. Failed ones are held back until a
+ * later one has not failed, or the end. */
 dm_status dm_rollout_file_add(dm_rollout_file *f, size_t index, const dm_episode *e, dm_error *err);
-/* Waits for the disk. */
+/* Returns once everything is on disk. */
 dm_status dm_rollout_file_close(dm_rollout_file *f, dm_error *err);
 
 /* ---- episodes in flight (agent/rollout/rollout_episode.c) ---- */
 
-#define DM_IDLE SIZE_MAX
-#define DM_AT_ONCE 32
+#define DM_ROLLOUT_IDLE SIZE_MAX
+#define DM_ROLLOUT_AT_ONCE 32
 
 /* One episode in flight. */
 typedef struct dm_rollout_flight {
-    size_t index; /* of the list; DM_IDLE: none */
+    size_t index; /* of the list; DM_ROLLOUT_IDLE: none */
     uint64_t stream;
     dm_env *env;
     dm_observation seen;
@@ -87,14 +88,14 @@ typedef struct dm_rollout_flight {
 
 typedef struct dm_rollout_run {
     const dm_rollout_options *o;
-    dm_assignments todo;
+    dm_rollout_assignments todo;
     dm_rollout_file file;
     dm_rollout_fn fn;
     void *context;
     dm_rollout_status status;
     dm_error *err;
     dm_status s; /* DM_OK, or why it stops */
-    size_t next; /* first of the list that nobody plays yet */
+    size_t next; /* first of the list that has not been started */
     dm_rollout_flight *flight;
     size_t flights;
     int failures; /* environments that failed in a row */
@@ -111,22 +112,22 @@ typedef struct dm_rollout_run {
     dmpo_request *request; /* [flights] */
 } dm_rollout_run;
 
-/* Tells the caller how far the run is; nonzero: it has to stop. note may be NULL. */
-int dm_rollout_report(dm_rollout_run *r, const char *note);
+/* Reports progress to the caller. True: the run has to stop. note may be NULL. */
+bool dm_rollout_report(dm_rollout_run *r, const char *note);
 dm_status dm_rollout_no_memory(const dm_rollout_run *r);
 
-/* Gives the flight the next episode of the list. 0: there is none, or it would have to wait too long for its place in
- * the file. */
-int dm_rollout_flight_claim(dm_rollout_run *r, dm_rollout_flight *f);
+/* Gives the flight the next episode of the list. False: the list is done, or the episode would wait too long for its place
+ * in the file. */
+bool dm_rollout_flight_claim(dm_rollout_run *r, dm_rollout_flight *f);
 /* Resets the environment and replays what is given. */
 dm_status dm_rollout_flight_begin(dm_rollout_run *r, dm_rollout_flight *f);
-/* One turn: the policy's words, the environment's answer. */
+/* One turn: the policy's words and the environment's answer to them. */
 dm_status dm_rollout_flight_turn(dm_rollout_run *r, dm_rollout_flight *f, const char *words, size_t size, double logp,
                                  int64_t tokens);
 /* Hands the episode to the file; the flight is idle. */
 dm_status dm_rollout_flight_finish(dm_rollout_run *r, dm_rollout_flight *f);
 
-/* ---- who plays: until the list is done or r->s is not DM_OK ---- */
+/* ---- players: each returns when the list is done or r->s is not DM_OK ---- */
 
 dm_status dm_rollout_scripted(dm_rollout_run *r); /* agent/rollout/rollout_scripted.c */
 

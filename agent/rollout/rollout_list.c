@@ -8,9 +8,9 @@
 
 #define LIST_MAX ((uint64_t)1 << 24)
 
-dm_status dm_assignments_open(dm_assignments *a, const dm_rollout_options *o, dm_error *err)
+dm_status dm_rollout_assignments_open(dm_rollout_assignments *a, const dm_rollout_options *o, dm_error *err)
 {
-    *a = (dm_assignments){.env = o->env};
+    *a = (dm_rollout_assignments){.env = o->env};
     if (!o->from)
         return DM_OK;
     dm_status s = dm_episodes_read(&a->source, &o->from, 1, err);
@@ -33,7 +33,7 @@ dm_status dm_assignments_open(dm_assignments *a, const dm_rollout_options *o, dm
     return DM_OK;
 }
 
-static dm_status reserve(dm_assignments *a, uint64_t n, uint64_t samples, dm_error *err)
+static dm_status reserve(dm_rollout_assignments *a, uint64_t n, uint64_t samples, dm_error *err)
 {
     const uint64_t room = n > LIST_MAX / samples ? 0 : n * samples + 1;
     if (!room || room > SIZE_MAX / sizeof *a->list || !(a->list = malloc((size_t)room * sizeof *a->list)))
@@ -42,7 +42,7 @@ static dm_status reserve(dm_assignments *a, uint64_t n, uint64_t samples, dm_err
     return DM_OK;
 }
 
-static dm_status make_tasks(dm_assignments *a, const dm_rollout_options *o, const dm_env *env, dm_error *err)
+static dm_status make_tasks(dm_rollout_assignments *a, const dm_rollout_options *o, const dm_env *env, dm_error *err)
 {
     const int64_t all = env->tasks[o->split];
 
@@ -55,26 +55,27 @@ static dm_status make_tasks(dm_assignments *a, const dm_rollout_options *o, cons
     const int64_t tasks = o->tasks ? o->tasks : all - o->first;
     const dm_status s = reserve(a, (uint64_t)tasks, (uint64_t)o->samples, err);
     for (int64_t i = 0; s == DM_OK && i < tasks * o->samples; i++)
-        a->list[a->n++] = (dm_assignment){.split = (dm_env_split)o->split,
-                                          .task = o->first + i / o->samples,
-                                          .sample = i % o->samples,
-                                          .seed = o->env_seed};
+        a->list[a->n++] = (dm_rollout_assignment){.split = (dm_env_split)o->split,
+                                                  .task = o->first + i / o->samples,
+                                                  .sample = i % o->samples,
+                                                  .seed = o->env_seed};
     return s;
 }
 
 /* Samples of a continuation are numbered on from those of its source: names stay different. */
-static void add_continuations(dm_assignments *a, const dm_rollout_options *o, const dm_episode *source, int64_t given)
+static void add_continuations(dm_rollout_assignments *a, const dm_rollout_options *o, const dm_episode *source,
+                              int64_t given)
 {
     for (int64_t k = 0; k < o->samples; k++)
-        a->list[a->n++] = (dm_assignment){.split = source->split,
-                                          .task = source->task,
-                                          .sample = source->sample * o->samples + k,
-                                          .seed = source->seed,
-                                          .source = source,
-                                          .given = given};
+        a->list[a->n++] = (dm_rollout_assignment){.split = source->split,
+                                                  .task = source->task,
+                                                  .sample = source->sample * o->samples + k,
+                                                  .seed = source->seed,
+                                                  .source = source,
+                                                  .given = given};
 }
 
-static dm_status make_continuations(dm_assignments *a, const dm_rollout_options *o, dm_error *err)
+static dm_status make_continuations(dm_rollout_assignments *a, const dm_rollout_options *o, dm_error *err)
 {
     uint64_t points = 0;
 
@@ -98,21 +99,22 @@ static dm_status make_continuations(dm_assignments *a, const dm_rollout_options 
     return s;
 }
 
-dm_status dm_assignments_make(dm_assignments *a, const dm_rollout_options *o, const dm_env *env, dm_error *err)
+dm_status dm_rollout_assignments_make(dm_rollout_assignments *a, const dm_rollout_options *o, const dm_env *env,
+                                      dm_error *err)
 {
     return o->from ? make_continuations(a, o, err) : make_tasks(a, o, env, err);
 }
 
-void dm_assignments_close(dm_assignments *a)
+void dm_rollout_assignments_close(dm_rollout_assignments *a)
 {
     free(a->list);
     dm_episodes_close(&a->source);
-    *a = (dm_assignments){0};
+    *a = (dm_rollout_assignments){0};
 }
 
-uint64_t dm_assignment_name(dm_text *name, const dm_assignments *a, size_t index)
+uint64_t dm_rollout_assignment_name(dm_text *name, const dm_rollout_assignments *a, size_t index)
 {
-    const dm_assignment *x = &a->list[index];
+    const dm_rollout_assignment *x = &a->list[index];
     char hex[DM_SHA256_HEX], first[17] = {0};
     dm_sha256 h;
 

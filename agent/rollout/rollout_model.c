@@ -1,5 +1,4 @@
-/* A model plays: its episodes are slots of dmpo_model_serve, so that one whose turn is over takes its step in the
- * environment and goes on while the others are still in the middle of theirs. Turns stay as they were generated; only
+/* A model plays: its episodes are slots of dmpo_model_serve, so that one whose turn is over takes its step in the environment and continues while the others are still in the middle of theirs. Turns stay as they were generated; only
  * what is new is tokenized (dm_template_continue). */
 #include <math.h>
 #include <stdlib.h>
@@ -31,10 +30,10 @@ static dm_status render(dm_rollout_run *r, dm_rollout_flight *f)
     if (!m)
         return dm_rollout_no_memory(r);
     for (size_t i = 0; i < n; i++) {
-        const size_t behind = i < DM_EPISODE_PROMPT ? 0 : i - DM_EPISODE_PROMPT;
+        const size_t after = i < DM_EPISODE_PROMPT ? 0 : i - DM_EPISODE_PROMPT;
         const char *text = i < DM_EPISODE_PROMPT ? e->prompt[i]
-                           : behind % 2          ? e->turn[behind / 2].observation
-                                                 : e->turn[behind / 2].action;
+                           : after % 2           ? e->turn[after / 2].observation
+                                                 : e->turn[after / 2].action;
         m[i] = (dm_message){.role = i % 2 ? DM_ROLE_ASSISTANT : DM_ROLE_USER, .text = text, .size = strlen(text)};
     }
     f->ids.size = 0;
@@ -54,13 +53,13 @@ static dm_status decode(const dm_rollout_run *r, int32_t id, dm_text *out)
     return s == DM_OK && out->failed ? dm_rollout_no_memory(r) : s;
 }
 
-static int ends_turn(const dm_text *said, const char *stop)
+static bool ends_turn(const dm_text *said, const char *stop)
 {
     const size_t n = strlen(stop);
     for (size_t i = 0; i + n <= said->size; i++)
         if (memcmp(said->data + i, stop, n) == 0)
-            return 1;
-    return 0;
+            return true;
+    return false;
 }
 
 static int on_token(void *context, size_t index, int32_t id, float logp)
@@ -111,10 +110,10 @@ static int next_request(void *context, size_t index)
     dm_rollout_flight *f = &r->flight[index];
     dmpo_request *q = &r->request[index];
 
-    if (r->s == DM_OK && f->index != DM_IDLE)
+    if (r->s == DM_OK && f->index != DM_ROLLOUT_IDLE)
         r->s = take_answer(r, f, q);
-    while (r->s == DM_OK && (f->index == DM_IDLE || f->episode.end)) {
-        if (f->index != DM_IDLE) {
+    while (r->s == DM_OK && (f->index == DM_ROLLOUT_IDLE || f->episode.end)) {
+        if (f->index != DM_ROLLOUT_IDLE) {
             r->s = dm_rollout_flight_finish(r, f);
             dm_rollout_report(r, NULL);
         } else if (dm_rollout_flight_claim(r, f)) {
@@ -198,13 +197,13 @@ size_t dm_rollout_at_once(const dm_rollout_run *r, const dm_env *env)
     const size_t left = r->todo.n - r->file.written;
     uint64_t n = (uint64_t)r->o->at_once;
 
-    if (r->o->player != DM_PLAYER_MODEL)
+    if (r->o->player != DM_ROLLOUT_PLAYER_MODEL)
         return 1;
     if (n == 0) {
         const uint64_t each =
             (uint64_t)r->config.layers * 2 * r->config.kv_heads * r->config.head_dim * r->max_length * sizeof(float);
         n = CACHE_BYTES / each;
-        n = n < 1 ? 1 : n > DM_AT_ONCE ? DM_AT_ONCE : n;
+        n = n < 1 ? 1 : n > DM_ROLLOUT_AT_ONCE ? DM_ROLLOUT_AT_ONCE : n;
         n = env->at_once && n > (uint64_t)env->at_once ? (uint64_t)env->at_once : n;
     }
     return n < left ? (size_t)n : left;

@@ -12,7 +12,7 @@ static const char *scripted_action(dm_rollout_run *r, const dm_rollout_flight *f
     const char *const *actions = NULL;
     size_t n;
 
-    if (r->o->player == DM_PLAYER_EXPERT) {
+    if (r->o->player == DM_ROLLOUT_PLAYER_EXPERT) {
         const char *action = class->expert ? class->expert(f->env) : NULL;
         if (!action)
             r->s = dm_fail(r->err, DM_ERR_UNSUPPORTED, "%s: the environment has no expert's action for turn %lld",

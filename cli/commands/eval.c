@@ -68,8 +68,8 @@ static void put_row(dm_json_writer *w, const row *r, bool is_first)
     dm_json_put_double(w, "turns", e->turns);
     dm_json_put_double(w, "tokens", e->tokens);
     dm_json_open_object(w, "ends");
-    for (size_t k = 0; k < DM_ENDS; k++)
-        dm_json_put_uint(w, dm_end_names[k], e->end[k]);
+    for (size_t k = 0; k < DM_EPISODE_ENDS; k++)
+        dm_json_put_uint(w, dm_episode_end_names[k], e->end[k]);
     dm_json_close_value(w);
     if (!is_first)
         put_estimate(w, "difference", &r->difference);
@@ -160,9 +160,9 @@ static void main_table(dm_text *t, const row *r, size_t n)
         else if (n > 1)
             estimate_cell(t, &r[i].difference, 1);
         dm_text_print(t, " %7.2f %8.1f ", e->turns, e->tokens);
-        for (size_t k = 0, shown = 0; k < DM_ENDS; k++)
+        for (size_t k = 0, shown = 0; k < DM_EPISODE_ENDS; k++)
             if (e->end[k])
-                dm_text_print(t, "%s %s %zu", shown++ ? "," : "", dm_end_names[k], e->end[k]);
+                dm_text_print(t, "%s %s %zu", shown++ ? "," : "", dm_episode_end_names[k], e->end[k]);
         dm_text_print(t, "\n");
     }
 }

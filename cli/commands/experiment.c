@@ -199,7 +199,7 @@ static int on_event(void *context, const dm_schedule_event *e)
 {
     watch *w = context;
 
-    if (e->kind == DM_SCHEDULE_FAILED) { /* said even when quiet */
+    if (e->kind == DM_SCHEDULE_FAILED) { /* even when quiet */
         end_line(w);
         fprintf(stderr, "dmpo experiment: %s\n", e->text);
     }
@@ -222,16 +222,16 @@ static int on_event(void *context, const dm_schedule_event *e)
 typedef struct experiment {
     const experiment_options *o;
     const cli_common *common;
-    dm_commands commands;
+    dm_experiment_commands commands;
     dm_recipe recipe;
     dm_experiment_plan plan;
-    dm_results_run run;
+    dm_experiment_run run;
 } experiment;
 
 static bool makes_file(const dm_stage *s)
 {
     for (size_t i = 0; i < s->args; i++)
-        if (s->arg[i].kind == DM_ARG_OUTPUT)
+        if (s->arg[i].kind == DM_STAGE_ARG_OUTPUT)
             return s->arg[i].text[0] != '\0';
     return false;
 }
@@ -280,20 +280,20 @@ static dm_status print_results(const char *output, dm_error *err)
 
 static dm_status finish(experiment *x, dm_error *err)
 {
-    dm_results results = {0};
+    const char *output = x->o->output;
+    const bool json = x->common->json;
+    dm_experiment_results results = {0};
     dm_text table = {0};
-    dm_status s = dm_results_read(&results, &x->plan, err);
+    dm_status s = dm_experiment_results_read(&results, &x->plan, err);
 
-    if (s == DM_OK && (s = dm_results_write(&results, &x->plan, &x->recipe, &x->run, err)) == DM_OK)
-        s = dm_results_table(&table, &results, &x->recipe, err);
-    if (s == DM_OK && x->common->json)
-        s = print_results(x->o->output, err);
+    if (s == DM_OK && (s = dm_experiment_results_write(&results, &x->plan, &x->recipe, &x->run, err)) == DM_OK)
+        s = dm_report_make(output, NULL, false, json ? NULL : &table, err);
+    if (s == DM_OK && json)
+        s = print_results(output, err);
     else if (s == DM_OK)
-        printf("%s\n", table.data ? table.data : "");
-    if (s == DM_OK && (s = dm_report_make(x->o->output, NULL, false, err)) == DM_OK && !x->common->json)
-        printf("%s/report.html\n", x->o->output);
+        printf("%s\n%s/report.html\n", table.data ? table.data : "", output);
     dm_text_free(&table);
-    dm_results_close(&results);
+    dm_experiment_results_close(&results);
     return s;
 }
 
@@ -336,10 +336,10 @@ static int look_at_machine(experiment *x)
 
     if (status)
         return status;
-    x->run = (dm_results_run){.version = dmpo_version(),
-                              .isa = dmpo_engine_isa(engine),
-                              .threads = dmpo_engine_threads(engine),
-                              .jobs = (unsigned)x->o->jobs};
+    x->run = (dm_experiment_run){.version = dmpo_version(),
+                                 .isa = dmpo_engine_isa(engine),
+                                 .threads = dmpo_engine_threads(engine),
+                                 .jobs = (unsigned)x->o->jobs};
     if (x->run.jobs == 0)
         x->run.jobs = x->run.threads;
     dmpo_engine_close(&engine);

@@ -224,7 +224,7 @@ static dm_status show_help(const game *g, dm_error *err)
 /* *quit: the person has had enough. */
 static dm_status take_line(game *g, char *line, size_t size, int *quit, dm_error *err)
 {
-    char *action = dm_action_parse(line, size);
+    char *action = dm_episode_action(line, size);
     dm_status s = DM_OK;
 
     line += strspn(line, " \t\r\n");

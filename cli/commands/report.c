@@ -55,7 +55,7 @@ int cli_report_main(int argc, char **argv)
         s = dm_fail(&err, DM_ERR_ARGUMENT, "no directory given; usage: dmpo report %s", command.usage);
     if (s == DM_OK && !args.help) {
         const char *output = o.output ? o.output : args.positional[0];
-        s = dm_report_make(args.positional[0], output, o.svg, &err);
+        s = dm_report_make(args.positional[0], output, o.svg, NULL, &err);
         if (s == DM_OK && common.json)
             s = print_json(output, &err);
         else if (s == DM_OK && !common.quiet)

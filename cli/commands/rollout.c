@@ -19,7 +19,7 @@ const cli_option cli_rollout_options[] = {
                    "home, shop, lab, or 'cmd:PROGRAM ARGUMENTS' (required without --from)"),
     DM_OPTION_CHOICE(rollout_options, rollout.split, "split", "NAME", dm_env_split_names, "train, seen or unseen"),
     DM_OPTION_TEXT(rollout_options, rollout.model, "model", "PATH", "the policy: a model of any form with a tokenizer"),
-    DM_OPTION_CHOICE(rollout_options, rollout.player, "policy", "NAME", dm_player_names,
+    DM_OPTION_CHOICE(rollout_options, rollout.player, "policy", "NAME", dm_rollout_player_names,
                      "model (with --model), expert or random"),
     DM_OPTION_TEXT(rollout_options, rollout.output, "output", "FILE",
                    "file for the episodes, one per line; an unfinished one is continued (required)"),

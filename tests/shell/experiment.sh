@@ -185,7 +185,7 @@ check "no recipe" bad 2 'no recipe given' --output out-g
 check "no output" bad 2 'no output given' recipe.json
 check "no such recipe" bad 2 "'slow' is neither a file nor a built-in recipe" slow --output out-g
 check "no such file" bad 1 'missing.json: cannot open' missing.json --output out-g
-check "seeds" bad 2 "--seeds: '1,x' is no list of whole numbers" recipe.json --output out-g --seeds 1,x
+check "seeds" bad 2 "--seeds: '1,x' is not a list of whole numbers" recipe.json --output out-g --seeds 1,x
 check "jobs" bad 2 '--jobs 300 is out of range' recipe.json --output out-g --jobs 300
 check "only" bad 2 "--only 'nothing' matches no stage" recipe.json --output out-g --only nothing
 check "a directory that is a file" bad 1 'recipe.json' recipe.json --output recipe.json
@@ -197,7 +197,7 @@ check "a type" bad 1 'broken.json:5:16: "lr" must be a number' broken.json --out
 change 's/"objective": "dpo"/"objective": "ppo"/'
 check "a choice" bad 1 "broken.json:12:64: \`objective\`: 'ppo' is none of: sft, dmpo" broken.json --output out-g
 change 's/"hidden": 16/"tokenizer": "x"/'
-check "a place" bad 1 'broken.json:4:25: "tokenizer" is given by the experiment itself' broken.json --output out-g
+check "a place" bad 1 'broken.json:4:25: "tokenizer" is set by the experiment itself' broken.json --output out-g
 change 's/"examples": \["DMPO"\]/"examples": ["SFT"]/'
 check "an example" bad 1 'broken.json:14:15: an example is the name' broken.json --output out-g
 change 's/"examples"/"example"/'

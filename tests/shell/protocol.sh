@@ -65,7 +65,7 @@ refuses() {
 
 check "a program that is not there" refuses 1 "it ended with status 127 (sh: not found)" play --env "cmd:./nosuch" --expert
 check "no command" refuses 2 "needs a command" play --env cmd: --expert
-check "nonsense" refuses 1 "it said: 'hello'" play --env "cmd:exec sh env_child.sh hello hello" --expert
+check "nonsense" refuses 1 "the answer was: 'hello'" play --env "cmd:exec sh env_child.sh hello hello" --expert
 check "an error in words" refuses 1 "it reports: out of order" play \
     --env "cmd:exec sh env_child.sh reset '{\"error\": \"out of order\"}'" --expert
 check "a limit that is none" env DMPO_ENV_STEP=soon sh -c \

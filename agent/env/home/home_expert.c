@@ -1,5 +1,5 @@
 /* Home's expert: knows what an agent could know that has seen what this one has seen, and looks for the rest. It plans
- * from the state, not from its own past: it goes on sensibly after anybody's mistakes. */
+ * from the state, not from its own past: it continues sensibly after any mistake. */
 #include <stdio.h>
 
 #include "agent/env/home/home.h"
@@ -51,7 +51,7 @@ static const char *use_held(dm_home *h, const dm_home_thing *t)
     };
     const int target = find(h, h->task.target);
 
-    if (t->kind != h->task.object) /* somebody's mistake: away with it, here if it can be */
+    if (t->kind != h->task.object) /* a mistake: put it away, here if possible */
         return put(h, t, h->at >= 0 ? h->at : 0);
     if (h->task.type == DM_HOME_EXAMINE) {
         if (h->at != target)
@@ -85,7 +85,7 @@ static const char *search(dm_home *h)
 }
 
 /* Of the things that have been seen and are to be brought: one that is here, else the first as the places are listed,
- * then by number; NULL when there is none. */
+ * then by number; NULL: none has been seen. */
 static const dm_home_thing *known(const dm_home *h)
 {
     const dm_home_thing *best = NULL;

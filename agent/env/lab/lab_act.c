@@ -259,7 +259,7 @@ static const char *turn(dm_lab *l, int x, bool on, dm_text *out)
 {
     if (l->on[x] == on)
         return on ? "It is already on." : "It is already off.";
-    if (out && x == DM_LAB_STOVE && l->broken) { /* nobody knows before trying, so it is possible to try */
+    if (out && x == DM_LAB_STOVE && l->broken) { /* this shows only after trying, so it is possible to try */
         l->found_broken = true;
         dm_text_print(out, "The stove is broken.");
     } else if (out) {

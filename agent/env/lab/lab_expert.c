@@ -1,5 +1,5 @@
 /* The expert: from what has been seen, where things are said to be, and where a lab keeps its equipment, the next
- * action. It holds no plan: each call looks at the state again, so that it goes on from wherever another has led. */
+ * action. It holds no plan: each call looks at the state again, so that it continues from wherever another has led. */
 #include "agent/env/lab/lab.h"
 
 #include <stdarg.h>

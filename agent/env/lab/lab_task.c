@@ -97,7 +97,7 @@ static bool is_find(const dm_lab_task *t)
     return t->type == DM_LAB_FIND_LIVING || t->type == DM_LAB_FIND_PLASTIC;
 }
 
-/* Each combination begins at a random variant and goes on in a random stride, so that no two rounds agree. */
+/* Each combination begins at a random variant and continues in a random stride, so that no two rounds agree. */
 static uint32_t variant(const dm_lab_task *t, int place, int64_t round, bool unseen)
 {
     const uint32_t n = shapes[t->type].variants / (is_find(t) && unseen ? DM_LAB_COLOURS - 1 : 1);

@@ -221,7 +221,7 @@ static int click(dm_shop *s, const char *thing)
     return s->page == RESULTS ? click_result(s, thing) : click_item(s, thing);
 }
 
-/* "NAME[ words ]" in `a`, which is changed: returns the words, NULL if it is no such thing. */
+/* "NAME[ words ]" in `a`, which is changed: returns the words, NULL if it has another form. */
 static char *argument(char *a, const char *name)
 {
     const size_t prefix = strlen(name), size = strlen(a);
@@ -302,7 +302,7 @@ static void print_click_product(char out[ACTION], int id)
 }
 
 /* The first product on the page that may fit; otherwise the next page, as long as this one ends with the type that is
- * wanted: when it was searched for, all others come behind it. */
+ * wanted: when it was searched for, all others come after it. */
 static void expert_results(dm_shop *s)
 {
     int last = 0;

@@ -48,7 +48,7 @@ const char *dm_shop_type_word(int type);
 const char *dm_shop_attribute_word(int attribute);
 const char *dm_shop_category_word(int type);                     /* of a type */
 const char *dm_shop_option_word(int type, int option);           /* "color", or the second option of the type */
-const char *dm_shop_value_word(int type, int option, int value); /* NULL behind the last one */
+const char *dm_shop_value_word(int type, int option, int value); /* NULL after the last one */
 int dm_shop_bits(uint32_t set);                                  /* elements of a set */
 uint32_t dm_shop_held_out(int type);                             /* the attribute that only unseen has with it */
 

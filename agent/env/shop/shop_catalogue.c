@@ -257,7 +257,7 @@ static dm_shop_product draw_product(dice *d, const dm_shop_goal *goal, dm_env_sp
     return p;
 }
 
-/* The order decides among equal scores, so what stands in front of the product that fits, and shows no less of the
+/* The order decides among equal scores, so what comes before the product that fits, and shows no less of the
  * goal's attributes, is ranked before it: up to three that are too expensive, and at most one that looks right and is
  * not, so that the expert needs 10 turns at most. */
 size_t dm_shop_catalogue(dm_env_split split, int64_t task, uint64_t seed, dm_shop_goal *goal,

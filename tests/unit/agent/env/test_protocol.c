@@ -250,7 +250,7 @@ static const struct {
     const char *said, *text;
 } bad_hello[] = {
     {"", "answer"},
-    {"hello", "it said: 'hello'"},
+    {"hello", "the answer was: 'hello'"},
     {"[1]", "must be a JSON object"},
     {"{\"version\": 1", "answer:1:"},
     {"{\"version\": 2}", "\"version\" is 2, must be an integer from 1 to 1"},
@@ -271,14 +271,14 @@ static const struct {
     {"{\"version\": 1, \"name\": \"a\", \"instruction\": \"i\", \"max_turns\": 9, \"tasks\": {\"train\": -1}}",
      "\"train\" is -1"},
     {"{\"version\": 1, \"name\": \"a\", \"instruction\": \"i\", \"max_turns\": 9, \"tasks\": {\"test\": 1}}",
-     "\"tasks\" are none in every split"},
+     "\"tasks\" has no task in any split"},
 };
 
 #define ANSWER(members) "{\"task\": \"t\", \"observation\": \"o\", " members "}"
 static const struct {
     const char *said, *text;
 } bad_answer[] = {
-    {"no", "it said: 'no'"},
+    {"no", "the answer was: 'no'"},
     {"\xff\xfe", "answer:1:1"},
     {"null", "must be a JSON object"},
     {"{\"task\": \"t\", \"observation\": 1}", "\"observation\" must be a string"},
@@ -286,7 +286,7 @@ static const struct {
     {"{\"task\": \"t\", \"observation\": \"a\\u0000b\"}", "control character 0"},
     {"{\"error\": \"task 1 is broken\"}", "it reports: task 1 is broken"},
     {ANSWER("\"done\": false"), "\"score\" is missing"},
-    {ANSWER("\"score\": NaN, \"done\": false"), "it said: '{\"task\""},
+    {ANSWER("\"score\": NaN, \"done\": false"), "the answer was: '{\"task\""},
     {ANSWER("\"score\": null, \"done\": false"), "\"score\" is null"},
     {ANSWER("\"score\": \"1\", \"done\": false"), "\"score\" is the string"},
     {ANSWER("\"score\": 1e999, \"done\": false"), "does not fit a double"},

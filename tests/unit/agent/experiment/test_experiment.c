@@ -77,7 +77,7 @@ static int run(int argc, char **argv)
     return fclose(f) != 0;
 }
 
-static const dm_commands commands = {"1.0", check, has, run};
+static const dm_experiment_commands commands = {"1.0", check, has, run};
 
 /* ---- recipes ---- */
 
@@ -122,15 +122,15 @@ static void test_refused(void)
         {"{'name': 'n', 'environments': [{'name': 'a', 'data': {'sft': 'x'}}], 'methods': [" DPO "]}",
          "the method \"DPO\" explores, and the environment \"a\" has no \"env\""},
         {RECIPE("'methods': [" SFT "], 'sheeds': [1]"), "a recipe has no \"sheeds\"; it may have: name, title, seeds"},
-        {RECIPE("'methods': [" SFT "], 'seeds': [1, 1]"), "the seed 1 is there twice"},
+        {RECIPE("'methods': [" SFT "], 'seeds': [1, 1]"), "the seed 1 appears twice"},
         {RECIPE("'methods': [" SFT "], 'seeds': [-1]"), "a seed must be a whole number from 0"},
         {RECIPE("'methods': [" SFT "], 'seeds': 3"), "\"seeds\" must be a list"},
         {RECIPE("'methods': [" SFT "], 'explore': []"), "\"explore\" must be an object of options of dmpo rollout"},
         {RECIPE("'methods': [" SFT "], 'explore': {'task': 3}"), "r.json:1:115: rollout has no option task"},
         {RECIPE("'methods': [" SFT "], 'explore': {'tasks': 'three'}"), "tasks is of another type"},
-        {RECIPE("'methods': [" SFT "], 'explore': {'output': 'x'}"), "\"output\" is given by the experiment itself"},
+        {RECIPE("'methods': [" SFT "], 'explore': {'output': 'x'}"), "\"output\" is set by the experiment itself"},
         {RECIPE("'methods': [" SFT "], 'evaluate': {'splits': ['old']}"), "a split is one of: train, seen, unseen"},
-        {RECIPE("'methods': [" SFT "], 'evaluate': {'splits': ['seen', 'seen']}"), "is there twice"},
+        {RECIPE("'methods': [" SFT "], 'evaluate': {'splits': ['seen', 'seen']}"), "appears twice"},
         {RECIPE("'methods': [" SFT "], 'model': ''"), "\"model\" names no directory"},
         {RECIPE("'methods': [" SFT "], 'model': 3"), "\"model\" must be an object of options of dmpo init, or"},
         {RECIPE("'methods': [" SFT "], 'note': 3"), "\"note\" must be a string"},
@@ -148,10 +148,12 @@ static void test_refused(void)
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': 1}}]"), "\"sweep\" must be one option"},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': [], 'lr': []}}]"),
          "\"sweep\" must be one"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gama': [1]}}]"), "\"gama\" is no option that"},
+        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gama': [1]}}]"),
+         "a method of kind eto cannot sweep \"gama\""},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': ['x']}}]"), "gamma is of another type"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': [null]}}]"), "null is no value"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'sft', 'sweep': {'margin': [1]}}]"), "\"margin\" is no option that"},
+        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': [null]}}]"), "cannot have the value null"},
+        {RECIPE("'methods': [{'name': 'a', 'kind': 'sft', 'sweep': {'margin': [1]}}]"),
+         "a method of kind sft cannot sweep \"margin\""},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'from': '@b'}]"),
          "neither @model nor @sft nor a method above"},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'expert'}, {'name': 'b', 'kind': 'eto', 'from': '@a'}]"),
@@ -229,7 +231,7 @@ static void test_keys(void)
     CK(a.plan.evaluations == 6 && a.plan.trainings == 3 && a.plan.pairs_made == 1);
     for (size_t i = 0; i < a.plan.stages; i++)
         for (size_t k = 0; k < a.plan.stage[i].args; k++)
-            CK(a.plan.stage[i].arg[k].kind != DM_ARG_INPUT || a.plan.stage[i].arg[k].stage < i);
+            CK(a.plan.stage[i].arg[k].kind != DM_STAGE_ARG_INPUT || a.plan.stage[i].arg[k].stage < i);
     static const struct {
         const char *text;
         size_t equal, stages;
@@ -472,7 +474,7 @@ static int second(void *context, const dm_schedule_event *e)
     if (pid == 0) {
         seen none = {0};
         const dm_status status = execute(RECIPE("'methods': [" SFT "]"), in_work("locked"), 1, NULL, &none, &err);
-        _exit(status == DM_ERR_FILE && strstr(err.message, "another dmpo experiment is at work") ? 0 : 1);
+        _exit(status == DM_ERR_FILE && strstr(err.message, "another dmpo experiment is running") ? 0 : 1);
     }
     int status = -1;
     CK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
@@ -510,11 +512,11 @@ static void test_outside(void)
            strstr(err.message, "sft.json"));
         dm_recipe_close(&r);
     }
-    CK(dm_file_write(path, "one", 3, &err) == DM_OK && dm_content_sha256(in_work("data"), hex[0], &err) == DM_OK);
+    CK(dm_file_write(path, "one", 3, &err) == DM_OK && dm_stage_content_sha256(in_work("data"), hex[0], &err) == DM_OK);
     if (!make(&a, text, "out"))
         return;
     CK(a.plan.stages == 3 && a.plan.evaluations == 0); /* tokenizer, init, sft; no simulator, no evaluation */
-    CK(dm_file_write(path, "two", 3, &err) == DM_OK && dm_content_sha256(in_work("data"), hex[1], &err) == DM_OK);
+    CK(dm_file_write(path, "two", 3, &err) == DM_OK && dm_stage_content_sha256(in_work("data"), hex[1], &err) == DM_OK);
     CK(strcmp(hex[0], hex[1]) != 0);
     if (make(&b, text, "out")) {
         CK(common(&a, &b) == 0);

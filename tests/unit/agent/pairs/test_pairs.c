@@ -190,7 +190,7 @@ static void check_continuations(void)
     expect(&o, "ab|c>x", DM_PAIRS_DROP_TIE, 1);
     o = options_of("xc");
     o.form = DM_PAIRS_SEGMENT;
-    o.erroneous = DM_ERRONEOUS_LAST;
+    o.erroneous = DM_PAIRS_ERRONEOUS_LAST;
     expect(&o, "ab|cd>xy", DM_PAIRS_DROP_TIE, 1);
 
     /* the continuation takes the run's own action once more: the segments begin where they differ */
@@ -208,7 +208,7 @@ static void check_degrade(void)
     RUNS(EXPERT, {"abc", 1, 0});
     RUNS(EXPLORED, {"defg", 0, 0, 0}, {"h", 0, 0, 1}, {"ij", 0, 0, 2});
     dm_pairs_options o = options_of("ex");
-    o.degrade = DM_DEGRADE_REPEAT;
+    o.degrade = DM_PAIRS_DEGRADE_REPEAT;
     o.degrade_turns = 4;
     bool seen[4] = {false};
     for (o.seed = 0; o.seed < 20; o.seed++) {
@@ -231,7 +231,7 @@ static void check_degrade(void)
         CK(t < 3 || t == 7 ? turn->tokens == 4 : turn->tokens == 0 && isnan(turn->logp));
     }
     dm_pairs_close(&p);
-    o.degrade = DM_DEGRADE_MEANINGLESS;
+    o.degrade = DM_PAIRS_DEGRADE_MEANINGLESS;
     o.invalid_answer = "What?";
     o.seed = 5;
     CK(dm_pairs_make(&p, &o, NULL) == DM_OK && p.n == 3);
@@ -296,7 +296,7 @@ static void check_filters(void)
     expect(&o, "|kitten>xyz", DM_PAIRS_DROP_DISTANCE, 1);
     o.min_edit_distance = 1; /* kitten and xyz have nothing in common */
     expect(&o, "|kitten>xyz", DM_PAIRS_DROP_DISTANCE, 1);
-    o.unit = DM_UNIT_TEXT;
+    o.unit = DM_PAIRS_UNIT_TEXT;
     o.min_edit_distance = 12.0 / 70; /* "Action: g" and its line end are 10 bytes: 2 replaced, 10 more, of 70 */
     expect(&o, "|kitten>sitting |kitten>xyz", DM_PAIRS_DROPS, 0);
     o.min_edit_distance = 0.18;
@@ -307,7 +307,7 @@ static void check_filters(void)
     o.max_length_ratio = 1.16;
     expect_error(&o, DM_ERR_INPUT, "no pair is left of 2: 2 with lengths too far apart");
     o.max_length_ratio = 2;
-    o.unit = DM_UNIT_TEXT;
+    o.unit = DM_PAIRS_UNIT_TEXT;
     expect(&o, "|kitten>sitting |kitten>xyz", DM_PAIRS_DROPS, 0);
 
     o = options_of("x");

@@ -169,7 +169,7 @@ static void check_options(void)
     REFUSED("ex", per_task, -1, "--per-task -1 is out of range");
     REFUSED("ex", limit, -1, "--limit -1 is out of range");
     REFUSED("ex", segment_turns, 3, "--segment-turns is of --form segment only");
-    REFUSED("ex", erroneous, DM_ERRONEOUS_LAST, "--erroneous-turn is of --continuations FILE only");
+    REFUSED("ex", erroneous, DM_PAIRS_ERRONEOUS_LAST, "--erroneous-turn is of --continuations FILE only");
     REFUSED("ex", invalid_answer, "no", "--invalid-answer is of --degrade meaningless only");
     REFUSED("", seed, 0, "no runs given");
     REFUSED("e", seed, 0, "no runs given");
@@ -272,8 +272,8 @@ static void check_property(void)
                 if (form != DM_PAIRS_SFT) {
                     o.among = how == 1;
                     o.cut = how == 2 ? 1 : -1;
-                    o.degrade = how == 3 ? 1 + round % 2 : DM_DEGRADE_NONE;
-                    o.invalid_answer = o.degrade == DM_DEGRADE_MEANINGLESS ? "No." : NULL;
+                    o.degrade = how == 3 ? 1 + round % 2 : DM_PAIRS_DEGRADE_NONE;
+                    o.invalid_answer = o.degrade == DM_PAIRS_DEGRADE_MEANINGLESS ? "No." : NULL;
                 } else {
                     o.min_chosen = how / 4.0;
                 }
@@ -306,7 +306,7 @@ static void check_real(const char *path)
     }
     o.form = DM_PAIRS_WHOLE;
     o.cut = 5;
-    o.degrade = DM_DEGRADE_REPEAT;
+    o.degrade = DM_PAIRS_DEGRADE_REPEAT;
     CK(check_read_back(&o, path) > 50);
 }
 

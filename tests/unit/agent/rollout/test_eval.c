@@ -87,8 +87,8 @@ static void check_episodes(void)
     CK(near(a.reward.mean, (0.25 + 0 + 0.75) / 3, 1e-15) && near(a.best.mean, (0.25 + 0 + 1) / 3, 1e-15));
     CK(near(a.worst.mean, (0.25 + 0 + 0.5) / 3, 1e-15) && near(a.success.mean, 0.5 / 3, 1e-15));
     CK(near(a.turns, 7.0 / 4, 1e-15) && near(a.tokens, (20 + 60 + 30 + 40) / 4.0, 1e-13));
-    CK(a.end[DM_END_DONE] == 1 && a.end[DM_END_TURNS] == 1 && a.end[DM_END_LENGTH] == 1 &&
-       a.end[DM_END_ENVIRONMENT] == 1);
+    CK(a.end[DM_EPISODE_END_DONE] == 1 && a.end[DM_EPISODE_END_TURNS] == 1 && a.end[DM_EPISODE_END_LENGTH] == 1 &&
+       a.end[DM_EPISODE_END_ENVIRONMENT] == 1);
     CK(a.turn_limit == 3 && a.by_turn[0] <= 0);
     CK(near(a.by_turn[1], (0 + 0 + 0.5) / 3, 1e-15) && near(a.by_turn[2], (0.25 + 0 + 0.75) / 3, 1e-15));
     CK(memcmp(&a.by_turn[3], &a.reward.mean, sizeof(double)) == 0); /* the end of the curve is the reward, to the bit */

@@ -384,7 +384,7 @@ static void check_continuations(const char *model)
     o.continue_at = 4;
     must_fail(&o, DM_ERR_INPUT, "no episode has more than 4 turns");
     o.env = "shop";
-    o.continue_at = DM_CONTINUE_ALL;
+    o.continue_at = DM_ROLLOUT_CONTINUE_ALL;
     must_fail(&o, DM_ERR_INPUT, "the environment gives its task in other words");
     dm_episodes_close(&source);
 }
@@ -397,7 +397,7 @@ static void check_scripted(void)
     dm_episodes e;
 
     o.max_turns = 0;
-    o.player = DM_PLAYER_EXPERT;
+    o.player = DM_ROLLOUT_PLAYER_EXPERT;
     must_play(&o, NULL, 1);
     must_read(&e, o.output, TASKS * SAMPLES);
     for (size_t i = 0; i < e.n; i++) {
@@ -408,7 +408,7 @@ static void check_scripted(void)
         CK(strcmp(x->turn[x->turns - 1].action, e.episode[i / 2 * 2].turn[x->turns - 1].action) == 0);
     }
     dm_episodes_close(&e);
-    o.player = DM_PLAYER_RANDOM;
+    o.player = DM_ROLLOUT_PLAYER_RANDOM;
     o.output = at("random.jsonl");
     must_play(&o, NULL, 1);
     must_read(&e, o.output, TASKS * SAMPLES);
@@ -479,9 +479,9 @@ static void check_options(const char *model)
     o.first = 1 << 20;
     must_fail(&o, DM_ERR_ARGUMENT, "split seen of home has 0 to");
     o.first = 0;
-    o.player = DM_PLAYER_EXPERT;
+    o.player = DM_ROLLOUT_PLAYER_EXPERT;
     must_fail(&o, DM_ERR_ARGUMENT, "who plays");
-    o.player = DM_PLAYER_MODEL;
+    o.player = DM_ROLLOUT_PLAYER_MODEL;
     o.samples = 0;
     must_fail(&o, DM_ERR_ARGUMENT, "--samples 0");
     o.samples = 1;
