@@ -80,10 +80,10 @@ static dm_status meaningless_turn(dm_pairs_maker *m, const dm_pairs_candidate *c
         return out->observation ? DM_OK : DM_ERR_MEMORY;
     }
     if (!c->rejected)
-        s = dm_fail(m->err, DM_ERR_ARGUMENT,
-                    "%s: a pair from a file has no environment to ask; --degrade meaningless needs --invalid-answer "
-                    "meaningless",
-                    c->pair.id);
+        s = dm_fail(
+            m->err, DM_ERR_ARGUMENT,
+            "%s: a pair from a file has no environment to ask; --degrade meaningless needs --invalid-answer TEXT",
+            c->pair.id);
     return s == DM_OK ? ask(m, c->rejected, meaningless[which], &out->observation) : s;
 }
 

@@ -97,7 +97,7 @@ refuses 2 "no runs given" --output "$work/one.jsonl"
 refuses 2 "--margin 2 is out of range; legal: 0 to 1" --from-pairs "$work/one.jsonl" --margin 2 --output "$work/one.jsonl"
 refuses 2 "--form: 'best' is none of: pairs, sft, step, segment" --form best
 refuses 2 "has an empty name among its files" --explored "$work/a.jsonl," --among --output "$work/one.jsonl"
-refuses 2 "--invalid-answer TEXT is needed" --from-pairs "$work/one.jsonl" --degrade meaningless --output "$work/one.jsonl"
+refuses 2 "needs --invalid-answer TEXT" --from-pairs "$work/one.jsonl" --degrade meaningless --output "$work/one.jsonl"
 refuses 2 "unexpected argument" file.jsonl
 refuses 1 "cannot open" --from-pairs "$work/nosuch.json" --output "$work/one.jsonl"
 refuses 1 "no pair is left of 2: 2 with no other run of their task" --explored "$work/b,c.jsonl" --among --output "$work/one.jsonl"
