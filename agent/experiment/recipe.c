@@ -24,11 +24,6 @@ static const char *const given[] = {"output",    "model",           "data",     
                                     "tokenizer", "config",          "isa",      "threads",       "quiet",      "json",
                                     "help",      "reference-cache", NULL};
 
-const char *dm_recipe_part_name(dm_recipe_part part)
-{
-    return parts[part].name;
-}
-
 const char *dm_recipe_part_command(dm_recipe_part part)
 {
     return parts[part].command;

@@ -12,7 +12,6 @@
 #include "core/block.h"
 #include "io/json.h"
 
-const char *dm_recipe_part_name(dm_recipe_part part);
 const char *dm_recipe_part_command(dm_recipe_part part);
 
 /* The parts that one level of the recipe gives; NULL: none. */

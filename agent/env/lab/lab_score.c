@@ -29,7 +29,7 @@ int dm_lab_right_box(const dm_lab *l)
     return t->box[other];
 }
 
-bool dm_lab_decided(const dm_lab *l)
+static bool decided(const dm_lab *l)
 {
     return l->task.type == DM_LAB_MEASURE ? l->measured : l->task.type == DM_LAB_CONDUCT ? l->goal[2] : l->focused;
 }
@@ -114,7 +114,7 @@ void dm_lab_judge(dm_lab *l)
     for (int g = 0; g < DM_LAB_GOALS; g++)
         l->goal[g] |= now[g];
 
-    if (l->task.box_room != DM_LAB_NOWHERE && dm_lab_decided(l)) {
+    if (l->task.box_room != DM_LAB_NOWHERE && decided(l)) {
         const int right = dm_lab_right_box(l);
         l->wrong_box |= dm_lab_in_box(l, right == l->task.box[0] ? l->task.box[1] : l->task.box[0]);
     }
