@@ -15,7 +15,7 @@
 typedef struct job {
     dm_engine *e;
     size_t m, n, k;
-    dm_mat a, b;
+    dm_gemm_operand a, b;
     float *c;
     size_t ldc;
     dm_gemm_mode mode;
@@ -135,8 +135,8 @@ static void bench_gemm_shape(dm_engine *one, dm_engine *many, void *blas, const 
     job j = {.e = one, .m = m, .n = n, .k = k, .c = c, .ldc = n, .mode = weight ? DM_GEMM_ADD : DM_GEMM_SET};
     char shape[96];
 
-    j.a = weight ? (dm_mat){a, 1, m} : (dm_mat){a, k, 1};
-    j.b = forward ? (dm_mat){b, 1, k} : (dm_mat){b, n, 1};
+    j.a = weight ? (dm_gemm_operand){a, 1, m} : (dm_gemm_operand){a, k, 1};
+    j.b = forward ? (dm_gemm_operand){b, 1, k} : (dm_gemm_operand){b, n, 1};
     snprintf(shape, sizeof shape, "%zux%zux%zu %s", m, n, k, orientation);
     const double flops = 2.0 * (double)m * (double)n * (double)k;
     const timing t = measure(run_gemm, &j);
@@ -273,7 +273,7 @@ static void attention_line(const char *what, job *j, dm_engine *one, dm_engine *
 static void bench_attention(dm_engine *one, dm_engine *many, size_t rows, size_t past)
 {
     const size_t heads = 9, kv_heads = 3, d = 64, all = past + rows;
-    const dm_segment segment = {0, all, 0, past};
+    const dm_attention_segment segment = {0, all, 0, past};
     dm_engine *widest = many ? many : one;
     const size_t scratch = dm_attention_scratch(widest, heads, kv_heads, d, all, all, 1);
     job j = {.c = random_floats(rows * heads * d),

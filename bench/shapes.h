@@ -8,7 +8,7 @@
 #include "bench/bench.h"
 #include "core/arena.h"
 #include "model/network/config.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 
 typedef struct bench_shape {
     const char *name;
@@ -47,14 +47,14 @@ static inline void bench_model_write(const bench_shape *s, char *dir)
         .bos = -1,
         .eos = -1,
     };
-    dm_layout layout = {0};
+    dm_param_layout layout = {0};
     dm_arena arena = {0};
     dm_error err;
     char hex[DM_SHA256_HEX];
 
     if (!mkdtemp(dir))
         bench_die("cannot make a temporary directory");
-    if (dm_layout_build(&layout, &c, &err) != DM_OK ||
+    if (dm_param_layout_build(&layout, &c, &err) != DM_OK ||
         dm_arena_open(&arena, layout.floats * sizeof(float) + 4096, &err) != DM_OK)
         bench_die(err.message);
     float *w = dm_arena_zalloc(&arena, layout.floats, sizeof *w);
@@ -62,7 +62,7 @@ static inline void bench_model_write(const bench_shape *s, char *dir)
     if (dm_config_write(&c, dir, &err) != DM_OK || dm_weights_write(w, &layout, dir, hex, &err) != DM_OK)
         bench_die(err.message);
     dm_arena_close(&arena);
-    dm_layout_free(&layout);
+    dm_param_layout_free(&layout);
 }
 
 static inline void bench_model_remove(const char *dir)

@@ -139,7 +139,7 @@ static dm_status measure(const settings *s, dm_run *r, const dm_engine *e, dm_er
     o.memory = s->memory;
     o.max_length = (int64_t)s->length;
     if ((status = dm_run_open(r, e, &o, NULL, NULL, err)) != DM_OK || (status = dm_run_place(r, err)) != DM_OK ||
-        (status = dm_reference(r, err)) != DM_OK || (status = dm_run_step(r, 0, &m, err)) != DM_OK)
+        (status = dm_run_reference(r, err)) != DM_OK || (status = dm_run_step(r, 0, &m, err)) != DM_OK)
         return status;
     while (n < 3 || (n < SAMPLES_MAX && spent < s->seconds)) {
         peaks[n] = peak_of_all(e);

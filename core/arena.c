@@ -129,7 +129,7 @@ void *dm_arena_zalloc(dm_arena *arena, size_t count, size_t size)
     return p;
 }
 
-void dm_arena_phase(dm_arena *arena, dm_phase phase)
+void dm_arena_enter(dm_arena *arena, dm_arena_phase phase)
 {
     arena->phase = phase;
 }

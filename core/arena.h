@@ -20,24 +20,24 @@
 
 #define DM_ALIGN 64 /* bytes; every allocation starts on a cache line */
 
-typedef enum dm_phase { DM_PERMANENT, DM_STEP, DM_SCRATCH, DM_PHASES } dm_phase;
+typedef enum dm_arena_phase { DM_ARENA_PERMANENT, DM_ARENA_STEP, DM_ARENA_SCRATCH, DM_ARENA_PHASES } dm_arena_phase;
 
 typedef struct dm_arena {
-    unsigned char *base;          /* NULL: measuring */
-    size_t capacity;              /* bytes; SIZE_MAX while measuring */
-    size_t used;                  /* bytes, red zones included */
-    size_t peak;                  /* high-water mark of `used` */
-    size_t phase_peak[DM_PHASES]; /* most bytes ever live in allocations made in that phase */
-    size_t phase_used[DM_PHASES];
-    dm_phase phase;
+    unsigned char *base;                /* NULL: measuring */
+    size_t capacity;                    /* bytes; SIZE_MAX while measuring */
+    size_t used;                        /* bytes, red zones included */
+    size_t peak;                        /* high-water mark of `used` */
+    size_t phase_peak[DM_ARENA_PHASES]; /* most bytes ever live in allocations made in that phase */
+    size_t phase_used[DM_ARENA_PHASES];
+    dm_arena_phase phase;
     bool failed;
     size_t allocations; /* number of successful dm_arena_alloc calls */
 } dm_arena;
 
 typedef struct dm_arena_marker {
     size_t used;
-    size_t phase_used[DM_PHASES];
-    dm_phase phase;
+    size_t phase_used[DM_ARENA_PHASES];
+    dm_arena_phase phase;
 } dm_arena_marker;
 
 /* A measuring arena: nothing is allocated, `peak` becomes the size a real one needs. */
@@ -58,7 +58,7 @@ void *dm_arena_alloc(dm_arena *arena, size_t count, size_t size);
 void *dm_arena_zalloc(dm_arena *arena, size_t count, size_t size);
 
 /* Allocations from here on belong to `phase`. */
-void dm_arena_phase(dm_arena *arena, dm_phase phase);
+void dm_arena_enter(dm_arena *arena, dm_arena_phase phase);
 
 dm_arena_marker dm_arena_mark(const dm_arena *arena);
 void dm_arena_release(dm_arena *arena, dm_arena_marker mark);

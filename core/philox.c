@@ -29,7 +29,7 @@ dm_u32x4 dm_philox4x32_10(dm_u32x4 counter, const uint32_t key[2])
     return counter;
 }
 
-dm_u32x4 dm_random(uint64_t seed, dm_purpose purpose, uint64_t stream, uint64_t counter)
+dm_u32x4 dm_random(uint64_t seed, dm_random_purpose purpose, uint64_t stream, uint64_t counter)
 {
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32) ^ ((uint32_t)purpose * WEYL_0)};
     const dm_u32x4 block = {{(uint32_t)counter, (uint32_t)(counter >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)}};
@@ -41,13 +41,13 @@ static double unit(uint32_t low, uint32_t high)
     return (double)(((uint64_t)high << 32 | low) >> 11) * 0x1p-53;
 }
 
-double dm_random_uniform(uint64_t seed, dm_purpose purpose, uint64_t stream, uint64_t counter)
+double dm_random_uniform(uint64_t seed, dm_random_purpose purpose, uint64_t stream, uint64_t counter)
 {
     const dm_u32x4 r = dm_random(seed, purpose, stream, counter);
     return unit(r.v[0], r.v[1]);
 }
 
-double dm_random_normal(uint64_t seed, dm_purpose purpose, uint64_t stream, uint64_t counter)
+double dm_random_normal(uint64_t seed, dm_random_purpose purpose, uint64_t stream, uint64_t counter)
 {
     const dm_u32x4 r = dm_random(seed, purpose, stream, counter);
     const double u = 1 - unit(r.v[0], r.v[1]); /* (0, 1]: log is finite */
@@ -55,7 +55,7 @@ double dm_random_normal(uint64_t seed, dm_purpose purpose, uint64_t stream, uint
 }
 
 /* Lemire 2019: the high word of random * bound; the few low words that would favour some results draw again. */
-uint32_t dm_random_below(uint32_t bound, uint64_t seed, dm_purpose purpose, uint64_t stream, uint64_t *counter)
+uint32_t dm_random_below(uint32_t bound, uint64_t seed, dm_random_purpose purpose, uint64_t stream, uint64_t *counter)
 {
     const uint32_t unfair = (0 - bound) % bound;
     uint64_t product;
@@ -65,7 +65,7 @@ uint32_t dm_random_below(uint32_t bound, uint64_t seed, dm_purpose purpose, uint
     return (uint32_t)(product >> 32);
 }
 
-void dm_random_shuffle(uint32_t *order, size_t n, uint64_t seed, dm_purpose purpose, uint64_t stream)
+void dm_random_shuffle(uint32_t *order, size_t n, uint64_t seed, dm_random_purpose purpose, uint64_t stream)
 {
     uint64_t counter = 0;
     for (size_t i = n; i-- > 1;) {

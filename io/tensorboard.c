@@ -127,7 +127,7 @@ static size_t value_size(size_t tag)
 }
 
 size_t dm_tensorboard_scalars(unsigned char out[DM_TENSORBOARD_RECORD], double wall_time, int64_t step,
-                              const char *prefix, const dm_scalar *scalar, size_t n)
+                              const char *prefix, const dm_tensorboard_scalar *scalar, size_t n)
 {
     buffer b = record_open(out, wall_time);
     const size_t before = strlen(prefix) + 1;

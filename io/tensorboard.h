@@ -12,10 +12,10 @@
 
 #define DM_TENSORBOARD_RECORD ((size_t)4096) /* bytes that one record may take */
 
-typedef struct dm_scalar {
+typedef struct dm_tensorboard_scalar {
     const char *tag;
     double value; /* rounded to f32; NaN: left out */
-} dm_scalar;
+} dm_tensorboard_scalar;
 
 /* CRC-32C (Castagnoli) of bytes, and TFRecord's masked form of it. */
 uint32_t dm_crc32c(const void *data, size_t size);
@@ -27,6 +27,6 @@ size_t dm_tensorboard_begin(unsigned char out[DM_TENSORBOARD_RECORD], double wal
 
 /* The scalars of one step, each as "prefix/tag". */
 size_t dm_tensorboard_scalars(unsigned char out[DM_TENSORBOARD_RECORD], double wall_time, int64_t step,
-                              const char *prefix, const dm_scalar *scalar, size_t n);
+                              const char *prefix, const dm_tensorboard_scalar *scalar, size_t n);
 
 #endif

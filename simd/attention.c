@@ -87,66 +87,67 @@ typedef struct forward_task {
 } forward_task;
 
 /* One head, one block of query rows: scores, softmax, weighted sum of the values. */
-static void forward_block(const forward_task *x, const dm_sequence *s, unsigned part, size_t slot, size_t head,
-                          dm_range rows)
+static void forward_block(const forward_task *x, const dm_attention_sequence *s, unsigned part, size_t slot,
+                          size_t head, dm_range rows)
 {
     const dm_attention *a = x->a;
     const dm_kernels *k = &x->e->k;
     const dm_gemm_kernel *g = &k->gemm;
     const dm_attention_plan *plan = &x->plan;
     float *q = x->scratch + plan->own + part * plan->own_size, *strip = q + plan->own_scores;
-    const size_t column = dm_sequence_low(s, rows.begin) / g->nr * g->nr;
-    const size_t at = (dm_sequence_row(s, rows.begin) - s->q_base) * s->ldq + head * a->head_dim;
+    const size_t column = dm_attention_sequence_low(s, rows.begin) / g->nr * g->nr;
+    const size_t at = (dm_attention_sequence_row(s, rows.begin) - s->q_base) * s->ldq + head * a->head_dim;
     const float scale = dm_attention_scale(a->head_dim);
 
     g->pack(q, a->q + at, rows.end - rows.begin, a->head_dim, s->ldq, 1, g->mr);
-    dm_band_scores(g, s, q, x->scratch + plan->k_scores + slot * plan->keys_size, a->head_dim, rows, strip, plan->width,
-                   column);
+    dm_attention_band_scores(g, s, q, x->scratch + plan->k_scores + slot * plan->keys_size, a->head_dim, rows, strip,
+                             plan->width, column);
     for (size_t p = rows.begin; p < rows.end; p++) {
-        const size_t low = dm_sequence_low(s, p);
+        const size_t low = dm_attention_sequence_low(s, p);
         k->softmax(strip + (p - rows.begin) * plan->width + (low - column), p + 1 - low, scale);
     }
-    dm_band_sums(g, s, x->e->pack_a[part], strip, plan->width, column,
-                 x->scratch + plan->v_sums + slot * plan->sums_size, a->head_dim, rows, x->out + at, s->ldq);
+    dm_attention_band_sums(g, s, x->e->pack_a[part], strip, plan->width, column,
+                           x->scratch + plan->v_sums + slot * plan->sums_size, a->head_dim, rows, x->out + at, s->ldq);
 }
 
 /* The same in columns. */
-static void forward_panel(const forward_task *x, const dm_sequence *s, unsigned part, size_t slot, size_t head,
-                          dm_range rows)
+static void forward_panel(const forward_task *x, const dm_attention_sequence *s, unsigned part, size_t slot,
+                          size_t head, dm_range rows)
 {
     const dm_attention *a = x->a;
     const dm_kernels *k = &x->e->k;
     const dm_attention_plan *plan = &x->plan;
     float *q = x->scratch + plan->own + part * plan->own_size, *panel = q + plan->own_scores;
-    const size_t at = (dm_sequence_row(s, rows.begin) - s->q_base) * s->ldq + head * a->head_dim;
+    const size_t at = (dm_attention_sequence_row(s, rows.begin) - s->q_base) * s->ldq + head * a->head_dim;
 
     k->gemm.pack(q, a->q + at, rows.end - rows.begin, a->head_dim, s->ldq, 1, k->gemm.nr);
-    dm_panel_scores(&k->gemm, q, x->scratch + plan->k_scores + slot * plan->keys_size, a->head_dim, rows, panel);
-    dm_panel_softmax(k, rows, panel, dm_attention_scale(a->head_dim));
-    dm_panel_sums(k, s, panel, x->scratch + plan->v_sums + slot * plan->sums_size, a->head_dim, rows,
-                  q + plan->own_sums, x->out + at, s->ldq);
+    dm_attention_panel_scores(&k->gemm, q, x->scratch + plan->k_scores + slot * plan->keys_size, a->head_dim, rows,
+                              panel);
+    dm_attention_panel_softmax(k, rows, panel, dm_attention_scale(a->head_dim));
+    dm_attention_panel_sums(k, s, panel, x->scratch + plan->v_sums + slot * plan->sums_size, a->head_dim, rows,
+                            q + plan->own_sums, x->out + at, s->ldq);
 }
 
 /* Units are dealt out from the last rows, which see the most keys, to the first. */
-static void forward_blocks(const forward_task *x, const dm_sequence *s, unsigned part, unsigned parts)
+static void forward_blocks(const forward_task *x, const dm_attention_sequence *s, unsigned part, unsigned parts)
 {
     const dm_attention *a = x->a;
     const dm_attention_plan *plan = &x->plan;
     const dm_gemm_kernel *g = &x->e->k.gemm;
     const size_t group = a->heads / a->kv_heads;
-    const int open = dm_sequence_is_open(s);
+    const int open = dm_attention_sequence_is_open(s);
     const size_t width = open ? g->mr : g->nr, unit = open ? g->nr : plan->block;
-    const dm_range keys = dm_sequence_share(s, width, part, parts);
+    const dm_range keys = dm_attention_sequence_share(s, width, part, parts);
     const size_t blocks = (s->length - s->first + unit - 1) / unit;
 
     for (size_t kv = 0; kv < a->kv_heads; kv += plan->batch) {
         const size_t batch = dm_min(plan->batch, a->kv_heads - kv);
         for (size_t slot = 0; slot < batch; slot++) {
             const size_t at = (kv + slot) * a->head_dim;
-            dm_pack_for_scores(g, s, x->scratch + plan->k_scores + slot * plan->keys_size, a->k + at, a->head_dim, keys,
-                               width);
-            dm_pack_for_sums(g, s, x->scratch + plan->v_sums + slot * plan->sums_size, a->v + at, a->head_dim, keys,
-                             width);
+            dm_attention_pack_scores(g, s, x->scratch + plan->k_scores + slot * plan->keys_size, a->k + at, a->head_dim,
+                                     keys, width);
+            dm_attention_pack_sums(g, s, x->scratch + plan->v_sums + slot * plan->sums_size, a->v + at, a->head_dim,
+                                   keys, width);
         }
         dm_pool_barrier(x->e->pool);
         for (size_t u = part; u < blocks * batch * group; u += parts) {
@@ -164,41 +165,42 @@ static void forward_blocks(const forward_task *x, const dm_sequence *s, unsigned
 
 /* Scores of one query row for the keys in r: the heads of a group share the keys, so they are the rows of one product.
  * r may begin in the prefix and end in the own rows. strip: the group's rows of scores, column 0 is key `low`. */
-static void row_scores(const forward_task *x, const dm_sequence *s, float *pack, size_t p, size_t low, size_t kv,
-                       dm_range r, float *strip)
+static void row_scores(const forward_task *x, const dm_attention_sequence *s, float *pack, size_t p, size_t low,
+                       size_t kv, dm_range r, float *strip)
 {
     const dm_attention *a = x->a;
     const size_t group = a->heads / a->kv_heads, d = a->head_dim;
-    const float *q = a->q + (dm_sequence_row(s, p) - s->q_base) * s->ldq;
+    const float *q = a->q + (dm_attention_sequence_row(s, p) - s->q_base) * s->ldq;
 
     for (size_t j = r.begin; j < r.end;) {
         const size_t end = j < s->prefix ? dm_min(r.end, s->prefix) : r.end;
-        const float *k = a->k + dm_sequence_row(s, j) * s->ldk;
-        dm_gemm_local(&x->e->k, pack, group, end - j, d, (dm_mat){q + kv * group * d, d, 1},
-                      (dm_mat){k + kv * d, 1, s->ldk}, strip + (j - low), x->plan.width, DM_GEMM_SET);
+        const float *k = a->k + dm_attention_sequence_row(s, j) * s->ldk;
+        dm_gemm_local(&x->e->k, pack, group, end - j, d, (dm_gemm_operand){q + kv * group * d, d, 1},
+                      (dm_gemm_operand){k + kv * d, 1, s->ldk}, strip + (j - low), x->plan.width, DM_GEMM_SET);
         j = end;
     }
 }
 
 /* Columns [c, c + n) of the outputs of the query heads of `heads` kv heads from `kv` on. */
-static void row_sums(const forward_task *x, const dm_sequence *s, size_t p, size_t low, size_t kv, size_t heads,
-                     size_t c, size_t n, const float *strip)
+static void row_sums(const forward_task *x, const dm_attention_sequence *s, size_t p, size_t low, size_t kv,
+                     size_t heads, size_t c, size_t n, const float *strip)
 {
     const dm_attention *a = x->a;
     const size_t group = a->heads / a->kv_heads, d = a->head_dim;
-    float *out = x->out + (dm_sequence_row(s, p) - s->q_base) * s->ldq + kv * group * d + c;
+    float *out = x->out + (dm_attention_sequence_row(s, p) - s->q_base) * s->ldq + kv * group * d + c;
 
     for (size_t j = low; j <= p;) {
         const size_t end = j < s->prefix ? dm_min(p + 1, s->prefix) : p + 1;
-        x->e->k.weigh(out, strip + (j - low), x->plan.width, a->v + dm_sequence_row(s, j) * s->ldk + kv * d + c, s->ldk,
-                      end - j, heads, group, d, n, j == low);
+        x->e->k.weigh(out, strip + (j - low), x->plan.width,
+                      a->v + dm_attention_sequence_row(s, j) * s->ldk + kv * d + c, s->ldk, end - j, heads, group, d, n,
+                      j == low);
         j = end;
     }
 }
 
 /* A few rows against a long past (generation of one sequence): split over keys, then heads, then columns, so that two
  * threads are busy with three kv heads too. */
-static void forward_few(const forward_task *x, const dm_sequence *s, unsigned part, unsigned parts)
+static void forward_few(const forward_task *x, const dm_attention_sequence *s, unsigned part, unsigned parts)
 {
     const dm_attention *a = x->a;
     const dm_gemm_kernel *g = &x->e->k.gemm;
@@ -207,7 +209,7 @@ static void forward_few(const forward_task *x, const dm_sequence *s, unsigned pa
     const float scale = dm_attention_scale(a->head_dim);
 
     for (size_t p = s->first; p < s->length; p++) {
-        const size_t low = dm_sequence_low(s, p);
+        const size_t low = dm_attention_sequence_low(s, p);
         const dm_range keys = dm_range_split(p + 1 - low, g->nr, part, parts);
         const dm_range heads = dm_range_split(a->heads, 1, part, parts);
 
@@ -225,7 +227,7 @@ static void forward_few(const forward_task *x, const dm_sequence *s, unsigned pa
     }
 }
 
-static int is_few(const dm_sequence *s)
+static int is_few(const dm_attention_sequence *s)
 {
     return s->length - s->first <= FEW_ROWS;
 }
@@ -243,10 +245,10 @@ static void forward_many(const forward_task *x, size_t rows, unsigned part, unsi
     size_t unit = 0;
 
     for (size_t i = 0; i < a->n_segments; i++) {
-        const dm_sequence s = dm_sequence_of(a, i);
+        const dm_attention_sequence s = dm_attention_sequence_of(a, i);
         for (size_t p = s.first; is_few(&s) && p < s.length; p++)
             for (size_t kv = 0; kv < a->kv_heads; kv += batch) {
-                const size_t low = dm_sequence_low(&s, p), heads = dm_min(batch, a->kv_heads - kv);
+                const size_t low = dm_attention_sequence_low(&s, p), heads = dm_min(batch, a->kv_heads - kv);
                 if (unit++ % parts != part)
                     continue;
                 for (size_t h = 0; h < heads; h++)
@@ -264,7 +266,7 @@ static void forward(void *ctx, unsigned part, unsigned parts)
     size_t rows = 0;
 
     for (size_t i = 0; i < x->a->n_segments; i++) {
-        const dm_sequence s = dm_sequence_of(x->a, i);
+        const dm_attention_sequence s = dm_attention_sequence_of(x->a, i);
         rows += is_few(&s) ? s.length - s.first : 0;
     }
     const int many = parts == 1 || rows * x->a->kv_heads >= 2 * parts;
@@ -273,7 +275,7 @@ static void forward(void *ctx, unsigned part, unsigned parts)
         dm_pool_barrier(x->e->pool); /* the strips lie where others pack */
     }
     for (size_t i = 0; i < x->a->n_segments; i++) {
-        const dm_sequence s = dm_sequence_of(x->a, i);
+        const dm_attention_sequence s = dm_attention_sequence_of(x->a, i);
         if (!is_few(&s))
             forward_blocks(x, &s, part, parts);
         else if (!many)
@@ -286,7 +288,7 @@ static size_t work_of(const dm_attention *a)
 {
     size_t work = 0;
     for (size_t i = 0; i < a->n_segments; i++) {
-        const dm_sequence s = dm_sequence_of(a, i);
+        const dm_attention_sequence s = dm_attention_sequence_of(a, i);
         work += (s.length - s.first) * s.length * 2 * a->heads * a->head_dim;
     }
     return work;

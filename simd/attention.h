@@ -22,13 +22,13 @@
 
 #include "simd/engine.h"
 
-typedef struct dm_segment {
+typedef struct dm_attention_segment {
     size_t begin, end, prefix, first; /* begin <= first <= end */
-} dm_segment;
+} dm_attention_segment;
 
 typedef struct dm_attention {
     size_t heads, kv_heads, head_dim, window;
-    const dm_segment *segments; /* in packed order, disjoint */
+    const dm_attention_segment *segments; /* in packed order, disjoint */
     size_t n_segments;
     size_t q_base;         /* packed row of q's (and out's, dout's, dq's) first row; 0 in training */
     const size_t *q_bases; /* forward only: a q_base for each segment, when many sequences continue at once; or NULL */

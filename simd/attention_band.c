@@ -10,11 +10,11 @@ size_t dm_attention_longest(const dm_attention *a)
     return longest;
 }
 
-dm_sequence dm_sequence_of(const dm_attention *a, size_t segment)
+dm_attention_sequence dm_attention_sequence_of(const dm_attention *a, size_t segment)
 {
-    const dm_segment *s = &a->segments[segment];
+    const dm_attention_segment *s = &a->segments[segment];
     const size_t length = s->prefix + (s->end - s->begin);
-    return (dm_sequence){
+    return (dm_attention_sequence){
         .prefix = s->prefix,
         .begin = s->begin,
         .length = length,
@@ -26,17 +26,17 @@ dm_sequence dm_sequence_of(const dm_attention *a, size_t segment)
     };
 }
 
-dm_range dm_sequence_share(const dm_sequence *s, size_t width, unsigned part, unsigned parts)
+dm_range dm_attention_sequence_share(const dm_attention_sequence *s, size_t width, unsigned part, unsigned parts)
 {
-    const size_t skip = dm_sequence_low(s, s->first) / width * width;
+    const size_t skip = dm_attention_sequence_low(s, s->first) / width * width;
     const dm_range r = dm_range_split(s->length - skip, width, part, parts);
     return (dm_range){skip + r.begin, skip + r.end};
 }
 
 /* ---- packing ---- */
 
-void dm_pack_for_scores(const dm_gemm_kernel *g, const dm_sequence *s, float *dst, const float *src, size_t head_dim,
-                        dm_range r, size_t width)
+void dm_attention_pack_scores(const dm_gemm_kernel *g, const dm_attention_sequence *s, float *dst, const float *src,
+                              size_t head_dim, dm_range r, size_t width)
 {
     size_t j = r.begin;
 
@@ -49,21 +49,22 @@ void dm_pack_for_scores(const dm_gemm_kernel *g, const dm_sequence *s, float *ds
             g->pack(panel, src + j * s->ldk, s->prefix - j, head_dim, s->ldk, 1, width);
             for (size_t i = s->prefix - j; i < dm_min(width, r.end - j); i++)
                 for (size_t d = 0; d < head_dim; d++)
-                    panel[d * width + i] = src[dm_sequence_row(s, j + i) * s->ldk + d];
+                    panel[d * width + i] = src[dm_attention_sequence_row(s, j + i) * s->ldk + d];
             j += width;
         }
     }
     if (j < r.end)
-        g->pack(dst + j * head_dim, src + dm_sequence_row(s, j) * s->ldk, r.end - j, head_dim, s->ldk, 1, width);
+        g->pack(dst + j * head_dim, src + dm_attention_sequence_row(s, j) * s->ldk, r.end - j, head_dim, s->ldk, 1,
+                width);
 }
 
-void dm_pack_for_sums(const dm_gemm_kernel *g, const dm_sequence *s, float *dst, const float *src, size_t head_dim,
-                      dm_range r, size_t width)
+void dm_attention_pack_sums(const dm_gemm_kernel *g, const dm_attention_sequence *s, float *dst, const float *src,
+                            size_t head_dim, dm_range r, size_t width)
 {
     for (size_t j = r.begin; j < r.end;) {
         const size_t end = j < s->prefix ? dm_min(r.end, s->prefix) : r.end;
         for (size_t c = 0; c < head_dim; c += width)
-            g->pack(dst + c * s->length + j * width, src + dm_sequence_row(s, j) * s->ldk + c,
+            g->pack(dst + c * s->length + j * width, src + dm_attention_sequence_row(s, j) * s->ldk + c,
                     dm_min(width, head_dim - c), end - j, 1, s->ldk, width);
         j = end;
     }
@@ -71,20 +72,21 @@ void dm_pack_for_sums(const dm_gemm_kernel *g, const dm_sequence *s, float *dst,
 
 /* ---- products ---- */
 
-void dm_band_scores(const dm_gemm_kernel *g, const dm_sequence *s, const float *x, const float *keys, size_t head_dim,
-                    dm_range rows, float *strip, size_t width, size_t column)
+void dm_attention_band_scores(const dm_gemm_kernel *g, const dm_attention_sequence *s, const float *x,
+                              const float *keys, size_t head_dim, dm_range rows, float *strip, size_t width,
+                              size_t column)
 {
     for (size_t j = column; j < rows.end; j += g->nr)
         for (size_t p = rows.begin; p < rows.end; p += g->mr) {
             const size_t i = p - rows.begin, m = dm_min(g->mr, rows.end - p);
-            if (p + m > j && j + g->nr > dm_sequence_low(s, p))
+            if (p + m > j && j + g->nr > dm_attention_sequence_low(s, p))
                 g->micro(m, g->nr, head_dim, x + i * head_dim, keys + j * head_dim, strip + i * width + (j - column),
                          width, 1);
         }
 }
 
-void dm_band_tile(const dm_gemm_kernel *g, size_t m, size_t n, ptrdiff_t first, ptrdiff_t last, size_t t0, size_t t1,
-                  const float *a, const float *b, float *c, size_t ldc)
+void dm_attention_band_tile(const dm_gemm_kernel *g, size_t m, size_t n, ptrdiff_t first, ptrdiff_t last, size_t t0,
+                            size_t t1, const float *a, const float *b, float *c, size_t ldc)
 {
     const ptrdiff_t top = (ptrdiff_t)m - 1, begin = (ptrdiff_t)t0;
     const ptrdiff_t end = (ptrdiff_t)t1 < last + top + 1 ? (ptrdiff_t)t1 : last + top + 1;
@@ -99,20 +101,21 @@ void dm_band_tile(const dm_gemm_kernel *g, size_t m, size_t n, ptrdiff_t first, 
     }
 }
 
-void dm_band_sums(const dm_gemm_kernel *g, const dm_sequence *s, float *pack, const float *strip, size_t width,
-                  size_t column, const float *keys, size_t head_dim, dm_range rows, float *out, size_t ldo)
+void dm_attention_band_sums(const dm_gemm_kernel *g, const dm_attention_sequence *s, float *pack, const float *strip,
+                            size_t width, size_t column, const float *keys, size_t head_dim, dm_range rows, float *out,
+                            size_t ldo)
 {
     for (size_t p = rows.begin; p < rows.end; p++)
         memset(out + (p - rows.begin) * ldo, 0, head_dim * sizeof(float));
-    for (size_t t0 = dm_sequence_low(s, rows.begin), t1; t0 < rows.end; t0 = t1) {
+    for (size_t t0 = dm_attention_sequence_low(s, rows.begin), t1; t0 < rows.end; t0 = t1) {
         t1 = dm_min(t0 + g->kc, rows.end);
         g->pack(pack, strip + (t0 - column), rows.end - rows.begin, t1 - t0, width, 1, g->mr);
         for (size_t c = 0; c < head_dim; c += g->nr)
             for (size_t p = rows.begin; p < rows.end; p += g->mr) {
                 const size_t i = p - rows.begin;
-                dm_band_tile(g, dm_min(g->mr, rows.end - p), dm_min(g->nr, head_dim - c),
-                             (ptrdiff_t)p - (ptrdiff_t)s->window + 1, (ptrdiff_t)p, t0, t1, pack + i * (t1 - t0),
-                             keys + c * s->length + t0 * g->nr, out + i * ldo + c, ldo);
+                dm_attention_band_tile(g, dm_min(g->mr, rows.end - p), dm_min(g->nr, head_dim - c),
+                                       (ptrdiff_t)p - (ptrdiff_t)s->window + 1, (ptrdiff_t)p, t0, t1,
+                                       pack + i * (t1 - t0), keys + c * s->length + t0 * g->nr, out + i * ldo + c, ldo);
             }
     }
 }

@@ -32,36 +32,36 @@ dm_attention_plan dm_attention_layout(const dm_engine *e, size_t heads, size_t k
 size_t dm_attention_longest(const dm_attention *a);
 
 /* One segment as a logical sequence. */
-typedef struct dm_sequence {
+typedef struct dm_attention_sequence {
     size_t prefix, begin; /* position j is packed row j below prefix, begin + j - prefix from there on */
     size_t length;
     size_t first;  /* position of the first query */
     size_t window; /* 1 .. length */
     size_t ldq, ldk;
     size_t q_base; /* packed row r's query is row r - q_base of q */
-} dm_sequence;
+} dm_attention_sequence;
 
-dm_sequence dm_sequence_of(const dm_attention *a, size_t segment);
+dm_attention_sequence dm_attention_sequence_of(const dm_attention *a, size_t segment);
 
-static inline size_t dm_sequence_row(const dm_sequence *s, size_t position)
+static inline size_t dm_attention_sequence_row(const dm_attention_sequence *s, size_t position)
 {
     return position < s->prefix ? position : s->begin + (position - s->prefix);
 }
 
 /* First key that the query at `position` sees. */
-static inline size_t dm_sequence_low(const dm_sequence *s, size_t position)
+static inline size_t dm_attention_sequence_low(const dm_attention_sequence *s, size_t position)
 {
     return position < s->window ? 0 : position - s->window + 1;
 }
 
 /* Whether every query sees all keys before it. */
-static inline int dm_sequence_is_open(const dm_sequence *s)
+static inline int dm_attention_sequence_is_open(const dm_attention_sequence *s)
 {
     return s->window >= s->length;
 }
 
 /* This part's share of the keys that any query sees, in whole panels of `width` keys. */
-dm_range dm_sequence_share(const dm_sequence *s, size_t width, unsigned part, unsigned parts);
+dm_range dm_attention_sequence_share(const dm_attention_sequence *s, size_t width, unsigned part, unsigned parts);
 
 static inline size_t dm_min(size_t a, size_t b)
 {
@@ -75,26 +75,28 @@ static inline size_t dm_max(size_t a, size_t b)
 
 /* Packs keys [r.begin, r.end) of one head in panels of `width`; src is the head's column of k or v. For scores, r.begin
  * is a multiple of the width, and r.end too or the length. */
-void dm_pack_for_scores(const dm_gemm_kernel *g, const dm_sequence *s, float *dst, const float *src, size_t head_dim,
-                        dm_range r, size_t width);
-void dm_pack_for_sums(const dm_gemm_kernel *g, const dm_sequence *s, float *dst, const float *src, size_t head_dim,
-                      dm_range r, size_t width);
+void dm_attention_pack_scores(const dm_gemm_kernel *g, const dm_attention_sequence *s, float *dst, const float *src,
+                              size_t head_dim, dm_range r, size_t width);
+void dm_attention_pack_sums(const dm_gemm_kernel *g, const dm_attention_sequence *s, float *dst, const float *src,
+                            size_t head_dim, dm_range r, size_t width);
 
 /* ---- in rows: any window ---- */
 
 /* Query rows against keys: strip[p - rows.begin][j - column] for every key that row p sees (and some that it does not:
  * each element is a chain of its own). `x` are the rows packed in panels of mr, column is a multiple of nr. */
-void dm_band_scores(const dm_gemm_kernel *g, const dm_sequence *s, const float *x, const float *keys, size_t head_dim,
-                    dm_range rows, float *strip, size_t width, size_t column);
+void dm_attention_band_scores(const dm_gemm_kernel *g, const dm_attention_sequence *s, const float *x,
+                              const float *keys, size_t head_dim, dm_range rows, float *strip, size_t width,
+                              size_t column);
 
 /* out[p] = sum over the keys that row p sees, ascending, of strip[p - rows.begin][j - column] * keys[j]. */
-void dm_band_sums(const dm_gemm_kernel *g, const dm_sequence *s, float *pack, const float *strip, size_t width,
-                  size_t column, const float *keys, size_t head_dim, dm_range rows, float *out, size_t ldo);
+void dm_attention_band_sums(const dm_gemm_kernel *g, const dm_attention_sequence *s, float *pack, const float *strip,
+                            size_t width, size_t column, const float *keys, size_t head_dim, dm_range rows, float *out,
+                            size_t ldo);
 
 /* A tile of m rows of C whose row i takes part in the steps [first + i, last + i] only: c += a * b over the steps
  * [t0, t1), ascending. a and b (packed panels) start at step t0. This exact cut is why masks need no zeros. */
-void dm_band_tile(const dm_gemm_kernel *g, size_t m, size_t n, ptrdiff_t first, ptrdiff_t last, size_t t0, size_t t1,
-                  const float *a, const float *b, float *c, size_t ldc);
+void dm_attention_band_tile(const dm_gemm_kernel *g, size_t m, size_t n, ptrdiff_t first, ptrdiff_t last, size_t t0,
+                            size_t t1, const float *a, const float *b, float *c, size_t ldc);
 
 /* ---- in columns: an open sequence ----
  * A panel holds the scores of up to nr query rows, [key][nr]. As it is, it is the packed B of the sums over keys (A:
@@ -103,14 +105,14 @@ void dm_band_tile(const dm_gemm_kernel *g, size_t m, size_t n, ptrdiff_t first, 
 
 /* panel: the scores of the rows [rows.begin, rows.end), at most nr, for all keys up to the last. x: rows packed as B;
  * keys packed for scores in panels of mr. */
-void dm_panel_scores(const dm_gemm_kernel *g, const float *x, const float *keys, size_t head_dim, dm_range rows,
-                     float *panel);
-void dm_panel_softmax(const dm_kernels *k, dm_range rows, float *panel, float scale);
-void dm_panel_softmax_backward(const dm_kernels *k, dm_range rows, float *ds, const float *p, float scale);
+void dm_attention_panel_scores(const dm_gemm_kernel *g, const float *x, const float *keys, size_t head_dim,
+                               dm_range rows, float *panel);
+void dm_attention_panel_softmax(const dm_kernels *k, dm_range rows, float *panel, float scale);
+void dm_attention_panel_softmax_backward(const dm_kernels *k, dm_range rows, float *ds, const float *p, float scale);
 /* out[p] = sum over the keys that row p sees, ascending, of panel[j][p - rows.begin] * keys[j]. sums:
  * round_up(head_dim, mr) x nr floats. */
-void dm_panel_sums(const dm_kernels *k, const dm_sequence *s, const float *panel, const float *keys, size_t head_dim,
-                   dm_range rows, float *sums, float *out, size_t ldo);
+void dm_attention_panel_sums(const dm_kernels *k, const dm_attention_sequence *s, const float *panel, const float *keys,
+                             size_t head_dim, dm_range rows, float *sums, float *out, size_t ldo);
 
 static inline float dm_attention_scale(size_t head_dim)
 {

@@ -2,14 +2,14 @@
 
 #define COLUMNS 16 /* that softmax takes at a time */
 
-void dm_panel_scores(const dm_gemm_kernel *g, const float *x, const float *keys, size_t head_dim, dm_range rows,
-                     float *panel)
+void dm_attention_panel_scores(const dm_gemm_kernel *g, const float *x, const float *keys, size_t head_dim,
+                               dm_range rows, float *panel)
 {
     for (size_t j = 0; j < rows.end; j += g->mr)
         g->micro(dm_min(g->mr, rows.end - j), g->nr, head_dim, keys + j * head_dim, x, panel + j * g->nr, g->nr, 1);
 }
 
-void dm_panel_softmax(const dm_kernels *k, dm_range rows, float *panel, float scale)
+void dm_attention_panel_softmax(const dm_kernels *k, dm_range rows, float *panel, float scale)
 {
     const size_t nr = k->gemm.nr, n = rows.end - rows.begin;
 
@@ -19,7 +19,7 @@ void dm_panel_softmax(const dm_kernels *k, dm_range rows, float *panel, float sc
     }
 }
 
-void dm_panel_softmax_backward(const dm_kernels *k, dm_range rows, float *ds, const float *p, float scale)
+void dm_attention_panel_softmax_backward(const dm_kernels *k, dm_range rows, float *ds, const float *p, float scale)
 {
     const size_t nr = k->gemm.nr, n = rows.end - rows.begin;
 
@@ -30,8 +30,8 @@ void dm_panel_softmax_backward(const dm_kernels *k, dm_range rows, float *ds, co
 }
 
 /* All rows see the keys before the first row; of the others each sees those up to its own. */
-void dm_panel_sums(const dm_kernels *k, const dm_sequence *s, const float *panel, const float *keys, size_t head_dim,
-                   dm_range rows, float *sums, float *out, size_t ldo)
+void dm_attention_panel_sums(const dm_kernels *k, const dm_attention_sequence *s, const float *panel, const float *keys,
+                             size_t head_dim, dm_range rows, float *sums, float *out, size_t ldo)
 {
     const size_t mr = k->gemm.mr, nr = k->gemm.nr, n = rows.end - rows.begin, before = rows.begin;
 

@@ -2,13 +2,11 @@
 
 #include <string.h>
 
-#include "simd/gemm_right.h"
-
 typedef struct product {
     const dm_engine *e;
     size_t m, n, k;
-    dm_mat a;
-    dm_right b;
+    dm_gemm_operand a;
+    dm_gemm_right_operand b;
     float *c;
     size_t ldc;
     dm_gemm_mode mode;
@@ -40,19 +38,19 @@ static void zero(size_t m, size_t n, float *c, size_t ldc)
 size_t dm_gemm_local_pack(const dm_kernels *kernels)
 {
     const dm_gemm_kernel *g = &kernels->gemm;
-    return g->mc * g->kc + g->kc * g->nr + dm_right_scratch(g);
+    return g->mc * g->kc + g->kc * g->nr + dm_gemm_right_scratch(g);
 }
 
 /* A few contiguous rows against a weight matrix as it is stored: one pass over the weights, nothing packed. */
-static int is_skinny(size_t m, dm_mat a, const dm_right *b)
+static bool is_skinny(size_t m, dm_gemm_operand a, const dm_gemm_right_operand *b)
 {
-    return m <= DM_GEMM_SKINNY && a.cs == 1 && !b->w && b->mat.rs == 1;
+    return m <= DM_GEMM_SKINNY && a.cs == 1 && !b->weights && b->f32.rs == 1;
 }
 
 /* A is packed a block at a time; a panel of B is packed into L1, used by every tile of the block and forgotten. So
  * skinny products (a few tokens against a whole weight matrix) read B once and never write it back. */
-static void local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_mat a, const dm_right *b,
-                  float *c, size_t ldc, dm_gemm_mode mode)
+static void local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_gemm_operand a,
+                  const dm_gemm_right_operand *b, float *c, size_t ldc, dm_gemm_mode mode)
 {
     const dm_gemm_kernel *g = &kernels->gemm;
     float *pack_a = pack, *pack_b = pack_a + g->mc * g->kc, *scratch = pack_b + g->kc * g->nr;
@@ -60,24 +58,24 @@ static void local(const dm_kernels *kernels, float *pack, size_t m, size_t n, si
     if (k == 0 && mode == DM_GEMM_SET)
         zero(m, n, c, ldc);
     if (k > 0 && is_skinny(m, a, b)) {
-        kernels->skinny(m, n, k, a.data, a.rs, b->mat.data + b->first * b->mat.cs, b->mat.cs, c, ldc,
+        kernels->skinny(m, n, k, a.data, a.rs, b->f32.data + b->first * b->f32.cs, b->f32.cs, c, ldc,
                         mode == DM_GEMM_SET);
         return;
     }
-    if (k > 0 && m <= DM_GEMM_SKINNY && a.cs == 1 && b->w && b->transposed) {
-        dm_right_skinny(kernels, scratch, m, n, a, b, c, ldc, mode == DM_GEMM_SET);
+    if (k > 0 && m <= DM_GEMM_SKINNY && a.cs == 1 && b->weights && b->transposed) {
+        dm_gemm_right_skinny(kernels, scratch, m, n, a, b, c, ldc, mode == DM_GEMM_SET);
         return;
     }
     const size_t mc = even(m, g->mc, g->mr);
     for (size_t p = 0; p < k; p += g->kc) {
         const size_t depth = smaller(g->kc, k - p);
-        const int first = p == 0 && mode == DM_GEMM_SET;
+        const bool first = p == 0 && mode == DM_GEMM_SET;
         for (size_t i = 0; i < m; i += mc) {
             const size_t rows = smaller(mc, m - i);
             g->pack(pack_a, a.data + i * a.rs + p * a.cs, rows, depth, a.rs, a.cs, g->mr);
             for (size_t j = 0; j < n; j += g->nr) {
                 const size_t columns = smaller(g->nr, n - j);
-                dm_right_pack(kernels, pack_b, scratch, b, p, depth, j, columns);
+                dm_gemm_right_pack(kernels, pack_b, scratch, b, p, depth, j, columns);
                 for (size_t t = 0; t < rows; t += g->mr)
                     g->micro(smaller(g->mr, rows - t), columns, depth, pack_a + t * depth, pack_b,
                              c + (i + t) * ldc + j, ldc, first);
@@ -86,10 +84,10 @@ static void local(const dm_kernels *kernels, float *pack, size_t m, size_t n, si
     }
 }
 
-void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c,
-                   size_t ldc, dm_gemm_mode mode)
+void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_gemm_operand a,
+                   dm_gemm_operand b, float *c, size_t ldc, dm_gemm_mode mode)
 {
-    const dm_right right = {.mat = b};
+    const dm_gemm_right_operand right = {.f32 = b};
 
     local(kernels, pack, m, n, k, a, &right, c, ldc, mode);
 }
@@ -101,7 +99,7 @@ static void by_columns(void *ctx, unsigned part, unsigned parts)
     const product *x = ctx;
     const dm_engine *e = x->e;
     const dm_range r = dm_range_split(x->n, e->k.gemm.nr, part, parts);
-    dm_right b = x->b;
+    dm_gemm_right_operand b = x->b;
 
     b.first += r.begin;
     if (r.begin < r.end)
@@ -122,7 +120,7 @@ static void multiply_block(const product *x, float *pack_a, dm_range rows, size_
 {
     const dm_gemm_kernel *g = &x->e->k.gemm;
     const float *pack_b = x->e->pack_b;
-    const int first = p == 0 && x->mode == DM_GEMM_SET;
+    const bool first = p == 0 && x->mode == DM_GEMM_SET;
     const size_t mc = even(rows.end - rows.begin, g->mc, g->mr);
 
     for (size_t i = rows.begin; i < rows.end; i += mc) {
@@ -155,8 +153,8 @@ static void by_rows(void *ctx, unsigned part, unsigned parts)
             const size_t depth = smaller(g->kc, x->k - p);
             if (j > 0 || p > 0)
                 dm_pool_barrier(e->pool); /* nobody reads the last block any more */
-            dm_right_pack(&e->k, e->pack_b + share.begin * depth, scratch, &x->b, p, depth, j + share.begin,
-                          share.end - share.begin);
+            dm_gemm_right_pack(&e->k, e->pack_b + share.begin * depth, scratch, &x->b, p, depth, j + share.begin,
+                               share.end - share.begin);
             dm_pool_barrier(e->pool);
             multiply_block(x, e->pack_a[part], rows, j, columns, p, depth);
         }
@@ -164,7 +162,7 @@ static void by_rows(void *ctx, unsigned part, unsigned parts)
 }
 
 /* Splitting rows balances to the row and packs B once; splitting columns suits few rows and needs no barrier. */
-static int rows_are_better(const dm_engine *e, size_t m, size_t n)
+static bool rows_are_better(const dm_engine *e, size_t m, size_t n)
 {
     const dm_gemm_kernel *g = &e->k.gemm;
     const size_t panels = pieces(n, g->nr);
@@ -172,8 +170,8 @@ static int rows_are_better(const dm_engine *e, size_t m, size_t n)
     return m >= 2 * g->mr * e->threads && pieces(m, e->threads) * panels <= m * pieces(panels, e->threads);
 }
 
-void dm_gemm_right(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, dm_right b, float *c, size_t ldc,
-                   dm_gemm_mode mode)
+void dm_gemm_right(const dm_engine *e, size_t m, size_t n, size_t k, dm_gemm_operand a, dm_gemm_right_operand b,
+                   float *c, size_t ldc, dm_gemm_mode mode)
 {
     product x = {e, m, n, k, a, b, c, ldc, mode};
 
@@ -187,8 +185,8 @@ void dm_gemm_right(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, d
     dm_pool_run_sized(e->pool, (m > 8 ? m / 4 : 2) * n * k, rows_are_better(e, m, n) ? by_rows : by_columns, &x);
 }
 
-void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c, size_t ldc,
-             dm_gemm_mode mode)
+void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_gemm_operand a, dm_gemm_operand b, float *c,
+             size_t ldc, dm_gemm_mode mode)
 {
-    dm_gemm_right(e, m, n, k, a, (dm_right){.mat = b}, c, ldc, mode);
+    dm_gemm_right(e, m, n, k, a, (dm_gemm_right_operand){.f32 = b}, c, ldc, mode);
 }

@@ -1,6 +1,6 @@
 /* Matrix products with every bit specified: C = A*B or C += A*B, any strides.
  *
- * An operand is a strided view: element (i, j) at data[i*rs + j*cs]. The three orientations of training:
+ * The three orientations of training, as operands (simd/gemm_operand.h):
  *   forward          Y[T,out]  = X[T,in] * W^T            a = {X, in, 1}      b = {W, 1, in}   (W stored [out,in])
  *   data gradient    dX[T,in]  = dY[T,out] * W            a = {dY, out, 1}    b = {W, in, 1}
  *   weight gradient  dW[out,in] += dY^T * X               a = {dY, 1, out}    b = {X, in, 1}
@@ -9,21 +9,21 @@
 #define DM_SIMD_GEMM_H
 
 #include "simd/engine.h"
-
-typedef struct dm_mat {
-    const float *data;
-    size_t rs, cs;
-} dm_mat;
+#include "simd/gemm_operand.h"
 
 typedef enum dm_gemm_mode { DM_GEMM_SET, DM_GEMM_ADD } dm_gemm_mode;
 
 /* On all threads of the engine; not from inside a task. c: row-major, ldc >= n. */
-void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c, size_t ldc,
-             dm_gemm_mode mode);
+void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_gemm_operand a, dm_gemm_operand b, float *c,
+             size_t ldc, dm_gemm_mode mode);
+
+/* The same with any right operand. */
+void dm_gemm_right(const dm_engine *e, size_t m, size_t n, size_t k, dm_gemm_operand a, dm_gemm_right_operand b,
+                   float *c, size_t ldc, dm_gemm_mode mode);
 
 /* On the calling thread alone, for use inside a task: `pack` is e->pack_a[part]. */
-void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_mat a, dm_mat b, float *c,
-                   size_t ldc, dm_gemm_mode mode);
+void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_gemm_operand a,
+                   dm_gemm_operand b, float *c, size_t ldc, dm_gemm_mode mode);
 
 /* Floats that `pack` needs: a block of A, a panel of B, and where stored weights are widened. */
 size_t dm_gemm_local_pack(const dm_kernels *kernels);

@@ -1,29 +1,22 @@
 #include "simd/weight.h"
 
-#include "simd/gemm_right.h"
-
-dm_weight dm_weight_rows(dm_weight w, size_t first, size_t rows)
-{
-    return (dm_weight){(const char *)w.data + first * dm_dtype_bytes(w.type, w.cols), w.type, rows, w.cols};
-}
-
-/* W or its transpose as GEMM takes it: f32 is no special case to others, but needs no widening. */
-static dm_right right(const dm_weight *w, int transposed)
+/* W or its transpose as GEMM takes it: f32 needs no widening. */
+static dm_gemm_right_operand right(const dm_weight *w, bool transposed)
 {
     if (w->type == DM_F32)
-        return (dm_right){.mat = {w->data, transposed ? 1 : w->cols, transposed ? w->cols : 1}};
-    return (dm_right){.w = w, .transposed = transposed};
+        return (dm_gemm_right_operand){.f32 = {w->data, transposed ? 1 : w->cols, transposed ? w->cols : 1}};
+    return (dm_gemm_right_operand){.weights = w, .transposed = transposed};
 }
 
 void dm_weight_forward(const dm_engine *e, size_t m, const float *x, dm_weight w, float *y, size_t ldy)
 {
-    dm_gemm_right(e, m, w.rows, w.cols, (dm_mat){x, w.cols, 1}, right(&w, 1), y, ldy, DM_GEMM_SET);
+    dm_gemm_right(e, m, w.rows, w.cols, (dm_gemm_operand){x, w.cols, 1}, right(&w, true), y, ldy, DM_GEMM_SET);
 }
 
 void dm_weight_backward(const dm_engine *e, size_t m, const float *dy, size_t lddy, dm_weight w, float *dx,
                         dm_gemm_mode mode)
 {
-    dm_gemm_right(e, m, w.cols, w.rows, (dm_mat){dy, lddy, 1}, right(&w, 0), dx, w.cols, mode);
+    dm_gemm_right(e, m, w.cols, w.rows, (dm_gemm_operand){dy, lddy, 1}, right(&w, false), dx, w.cols, mode);
 }
 
 typedef struct gather {

@@ -1,31 +1,12 @@
-/* A weight matrix as it is stored, f32, 16-bit or quantised, and the products with it. Stored types are dequantised
- * while they are packed for GEMM, a tile at a time: no f32 copy of the matrix ever exists.
+/* Products with a weight matrix as it is stored: f32, 16-bit or quantised. Stored types are dequantised while
+ * they are packed for GEMM, a tile at a time: no f32 copy of the matrix ever exists.
  *
  * Numeric order: an element's value is what core/dtype.h says, in f32; then everything is as in simd/gemm.h, so the
- * products have the bits of products with the same matrix widened to f32 first.
- *
- * W is [rows, cols], row-major, rows of dm_dtype_bytes(type, cols) bytes; cols is a multiple of the type's block. F32
- * data is aligned like floats, F16 and BF16 to 2 bytes, blocks need no alignment. */
+ * products have the bits of products with the same matrix widened to f32 first. */
 #ifndef DM_SIMD_WEIGHT_H
 #define DM_SIMD_WEIGHT_H
 
-#include "core/dtype.h"
 #include "simd/gemm.h"
-
-typedef struct dm_weight {
-    const void *data;
-    dm_dtype type; /* F32, F16, BF16 or quantised */
-    size_t rows, cols;
-} dm_weight;
-
-/* An f32 matrix. */
-static inline dm_weight dm_weight_f32(const float *data, size_t rows, size_t cols)
-{
-    return (dm_weight){data, DM_F32, rows, cols};
-}
-
-/* Rows [first, first + rows) of w. */
-dm_weight dm_weight_rows(dm_weight w, size_t first, size_t rows);
 
 /* y [m, w.rows] = x [m, w.cols] * W^T, rows of y `ldy` floats apart. On all threads; not from inside a task. */
 void dm_weight_forward(const dm_engine *e, size_t m, const float *x, dm_weight w, float *y, size_t ldy);

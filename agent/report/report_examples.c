@@ -137,10 +137,10 @@ static double weight_of(const dm_loss_options *o, size_t turn, size_t turns, siz
     double sum = 0;
 
     if (o->objective == DM_OBJECTIVE_DMPO)
-        sum = dm_phi(o->phi, o->gamma, turn, turns);
+        sum = dm_loss_phi_of(o->phi, o->gamma, turn, turns);
     else if (o->objective == DM_OBJECTIVE_DMPO_TOKEN)
         for (size_t i = begin; i < begin + tokens; i++)
-            sum += dm_phi(o->phi, o->gamma, i, all) / (double)tokens;
+            sum += dm_loss_phi_of(o->phi, o->gamma, i, all) / (double)tokens;
     else
         sum = 1;
     return o->length_normalised ? sum / (double)all : sum;

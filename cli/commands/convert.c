@@ -69,7 +69,7 @@ static dm_status check(convert_options *o, dm_error *err)
     return DM_OK;
 }
 
-static dm_status write(const convert_options *o, const dm_source *source, dm_weights_from weights, int quiet,
+static dm_status write(const convert_options *o, const dm_source *source, dm_weight_reader weights, int quiet,
                        char hex[DM_SHA256_HEX], dm_error *err)
 {
     const dm_dtype type = dtypes[o->type];
@@ -92,7 +92,7 @@ static dm_status merge(const convert_options *o, const char *input, const dmpo_e
     dm_status s = dm_adapter_merge_open(&m, &engine->e, input, err);
 
     if (s == DM_OK)
-        s = write(o, m.origin.source, dm_weights_merged(&m), quiet, hex, err);
+        s = write(o, m.loaded.source, dm_weight_reader_of_merge(&m), quiet, hex, err);
     dm_adapter_merge_close(&m);
     return s;
 }
@@ -107,7 +107,7 @@ static dm_status convert(const convert_options *o, const char *input, int quiet,
     s = dm_source_adapter(source)
             ? dm_fail(err, DM_ERR_ARGUMENT, "%s: is an adapter, not a whole model; --merge merges it into its base",
                       input)
-            : write(o, source, dm_weights_of_source(source), quiet, hex, err);
+            : write(o, source, dm_weight_reader_of_source(source), quiet, hex, err);
     dm_source_close(&source);
     return s;
 }

@@ -16,7 +16,7 @@ dm_status cli_info_adapter(cli_report *r, const char *dir, dm_error *err)
         (s = dm_lora_build(&lora, &o, dm_source_config(source), err)) == DM_OK)
         s = dm_source_sha256(source, hex, err);
     if (s == DM_OK) {
-        for (dm_projection p = DM_Q; p < DM_PROJECTIONS; p++)
+        for (dm_projection p = DM_PROJECTION_Q; p < DM_PROJECTIONS; p++)
             if (o.targets >> p & 1)
                 targets[n++] = dm_projection_name(p);
         cli_report_string(r, "path", dir);

@@ -29,7 +29,7 @@ static dm_status open_data(dm_dataset *d, const char *path, const cli_info_data_
     dm_status s = DM_OK;
 
     if (o->model && (s = dm_config_read(&config, o->model, err)) == DM_OK)
-        s = dm_model_tokenizer(&tokenizer, &chat, &config, o->model, o->chat_template, err);
+        s = dm_hf_directory_tokenizer(&tokenizer, &chat, &config, o->model, o->chat_template, err);
     if (s != DM_OK)
         return s;
     options.vocabulary = config.vocab;
@@ -82,7 +82,7 @@ static dm_status report_side(cli_report *r, const dm_dataset *d, int rejected, c
         return dm_fail(err, DM_ERR_MEMORY, "no memory for the lengths of %zu items", d->n);
     for (int w = 0; w < 3; w++) {
         for (size_t i = 0; i < d->n; i++) {
-            const dm_trajectory *t = rejected ? &d->items[i].rejected : &d->items[i].chosen;
+            const dm_data_trajectory *t = rejected ? &d->items[i].rejected : &d->items[i].chosen;
             const size_t sizes[] = {t->n_turns, t->n, t->n_actions};
             x[i] = sizes[w];
         }

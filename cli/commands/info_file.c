@@ -107,15 +107,15 @@ static dm_status report_hash(cli_report *r, const char *path, dm_error *err)
 static dm_status report_source(cli_report *r, const dmpo_engine *engine, const dm_source *s, const char *template_name,
                                dm_error *err)
 {
-    dm_layout layout;
+    dm_param_layout layout;
     dm_tokenizer *t = NULL;
-    dm_status status = dm_layout_build(&layout, dm_source_config(s), err);
+    dm_status status = dm_param_layout_build(&layout, dm_source_config(s), err);
 
     if (status != DM_OK)
         return status;
     cli_info_shape(r, dm_source_config(s));
     cli_report_int(r, "parameters", (int64_t)layout.parameters);
-    dm_layout_free(&layout);
+    dm_param_layout_free(&layout);
     if ((status = cli_info_memory(r, engine, s, err)) == DM_OK &&
         (status = dm_source_tokenizer(s, &t, NULL, NULL, err)) == DM_OK && t)
         status = cli_info_tokenizer(r, s, template_name, t, err);

@@ -136,9 +136,9 @@ void cli_info_shape(cli_report *r, const dm_config *c)
 static dm_status report_weights(cli_report *r, const dm_config *c, const char *dir, int tensors, dm_error *err)
 {
     char hex[DM_SHA256_HEX];
-    dm_layout layout = {0};
+    dm_param_layout layout = {0};
     dm_st *st = NULL;
-    dm_status s = dm_layout_build(&layout, c, err);
+    dm_status s = dm_param_layout_build(&layout, c, err);
 
     if (s == DM_OK && (s = dm_st_open(&st, dir, err)) == DM_OK) {
         cli_report_int(r, "parameters", (int64_t)layout.parameters);
@@ -147,10 +147,10 @@ static dm_status report_weights(cli_report *r, const dm_config *c, const char *d
         if (s == DM_OK && tensors)
             report_shapes(r, st);
     }
-    if (s == DM_OK && (s = dm_model_sha256(dir, hex, err)) == DM_OK)
+    if (s == DM_OK && (s = dm_hf_directory_sha256(dir, hex, err)) == DM_OK)
         cli_report_string(r, "model_sha256", hex);
     dm_st_close(&st);
-    dm_layout_free(&layout);
+    dm_param_layout_free(&layout);
     return s;
 }
 
@@ -226,7 +226,7 @@ dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *d
         if (s != DM_OK)
             return s;
     }
-    if ((s = dm_model_tokenizer(&tokenizer, NULL, &config, dir, NULL, err)) == DM_OK && tokenizer) {
+    if ((s = dm_hf_directory_tokenizer(&tokenizer, NULL, &config, dir, NULL, err)) == DM_OK && tokenizer) {
         report_tokenizer(r, tokenizer);
         const dm_status known = dm_template_open(&chat, template_name, dir, tokenizer, &why);
         s = report_template(r, known, &chat, why.message, template_name, tokenizer, err);

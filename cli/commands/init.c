@@ -7,7 +7,7 @@
 #include "core/file.h"
 #include "io/data/template.h"
 #include "io/tokenizer/tokenizer.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 
 typedef struct init_options {
     const char *output, *tokenizer;
@@ -103,9 +103,9 @@ static dm_status shape(const init_options *o, const dm_tokenizer *t, const dm_ch
 static dm_status write_model(const init_options *o, const dm_config *c, char hex[DM_SHA256_HEX], size_t *parameters,
                              dm_error *err)
 {
-    dm_layout layout = {0};
+    dm_param_layout layout = {0};
     dm_arena arena = {0};
-    dm_status s = dm_layout_build(&layout, c, err);
+    dm_status s = dm_param_layout_build(&layout, c, err);
     if (s == DM_OK)
         s = dm_arena_open(&arena, layout.floats * sizeof(float) + 4096, err);
     if (s == DM_OK) {
@@ -116,7 +116,7 @@ static dm_status write_model(const init_options *o, const dm_config *c, char hex
     }
     *parameters = layout.parameters;
     dm_arena_close(&arena);
-    dm_layout_free(&layout);
+    dm_param_layout_free(&layout);
     return s;
 }
 

@@ -44,7 +44,7 @@ static dm_status cut_to_length(dm_item_reader *r, const dm_json *v, const char *
 }
 
 /* Checks, cuts and copies what a form left in r. */
-static dm_status store(dm_item_reader *r, dm_block **memory, const dm_json *v, const char *name, dm_trajectory *t,
+static dm_status store(dm_item_reader *r, dm_block **memory, const dm_json *v, const char *name, dm_data_trajectory *t,
                        cuts *c)
 {
     const size_t vocabulary = r->options->vocabulary;
@@ -71,12 +71,12 @@ static dm_status store(dm_item_reader *r, dm_block **memory, const dm_json *v, c
     return DM_OK;
 }
 
-static dm_status read_pair(dm_item_reader *r, dm_block **memory, const dm_json *v, dm_item *item, cuts *c)
+static dm_status read_pair(dm_item_reader *r, dm_block **memory, const dm_json *v, dm_data_item *item, cuts *c)
 {
     const dm_json *prompt = dm_json_get(v, "prompt");
     const dm_json *sides[2] = {dm_json_get(v, "chosen"), dm_json_get(v, "rejected")};
     static const char *const names[2] = {"chosen", "rejected"};
-    dm_trajectory *const out[2] = {&item->chosen, &item->rejected};
+    dm_data_trajectory *const out[2] = {&item->chosen, &item->rejected};
     size_t common = 0;
 
     for (int i = 0; i < 2; i++)
@@ -106,7 +106,7 @@ static dm_status read_pair(dm_item_reader *r, dm_block **memory, const dm_json *
     return DM_OK;
 }
 
-static dm_status read_single(dm_item_reader *r, dm_block **memory, const dm_json *v, dm_item *item, cuts *c)
+static dm_status read_single(dm_item_reader *r, dm_block **memory, const dm_json *v, dm_data_item *item, cuts *c)
 {
     const dm_json *conversations = dm_json_get(v, "conversations"), *messages = dm_json_get(v, "messages");
     const dm_json *at = v;
@@ -167,9 +167,10 @@ static dm_status read_id(dm_item_reader *r, dm_block **memory, const dm_json *v,
     return DM_OK;
 }
 
-static dm_status read_item(dm_item_reader *r, dm_block **memory, const dm_json *v, size_t index, dm_item *item, cuts *c)
+static dm_status read_item(dm_item_reader *r, dm_block **memory, const dm_json *v, size_t index, dm_data_item *item,
+                           cuts *c)
 {
-    *item = (dm_item){0};
+    *item = (dm_data_item){0};
     *c = (cuts){0};
     dm_status st = read_id(r, memory, v, index, &item->id);
     if (st == DM_OK)
@@ -182,7 +183,7 @@ static dm_status read_item(dm_item_reader *r, dm_block **memory, const dm_json *
                                                                   : read_single(r, memory, v, item, c);
 }
 
-static void count_trajectory(dm_data_report *report, const dm_trajectory *t)
+static void count_trajectory(dm_data_report *report, const dm_data_trajectory *t)
 {
     report->tokens += t->n;
     report->action_tokens += t->n_actions;
@@ -201,7 +202,7 @@ static dm_status read_items(dm_dataset *d, dm_item_reader *r, dm_block **memory,
         return fail_memory(r);
     size_t index = 0;
     for (const dm_json *v = many ? list->child : list; v && index < n; v = v->next, index++) {
-        dm_item *item = &d->items[d->n];
+        dm_data_item *item = &d->items[d->n];
         cuts c;
         dm_status st = read_item(r, memory, v, index, item, &c);
         const bool pair = item->rejected.n > 0;
@@ -318,7 +319,7 @@ dm_status dm_conversation_read(dm_message **messages, size_t *n, size_t *items, 
     return DM_OK;
 }
 
-static void hash_trajectory(const dm_trajectory *t, dm_sha256 *h)
+static void hash_trajectory(const dm_data_trajectory *t, dm_sha256 *h)
 {
     const uint64_t counts[2] = {t->n, t->n_turns}; /* 64 bits on every machine: files carry this hash to others */
 

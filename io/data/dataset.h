@@ -14,20 +14,20 @@
 #include "core/sha256.h"
 #include "io/data/template.h"
 
-typedef struct dm_trajectory {
+typedef struct dm_data_trajectory {
     int32_t *ids; /* [n] */
     size_t n;
     dm_span *turns; /* [n_turns], ascending, disjoint, begin >= 1, not empty */
     size_t n_turns;
     size_t n_actions; /* tokens inside turns */
-} dm_trajectory;
+} dm_data_trajectory;
 
-typedef struct dm_item {
+typedef struct dm_data_item {
     char *id;                            /* from the file (a string or an integer), or "item K" (K from 0) */
-    dm_trajectory chosen;                /* in SFT data the conversation */
-    dm_trajectory rejected;              /* n == 0 in SFT data */
+    dm_data_trajectory chosen;           /* in SFT data the conversation */
+    dm_data_trajectory rejected;         /* n == 0 in SFT data */
     double chosen_score, rejected_score; /* NaN when the file has none */
-} dm_item;
+} dm_data_item;
 
 typedef struct dm_data_report {
     size_t items;   /* kept */
@@ -39,7 +39,7 @@ typedef struct dm_data_report {
 
 typedef struct dm_dataset {
     bool pairs; /* rejected sides are present */
-    dm_item *items;
+    dm_data_item *items;
     size_t n;
     dm_data_report report;
     char sha256[65]; /* of the file's bytes */

@@ -30,7 +30,7 @@ dm_status dm_lora_targets(unsigned *out, const char *text, dm_error *err)
     *out = strcmp(text, "all") == 0 ? DM_LORA_ALL : 0;
     while (!(*out == DM_LORA_ALL && strcmp(text, "all") == 0)) {
         const size_t size = strcspn(text, ",");
-        dm_projection p = DM_Q;
+        dm_projection p = DM_PROJECTION_Q;
         while (p < DM_PROJECTIONS && !is_name(dm_projection_name(p), text, size))
             p++;
         if (p == DM_PROJECTIONS)
@@ -60,7 +60,7 @@ static dm_status read_modules(unsigned *targets, const dm_json_doc *doc, const d
             /* "q_proj", or one module's path "model.layers.0.self_attn.q_proj": then every layer's must be there */
             const char *dot = m->type == DM_JSON_STRING ? strrchr(m->text, '.') : NULL;
             const char *name = dot ? dot + 1 : m->type == DM_JSON_STRING ? m->text : "";
-            dm_projection p = DM_Q;
+            dm_projection p = DM_PROJECTION_Q;
             while (p < DM_PROJECTIONS && strcmp(name, dm_projection_module(p)) != 0)
                 p++;
             if (p == DM_PROJECTIONS)
@@ -219,7 +219,7 @@ static dm_status write_config(const dm_lora *lora, const char *dir, const char *
     dm_text_json_double(&t, lora->o.alpha);
     dm_text_print(&t, ",\n  \"lora_dropout\": 0.0,\n  \"peft_type\": \"LORA\",\n  \"r\": %u,\n  \"target_modules\": [",
                   lora->o.rank);
-    for (dm_projection p = DM_Q; p < DM_PROJECTIONS; p++)
+    for (dm_projection p = DM_PROJECTION_Q; p < DM_PROJECTIONS; p++)
         if (lora->o.targets >> p & 1) {
             dm_text_print(&t, "%s\"%s\"", separator, dm_projection_module(p));
             separator = ", ";

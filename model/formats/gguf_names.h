@@ -2,7 +2,7 @@
 #ifndef DM_MODEL_FORMATS_GGUF_NAMES_H
 #define DM_MODEL_FORMATS_GGUF_NAMES_H
 
-#include "model/network/model.h"
+#include "model/network/params.h"
 
 #define DM_GGUF_ROPE_FACTORS "rope_freqs.weight" /* llama3 scaling: what each inverse frequency is divided by */
 #define DM_GGUF_ROPE_ORIGINAL "rope.scaling.original_context_length"

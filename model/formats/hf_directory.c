@@ -6,8 +6,8 @@
 #include "core/path.h"
 #include "io/safetensors.h"
 
-dm_status dm_model_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config, const char *dir,
-                             const char *template_name, dm_error *err)
+dm_status dm_hf_directory_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config,
+                                    const char *dir, const char *template_name, dm_error *err)
 {
     char path[DM_PATH_MAX];
     dm_status s = dm_path_join(path, sizeof path, dir, "tokenizer.json", err);
@@ -27,7 +27,7 @@ dm_status dm_model_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, c
     return s;
 }
 
-dm_status dm_model_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err)
+dm_status dm_hf_directory_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err)
 {
     char config[DM_PATH_MAX];
     dm_st *st = NULL;

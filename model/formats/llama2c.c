@@ -82,7 +82,7 @@ dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *k
     return DM_OK;
 }
 
-static size_t index_of(const dm_layout *layout, const char *name)
+static size_t index_of(const dm_param_layout *layout, const char *name)
 {
     size_t i = 0;
     while (strcmp(layout->tensors[i].name, name) != 0)
@@ -90,7 +90,7 @@ static size_t index_of(const dm_layout *layout, const char *name)
     return i;
 }
 
-size_t dm_llama2c_order(size_t *out, const dm_layout *layout, const dm_config *c, int version)
+size_t dm_llama2c_order(size_t *out, const dm_param_layout *layout, const dm_config *c, int version)
 {
     static const char *const orders[2][13] = {
         {"model.embed_tokens.weight", "input_layernorm.weight", "self_attn.q_proj.weight", "self_attn.k_proj.weight",

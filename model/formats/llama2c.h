@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 #include "core/error.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 
 #define DM_LLAMA2C_EPS 1e-5
 #define DM_LLAMA2C_THETA 10000.0
@@ -29,7 +29,7 @@ dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *k
 
 /* The tensors in the file's order, by their index in the layout, DM_LLAMA2C_ANGLES for the two tables together;
  * out [layout->n + 1]. Returns how many. */
-size_t dm_llama2c_order(size_t *out, const dm_layout *layout, const dm_config *c, int version);
+size_t dm_llama2c_order(size_t *out, const dm_param_layout *layout, const dm_config *c, int version);
 
 /* Where the tokenizer of the model at `path` is: tokenizer.bin beside it. */
 dm_status dm_llama2c_tokenizer_path(char *out, size_t size, const char *path, dm_error *err);

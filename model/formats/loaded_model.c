@@ -31,9 +31,9 @@ dm_status dm_loaded_model_hash(dm_loaded_model *o, dm_error *err)
     return s == DM_OK ? dm_source_sha256(o->source, o->sha256, err) : s;
 }
 
-dm_status dm_loaded_model_layout(dm_layout *out, const dm_loaded_model *o, int stored, dm_error *err)
+dm_status dm_loaded_model_layout(dm_param_layout *out, const dm_loaded_model *o, int stored, dm_error *err)
 {
-    const dm_status s = dm_layout_build(out, dm_source_config(o->source), err);
+    const dm_status s = dm_param_layout_build(out, dm_source_config(o->source), err);
 
     for (size_t i = 0; s == DM_OK && stored && i < out->n; i++) {
         dm_tensor *t = &out->tensors[i];
@@ -42,7 +42,7 @@ dm_status dm_loaded_model_layout(dm_layout *out, const dm_loaded_model *o, int s
         t->type = t->dims == 2 && kept ? type : DM_F32;
     }
     if (s == DM_OK)
-        dm_layout_place(out);
+        dm_param_layout_place(out);
     return s;
 }
 
@@ -51,7 +51,7 @@ void dm_loaded_model_place(dm_loaded_model *o, dm_arena *arena)
     o->adapter = o->lora.o.rank ? dm_arena_zalloc(arena, o->lora.layout.floats, sizeof(float)) : NULL;
 }
 
-dm_status dm_loaded_model_read_base(float *w, const dm_layout *layout, const dm_loaded_model *o, dm_error *err)
+dm_status dm_loaded_model_read_base(float *w, const dm_param_layout *layout, const dm_loaded_model *o, dm_error *err)
 {
     dm_status s = DM_OK;
 

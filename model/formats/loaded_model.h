@@ -18,16 +18,16 @@ void dm_loaded_model_close(dm_loaded_model *o);
 dm_status dm_loaded_model_hash(dm_loaded_model *o, dm_error *err);
 
 /* The table of the base's tensors. stored: matrices keep the type that they have in the file. */
-dm_status dm_loaded_model_layout(dm_layout *out, const dm_loaded_model *o, int stored, dm_error *err);
+dm_status dm_loaded_model_layout(dm_param_layout *out, const dm_loaded_model *o, int stored, dm_error *err);
 
 /* Room for the adapter's values; nothing without one. */
 void dm_loaded_model_place(dm_loaded_model *o, dm_arena *arena);
 
 /* Reads the base into w[layout->floats], an array that was zeroed; and the adapter's values from its directory. */
-dm_status dm_loaded_model_read_base(float *w, const dm_layout *layout, const dm_loaded_model *o, dm_error *err);
+dm_status dm_loaded_model_read_base(float *w, const dm_param_layout *layout, const dm_loaded_model *o, dm_error *err);
 dm_status dm_loaded_model_read_adapter(dm_loaded_model *o, dm_error *err);
 
-/* The network computes with this origin's adapter, or with none. */
+/* The network computes with this model's adapter, or with none. */
 void dm_loaded_model_use(const dm_loaded_model *o, dm_network *n);
 
 #endif

@@ -7,7 +7,7 @@
 
 typedef struct dm_adapter_merge {
     const dm_engine *e;
-    dm_loaded_model origin;
+    dm_loaded_model loaded;
     float *scaled; /* [largest B] s B */
 } dm_adapter_merge;
 
@@ -17,6 +17,6 @@ void dm_adapter_merge_close(dm_adapter_merge *m);
 
 /* The base's tensors in f32, projections with what the adapter adds: w = fma((B[o, k] * s), A[k, i], w), k ascending.
  */
-dm_weights_from dm_weights_merged(dm_adapter_merge *m);
+dm_weight_reader dm_weight_reader_of_merge(dm_adapter_merge *m);
 
 #endif

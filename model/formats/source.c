@@ -157,7 +157,7 @@ void dm_source_close(dm_source **s)
     dm_st_close(&(*s)->st);
     dm_gguf_close(&(*s)->gguf);
     dm_input_close(&(*s)->in);
-    dm_layout_free(&(*s)->layout);
+    dm_param_layout_free(&(*s)->layout);
     free((*s)->tensors);
     free((*s)->path);
     free((*s)->adapter);
@@ -359,7 +359,7 @@ dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out,
 
 dm_status dm_source_base_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    return s->kind == DM_SOURCE_HF ? dm_model_sha256(s->path, hex, err) : dm_file_sha256(s->path, hex, err);
+    return s->kind == DM_SOURCE_HF ? dm_hf_directory_sha256(s->path, hex, err) : dm_file_sha256(s->path, hex, err);
 }
 
 dm_status dm_source_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err)

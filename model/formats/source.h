@@ -8,7 +8,7 @@
 #include "core/sha256.h"
 #include "io/data/template.h"
 #include "model/network/config.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 
 typedef enum dm_source_kind { DM_SOURCE_HF, DM_SOURCE_GGUF, DM_SOURCE_LLAMA2C } dm_source_kind;
 

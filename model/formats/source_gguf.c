@@ -64,8 +64,8 @@ dm_status dm_source_open_gguf(dm_source *s, dm_error *err)
     dm_status status;
 
     if ((status = dm_gguf_open(&s->gguf, s->path, err)) != DM_OK ||
-        (status = dm_gguf_config(&s->config, s->gguf, err)) != DM_OK ||
-        (status = dm_layout_build(&s->layout, &s->config, err)) != DM_OK)
+        (status = dm_source_gguf_config(&s->config, s->gguf, err)) != DM_OK ||
+        (status = dm_param_layout_build(&s->layout, &s->config, err)) != DM_OK)
         return status;
     bool *used = calloc(dm_gguf_count(s->gguf) + 1, sizeof *used);
     s->tensors = calloc(s->layout.n, sizeof *s->tensors);

@@ -278,7 +278,7 @@ static dm_status read_arch(reader *r)
                    r->arch);
 }
 
-dm_status dm_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err)
+dm_status dm_source_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err)
 {
     reader r = {g, NULL, out, err};
     dm_status s;

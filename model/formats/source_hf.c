@@ -26,7 +26,7 @@ static bool may_be_extra(const char *name, const dm_config *c)
     return ends_with(name, ".rotary_emb.inv_freq") || (c->tied && strcmp(name, "lm_head.weight") == 0);
 }
 
-static bool in_layout(const dm_layout *layout, const char *name)
+static bool in_layout(const dm_param_layout *layout, const char *name)
 {
     for (size_t i = 0; i < layout->n; i++)
         if (strcmp(layout->tensors[i].name, name) == 0)
@@ -79,7 +79,7 @@ dm_status dm_source_open_hf(dm_source *s, dm_error *err)
     dm_status status;
 
     if ((status = dm_config_read(&s->config, s->path, err)) != DM_OK ||
-        (status = dm_layout_build(&s->layout, &s->config, err)) != DM_OK ||
+        (status = dm_param_layout_build(&s->layout, &s->config, err)) != DM_OK ||
         (status = dm_st_open(&s->st, s->path, err)) != DM_OK)
         return status;
     s->tensors = calloc(s->layout.n, sizeof *s->tensors);

@@ -22,7 +22,7 @@ struct dm_source {
     char *path;
     char *adapter; /* directory; NULL: none */
     dm_config config;
-    dm_layout layout;
+    dm_param_layout layout;
     dm_source_tensor *tensors; /* [layout.n], in the layout's order */
     dm_st *st;
     dm_gguf *gguf;
@@ -53,6 +53,6 @@ dm_status dm_source_file_head(dm_input *in, unsigned char head[DM_LLAMA2C_HEADER
                               dm_error *err);
 
 /* What metadata says of the model (model/formats/source_gguf_config.c). */
-dm_status dm_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err);
+dm_status dm_source_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err);
 
 #endif

@@ -46,7 +46,7 @@ dm_status dm_source_open_llama2c(dm_source *s, bool *known, dm_error *err)
     *known = true;
     if (status != DM_OK ||
         (status = dm_llama2c_header(&s->config, &version, &begin, known, head, size, s->path, err)) != DM_OK ||
-        !*known || (status = dm_layout_build(&s->layout, &s->config, err)) != DM_OK)
+        !*known || (status = dm_param_layout_build(&s->layout, &s->config, err)) != DM_OK)
         return status;
     size_t *order = calloc(s->layout.n + 1, sizeof *order);
     s->tensors = calloc(s->layout.n, sizeof *s->tensors);

@@ -67,7 +67,7 @@ dm_status dm_source_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_c
     *tokenizer = NULL;
     switch (s->kind) {
     case DM_SOURCE_HF:
-        return dm_model_tokenizer(tokenizer, chat, &s->config, s->path, template_name, err);
+        return dm_hf_directory_tokenizer(tokenizer, chat, &s->config, s->path, template_name, err);
     case DM_SOURCE_GGUF:
         status = gguf_tokenizer(s, tokenizer, chat, template_name, err);
         break;

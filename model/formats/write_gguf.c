@@ -135,7 +135,7 @@ static dm_status put_tokenizer(dm_gguf_meta *m, const dm_source *s, dm_error *er
 
 typedef struct reading {
     const dm_source *s;
-    dm_weights_from w;
+    dm_weight_reader w;
     float *head; /* rows of one head */
 } reading;
 
@@ -187,8 +187,8 @@ static size_t list_tensors(dm_gguf_out *out, const dm_source *s, dm_dtype type)
     return n;
 }
 
-dm_status dm_write_gguf(const char *path, const dm_source *s, dm_weights_from w, dm_dtype type, char hex[DM_SHA256_HEX],
-                        dm_error *err)
+dm_status dm_write_gguf(const char *path, const dm_source *s, dm_weight_reader w, dm_dtype type,
+                        char hex[DM_SHA256_HEX], dm_error *err)
 {
     const dm_config *c = &s->config;
     dm_gguf_meta m = {0};

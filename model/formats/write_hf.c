@@ -14,14 +14,14 @@ static dm_status read_source(void *context, const char *name, float *out, dm_err
     return dm_source_read_f32(context, name, out, err);
 }
 
-dm_weights_from dm_weights_of_source(const dm_source *s)
+dm_weight_reader dm_weight_reader_of_source(const dm_source *s)
 {
-    return (dm_weights_from){read_source, (void *)(uintptr_t)s};
+    return (dm_weight_reader){read_source, (void *)(uintptr_t)s};
 }
 
 typedef struct reading {
     const dm_st_out *tensors;
-    dm_weights_from w;
+    dm_weight_reader w;
 } reading;
 
 static dm_status read_tensor(void *context, size_t i, float *out, dm_error *err)
@@ -30,7 +30,7 @@ static dm_status read_tensor(void *context, size_t i, float *out, dm_error *err)
     return r->w.read(r->w.context, r->tensors[i].name, out, err);
 }
 
-static dm_status write_weights(const char *dir, const dm_layout *layout, dm_weights_from w, dm_dtype type,
+static dm_status write_weights(const char *dir, const dm_param_layout *layout, dm_weight_reader w, dm_dtype type,
                                char hex[DM_SHA256_HEX], dm_error *err)
 {
     char path[4096];
@@ -64,7 +64,7 @@ static dm_status temporary_name(char *out, size_t size, const char *dir, dm_erro
     return used > 0 && (size_t)used < size ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: the path is too long", dir);
 }
 
-dm_status dm_write_hf(const char *dir, const dm_source *s, dm_weights_from w, dm_dtype type, char hex[DM_SHA256_HEX],
+dm_status dm_write_hf(const char *dir, const dm_source *s, dm_weight_reader w, dm_dtype type, char hex[DM_SHA256_HEX],
                       dm_error *err)
 {
     char temporary[4096];

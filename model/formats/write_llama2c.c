@@ -98,7 +98,7 @@ static dm_status write_angles(dm_output *o, const dm_config *c, float *row, dm_e
     return s;
 }
 
-static dm_status write_tensor(dm_output *o, const dm_source *s, dm_weights_from w, size_t index, float *room,
+static dm_status write_tensor(dm_output *o, const dm_source *s, dm_weight_reader w, size_t index, float *room,
                               dm_error *err)
 {
     const dm_tensor *t = &s->layout.tensors[index];
@@ -114,7 +114,7 @@ static dm_status write_tensor(dm_output *o, const dm_source *s, dm_weights_from 
     return status;
 }
 
-static dm_status write_model(const char *path, const dm_source *s, dm_weights_from w, int version,
+static dm_status write_model(const char *path, const dm_source *s, dm_weight_reader w, int version,
                              char hex[DM_SHA256_HEX], dm_error *err)
 {
     dm_output o = {0};
@@ -166,7 +166,7 @@ static dm_status write_tokenizer(const char *path, const dm_tokenizer *t, size_t
     return s;
 }
 
-dm_status dm_write_llama2c(const char *path, const dm_source *s, dm_weights_from w, int version, bool *no_tokenizer,
+dm_status dm_write_llama2c(const char *path, const dm_source *s, dm_weight_reader w, int version, bool *no_tokenizer,
                            char hex[DM_SHA256_HEX], dm_error *err)
 {
     char place[4096];

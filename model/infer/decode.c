@@ -34,7 +34,7 @@ static void copy_cache(dmpo_model *m, size_t to, size_t from, size_t n)
 {
     const size_t hk = (size_t)m->config.kv_heads * m->config.head_dim, stride = m->max_length * hk;
     for (uint32_t l = 0; l < m->config.layers; l++) {
-        const dm_acts *a = &m->network.acts[l];
+        const dm_layer_activations *a = &m->network.acts[l];
         memcpy(a->k + to * stride, a->k + from * stride, n * hk * sizeof(float));
         memcpy(a->v + to * stride, a->v + from * stride, n * hk * sizeof(float));
     }
@@ -64,7 +64,7 @@ static int better_later(const decoding *d, size_t i, size_t now)
 {
     const dmpo_request *r = &d->request[i];
     for (size_t j = 0; j < i; j++)
-        if (d->m->episode[j].waiting && common_prefix(d->request[j].ids, d->request[j].n, r->ids, r->n - 1) > now)
+        if (d->m->state[j].waiting && common_prefix(d->request[j].ids, d->request[j].n, r->ids, r->n - 1) > now)
             return 1;
     return 0;
 }
@@ -77,17 +77,17 @@ static void begin_wave(decoding *d)
     for (size_t i = 0; i < d->n; i++) {
         dmpo_request *r = &d->request[i];
         size_t from, n;
-        if (!m->episode[i].waiting || better_later(d, i, n = known(m, r, &from)))
+        if (!m->state[i].waiting || better_later(d, i, n = known(m, r, &from)))
             continue;
         if (from != r->slot)
             copy_cache(m, r->slot, from, n);
         m->slot[r->slot].n = n;
-        m->episode[i].fed = r->reused = n;
-        m->episode[i].active = 1;
+        m->state[i].fed = r->reused = n;
+        m->state[i].active = 1;
     }
     for (size_t i = 0; i < d->n; i++)
-        if (m->episode[i].active)
-            m->episode[i].waiting = 0;
+        if (m->state[i].active)
+            m->state[i].waiting = 0;
 }
 
 /* ---- rows ---- */
@@ -102,14 +102,14 @@ static void add_rows(decoding *d, size_t i)
 {
     dmpo_model *m = d->m;
     const dmpo_request *r = &d->request[i];
-    dm_continuation *e = &m->episode[i];
-    dm_slot *slot = &m->slot[r->slot];
+    dm_decode_state *e = &m->state[i];
+    dm_cache_slot *slot = &m->slot[r->slot];
     const size_t left = r->n + r->n_out - e->fed, room = m->network.size.rows - d->rows;
     const size_t rows = left < room ? left : room;
 
     if (rows == 0)
         return;
-    m->regions[d->n_regions++] = (dm_region){r->slot * m->max_length, e->fed, rows};
+    m->regions[d->n_regions++] = (dm_cache_region){r->slot * m->max_length, e->fed, rows};
     for (size_t k = 0; k < rows; k++, e->fed++, d->rows++) {
         m->ids[d->rows] = slot->ids[e->fed] = token_at(r, e->fed);
         m->position[d->rows] = (uint32_t)e->fed;
@@ -147,7 +147,7 @@ static void choose(void *context, unsigned part, unsigned parts)
         const size_t i = m->owner[x->first + j];
         const dmpo_request *r = &x->d->request[i];
         const float *logits = m->logits + j * vocab;
-        if (m->episode[i].closing)
+        if (m->state[i].closing)
             m->logp[j] = dm_token_logp(&m->e->k, logits, vocab, (size_t)(m->chosen[j] = *r->end));
         else
             m->chosen[j] =
@@ -159,7 +159,7 @@ static void take_token(decoding *d, size_t i, int32_t id, float logp)
 {
     dmpo_model *m = d->m;
     dmpo_request *r = &d->request[i];
-    dm_continuation *e = &m->episode[i];
+    dm_decode_state *e = &m->state[i];
     const int room = r->n + r->n_out + 1 < m->max_length;
 
     if (r->logps)
@@ -176,26 +176,26 @@ static void take_token(decoding *d, size_t i, int32_t id, float logp)
 static void step(decoding *d)
 {
     dmpo_model *m = d->m;
-    const size_t most = dm_logit_rows(m);
+    const size_t most = dm_session_logit_rows(m);
 
     for (size_t next = 0; next < d->n;) {
         d->rows = d->n_regions = d->n_wanted = 0;
         for (; next < d->n && d->rows < m->network.size.rows; next++) {
-            if (m->episode[next].active)
+            if (m->state[next].active)
                 add_rows(d, next);
-            if (m->episode[next].active && m->episode[next].fed < d->request[next].n + d->request[next].n_out)
+            if (m->state[next].active && m->state[next].fed < d->request[next].n + d->request[next].n_out)
                 break; /* full: its other rows run next */
         }
         if (d->rows == 0)
             break;
         dm_network_forward(&m->network, m->w,
-                           &(dm_rows){.ids = m->ids,
-                                      .position = m->position,
-                                      .rows = d->rows,
-                                      .regions = m->regions,
-                                      .n_regions = d->n_regions,
-                                      .wanted = m->wanted,
-                                      .n_wanted = d->n_wanted});
+                           &(dm_network_rows){.ids = m->ids,
+                                              .position = m->position,
+                                              .rows = d->rows,
+                                              .regions = m->regions,
+                                              .n_regions = d->n_regions,
+                                              .wanted = m->wanted,
+                                              .n_wanted = d->n_wanted});
         for (size_t k = 0; k < d->n_wanted; k += most) {
             const size_t rows = d->n_wanted - k < most ? d->n_wanted - k : most;
             dm_head_logits(&m->network, m->w, k, rows, m->logits);
@@ -237,13 +237,13 @@ static dm_status check_slots(const decoding *d, dm_error *err)
 static void begin(decoding *d, size_t i)
 {
     d->request[i].n_out = d->request[i].reused = 0;
-    d->m->episode[i] = (dm_continuation){.waiting = d->request[i].sampling.max_tokens > 0};
+    d->m->state[i] = (dm_decode_state){.waiting = d->request[i].sampling.max_tokens > 0};
 }
 
 static int any(const decoding *d, int waiting)
 {
     for (size_t i = 0; i < d->n; i++)
-        if (waiting ? d->m->episode[i].waiting : d->m->episode[i].active)
+        if (waiting ? d->m->state[i].waiting : d->m->state[i].active)
             return 1;
     return 0;
 }
@@ -278,10 +278,10 @@ dmpo_status dmpo_model_serve(dmpo_model *m, dmpo_request *request, size_t n, dmp
     dm_status s = check_slots(&d, &err);
 
     for (size_t i = 0; s == DM_OK && i < n; i++)
-        m->episode[i] = (dm_continuation){0};
+        m->state[i] = (dm_decode_state){0};
     while (s == DM_OK) {
         for (size_t i = 0; i < n; i++) {
-            if (m->episode[i].active || m->episode[i].waiting)
+            if (m->state[i].active || m->state[i].waiting)
                 continue;
             const int more = next(context, i);
             if (more < 0)

@@ -87,7 +87,7 @@ float dm_token_logp(const dm_kernels *k, const float *logits, size_t vocab, size
     const size_t chunk = dm_head_chunk(vocab);
     for (size_t i = 0; i < vocab; i += chunk)
         k->lse_chunk(state, logits + i, vocab - i < chunk ? vocab - i : chunk);
-    return (logits[id] - state[0]) - dm_lse_log_sum(state);
+    return (logits[id] - state[0]) - dm_head_log_sum(state);
 }
 
 static size_t draw(dm_sampler *s, const float *logits, size_t vocab, const dmpo_sampling *o, uint64_t position)

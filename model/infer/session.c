@@ -10,14 +10,14 @@
 
 static void layout_model(dmpo_model *m, dm_arena *a)
 {
-    const size_t rows = m->max_length < DM_CHUNK_ROWS && m->slots == 1 ? m->max_length : DM_CHUNK_ROWS;
+    const size_t rows = m->max_length < DM_SESSION_CHUNK_ROWS && m->slots == 1 ? m->max_length : DM_SESSION_CHUNK_ROWS;
     const dm_network_size size = {.mode = DM_NETWORK_GENERATE,
                                   .cache = m->slots * m->max_length,
                                   .longest = m->max_length,
                                   .rows = rows,
                                   .predictions = rows,
-                                  .rank = m->origin.lora.o.rank};
-    dm_loaded_model_place(&m->origin, a);
+                                  .rank = m->loaded.lora.o.rank};
+    dm_loaded_model_place(&m->loaded, a);
     m->w = dm_arena_zalloc(a, m->layout.floats, sizeof(float));
     m->slot = dm_arena_zalloc(a, m->slots, sizeof *m->slot);
     for (size_t i = 0; i < m->slots; i++) {
@@ -25,17 +25,17 @@ static void layout_model(dmpo_model *m, dm_arena *a)
         if (m->slot)
             m->slot[i].ids = ids;
     }
-    m->episode = dm_arena_alloc(a, m->slots, sizeof *m->episode);
+    m->state = dm_arena_alloc(a, m->slots, sizeof *m->state);
     m->ids = dm_arena_alloc(a, rows, sizeof *m->ids);
     m->position = dm_arena_alloc(a, rows, sizeof *m->position);
     m->regions = dm_arena_alloc(a, m->slots, sizeof *m->regions);
     m->wanted = dm_arena_alloc(a, m->slots, sizeof *m->wanted);
     m->owner = dm_arena_alloc(a, m->slots, sizeof *m->owner);
-    m->logits = dm_arena_alloc(a, dm_logit_rows(m) * m->config.vocab, sizeof(float));
-    m->chosen = dm_arena_alloc(a, dm_logit_rows(m), sizeof *m->chosen);
-    m->logp = dm_arena_alloc(a, dm_logit_rows(m), sizeof *m->logp);
-    m->sampler = dm_arena_alloc(a, dm_samplers(m), sizeof *m->sampler);
-    for (size_t i = 0; i < dm_samplers(m); i++) {
+    m->logits = dm_arena_alloc(a, dm_session_logit_rows(m) * m->config.vocab, sizeof(float));
+    m->chosen = dm_arena_alloc(a, dm_session_logit_rows(m), sizeof *m->chosen);
+    m->logp = dm_arena_alloc(a, dm_session_logit_rows(m), sizeof *m->logp);
+    m->sampler = dm_arena_alloc(a, dm_session_samplers(m), sizeof *m->sampler);
+    for (size_t i = 0; i < dm_session_samplers(m); i++) {
         dm_sampler s;
         dm_sampler_place(&s, a, m->config.vocab);
         if (m->sampler)
@@ -49,10 +49,10 @@ static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)
     dm_arena measure = dm_arena_measure();
     dm_status s;
 
-    if ((s = dm_loaded_model_open(&m->origin, path, err)) != DM_OK ||
-        (s = dm_loaded_model_layout(&m->layout, &m->origin, 1, err)) != DM_OK)
+    if ((s = dm_loaded_model_open(&m->loaded, path, err)) != DM_OK ||
+        (s = dm_loaded_model_layout(&m->layout, &m->loaded, 1, err)) != DM_OK)
         return s;
-    m->config = *dm_source_config(m->origin.source);
+    m->config = *dm_source_config(m->loaded.source);
     if (m->max_length > SIZE_MAX / m->slots)
         measure.failed = true;
     else
@@ -64,10 +64,10 @@ static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)
         return s;
     layout_model(m, &m->arena);
     dm_network_tables(&m->network);
-    dm_loaded_model_use(&m->origin, &m->network);
-    if ((s = dm_loaded_model_read_base(m->w, &m->layout, &m->origin, err)) == DM_OK)
-        s = dm_loaded_model_read_adapter(&m->origin, err);
-    dm_source_close(&m->origin.source);
+    dm_loaded_model_use(&m->loaded, &m->network);
+    if ((s = dm_loaded_model_read_base(m->w, &m->layout, &m->loaded, err)) == DM_OK)
+        s = dm_loaded_model_read_adapter(&m->loaded, err);
+    dm_source_close(&m->loaded.source);
     return s;
 }
 
@@ -82,9 +82,10 @@ dmpo_status dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char 
         return dm_api_report(
             error, dm_fail(&err, DM_ERR_ARGUMENT, "max_length %zu is out of range; legal: 1 to 16777216", max_length),
             &err);
-    if (slots < 1 || slots > DM_SLOTS_MAX)
+    if (slots < 1 || slots > DM_CACHE_SLOTS_MAX)
         return dm_api_report(
-            error, dm_fail(&err, DM_ERR_ARGUMENT, "%zu slots is out of range; legal: 1 to %zu", slots, DM_SLOTS_MAX),
+            error,
+            dm_fail(&err, DM_ERR_ARGUMENT, "%zu slots is out of range; legal: 1 to %zu", slots, DM_CACHE_SLOTS_MAX),
             &err);
     dmpo_model *m = calloc(1, sizeof *m);
     if (!m)
@@ -103,8 +104,8 @@ void dmpo_model_close(dmpo_model **model)
     if (!model || !*model)
         return;
     dm_arena_close(&(*model)->arena);
-    dm_layout_free(&(*model)->layout);
-    dm_loaded_model_close(&(*model)->origin);
+    dm_param_layout_free(&(*model)->layout);
+    dm_loaded_model_close(&(*model)->loaded);
     free(*model);
     *model = NULL;
 }
@@ -126,16 +127,16 @@ dm_status dm_model_check_ids(const dmpo_model *m, const int32_t *ids, size_t n, 
     return DM_OK;
 }
 
-/* Rows [begin, begin + n) of a sequence, n <= DM_CHUNK_ROWS, through the network and into the first slot. */
+/* Rows [begin, begin + n) of a sequence, n <= DM_SESSION_CHUNK_ROWS, through the network and into the first slot. */
 static void run_chunk(dmpo_model *m, const int32_t *ids, size_t begin, size_t n)
 {
-    const dm_region region = {0, begin, n};
+    const dm_cache_region region = {0, begin, n};
     for (size_t i = 0; i < n; i++)
         m->position[i] = (uint32_t)(begin + i);
     m->slot[0].n = 0; /* what it remembered is overwritten */
     dm_network_forward(
         &m->network, m->w,
-        &(dm_rows){.ids = ids + begin, .position = m->position, .rows = n, .regions = &region, .n_regions = 1});
+        &(dm_network_rows){.ids = ids + begin, .position = m->position, .rows = n, .regions = &region, .n_regions = 1});
 }
 
 dmpo_status dmpo_model_logprobs(dmpo_model *m, const int32_t *ids, size_t n, float *logps, dmpo_error *error)
@@ -143,8 +144,8 @@ dmpo_status dmpo_model_logprobs(dmpo_model *m, const int32_t *ids, size_t n, flo
     dm_error err = {0};
     const dm_status s = dm_model_check_ids(m, ids, n, &err);
 
-    for (size_t i = 0; s == DM_OK && i < n; i += DM_CHUNK_ROWS) {
-        const size_t rows = n - i < DM_CHUNK_ROWS ? n - i : DM_CHUNK_ROWS;
+    for (size_t i = 0; s == DM_OK && i < n; i += DM_SESSION_CHUNK_ROWS) {
+        const size_t rows = n - i < DM_SESSION_CHUNK_ROWS ? n - i : DM_SESSION_CHUNK_ROWS;
         const size_t predicted = i + rows < n ? rows : rows - 1; /* the last token predicts nothing */
         run_chunk(m, ids, i, rows);
         if (!predicted)
@@ -160,8 +161,8 @@ dmpo_status dmpo_model_logits(dmpo_model *m, const int32_t *ids, size_t n, float
     dm_error err = {0};
     const dm_status s = dm_model_check_ids(m, ids, n, &err);
 
-    for (size_t i = 0; s == DM_OK && i < n; i += DM_CHUNK_ROWS) {
-        const size_t rows = n - i < DM_CHUNK_ROWS ? n - i : DM_CHUNK_ROWS;
+    for (size_t i = 0; s == DM_OK && i < n; i += DM_SESSION_CHUNK_ROWS) {
+        const size_t rows = n - i < DM_SESSION_CHUNK_ROWS ? n - i : DM_SESSION_CHUNK_ROWS;
         run_chunk(m, ids, i, rows);
         dm_head_logits(&m->network, m->w, 0, rows, logits + i * m->config.vocab);
     }

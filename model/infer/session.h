@@ -6,56 +6,56 @@
 #include "model/formats/loaded_model.h"
 #include "model/infer/sampling.h"
 
-#define DM_CHUNK_ROWS ((size_t)256) /* rows computed at once; any value gives the same bits */
-#define DM_SLOTS_MAX DM_REGIONS_MAX /* <= DM_CHUNK_ROWS: every slot can take a step at once */
+#define DM_SESSION_CHUNK_ROWS ((size_t)256)     /* rows computed at once; any value gives the same bits */
+#define DM_CACHE_SLOTS_MAX DM_CACHE_REGIONS_MAX /* <= DM_SESSION_CHUNK_ROWS: every slot can take a step at once */
 
 /* One sequence's region of the KV cache: rows [slot * max_length, ...) hold the keys and values of ids[0..n). */
-typedef struct dm_slot {
+typedef struct dm_cache_slot {
     int32_t *ids; /* [max_length] */
     size_t n;
-} dm_slot;
+} dm_cache_slot;
 
 /* How far a request has come (model/infer/decode.c). */
-typedef struct dm_continuation {
+typedef struct dm_decode_state {
     size_t fed;  /* tokens of its sequence that are in the cache or on their way there */
     int waiting; /* its prompt is not in the cache yet */
     int active;  /* it wants another token */
     int closing; /* that is the request's end, which is given */
-} dm_continuation;
+} dm_decode_state;
 
 struct dmpo_model {
     const dm_engine *e;
-    dm_loaded_model origin; /* its adapter; the files are closed once they are read */
+    dm_loaded_model loaded; /* its adapter; the files are closed once they are read */
     dm_config config;
-    dm_layout layout;
+    dm_param_layout layout;
     dm_arena arena;
     dm_network network;
     size_t slots, max_length;
     float *w;
-    dm_sampler *sampler;      /* [dm_samplers] */
-    dm_slot *slot;            /* [slots] */
-    dm_continuation *episode; /* [slots] */
+    dm_sampler *sampler;    /* [dm_session_samplers] */
+    dm_cache_slot *slot;    /* [slots] */
+    dm_decode_state *state; /* [slots] */
     /* the rows of one run through the network */
-    int32_t *ids; /* [DM_CHUNK_ROWS] */
+    int32_t *ids; /* [DM_SESSION_CHUNK_ROWS] */
     uint32_t *position;
-    dm_region *regions; /* [slots] */
-    int32_t *wanted;    /* [slots] */
-    size_t *owner;      /* [slots] which request asked for wanted[i] */
-    float *logits;      /* [dm_logit_rows, vocab] */
-    int32_t *chosen;    /* [dm_logit_rows] */
-    float *logp;        /* [dm_logit_rows] of the chosen ones */
+    dm_cache_region *regions; /* [slots] */
+    int32_t *wanted;          /* [slots] */
+    size_t *owner;            /* [slots] which request asked for wanted[i] */
+    float *logits;            /* [dm_session_logit_rows, vocab] */
+    int32_t *chosen;          /* [dm_session_logit_rows] */
+    float *logp;              /* [dm_session_logit_rows] of the chosen ones */
 };
 
 /* Rows of logits made at once: enough for one pass over the head to serve several episodes. */
-static inline size_t dm_logit_rows(const dmpo_model *m)
+static inline size_t dm_session_logit_rows(const dmpo_model *m)
 {
     return m->slots < 8 ? m->slots : 8;
 }
 
 /* Threads that choose tokens at the same time. */
-static inline size_t dm_samplers(const dmpo_model *m)
+static inline size_t dm_session_samplers(const dmpo_model *m)
 {
-    return m->e->threads < dm_logit_rows(m) ? m->e->threads : dm_logit_rows(m);
+    return m->e->threads < dm_session_logit_rows(m) ? m->e->threads : dm_session_logit_rows(m);
 }
 
 /* Ids and length in order, or an error that names the token. */

@@ -86,7 +86,7 @@ static double one_minus_power(double gamma, size_t n)
     return -dm_expm1((double)n * dm_log1p(gamma - 1));
 }
 
-double dm_phi(dm_loss_phi form, double gamma, size_t t, size_t T)
+double dm_loss_phi_of(dm_loss_phi form, double gamma, size_t t, size_t T)
 {
     if (T == 1)
         return 1;
@@ -98,14 +98,14 @@ double dm_phi(dm_loss_phi form, double gamma, size_t t, size_t T)
     return form == DM_PHI_PRINTED ? rest : dm_pow(gamma, (double)t) * rest;
 }
 
-double dm_token_weight(const dm_loss_options *o, const dm_loss_side *side, size_t i)
+double dm_loss_token_weight(const dm_loss_options *o, const dm_loss_side *side, size_t i)
 {
     double weight = 1;
 
     if (o->objective == DM_OBJECTIVE_DMPO)
-        weight = dm_phi(o->phi, o->gamma, side->turn_of[i], side->turns);
+        weight = dm_loss_phi_of(o->phi, o->gamma, side->turn_of[i], side->turns);
     else if (o->objective == DM_OBJECTIVE_DMPO_TOKEN)
-        weight = dm_phi(o->phi, o->gamma, i, side->n);
+        weight = dm_loss_phi_of(o->phi, o->gamma, i, side->n);
     return o->length_normalised ? weight / (double)side->n : weight;
 }
 
@@ -114,7 +114,7 @@ double dm_loss_side_score(const dm_loss_options *o, const dm_loss_side *side)
     double s = 0;
 
     for (size_t i = 0; i < side->n; i++)
-        s += dm_token_weight(o, side, i) * ((double)side->logp[i] - (double)side->reference[i]);
+        s += dm_loss_token_weight(o, side, i) * ((double)side->logp[i] - (double)side->reference[i]);
     return s;
 }
 
@@ -134,7 +134,7 @@ int dm_loss_needs_mismatched(const dm_loss_options *o)
     return o->objective == DM_OBJECTIVE_KTO;
 }
 
-double dm_kl_estimate(double sum, size_t sequences)
+double dm_loss_kl_estimate(double sum, size_t sequences)
 {
     const double mean = sequences ? sum / (double)sequences : 0;
     return mean < 0 ? 0 : mean;
@@ -157,9 +157,9 @@ static double divergence(double mean)
     return mean > 0 ? mean : 0;
 }
 
-dm_batch_stats dm_batch_stats_of(const dm_loss_options *o, const double *s_w, const double *s_l, size_t pairs)
+dm_loss_batch dm_loss_batch_of(const dm_loss_options *o, const double *s_w, const double *s_l, size_t pairs)
 {
-    dm_batch_stats b = {.pairs = pairs};
+    dm_loss_batch b = {.pairs = pairs};
 
     if (!dm_loss_needs_batch(o))
         return b;
@@ -178,7 +178,7 @@ dm_batch_stats dm_batch_stats_of(const dm_loss_options *o, const double *s_w, co
 
 /* Mean of the two terms 1 - sigmoid(beta (s_w - KL_l)) and 1 - sigmoid(beta (KL_w - s_l)). A score acts through its own
  * term and, where the mean is not clamped, through the divergence in every pair's other term. */
-static void kto_pair(dm_pair_loss *l, double beta, double s_w, double s_l, const dm_batch_stats *b)
+static void kto_pair(dm_loss_pair *l, double beta, double s_w, double s_l, const dm_loss_batch *b)
 {
     const double x_w = beta * (s_w - divergence(b->mean_rejected)), x_l = beta * (divergence(b->mean_chosen) - s_l);
     const double n = (double)b->pairs;
@@ -195,7 +195,7 @@ static void kto_pair(dm_pair_loss *l, double beta, double s_w, double s_l, const
 }
 
 /* Mean of desirable_weight (1 - sigmoid(beta (s_w - kl))) and undesirable_weight (1 - sigmoid(beta (kl - s_l))). */
-static void kto(dm_pair_loss *l, const dm_loss_options *o, double s_w, double s_l, const dm_batch_stats *b)
+static void kto(dm_loss_pair *l, const dm_loss_options *o, double s_w, double s_l, const dm_loss_batch *b)
 {
     const double x_w = o->beta * (s_w - b->kl), x_l = o->beta * (b->kl - s_l);
     const double each = o->beta / (2 * (double)b->pairs);
@@ -228,9 +228,9 @@ static double link_loss(const dm_loss_options *o, double h, double *loss)
     }
 }
 
-dm_pair_loss dm_pair_loss_of(const dm_loss_options *o, double s_w, double s_l, const dm_batch_stats *batch)
+dm_loss_pair dm_loss_pair_of(const dm_loss_options *o, double s_w, double s_l, const dm_loss_batch *batch)
 {
-    dm_pair_loss l = {.reward_chosen = o->beta * s_w, .reward_rejected = o->beta * s_l};
+    dm_loss_pair l = {.reward_chosen = o->beta * s_w, .reward_rejected = o->beta * s_l};
 
     if (o->objective == DM_OBJECTIVE_KTO) {
         kto(&l, o, s_w, s_l, batch);

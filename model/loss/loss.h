@@ -53,7 +53,7 @@ typedef struct dm_loss_options {
 dm_status dm_loss_check(const dm_loss_options *o, dm_error *err);
 
 /* phi(t, T); 1 for T == 1. 1 - gamma^n by expm1/log1p, so gamma near 1 loses nothing. 0 <= t < T. */
-double dm_phi(dm_loss_phi form, double gamma, size_t t, size_t T);
+double dm_loss_phi_of(dm_loss_phi form, double gamma, size_t t, size_t T);
 
 /* One side of a pair (or an SFT trajectory). */
 typedef struct dm_loss_side {
@@ -66,53 +66,54 @@ typedef struct dm_loss_side {
 } dm_loss_side;
 
 /* Weight of token i in s: phi of its turn (or of i), over n when length_normalised. */
-double dm_token_weight(const dm_loss_options *o, const dm_loss_side *side, size_t i);
+double dm_loss_token_weight(const dm_loss_options *o, const dm_loss_side *side, size_t i);
 
-typedef struct dm_pair_loss {
+typedef struct dm_loss_pair {
     double loss; /* nats, of this pair, SFT term included; mean over the batch is the batch's */
     double reward_chosen, reward_rejected; /* beta * s */
     double logp_chosen, logp_rejected;     /* plain sums over the action tokens */
     double d_chosen, d_rejected;           /* dL/ds of each side for the mean over the batch (1/pairs included) */
-} dm_pair_loss;
+} dm_loss_pair;
 
 /* s of one side, against `reference`. */
 double dm_loss_side_score(const dm_loss_options *o, const dm_loss_side *side);
 double dm_loss_side_logp(const dm_loss_side *side); /* sum of logp, token order, f64 */
 
 /* s of both sides, chosen first. With second references against the mixture of both (model/loss/loss_mixture.c). */
-void dm_pair_scores(const dm_loss_options *o, const dm_loss_side *chosen, const dm_loss_side *rejected, double s[2]);
+void dm_loss_pair_scores(const dm_loss_options *o, const dm_loss_side *chosen, const dm_loss_side *rejected,
+                         double s[2]);
 
 /* Two references (MRPO, arXiv 2405.16388). first[side], second[side]: the weighted sums of their log-probabilities of
  * chosen and rejected. shift[side] becomes log mixture - first[side], where
  *     log mixture = -log(a_1 exp(-first) + a_2 exp(-second')),   second' = second, clipped to first (1 +- band(side)).
  */
-void dm_mixture_shifts(const dm_loss_options *o, const double first[2], const double second[2], double shift[2]);
+void dm_loss_mixture_shifts(const dm_loss_options *o, const double first[2], const double second[2], double shift[2]);
 
 /* What kto-pair needs of every pair before any gradient. Its divergences max(mean s, 0) are functions of the policy and
  * pass gradients, as in TRL's code (the golden gradient norms are those). kto's, from other sequences, is a constant.
  * The rest reads `pairs` only. */
-typedef struct dm_batch_stats {
+typedef struct dm_loss_batch {
     size_t pairs;
     double mean_chosen, mean_rejected;   /* of s (log-ratios, not rewards) */
     double slope_chosen, slope_rejected; /* sums of sigmoid' over the pairs' chosen and rejected terms */
-    double kl;                           /* kto: dm_kl_estimate of the batch */
-} dm_batch_stats;
+    double kl;                           /* kto: dm_loss_kl_estimate of the batch */
+} dm_loss_batch;
 
 /* From all scores of a batch, pairs >= 1; sums in their order. For links that do not need them the scores may be NULL.
  */
-dm_batch_stats dm_batch_stats_of(const dm_loss_options *o, const double *s_w, const double *s_l, size_t pairs);
+dm_loss_batch dm_loss_batch_of(const dm_loss_options *o, const double *s_w, const double *s_l, size_t pairs);
 
 /* max(0, mean log-ratio of the batch's mismatched sequences), from their sum; 0 when there are none. NaN stays NaN. */
-double dm_kl_estimate(double sum, size_t sequences);
+double dm_loss_kl_estimate(double sum, size_t sequences);
 
 /* True for kto: its kl comes from mismatched sequences (model/loss/mismatch.h). */
 int dm_loss_needs_mismatched(const dm_loss_options *o);
 
-/* True when gradients need dm_batch_stats of the whole batch first (kto-pair): the trainer then runs every pair
+/* True when gradients need dm_loss_batch of the whole batch first (kto-pair): the trainer then runs every pair
  * forward, and again with gradients. */
 int dm_loss_needs_batch(const dm_loss_options *o);
 
 /* Loss and derivatives of one pair from its scores s_w, s_l. Does not include the SFT term. */
-dm_pair_loss dm_pair_loss_of(const dm_loss_options *o, double s_w, double s_l, const dm_batch_stats *batch);
+dm_loss_pair dm_loss_pair_of(const dm_loss_options *o, double s_w, double s_l, const dm_loss_batch *batch);
 
 #endif

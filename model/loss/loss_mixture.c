@@ -34,7 +34,7 @@ static double log_harmonic(double a_1, double a_2, double d)
     return -(most + dm_log1p(dm_exp(least - most)));
 }
 
-void dm_mixture_shifts(const dm_loss_options *o, const double first[2], const double second[2], double shift[2])
+void dm_loss_mixture_shifts(const dm_loss_options *o, const double first[2], const double second[2], double shift[2])
 {
     const double mean[2] = {(first[0] + second[0]) / 2, (first[1] + second[1]) / 2};
     const double gap_1 = first[0] - first[1], gap_2 = second[0] - second[1];
@@ -54,11 +54,12 @@ static double weighted_sum(const dm_loss_options *o, const dm_loss_side *side, c
     double sum = 0;
 
     for (size_t i = 0; i < side->n; i++)
-        sum += dm_token_weight(o, side, i) * (double)logp[i];
+        sum += dm_loss_token_weight(o, side, i) * (double)logp[i];
     return sum;
 }
 
-void dm_pair_scores(const dm_loss_options *o, const dm_loss_side *chosen, const dm_loss_side *rejected, double s[2])
+void dm_loss_pair_scores(const dm_loss_options *o, const dm_loss_side *chosen, const dm_loss_side *rejected,
+                         double s[2])
 {
     const dm_loss_side *const side[2] = {chosen, rejected};
     double first[2], second[2], shift[2];
@@ -71,7 +72,7 @@ void dm_pair_scores(const dm_loss_options *o, const dm_loss_side *chosen, const 
         first[i] = weighted_sum(o, side[i], side[i]->reference);
         second[i] = weighted_sum(o, side[i], side[i]->second);
     }
-    dm_mixture_shifts(o, first, second, shift);
+    dm_loss_mixture_shifts(o, first, second, shift);
     for (int i = 0; i < 2; i++)
         s[i] -= shift[i];
 }

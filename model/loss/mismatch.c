@@ -4,12 +4,12 @@
 
 #include "core/block.h"
 
-static size_t prompt_of(const dm_trajectory *t)
+static size_t prompt_of(const dm_data_trajectory *t)
 {
     return t->turns[0].begin;
 }
 
-static int same_prompt(const dm_item *a, const dm_item *b)
+static int same_prompt(const dm_data_item *a, const dm_data_item *b)
 {
     const size_t n = prompt_of(&a->chosen);
     return n == prompt_of(&b->chosen) && memcmp(a->chosen.ids, b->chosen.ids, n * sizeof *a->chosen.ids) == 0;
@@ -33,7 +33,7 @@ static int find_partners(size_t *partner, const dm_dataset *data)
 }
 
 /* How many tokens of the sequence lie within max_length at a turn's end, and how many turns. */
-static size_t cut(const dm_trajectory *prompt, const dm_trajectory *t, size_t max_length, size_t *turns)
+static size_t cut(const dm_data_trajectory *prompt, const dm_data_trajectory *t, size_t max_length, size_t *turns)
 {
     const size_t begin = prompt_of(t), shift = prompt_of(prompt);
 
@@ -46,12 +46,12 @@ static size_t cut(const dm_trajectory *prompt, const dm_trajectory *t, size_t ma
 }
 
 /* 0: no memory. */
-static int join(dm_block **memory, dm_trajectory *out, const dm_trajectory *prompt, const dm_trajectory *t,
-                size_t max_length)
+static int join(dm_block **memory, dm_data_trajectory *out, const dm_data_trajectory *prompt,
+                const dm_data_trajectory *t, size_t max_length)
 {
     const size_t begin = prompt_of(t), shift = prompt_of(prompt);
 
-    *out = (dm_trajectory){0};
+    *out = (dm_data_trajectory){0};
     out->n = cut(prompt, t, max_length, &out->n_turns);
     if (out->n == 0)
         return 1;
@@ -68,7 +68,8 @@ static int join(dm_block **memory, dm_trajectory *out, const dm_trajectory *prom
     return 1;
 }
 
-dm_status dm_mismatched(dm_dataset *out, const dm_dataset *data, size_t max_length, const char *path, dm_error *err)
+dm_status dm_mismatched_sequences(dm_dataset *out, const dm_dataset *data, size_t max_length, const char *path,
+                                  dm_error *err)
 {
     dm_block *memory = NULL;
     size_t *partner = dm_pages_alloc(data->n * sizeof *partner);
@@ -85,9 +86,9 @@ dm_status dm_mismatched(dm_dataset *out, const dm_dataset *data, size_t max_leng
     out->items = fits ? dm_block_alloc(&memory, data->n * sizeof *out->items) : NULL;
     fits = out->items != NULL;
     for (size_t i = 0; fits && i < data->n; i++, out->n++) {
-        const dm_item *a = &data->items[i], *b = &data->items[partner[i]];
-        dm_item *item = &out->items[i];
-        *item = (dm_item){.id = a->id, .chosen_score = a->chosen_score, .rejected_score = a->rejected_score};
+        const dm_data_item *a = &data->items[i], *b = &data->items[partner[i]];
+        dm_data_item *item = &out->items[i];
+        *item = (dm_data_item){.id = a->id, .chosen_score = a->chosen_score, .rejected_score = a->rejected_score};
         fits = join(&memory, &item->chosen, &a->chosen, &b->chosen, max_length) &&
                join(&memory, &item->rejected, &a->rejected, &b->rejected, max_length);
     }

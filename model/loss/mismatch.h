@@ -11,6 +11,7 @@
 
 /* out->items[i] holds those of data->items[i], with the same id, which stays data's. `path` names the data in errors:
  * all prompts are equal. */
-dm_status dm_mismatched(dm_dataset *out, const dm_dataset *data, size_t max_length, const char *path, dm_error *err);
+dm_status dm_mismatched_sequences(dm_dataset *out, const dm_dataset *data, size_t max_length, const char *path,
+                                  dm_error *err);
 
 #endif

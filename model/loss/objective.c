@@ -14,7 +14,7 @@ void dm_objective_place(dm_objective *o, dm_arena *arena, const dm_pack_size *ma
 
 void dm_objective_forward(dm_objective *o, dm_network *n, const float *w, const dm_pack *pack)
 {
-    const dm_rows rows = dm_rows_of(pack);
+    const dm_network_rows rows = dm_network_rows_of(pack);
 
     dm_network_forward(n, w, &rows);
     dm_head_forward(n, w, pack->prediction_target, pack->predictions);
@@ -37,11 +37,11 @@ static void add_weights(dm_objective *o, const dm_loss_options *loss, const dm_p
 {
     const dm_loss_side view = dm_objective_side(o, pack, side, NULL);
     for (size_t i = 0; i < view.n; i++)
-        o->weight[pack->side[side].prediction[i]] += derivative * dm_token_weight(loss, &view, i) + constant;
+        o->weight[pack->side[side].prediction[i]] += derivative * dm_loss_token_weight(loss, &view, i) + constant;
 }
 
 void dm_objective_scores(const dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
-                         const dm_pair_reference *reference, double s[2])
+                         const dm_objective_reference *reference, double s[2])
 {
     dm_loss_side side[2];
 
@@ -49,17 +49,17 @@ void dm_objective_scores(const dm_objective *o, const dm_loss_options *loss, con
         side[i] = dm_objective_side(o, pack, i, reference->first[i]);
         side[i].second = reference->second[i];
     }
-    dm_pair_scores(loss, &side[0], &side[1], s);
+    dm_loss_pair_scores(loss, &side[0], &side[1], s);
 }
 
-dm_pair_loss dm_objective_pair(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
-                               const dm_pair_reference *reference, const dm_batch_stats *batch, int gradient)
+dm_loss_pair dm_objective_pair(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
+                               const dm_objective_reference *reference, const dm_loss_batch *batch, int gradient)
 {
     const dm_loss_side chosen = dm_objective_side(o, pack, 0, NULL), rejected = dm_objective_side(o, pack, 1, NULL);
     double s[2];
 
     dm_objective_scores(o, loss, pack, reference, s);
-    dm_pair_loss l = dm_pair_loss_of(loss, s[0], s[1], batch);
+    dm_loss_pair l = dm_loss_pair_of(loss, s[0], s[1], batch);
 
     l.logp_chosen = dm_loss_side_logp(&chosen);
     l.logp_rejected = dm_loss_side_logp(&rejected);
@@ -87,7 +87,7 @@ double dm_objective_sft(dm_objective *o, const dm_pack *pack, size_t tokens)
 
 void dm_objective_backward(dm_objective *o, dm_network *n, const float *w, float *dw, const dm_pack *pack)
 {
-    const dm_rows rows = dm_rows_of(pack);
+    const dm_network_rows rows = dm_network_rows_of(pack);
 
     dm_head_backward(n, w, dw, pack->prediction_target, o->coef, pack->predictions);
     dm_network_backward(n, w, dw, &rows);

@@ -18,17 +18,17 @@ void dm_objective_place(dm_objective *o, dm_arena *arena, const dm_pack_size *ma
 void dm_objective_forward(dm_objective *o, dm_network *n, const float *w, const dm_pack *pack);
 
 /* Log-probabilities of the reference's action tokens for chosen and rejected; second: of the second one, or NULL. */
-typedef struct dm_pair_reference {
+typedef struct dm_objective_reference {
     const float *first[2], *second[2];
-} dm_pair_reference;
+} dm_objective_reference;
 
-/* The scores of the pack just run forward (dm_pair_scores). */
+/* The scores of the pack just run forward (dm_loss_pair_scores). */
 void dm_objective_scores(const dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
-                         const dm_pair_reference *reference, double s[2]);
+                         const dm_objective_reference *reference, double s[2]);
 
-/* Preference loss of the pack just run forward. `batch` as dm_pair_loss_of. Fills o->coef when gradient != 0. */
-dm_pair_loss dm_objective_pair(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
-                               const dm_pair_reference *reference, const dm_batch_stats *batch, int gradient);
+/* Preference loss of the pack just run forward. `batch` as dm_loss_pair_of. Fills o->coef when gradient != 0. */
+dm_loss_pair dm_objective_pair(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
+                               const dm_objective_reference *reference, const dm_loss_batch *batch, int gradient);
 
 /* Negative log-likelihood (summed, nats) of the chosen side; coefficients are -1/tokens. */
 double dm_objective_sft(dm_objective *o, const dm_pack *pack, size_t tokens);

@@ -9,12 +9,12 @@
 static void project_backward(dm_network *n, const float *w, float *dw, size_t layer, dm_projection p, const float *dy,
                              const float *x, float *dx, dm_gemm_mode mode, size_t rows)
 {
-    const dm_tensor *t = n->layout->layer[layer].projection[p];
+    const dm_tensor *t = n->layout->layers[layer].projection[p];
     float *gradient = dm_gradient_of(n, dw, t);
 
     if (gradient)
-        dm_gemm(n->e, t->rows, t->cols, rows, (dm_mat){dy, 1, t->rows}, (dm_mat){x, t->cols, 1}, gradient, t->cols,
-                DM_GEMM_ADD);
+        dm_gemm(n->e, t->rows, t->cols, rows, (dm_gemm_operand){dy, 1, t->rows}, (dm_gemm_operand){x, t->cols, 1},
+                gradient, t->cols, DM_GEMM_ADD);
     if (dx)
         dm_weight_backward(n->e, rows, dy, t->rows, dm_weight_of(w, t), dx, mode);
     if (n->adapter)
@@ -25,24 +25,24 @@ static void project_backward(dm_network *n, const float *w, float *dw, size_t la
 static void ffn_backward(dm_network *n, const float *w, float *dw, size_t layer, float *dx, size_t rows)
 {
     const dm_engine *e = n->e;
-    const dm_acts *a = &n->acts[layer];
-    const dm_tensor *norm = n->layout->layer[layer].post_norm;
+    const dm_layer_activations *a = &n->acts[layer];
+    const dm_tensor *norm = n->layout->layers[layer].post_norm;
     const size_t d = n->c->hidden, f = n->c->intermediate;
 
     dm_op_swiglu(e, n->ffn, a->gate, a->up, rows * f);
-    project_backward(n, w, dw, layer, DM_DOWN, dx, n->ffn, n->dffn, DM_GEMM_SET, rows);
+    project_backward(n, w, dw, layer, DM_PROJECTION_DOWN, dx, n->ffn, n->dffn, DM_GEMM_SET, rows);
     dm_op_swiglu_backward(e, a->gate, a->up, n->dffn, rows * f);
 
     dm_op_rmsnorm(e, n->norm, NULL, a->mid, dm_vector_of(w, norm), rows, d, (float)n->c->eps);
-    project_backward(n, w, dw, layer, DM_GATE, a->gate, n->norm, n->delta, DM_GEMM_SET, rows);
-    project_backward(n, w, dw, layer, DM_UP, a->up, n->norm, n->delta, DM_GEMM_ADD, rows);
+    project_backward(n, w, dw, layer, DM_PROJECTION_GATE, a->gate, n->norm, n->delta, DM_GEMM_SET, rows);
+    project_backward(n, w, dw, layer, DM_PROJECTION_UP, a->up, n->norm, n->delta, DM_GEMM_ADD, rows);
     dm_op_rmsnorm_backward(e, dx, dm_gradient_of(n, dw, norm), n->delta, a->mid, dm_vector_of(w, norm), a->inv2, rows,
                            d, 1);
 }
 
 /* dy is the gradient of the rotated, normed queries (or keys); in place it becomes that of the projection. */
 static void queries_backward(dm_network *n, const float *w, float *dw, float *dy, const float *raw, const float *inv,
-                             const dm_tensor *norm, size_t heads, const dm_rows *r)
+                             const dm_tensor *norm, size_t heads, const dm_network_rows *r)
 {
     dm_op_rope(n->e, dy, n->cos, n->sin, r->position, r->rows, heads, n->c->head_dim, 1);
     if (norm)
@@ -51,30 +51,31 @@ static void queries_backward(dm_network *n, const float *w, float *dw, float *dy
 }
 
 /* From dL/dmid: n->datt, and the residual path's share of n->dx. */
-static void output_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_rows *r)
+static void output_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_network_rows *r)
 {
     const dm_engine *e = n->e;
     const size_t rows = r->rows, d = n->c->hidden, hq = (size_t)n->c->heads * n->c->head_dim;
 
     if (!dm_layer_is_narrow(n, layer, r)) {
-        project_backward(n, w, dw, layer, DM_O, n->dx, n->acts[layer].att, n->datt, DM_GEMM_SET, rows);
+        project_backward(n, w, dw, layer, DM_PROJECTION_O, n->dx, n->acts[layer].att, n->datt, DM_GEMM_SET, rows);
         return;
     }
-    project_backward(n, w, dw, layer, DM_O, n->dout, n->narrow, n->dq, DM_GEMM_SET, r->n_wanted); /* dq: a free place */
+    project_backward(n, w, dw, layer, DM_PROJECTION_O, n->dout, n->narrow, n->dq, DM_GEMM_SET,
+                     r->n_wanted); /* dq: a free place */
     dm_op_zero(e, n->datt, rows * hq);
     dm_op_zero(e, n->dx, rows * d);
     dm_op_scatter_add(e, n->datt, n->dq, r->wanted, r->n_wanted, hq);
     dm_op_scatter_add(e, n->dx, n->dout, r->wanted, r->n_wanted, d);
 }
 
-static void attention_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_rows *r)
+static void attention_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_network_rows *r)
 {
     const dm_engine *e = n->e;
     const dm_config *c = n->c;
-    const dm_layer_tensors *o = &n->layout->layer[layer];
-    const dm_acts *a = &n->acts[layer];
+    const dm_layer_tensors *o = &n->layout->layers[layer];
+    const dm_layer_activations *a = &n->acts[layer];
     const size_t rows = r->rows, d = c->hidden;
-    float *const dy[] = {[DM_Q] = n->dq, [DM_K] = n->dk, [DM_V] = n->dv};
+    float *const dy[] = {[DM_PROJECTION_Q] = n->dq, [DM_PROJECTION_K] = n->dk, [DM_PROJECTION_V] = n->dv};
     float *delta = n->lora && layer == 0 ? NULL : n->delta; /* nobody asks for the embedding's gradient */
 
     output_backward(n, w, dw, layer, r);
@@ -95,8 +96,9 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
     queries_backward(n, w, dw, n->dk, a->k_raw, a->k_inv, o->k_norm, c->kv_heads, r);
 
     dm_op_rmsnorm(e, n->norm, NULL, a->x, dm_vector_of(w, o->input_norm), rows, d, (float)c->eps);
-    for (dm_projection p = DM_Q; p <= DM_V; p++) {
-        project_backward(n, w, dw, layer, p, dy[p], n->norm, delta, p == DM_Q ? DM_GEMM_SET : DM_GEMM_ADD, rows);
+    for (dm_projection p = DM_PROJECTION_Q; p <= DM_PROJECTION_V; p++) {
+        project_backward(n, w, dw, layer, p, dy[p], n->norm, delta, p == DM_PROJECTION_Q ? DM_GEMM_SET : DM_GEMM_ADD,
+                         rows);
         if (o->bias[p] && !n->lora)
             dm_op_bias_backward(e, dm_gradient_of(n, dw, o->bias[p]), dy[p], rows, o->bias[p]->cols);
     }
@@ -105,7 +107,7 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
                                dm_vector_of(w, o->input_norm), a->inv1, rows, d, 1);
 }
 
-void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_rows *r)
+void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_network_rows *r)
 {
     const int narrow = dm_layer_is_narrow(n, layer, r);
 
@@ -116,13 +118,13 @@ void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, c
 /* Activations were there. */
 static void clear_gradients(const dm_network *n, size_t layer)
 {
-    const size_t begin = dm_layout_begin(n->layout, n->c->layers, layer);
-    const size_t end = dm_layout_begin(n->layout, n->c->layers, layer + 1);
+    const size_t begin = dm_param_layout_begin(n->layout, n->c->layers, layer);
+    const size_t end = dm_param_layout_begin(n->layout, n->c->layers, layer + 1);
 
     dm_op_zero(n->e, n->late + (begin - n->split), end - begin);
 }
 
-void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_rows *r)
+void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_network_rows *r)
 {
     for (size_t l = n->c->layers; l-- > 0;) {
         if (l + 1 < n->size.recompute) /* those of the last one that shares its activations are still there */

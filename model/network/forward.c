@@ -9,7 +9,7 @@
 /* y [rows, out] = x [rows, in] W^T, and what an adapter adds */
 static void project(dm_network *n, const float *w, size_t layer, dm_projection p, const float *x, float *y, size_t rows)
 {
-    const dm_tensor *t = n->layout->layer[layer].projection[p];
+    const dm_tensor *t = n->layout->layers[layer].projection[p];
 
     dm_weight_forward(n->e, rows, x, dm_weight_of(w, t), y, t->rows);
     if (n->adapter)
@@ -18,11 +18,11 @@ static void project(dm_network *n, const float *w, size_t layer, dm_projection p
 
 /* Queries or keys: projection, bias, qk-norm, RoPE. raw is where the projection goes before the norm. */
 static void queries(dm_network *n, const float *w, size_t layer, dm_projection p, const dm_tensor *norm, float *y,
-                    float *raw, float *inv, const dm_rows *r)
+                    float *raw, float *inv, const dm_network_rows *r)
 {
     const dm_config *c = n->c;
-    const dm_tensor *bias = n->layout->layer[layer].bias[p];
-    const size_t heads = p == DM_Q ? c->heads : c->kv_heads;
+    const dm_tensor *bias = n->layout->layers[layer].bias[p];
+    const size_t heads = p == DM_PROJECTION_Q ? c->heads : c->kv_heads;
     float *first = norm ? raw : y;
 
     project(n, w, layer, p, n->norm, first, r->rows);
@@ -34,17 +34,18 @@ static void queries(dm_network *n, const float *w, size_t layer, dm_projection p
 }
 
 /* The rows' keys and values go to their regions of the cache, and each region becomes a segment for attention. */
-static void append_to_cache(dm_network *n, const dm_acts *a, const dm_rows *r, dm_attention *attention)
+static void append_to_cache(dm_network *n, const dm_layer_activations *a, const dm_network_rows *r,
+                            dm_attention *attention)
 {
     const size_t hk = (size_t)n->c->kv_heads * n->c->head_dim;
     size_t row = 0;
 
     for (size_t i = 0; i < r->n_regions; i++) {
-        const dm_region *g = &r->regions[i];
+        const dm_cache_region *g = &r->regions[i];
         const size_t first = g->begin + g->past, end = first + g->rows;
         memcpy(a->k + first * hk, n->new_k + row * hk, g->rows * hk * sizeof(float));
         memcpy(a->v + first * hk, n->new_v + row * hk, g->rows * hk * sizeof(float));
-        n->segments[i] = (dm_segment){g->begin, end, 0, first};
+        n->segments[i] = (dm_attention_segment){g->begin, end, 0, first};
         n->q_bases[i] = first - row;
         row += g->rows;
     }
@@ -54,20 +55,20 @@ static void append_to_cache(dm_network *n, const dm_acts *a, const dm_rows *r, d
 }
 
 /* Up to a->att, for all rows. */
-static void attend(dm_network *n, const float *w, size_t layer, const dm_rows *r)
+static void attend(dm_network *n, const float *w, size_t layer, const dm_network_rows *r)
 {
     const dm_engine *e = n->e;
     const dm_config *c = n->c;
-    const dm_layer_tensors *o = &n->layout->layer[layer];
-    const dm_acts *a = &n->acts[layer];
+    const dm_layer_tensors *o = &n->layout->layers[layer];
+    const dm_layer_activations *a = &n->acts[layer];
     float *k = r->regions ? n->new_k : a->k, *v = r->regions ? n->new_v : a->v;
 
     dm_op_rmsnorm(e, n->norm, a->inv1, a->x, dm_vector_of(w, o->input_norm), r->rows, c->hidden, (float)c->eps);
-    queries(n, w, layer, DM_Q, o->q_norm, a->q, a->q_raw, a->q_inv, r);
-    queries(n, w, layer, DM_K, o->k_norm, k, a->k_raw, a->k_inv, r);
-    project(n, w, layer, DM_V, n->norm, v, r->rows);
-    if (o->bias[DM_V])
-        dm_op_bias(e, v, dm_vector_of(w, o->bias[DM_V]), r->rows, o->bias[DM_V]->cols);
+    queries(n, w, layer, DM_PROJECTION_Q, o->q_norm, a->q, a->q_raw, a->q_inv, r);
+    queries(n, w, layer, DM_PROJECTION_K, o->k_norm, k, a->k_raw, a->k_inv, r);
+    project(n, w, layer, DM_PROJECTION_V, n->norm, v, r->rows);
+    if (o->bias[DM_PROJECTION_V])
+        dm_op_bias(e, v, dm_vector_of(w, o->bias[DM_PROJECTION_V]), r->rows, o->bias[DM_PROJECTION_V]->cols);
 
     dm_attention attention = {
         .heads = c->heads,
@@ -85,12 +86,12 @@ static void attend(dm_network *n, const float *w, size_t layer, const dm_rows *r
     dm_attention_forward(e, &attention, a->att, n->attention);
 }
 
-void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows *r, float *out)
+void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_network_rows *r, float *out)
 {
     const dm_engine *e = n->e;
     const dm_config *c = n->c;
-    const dm_layer_tensors *o = &n->layout->layer[layer];
-    const dm_acts *a = &n->acts[layer];
+    const dm_layer_tensors *o = &n->layout->layers[layer];
+    const dm_layer_activations *a = &n->acts[layer];
     const int narrow = dm_layer_is_narrow(n, layer, r);
     const size_t d = c->hidden, f = c->intermediate, hq = (size_t)c->heads * c->head_dim;
     const size_t rows = narrow ? r->n_wanted : r->rows;
@@ -100,20 +101,20 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_rows
         dm_op_gather(e, n->narrow, a->att, r->wanted, rows, hq);
         dm_op_gather(e, n->delta, a->x, r->wanted, rows, d);
     }
-    project(n, w, layer, DM_O, narrow ? n->narrow : a->att, a->mid, rows);
+    project(n, w, layer, DM_PROJECTION_O, narrow ? n->narrow : a->att, a->mid, rows);
     dm_op_add(e, a->mid, narrow ? n->delta : a->x, rows * d);
 
     dm_op_rmsnorm(e, n->norm, a->inv2, a->mid, dm_vector_of(w, o->post_norm), rows, d, (float)c->eps);
-    project(n, w, layer, DM_GATE, n->norm, a->gate, rows);
-    project(n, w, layer, DM_UP, n->norm, a->up, rows);
+    project(n, w, layer, DM_PROJECTION_GATE, n->norm, a->gate, rows);
+    project(n, w, layer, DM_PROJECTION_UP, n->norm, a->up, rows);
     if (!out)
         return;
     dm_op_swiglu(e, n->ffn, a->gate, a->up, rows * f);
-    project(n, w, layer, DM_DOWN, n->ffn, out, rows);
+    project(n, w, layer, DM_PROJECTION_DOWN, n->ffn, out, rows);
     dm_op_add(e, out, a->mid, rows * d);
 }
 
-void dm_network_forward(dm_network *n, const float *w, const dm_rows *r)
+void dm_network_forward(dm_network *n, const float *w, const dm_network_rows *r)
 {
     const size_t layers = n->c->layers;
 
@@ -122,13 +123,13 @@ void dm_network_forward(dm_network *n, const float *w, const dm_rows *r)
         dm_layer_forward(n, w, l, r, l + 1 < layers ? n->acts[l + 1].x : n->out);
 }
 
-dm_rows dm_rows_of(const dm_pack *pack)
+dm_network_rows dm_network_rows_of(const dm_pack *pack)
 {
-    return (dm_rows){.ids = pack->ids,
-                     .position = pack->position,
-                     .rows = pack->rows,
-                     .segments = pack->segments,
-                     .n_segments = pack->n_segments,
-                     .wanted = pack->prediction_row,
-                     .n_wanted = pack->predictions};
+    return (dm_network_rows){.ids = pack->ids,
+                             .position = pack->position,
+                             .rows = pack->rows,
+                             .segments = pack->segments,
+                             .n_segments = pack->n_segments,
+                             .wanted = pack->prediction_row,
+                             .n_wanted = pack->predictions};
 }

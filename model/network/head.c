@@ -66,7 +66,7 @@ static void lse_rows(void *ctx, unsigned part, unsigned parts)
     }
 }
 
-float dm_lse_log_sum(const float *state)
+float dm_head_log_sum(const float *state)
 {
     float lane[16];
     memcpy(lane, state + 1, sizeof lane);
@@ -90,7 +90,7 @@ void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_
         dm_pool_run_sized(n->e->pool, predictions * t.count, lse_rows, &t);
     }
     for (size_t i = 0; i < predictions; i++) {
-        n->log_sum[i] = dm_lse_log_sum(n->lse + i * DM_LSE_STATE);
+        n->log_sum[i] = dm_head_log_sum(n->lse + i * DM_LSE_STATE);
         n->logp[i] = (n->target[i] - n->lse[i * DM_LSE_STATE]) - n->log_sum[i];
     }
 }
@@ -112,7 +112,7 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
                       size_t predictions)
 {
     const size_t d = n->c->hidden;
-    const dm_layout *l = n->layout;
+    const dm_param_layout *l = n->layout;
     head_task t = head_of(n, target, predictions);
 
     t.coef = coef;
@@ -123,8 +123,8 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
         dm_pool_run_sized(n->e->pool, predictions * t.count, grad_rows, &t);
         dm_weight_backward(n->e, predictions, t.logits, t.ld, head, n->dout, first ? DM_GEMM_ADD : DM_GEMM_SET);
         if (!n->lora)
-            dm_gemm(n->e, t.count, d, predictions, (dm_mat){t.logits, 1, t.ld}, (dm_mat){n->hnorm, d, 1},
-                    dm_gradient_of(n, dw, l->head) + first * d, d, DM_GEMM_ADD);
+            dm_gemm(n->e, t.count, d, predictions, (dm_gemm_operand){t.logits, 1, t.ld},
+                    (dm_gemm_operand){n->hnorm, d, 1}, dm_gradient_of(n, dw, l->head) + first * d, d, DM_GEMM_ADD);
     }
     dm_op_rmsnorm_backward(n->e, n->dout, dm_gradient_of(n, dw, l->norm), n->dout, n->out, dm_vector_of(w, l->norm),
                            n->hinv, predictions, d, 0);

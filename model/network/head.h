@@ -5,11 +5,11 @@
 #include <stddef.h>
 
 /* Part of the numerics contract: the online log-sum-exp rescales at chunk borders (simd/kernels/kernels.h, lse_chunk). */
-#define DM_VOCAB_CHUNK ((size_t)2048)
+#define DM_HEAD_VOCAB_CHUNK ((size_t)2048)
 
 static inline size_t dm_head_chunk(size_t vocab)
 {
-    return vocab < DM_VOCAB_CHUNK ? vocab : DM_VOCAB_CHUNK;
+    return vocab < DM_HEAD_VOCAB_CHUNK ? vocab : DM_HEAD_VOCAB_CHUNK;
 }
 
 /* Floats of a row of logits. */
@@ -19,6 +19,6 @@ static inline size_t dm_head_width(size_t vocab, int keep)
 }
 
 /* log of the sum of a state's 16 lanes (simd/kernels/kernels.h, lse_chunk), folded 8, 4, 2, 1. */
-float dm_lse_log_sum(const float *state);
+float dm_head_log_sum(const float *state);
 
 #endif

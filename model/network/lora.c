@@ -14,10 +14,13 @@
 static const struct {
     const char *name, *module, *path;
 } projections[DM_PROJECTIONS] = {
-    [DM_Q] = {"q", "q_proj", "self_attn.q_proj"},       [DM_K] = {"k", "k_proj", "self_attn.k_proj"},
-    [DM_V] = {"v", "v_proj", "self_attn.v_proj"},       [DM_O] = {"o", "o_proj", "self_attn.o_proj"},
-    [DM_GATE] = {"gate", "gate_proj", "mlp.gate_proj"}, [DM_UP] = {"up", "up_proj", "mlp.up_proj"},
-    [DM_DOWN] = {"down", "down_proj", "mlp.down_proj"},
+    [DM_PROJECTION_Q] = {"q", "q_proj", "self_attn.q_proj"},
+    [DM_PROJECTION_K] = {"k", "k_proj", "self_attn.k_proj"},
+    [DM_PROJECTION_V] = {"v", "v_proj", "self_attn.v_proj"},
+    [DM_PROJECTION_O] = {"o", "o_proj", "self_attn.o_proj"},
+    [DM_PROJECTION_GATE] = {"gate", "gate_proj", "mlp.gate_proj"},
+    [DM_PROJECTION_UP] = {"up", "up_proj", "mlp.up_proj"},
+    [DM_PROJECTION_DOWN] = {"down", "down_proj", "mlp.down_proj"},
 };
 
 const char *dm_projection_name(dm_projection p)
@@ -30,7 +33,8 @@ const char *dm_projection_module(dm_projection p)
     return projections[p].module;
 }
 
-static const dm_tensor *add(dm_layout *l, size_t layer, dm_projection p, const char *which, size_t rows, size_t cols)
+static const dm_tensor *add(dm_param_layout *l, size_t layer, dm_projection p, const char *which, size_t rows,
+                            size_t cols)
 {
     dm_tensor *t = &l->tensors[l->n++];
 
@@ -46,8 +50,11 @@ static void shape_of(const dm_config *c, dm_projection p, size_t *rows, size_t *
     const size_t d = c->hidden, f = c->intermediate;
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
 
-    *rows = p == DM_Q ? hq : p == DM_K || p == DM_V ? hk : p == DM_GATE || p == DM_UP ? f : d;
-    *cols = p == DM_O ? hq : p == DM_DOWN ? f : d;
+    *rows = p == DM_PROJECTION_Q                               ? hq
+            : p == DM_PROJECTION_K || p == DM_PROJECTION_V     ? hk
+            : p == DM_PROJECTION_GATE || p == DM_PROJECTION_UP ? f
+                                                               : d;
+    *cols = p == DM_PROJECTION_O ? hq : p == DM_PROJECTION_DOWN ? f : d;
 }
 
 dm_status dm_lora_build(dm_lora *out, const dm_lora_options *o, const dm_config *c, dm_error *err)
@@ -57,26 +64,26 @@ dm_status dm_lora_build(dm_lora *out, const dm_lora_options *o, const dm_config 
 
     *out = (dm_lora){.o = *o, .scale = (float)(o->alpha / (o->stabilised ? sqrt(r) : r))};
     out->layout.tensors = calloc((size_t)2 * DM_PROJECTIONS * c->layers, sizeof *out->layout.tensors);
-    out->pair = calloc(c->layers, sizeof *out->pair);
-    if (!out->layout.tensors || !out->pair) {
+    out->pairs = calloc(c->layers, sizeof *out->pairs);
+    if (!out->layout.tensors || !out->pairs) {
         dm_lora_free(out);
         return dm_fail(err, DM_ERR_MEMORY, "no memory for the adapter's table of tensors");
     }
     for (size_t l = 0; l < c->layers; l++)
-        for (dm_projection p = DM_Q; p < DM_PROJECTIONS; p++) {
+        for (dm_projection p = DM_PROJECTION_Q; p < DM_PROJECTIONS; p++) {
             shape_of(c, p, &rows, &cols);
             if (o->targets >> p & 1)
-                out->pair[l][p] = (dm_lora_pair){add(&out->layout, l, p, "lora_A", o->rank, cols),
-                                                 add(&out->layout, l, p, "lora_B", rows, o->rank)};
+                out->pairs[l][p] = (dm_lora_pair){add(&out->layout, l, p, "lora_A", o->rank, cols),
+                                                  add(&out->layout, l, p, "lora_B", rows, o->rank)};
         }
-    dm_layout_place(&out->layout);
+    dm_param_layout_place(&out->layout);
     return DM_OK;
 }
 
 void dm_lora_free(dm_lora *lora)
 {
-    dm_layout_free(&lora->layout);
-    free(lora->pair);
+    dm_param_layout_free(&lora->layout);
+    free(lora->pairs);
     memset(lora, 0, sizeof *lora);
 }
 
@@ -96,37 +103,39 @@ void dm_lora_init(float *w, const dm_lora *lora, uint64_t seed)
 /* n->low [rows, r] = (x A^T) * s */
 static void lower(dm_network *n, const dm_tensor *a, const float *x, size_t rows)
 {
-    dm_gemm(n->e, rows, a->rows, a->cols, (dm_mat){x, a->cols, 1}, (dm_mat){n->adapter + a->offset, 1, a->cols}, n->low,
-            a->rows, DM_GEMM_SET);
+    dm_gemm(n->e, rows, a->rows, a->cols, (dm_gemm_operand){x, a->cols, 1},
+            (dm_gemm_operand){n->adapter + a->offset, 1, a->cols}, n->low, a->rows, DM_GEMM_SET);
     dm_op_scale(n->e, n->low, n->lora->scale, rows * a->rows);
 }
 
 void dm_lora_forward(dm_network *n, size_t layer, dm_projection p, const float *x, float *y, size_t rows)
 {
-    const dm_lora_pair *t = &n->lora->pair[layer][p];
+    const dm_lora_pair *t = &n->lora->pairs[layer][p];
 
     if (!t->a)
         return;
     lower(n, t->a, x, rows);
-    dm_gemm(n->e, rows, t->b->rows, t->b->cols, (dm_mat){n->low, t->b->cols, 1},
-            (dm_mat){n->adapter + t->b->offset, 1, t->b->cols}, y, t->b->rows, DM_GEMM_ADD);
+    dm_gemm(n->e, rows, t->b->rows, t->b->cols, (dm_gemm_operand){n->low, t->b->cols, 1},
+            (dm_gemm_operand){n->adapter + t->b->offset, 1, t->b->cols}, y, t->b->rows, DM_GEMM_ADD);
 }
 
 void dm_lora_backward(dm_network *n, float *dw, size_t layer, dm_projection p, const float *dy, const float *x,
                       float *dx, size_t rows)
 {
-    const dm_lora_pair *t = &n->lora->pair[layer][p];
+    const dm_lora_pair *t = &n->lora->pairs[layer][p];
 
     if (!t->a)
         return;
     const size_t r = t->a->rows, in = t->a->cols, out = t->b->rows;
     lower(n, t->a, x, rows);
-    dm_gemm(n->e, out, r, rows, (dm_mat){dy, 1, out}, (dm_mat){n->low, r, 1}, dw + t->b->offset, r, DM_GEMM_ADD);
-    dm_gemm(n->e, rows, r, out, (dm_mat){dy, out, 1}, (dm_mat){n->adapter + t->b->offset, r, 1}, n->low, r,
-            DM_GEMM_SET);
+    dm_gemm(n->e, out, r, rows, (dm_gemm_operand){dy, 1, out}, (dm_gemm_operand){n->low, r, 1}, dw + t->b->offset, r,
+            DM_GEMM_ADD);
+    dm_gemm(n->e, rows, r, out, (dm_gemm_operand){dy, out, 1}, (dm_gemm_operand){n->adapter + t->b->offset, r, 1},
+            n->low, r, DM_GEMM_SET);
     dm_op_scale(n->e, n->low, n->lora->scale, rows * r);
-    dm_gemm(n->e, r, in, rows, (dm_mat){n->low, 1, r}, (dm_mat){x, in, 1}, dw + t->a->offset, in, DM_GEMM_ADD);
+    dm_gemm(n->e, r, in, rows, (dm_gemm_operand){n->low, 1, r}, (dm_gemm_operand){x, in, 1}, dw + t->a->offset, in,
+            DM_GEMM_ADD);
     if (dx)
-        dm_gemm(n->e, rows, in, r, (dm_mat){n->low, r, 1}, (dm_mat){n->adapter + t->a->offset, in, 1}, dx, in,
-                DM_GEMM_ADD);
+        dm_gemm(n->e, rows, in, r, (dm_gemm_operand){n->low, r, 1}, (dm_gemm_operand){n->adapter + t->a->offset, in, 1},
+                dx, in, DM_GEMM_ADD);
 }

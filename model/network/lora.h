@@ -9,7 +9,7 @@
 #ifndef DM_MODEL_NETWORK_LORA_H
 #define DM_MODEL_NETWORK_LORA_H
 
-#include "model/network/model.h"
+#include "model/network/params.h"
 
 #define DM_LORA_RANK_MAX 1024
 #define DM_LORA_ALL ((1u << DM_PROJECTIONS) - 1) /* every projection */
@@ -27,8 +27,8 @@ typedef struct dm_lora_pair {
 
 typedef struct dm_lora {
     dm_lora_options o;
-    dm_layout layout;                     /* the adapter's tensors, PEFT's names; layer, embed, norm, head are unset */
-    dm_lora_pair (*pair)[DM_PROJECTIONS]; /* [layers] */
+    dm_param_layout layout;                /* the adapter's tensors, PEFT's names; layer, embed, norm, head are unset */
+    dm_lora_pair (*pairs)[DM_PROJECTIONS]; /* [layers] */
     float scale;
 } dm_lora;
 

@@ -1,8 +1,8 @@
 #include "model/network/network.h"
 
-#include "core/exact.h"
 #include "core/numeric.h"
 #include "model/network/head.h"
+#include "model/network/rope.h"
 
 /* Room for rows x cols floats, and for `bytes`. */
 static float *room(dm_arena *a, size_t bytes, size_t rows, size_t cols)
@@ -22,7 +22,7 @@ static float *floats(dm_arena *a, size_t rows, size_t cols)
 
 /* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. late: rows from mid on.
  */
-static void place_shared(dm_acts *acts, dm_arena *a, const dm_config *c, size_t rows, size_t late)
+static void place_shared(dm_layer_activations *acts, dm_arena *a, const dm_config *c, size_t rows, size_t late)
 {
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
     acts->inv1 = floats(a, rows, 1);
@@ -40,7 +40,7 @@ static void place_shared(dm_acts *acts, dm_arena *a, const dm_config *c, size_t 
     acts->up = floats(a, late, c->intermediate);
 }
 
-static void place_keys(dm_acts *acts, dm_arena *a, const dm_config *c, size_t rows)
+static void place_keys(dm_layer_activations *acts, dm_arena *a, const dm_config *c, size_t rows)
 {
     acts->k = floats(a, rows, (size_t)c->kv_heads * c->head_dim);
     acts->v = floats(a, rows, (size_t)c->kv_heads * c->head_dim);
@@ -55,7 +55,7 @@ static size_t most_rows(const dm_network_size *s)
  * `end` bytes behind it. */
 static size_t lead_for(const dm_network *n, size_t l, size_t end)
 {
-    const size_t begin = (dm_layout_begin(n->layout, n->c->layers, l) - n->split) * sizeof(float);
+    const size_t begin = (dm_param_layout_begin(n->layout, n->c->layers, l) - n->split) * sizeof(float);
     return end > begin ? end - begin : 0;
 }
 
@@ -63,10 +63,10 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
 {
     const int train = s->mode == DM_NETWORK_TRAIN, generate = s->mode == DM_NETWORK_GENERATE;
     const uint32_t shared = train ? s->recompute : c->layers; /* layers that share one set of activations */
-    dm_acts common = {0};
+    dm_layer_activations common = {0};
     size_t lead = 0;
 
-    n->split = dm_layout_begin(n->layout, c->layers, 0);
+    n->split = dm_param_layout_begin(n->layout, c->layers, 0);
     n->acts = dm_arena_zalloc(a, c->layers, sizeof *n->acts);
     n->out = floats(a, s->predictions, c->hidden);
     n->narrow = floats(a, s->predictions, (size_t)c->heads * c->head_dim);
@@ -79,7 +79,7 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
         common.x = floats(a, s->rows, c->hidden);
     for (uint32_t l = 0; l < c->layers; l++) {
         const int own = l >= shared;
-        dm_acts layer = common;
+        dm_layer_activations layer = common;
         if (own)
             place_shared(&layer, a, c, s->rows, l + 1 < c->layers ? s->rows : s->predictions);
         if (own || generate)
@@ -98,7 +98,7 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
     }
 }
 
-void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_config *c, const dm_layout *layout,
+void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_config *c, const dm_param_layout *layout,
                       const dm_network_size *s)
 {
     const size_t d = c->hidden, f = c->intermediate;
@@ -108,12 +108,12 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     const size_t keys = s->mode == DM_NETWORK_GENERATE ? s->cache : s->rows;
 
     *n = (dm_network){.e = e, .c = c, .layout = layout, .size = *s};
-    dm_arena_phase(a, DM_STEP);
+    dm_arena_enter(a, DM_ARENA_STEP);
     n->cos = floats(a, s->longest, c->head_dim / 2);
     n->sin = floats(a, s->longest, c->head_dim / 2);
     place_layers(n, a, c, s);
 
-    dm_arena_phase(a, DM_SCRATCH);
+    dm_arena_enter(a, DM_ARENA_SCRATCH);
     const dm_arena_marker scratch = dm_arena_mark(a);
     n->norm = floats(a, most, d);
     n->delta = floats(a, most, d);
@@ -121,8 +121,8 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     if (s->mode == DM_NETWORK_GENERATE) {
         n->new_k = floats(a, s->rows, hk);
         n->new_v = floats(a, s->rows, hk);
-        n->segments = dm_arena_alloc(a, DM_REGIONS_MAX, sizeof *n->segments);
-        n->q_bases = dm_arena_alloc(a, DM_REGIONS_MAX, sizeof *n->q_bases);
+        n->segments = dm_arena_alloc(a, DM_CACHE_REGIONS_MAX, sizeof *n->segments);
+        n->q_bases = dm_arena_alloc(a, DM_CACHE_REGIONS_MAX, sizeof *n->q_bases);
     }
     if (train) {
         n->dx = floats(a, s->rows, d);
@@ -148,34 +148,7 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
     n->logp = floats(a, s->predictions, 1);
 }
 
-/* Inverse frequency i of the head, in f64 (Su et al. 2021; llama3: transformers' _compute_llama3_parameters). */
-static double rope_frequency(const dm_config *c, size_t i)
-{
-    const double pi = 3.14159265358979323846;
-    const double plain = 1.0 / dm_pow(c->rope_theta, (double)(2 * i) / (double)c->head_dim);
-
-    if (c->rope == DM_ROPE_LINEAR)
-        return plain / c->rope_factor;
-    if (c->rope == DM_ROPE_LLAMA3) {
-        const double wave = 2.0 * pi / plain, original = (double)c->rope_original;
-        if (wave > original / c->rope_low)
-            return plain / c->rope_factor;
-        if (wave >= original / c->rope_high) {
-            const double smooth = (original / wave - c->rope_low) / (c->rope_high - c->rope_low);
-            return (1.0 - smooth) * plain / c->rope_factor + smooth * plain;
-        }
-    }
-    return plain;
-}
-
 void dm_network_tables(dm_network *n)
 {
-    const size_t half = n->c->head_dim / 2;
-    for (size_t i = 0; i < half; i++) {
-        const double frequency = rope_frequency(n->c, i);
-        for (size_t p = 0; p < n->size.longest; p++) {
-            n->cos[p * half + i] = (float)dm_cos((double)p * frequency);
-            n->sin[p * half + i] = (float)dm_sin((double)p * frequency);
-        }
-    }
+    dm_rope_tables(n->cos, n->sin, n->size.longest, n->c);
 }

@@ -20,13 +20,13 @@
 #ifndef DM_MODEL_NETWORK_NETWORK_H
 #define DM_MODEL_NETWORK_NETWORK_H
 
-#include "model/network/model.h"
+#include "model/network/params.h"
 #include "model/network/lora.h"
 #include "model/network/pack.h"
 #include "simd/weight.h"
 #include "simd/engine.h"
 
-typedef struct dm_acts {                  /* activations of one layer that its backward reads */
+typedef struct dm_layer_activations {     /* activations of one layer that its backward reads */
     float *x;                             /* [R, d] input */
     float *inv1;                          /* [R] 1/rms of x */
     float *q, *k, *v;                     /* [R, heads*head_dim], [R, kv_heads*head_dim] x 2, as attention sees them */
@@ -35,7 +35,7 @@ typedef struct dm_acts {                  /* activations of one layer that its b
     float *mid;                           /* [R, d]; from here on [predictions, ...] in a narrow last layer */
     float *inv2;                          /* [R] */
     float *gate, *up;                     /* [R, f] */
-} dm_acts;
+} dm_layer_activations;
 
 typedef enum dm_network_mode {
     DM_NETWORK_TRAIN,   /* forward and backward of packs */
@@ -58,14 +58,14 @@ typedef struct dm_network_size {
 typedef struct dm_network {
     const dm_engine *e;
     const dm_config *c;
-    const dm_layout *layout;
+    const dm_param_layout *layout;
     const dm_lora *lora;  /* the adapter; NULL: none. Set after placing (model/formats/loaded_model.h) */
     const float *adapter; /* its values; NULL: switched off */
     dm_network_size size;
-    float *cos, *sin; /* [longest, head_dim/2] */
-    dm_acts *acts;    /* [layers] */
-    float *out;       /* [predictions, d] of the last layer */
-    float *narrow;    /* [predictions, heads*head_dim] att of the wanted rows */
+    float *cos, *sin;           /* [longest, head_dim/2] */
+    dm_layer_activations *acts; /* [layers] */
+    float *out;                 /* [predictions, d] of the last layer */
+    float *narrow;              /* [predictions, heads*head_dim] att of the wanted rows */
     /* scratch of a layer */
     float *norm, *delta;  /* [R, d] */
     float *new_k, *new_v; /* [R, kv_heads*head_dim] on their way into the cache; GENERATE only */
@@ -76,8 +76,8 @@ typedef struct dm_network {
     float *late; /* [layout.floats - split] overlay: the gradient's floats from `split` on, where layer 0's begin */
     size_t split;
     float *attention;
-    dm_segment *segments; /* [DM_REGIONS_MAX] GENERATE: what attention sees of each region, */
-    size_t *q_bases;      /* and where its queries are */
+    dm_attention_segment *segments; /* [DM_CACHE_REGIONS_MAX] GENERATE: what attention sees of each region, */
+    size_t *q_bases;                /* and where its queries are */
     /* head */
     float *hnorm, *hinv; /* [predictions, d], [predictions] */
     float *dout;         /* [predictions, d] */
@@ -89,26 +89,26 @@ typedef struct dm_network {
 } dm_network;
 
 /* Rows of one sequence among others (GENERATE): they continue a region of the cache. */
-typedef struct dm_region {
+typedef struct dm_cache_region {
     size_t begin; /* the region's first row in the cache */
     size_t past;  /* rows in there already */
     size_t rows;
-} dm_region;
+} dm_cache_region;
 
-#define DM_REGIONS_MAX ((size_t)256)
+#define DM_CACHE_REGIONS_MAX ((size_t)256)
 
 /* What runs through the network at once. */
-typedef struct dm_rows {
+typedef struct dm_network_rows {
     const int32_t *ids;       /* [rows] */
     const uint32_t *position; /* [rows] logical, for RoPE */
     size_t rows;
-    const dm_segment *segments; /* TRAIN, SCORE: how attention sees the rows */
+    const dm_attention_segment *segments; /* TRAIN, SCORE: how attention sees the rows */
     size_t n_segments;
-    const dm_region *regions; /* GENERATE: whose the rows are, in order */
-    size_t n_regions;         /* <= DM_REGIONS_MAX */
-    const int32_t *wanted;    /* [n_wanted] the rows whose output is asked for; NULL: all */
+    const dm_cache_region *regions; /* GENERATE: whose the rows are, in order */
+    size_t n_regions;               /* <= DM_CACHE_REGIONS_MAX */
+    const int32_t *wanted;          /* [n_wanted] the rows whose output is asked for; NULL: all */
     size_t n_wanted;
-} dm_rows;
+} dm_network_rows;
 
 /* Of an array `w` of the layout that t is in. */
 static inline const float *dm_vector_of(const float *w, const dm_tensor *t)
@@ -132,13 +132,13 @@ static inline float *dm_gradient_of(const dm_network *n, float *dw, const dm_ten
 
 /* Lays the network out in the arena (measuring or real; acts itself is part of it). After a real placement
  * dm_network_tables fills the RoPE tables. Floats that `dm_network_place` asks for are those of the plan. */
-void dm_network_place(dm_network *n, dm_arena *arena, const dm_engine *e, const dm_config *c, const dm_layout *layout,
-                      const dm_network_size *size);
+void dm_network_place(dm_network *n, dm_arena *arena, const dm_engine *e, const dm_config *c,
+                      const dm_param_layout *layout, const dm_network_size *size);
 void dm_network_tables(dm_network *n);
 
 /* Runs the rows through all layers; n->out holds the wanted rows of the result, in their order. GENERATE: appends each
  * region's keys and values to its region of the cache. */
-void dm_network_forward(dm_network *n, const float *w, const dm_rows *rows);
+void dm_network_forward(dm_network *n, const float *w, const dm_network_rows *rows);
 
 /* Head: n->logp[i] = log softmax(rmsnorm(out[i]) W^T)[target[i]], in nats. */
 void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t predictions);
@@ -153,10 +153,10 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
 void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits);
 
 /* A pack as rows: the predictions' rows are wanted. */
-dm_rows dm_rows_of(const dm_pack *pack);
+dm_network_rows dm_network_rows_of(const dm_pack *pack);
 
 /* Backward of dm_network_forward of the same rows from n->dout; adds to dw. In an overlay the layers' gradients begin
  * at 0, and the others must have been made 0 by the caller. */
-void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_rows *rows);
+void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_network_rows *rows);
 
 #endif

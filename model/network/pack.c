@@ -1,8 +1,8 @@
 #include "model/network/pack.h"
 
-static size_t common_prefix(const dm_item *item, int share)
+static size_t common_prefix(const dm_data_item *item, int share)
 {
-    const dm_trajectory *a = &item->chosen, *b = &item->rejected;
+    const dm_data_trajectory *a = &item->chosen, *b = &item->rejected;
     const size_t most = share ? (a->n < b->n ? a->n : b->n) : 0;
     size_t n = 0;
     while (n < most && a->ids[n] == b->ids[n])
@@ -11,17 +11,17 @@ static size_t common_prefix(const dm_item *item, int share)
 }
 
 /* Walks a trajectory's action tokens: *turn is the running turn, true when token i lies inside it. */
-static int in_turn(const dm_trajectory *t, size_t i, size_t *turn)
+static int in_turn(const dm_data_trajectory *t, size_t i, size_t *turn)
 {
     while (*turn < t->n_turns && i >= t->turns[*turn].end)
         ++*turn;
     return *turn < t->n_turns && i >= t->turns[*turn].begin;
 }
 
-dm_pack_size dm_pack_measure(const dm_item *item, int share)
+dm_pack_size dm_pack_measure(const dm_data_item *item, int share)
 {
     const size_t prefix = common_prefix(item, share);
-    const dm_trajectory *a = &item->chosen, *b = &item->rejected;
+    const dm_data_trajectory *a = &item->chosen, *b = &item->rejected;
     size_t shared = 0, turn_a = 0, turn_b = 0;
     for (size_t i = 0; i < prefix; i++) {
         const int in_a = in_turn(a, i, &turn_a), in_b = in_turn(b, i, &turn_b);
@@ -60,7 +60,7 @@ static void add_prediction(dm_pack *p, size_t row, int32_t target)
 }
 
 /* Appends the trajectory's tokens behind the prefix as a segment. */
-static void add_branch(dm_pack *p, dm_pack_side *side, const dm_trajectory *t, size_t prefix, size_t turn)
+static void add_branch(dm_pack *p, dm_pack_side *side, const dm_data_trajectory *t, size_t prefix, size_t turn)
 {
     const size_t begin = p->rows;
     for (size_t i = prefix; i < t->n; i++) {
@@ -72,13 +72,13 @@ static void add_branch(dm_pack *p, dm_pack_side *side, const dm_trajectory *t, s
         p->position[p->rows++] = (uint32_t)i;
     }
     if (p->rows > begin)
-        p->segments[p->n_segments++] = (dm_segment){begin, p->rows, prefix, begin};
+        p->segments[p->n_segments++] = (dm_attention_segment){begin, p->rows, prefix, begin};
 }
 
-void dm_pack_build(dm_pack *p, const dm_item *item, int share)
+void dm_pack_build(dm_pack *p, const dm_data_item *item, int share)
 {
     const size_t prefix = common_prefix(item, share);
-    const dm_trajectory *const t[2] = {&item->chosen, &item->rejected};
+    const dm_data_trajectory *const t[2] = {&item->chosen, &item->rejected};
     size_t turn[2] = {0, 0};
 
     p->rows = p->predictions = p->n_segments = 0;
@@ -98,7 +98,7 @@ void dm_pack_build(dm_pack *p, const dm_item *item, int share)
     }
     p->rows = prefix;
     if (prefix)
-        p->segments[p->n_segments++] = (dm_segment){0, prefix, 0, 0};
+        p->segments[p->n_segments++] = (dm_attention_segment){0, prefix, 0, 0};
     add_branch(p, &p->side[0], t[0], prefix, turn[0]);
     add_branch(p, &p->side[1], t[1], prefix, turn[1]);
 }

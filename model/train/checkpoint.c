@@ -33,7 +33,7 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
     dm_sha256_finish(&h, items);
     /* What may differ between the two halves of a run (threads, ISA, memory, where files are) is not in it. */
     snprintf(text, sizeof text, "2 %s %s %s", r->models.policy.sha256,
-             r->train.reference.logp ? dm_reference_sha256(r, 0) : "", items);
+             r->train.reference.logp ? dm_run_reference_sha256(r, 0) : "", items);
     dm_sha256_init(&h);
     dm_sha256_update(&h, text, strlen(text));
     dm_train_options_hash(o, DM_IDENTITY_NUMBERS, &h);
@@ -42,7 +42,7 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
         dm_train_options_hash(o, DM_IDENTITY_KTO, &h);
     }
     if (o->reference2) {
-        snprintf(text, sizeof text, " mrpo %s", dm_reference_sha256(r, 1));
+        snprintf(text, sizeof text, " mrpo %s", dm_run_reference_sha256(r, 1));
         dm_sha256_update(&h, text, strlen(text));
         dm_train_options_hash(o, DM_IDENTITY_MRPO, &h);
     }
@@ -58,11 +58,11 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
 
 /* The moments as one table of tensors "exp_avg.NAME" and "exp_avg_sq.NAME" over r->memory.adam_m and r->memory.adam_v, which lie one behind the
  * other. Called only while saving and loading: it may allocate. */
-static dm_status moments(const dm_run *r, dm_layout *out, dm_error *err)
+static dm_status moments(const dm_run *r, dm_param_layout *out, dm_error *err)
 {
     const size_t n = r->models.trained_layout->n;
 
-    *out = (dm_layout){.tensors = calloc(2 * n, sizeof *out->tensors), .n = 2 * n};
+    *out = (dm_param_layout){.tensors = calloc(2 * n, sizeof *out->tensors), .n = 2 * n};
     if (!out->tensors)
         return dm_fail(err, DM_ERR_MEMORY, "no memory to list the optimizer's tensors");
     for (size_t i = 0; i < 2 * n; i++) {
@@ -79,7 +79,7 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
                              const char *model, const char *optimizer, dm_error *err)
 {
     char identity[DM_SHA256_HEX], path[PATH_SIZE];
-    const int64_t events = dm_events_size(r);
+    const int64_t events = dm_run_tensorboard_size(r);
     struct stat st;
     dm_text text = {0};
     dm_status s = dm_path_join(path, sizeof path, dir, "state.json", err);
@@ -91,7 +91,8 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
         fstat(r->output.metrics_fd, &st) != 0) /* its lines are as durable as the weights */
         return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot write: %s", r->options.output, strerror(errno));
     if (r->output.tensorboard_fd >= 0 && fsync(r->output.tensorboard_fd) != 0)
-        return dm_fail(err, DM_ERR_FILE, "%s/%s: cannot write: %s", r->options.output, DM_EVENT_FILE, strerror(errno));
+        return dm_fail(err, DM_ERR_FILE, "%s/%s: cannot write: %s", r->options.output, DM_TENSORBOARD_FILE,
+                       strerror(errno));
     dm_text_print(&text,
                   "{\"format\": 1, \"step\": %lld, \"evaluated\": %lld, \"identity\": \"%s\",\n"
                   " \"metrics_bytes\": %lld, \"model.safetensors\": \"%s\", \"optimizer.safetensors\": \"%s\",\n"
@@ -110,13 +111,13 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
 static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmpo_train_result *result, dm_error *err)
 {
     char model[DM_SHA256_HEX], optimizer[DM_SHA256_HEX], path[PATH_SIZE];
-    dm_layout table = {0};
+    dm_param_layout table = {0};
     dm_status s = dm_weights_write(r->memory.trained, r->models.trained_layout, dir, model, err);
 
     if (s == DM_OK && (s = moments(r, &table, err)) == DM_OK &&
         (s = dm_path_join(path, sizeof path, dir, "optimizer.safetensors", err)) == DM_OK)
         s = dm_tensors_write(r->memory.adam_m, &table, path, NULL, 0, optimizer, err);
-    dm_layout_free(&table);
+    dm_param_layout_free(&table);
     return s == DM_OK ? write_state(r, dir, step, result, model, optimizer, err) : s;
 }
 
@@ -168,7 +169,7 @@ static dm_status verify(const dm_json_doc *doc, const char *dir, const char *nam
     return s;
 }
 
-static dm_status read_table(float *w, const dm_layout *table, const char *dir, const char *name, dm_error *err)
+static dm_status read_table(float *w, const dm_param_layout *table, const char *dir, const char *name, dm_error *err)
 {
     char path[PATH_SIZE];
     dm_st *st = NULL;
@@ -182,12 +183,12 @@ static dm_status read_table(float *w, const dm_layout *table, const char *dir, c
 
 static dm_status read_moments(dm_run *r, const char *dir, dm_error *err)
 {
-    dm_layout table = {0};
+    dm_param_layout table = {0};
     dm_status s = moments(r, &table, err);
 
     if (s == DM_OK)
         s = read_table(r->memory.adam_m, &table, dir, "optimizer.safetensors", err);
-    dm_layout_free(&table);
+    dm_param_layout_free(&table);
     return s;
 }
 
@@ -241,7 +242,7 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
         .kl = metric(m, "kl"),
     };
     s = cut_metrics(r, bytes, err);
-    return s == DM_OK ? dm_events_open(r, events, err) : s;
+    return s == DM_OK ? dm_run_tensorboard_open(r, events, err) : s;
 }
 
 /* What a run that was killed while it wrote left beside the whole checkpoint. */
@@ -282,7 +283,7 @@ dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result
     return s;
 }
 
-dm_status dm_output_write(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err)
+dm_status dm_run_write_model(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err)
 {
     const int adapted = r->models.policy.lora.o.rank != 0;
     dm_status s = DM_OK;

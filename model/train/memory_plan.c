@@ -2,7 +2,7 @@
 #include "core/system.h"
 #include "model/train/run.h"
 
-static void place_references(dm_references *ref, dm_arena *a, const dm_dataset *data, int second)
+static void place_references(dm_run_references *ref, dm_arena *a, const dm_dataset *data, int second)
 {
     size_t n = 0;
     ref->begin = dm_arena_alloc(a, 2 * data->n, sizeof *ref->begin);
@@ -57,8 +57,8 @@ static void place_parameters(dm_run *r, dm_arena *a, plan_lines *lines)
     }
     if (r->score_only)
         return;
-    m->gradient = dm_arena_zalloc(a, overlay ? dm_layout_begin(&models->layout, models->config.layers, 0) : trained,
-                                  sizeof(float));
+    m->gradient = dm_arena_zalloc(
+        a, overlay ? dm_param_layout_begin(&models->layout, models->config.layers, 0) : trained, sizeof(float));
     add_line(lines, overlay ? "gradients of the embedding" : "gradients", a->used - lines->before);
     m->adam_m = dm_arena_zalloc(a, trained, sizeof(float));
     m->adam_v = dm_arena_zalloc(a, trained, sizeof(float));
@@ -92,13 +92,13 @@ static void lay_out(dm_run *r, dm_arena *a, plan_lines *lines)
     dm_run_memory *m = &r->memory;
 
     *lines = (plan_lines){0};
-    dm_arena_phase(a, DM_PERMANENT);
+    dm_arena_enter(a, DM_ARENA_PERMANENT);
     place_parameters(r, a, lines);
     place_items(r, a);
     add_line(lines, "reference log-probabilities and item", a->used - lines->before);
     dm_network_place(&m->network, a, r->engine, &r->models.config, &r->models.layout, &m->network_size);
     add_line(lines, m->network_size.overlay ? "activations, gradients of the layers" : "activations",
-             a->phase_peak[DM_STEP]);
+             a->phase_peak[DM_ARENA_STEP]);
     add_line(lines, "scratch", a->used - lines->before);
 }
 

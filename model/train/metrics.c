@@ -16,9 +16,9 @@
 #define LINE 1000 /* bytes: more than the longest one has */
 
 /* What both forms have, in order; returns how many. */
-static size_t figures_of(const dmpo_metrics *m, dm_scalar out[FIGURES])
+static size_t figures_of(const dmpo_metrics *m, dm_tensorboard_scalar out[FIGURES])
 {
-    const dm_scalar all[FIGURES] = {
+    const dm_tensorboard_scalar all[FIGURES] = {
         {"epoch", m->epoch},
         {"loss", m->loss},
         {"rewards/chosen", m->reward_chosen},
@@ -42,7 +42,7 @@ static size_t figures_of(const dmpo_metrics *m, dm_scalar out[FIGURES])
 
 void dm_metrics_json(dm_text *out, const char *kind, const dmpo_metrics *m)
 {
-    dm_scalar figure[FIGURES];
+    dm_tensorboard_scalar figure[FIGURES];
     const size_t n = figures_of(m, figure);
 
     dm_text_print(out, "{\"kind\": \"%s\", \"step\": %lld", kind, (long long)m->step);
@@ -78,15 +78,15 @@ static double wall_time(void)
 static dm_status write_scalars(dm_run *r, const char *kind, const dmpo_metrics *m, dm_error *err)
 {
     unsigned char record[DM_TENSORBOARD_RECORD];
-    dm_scalar figure[FIGURES + 1];
+    dm_tensorboard_scalar figure[FIGURES + 1];
     size_t n = figures_of(m, figure);
 
     for (size_t i = 0; i < n; i++) /* an evaluation takes no step */
         if (strcmp(kind, "eval") == 0 && (strcmp(figure[i].tag, "grad_norm") == 0 || strcmp(figure[i].tag, "lr") == 0))
             figure[i].value = NAN;
-    figure[n++] = (dm_scalar){"peak_memory", (double)m->peak_memory};
+    figure[n++] = (dm_tensorboard_scalar){"peak_memory", (double)m->peak_memory};
     const size_t size = dm_tensorboard_scalars(record, wall_time(), m->step, kind, figure, n);
-    return append(r->output.tensorboard_fd, r->options.output, DM_EVENT_FILE, record, size, err);
+    return append(r->output.tensorboard_fd, r->options.output, DM_TENSORBOARD_FILE, record, size, err);
 }
 
 dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, dm_error *err)
@@ -104,22 +104,22 @@ dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, d
 
 /* ---- the event file ---- */
 
-int64_t dm_events_size(const dm_run *r)
+int64_t dm_run_tensorboard_size(const dm_run *r)
 {
     char path[4096];
     struct stat st;
 
-    if (dm_path_join(path, sizeof path, r->options.output, DM_EVENT_FILE, NULL) != DM_OK || stat(path, &st) != 0)
+    if (dm_path_join(path, sizeof path, r->options.output, DM_TENSORBOARD_FILE, NULL) != DM_OK || stat(path, &st) != 0)
         return 0;
     return (int64_t)st.st_size;
 }
 
-dm_status dm_events_open(dm_run *r, int64_t bytes, dm_error *err)
+dm_status dm_run_tensorboard_open(dm_run *r, int64_t bytes, dm_error *err)
 {
     char path[4096];
     unsigned char record[DM_TENSORBOARD_RECORD];
-    dm_status s = dm_path_join(path, sizeof path, r->options.output, DM_EVENT_FILE, err);
-    const int64_t size = dm_events_size(r);
+    dm_status s = dm_path_join(path, sizeof path, r->options.output, DM_TENSORBOARD_FILE, err);
+    const int64_t size = dm_run_tensorboard_size(r);
 
     if (s != DM_OK)
         return s;
@@ -137,7 +137,7 @@ dm_status dm_events_open(dm_run *r, int64_t bytes, dm_error *err)
     if (r->output.tensorboard_fd < 0)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path, strerror(errno));
     return bytes ? DM_OK
-                 : append(r->output.tensorboard_fd, r->options.output, DM_EVENT_FILE, record,
+                 : append(r->output.tensorboard_fd, r->options.output, DM_TENSORBOARD_FILE, record,
                           dm_tensorboard_begin(record, wall_time()), err);
 }
 

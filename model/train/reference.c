@@ -2,7 +2,7 @@
  *
  * Cache file: for the reference, then for the second one where there is one, a text header (one line, the key below)
  * and the f32 values of all parts (training data, evaluation data, kto's mismatched sequences of both) in the order of
- * dm_references. The key names everything they depend on (weights, configuration, the items as token ids and turns,
+ * dm_run_references. The key names everything they depend on (weights, configuration, the items as token ids and turns,
  * packing), so a stale cache is recomputed, never used. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 
 typedef struct part {
     const dm_dataset *data;
-    dm_references *ref; /* of these items */
+    dm_run_references *ref; /* of these items */
 } part;
 
 #define PARTS 4
@@ -51,10 +51,10 @@ static void cache_key(dm_run *r, int which, char key[KEY_MAX])
     }
     dm_sha256_finish(&h, items);
     snprintf(key, KEY_MAX, "dmpo reference log-probabilities 2 model=%s items=%s share_prefix=%d values=%s\n",
-             dm_reference_sha256(r, which), items, r->options.share_prefix, counts);
+             dm_run_reference_sha256(r, which), items, r->options.share_prefix, counts);
 }
 
-const char *dm_reference_sha256(const dm_run *r, int which)
+const char *dm_run_reference_sha256(const dm_run *r, int which)
 {
     return r->models.reference[which].source ? r->models.reference[which].sha256 : r->models.policy.sha256;
 }
@@ -193,7 +193,7 @@ static dm_status run_references(dm_run *r, dm_error *err)
     return s;
 }
 
-dm_status dm_reference(dm_run *r, dm_error *err)
+dm_status dm_run_reference(dm_run *r, dm_error *err)
 {
     dm_status s;
 

@@ -2,7 +2,7 @@
  *
  *   dm_run_open     reads configuration, tokenizer, data; measures the memory plan (nothing big is allocated)
  *   dm_run_place    allocates the arena that was planned, reads the weights
- *   dm_reference    the reference policy's log-probabilities of every item, once
+ *   dm_run_reference    the reference policy's log-probabilities of every item, once
  *   dm_run_steps    evaluation, steps, checkpoints
  *   dm_run_close    gives everything back; fine at any stage
  *
@@ -21,19 +21,19 @@
 
 #define DM_EVAL_GROUP 64 /* most items that an evaluation takes as one batch */
 
-typedef struct dm_references { /* reference log-probabilities of a data set's items */
-    float *logp;               /* all action tokens: item 0 chosen, item 0 rejected, item 1 chosen, ... */
-    size_t *begin;             /* [2 * items] where side s of item i starts: begin[2*i + s] */
-    size_t n;                  /* floats in logp */
-    float *second;             /* as logp, of the second reference; NULL: there is none */
-} dm_references;
+typedef struct dm_run_references { /* reference log-probabilities of a data set's items */
+    float *logp;                   /* all action tokens: item 0 chosen, item 0 rejected, item 1 chosen, ... */
+    size_t *begin;                 /* [2 * items] where side s of item i starts: begin[2*i + s] */
+    size_t n;                      /* floats in logp */
+    float *second;                 /* as logp, of the second reference; NULL: there is none */
+} dm_run_references;
 
 /* Items that a run trains on, or is evaluated on. */
 typedef struct dm_run_set {
     dm_dataset data;       /* n == 0: none */
     dm_dataset mismatched; /* KTO: item for item; else n == 0 */
-    dm_references reference;
-    dm_references mismatched_reference; /* without second ones */
+    dm_run_references reference;
+    dm_run_references mismatched_reference; /* without second ones */
 } dm_run_set;
 
 typedef struct dm_run_models {
@@ -42,8 +42,8 @@ typedef struct dm_run_models {
     bool same_base[2];            /* reference[i] has the policy's base */
     bool new_adapter;             /* the policy's adapter begins at 0: the initial policy is the base */
     dm_config config;
-    dm_layout layout;                /* of the base's weights */
-    const dm_layout *trained_layout; /* of what is trained: `layout`, or the adapter's */
+    dm_param_layout layout;                /* of the base's weights */
+    const dm_param_layout *trained_layout; /* of what is trained: `layout`, or the adapter's */
 } dm_run_models;
 
 typedef struct dm_run_data {
@@ -115,10 +115,10 @@ dm_status dm_run_allocate(dm_run *r, dm_error *err);
 /* Fills train.reference, eval.reference and those of the mismatched sequences (from the cache file when its key matches, else by
  * running the reference policy, then writing the cache); does nothing where they have no room. A reference with another
  * base than the policy's has its weights in memory.gradient for that time. */
-dm_status dm_reference(dm_run *r, dm_error *err);
+dm_status dm_run_reference(dm_run *r, dm_error *err);
 
 /* Of reference 0 or 1. */
-const char *dm_reference_sha256(const dm_run *r, int which);
+const char *dm_run_reference_sha256(const dm_run *r, int which);
 
 /* One batch of training items: the gradient of its mean loss to r's gradient, means to *out. */
 dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, dmpo_metrics *out, dm_error *err);
@@ -139,7 +139,7 @@ dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_train_result *
  * result->before, and result->after.step with the newest evaluation in metrics.jsonl (-1: none). */
 dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result, dm_error *err);
 /* The finished model in output/. */
-dm_status dm_output_write(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err);
+dm_status dm_run_write_model(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err);
 
 /* ---- metrics (model/train/metrics.c) ---- */
 /* Appends a line to output/metrics.jsonl, and to TensorBoard's file when it is open; kind "train" or "eval".
@@ -148,11 +148,11 @@ dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, d
 void dm_metrics_json(dm_text *out, const char *kind, const dmpo_metrics *m);
 
 /* TensorBoard's file in the output directory (option `tensorboard`). */
-#define DM_EVENT_FILE "events.out.tfevents.dmpo"
-int64_t dm_events_size(const dm_run *r); /* 0: there is none */
+#define DM_TENSORBOARD_FILE "events.out.tfevents.dmpo"
+int64_t dm_run_tensorboard_size(const dm_run *r); /* 0: there is none */
 /* Cuts it to the bytes that a checkpoint knows (0: an older run's goes away), and opens it when the run is to write it.
  */
-dm_status dm_events_open(dm_run *r, int64_t bytes, dm_error *err);
+dm_status dm_run_tensorboard_open(dm_run *r, int64_t bytes, dm_error *err);
 
 /* Sends an event; remembers when the callback asks to stop. */
 void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t done, int64_t total,

@@ -43,9 +43,9 @@ static dm_status open_set(dm_run *r, dm_run_set *set, const char *path, dm_error
         return dm_fail(err, DM_ERR_INPUT, "%s: no item left to use", path);
     if (r->options.objective == DM_OBJECTIVE_SFT && !r->score_only) /* of pairs, SFT imitates the chosen side */
         for (size_t i = 0; i < data->n; i++)
-            data->items[i].rejected = (dm_trajectory){0};
+            data->items[i].rejected = (dm_data_trajectory){0};
     return dm_loss_needs_mismatched(&r->loss) && !r->score_only
-               ? dm_mismatched(&set->mismatched, data, (size_t)r->options.max_length, path, err)
+               ? dm_mismatched_sequences(&set->mismatched, data, (size_t)r->options.max_length, path, err)
                : DM_OK;
 }
 

@@ -126,7 +126,7 @@ dm_status dm_run_open_models(dm_run *r, dm_error *err)
     if ((s = dm_loaded_model_layout(&r->models.layout, &r->models.policy, frozen, err)) != DM_OK)
         return s;
     if (frozen && !same_types(r)) {
-        dm_layout_free(&r->models.layout);
+        dm_param_layout_free(&r->models.layout);
         s = dm_loaded_model_layout(&r->models.layout, &r->models.policy, 0, err);
     }
     r->models.trained_layout =

@@ -73,7 +73,7 @@ void dm_run_close(dm_run *r)
     close_set(&r->train);
     close_set(&r->eval);
     dm_tokenizer_close(&r->data.tokenizer);
-    dm_layout_free(&r->models.layout);
+    dm_param_layout_free(&r->models.layout);
     dm_loaded_model_close(&r->models.policy);
     for (int i = 0; i < 2; i++)
         dm_loaded_model_close(&r->models.reference[i]);

@@ -16,7 +16,7 @@ static dm_status check_finite(const char *who, const float *logp, size_t n, cons
 }
 
 /* Sums over the turns; action tokens lie turn after turn. */
-static void sum_turns(const dm_trajectory *t, const float *logp, const float *reference, dmpo_turn *turn)
+static void sum_turns(const dm_data_trajectory *t, const float *logp, const float *reference, dmpo_turn *turn)
 {
     for (size_t k = 0; k < t->n_turns; k++) {
         const size_t n = t->turns[k].end - t->turns[k].begin;
@@ -33,8 +33,8 @@ static void sum_turns(const dm_trajectory *t, const float *logp, const float *re
 /* Side `side` of item `index`, which has just been run forward. */
 static dm_status report_side(const dm_run *r, size_t index, int side, dmpo_turn *turn, dmpo_scored *out, dm_error *err)
 {
-    const dm_item *item = &r->train.data.items[index];
-    const dm_trajectory *t = side ? &item->rejected : &item->chosen;
+    const dm_data_item *item = &r->train.data.items[index];
+    const dm_data_trajectory *t = side ? &item->rejected : &item->chosen;
     const float *reference =
         r->train.reference.logp ? r->train.reference.logp + r->train.reference.begin[2 * index + (size_t)side] : NULL;
     const dm_loss_side view = dm_objective_side(&r->memory.objective, &r->memory.pack, side, reference);
@@ -94,7 +94,7 @@ static size_t most_turns(const dm_dataset *data)
 {
     size_t most = 0;
     for (size_t i = 0; i < data->n; i++) {
-        const dm_item *item = &data->items[i];
+        const dm_data_item *item = &data->items[i];
         most = item->chosen.n_turns > most ? item->chosen.n_turns : most;
         most = item->rejected.n_turns > most ? item->rejected.n_turns : most;
     }
@@ -105,7 +105,7 @@ static dm_status run_score(dm_run *r, dmpo_score_fn score, void *context, dm_err
 {
     dm_status s;
 
-    if ((s = dm_run_place(r, err)) != DM_OK || (s = dm_reference(r, err)) != DM_OK)
+    if ((s = dm_run_place(r, err)) != DM_OK || (s = dm_run_reference(r, err)) != DM_OK)
         return s;
     if (r->options.reference && !r->models.same_base[0] && /* it ran in the policy's place */
         (s = dm_loaded_model_read_base(r->memory.weights, &r->models.layout, &r->models.policy, err)) != DM_OK)

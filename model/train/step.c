@@ -20,9 +20,9 @@ static int is_sft(const dm_run *r)
     return r->options.objective == DM_OBJECTIVE_SFT;
 }
 
-static dm_pair_reference reference_of(const dm_references *ref, size_t item)
+static dm_objective_reference reference_of(const dm_run_references *ref, size_t item)
 {
-    dm_pair_reference out = {{NULL, NULL}, {NULL, NULL}};
+    dm_objective_reference out = {{NULL, NULL}, {NULL, NULL}};
     for (size_t side = 0; side < 2 && ref->logp; side++) {
         out.first[side] = ref->logp + ref->begin[2 * item + side];
         out.second[side] = ref->second ? ref->second + ref->begin[2 * item + side] : NULL;
@@ -30,7 +30,7 @@ static dm_pair_reference reference_of(const dm_references *ref, size_t item)
     return out;
 }
 
-static void count_pair(totals *t, const dm_pair_loss *l)
+static void count_pair(totals *t, const dm_loss_pair *l)
 {
     t->loss += l->loss;
     t->reward_chosen += l->reward_chosen;
@@ -41,7 +41,7 @@ static void count_pair(totals *t, const dm_pair_loss *l)
     t->logp_rejected += l->logp_rejected;
 }
 
-static void count_tokens(totals *t, const dm_item *item)
+static void count_tokens(totals *t, const dm_data_item *item)
 {
     t->tokens += (int64_t)(item->chosen.n + item->rejected.n);
     t->actions += (int64_t)(item->chosen.n_actions + item->rejected.n_actions);
@@ -69,7 +69,7 @@ static dmpo_metrics means(const dm_run *r, const totals *t, size_t items)
     return m;
 }
 
-static dm_status non_finite(int64_t step, const dm_item *item, double loss, dm_error *err)
+static dm_status non_finite(int64_t step, const dm_data_item *item, double loss, dm_error *err)
 {
     const char *what = isnan(loss) ? "NaN" : "infinite";
     if (step == EVALUATION)
@@ -87,7 +87,7 @@ static double mismatched_kl(dm_run *r, const dm_run_set *set, const uint32_t *it
     size_t sequences = 0;
 
     for (size_t j = 0; j < n; j++) {
-        const dm_pair_reference reference = reference_of(&set->mismatched_reference, items[j]);
+        const dm_objective_reference reference = reference_of(&set->mismatched_reference, items[j]);
         dm_pack_build(&r->memory.pack, &set->mismatched.items[items[j]], r->options.share_prefix);
         if (r->memory.pack.predictions == 0)
             continue;
@@ -100,20 +100,20 @@ static double mismatched_kl(dm_run *r, const dm_run_set *set, const uint32_t *it
             sequences++;
         }
     }
-    return dm_kl_estimate(sum, sequences);
+    return dm_loss_kl_estimate(sum, sequences);
 }
 
 /* What a loss needs of the whole batch before any gradient: kto-pair every pair forward once, kto its divergence. */
-static dm_batch_stats batch_statistics(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n)
+static dm_loss_batch batch_statistics(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n)
 {
     if (dm_loss_needs_mismatched(&r->loss))
-        return (dm_batch_stats){.pairs = n, .kl = mismatched_kl(r, set, items, n)};
+        return (dm_loss_batch){.pairs = n, .kl = mismatched_kl(r, set, items, n)};
     if (!dm_loss_needs_batch(&r->loss)) /* r->memory.scores exists for these only */
-        return (dm_batch_stats){.pairs = n};
+        return (dm_loss_batch){.pairs = n};
 
     double *chosen = r->memory.scores, *rejected = r->memory.scores + r->memory.scores_room;
     for (size_t j = 0; j < n; j++) {
-        const dm_pair_reference reference = reference_of(&set->reference, items[j]);
+        const dm_objective_reference reference = reference_of(&set->reference, items[j]);
         double s[2];
         dm_pack_build(&r->memory.pack, &set->data.items[items[j]], r->options.share_prefix);
         dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
@@ -121,7 +121,7 @@ static dm_batch_stats batch_statistics(dm_run *r, const dm_run_set *set, const u
         chosen[j] = s[0];
         rejected[j] = s[1];
     }
-    return dm_batch_stats_of(&r->loss, chosen, rejected, n);
+    return dm_loss_batch_of(&r->loss, chosen, rejected, n);
 }
 
 /* Loss (and, with dw, gradient) of a list of items; sums go to *t. */
@@ -132,10 +132,10 @@ static dm_status run_items(dm_run *r, const dm_run_set *set, const uint32_t *ite
 
     for (size_t j = 0; j < n; j++)
         sft_tokens += set->data.items[items[j]].chosen.n_actions;
-    const dm_batch_stats stats = batch_statistics(r, set, items, n);
+    const dm_loss_batch stats = batch_statistics(r, set, items, n);
     t->kl += stats.kl * (double)n;
     for (size_t j = 0; j < n; j++) {
-        const dm_item *item = &set->data.items[items[j]];
+        const dm_data_item *item = &set->data.items[items[j]];
         double loss;
 
         dm_pack_build(&r->memory.pack, item, r->options.share_prefix);
@@ -144,8 +144,8 @@ static dm_status run_items(dm_run *r, const dm_run_set *set, const uint32_t *ite
             loss = dm_objective_sft(&r->memory.objective, &r->memory.pack, sft_tokens);
             t->nll += loss;
         } else {
-            const dm_pair_reference reference = reference_of(&set->reference, items[j]);
-            const dm_pair_loss l =
+            const dm_objective_reference reference = reference_of(&set->reference, items[j]);
+            const dm_loss_pair l =
                 dm_objective_pair(&r->memory.objective, &r->loss, &r->memory.pack, &reference, &stats, dw != NULL);
             loss = l.loss;
             count_pair(t, &l);
@@ -174,7 +174,7 @@ static void clear_gradient(dm_run *r)
     const dm_gradient g = dm_run_gradient_at(r);
     const size_t behind =
         r->memory.network.late
-            ? dm_layout_begin(&r->models.layout, r->models.config.layers, r->models.config.layers) - g.split
+            ? dm_param_layout_begin(&r->models.layout, r->models.config.layers, r->models.config.layers) - g.split
             : 0;
 
     dm_op_zero(r->engine, g.low, g.split);

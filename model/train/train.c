@@ -39,7 +39,7 @@ static void discard_output(const dm_run *r, bool is_new)
         return;
     unlink(path);
     if (r->output.tensorboard_fd >= 0 &&
-        dm_path_join(path, sizeof path, r->options.output, DM_EVENT_FILE, NULL) == DM_OK)
+        dm_path_join(path, sizeof path, r->options.output, DM_TENSORBOARD_FILE, NULL) == DM_OK)
         unlink(path);
     if (is_new)
         rmdir(r->options.output); /* keeps what is not empty */
@@ -54,7 +54,7 @@ static dm_status begin(dm_run *r, int64_t *first, dmpo_train_result *result, dm_
         return s;
     if (*first == 0 && ftruncate(r->output.metrics_fd, 0) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot empty: %s", r->options.output, strerror(errno));
-    if (*first == 0 && r->output.tensorboard_fd < 0 && (s = dm_events_open(r, 0, err)) != DM_OK)
+    if (*first == 0 && r->output.tensorboard_fd < 0 && (s = dm_run_tensorboard_open(r, 0, err)) != DM_OK)
         return s;
     if (*first > 0) {
         snprintf(text, sizeof text, "resumed after step %lld of %lld", (long long)*first, (long long)r->steps);
@@ -69,13 +69,13 @@ static dm_status train(dm_run *r, dmpo_train_result *result, dm_error *err)
     dm_status s;
 
     if ((s = open_output(r, err)) != DM_OK || (s = dm_run_place(r, err)) != DM_OK ||
-        (s = dm_reference(r, err)) != DM_OK || (s = begin(r, &first, result, err)) != DM_OK)
+        (s = dm_run_reference(r, err)) != DM_OK || (s = begin(r, &first, result, err)) != DM_OK)
         return s;
     result->planned_memory = r->plan.total;
     memcpy(result->data_sha256, r->train.data.sha256, sizeof result->data_sha256);
     memcpy(result->model_sha256, r->models.policy.sha256, sizeof result->model_sha256);
     if ((s = dm_run_steps(r, first, result, err)) != DM_OK ||
-        (s = dm_output_write(r, result->weights_sha256, err)) != DM_OK)
+        (s = dm_run_write_model(r, result->weights_sha256, err)) != DM_OK)
         return s;
     result->peak_memory = dm_rss_peak();
     return DM_OK;

@@ -49,11 +49,11 @@ static float chain(const float *x, const float *y, size_t n)
 
 /* What one head's query row sees: keys of the logical positions low .. low + n - 1. */
 typedef struct view {
-    const dm_segment *s;
+    const dm_attention_segment *s;
     size_t low, n, q, column, ldk; /* q: offset of the row in q; column: of the kv head in a row of k */
 } view;
 
-static view view_of(const dm_attention *a, const dm_segment *s, size_t row, size_t head)
+static view view_of(const dm_attention *a, const dm_attention_segment *s, size_t row, size_t head)
 {
     const size_t position = s->prefix + (row - s->begin), d = a->head_dim;
     const size_t low = a->window && position >= a->window ? position - a->window + 1 : 0;
@@ -138,7 +138,7 @@ static void reference(const dm_kernels *k, const dm_attention *a, const result *
 
 typedef struct problem {
     dm_attention a;
-    dm_segment segments[3];
+    dm_attention_segment segments[3];
     size_t rows, q_floats, k_floats;
 } problem;
 
@@ -152,9 +152,9 @@ static void random_problem(ck *c, problem *x)
     *x = (problem){.a = {.heads = shape[0], .kv_heads = shape[1], .head_dim = shape[2]}};
     if (ck_below(c, 2))
         x->a.window = 1 + ck_below(c, 50);
-    x->segments[0] = (dm_segment){0, first, 0, ck_below(c, 2) ? ck_below(c, first + 1) : 0};
-    x->segments[1] = (dm_segment){first, first + own[0], first, first};
-    x->segments[2] = (dm_segment){first + own[0], first + own[0] + own[1], first, first + own[0]};
+    x->segments[0] = (dm_attention_segment){0, first, 0, ck_below(c, 2) ? ck_below(c, first + 1) : 0};
+    x->segments[1] = (dm_attention_segment){first, first + own[0], first, first};
+    x->segments[2] = (dm_attention_segment){first + own[0], first + own[0] + own[1], first, first + own[0]};
     x->a.n_segments = ck_below(c, 2) ? 3 : 1;
     x->rows = x->segments[x->a.n_segments - 1].end;
     x->q_floats = x->rows * x->a.heads * x->a.head_dim;
@@ -236,7 +236,7 @@ enum { T = 128, HEADS = 4, KV_HEADS = 2, DIM = 32, SCRATCH = 1 << 17 };
 static float bench_q[T * HEADS * DIM], bench_k[T * KV_HEADS * DIM], bench_v[T * KV_HEADS * DIM];
 static float bench_y[T * HEADS * DIM], bench_dk[T * KV_HEADS * DIM], bench_dv[T * KV_HEADS * DIM];
 static _Alignas(64) float bench_scratch[SCRATCH];
-static const dm_segment bench_segment = {0, T, 0, 0};
+static const dm_attention_segment bench_segment = {0, T, 0, 0};
 
 static dm_attention bench_problem(const dm_engine *e)
 {

@@ -4,7 +4,7 @@
 #include "io/data/dataset.h"
 #include "tests/fuzz/fuzz.h"
 
-static void check(const dm_trajectory *t, const dm_data_options *o)
+static void check(const dm_data_trajectory *t, const dm_data_options *o)
 {
     size_t last = 1, actions = 0;
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/arena.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 #include "simd/engine.h"
 #include "tests/support/check.h"
 #include "tests/support/engines.h"
@@ -18,9 +18,9 @@
 static int32_t chosen_ids[CHOSEN] = {1, 5, 2, 9, 9, 4, 7, 3, 0, 10, 6, 2, 8};
 static int32_t rejected_ids[REJECTED] = {1, 5, 2, 9, 9, 4, 0, 7, 7, 3, 10};
 static dm_span chosen_turns[] = {{2, 4}, {6, 9}, {11, 13}}, rejected_turns[] = {{2, 4}, {6, 8}};
-const dm_item pair = {.id = "pair",
-                      .chosen = {chosen_ids, CHOSEN, chosen_turns, 3, 7},
-                      .rejected = {rejected_ids, REJECTED, rejected_turns, 2, 4}};
+const dm_data_item pair = {.id = "pair",
+                           .chosen = {chosen_ids, CHOSEN, chosen_turns, 3, 7},
+                           .rejected = {rejected_ids, REJECTED, rejected_turns, 2, 4}};
 
 const char *where;
 double worst;
@@ -164,7 +164,7 @@ void machine_open(machine *m, const dm_engine *e, const dm_config *c, uint32_t r
     dm_error err = {0};
 
     *m = (machine){.c = *c};
-    check_opened(dm_layout_build(&m->l, &m->c, &err), &err);
+    check_opened(dm_param_layout_build(&m->l, &m->c, &err), &err);
     place(m, &measure, e, &size, &max);
     check_opened(dm_arena_open(&m->arena, measure.peak, &err), &err);
     place(m, &m->arena, e, &size, &max);
@@ -176,7 +176,7 @@ void machine_open(machine *m, const dm_engine *e, const dm_config *c, uint32_t r
 void machine_close(machine *m)
 {
     dm_arena_close(&m->arena);
-    dm_layout_free(&m->l);
+    dm_param_layout_free(&m->l);
     release(m->w);
     free(m->dw);
 }

@@ -59,11 +59,11 @@ void problem_close(problem *p);
 #define CHOSEN 13
 #define REJECTED 11
 #define PAIR_VOCAB 11
-extern const dm_item pair;
+extern const dm_data_item pair;
 
 typedef struct machine {
     dm_config c;
-    dm_layout l;
+    dm_param_layout l;
     dm_arena arena;
     dm_network n;
     dm_pack pack;

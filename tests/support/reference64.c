@@ -161,26 +161,27 @@ static void f64_layer(const dm_config *c, const dm_layer_tensors *o, const doubl
     const size_t d = c->hidden, f = c->intermediate, dim = c->head_dim;
 
     f64_rmsnorm(s->norm, s->x, f64_tensor(w, o->input_norm), n, d, c->eps);
-    f64_queries(c, s->q, s->norm, f64_tensor(w, o->projection[DM_Q]), f64_tensor(w, o->bias[DM_Q]),
-                f64_tensor(w, o->q_norm), n, c->heads);
-    f64_queries(c, s->k, s->norm, f64_tensor(w, o->projection[DM_K]), f64_tensor(w, o->bias[DM_K]),
-                f64_tensor(w, o->k_norm), n, c->kv_heads);
-    f64_linear(s->v, s->norm, f64_tensor(w, o->projection[DM_V]), f64_tensor(w, o->bias[DM_V]), n, c->kv_heads * dim,
-               d);
+    f64_queries(c, s->q, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_Q]),
+                f64_tensor(w, o->bias[DM_PROJECTION_Q]), f64_tensor(w, o->q_norm), n, c->heads);
+    f64_queries(c, s->k, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_K]),
+                f64_tensor(w, o->bias[DM_PROJECTION_K]), f64_tensor(w, o->k_norm), n, c->kv_heads);
+    f64_linear(s->v, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_V]), f64_tensor(w, o->bias[DM_PROJECTION_V]), n,
+               c->kv_heads * dim, d);
     f64_attention(s->att, s->q, s->k, s->v, NULL, n, c->heads, c->kv_heads, dim, window);
-    f64_linear(s->delta, s->att, f64_tensor(w, o->projection[DM_O]), NULL, n, d, c->heads * dim);
+    f64_linear(s->delta, s->att, f64_tensor(w, o->projection[DM_PROJECTION_O]), NULL, n, d, c->heads * dim);
     for (size_t i = 0; i < n * d; i++)
         s->x[i] += s->delta[i];
     f64_rmsnorm(s->norm, s->x, f64_tensor(w, o->post_norm), n, d, c->eps);
-    f64_linear(s->gate, s->norm, f64_tensor(w, o->projection[DM_GATE]), NULL, n, f, d);
-    f64_linear(s->up, s->norm, f64_tensor(w, o->projection[DM_UP]), NULL, n, f, d);
+    f64_linear(s->gate, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_GATE]), NULL, n, f, d);
+    f64_linear(s->up, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_UP]), NULL, n, f, d);
     f64_swiglu(s->gate, s->gate, s->up, n * f);
-    f64_linear(s->delta, s->gate, f64_tensor(w, o->projection[DM_DOWN]), NULL, n, d, f);
+    f64_linear(s->delta, s->gate, f64_tensor(w, o->projection[DM_PROJECTION_DOWN]), NULL, n, d, f);
     for (size_t i = 0; i < n * d; i++)
         s->x[i] += s->delta[i];
 }
 
-void f64_logps(const dm_config *c, const dm_layout *l, const double *w, const int32_t *ids, size_t n, double *logp)
+void f64_logps(const dm_config *c, const dm_param_layout *l, const double *w, const int32_t *ids, size_t n,
+               double *logp)
 {
     f64_scratch s = f64_scratch_open(c, n);
     const size_t d = c->hidden;
@@ -188,7 +189,7 @@ void f64_logps(const dm_config *c, const dm_layout *l, const double *w, const in
     for (size_t t = 0; t < n; t++)
         memcpy(s.x + t * d, f64_tensor(w, l->embed) + (size_t)ids[t] * d, d * sizeof(double));
     for (size_t i = 0; i < c->layers; i++)
-        f64_layer(c, &l->layer[i], w, &s, n, c->windowed[i] ? c->window : 0);
+        f64_layer(c, &l->layers[i], w, &s, n, c->windowed[i] ? c->window : 0);
     f64_rmsnorm(s.norm, s.x, f64_tensor(w, l->norm), n, d, c->eps);
     for (size_t t = 1; t < n; t++) {
         f64_linear(s.logits, s.norm + (t - 1) * d, f64_tensor(w, l->head), NULL, 1, c->vocab, d);

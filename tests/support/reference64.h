@@ -5,7 +5,7 @@
 #define DM_TESTS_SUPPORT_REFERENCE64_H
 
 #include "model/loss/loss.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 
 double *f64_alloc(size_t n);
 
@@ -29,7 +29,8 @@ double f64_log_softmax(const double *logits, size_t n, size_t target);
 /* ---- the model ---- */
 
 /* logp[t] = log p(ids[t] | ids[0 .. t-1]) for 1 <= t < n */
-void f64_logps(const dm_config *c, const dm_layout *l, const double *w, const int32_t *ids, size_t n, double *logp);
+void f64_logps(const dm_config *c, const dm_param_layout *l, const double *w, const int32_t *ids, size_t n,
+               double *logp);
 
 /* ---- the losses ---- */
 

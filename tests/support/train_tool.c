@@ -15,7 +15,7 @@
 #include "core/philox.h"
 #include "dmpo.h"
 #include "model/network/config.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 #include "tests/support/check.h"
 
 static char work[256];
@@ -79,9 +79,9 @@ const dm_config small_shape = {
 void make_model(const char *dir, const dm_config *c)
 {
     char hex[DM_SHA256_HEX];
-    dm_layout layout = {0};
+    dm_param_layout layout = {0};
     dm_error err = {.status = DM_OK};
-    dm_status s = dm_layout_build(&layout, c, &err);
+    dm_status s = dm_param_layout_build(&layout, c, &err);
     float *w = s == DM_OK ? calloc(layout.floats, sizeof *w) : NULL;
 
     if (w) {
@@ -91,7 +91,7 @@ void make_model(const char *dir, const dm_config *c)
     }
     CK_MSG(w && s == DM_OK, "%s: %s", dir, err.message);
     free(w);
-    dm_layout_free(&layout);
+    dm_param_layout_free(&layout);
 }
 
 /* A side of `turns` turns of 3 tokens, each behind `gap` tokens, all behind `prefix` tokens that both sides share. Ids

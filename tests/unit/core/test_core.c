@@ -64,9 +64,9 @@ static layout place(dm_arena *a)
     layout l;
     l.weights = dm_arena_alloc(a, 1000, sizeof(float));
     l.odd = dm_arena_zalloc(a, 3, 1);
-    dm_arena_phase(a, DM_STEP);
+    dm_arena_enter(a, DM_ARENA_STEP);
     l.step = dm_arena_alloc(a, 17, sizeof(float));
-    dm_arena_phase(a, DM_SCRATCH);
+    dm_arena_enter(a, DM_ARENA_SCRATCH);
     const dm_arena_marker mark = dm_arena_mark(a);
     l.scratch_a = dm_arena_alloc(a, 5000, sizeof(float));
     dm_arena_release(a, mark);
@@ -88,8 +88,9 @@ static void check_arena_layout(void)
     CK(real.used == measure.used && real.peak == measure.peak && real.allocations == measure.allocations);
     CK(memcmp(real.phase_peak, measure.phase_peak, sizeof real.phase_peak) == 0);
     CK(real.peak == real.capacity);
-    CK(real.phase_peak[DM_PERMANENT] >= 4003 && real.phase_peak[DM_STEP] >= 68 && real.phase_peak[DM_SCRATCH] >= 20000);
-    CK(real.phase_peak[DM_SCRATCH] < 20000 + 3 * DM_ALIGN);
+    CK(real.phase_peak[DM_ARENA_PERMANENT] >= 4003 && real.phase_peak[DM_ARENA_STEP] >= 68 &&
+       real.phase_peak[DM_ARENA_SCRATCH] >= 20000);
+    CK(real.phase_peak[DM_ARENA_SCRATCH] < 20000 + 3 * DM_ALIGN);
     CK((size_t)l.weights % DM_ALIGN == 0 && (size_t)l.odd % DM_ALIGN == 0 && (size_t)l.step % DM_ALIGN == 0);
     CK(l.scratch_a == l.scratch_b && l.scratch_b == l.after);
     CK((unsigned char *)l.weights + 4000 <= l.odd && l.odd + 3 <= (unsigned char *)l.step);

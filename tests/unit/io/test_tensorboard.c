@@ -71,7 +71,7 @@ static const unsigned char scalars[] = {
 
 static void bytes(void)
 {
-    static const dm_scalar three[] = {{"lr", 0.5}, {"no", (double)NAN}, {"grad_norm", -2}};
+    static const dm_tensorboard_scalar three[] = {{"lr", 0.5}, {"no", (double)NAN}, {"grad_norm", -2}};
     static char long_tag[DM_TENSORBOARD_RECORD];
     unsigned char out[DM_TENSORBOARD_RECORD];
     size_t size = 0, n = dm_tensorboard_begin(out, 1.5);
@@ -82,7 +82,7 @@ static void bytes(void)
     data = record(out, out + n, &size);
     CK(data && n == size + 16 && size == sizeof scalars && memcmp(data, scalars, size) == 0);
     memset(long_tag, 'x', sizeof long_tag - 1);
-    CK(dm_tensorboard_scalars(out, 0, 0, "train", &(dm_scalar){long_tag, 1}, 1) == 0);
+    CK(dm_tensorboard_scalars(out, 0, 0, "train", &(dm_tensorboard_scalar){long_tag, 1}, 1) == 0);
 }
 
 /* ---- what a run writes ---- */

@@ -18,7 +18,7 @@ static dm_kernels scalar;
 
 typedef struct sample {
     dm_attention a;
-    dm_segment segments[SEGMENTS];
+    dm_attention_segment segments[SEGMENTS];
     size_t rows, queries; /* packed rows; rows of q */
     guarded q, k, v, dout, out, dq, dk, dv;
     float *want, *want_dq, *want_dk, *want_dv;
@@ -44,8 +44,8 @@ static float *floats(size_t n)
     return p;
 }
 
-static sample sample_open(size_t heads, size_t kv_heads, size_t head_dim, size_t window, const dm_segment *segments,
-                          size_t n, size_t q_base, int fill)
+static sample sample_open(size_t heads, size_t kv_heads, size_t head_dim, size_t window,
+                          const dm_attention_segment *segments, size_t n, size_t q_base, int fill)
 {
     sample s = {.a = {.heads = heads,
                       .kv_heads = kv_heads,
@@ -92,7 +92,7 @@ static void sample_close(sample *s)
 
 /* ---- the reference ---- */
 
-static size_t row_of(const dm_segment *s, size_t position)
+static size_t row_of(const dm_attention_segment *s, size_t position)
 {
     return position < s->prefix ? position : s->begin + position - s->prefix;
 }
@@ -106,7 +106,8 @@ static float chain(const float *x, const float *y, size_t n)
 }
 
 /* One query row of one head; backward when there is a dout. p and ds hold a row of scores. */
-static void reference_row(sample *x, const dm_segment *s, size_t row, size_t h, int backward, float *p, float *ds)
+static void reference_row(sample *x, const dm_attention_segment *s, size_t row, size_t h, int backward, float *p,
+                          float *ds)
 {
     const dm_attention *a = &x->a;
     const size_t d = a->head_dim, ldk = a->kv_heads * d, kv = h / (a->heads / a->kv_heads) * d;
@@ -198,8 +199,8 @@ static void run(const dm_engine *e, sample *s, int backward)
     guarded_close(&scratch);
 }
 
-static void check(size_t heads, size_t kv_heads, size_t head_dim, size_t window, const dm_segment *segments, size_t n,
-                  size_t q_base, int fill)
+static void check(size_t heads, size_t kv_heads, size_t head_dim, size_t window, const dm_attention_segment *segments,
+                  size_t n, size_t q_base, int fill)
 {
     sample s = sample_open(heads, kv_heads, head_dim, window, segments, n, q_base, fill);
 
@@ -225,7 +226,7 @@ static void check_bits(void)
     static const size_t shapes[][3] = {{1, 1, 4},  {2, 1, 8},  {4, 2, 12},  {9, 3, 64}, {7, 1, 16},
                                        {3, 3, 80}, {5, 5, 20}, {2, 1, 128}, {12, 6, 4}};
     static const size_t windows[] = {0, 1, 5, 13, 40, 1000};
-    static const dm_segment layouts[][SEGMENTS] = {
+    static const dm_attention_segment layouts[][SEGMENTS] = {
         {{0, 1, 0, 0}},
         {{0, 37, 0, 0}},
         {{0, 70, 0, 33}},
@@ -245,10 +246,10 @@ static void check_bits(void)
     }
     for (size_t rows = 1; rows < 9; rows++) /* a KV cache with 61 past rows */
         for (size_t w = 0; w < 6; w += 2) {
-            const dm_segment s = {0, 61 + rows, 0, 61};
+            const dm_attention_segment s = {0, 61 + rows, 0, 61};
             check(9, 3, 16, windows[w], &s, 1, 61, 0);
         }
-    const dm_segment longer = {0, 600, 0, 570}; /* more keys than a K block */
+    const dm_attention_segment longer = {0, 600, 0, 570}; /* more keys than a K block */
     check(3, 1, 40, 0, &longer, 1, 570, 1);
     check(2, 2, 8, 300, &longer, 1, 500, 1);
 }
@@ -258,12 +259,12 @@ static void check_together(size_t heads, size_t kv_heads, size_t d, size_t windo
                            const size_t *rows, size_t n)
 {
     const size_t room = 96, all_rows = n * room;
-    dm_segment segments[8];
+    dm_attention_segment segments[8];
     size_t q_bases[8], queries = 0;
 
     for (size_t i = 0; i < n; i++) {
         const size_t first = i * room + past[i];
-        segments[i] = (dm_segment){i * room, first + rows[i], 0, first};
+        segments[i] = (dm_attention_segment){i * room, first + rows[i], 0, first};
         q_bases[i] = first - queries;
         queries += rows[i];
     }
@@ -338,7 +339,7 @@ static double exact_forward(const exact *x, double *out)
     for (size_t i = 0; i < a->n_segments; i++)
         for (size_t h = 0; h < a->heads; h++)
             for (size_t row = x->s->segments[i].first; row < x->s->segments[i].end; row++) {
-                const dm_segment *s = &x->s->segments[i];
+                const dm_attention_segment *s = &x->s->segments[i];
                 const size_t position = s->prefix + row - s->begin, at = (row * a->heads + h) * d;
                 const size_t low = a->window && position >= a->window ? position - a->window + 1 : 0;
                 const size_t kv = h / (a->heads / a->kv_heads);
@@ -390,7 +391,7 @@ static void check_difference(const char *what, exact *x, double *input, const fl
 
 static void check_f64(size_t window)
 {
-    static const dm_segment tree[] = {{0, 9, 0, 0}, {9, 20, 9, 9}, {20, 26, 9, 20}};
+    static const dm_attention_segment tree[] = {{0, 9, 0, 0}, {9, 20, 9, 9}, {20, 26, 9, 20}};
     sample s = sample_open(4, 2, 6, window, tree, 3, 0, 0);
     exact x = {&s, widen(s.q.data, q_floats(&s)), widen(s.k.data, k_floats(&s)), widen(s.v.data, k_floats(&s))};
     double *out = widen(s.q.data, q_floats(&s));
@@ -415,7 +416,7 @@ static void check_f64(size_t window)
  * of a trajectory against a cache of the others. */
 static void check_company(const dm_engine *e)
 {
-    static const dm_segment tree[] = {{0, 40, 0, 0}, {40, 75, 40, 40}, {75, 91, 40, 75}};
+    static const dm_attention_segment tree[] = {{0, 40, 0, 0}, {40, 75, 40, 40}, {75, 91, 40, 75}};
     sample packed = sample_open(6, 2, 24, 0, tree, 3, 0, 0);
     const size_t ldq = 6 * 24, ldk = 2 * 24;
 
@@ -423,7 +424,7 @@ static void check_company(const dm_engine *e)
     for (size_t branch = 1; branch < 3; branch++) {
         const size_t own = tree[branch].end - tree[branch].begin, at = tree[branch].begin;
         for (size_t past = 0; past < 40 + own; past += 39 + own) { /* all rows; the last */
-            const dm_segment line = {0, 40 + own, 0, past};
+            const dm_attention_segment line = {0, 40 + own, 0, past};
             sample alone = sample_open(6, 2, 24, 0, &line, 1, past, 0);
             float *whole = floats((40 + own) * ldq);
 

@@ -19,16 +19,16 @@ typedef struct shape {
 } shape;
 
 /* How an operand of `rows` x `cols` lies in memory: 0 by rows, 1 by columns, 2 strided both ways. */
-static dm_mat view(int layout, size_t rows, size_t cols, size_t gap, size_t *floats)
+static dm_gemm_operand view(int layout, size_t rows, size_t cols, size_t gap, size_t *floats)
 {
-    dm_mat v = {.data = NULL};
+    dm_gemm_operand v = {.data = NULL};
     v.rs = layout == 0 ? cols + gap : layout == 1 ? 1 : 3;
     v.cs = layout == 0 ? 1 : layout == 1 ? rows + gap : 3 * rows + gap;
     *floats = rows && cols ? (rows - 1) * v.rs + (cols - 1) * v.cs + 1 : 0;
     return v;
 }
 
-static void reference(const shape *s, dm_mat a, dm_mat b, float *c, size_t ldc, dm_gemm_mode mode)
+static void reference(const shape *s, dm_gemm_operand a, dm_gemm_operand b, float *c, size_t ldc, dm_gemm_mode mode)
 {
     for (size_t i = 0; i < s->m; i++)
         for (size_t j = 0; j < s->n; j++) {
@@ -55,7 +55,7 @@ static void compare(const char *what, const dm_engine *e, const shape *s, const 
 static void check(const shape *s, int layout_a, int layout_b, size_t gap, int fill, dm_gemm_mode mode)
 {
     size_t size_a, size_b;
-    dm_mat a = view(layout_a, s->m, s->k, gap, &size_a), b = view(layout_b, s->k, s->n, gap, &size_b);
+    dm_gemm_operand a = view(layout_a, s->m, s->k, gap, &size_a), b = view(layout_b, s->k, s->n, gap, &size_b);
     const size_t ldc = s->n + gap, size_c = s->m && s->n ? (s->m - 1) * ldc + s->n : 0;
     guarded ga = guarded_open(size_a), gb = guarded_open(size_b), got = guarded_open(size_c);
     float *start = malloc((size_c + 1) * sizeof(float)), *want = malloc((size_c + 1) * sizeof(float));

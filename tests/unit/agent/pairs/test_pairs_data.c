@@ -218,7 +218,7 @@ static size_t check_read_back(const dm_pairs_options *o, const char *what)
         CK_MSG(d.n == p.n, "%s: %zu items of %zu pairs", what, d.n, p.n);
         for (size_t i = 0; i < d.n; i++) {
             const dm_pairs_side *sides[] = {&p.pair[i].chosen, &p.pair[i].rejected};
-            const dm_trajectory *read[] = {&d.items[i].chosen, &d.items[i].rejected};
+            const dm_data_trajectory *read[] = {&d.items[i].chosen, &d.items[i].rejected};
             for (int k = 0; k < (o->form == DM_PAIRS_SFT ? 1 : 2); k++) {
                 size_t bytes = 0;
                 for (size_t t = 0; t < sides[k]->turns; t++)

@@ -17,7 +17,7 @@
 #include "io/data/template.h"
 #include "io/json.h"
 #include "model/network/config.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 #include "tests/support/check.h"
 #include "tests/support/train_tool.h"
 
@@ -100,7 +100,7 @@ static void check_continue(dm_template_kind kind)
 static void make_speaker(const char *dir, dm_template_kind kind)
 {
     dm_config c = small_shape;
-    dm_layout layout = {0};
+    dm_param_layout layout = {0};
     dm_tokenizer *t;
     dm_chat_template chat;
     dm_error err = {0};
@@ -111,7 +111,7 @@ static void make_speaker(const char *dir, dm_template_kind kind)
     c.vocab = (uint32_t)dm_tokenizer_size(t) + 3; /* padded: ids without text */
     c.tied = false;
     c.max_positions = 2048;
-    dm_status s = dm_layout_build(&layout, &c, &err);
+    dm_status s = dm_param_layout_build(&layout, &c, &err);
     float *w = s == DM_OK ? calloc(layout.floats, sizeof *w) : NULL;
     if (w) {
         dm_weights_init(w, &layout, 7, 0.3);
@@ -128,7 +128,7 @@ static void make_speaker(const char *dir, dm_template_kind kind)
     }
     CK_MSG(w && s == DM_OK, "%s: %s", dir, err.message);
     free(w);
-    dm_layout_free(&layout);
+    dm_param_layout_free(&layout);
     dm_tokenizer_close(&t);
 }
 

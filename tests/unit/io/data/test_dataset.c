@@ -42,7 +42,7 @@ static void refused(const char *text, const dm_data_options *o, const char *mess
 }
 
 /* The words of each turn, joined by '|'; every turn must end with the end-of-turn token. */
-static void check_turns(const dm_trajectory *t, const char *want)
+static void check_turns(const dm_data_trajectory *t, const char *want)
 {
     dm_text words = {0};
     dm_error err = {0};
@@ -261,7 +261,7 @@ static void check_tokens(void)
        d.report.longest == 7);
     CK(d.report.truncated_items == 0 && d.report.skipped == 0);
     if (d.n == 2) {
-        const dm_trajectory *c = &d.items[0].chosen;
+        const dm_data_trajectory *c = &d.items[0].chosen;
         static const int32_t ids[] = {1, 5, 6, 2, 7, 8, 2};
         CK(c->n == 7 && memcmp(c->ids, ids, sizeof ids) == 0 && c->n_turns == 2 && c->n_actions == 5);
         CK(c->turns[0].begin == 1 && c->turns[0].end == 4 && c->turns[1].begin == 5 && c->turns[1].end == 7);
@@ -324,7 +324,7 @@ static void check_truncation(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         o.max_length = cases[i].limit;
         CK_MSG(open_text(&d, pair, &o, &err) == DM_OK, "%s", err.message);
-        const dm_trajectory *c = &d.items[0].chosen;
+        const dm_data_trajectory *c = &d.items[0].chosen;
         CK(c->n == cases[i].n && c->n_turns == cases[i].turns && c->turns[c->n_turns - 1].end <= c->n);
         CK(d.report.truncated_items == (cases[i].cut_tokens > 0) && d.report.truncated_tokens == cases[i].cut_tokens &&
            d.report.truncated_turns == cases[i].cut_turns);

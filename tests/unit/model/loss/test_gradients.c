@@ -75,14 +75,17 @@ static void test_linear(const dm_engine *e, size_t rows, size_t in, size_t out)
     const array dw0 = copy_of(dw), db0 = copy_of(db), dx0 = copy_of(dx);
     float *y = floats(rows * out);
 
-    dm_gemm(e, rows, out, in, (dm_mat){p.x.f, in, 1}, (dm_mat){p.w.f, 1, in}, y, out, DM_GEMM_SET);
+    dm_gemm(e, rows, out, in, (dm_gemm_operand){p.x.f, in, 1}, (dm_gemm_operand){p.w.f, 1, in}, y, out, DM_GEMM_SET);
     dm_op_bias(e, y, p.b.f, rows, out);
     check_forward("linear", &p, y);
-    dm_gemm(e, rows, in, out, (dm_mat){p.dy.f, out, 1}, (dm_mat){p.w.f, in, 1}, dx.f, in, DM_GEMM_ADD);
+    dm_gemm(e, rows, in, out, (dm_gemm_operand){p.dy.f, out, 1}, (dm_gemm_operand){p.w.f, in, 1}, dx.f, in,
+            DM_GEMM_ADD);
     check_gradient("linear dx", &p, p.x, dx.f, &dx0, OP_LIMIT);
-    dm_gemm(e, rows, in, out, (dm_mat){p.dy.f, out, 1}, (dm_mat){p.w.f, in, 1}, dx.f, in, DM_GEMM_SET);
+    dm_gemm(e, rows, in, out, (dm_gemm_operand){p.dy.f, out, 1}, (dm_gemm_operand){p.w.f, in, 1}, dx.f, in,
+            DM_GEMM_SET);
     check_gradient("linear dx, set", &p, p.x, dx.f, NULL, OP_LIMIT);
-    dm_gemm(e, out, in, rows, (dm_mat){p.dy.f, 1, out}, (dm_mat){p.x.f, in, 1}, dw.f, in, DM_GEMM_ADD);
+    dm_gemm(e, out, in, rows, (dm_gemm_operand){p.dy.f, 1, out}, (dm_gemm_operand){p.x.f, in, 1}, dw.f, in,
+            DM_GEMM_ADD);
     check_gradient("linear dw", &p, p.w, dw.f, &dw0, OP_LIMIT);
     dm_op_bias_backward(e, db.f, p.dy.f, rows, out);
     check_gradient("bias db", &p, p.b, db.f, &db0, OP_LIMIT);
@@ -199,7 +202,7 @@ static void attention(problem *p)
     size_t row_of[64];
 
     for (size_t i = 0; i < a->n_segments; i++) {
-        const dm_segment *s = &a->segments[i];
+        const dm_attention_segment *s = &a->segments[i];
         const size_t n = s->prefix + s->end - s->begin;
         for (size_t j = 0; j < n; j++)
             row_of[j] = j < s->prefix ? j : s->begin + j - s->prefix;
@@ -208,7 +211,7 @@ static void attention(problem *p)
 }
 
 static void test_attention(const dm_engine *e, size_t heads, size_t kv_heads, size_t d, size_t window,
-                           const dm_segment *segments, size_t n)
+                           const dm_attention_segment *segments, size_t n)
 {
     const size_t rows = segments[n - 1].end, hq = heads * d, hk = kv_heads * d;
     problem p = problem_open(attention, rows, d, hq, rows * hq, rows * hk, rows * hk);
@@ -241,7 +244,7 @@ static void test_attention(const dm_engine *e, size_t heads, size_t kv_heads, si
 
 /* ---- the head: a vocabulary of more than two chunks ---- */
 
-#define HEAD_VOCAB (2 * DM_VOCAB_CHUNK + 37)
+#define HEAD_VOCAB (2 * DM_HEAD_VOCAB_CHUNK + 37)
 static const int32_t targets[] = {0, 2047, 2048, 4132, 17, 4096};
 #define PREDICTIONS (sizeof targets / sizeof *targets)
 
@@ -310,9 +313,9 @@ static void test_head(const dm_engine *e, int keep_logits)
 
 static void test_operations(const dm_engine *e)
 {
-    static const dm_segment line[] = {{0, 21, 0, 0}};
-    static const dm_segment tree[] = {{0, 9, 0, 0}, {9, 20, 9, 9}, {20, 26, 9, 20}};
-    static const dm_segment apart[] = {{0, 12, 0, 0}, {12, 19, 0, 12}};
+    static const dm_attention_segment line[] = {{0, 21, 0, 0}};
+    static const dm_attention_segment tree[] = {{0, 9, 0, 0}, {9, 20, 9, 9}, {20, 26, 9, 20}};
+    static const dm_attention_segment apart[] = {{0, 12, 0, 0}, {12, 19, 0, 12}};
     static const size_t sizes[] = {1, 2, 15, 16, 17, 40};
     const dm_config plain = {.head_dim = 8, .rope_theta = 10000};
     const dm_config linear_rope = {.head_dim = 6, .rope_theta = 100, .rope = DM_ROPE_LINEAR, .rope_factor = 2.5};

@@ -105,8 +105,8 @@ static const struct {
 static void test_phi_values(void)
 {
     for (size_t i = 0; i < sizeof phis / sizeof *phis; i++) {
-        const double code = dm_phi(DM_PHI_CODE, phis[i].gamma, phis[i].t, phis[i].T);
-        const double printed = dm_phi(DM_PHI_PRINTED, phis[i].gamma, phis[i].t, phis[i].T);
+        const double code = dm_loss_phi_of(DM_PHI_CODE, phis[i].gamma, phis[i].t, phis[i].T);
+        const double printed = dm_loss_phi_of(DM_PHI_PRINTED, phis[i].gamma, phis[i].t, phis[i].T);
         CK_MSG(close_to(code, phis[i].code, 1e-13), "phi(%zu, %zu), gamma %.17g: %.17g, must be %.17g", phis[i].t,
                phis[i].T, phis[i].gamma, code, phis[i].code);
         CK_MSG(close_to(printed, phis[i].printed, 1e-13), "printed phi(%zu, %zu), gamma %.17g: %.17g, must be %.17g",
@@ -123,9 +123,9 @@ static void test_phi_properties(void)
         for (int form = 0; form < 2; form++) {
             for (size_t T = 1; T <= 64; T++) {
                 double before = 1;
-                CK(dm_phi((dm_loss_phi)form, gammas[g], 0, T) == 1);
+                CK(dm_loss_phi_of((dm_loss_phi)form, gammas[g], 0, T) == 1);
                 for (size_t t = 1; t < T; t++) {
-                    const double now = dm_phi((dm_loss_phi)form, gammas[g], t, T);
+                    const double now = dm_loss_phi_of((dm_loss_phi)form, gammas[g], t, T);
                     CK(now >= 0 && now <= before);
                     before = now;
                 }
@@ -133,7 +133,7 @@ static void test_phi_properties(void)
         }
     }
     for (size_t t = 0; t < 100; t++)
-        CK(close_to(dm_phi(DM_PHI_CODE, 1 - 1e-15, t, 100), (double)(100 - t) / 100, 1e-12));
+        CK(close_to(dm_loss_phi_of(DM_PHI_CODE, 1 - 1e-15, t, 100), (double)(100 - t) / 100, 1e-12));
 }
 
 /* ---- weights and scores of a side ---- */
@@ -146,24 +146,24 @@ static void test_side(void)
     dm_loss_options o = defaults();
 
     o.gamma = 1; /* weights 1, 1, 2/3, 1/3, 1/3, 1/3 */
-    CK(dm_token_weight(&o, &side, 0) == 1 && dm_token_weight(&o, &side, 1) == 1);
-    CK(close_to(dm_token_weight(&o, &side, 2), 2 / 3.0, 1e-15));
-    CK(close_to(dm_token_weight(&o, &side, 5), 1 / 3.0, 1e-15));
+    CK(dm_loss_token_weight(&o, &side, 0) == 1 && dm_loss_token_weight(&o, &side, 1) == 1);
+    CK(close_to(dm_loss_token_weight(&o, &side, 2), 2 / 3.0, 1e-15));
+    CK(close_to(dm_loss_token_weight(&o, &side, 5), 1 / 3.0, 1e-15));
     CK(close_to(dm_loss_side_score(&o, &side), 1 + 0 - 2 / 3.0 - (2 + 3 + 4) / 3.0, 1e-14));
     CK(dm_loss_side_logp(&side) == -21);
 
     o.length_normalised = 1;
     CK(close_to(dm_loss_side_score(&o, &side), (1 - 2 / 3.0 - 3) / 6, 1e-14));
-    CK(close_to(dm_token_weight(&o, &side, 2), 2 / 18.0, 1e-15));
+    CK(close_to(dm_loss_token_weight(&o, &side, 2), 2 / 18.0, 1e-15));
     o.length_normalised = 0;
 
     o.objective = DM_OBJECTIVE_DMPO_TOKEN;
     for (size_t i = 0; i < side.n; i++)
-        CK(close_to(dm_token_weight(&o, &side, i), (double)(6 - i) / 6, 1e-15));
+        CK(close_to(dm_loss_token_weight(&o, &side, i), (double)(6 - i) / 6, 1e-15));
     o.objective = DM_OBJECTIVE_DPO;
     o.gamma = 0.3;
     for (size_t i = 0; i < side.n; i++)
-        CK(dm_token_weight(&o, &side, i) == 1);
+        CK(dm_loss_token_weight(&o, &side, i) == 1);
     CK(dm_loss_side_score(&o, &side) == -9);
     o.objective = DM_OBJECTIVE_DMPO;
     o.gamma = 0; /* the first turn alone */
@@ -202,9 +202,9 @@ static void test_link_values(void)
         o.beta = links[k].beta;
         o.label_smoothing = links[k].smoothing;
         CK(dm_loss_check(&o, NULL) == DM_OK);
-        const dm_batch_stats b = dm_batch_stats_of(&o, scores_w, scores_l, PAIRS);
+        const dm_loss_batch b = dm_loss_batch_of(&o, scores_w, scores_l, PAIRS);
         for (size_t i = 0; i < PAIRS; i++) {
-            const dm_pair_loss l = dm_pair_loss_of(&o, scores_w[i], scores_l[i], &b);
+            const dm_loss_pair l = dm_loss_pair_of(&o, scores_w[i], scores_l[i], &b);
             CK_MSG(close_to(l.loss, links[k].loss[i], 1e-14), "link %d, beta %g, pair %zu: %.17g, must be %.17g",
                    (int)o.link, o.beta, i, l.loss, links[k].loss[i]);
             CK(l.reward_chosen == o.beta * scores_w[i] && l.reward_rejected == o.beta * scores_l[i]);
@@ -214,11 +214,11 @@ static void test_link_values(void)
 
 static double batch_loss(const dm_loss_options *o, const double *w, const double *l)
 {
-    const dm_batch_stats b = dm_batch_stats_of(o, w, l, PAIRS);
+    const dm_loss_batch b = dm_loss_batch_of(o, w, l, PAIRS);
     double sum = 0;
 
     for (size_t i = 0; i < PAIRS; i++)
-        sum += dm_pair_loss_of(o, w[i], l[i], &b).loss;
+        sum += dm_loss_pair_of(o, w[i], l[i], &b).loss;
     return sum / PAIRS;
 }
 
@@ -256,9 +256,9 @@ static void test_derivatives(void)
             w[i] = scores_w[i] + shift_w;
             l[i] = scores_l[i] + shift_l;
         }
-        const dm_batch_stats b = dm_batch_stats_of(&o, w, l, PAIRS);
+        const dm_loss_batch b = dm_loss_batch_of(&o, w, l, PAIRS);
         for (size_t i = 0; i < PAIRS; i++) {
-            const dm_pair_loss p = dm_pair_loss_of(&o, w[i], l[i], &b);
+            const dm_loss_pair p = dm_loss_pair_of(&o, w[i], l[i], &b);
             const double want_w = difference(&o, shift_w, shift_l, i, 0);
             const double want_l = difference(&o, shift_w, shift_l, i, 1);
             CK_MSG(fabs(p.d_chosen - want_w) <= 1e-8 + 1e-7 * fabs(want_w),
@@ -280,8 +280,8 @@ static void test_kto_start(void)
     dm_loss_options o = defaults();
 
     o.link = DM_LINK_KTO_PAIR;
-    const dm_batch_stats b = dm_batch_stats_of(&o, zero, zero, PAIRS);
-    const dm_pair_loss l = dm_pair_loss_of(&o, 0, 0, &b);
+    const dm_loss_batch b = dm_loss_batch_of(&o, zero, zero, PAIRS);
+    const dm_loss_pair l = dm_loss_pair_of(&o, 0, 0, &b);
     CK(close_to(l.loss, 0.5, 1e-15));
     CK(close_to(l.d_chosen, -0.1 * (0.25 + 0.25) / (2 * PAIRS), 1e-14) && l.d_rejected == -l.d_chosen);
 }
@@ -294,13 +294,13 @@ static void test_extremes(void)
         o.link = (dm_loss_link)link;
         for (int sign = -1; sign <= 1; sign += 2) {
             const double w = sign * 1e6, l = -w;
-            const dm_batch_stats b = dm_batch_stats_of(&o, &w, &l, 1);
-            const dm_pair_loss p = dm_pair_loss_of(&o, w, l, &b);
+            const dm_loss_batch b = dm_loss_batch_of(&o, &w, &l, 1);
+            const dm_loss_pair p = dm_loss_pair_of(&o, w, l, &b);
             CK(isfinite(p.loss) && isfinite(p.d_chosen) && isfinite(p.d_rejected));
         }
         const double bad = NAN, good = 1;
-        const dm_batch_stats b = dm_batch_stats_of(&o, &bad, &good, 1);
-        CK(isnan(dm_pair_loss_of(&o, bad, good, &b).loss));
+        const dm_loss_batch b = dm_loss_batch_of(&o, &bad, &good, 1);
+        CK(isnan(dm_loss_pair_of(&o, bad, good, &b).loss));
     }
 }
 
@@ -427,7 +427,7 @@ static double exact_score(const dm_loss_options *o, const golden_side *g)
     double s = 0;
 
     for (size_t i = 0; i < g->side.n; i++)
-        s += dm_token_weight(o, &g->side, i) * (g->logp64[i] - g->reference64[i]);
+        s += dm_loss_token_weight(o, &g->side, i) * (g->logp64[i] - g->reference64[i]);
     return s;
 }
 
@@ -466,9 +466,9 @@ static void golden_loss(const char *path, const dm_json *v, size_t pairs)
             CK(fabs(dm_loss_side_score(&o, &g->side) - s[side][i]) <= 1e-4);
         }
     }
-    const dm_batch_stats b = dm_batch_stats_of(&o, s[0], s[1], pairs);
+    const dm_loss_batch b = dm_loss_batch_of(&o, s[0], s[1], pairs);
     for (size_t i = 0; i < pairs; i++)
-        loss += dm_pair_loss_of(&o, s[0][i], s[1][i], &b).loss / (double)pairs;
+        loss += dm_loss_pair_of(&o, s[0][i], s[1][i], &b).loss / (double)pairs;
     CK_MSG(close_to(loss, dm_json_get(v, "loss")->number, 1e-9), "%s: %s: loss %.17g, must be %.17g", path, name, loss,
            dm_json_get(v, "loss")->number);
 }

@@ -25,29 +25,29 @@ static void test_kto(void)
                                    .gamma = 0.7,
                                    .desirable_weight = 1.5,
                                    .undesirable_weight = 0.25};
-        const dm_batch_stats b = {.pairs = PAIRS, .kl = kls[k / 3]};
+        const dm_loss_batch b = {.pairs = PAIRS, .kl = kls[k / 3]};
         CK(dm_loss_check(&o, NULL) == DM_OK);
         for (size_t i = 0; i < PAIRS; i++) {
             const double w = scores_w[i], l = scores_l[i];
-            const dm_pair_loss p = dm_pair_loss_of(&o, w, l, &b);
+            const dm_loss_pair p = dm_loss_pair_of(&o, w, l, &b);
             const double want =
                 (1.5 - 1.5 / (1 + exp(-o.beta * (w - b.kl))) + 0.25 - 0.25 / (1 + exp(o.beta * (l - b.kl)))) / 2;
-            const double d_w = (dm_pair_loss_of(&o, w + step, l, &b).loss - dm_pair_loss_of(&o, w - step, l, &b).loss) /
+            const double d_w = (dm_loss_pair_of(&o, w + step, l, &b).loss - dm_loss_pair_of(&o, w - step, l, &b).loss) /
                                (2 * step * PAIRS);
-            const double d_l = (dm_pair_loss_of(&o, w, l + step, &b).loss - dm_pair_loss_of(&o, w, l - step, &b).loss) /
+            const double d_l = (dm_loss_pair_of(&o, w, l + step, &b).loss - dm_loss_pair_of(&o, w, l - step, &b).loss) /
                                (2 * step * PAIRS);
             CK_MSG(fabs(p.loss - want) <= 1e-14, "kto: %.17g, must be %.17g", p.loss, want);
             CK_MSG(fabs(p.d_chosen - d_w) <= 1e-10 && fabs(p.d_rejected - d_l) <= 1e-10,
                    "kto: %g %g, differences %g %g", p.d_chosen, p.d_rejected, d_w, d_l);
         }
     }
-    CK(dm_kl_estimate(6, 4) == 1.5 && dm_kl_estimate(-6, 4) == 0 && dm_kl_estimate(0, 0) == 0);
-    CK(isnan(dm_kl_estimate(NAN, 4)));
+    CK(dm_loss_kl_estimate(6, 4) == 1.5 && dm_loss_kl_estimate(-6, 4) == 0 && dm_loss_kl_estimate(0, 0) == 0);
+    CK(isnan(dm_loss_kl_estimate(NAN, 4)));
     const dm_loss_options o = {
         .objective = DM_OBJECTIVE_KTO, .beta = 0.1, .desirable_weight = 1, .undesirable_weight = 1};
-    CK(isnan(dm_pair_loss_of(&o, 1, 1, &(dm_batch_stats){.pairs = 1, .kl = NAN}).loss));
-    CK(dm_pair_loss_of(&o, 1e9, -1e9, &(dm_batch_stats){.pairs = 1}).loss == 0);
-    CK(dm_pair_loss_of(&o, -1e9, 1e9, &(dm_batch_stats){.pairs = 1}).loss == 1);
+    CK(isnan(dm_loss_pair_of(&o, 1, 1, &(dm_loss_batch){.pairs = 1, .kl = NAN}).loss));
+    CK(dm_loss_pair_of(&o, 1e9, -1e9, &(dm_loss_batch){.pairs = 1}).loss == 0);
+    CK(dm_loss_pair_of(&o, -1e9, 1e9, &(dm_loss_batch){.pairs = 1}).loss == 1);
 }
 
 /* ---- two references ---- */
@@ -66,43 +66,43 @@ static void test_mixture(void)
         o.alpha_pairing = (dm_alpha_pairing)pairing;
         for (int alpha = 0; alpha < 2; alpha++) { /* one of them alone */
             o.alpha = alpha;
-            dm_mixture_shifts(&o, first, second, shift);
+            dm_loss_mixture_shifts(&o, first, second, shift);
             for (int i = 0; i < 2; i++)
                 CK(shift[i] == (alpha == pairing ? 0 : second[i] - first[i]));
         }
     }
     o.alpha_pairing = DM_PAIRING_OWN; /* the less likely one rules: -log(0.25 e^5000 + 0.75 e^5010.25) + 5000 */
     o.alpha = 0.75;
-    dm_mixture_shifts(&o, first, second, shift);
+    dm_loss_mixture_shifts(&o, first, second, shift);
     CK(close_to(shift[0], -10.25 - log(0.75 + 0.25 * exp(-10.25)), 1e-14));
     CK(close_to(shift[1], -log(0.25 + 0.75 * exp(-100.5)), 1e-14));
 
     /* Clipped on both sides, by 0.1 divided 5005.125 : 7950.25. */
     o.trust_region = 0.001;
     o.alpha = 1;
-    dm_mixture_shifts(&o, first, second, shift);
+    dm_loss_mixture_shifts(&o, first, second, shift);
     CK(close_to(shift[0], -5000 * 0.001 * 5005.125 / (5005.125 + 7950.25), 1e-12));
     CK(close_to(shift[1], 8000.5 * 0.001 * 7950.25 / (5005.125 + 7950.25), 1e-12));
     o.trust_region = 0;
-    dm_mixture_shifts(&o, first, second, shift);
+    dm_loss_mixture_shifts(&o, first, second, shift);
     CK(shift[0] == 0 && shift[1] == 0);
 
     /* Adaptive: gaps 3000.5 and 2889.75; equal references are one; gaps of 0 are equal. */
     o.alpha_mode = DM_ALPHA_ADAPTIVE;
     o.alpha = 0.5;
     o.trust_region = 100;
-    dm_mixture_shifts(&o, first, second, shift);
+    dm_loss_mixture_shifts(&o, first, second, shift);
     CK(close_to(shift[0], -10.25 - log((2889.75 + 3000.5 * exp(-10.25)) / (2889.75 + 3000.5)), 1e-14));
     o.alpha_pairing = DM_PAIRING_CROSSED;
-    dm_mixture_shifts(&o, first, second, shift);
+    dm_loss_mixture_shifts(&o, first, second, shift);
     CK(close_to(shift[0], -10.25 - log((3000.5 + 2889.75 * exp(-10.25)) / (2889.75 + 3000.5)), 1e-14));
-    dm_mixture_shifts(&o, first, first, shift);
+    dm_loss_mixture_shifts(&o, first, first, shift);
     CK(fabs(shift[0]) <= 1e-15 && fabs(shift[1]) <= 1e-15);
-    dm_mixture_shifts(&o, (const double[2]){-3, -3}, (const double[2]){-3.5, -3.5}, shift);
+    dm_loss_mixture_shifts(&o, (const double[2]){-3, -3}, (const double[2]){-3.5, -3.5}, shift);
     CK(close_to(shift[0], -log((1 + exp(0.5)) / 2), 1e-14) && shift[0] == shift[1]);
-    dm_mixture_shifts(&o, (const double[2]){0, 0}, (const double[2]){0, 0}, shift);
+    dm_loss_mixture_shifts(&o, (const double[2]){0, 0}, (const double[2]){0, 0}, shift);
     CK(fabs(shift[0]) <= 1e-15 && fabs(shift[1]) <= 1e-15);
-    dm_mixture_shifts(&o, first, (const double[2]){NAN, -1}, shift);
+    dm_loss_mixture_shifts(&o, first, (const double[2]){NAN, -1}, shift);
     CK(isnan(shift[0]) && isnan(shift[1])); /* its share and gap reach both sides */
 }
 

@@ -36,7 +36,7 @@ static const char *const objectives[] = {"sft", "dmpo", "dmpo-token", "dpo", "kt
 static const char *const sides[] = {"chosen", "rejected"};
 
 /* Log-probabilities of the action tokens: the list has every token's. */
-static void take(float out[TOKENS], const dm_json *list, const dm_trajectory *t)
+static void take(float out[TOKENS], const dm_json *list, const dm_data_trajectory *t)
 {
     size_t i = 0, turn = 0, n = 0;
 
@@ -60,7 +60,7 @@ static void take_all(values *out, const dm_json *list, const dm_dataset *data)
     for (const dm_json *p = list->child; p && i < data->n; p = p->next, i++)
         for (int s = 0; s < 2; s++) {
             const dm_json *side = dm_json_get(p, sides[s]);
-            const dm_trajectory *t = s ? &data->items[i].rejected : &data->items[i].chosen;
+            const dm_data_trajectory *t = s ? &data->items[i].rejected : &data->items[i].chosen;
             take(out[i].policy[s], dm_json_get(side, "logps"), t);
             take(out[i].first[s], dm_json_get(side, "reference_logps"), t);
             take(out[i].second[s], dm_json_get(side, "reference2_logps"), t);
@@ -82,7 +82,7 @@ static void check_mismatched(const file *f, const dm_json *list)
 
     for (const dm_json *p = list->child; p && i < f->mismatched.n; p = p->next, i++)
         for (int s = 0; s < 2; s++) {
-            const dm_trajectory *t = s ? &f->mismatched.items[i].rejected : &f->mismatched.items[i].chosen;
+            const dm_data_trajectory *t = s ? &f->mismatched.items[i].rejected : &f->mismatched.items[i].chosen;
             const dm_json *side = dm_json_get(p, sides[s]);
             const dm_json *id = dm_json_get(side, "ids")->child, *turn = dm_json_get(side, "turns")->child;
             size_t k = 0;
@@ -113,7 +113,8 @@ static int open_file(file *f, const char *name)
         return 0;
     const dm_json *root = dm_json_root(f->doc), *mismatched = dm_json_get(root, "mismatched");
     take_all(f->of, dm_json_get(root, "pairs"), &f->data);
-    if (mismatched && CK_MSG(dm_mismatched(&f->mismatched, &f->data, 4096, path, &err) == DM_OK, "%s", err.message)) {
+    if (mismatched &&
+        CK_MSG(dm_mismatched_sequences(&f->mismatched, &f->data, 4096, path, &err) == DM_OK, "%s", err.message)) {
         check_mismatched(f, mismatched);
         take_all(f->of_mismatched, mismatched, &f->mismatched);
     }
@@ -163,9 +164,9 @@ static void equal(const char *name, const char *what, double got, double want, d
     CK_MSG(error <= limit, "%s: %s is %.17g, must be %.17g (relative error %.1e)", name, what, got, want, error);
 }
 
-static dm_pair_reference reference_of(const values *v, const dm_loss_options *o, int replaced)
+static dm_objective_reference reference_of(const values *v, const dm_loss_options *o, int replaced)
 {
-    dm_pair_reference r = {{NULL, NULL}, {NULL, NULL}};
+    dm_objective_reference r = {{NULL, NULL}, {NULL, NULL}};
     for (int s = 0; s < 2; s++) {
         r.first[s] = replaced ? v->second[s] : v->first[s];
         r.second[s] = o->two_references ? v->second[s] : NULL;
@@ -174,7 +175,7 @@ static dm_pair_reference reference_of(const values *v, const dm_loss_options *o,
 }
 
 /* As dm_objective_forward would leave them. */
-static void set_policy(file *f, const dm_item *item, const values *v, int share)
+static void set_policy(file *f, const dm_data_item *item, const values *v, int share)
 {
     dm_pack_build(&f->pack, item, share);
     for (int s = 0; s < 2; s++)
@@ -194,7 +195,7 @@ static double kl_of(file *f, const dm_loss_options *o, const size_t *among, size
             sum += dm_loss_side_score(o, &side);
         }
     }
-    return dm_kl_estimate(sum, 2 * n);
+    return dm_loss_kl_estimate(sum, 2 * n);
 }
 
 /* The derivatives of one item: each side's apart, or (share) summed where both sides are one prediction. sft's are
@@ -241,15 +242,15 @@ static void check_case(file *f, const dm_json *c, int share)
     CK_MSG(dm_loss_check(&o, &err) == DM_OK, "%s: %s", name, err.message);
     for (size_t j = 0; j < n; j++)
         tokens += f->data.items[among[j]].chosen.n_actions;
-    const dm_batch_stats stats = {.pairs = n, .kl = kl ? kl_of(f, &o, among, n) : 0};
+    const dm_loss_batch stats = {.pairs = n, .kl = kl ? kl_of(f, &o, among, n) : 0};
     if (kl)
         equal(name, "kl", stats.kl, kl->number, LIMIT);
     for (size_t j = 0; j < n; j++, want[0] = want[0]->next, want[1] = want[1]->next) {
         const values *v = &f->of[among[j]];
-        const dm_pair_reference reference = reference_of(v, &o, replaced);
-        dm_item item = f->data.items[among[j]];
+        const dm_objective_reference reference = reference_of(v, &o, replaced);
+        dm_data_item item = f->data.items[among[j]];
         if (sft)
-            item.rejected = (dm_trajectory){0};
+            item.rejected = (dm_data_trajectory){0};
         set_policy(f, &item, v, share);
         loss += sft ? dm_objective_sft(&f->objective, &f->pack, tokens) / (double)tokens
                     : dm_objective_pair(&f->objective, &o, &f->pack, &reference, &stats, 1).loss / (double)n;

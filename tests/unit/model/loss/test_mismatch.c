@@ -20,7 +20,7 @@ static int open_data(dm_dataset *data, const char *text)
 }
 
 /* want: the ids, then -1, then begins and ends of the turns, then -1. */
-static void check_side(const dm_trajectory *t, const int *want, const char *what)
+static void check_side(const dm_data_trajectory *t, const int *want, const char *what)
 {
     size_t i = 0, actions = 0;
 
@@ -62,7 +62,8 @@ static void partners(void)
     dm_dataset data = {0}, out = {0};
     dm_error err = {0};
 
-    if (open_data(&data, four) && CK_MSG(dm_mismatched(&out, &data, 4096, path, &err) == DM_OK, "%s", err.message)) {
+    if (open_data(&data, four) &&
+        CK_MSG(dm_mismatched_sequences(&out, &data, 4096, path, &err) == DM_OK, "%s", err.message)) {
         CK(out.n == 4 && out.pairs);
         for (size_t i = 0; i < out.n; i++) {
             CK(out.items[i].id == data.items[i].id);
@@ -88,8 +89,8 @@ static void limits(void)
     if (open_data(&data, four))
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             dm_dataset out = {0};
-            CK(dm_mismatched(&out, &data, cases[i].limit, path, NULL) == DM_OK);
-            const dm_trajectory *t = &out.items[3].chosen;
+            CK(dm_mismatched_sequences(&out, &data, cases[i].limit, path, NULL) == DM_OK);
+            const dm_data_trajectory *t = &out.items[3].chosen;
             if (cases[i].want)
                 check_side(t, cases[i].want, "cut");
             else
@@ -105,8 +106,8 @@ static void refused(const char *text)
     dm_error err = {0};
 
     if (open_data(&data, text))
-        CK_MSG(dm_mismatched(&out, &data, 4096, path, &err) == DM_ERR_INPUT && strstr(err.message, "have one prompt") &&
-                   strstr(err.message, path),
+        CK_MSG(dm_mismatched_sequences(&out, &data, 4096, path, &err) == DM_ERR_INPUT &&
+                   strstr(err.message, "have one prompt") && strstr(err.message, path),
                "%s", err.message);
     CK(out.n == 0 && !out.memory);
     dm_dataset_close(&data);

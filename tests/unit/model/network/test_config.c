@@ -9,7 +9,7 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "model/formats/source.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 #include "tests/support/check.h"
 
 static char dir[64];
@@ -331,8 +331,8 @@ static void test_layout(void)
 
     for (size_t i = 0; i < 4; i++) {
         const dm_config c = config(types[i], "");
-        dm_layout l;
-        if (!CK(dm_layout_build(&l, &c, NULL) == DM_OK))
+        dm_param_layout l;
+        if (!CK(dm_param_layout_build(&l, &c, NULL) == DM_OK))
             continue;
         size_t sum = 0, end = 0;
         for (size_t t = 0; t < l.n; t++) {
@@ -342,15 +342,15 @@ static void test_layout(void)
         }
         CK(l.floats >= end && l.floats % 16 == 0 && sum == l.parameters);
         CK_MSG(l.parameters == parameters[i], "%s: %zu parameters, must be %zu", types[i], l.parameters, parameters[i]);
-        CK((l.layer[3].bias[DM_Q] != NULL) == (i == 2) && (l.layer[3].k_norm != NULL) == (i == 3));
-        dm_layout_free(&l);
-        dm_layout_free(&l);
+        CK((l.layers[3].bias[DM_PROJECTION_Q] != NULL) == (i == 2) && (l.layers[3].k_norm != NULL) == (i == 3));
+        dm_param_layout_free(&l);
+        dm_param_layout_free(&l);
     }
 }
 
 typedef struct model {
     dm_config c;
-    dm_layout l;
+    dm_param_layout l;
     float *w;
 } model;
 
@@ -358,7 +358,7 @@ static model small_model(const char *type, const char *more)
 {
     model m = {.c = config(type, more)};
 
-    CK(dm_layout_build(&m.l, &m.c, NULL) == DM_OK);
+    CK(dm_param_layout_build(&m.l, &m.c, NULL) == DM_OK);
     m.w = malloc(m.l.floats * sizeof(float));
     dm_weights_init(m.w, &m.l, 42, 0.02);
     return m;
@@ -366,15 +366,15 @@ static model small_model(const char *type, const char *more)
 
 static void free_model(model *m)
 {
-    dm_layout_free(&m->l);
+    dm_param_layout_free(&m->l);
     free(m->w);
 }
 
 static void test_init(void)
 {
     model m = small_model("qwen2", ", \"num_key_value_heads\": 2");
-    const dm_layer_tensors *l = m.l.layer;
-    const float *embed = m.w + m.l.embed->offset, *bias = m.w + l[2].bias[DM_K]->offset;
+    const dm_layer_tensors *l = m.l.layers;
+    const float *embed = m.w + m.l.embed->offset, *bias = m.w + l[2].bias[DM_PROJECTION_K]->offset;
     double sum = 0, squares = 0;
     const size_t n = 50 * 24;
 
@@ -386,8 +386,8 @@ static void test_init(void)
     CK(m.w[m.l.norm->offset] == 1 && m.w[l[1].input_norm->offset + 23] == 1 && m.w[l[1].post_norm->offset] == 1);
     CK(bias[0] == 0 && bias[7] == 0);
     CK(bias[8] == 0 && bias[15] == 0); /* padding */
-    CK(m.w[l[0].projection[DM_Q]->offset] != m.w[l[1].projection[DM_Q]->offset] &&
-       m.w[l[0].projection[DM_Q]->offset] != m.w[l[0].projection[DM_K]->offset]);
+    CK(m.w[l[0].projection[DM_PROJECTION_Q]->offset] != m.w[l[1].projection[DM_PROJECTION_Q]->offset] &&
+       m.w[l[0].projection[DM_PROJECTION_Q]->offset] != m.w[l[0].projection[DM_PROJECTION_K]->offset]);
     free_model(&m);
 }
 
@@ -430,7 +430,7 @@ static void put_changed(const model *m, change how)
 }
 
 /* Every tensor of the directory, as a run reads it. */
-static dm_status read_all(float *w, const dm_config *c, const dm_layout *l, dm_error *err)
+static dm_status read_all(float *w, const dm_config *c, const dm_param_layout *l, dm_error *err)
 {
     dm_source *source = NULL;
     dm_status s = dm_config_write(c, dir, err);
@@ -527,17 +527,17 @@ static void test_golden(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char path[4096];
         dm_error err = {0};
-        dm_layout l;
+        dm_param_layout l;
         snprintf(path, sizeof path, "%s/tests/golden/%s/model", src ? src : ".", cases[i].name);
         const dm_config c = must_read(path);
         CK(c.arch == cases[i].arch && c.eps == 1e-5 && c.max_positions == 512);
-        if (!CK_MSG(dm_layout_build(&l, &c, &err) == DM_OK, "%s", err.message))
+        if (!CK_MSG(dm_param_layout_build(&l, &c, &err) == DM_OK, "%s", err.message))
             continue;
         CK_MSG(l.parameters == cases[i].parameters, "%s: %zu parameters", cases[i].name, l.parameters);
         dm_source *source = NULL;
         CK_MSG(dm_source_open(&source, path, &err) == DM_OK, "%s", err.message);
         dm_source_close(&source);
-        dm_layout_free(&l);
+        dm_param_layout_free(&l);
     }
 }
 

@@ -14,7 +14,7 @@
 #include "model/formats/adapter.h"
 #include "model/formats/merge.h"
 #include "model/network/config.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 #include "tests/support/check.h"
 #include "tests/support/train_tool.h"
 
@@ -54,11 +54,11 @@ static int same_adapter(const char *a, const char *b)
 static void make_rounded(const char *dir, dm_dtype type)
 {
     char path[PATH];
-    dm_layout layout = {0};
+    dm_param_layout layout = {0};
     dm_error err = {0};
     dm_st *st = NULL;
     dm_st_out out[64] = {{0}};
-    dm_status s = dm_layout_build(&layout, &small_shape, &err);
+    dm_status s = dm_param_layout_build(&layout, &small_shape, &err);
     float *w = calloc(layout.floats, sizeof *w);
 
     if (s == DM_OK && (s = dm_st_open(&st, at("base"), &err)) == DM_OK)
@@ -81,7 +81,7 @@ static void make_rounded(const char *dir, dm_dtype type)
         s = dm_st_write(join(path, dir, "model.safetensors"), out, layout.n, NULL, 0, NULL, &err);
     CK_MSG(s == DM_OK, "%s", err.message);
     free(w);
-    dm_layout_free(&layout);
+    dm_param_layout_free(&layout);
 }
 
 /* ---- the same bits ---- */
@@ -233,7 +233,7 @@ static void test_merged(void)
     CK(dmpo_engine_open(&engine, NULL, 2, &error) == DMPO_OK);
     dm_status s = dm_adapter_merge_open(&m, &engine->e, at("adapter"), &err);
     if (s == DM_OK)
-        s = dm_write_hf(at("merged"), m.origin.source, dm_weights_merged(&m), DM_F32, hex, &err);
+        s = dm_write_hf(at("merged"), m.loaded.source, dm_weight_reader_of_merge(&m), DM_F32, hex, &err);
     dm_adapter_merge_close(&m);
     CK_MSG(s == DM_OK, "%s", err.message);
     CK(dm_adapter_merge_open(&m, &engine->e, at("base"), &err) == DM_ERR_ARGUMENT &&

@@ -124,17 +124,17 @@ static void batch_open(batch *b, const dm_loss_options *o, const dm_pack *pack, 
         }
 }
 
-static dm_pair_reference references_of(const batch *b, size_t i)
+static dm_objective_reference references_of(const batch *b, size_t i)
 {
-    dm_pair_reference r = {{b->reference_f[i][0], b->reference_f[i][1]}, {NULL, NULL}};
+    dm_objective_reference r = {{b->reference_f[i][0], b->reference_f[i][1]}, {NULL, NULL}};
     for (int s = 0; s < 2 && b->o->two_references; s++)
         r.second[s] = b->second_f[i][s];
     return r;
 }
 
-static dm_batch_stats stats_of(const batch *b, const double *chosen, const double *rejected)
+static dm_loss_batch stats_of(const batch *b, const double *chosen, const double *rejected)
 {
-    dm_batch_stats stats = dm_batch_stats_of(b->o, chosen, rejected, b->pairs);
+    dm_loss_batch stats = dm_loss_batch_of(b->o, chosen, rejected, b->pairs);
     stats.kl = KL;
     return stats;
 }
@@ -175,17 +175,17 @@ static double engine_loss(machine *m, const batch *b, const float *logp, float *
 
     for (size_t i = 0; i < b->pairs; i++) {
         take_pair(&m->objective, &m->pack, logp + i * predictions);
-        const dm_pair_reference reference = references_of(b, i);
+        const dm_objective_reference reference = references_of(b, i);
         double both[2];
         dm_objective_scores(&m->objective, b->o, &m->pack, &reference, both);
         score[0][i] = both[0];
         score[1][i] = both[1];
     }
-    const dm_batch_stats stats = stats_of(b, score[0], score[1]);
+    const dm_loss_batch stats = stats_of(b, score[0], score[1]);
     for (size_t i = 0; i < b->pairs; i++) {
-        const dm_pair_reference reference = references_of(b, i);
+        const dm_objective_reference reference = references_of(b, i);
         take_pair(&m->objective, &m->pack, logp + i * predictions);
-        const dm_pair_loss l = dm_objective_pair(&m->objective, b->o, &m->pack, &reference, &stats, 1);
+        const dm_loss_pair l = dm_objective_pair(&m->objective, b->o, &m->pack, &reference, &stats, 1);
         loss += l.loss / (double)b->pairs;
         *scale = fmax(*scale, fmax(fabs(l.d_chosen), fabs(l.d_rejected)));
         memcpy(coef + i * predictions, m->objective.coef, predictions * sizeof *coef);
@@ -291,7 +291,7 @@ typedef struct whole {
 } whole;
 
 /* One trajectory alone; the action tokens' log-probabilities go to out. */
-static void trajectory(const machine *m, const double *w, const dm_trajectory *t, double *out)
+static void trajectory(const machine *m, const double *w, const dm_data_trajectory *t, double *out)
 {
     double *logp = f64_alloc(t->n);
 
@@ -326,7 +326,7 @@ static double model_loss(const problem *p)
 /* Loss and gradient (m->dw) of the engine, as model/train/step.c makes them. */
 static double engine_gradient(machine *m, const whole *x, const array *w, int share)
 {
-    const dm_pair_reference reference = references_of(&x->batch, 0);
+    const dm_objective_reference reference = references_of(&x->batch, 0);
     double loss;
 
     memset(m->dw, 0, m->l.floats * sizeof(float));
@@ -337,7 +337,7 @@ static double engine_gradient(machine *m, const whole *x, const array *w, int sh
     } else {
         double score[2];
         dm_objective_scores(&m->objective, x->batch.o, &m->pack, &reference, score);
-        const dm_batch_stats stats = stats_of(&x->batch, &score[0], &score[1]);
+        const dm_loss_batch stats = stats_of(&x->batch, &score[0], &score[1]);
         loss = dm_objective_pair(&m->objective, x->batch.o, &m->pack, &reference, &stats, 1).loss;
     }
     dm_objective_backward(&m->objective, &m->n, w->f, m->dw, &m->pack);

@@ -7,7 +7,7 @@
 
 #include "dmpo.h"
 #include "model/api.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 #include "model/train/run.h"
 #include "tests/support/check.h"
 #include "tests/support/train_tool.h"
@@ -51,7 +51,7 @@ static int open_run(dm_run *r, dmpo_engine *engine, const dm_train_options *o, u
     r->memory.network_size.recompute = recompute;
     r->memory.network_size.overlay = r->memory.network_size.overlay && overlay;
     if (s == DM_OK && (s = dm_run_place(r, &err)) == DM_OK)
-        s = dm_reference(r, &err);
+        s = dm_run_reference(r, &err);
     return CK_MSG(s == DM_OK, "%s", err.message);
 }
 

@@ -20,7 +20,7 @@
 #include "dmpo.h"
 #include "model/train/train.h"
 #include "io/json.h"
-#include "model/network/model.h"
+#include "model/network/params.h"
 #include "tests/support/check.h"
 
 /* Changes with the numerics contract (docs/numerics.md) only: then say so in CHANGELOG.md. */
@@ -52,12 +52,12 @@ static void make_model(const char *name, const dm_config *c)
 {
     char dir[PATH];
     digest hex;
-    dm_layout layout = {0};
+    dm_param_layout layout = {0};
     dm_error err = {0};
     float *w = NULL;
 
     in_work(dir, name, "");
-    dm_status s = dm_layout_build(&layout, c, &err);
+    dm_status s = dm_param_layout_build(&layout, c, &err);
     if (s == DM_OK && (w = malloc(layout.floats * sizeof *w)) == NULL)
         s = dm_fail(&err, DM_ERR_MEMORY, "no memory");
     if (s == DM_OK) {
@@ -67,7 +67,7 @@ static void make_model(const char *name, const dm_config *c)
     }
     CK_MSG(s == DM_OK, "%s: %s", name, err.message);
     free(w);
-    dm_layout_free(&layout);
+    dm_param_layout_free(&layout);
 }
 
 static void make_models(void)

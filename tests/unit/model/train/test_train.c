@@ -180,7 +180,7 @@ static int open_run(dm_run *r, dmpo_engine **engine, const dm_train_options *o)
     if (s == DM_OK)
         s = dm_run_place(r, &err);
     if (s == DM_OK)
-        s = dm_reference(r, &err);
+        s = dm_run_reference(r, &err);
     return CK_MSG(s == DM_OK, "%s", err.message);
 }
 

@@ -107,7 +107,7 @@ static void write_data(const char *path, const dm_dataset *d)
         return;
     for (size_t i = 0; i < d->n; i++)
         for (int s = 0; s < 2; s++) {
-            const dm_trajectory *t = s ? &d->items[i].rejected : &d->items[i].chosen;
+            const dm_data_trajectory *t = s ? &d->items[i].rejected : &d->items[i].chosen;
             fprintf(f, "%s\"%s\": {\"ids\": [", s ? ", " : "{", s ? "rejected" : "chosen");
             for (size_t k = 0; k < t->n; k++)
                 fprintf(f, "%s%d", k ? ", " : "", (int)t->ids[k]);
@@ -150,7 +150,7 @@ static void kto_by_hand(void)
     double loss = 0, kls = 0;
 
     CK(dm_dataset_open(&data, at("eval.jsonl"), &how, NULL) == DM_OK && data.n == PAIRS);
-    CK(dm_mismatched(&mismatched, &data, 4096, "", NULL) == DM_OK);
+    CK(dm_mismatched_sequences(&mismatched, &data, 4096, "", NULL) == DM_OK);
     write_data(at("mismatched.jsonl"), &mismatched);
     const sums t = score(at("eval.jsonl"), at("model")), u = score(at("mismatched.jsonl"), at("model"));
     CK(t.n == 2 * PAIRS && u.n == 2 * PAIRS);

@@ -1,5 +1,5 @@
 /* The table of a model's tensors; its weights read, written and initialised. */
-#include "model/network/model.h"
+#include "model/network/params.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 /* ---- layout ---- */
 
 /* Appends a tensor; rows 0 is a vector of `cols`. */
-static const dm_tensor *add(dm_layout *l, const char *name, size_t rows, size_t cols)
+static const dm_tensor *add(dm_param_layout *l, const char *name, size_t rows, size_t cols)
 {
     dm_tensor *t = &l->tensors[l->n++];
 
@@ -28,7 +28,7 @@ static const dm_tensor *add(dm_layout *l, const char *name, size_t rows, size_t 
     return t;
 }
 
-static const dm_tensor *add_layer(dm_layout *l, size_t layer, const char *name, size_t rows, size_t cols)
+static const dm_tensor *add_layer(dm_param_layout *l, size_t layer, const char *name, size_t rows, size_t cols)
 {
     char full[DM_TENSOR_NAME];
 
@@ -36,34 +36,34 @@ static const dm_tensor *add_layer(dm_layout *l, size_t layer, const char *name, 
     return add(l, full, rows, cols);
 }
 
-static dm_layer_tensors add_layer_tensors(dm_layout *l, const dm_config *c, size_t i)
+static dm_layer_tensors add_layer_tensors(dm_param_layout *l, const dm_config *c, size_t i)
 {
     const size_t d = c->hidden, f = c->intermediate;
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
     dm_layer_tensors o = {0};
 
     o.input_norm = add_layer(l, i, "input_layernorm.weight", 0, d);
-    o.projection[DM_Q] = add_layer(l, i, "self_attn.q_proj.weight", hq, d);
-    o.projection[DM_K] = add_layer(l, i, "self_attn.k_proj.weight", hk, d);
-    o.projection[DM_V] = add_layer(l, i, "self_attn.v_proj.weight", hk, d);
+    o.projection[DM_PROJECTION_Q] = add_layer(l, i, "self_attn.q_proj.weight", hq, d);
+    o.projection[DM_PROJECTION_K] = add_layer(l, i, "self_attn.k_proj.weight", hk, d);
+    o.projection[DM_PROJECTION_V] = add_layer(l, i, "self_attn.v_proj.weight", hk, d);
     if (c->qkv_bias) {
-        o.bias[DM_Q] = add_layer(l, i, "self_attn.q_proj.bias", 0, hq);
-        o.bias[DM_K] = add_layer(l, i, "self_attn.k_proj.bias", 0, hk);
-        o.bias[DM_V] = add_layer(l, i, "self_attn.v_proj.bias", 0, hk);
+        o.bias[DM_PROJECTION_Q] = add_layer(l, i, "self_attn.q_proj.bias", 0, hq);
+        o.bias[DM_PROJECTION_K] = add_layer(l, i, "self_attn.k_proj.bias", 0, hk);
+        o.bias[DM_PROJECTION_V] = add_layer(l, i, "self_attn.v_proj.bias", 0, hk);
     }
     if (c->qk_norm) {
         o.q_norm = add_layer(l, i, "self_attn.q_norm.weight", 0, c->head_dim);
         o.k_norm = add_layer(l, i, "self_attn.k_norm.weight", 0, c->head_dim);
     }
-    o.projection[DM_O] = add_layer(l, i, "self_attn.o_proj.weight", d, hq);
+    o.projection[DM_PROJECTION_O] = add_layer(l, i, "self_attn.o_proj.weight", d, hq);
     o.post_norm = add_layer(l, i, "post_attention_layernorm.weight", 0, d);
-    o.projection[DM_GATE] = add_layer(l, i, "mlp.gate_proj.weight", f, d);
-    o.projection[DM_UP] = add_layer(l, i, "mlp.up_proj.weight", f, d);
-    o.projection[DM_DOWN] = add_layer(l, i, "mlp.down_proj.weight", d, f);
+    o.projection[DM_PROJECTION_GATE] = add_layer(l, i, "mlp.gate_proj.weight", f, d);
+    o.projection[DM_PROJECTION_UP] = add_layer(l, i, "mlp.up_proj.weight", f, d);
+    o.projection[DM_PROJECTION_DOWN] = add_layer(l, i, "mlp.down_proj.weight", d, f);
     return o;
 }
 
-void dm_layout_place(dm_layout *l)
+void dm_param_layout_place(dm_param_layout *l)
 {
     l->floats = l->parameters = 0;
     for (size_t i = 0; i < l->n; i++) {
@@ -75,31 +75,31 @@ void dm_layout_place(dm_layout *l)
     }
 }
 
-dm_status dm_layout_build(dm_layout *out, const dm_config *c, dm_error *err)
+dm_status dm_param_layout_build(dm_param_layout *out, const dm_config *c, dm_error *err)
 {
     memset(out, 0, sizeof *out);
     const dm_status s = dm_config_check(c, "model", err); /* no product below overflows */
     if (s != DM_OK)
         return s;
     out->tensors = calloc(3 + LAYER_TENSORS * c->layers, sizeof *out->tensors);
-    out->layer = calloc(c->layers, sizeof *out->layer);
-    if (!out->tensors || !out->layer) {
-        dm_layout_free(out);
+    out->layers = calloc(c->layers, sizeof *out->layers);
+    if (!out->tensors || !out->layers) {
+        dm_param_layout_free(out);
         return dm_fail(err, DM_ERR_MEMORY, "no memory for the table of tensors");
     }
     out->embed = add(out, "model.embed_tokens.weight", c->vocab, c->hidden);
     for (size_t i = 0; i < c->layers; i++)
-        out->layer[i] = add_layer_tensors(out, c, i);
+        out->layers[i] = add_layer_tensors(out, c, i);
     out->norm = add(out, "model.norm.weight", 0, c->hidden);
     out->head = c->tied ? out->embed : add(out, "lm_head.weight", c->vocab, c->hidden);
-    dm_layout_place(out);
+    dm_param_layout_place(out);
     return DM_OK;
 }
 
-void dm_layout_free(dm_layout *layout)
+void dm_param_layout_free(dm_param_layout *layout)
 {
     free(layout->tensors);
-    free(layout->layer);
+    free(layout->layers);
     memset(layout, 0, sizeof *layout);
 }
 
@@ -145,7 +145,7 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-static bool in_layout(const dm_layout *layout, const char *name)
+static bool in_layout(const dm_param_layout *layout, const char *name)
 {
     for (size_t i = 0; i < layout->n; i++)
         if (strcmp(layout->tensors[i].name, name) == 0)
@@ -153,7 +153,7 @@ static bool in_layout(const dm_layout *layout, const char *name)
     return false;
 }
 
-static void zero_padding(float *w, const dm_layout *layout)
+static void zero_padding(float *w, const dm_param_layout *layout)
 {
     for (size_t i = 0; i < layout->n; i++) {
         const dm_tensor *t = &layout->tensors[i];
@@ -163,7 +163,7 @@ static void zero_padding(float *w, const dm_layout *layout)
     }
 }
 
-dm_status dm_tensors_read(float *w, const dm_layout *layout, const dm_st *st, const char *where, const char *by,
+dm_status dm_tensors_read(float *w, const dm_param_layout *layout, const dm_st *st, const char *where, const char *by,
                           dm_error *err)
 {
     dm_status s = DM_OK;
@@ -179,7 +179,7 @@ dm_status dm_tensors_read(float *w, const dm_layout *layout, const dm_st *st, co
     return s;
 }
 
-dm_status dm_weights_write(const float *w, const dm_layout *layout, const char *dir, char hex[DM_SHA256_HEX],
+dm_status dm_weights_write(const float *w, const dm_param_layout *layout, const char *dir, char hex[DM_SHA256_HEX],
                            dm_error *err)
 {
     char path[4096];
@@ -188,8 +188,8 @@ dm_status dm_weights_write(const float *w, const dm_layout *layout, const char *
     return s == DM_OK ? dm_tensors_write(w, layout, path, NULL, 0, hex, err) : s;
 }
 
-dm_status dm_tensors_write(const float *w, const dm_layout *layout, const char *path, const char *const (*metadata)[2],
-                           size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err)
+dm_status dm_tensors_write(const float *w, const dm_param_layout *layout, const char *path,
+                           const char *const (*metadata)[2], size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err)
 {
     dm_st_out *out = calloc(layout->n, sizeof *out);
     if (!out)
@@ -204,7 +204,7 @@ dm_status dm_tensors_write(const float *w, const dm_layout *layout, const char *
     return s;
 }
 
-void dm_weights_init(float *w, const dm_layout *layout, uint64_t seed, double std)
+void dm_weights_init(float *w, const dm_param_layout *layout, uint64_t seed, double std)
 {
     for (size_t i = 0; i < layout->n; i++) {
         const dm_tensor *t = &layout->tensors[i];

@@ -1,10 +1,15 @@
-#include "simd/gemm_right.h"
+#include "simd/gemm_operand.h"
+
+dm_weight dm_weight_rows(dm_weight w, size_t first, size_t rows)
+{
+    return (dm_weight){(const char *)w.data + first * dm_dtype_bytes(w.type, w.cols), w.type, rows, w.cols};
+}
 
 /* Rows of weights are widened a rectangle at a time into scratch that stays in L1, and packed from there. */
 #define SPAN 128u /* columns of W */
 #define PIECE 32u /* what dm_kernels.widen cuts quantised rows into */
 
-size_t dm_right_scratch(const dm_gemm_kernel *g)
+size_t dm_gemm_right_scratch(const dm_gemm_kernel *g)
 {
     return g->nr * (SPAN + 2 * PIECE);
 }
@@ -63,24 +68,24 @@ static void pack_columns(const dm_kernels *k, float *dst, float *scratch, const 
     }
 }
 
-void dm_right_pack(const dm_kernels *k, float *dst, float *scratch, const dm_right *b, size_t p, size_t depth, size_t j,
-                   size_t columns)
+void dm_gemm_right_pack(const dm_kernels *k, float *dst, float *scratch, const dm_gemm_right_operand *b, size_t p,
+                        size_t depth, size_t j, size_t columns)
 {
-    const dm_mat m = b->mat;
+    const dm_gemm_operand m = b->f32;
 
     j += b->first;
-    if (!b->w)
+    if (!b->weights)
         k->gemm.pack(dst, m.data + p * m.rs + j * m.cs, columns, depth, m.cs, m.rs, k->gemm.nr);
     else if (b->transposed)
-        pack_rows(k, dst, scratch, b->w, p, depth, j, columns);
+        pack_rows(k, dst, scratch, b->weights, p, depth, j, columns);
     else
-        pack_columns(k, dst, scratch, b->w, p, depth, j, columns);
+        pack_columns(k, dst, scratch, b->weights, p, depth, j, columns);
 }
 
-void dm_right_skinny(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_mat a, const dm_right *b, float *c,
-                     size_t ldc, int first)
+void dm_gemm_right_skinny(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_gemm_operand a,
+                          const dm_gemm_right_operand *b, float *c, size_t ldc, bool first)
 {
-    const dm_weight w = dm_weight_rows(*b->w, b->first, n);
+    const dm_weight w = dm_weight_rows(*b->weights, b->first, n);
 
     if (k->skinny_quantised && n >= DM_GEMM_QUANTISED_MIN) {
         k->skinny_quantised(w.type, m, n, w.cols, a.data, a.rs, w.data, (size_t)dm_dtype_bytes(w.type, w.cols), c, ldc,

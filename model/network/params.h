@@ -3,8 +3,8 @@
  * What is trained is f32, and gradients and optimizer moments use arrays of the same layout. Weights that stay as they
  * are may keep the type in which they are stored, matrices only: vectors are f32 always. Every tensor starts on 64
  * bytes; the padding between tensors is zero and stays zero. */
-#ifndef DM_MODEL_NETWORK_MODEL_H
-#define DM_MODEL_NETWORK_MODEL_H
+#ifndef DM_MODEL_NETWORK_PARAMS_H
+#define DM_MODEL_NETWORK_PARAMS_H
 
 #include <stddef.h>
 
@@ -26,59 +26,59 @@ typedef struct dm_tensor {
 
 /* d hidden, f intermediate, hq heads*head_dim, hk kv_heads*head_dim */
 typedef enum dm_projection {
-    DM_Q,    /* [hq, d] */
-    DM_K,    /* [hk, d] */
-    DM_V,    /* [hk, d] */
-    DM_O,    /* [d, hq] */
-    DM_GATE, /* [f, d] */
-    DM_UP,   /* [f, d] */
-    DM_DOWN, /* [d, f] */
+    DM_PROJECTION_Q,    /* [hq, d] */
+    DM_PROJECTION_K,    /* [hk, d] */
+    DM_PROJECTION_V,    /* [hk, d] */
+    DM_PROJECTION_O,    /* [d, hq] */
+    DM_PROJECTION_GATE, /* [f, d] */
+    DM_PROJECTION_UP,   /* [f, d] */
+    DM_PROJECTION_DOWN, /* [d, f] */
     DM_PROJECTIONS
 } dm_projection;
 
 /* A layer's tensors; NULL where the architecture has none. */
 typedef struct dm_layer_tensors {
     const dm_tensor *projection[DM_PROJECTIONS];
-    const dm_tensor *bias[DM_V + 1];         /* of q, k, v: [hq] [hk] [hk], Qwen2 */
-    const dm_tensor *q_norm, *k_norm;        /* [head_dim], Qwen3 */
-    const dm_tensor *input_norm, *post_norm; /* [d] */
+    const dm_tensor *bias[DM_PROJECTION_V + 1]; /* of q, k, v: [hq] [hk] [hk], Qwen2 */
+    const dm_tensor *q_norm, *k_norm;           /* [head_dim], Qwen3 */
+    const dm_tensor *input_norm, *post_norm;    /* [d] */
 } dm_layer_tensors;
 
-typedef struct dm_layout {
+typedef struct dm_param_layout {
     dm_tensor *tensors; /* [n], in file order: embedding, layers, norm, head */
     size_t n;
-    dm_layer_tensors *layer;              /* [config.layers] */
+    dm_layer_tensors *layers;             /* [config.layers] */
     const dm_tensor *embed, *norm, *head; /* head == embed when tied */
     size_t floats;                        /* length of the array, padding included */
     size_t parameters;                    /* without padding */
-} dm_layout;
+} dm_param_layout;
 
 /* Where a layer's tensors begin in an array of the base's layout; of `layers`: where those of the last one end. */
-static inline size_t dm_layout_begin(const dm_layout *l, size_t layers, size_t layer)
+static inline size_t dm_param_layout_begin(const dm_param_layout *l, size_t layers, size_t layer)
 {
-    return layer < layers ? l->layer[layer].input_norm->offset : l->norm->offset;
+    return layer < layers ? l->layers[layer].input_norm->offset : l->norm->offset;
 }
 
-/* Builds the table, all f32, with malloc; dm_layout_free gives it back (fine on a zeroed struct). */
-dm_status dm_layout_build(dm_layout *out, const dm_config *c, dm_error *err);
+/* Builds the table, all f32, with malloc; dm_param_layout_free gives it back (fine on a zeroed struct). */
+dm_status dm_param_layout_build(dm_param_layout *out, const dm_config *c, dm_error *err);
 /* Gives the tensors their offsets, by their types. For who changes these. */
-void dm_layout_place(dm_layout *layout);
-void dm_layout_free(dm_layout *layout);
+void dm_param_layout_place(dm_param_layout *layout);
+void dm_param_layout_free(dm_param_layout *layout);
 
 /* Writes dir/model.safetensors (F32), atomically; hex receives its SHA-256. */
-dm_status dm_weights_write(const float *w, const dm_layout *layout, const char *dir, char hex[DM_SHA256_HEX],
+dm_status dm_weights_write(const float *w, const dm_param_layout *layout, const char *dir, char hex[DM_SHA256_HEX],
                            dm_error *err);
 
 /* The same for any table of f32 tensors: `where` begins messages, `by` names what says which tensors there must be.
  * Exactly those of the layout, with their shapes. */
-dm_status dm_tensors_read(float *w, const dm_layout *layout, const dm_st *st, const char *where, const char *by,
+dm_status dm_tensors_read(float *w, const dm_param_layout *layout, const dm_st *st, const char *where, const char *by,
                           dm_error *err);
 /* One file, atomically; metadata as for dm_st_write. */
-dm_status dm_tensors_write(const float *w, const dm_layout *layout, const char *path, const char *const (*metadata)[2],
-                           size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err);
+dm_status dm_tensors_write(const float *w, const dm_param_layout *layout, const char *path,
+                           const char *const (*metadata)[2], size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err);
 
 /* Fills w with seeded initial weights: normal(0, std) for matrices (embedding and projections), 1 for norms, 0 for
  * biases. Element i of tensor t is dm_random_normal(seed, DM_RNG_INIT, t, i) * std, rounded once. */
-void dm_weights_init(float *w, const dm_layout *layout, uint64_t seed, double std);
+void dm_weights_init(float *w, const dm_param_layout *layout, uint64_t seed, double std);
 
 #endif
