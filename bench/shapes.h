@@ -7,6 +7,7 @@
 
 #include "bench/bench.h"
 #include "core/arena.h"
+#include "model/formats/tensors.h"
 #include "model/network/config.h"
 #include "model/network/params.h"
 
@@ -59,7 +60,7 @@ static inline void bench_model_write(const bench_shape *s, char *dir)
         bench_die(err.message);
     float *w = dm_arena_zalloc(&arena, layout.floats, sizeof *w);
     dm_weights_init(w, &layout, 1, 0.02);
-    if (dm_config_write(&c, dir, &err) != DM_OK || dm_weights_write(w, &layout, dir, hex, &err) != DM_OK)
+    if (dm_config_write(&c, DM_F32, dir, &err) != DM_OK || dm_weights_write(w, &layout, dir, hex, &err) != DM_OK)
         bench_die(err.message);
     dm_arena_close(&arena);
     dm_param_layout_free(&layout);

@@ -7,7 +7,7 @@
 #include "core/exact_coeffs.h"
 #include "core/numeric.h"
 
-/* ---- the three that simd/kernels/vmath.h repeats step by step: see core/exact_coeffs.h ---- */
+/* The f32 functions, which simd/kernels/vmath.h repeats step by step: see core/exact_coeffs.h. */
 
 float dm_expf(float x)
 {
@@ -69,78 +69,4 @@ float dm_sigmoidf(float x)
     const float q = 1.0f / d, t = n * q;
     const float u = fmaf(-t, lost, fmaf(-t, d, n));
     return fmaf(u, q, t);
-}
-
-/* ---- through f64, rounded once ---- */
-
-float dm_tanhf(float x)
-{
-    const double a = fabs((double)x);
-    if (a > 20) /* 1 - tanh is below half an ulp from 9.1 on */
-        return x < 0 ? -1.0f : 1.0f;
-    const double t = dm_expm1(2 * (double)x);
-    return (float)(t / (t + 2));
-}
-
-float dm_expm1f(float x)
-{
-    return (float)dm_expm1((double)x);
-}
-
-float dm_log1pf(float x)
-{
-    return (float)dm_log1p((double)x);
-}
-
-/* 2/pi behind the binary point, enough for every float (Payne and Hanek 1983). */
-static const uint32_t two_over_pi[] = {
-    0xA2F9836Eu, 0x4E441529u, 0xFC2757D1u, 0xF534DDC0u, 0xDB629599u, 0x3C439041u, 0xFE5163ABu, 0xDEBBC561u,
-};
-
-/* 32 bits of 2/pi from bit `at` (0: the one worth 2^-1) on. */
-static uint32_t window(unsigned at)
-{
-    const unsigned word = at / 32, shift = at % 32;
-    const uint64_t two = (uint64_t)two_over_pi[word] << 32 | two_over_pi[word + 1];
-    return (uint32_t)(two << shift >> 32);
-}
-
-/* |x| >= 2^30, finite: x = quadrant * pi/2 + the returned angle. In units of 2^-62 quarter turns u64 arithmetic
- * drops whole turns by itself, and so do the bits of 2/pi before the window, which make multiples of 4. */
-static double reduce_large(float x, unsigned *quadrant)
-{
-    const uint32_t b = dm_f32_bits(fabsf(x));
-    const uint64_t m = (b & 0x7FFFFFu) | 0x800000u;
-    const unsigned at = (b >> 23) - 150 - 2; /* |x| = m * 2^(at + 2), so this bit of 2/pi is worth 2 in the product */
-    const uint64_t turns = (m * window(at) << 32) + m * window(at + 32) + (m * window(at + 64) >> 32);
-    const uint64_t whole = (turns + (UINT64_C(1) << 61)) >> 62;
-    const int64_t rest = (int64_t)(turns - (whole << 62));
-    const double angle = (double)rest * (0x1.921fb54442d18p0 * 0x1p-62);
-    *quadrant = (unsigned)(x < 0 ? 0 - whole : whole) & 3u;
-    return x < 0 ? -angle : angle;
-}
-
-/* sin(x + quarters * pi/2) */
-static float sin_quarters(float x, unsigned quarters)
-{
-    if (!(fabsf(x) <= FLT_MAX))
-        return NAN;
-    double angle = (double)x;
-    if (fabsf(x) >= 0x1p30f) {
-        unsigned quadrant;
-        angle = reduce_large(x, &quadrant);
-        quarters += quadrant;
-    }
-    const double y = quarters % 2 ? dm_cos(angle) : dm_sin(angle);
-    return (float)(quarters & 2u ? -y : y);
-}
-
-float dm_sinf(float x)
-{
-    return sin_quarters(x, 0);
-}
-
-float dm_cosf(float x)
-{
-    return sin_quarters(x, 1);
 }

@@ -12,13 +12,6 @@ float dm_expf(float x);     /* 0.89 ulp */
 float dm_logf(float x);     /* 0.80 ulp; x < 0: NaN; 0: -inf */
 float dm_sigmoidf(float x); /* 1.30 ulp; 1 / (1 + exp(-x)), monotone tails, no overflow */
 
-/* f32, 0.501 ulp: the f64 functions below, rounded. The engine's kernels do not use them. */
-float dm_tanhf(float x);
-float dm_expm1f(float x);
-float dm_log1pf(float x);
-float dm_sinf(float x);
-float dm_cosf(float x);
-
 /* f64, <= 2 ulp (sin and cos: for |x| <= 2^30, enough for any RoPE angle). For schedules, bias
  * corrections, RoPE angles and losses; scalar only. Beyond 2^30 sin and cos are NaN rather than inexact. */
 double dm_exp(double x);

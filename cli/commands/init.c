@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "io/data/template.h"
 #include "io/tokenizer/tokenizer.h"
+#include "model/formats/tensors.h"
 #include "model/network/params.h"
 
 typedef struct init_options {
@@ -111,7 +112,7 @@ static dm_status write_model(const init_options *o, const dm_config *c, char hex
     if (s == DM_OK) {
         float *w = dm_arena_zalloc(&arena, layout.floats, sizeof *w);
         dm_weights_init(w, &layout, o->seed, o->std);
-        if ((s = dm_dir_create(o->output, err)) == DM_OK && (s = dm_config_write(c, o->output, err)) == DM_OK)
+        if ((s = dm_dir_create(o->output, err)) == DM_OK && (s = dm_config_write(c, DM_F32, o->output, err)) == DM_OK)
             s = dm_weights_write(w, &layout, o->output, hex, err);
     }
     *parameters = layout.parameters;

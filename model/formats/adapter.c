@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "model/formats/tensors.h"
 
 #define CONFIG "adapter_config.json"
 #define WEIGHTS "adapter_model.safetensors"

@@ -20,8 +20,8 @@ static const char *const model_files[] = {"tokenizer.json",
 
 dm_status dm_sidecar_config(const dm_source *s, dm_dtype stored, const char *dir, dm_error *err)
 {
-    return s->kind == DM_SOURCE_HF ? dm_config_copy_as(s->path, stored, dir, err)
-                                   : dm_config_write_as(&s->config, stored, dir, err);
+    return s->kind == DM_SOURCE_HF ? dm_config_copy(s->path, stored, dir, err)
+                                   : dm_config_write(&s->config, stored, dir, err);
 }
 
 static dm_status copy_file(const char *from, const char *to, const char *name, dm_error *err)

@@ -12,43 +12,6 @@
 #include "model/formats/llama2c.h"
 #include "model/formats/source_internal.h"
 
-/* ---- checks that the kinds share ---- */
-
-static void shape_text(char buf[256], unsigned dims, const uint64_t *shape)
-{
-    size_t used = (size_t)snprintf(buf, 256, "[");
-
-    for (unsigned i = 0; i < dims; i++)
-        used += (size_t)snprintf(buf + used, 256 - used, "%s%llu", i ? ", " : "", (unsigned long long)shape[i]);
-    snprintf(buf + used, 256 - used, "]");
-}
-
-dm_status dm_source_check_shape(const dm_tensor *t, const char *name, const dm_source_found *found, const char *where,
-                                const char *by, dm_error *err)
-{
-    const uint64_t shape[2] = {t->dims == 2 ? t->rows : t->cols, t->cols};
-    char want[256], got[256];
-
-    shape_text(want, t->dims, shape);
-    if (!found)
-        return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" is missing, by %s there must be one of shape %s", where,
-                       name, by, want);
-    if (found->dims == t->dims && memcmp(found->shape, shape, t->dims * sizeof *shape) == 0)
-        return DM_OK;
-    shape_text(got, found->dims, found->shape);
-    return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" has shape %s, by %s it must be %s", found->path, name, got, by,
-                   want);
-}
-
-dm_status dm_source_fail_extra(const dm_source_found *found, const dm_config *c, const char *by, dm_error *err)
-{
-    char shape[256];
-
-    shape_text(shape, found->dims, found->shape);
-    return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" of shape %s is none of this model's by %s (%s)", found->path,
-                   found->name, shape, by, dm_arch_name(c->arch));
-}
-
 /* ---- opening ---- */
 
 dm_status dm_source_file_head(dm_input *in, unsigned char head[DM_LLAMA2C_HEADER], size_t *size, const char *path,
@@ -187,26 +150,20 @@ const dm_config *dm_source_config(const dm_source *s)
 
 /* ---- tensors ---- */
 
-static size_t find(const dm_source *s, const char *name)
-{
-    size_t i = 0;
-    while (i < s->layout.n && strcmp(s->layout.tensors[i].name, name) != 0)
-        i++;
-    return i;
-}
-
 dm_dtype dm_source_type(const dm_source *s, const char *name)
 {
-    const size_t i = find(s, name);
-    return i < s->layout.n ? s->tensors[i].type : DM_DTYPE_COUNT;
+    const dm_tensor *t = dm_param_layout_find(&s->layout, name);
+    return t ? s->tensors[t - s->layout.tensors].type : DM_DTYPE_COUNT;
 }
 
 static dm_status get(const dm_source *s, const char *name, size_t *i, dm_error *err)
 {
-    *i = find(s, name);
-    return *i < s->layout.n ? DM_OK
-                            : dm_fail(err, DM_ERR_INTERNAL, "%s: asked for tensor \"%s\", which %s models do not have",
-                                      s->path, name, dm_arch_name(s->config.arch));
+    const dm_tensor *t = dm_param_layout_find(&s->layout, name);
+
+    *i = t ? (size_t)(t - s->layout.tensors) : 0;
+    return t ? DM_OK
+             : dm_fail(err, DM_ERR_INTERNAL, "%s: asked for tensor \"%s\", which %s models do not have", s->path, name,
+                       dm_arch_name(s->config.arch));
 }
 
 /* Row r of the file as a row of Hugging Face's order: RoPE's pairs (2i, 2i + 1) become (i, i + half). */

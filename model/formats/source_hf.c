@@ -6,14 +6,6 @@
 
 static const char by[] = "config.json";
 
-static dm_source_found found_of(const dm_st *st, const dm_st_tensor *t)
-{
-    dm_source_found f = {.name = t->name, .path = dm_st_path(st, t), .dims = t->dims};
-
-    memcpy(f.shape, t->shape, sizeof f.shape);
-    return f;
-}
-
 static bool ends_with(const char *text, const char *end)
 {
     const size_t n = strlen(text), m = strlen(end);
@@ -24,14 +16,6 @@ static bool ends_with(const char *text, const char *end)
 static bool may_be_extra(const char *name, const dm_config *c)
 {
     return ends_with(name, ".rotary_emb.inv_freq") || (c->tied && strcmp(name, "lm_head.weight") == 0);
-}
-
-static bool in_layout(const dm_param_layout *layout, const char *name)
-{
-    for (size_t i = 0; i < layout->n; i++)
-        if (strcmp(layout->tensors[i].name, name) == 0)
-            return true;
-    return false;
 }
 
 /* A tied model's file may hold the head too, as long as it is the embedding: a head of its own that config.json denies
@@ -59,16 +43,16 @@ static dm_status match(dm_source *s, dm_error *err)
     for (size_t i = 0; i < s->layout.n; i++) {
         const dm_tensor *t = &s->layout.tensors[i];
         const dm_st_tensor *found = dm_st_find(s->st, t->name);
-        const dm_source_found f = found ? found_of(s->st, found) : (dm_source_found){0};
+        const dm_source_found f = found ? dm_source_found_st(s->st, found) : (dm_source_found){0};
         if ((status = dm_source_check_shape(t, t->name, found ? &f : NULL, s->path, by, err)) != DM_OK)
             return status;
         s->tensors[i] = (dm_source_tensor){.type = found->type, .st = found};
     }
     for (size_t i = 0; dm_st_count(s->st) > s->layout.n && i < dm_st_count(s->st); i++) {
         const dm_st_tensor *t = dm_st_at(s->st, i);
-        if (may_be_extra(t->name, &s->config) || in_layout(&s->layout, t->name))
+        if (may_be_extra(t->name, &s->config) || dm_param_layout_find(&s->layout, t->name))
             continue;
-        const dm_source_found f = found_of(s->st, t);
+        const dm_source_found f = dm_source_found_st(s->st, t);
         return dm_source_fail_extra(&f, &s->config, by, err);
     }
     return check_head(s, err);

@@ -7,6 +7,7 @@
 #include "io/safetensors.h"
 #include "model/formats/llama2c.h"
 #include "model/formats/source.h"
+#include "model/formats/source_check.h"
 #include "simd/kernels/kernels.h"
 
 /* Where a tensor of the layout is. */
@@ -29,19 +30,6 @@ struct dm_source {
     dm_input in; /* of llama2.c */
     dm_kernels kernels;
 };
-
-/* What the check of names and shapes needs of a stored tensor. */
-typedef struct dm_source_found {
-    const char *name; /* as stored, for messages */
-    const char *path; /* of its file */
-    unsigned dims;
-    uint64_t shape[DM_ST_DIMS]; /* rows first */
-} dm_source_found;
-
-/* found NULL: missing. `by`: what says how it must be ("config.json"). */
-dm_status dm_source_check_shape(const dm_tensor *t, const char *name, const dm_source_found *found, const char *where,
-                                const char *by, dm_error *err);
-dm_status dm_source_fail_extra(const dm_source_found *found, const dm_config *c, const char *by, dm_error *err);
 
 /* The kinds: each fills config, layout, tensors and what they point into. On failure dm_source_close cleans up. */
 dm_status dm_source_open_hf(dm_source *s, dm_error *err);

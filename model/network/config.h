@@ -50,11 +50,9 @@ dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err);
 dm_status dm_config_check(const dm_config *c, const char *where, dm_error *err);
 
 /* Writes dir/config.json for transformers; stored: F32, F16 or BF16, the type of the weights beside it. */
-dm_status dm_config_write(const dm_config *c, const char *dir, dm_error *err); /* F32 */
-dm_status dm_config_write_as(const dm_config *c, dm_dtype stored, const char *dir, dm_error *err);
+dm_status dm_config_write(const dm_config *c, dm_dtype stored, const char *dir, dm_error *err);
 
 /* Copies from/config.json to dir/config.json with every key kept but the stored type. */
-dm_status dm_config_copy(const char *from, const char *dir, dm_error *err); /* F32 */
-dm_status dm_config_copy_as(const char *from, dm_dtype stored, const char *dir, dm_error *err);
+dm_status dm_config_copy(const char *from, dm_dtype stored, const char *dir, dm_error *err);
 
 #endif

@@ -106,12 +106,7 @@ static const char *torch_name(dm_dtype stored)
     return stored == DM_F16 ? "float16" : stored == DM_BF16 ? "bfloat16" : "float32";
 }
 
-dm_status dm_config_write(const dm_config *c, const char *dir, dm_error *err)
-{
-    return dm_config_write_as(c, DM_F32, dir, err);
-}
-
-dm_status dm_config_write_as(const dm_config *c, dm_dtype stored, const char *dir, dm_error *err)
+dm_status dm_config_write(const dm_config *c, dm_dtype stored, const char *dir, dm_error *err)
 {
     dm_text t = {0};
     const dm_status s = dm_config_check(c, dir, err);
@@ -180,12 +175,7 @@ static dm_status replace_type(dm_text *out, dm_dtype stored, const char *text, c
     return DM_OK;
 }
 
-dm_status dm_config_copy(const char *from, const char *dir, dm_error *err)
-{
-    return dm_config_copy_as(from, DM_F32, dir, err);
-}
-
-dm_status dm_config_copy_as(const char *from, dm_dtype stored, const char *dir, dm_error *err)
+dm_status dm_config_copy(const char *from, dm_dtype stored, const char *dir, dm_error *err)
 {
     char path[4096], *text = NULL;
     size_t size;

@@ -1,14 +1,12 @@
-/* The table of a model's tensors; its weights read, written and initialised. */
+/* The table of a model's tensors; seeded initial weights. */
 #include "model/network/params.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
 #include "core/numeric.h"
 #include "core/philox.h"
-#include "io/safetensors.h"
 
 #define TENSOR_ALIGN ((size_t)16) /* floats: 64 bytes */
 #define LAYER_TENSORS ((size_t)14)
@@ -103,54 +101,20 @@ void dm_param_layout_free(dm_param_layout *layout)
     memset(layout, 0, sizeof *layout);
 }
 
+const dm_tensor *dm_param_layout_find(const dm_param_layout *layout, const char *name)
+{
+    for (size_t i = 0; i < layout->n; i++)
+        if (strcmp(layout->tensors[i].name, name) == 0)
+            return &layout->tensors[i];
+    return NULL;
+}
+
 /* ---- weights ---- */
-
-static void shape_text(char buf[256], unsigned dims, const uint64_t *shape)
-{
-    size_t used = (size_t)snprintf(buf, 256, "[");
-
-    for (unsigned i = 0; i < dims; i++)
-        used += (size_t)snprintf(buf + used, 256 - used, "%s%llu", i ? ", " : "", (unsigned long long)shape[i]);
-    snprintf(buf + used, 256 - used, "]");
-}
-
-static void shape_of(const dm_tensor *t, uint64_t shape[2])
-{
-    shape[0] = t->dims == 2 ? t->rows : t->cols;
-    shape[1] = t->cols;
-}
-
-/* by: the file that says what there must be */
-static dm_status check_shape(const dm_st *st, const dm_tensor *t, const char *dir, const char *by, dm_error *err)
-{
-    const dm_st_tensor *found = dm_st_find(st, t->name);
-    char want[256], got[256];
-    uint64_t shape[2];
-
-    shape_of(t, shape);
-    shape_text(want, t->dims, shape);
-    if (!found)
-        return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" is missing, by %s there must be one of shape %s", dir,
-                       t->name, by, want);
-    if (found->dims == t->dims && memcmp(found->shape, shape, t->dims * sizeof *shape) == 0)
-        return DM_OK;
-    shape_text(got, found->dims, found->shape);
-    return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" has shape %s, by %s it must be %s", dm_st_path(st, found),
-                   t->name, got, by, want);
-}
 
 static bool ends_with(const char *text, const char *end)
 {
     const size_t n = strlen(text), m = strlen(end);
     return n >= m && strcmp(text + n - m, end) == 0;
-}
-
-static bool in_layout(const dm_param_layout *layout, const char *name)
-{
-    for (size_t i = 0; i < layout->n; i++)
-        if (strcmp(layout->tensors[i].name, name) == 0)
-            return true;
-    return false;
 }
 
 static void zero_padding(float *w, const dm_param_layout *layout)
@@ -161,47 +125,6 @@ static void zero_padding(float *w, const dm_param_layout *layout)
         const size_t next = i + 1 < layout->n ? layout->tensors[i + 1].offset : layout->floats;
         memset(w + end, 0, (next - end) * sizeof *w);
     }
-}
-
-dm_status dm_tensors_read(float *w, const dm_param_layout *layout, const dm_st *st, const char *where, const char *by,
-                          dm_error *err)
-{
-    dm_status s = DM_OK;
-
-    for (size_t i = 0; s == DM_OK && i < layout->n; i++)
-        s = check_shape(st, &layout->tensors[i], where, by, err);
-    for (size_t i = 0; s == DM_OK && dm_st_count(st) > layout->n && i < dm_st_count(st); i++)
-        if (!in_layout(layout, dm_st_at(st, i)->name))
-            s = dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" is not one that %s asks for", where,
-                        dm_st_at(st, i)->name, by);
-    for (size_t i = 0; s == DM_OK && i < layout->n; i++)
-        s = dm_st_read_f32(st, dm_st_find(st, layout->tensors[i].name), w + layout->tensors[i].offset, err);
-    return s;
-}
-
-dm_status dm_weights_write(const float *w, const dm_param_layout *layout, const char *dir, char hex[DM_SHA256_HEX],
-                           dm_error *err)
-{
-    char path[4096];
-    const dm_status s = dm_path_join(path, sizeof path, dir, "model.safetensors", err);
-
-    return s == DM_OK ? dm_tensors_write(w, layout, path, NULL, 0, hex, err) : s;
-}
-
-dm_status dm_tensors_write(const float *w, const dm_param_layout *layout, const char *path,
-                           const char *const (*metadata)[2], size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err)
-{
-    dm_st_out *out = calloc(layout->n, sizeof *out);
-    if (!out)
-        return dm_fail(err, DM_ERR_MEMORY, "%s: no memory to write it", path);
-    for (size_t i = 0; i < layout->n; i++) {
-        const dm_tensor *t = &layout->tensors[i];
-        out[i] = (dm_st_out){.name = t->name, .type = DM_F32, .dims = t->dims, .data = w + t->offset};
-        shape_of(t, out[i].shape);
-    }
-    const dm_status s = dm_st_write(path, out, layout->n, metadata, n_metadata, hex, err);
-    free(out);
-    return s;
 }
 
 void dm_weights_init(float *w, const dm_param_layout *layout, uint64_t seed, double std)

@@ -10,8 +10,6 @@
 
 #include "core/arena.h"
 #include "core/dtype.h"
-#include "core/sha256.h"
-#include "io/safetensors.h"
 #include "model/network/config.h"
 
 #define DM_TENSOR_NAME 96
@@ -23,6 +21,13 @@ typedef struct dm_tensor {
     size_t rows, cols; /* [rows, cols] row-major; a vector is [1, cols] */
     unsigned dims;     /* 1 or 2, as stored in files */
 } dm_tensor;
+
+/* Its shape in files: `dims` values, rows first. */
+static inline void dm_tensor_shape(const dm_tensor *t, uint64_t shape[2])
+{
+    shape[0] = t->dims == 2 ? t->rows : t->cols;
+    shape[1] = t->cols;
+}
 
 /* d hidden, f intermediate, hq heads*head_dim, hk kv_heads*head_dim */
 typedef enum dm_projection {
@@ -65,17 +70,8 @@ dm_status dm_param_layout_build(dm_param_layout *out, const dm_config *c, dm_err
 void dm_param_layout_place(dm_param_layout *layout);
 void dm_param_layout_free(dm_param_layout *layout);
 
-/* Writes dir/model.safetensors (F32), atomically; hex receives its SHA-256. */
-dm_status dm_weights_write(const float *w, const dm_param_layout *layout, const char *dir, char hex[DM_SHA256_HEX],
-                           dm_error *err);
-
-/* The same for any table of f32 tensors: `where` begins messages, `by` names what says which tensors there must be.
- * Exactly those of the layout, with their shapes. */
-dm_status dm_tensors_read(float *w, const dm_param_layout *layout, const dm_st *st, const char *where, const char *by,
-                          dm_error *err);
-/* One file, atomically; metadata as for dm_st_write. */
-dm_status dm_tensors_write(const float *w, const dm_param_layout *layout, const char *path,
-                           const char *const (*metadata)[2], size_t n_metadata, char hex[DM_SHA256_HEX], dm_error *err);
+/* The tensor of that name; NULL: there is none. */
+const dm_tensor *dm_param_layout_find(const dm_param_layout *layout, const char *name);
 
 /* Fills w with seeded initial weights: normal(0, std) for matrices (embedding and projections), 1 for norms, 0 for
  * biases. Element i of tensor t is dm_random_normal(seed, DM_RNG_INIT, t, i) * std, rounded once. */

@@ -18,6 +18,7 @@
 #include "model/formats/adapter.h"
 #include "model/formats/sidecar.h"
 #include "model/formats/hf_directory.h"
+#include "model/formats/tensors.h"
 #include "model/train/run.h"
 
 #define PATH_SIZE 4096

@@ -14,6 +14,7 @@
 #include "core/file.h"
 #include "core/philox.h"
 #include "dmpo.h"
+#include "model/formats/tensors.h"
 #include "model/network/config.h"
 #include "model/network/params.h"
 #include "tests/support/check.h"
@@ -86,7 +87,7 @@ void make_model(const char *dir, const dm_config *c)
 
     if (w) {
         dm_weights_init(w, &layout, 7, 0.2);
-        if ((s = dm_dir_create(dir, &err)) == DM_OK && (s = dm_config_write(c, dir, &err)) == DM_OK)
+        if ((s = dm_dir_create(dir, &err)) == DM_OK && (s = dm_config_write(c, DM_F32, dir, &err)) == DM_OK)
             s = dm_weights_write(w, &layout, dir, hex, &err);
     }
     CK_MSG(w && s == DM_OK, "%s: %s", dir, err.message);

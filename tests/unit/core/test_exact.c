@@ -71,11 +71,6 @@ static f32_case f32_cases[] = {
     {.name = "exp", .f = dm_expf, .reference = exp, .limit = 0.89},
     {.name = "log", .f = dm_logf, .reference = log, .limit = 0.80},
     {.name = "sigmoid", .f = dm_sigmoidf, .reference = ref_sigmoid, .limit = 1.30},
-    {.name = "tanh", .f = dm_tanhf, .reference = tanh, .limit = 0.501},
-    {.name = "expm1", .f = dm_expm1f, .reference = expm1, .limit = 0.501},
-    {.name = "log1p", .f = dm_log1pf, .reference = log1p, .limit = 0.501},
-    {.name = "sin", .f = dm_sinf, .reference = sin, .limit = 0.501},
-    {.name = "cos", .f = dm_cosf, .reference = cos, .limit = 0.501},
 };
 
 #define F32_CASES (sizeof f32_cases / sizeof *f32_cases)
@@ -399,23 +394,6 @@ static void specials_f32(void)
         {dm_sigmoidf(inf), 1},
         {dm_sigmoidf(-inf), 0},
         {dm_sigmoidf(nan), nan},
-        {dm_tanhf(-0.0f), -0.0f},
-        {dm_tanhf(inf), 1},
-        {dm_tanhf(-inf), -1},
-        {dm_tanhf(nan), nan},
-        {dm_expm1f(-0.0f), -0.0f},
-        {dm_expm1f(-inf), -1},
-        {dm_expm1f(inf), inf},
-        {dm_expm1f(nan), nan},
-        {dm_log1pf(-0.0f), -0.0f},
-        {dm_log1pf(-1), -inf},
-        {dm_log1pf(-2), nan},
-        {dm_log1pf(inf), inf},
-        {dm_sinf(-0.0f), -0.0f},
-        {dm_sinf(inf), nan},
-        {dm_cosf(0), 1},
-        {dm_cosf(-inf), nan},
-        {dm_cosf(nan), nan},
     };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
         CK_MSG(same((double)t[i].got, (double)t[i].want), "f32 special value %zu: %a, want %a", i, (double)t[i].got,
@@ -483,17 +461,6 @@ static void specials_f64(void)
 
 /* ---- the same bits everywhere ---- */
 
-static void hash_f32(dm_sha256 *h, float y)
-{
-    uint32_t bits;
-    memcpy(&bits, &y, sizeof bits);
-    if (isnan(y))
-        bits = 0x7FC00000u;
-    const unsigned char bytes[4] = {(unsigned char)bits, (unsigned char)(bits >> 8), (unsigned char)(bits >> 16),
-                                    (unsigned char)(bits >> 24)};
-    dm_sha256_update(h, bytes, sizeof bytes);
-}
-
 static void hash_f64(dm_sha256 *h, double y)
 {
     uint64_t bits;
@@ -506,20 +473,12 @@ static void hash_f64(dm_sha256 *h, double y)
     dm_sha256_update(h, bytes, sizeof bytes);
 }
 
+/* Of the f64 functions; check_levels hashes the f32 ones. */
 static void check_hashes(void)
 {
-    static const char want32[] = "80b4b386e0701cb74570a8f36b07af50ca07eca869fa745ed234d6dde833ac7b";
     static const char want64[] = "acf89b50cb062a2856400ff7174b86989d44821d67fb41bc0a91ac3f86692932";
     char hex[DM_SHA256_HEX];
     dm_sha256 h;
-    dm_sha256_init(&h);
-    for (size_t i = 0; i < F32_CASES; i++)
-        for (uint32_t top = 0; top < 512; top++)
-            for (unsigned n = 0; n < 32; n++)
-                hash_f32(&h, f32_cases[i].f(float_of(top << 23 | dm_random(6, DM_RNG_TEST, top, n).v[0] >> 9)));
-    dm_sha256_finish(&h, hex);
-    CK_MSG(strcmp(hex, want32) == 0, "the f32 functions' bits hash to %s", hex);
-
     dm_sha256_init(&h);
     for (size_t i = 0; i < F64_CASES; i++)
         for (unsigned n = 0; n < 20000; n++) {

@@ -16,6 +16,7 @@
 #include "dmpo.h"
 #include "io/data/template.h"
 #include "io/json.h"
+#include "model/formats/tensors.h"
 #include "model/network/config.h"
 #include "model/network/params.h"
 #include "tests/support/check.h"
@@ -123,7 +124,7 @@ static void make_speaker(const char *dir, dm_template_kind kind)
             for (uint32_t k = 0; k < c.hidden; k++)
                 w[layout.head->offset + id * c.hidden + k] *= scale;
         }
-        if ((s = dm_config_write(&c, dir, &err)) == DM_OK)
+        if ((s = dm_config_write(&c, DM_F32, dir, &err)) == DM_OK)
             s = dm_weights_write(w, &layout, dir, hex, &err);
     }
     CK_MSG(w && s == DM_OK, "%s: %s", dir, err.message);

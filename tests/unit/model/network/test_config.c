@@ -9,6 +9,7 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "model/formats/source.h"
+#include "model/formats/tensors.h"
 #include "model/network/params.h"
 #include "tests/support/check.h"
 
@@ -128,7 +129,7 @@ static void test_ends(void)
     CK(c.eos == 5 && c.n_ends == 2 && c.ends[0] == 5 && c.ends[1] == 30);
     CK(dm_config_stops(stops, &c, 30) == 2 && dm_config_stops(stops, &c, -1) == 2);
     CK(dm_config_stops(stops, &c, 7) == 3 && stops[2] == 7);
-    CK(dm_config_write(&c, dir, NULL) == DM_OK);
+    CK(dm_config_write(&c, DM_F32, dir, NULL) == DM_OK);
     c = must_read(dir);
     CK(c.eos == 5 && c.n_ends == 2 && c.ends[1] == 30);
 
@@ -286,7 +287,7 @@ static void test_round_trip(void)
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const dm_config c = config(table[i].type, table[i].more);
         dm_error err = {0};
-        CK_MSG(dm_config_write(&c, dir, &err) == DM_OK, "%s", err.message);
+        CK_MSG(dm_config_write(&c, DM_F32, dir, &err) == DM_OK, "%s", err.message);
         const dm_config again = must_read(dir);
         CK_MSG(memcmp(&c, &again, sizeof c) == 0, "%s%s changed on its way through a file", table[i].type,
                table[i].more);
@@ -300,7 +301,7 @@ static void copied(const char *from, const char *want)
     dm_error err = {0};
 
     put(from);
-    CK_MSG(dm_config_copy(dir, dir, &err) == DM_OK, "%s", err.message);
+    CK_MSG(dm_config_copy(dir, DM_F32, dir, &err) == DM_OK, "%s", err.message);
     snprintf(path, sizeof path, "%s/config.json", dir);
     if (!CK(dm_file_read(path, 1 << 20, &text, &size, NULL) == DM_OK))
         return;
@@ -316,9 +317,9 @@ static void test_copy(void)
            "{\"dtype\":\"float32\",\n\n\"torch_dtype\":\"float32\"}");
     copied("{\"x\": 0}", "{\"x\": 0}");
     put("{\"dtype\": 16}");
-    CK(dm_config_copy(dir, dir, NULL) == DM_ERR_INPUT);
+    CK(dm_config_copy(dir, DM_F32, dir, NULL) == DM_ERR_INPUT);
     put("{\"dtype\": \"x\",}");
-    CK(dm_config_copy(dir, dir, NULL) == DM_ERR_INPUT);
+    CK(dm_config_copy(dir, DM_F32, dir, NULL) == DM_ERR_INPUT);
 }
 
 /* ---- layout and weights ---- */
@@ -433,7 +434,7 @@ static void put_changed(const model *m, change how)
 static dm_status read_all(float *w, const dm_config *c, const dm_param_layout *l, dm_error *err)
 {
     dm_source *source = NULL;
-    dm_status s = dm_config_write(c, dir, err);
+    dm_status s = dm_config_write(c, DM_F32, dir, err);
 
     if (s == DM_OK)
         s = dm_source_open(&source, dir, err);

@@ -13,6 +13,7 @@
 #include "model/api.h"
 #include "model/formats/adapter.h"
 #include "model/formats/merge.h"
+#include "model/formats/tensors.h"
 #include "model/network/config.h"
 #include "model/network/params.h"
 #include "tests/support/check.h"
@@ -77,7 +78,7 @@ static void make_rounded(const char *dir, dm_dtype type)
         out[i].shape[1] = t->cols;
     }
     if (s == DM_OK && (s = dm_dir_create(dir, &err)) == DM_OK &&
-        (s = dm_config_write(&small_shape, dir, &err)) == DM_OK)
+        (s = dm_config_write(&small_shape, DM_F32, dir, &err)) == DM_OK)
         s = dm_st_write(join(path, dir, "model.safetensors"), out, layout.n, NULL, 0, NULL, &err);
     CK_MSG(s == DM_OK, "%s", err.message);
     free(w);

@@ -7,6 +7,7 @@
 
 #include "dmpo.h"
 #include "model/api.h"
+#include "model/formats/tensors.h"
 #include "model/network/params.h"
 #include "model/train/run.h"
 #include "tests/support/check.h"

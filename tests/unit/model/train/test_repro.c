@@ -20,6 +20,7 @@
 #include "dmpo.h"
 #include "model/train/train.h"
 #include "io/json.h"
+#include "model/formats/tensors.h"
 #include "model/network/params.h"
 #include "tests/support/check.h"
 
@@ -62,7 +63,7 @@ static void make_model(const char *name, const dm_config *c)
         s = dm_fail(&err, DM_ERR_MEMORY, "no memory");
     if (s == DM_OK) {
         dm_weights_init(w, &layout, SEED, 0.25);
-        if ((s = dm_dir_create(dir, &err)) == DM_OK && (s = dm_config_write(c, dir, &err)) == DM_OK)
+        if ((s = dm_dir_create(dir, &err)) == DM_OK && (s = dm_config_write(c, DM_F32, dir, &err)) == DM_OK)
             s = dm_weights_write(w, &layout, dir, hex, &err);
     }
     CK_MSG(s == DM_OK, "%s: %s", name, err.message);
