@@ -1,5 +1,5 @@
-/* A regular file read by position. Never mapped: a mapped file that shrinks, or whose disk fails, kills the process with a
- * signal, while a failed read is an error like any other. */
+/* A regular file read by position. Never mapped: a mapped file that shrinks, or whose disk fails, kills the process
+ * with a signal, while a failed read is an error like any other. */
 #ifndef DM_CORE_INPUT_H
 #define DM_CORE_INPUT_H
 

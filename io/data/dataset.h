@@ -4,8 +4,8 @@
  *   2. role/content (TRL): {prompt, chosen, rejected} or {messages}, lists of {role, content};
  *   3. pre-tokenized: {ids, turns: [[begin, end), ...]} under chosen/rejected, or alone;
  *      also {"pairs": [...]} (case.json).
- * JSON or JSON lines. Every agent message is a turn, except those of a prompt and the first one of `conversations` that begin
- * human, gpt, human, gpt (the authors' instruction, OK, task). Outside a prompt, a message's own "train": bool or
+ * JSON or JSON lines. Every agent message is a turn, except those of a prompt and the first one of `conversations` that
+ * begin human, gpt, human, gpt (the authors' instruction, OK, task). Outside a prompt, a message's own "train": bool or
  * "weight": 0|1 overrides this. A pair without `prompt` takes the messages that both sides begin with (TRL's
  * implicit prompt). */
 #ifndef DM_IO_DATA_DATASET_H
