@@ -23,7 +23,7 @@ typedef enum dm_recipe_option_kind { DM_RECIPE_OPTION_VALUE, DM_RECIPE_OPTION_PA
 
 /* The commands, as the layer above provides them. */
 typedef struct dm_experiment_commands {
-    const char *version; /* results of another version are made anew */
+    const char *version; /* results of another version are computed again */
     /* value->key must be an option of the command and `value` of its type, else an error at its place in `doc`. */
     dm_status (*check)(const char *command, const dm_json_doc *doc, const char *name, const dm_json *value,
                        dm_recipe_option_kind *kind, dm_error *err);
@@ -34,8 +34,8 @@ typedef struct dm_experiment_commands {
 typedef struct dm_recipe_env {
     const char *name;
     const char *specification; /* NULL: no simulator, and so no evaluation */
-    const char *sft_data;      /* files from outside; NULL: the expert's episodes, */
-    const char *pairs_data;    /* pairs of these and explored ones */
+    const char *sft_data;      /* file to imitate; NULL: the expert's episodes */
+    const char *pairs_data;    /* file of pairs; NULL: pairs of expert's and explored episodes */
     const dm_json *at;         /* for messages */
     dm_recipe_parts parts;
 } dm_recipe_env;
@@ -88,6 +88,6 @@ dm_status dm_recipe_set_seeds(dm_recipe *r, const char *list, dm_error *err);
  * are in out. */
 size_t dm_recipe_splits(const dm_recipe *r, const dm_recipe_env *env, dm_env_split out[DM_ENV_SPLITS]);
 
-bool dm_recipe_names(const dm_json *list, const char *name); /* a list of strings holds it */
+bool dm_recipe_names(const dm_json *list, const char *name); /* whether a list of strings holds it */
 
 #endif

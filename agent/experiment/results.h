@@ -1,4 +1,4 @@
-/* What an experiment found: results.json, and a table for people. docs/experiments.md has the file's form. */
+/* The results of an experiment: results.json, whose form is in docs/experiments.md. */
 #ifndef DM_AGENT_EXPERIMENT_RESULTS_H
 #define DM_AGENT_EXPERIMENT_RESULTS_H
 
@@ -13,7 +13,7 @@ typedef struct dm_experiment_result {
     double *by_turn; /* [turn_limit + 1] */
     size_t tasks, samples, turn_limit;
     double success, turns;
-    char model[DM_SHA256_HEX]; /* hash of the model that played; "": none did */
+    char model[DM_SHA256_HEX]; /* hash of the model that played; "": no model */
 } dm_experiment_result;
 
 typedef struct dm_experiment_results {

@@ -13,14 +13,14 @@ typedef enum dm_schedule_event_kind {
 
 typedef struct dm_schedule_event {
     dm_schedule_event_kind kind;
-    const dm_stage *stage; /* NULL: of none */
+    const dm_stage *stage; /* NULL: about no single one */
     const char *text;
     size_t done, total; /* of the stages asked for, those that were done before included */
     size_t running, failed;
     double seconds; /* since the start */
 } dm_schedule_event;
 
-/* Nonzero stops: stages under way are asked to end (SIGTERM), no other one is started. */
+/* Nonzero stops: running stages get SIGTERM, and no other one is started. */
 typedef int (*dm_schedule_fn)(void *context, const dm_schedule_event *event);
 
 typedef struct dm_schedule_options {

@@ -114,7 +114,7 @@ const char *dm_experiment_plan_path(dm_experiment_plan *plan, dm_stage_source_re
 
 /* The file that says a stage is done: OUTPUT/stages/NAME-KEY12/stage.json. */
 #define DM_STAGE_RECORD "stage.json"
-#define DM_STAGE_LOG "log"       /* beside it: the command's messages, of all its tries */
+#define DM_STAGE_LOG "log"       /* beside it: the command's messages, of all its attempts */
 #define DM_STAGE_STDOUT "result" /* and what it printed to standard output */
 
 #endif

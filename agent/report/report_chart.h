@@ -85,9 +85,9 @@ typedef struct dm_report_figure {
     dm_report_chart chart;
 } dm_report_figure;
 
-typedef struct dm_report_figures {
+typedef struct dm_report_figures { /* zeroed: none */
     dm_report_figure *figure;
-    size_t figures, capacity;
+    size_t figures;
 } dm_report_figures;
 
 /* All charts of a report. On failure the report's status says why. */

@@ -104,7 +104,6 @@ typedef struct dm_report_cell {
 /* A method with one value, in one setting of one environment, over all seeds. */
 typedef struct dm_report_row {
     dm_report_subject of; /* without a seed */
-    size_t method;        /* index of its name: decides the colour */
     bool is_reference;    /* of a kind that learns nothing: never the best one */
     dm_report_cell cell[DM_ENV_SPLITS];
 } dm_report_row;
@@ -127,6 +126,7 @@ typedef struct dm_report {
     const char **env, **setting, **method; /* names in the order of appearance; settings without NULL */
     uint64_t *seed;
     size_t envs, settings, methods, seeds;
+    int *colour;           /* [methods] of each in charts */
     const char *sft, *dpo; /* methods that others are compared with; NULL: none */
 
     dm_report_row *row;

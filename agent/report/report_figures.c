@@ -1,7 +1,6 @@
 /* Which charts a report has, from the data to series and panels. */
 #include <math.h> /* NAN and isnan only */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "agent/report/report_chart.h"
@@ -12,36 +11,18 @@
 
 /* ---- the list ---- */
 
-static dm_report_chart *add(dm_report *r, dm_report_figures *f, dm_report_chart_kind kind, const char *env)
+/* Adds a chart whose file is "WHAT-ENV-MORE": letters, digits and '-'; a number keeps two apart that would be the same.
+ * There is room for every chart that a report can have (dm_report_draw). */
+static dm_report_chart *add(dm_report_figures *f, dm_report_chart_kind kind, const char *what, const char *env,
+                            const char *more)
 {
-    if (f->figures == f->capacity) {
-        const size_t capacity = f->capacity ? 2 * f->capacity : 16;
-        dm_report_figure *more = realloc(f->figure, capacity * sizeof *more);
-        if (!more) {
-            r->status = dm_fail(r->err, DM_ERR_MEMORY, "no memory for the report");
-            return NULL;
-        }
-        f->figure = more;
-        f->capacity = capacity;
-    }
-    f->figure[f->figures] = (dm_report_figure){.kind = kind, .env = env};
-    return &f->figure[f->figures++].chart;
-}
-
-void dm_report_figures_free(dm_report_figures *f)
-{
-    for (size_t i = 0; i < f->figures; i++)
-        dm_report_chart_free(&f->figure[i].chart);
-    free(f->figure);
-    *f = (dm_report_figures){0};
-}
-
-/* "reward-home": letters, digits and '-'; a number keeps two that would be the same apart. */
-static void name_chart(dm_report_figures *f, dm_report_chart *c, const char *what, const char *env, const char *more)
-{
+    dm_report_figure *figure = &f->figure[f->figures++];
+    dm_report_chart *c = &figure->chart;
     char text[120];
     size_t n = 0;
 
+    figure->kind = kind;
+    figure->env = env;
     snprintf(text, sizeof text, "%s-%s%s%s", what, env, more ? "-" : "", more ? more : "");
     for (const char *p = text; *p; p++) {
         const char low = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
@@ -54,46 +35,50 @@ static void name_chart(dm_report_figures *f, dm_report_chart *c, const char *wha
     for (size_t i = 0; i + 1 < f->figures; i++)
         if (strcmp(f->figure[i].chart.name, c->name) == 0) {
             snprintf(c->name + n, sizeof c->name - n, "-%zu", f->figures);
-            return;
+            break;
         }
+    return c;
+}
+
+void dm_report_figures_free(dm_report_figures *f)
+{
+    for (size_t i = 0; i < f->figures; i++)
+        dm_report_chart_free(&f->figure[i].chart);
+    *f = (dm_report_figures){0};
 }
 
 /* 0: points of reference, 1: SFT, 2: DPO, 3: DMPO; the others take turns. */
-static int colour_of(const dm_report *r, size_t method)
+static void choose_colours(dm_report *r)
 {
     int next = 4;
 
-    for (size_t i = 0; i <= method; i++) {
+    r->colour = dm_report_alloc(r, r->methods, sizeof *r->colour);
+    for (size_t i = 0; r->colour && i < r->methods; i++) {
         const char *name = r->method[i];
         bool is_reference = false;
-        int colour;
         for (size_t k = 0; k < r->rows; k++)
-            if (r->row[k].method == i)
-                is_reference = r->row[k].is_reference;
+            is_reference |= r->row[k].is_reference && strcmp(r->row[k].of.method, name) == 0;
         if (is_reference)
-            colour = 0;
-        else if (dm_report_same(name, r->sft))
-            colour = 1;
-        else if (dm_report_same(name, r->dpo) || strncmp(name, "DPO", 3) == 0)
-            colour = 2;
-        else if (strncmp(name, "DMPO", 4) == 0)
-            colour = 3;
-        else if (next == DM_REPORT_SERIES_COLOURS - 1)
-            colour = next, next = 4;
-        else
-            colour = next++;
-        if (i == method)
-            return colour;
+            continue;
+        if (dm_report_same(name, r->sft)) {
+            r->colour[i] = 1;
+        } else if (dm_report_same(name, r->dpo) || strncmp(name, "DPO", 3) == 0) {
+            r->colour[i] = 2;
+        } else if (strncmp(name, "DMPO", 4) == 0) {
+            r->colour[i] = 3;
+        } else {
+            r->colour[i] = next;
+            next = next == DM_REPORT_SERIES_COLOURS - 1 ? 4 : next + 1;
+        }
     }
-    return 0;
 }
 
-static bool evaluated(const dm_report_row *row)
+static int colour_of(const dm_report *r, const char *method)
 {
-    for (size_t k = 0; k < DM_ENV_SPLITS; k++)
-        if (row->cell[k].present)
-            return true;
-    return false;
+    size_t i = 0;
+    while (strcmp(r->method[i], method) != 0)
+        i++;
+    return r->colour[i];
 }
 
 /* ---- rewards ---- */
@@ -113,11 +98,10 @@ static void draw_rewards(dm_report *r, dm_report_figures *f, const char *env)
         for (size_t i = 0; i < r->rows; i++) {
             const dm_report_row *row = &r->row[i];
             const char *setting = g ? r->setting[g - 1] : NULL;
-            if (strcmp(row->of.env, env) != 0 || !dm_report_same(row->of.setting, setting) || row->of.sweep ||
-                !evaluated(row))
+            if (strcmp(row->of.env, env) != 0 || !dm_report_same(row->of.setting, setting) || row->of.sweep)
                 continue;
             dm_report_dot *x = &dot[n++];
-            *x = (dm_report_dot){.label = row->of.method, .colour = colour_of(r, row->method)};
+            *x = (dm_report_dot){.label = row->of.method, .colour = colour_of(r, row->of.method)};
             x->group = setting && !dm_report_same(setting, group) ? setting : NULL;
             group = setting;
             for (size_t k = 0; k < splits; k++) {
@@ -132,10 +116,7 @@ static void draw_rewards(dm_report *r, dm_report_figures *f, const char *env)
         column[k] = dm_env_split_names[split[k]];
         through[k] = sft && sft->cell[split[k]].present ? sft->cell[split[k]].reward.mean : NAN;
     }
-    dm_report_chart *c = add(r, f, DM_REPORT_CHART_REWARD, env);
-    if (!c)
-        return;
-    name_chart(f, c, "reward", env, NULL);
+    dm_report_chart *c = add(f, DM_REPORT_CHART_REWARD, "reward", env, NULL);
     dm_text_print(&c->title, "Mean reward in %s", env);
     dm_text_print(&c->caption, "Mean reward in %s with 95 %% intervals over %s.", env,
                   r->seeds > 1 ? "the seeds" : "the tasks");
@@ -236,12 +217,12 @@ static size_t sweep_panel(const sweep *s, const char *setting, dm_env_split spli
 
     for (size_t m = 0; m < r->methods && n < SERIES - 2; m++)
         if (sweep_series(s, setting, r->method[m], split, false, &out[n]))
-            out[n++].colour = colour_of(r, m);
+            out[n++].colour = r->colour[m];
     swept = n;
     for (size_t m = 0; m < r->methods && swept && n < SERIES; m++)
         if ((dm_report_same(r->method[m], r->sft) || dm_report_same(r->method[m], r->dpo)) &&
             sweep_series(s, setting, r->method[m], split, true, &out[n]))
-            out[n++].colour = colour_of(r, m);
+            out[n++].colour = r->colour[m];
     return swept ? n : 0;
 }
 
@@ -272,10 +253,9 @@ static void draw_sweep(sweep *s, dm_report_figures *f)
                                          .x_title = s->key};
             n += lines > 0;
         }
-    dm_report_chart *c = n ? add(r, f, DM_REPORT_CHART_SWEEP, s->env) : NULL;
-    if (!c)
+    if (n == 0)
         return;
-    name_chart(f, c, "sweep", s->env, s->key);
+    dm_report_chart *c = add(f, DM_REPORT_CHART_SWEEP, "sweep", s->env, s->key);
     dm_text_print(&c->title, "Mean reward in %s by %s", s->env, s->key);
     dm_text_print(&c->caption,
                   "Mean reward in %s by %s, with 95 %% intervals over %s; dashed: methods without this option's "
@@ -344,7 +324,7 @@ static void draw_turns(dm_report *r, dm_report_figures *f, const char *env)
         }
         for (size_t k = 0; k < splits; k++)
             if (turn_series(r, row, split[k], &series[lines])) {
-                series[lines].colour = colour_of(r, row->method);
+                series[lines].colour = colour_of(r, row->of.method);
                 series[lines].style = k + 1 < splits ? DM_REPORT_LINE_DASHED : DM_REPORT_LINE_PLAIN;
                 for (size_t t = 0; t < series[lines].n; t++)
                     most = series[lines].y[t] > most ? series[lines].y[t] : most;
@@ -355,12 +335,11 @@ static void draw_turns(dm_report *r, dm_report_figures *f, const char *env)
             .title = row->of.method, .subtitle = row->of.setting, .series = series, .n = lines, .x_title = "turns"};
         n += lines > 0;
     }
-    dm_report_chart *c = n ? add(r, f, DM_REPORT_CHART_TURNS, env) : NULL;
-    if (!c)
+    if (n == 0)
         return;
+    dm_report_chart *c = add(f, DM_REPORT_CHART_TURNS, "turns", env, NULL);
     for (size_t i = 0; i < n; i++)
         panel[i].y_high = most > 0 ? most * 1.06 : 1;
-    name_chart(f, c, "turns", env, NULL);
     dm_text_print(&c->title, "Reward by turn in %s", env);
     dm_text_print(&c->caption,
                   "Mean score in %s after so many turns; episodes that have ended count with their reward. Solid: %s",
@@ -410,14 +389,6 @@ static bool training_series(dm_report *r, const dm_report_subject *of, dm_report
     return true;
 }
 
-static size_t method_number(const dm_report *r, const char *name)
-{
-    size_t m = 0;
-    while (strcmp(r->method[m], name) != 0)
-        m++;
-    return m;
-}
-
 static bool first_of(const dm_report *r, size_t i)
 {
     const dm_report_subject *a = &r->training[i].of;
@@ -444,7 +415,7 @@ static size_t training_panel(dm_report *r, size_t i, dm_report_measure figure, d
             first = !dm_report_same_subject(&r->training[j].of, s);
         if (!first || !training_series(r, s, figure, &out[n]))
             continue;
-        out[n].colour = colour_of(r, method_number(r, s->method));
+        out[n].colour = colour_of(r, s->method);
         if (s->sweep) {
             out[n].low = out[n].high = NULL;
             out[n].label = s->x;
@@ -486,10 +457,9 @@ static void draw_training(dm_report *r, dm_report_figures *f, const char *env, d
         held_out |= r->training[i].curve[figure].held_out;
         sweeps |= of->sweep != NULL;
     }
-    dm_report_chart *c = n ? add(r, f, DM_REPORT_CHART_TRAINING, env) : NULL;
-    if (!c)
+    if (n == 0)
         return;
-    name_chart(f, c, files[figure], env, NULL);
+    dm_report_chart *c = add(f, DM_REPORT_CHART_TRAINING, files[figure], env, NULL);
     dm_text_print(&c->title, "%s in %s", names[figure], env);
     dm_text_print(&c->caption, "%s in %s%s. A point is the mean over %s%s.", names[figure], env,
                   figure == DM_REPORT_LOSS ? ""
@@ -512,8 +482,10 @@ static void draw_training(dm_report *r, dm_report_figures *f, const char *env, d
 
 void dm_report_draw(dm_report *r, dm_report_figures *out)
 {
-    *out = (dm_report_figures){0};
-    for (size_t e = 0; e < r->envs; e++) {
+    /* of an environment: rewards, turns, the measures, and at most one sweep a row */
+    out->figure = dm_report_alloc(r, r->envs * (2 + DM_REPORT_MEASURES) + r->rows, sizeof *out->figure);
+    choose_colours(r);
+    for (size_t e = 0; e < r->envs && r->status == DM_OK; e++) {
         draw_rewards(r, out, r->env[e]);
         draw_sweeps(r, out, r->env[e]);
         draw_turns(r, out, r->env[e]);

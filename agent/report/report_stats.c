@@ -92,8 +92,6 @@ static dm_report_row *row_of(dm_report *r, const dm_report_subject *s)
     row->of = *s;
     row->of.seed = 0;
     row->is_reference = kind && kind->learns == DM_METHOD_LEARNS_NOTHING;
-    while (strcmp(r->method[row->method], s->method) != 0)
-        row->method++;
     return row;
 }
 

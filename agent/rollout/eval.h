@@ -1,4 +1,4 @@
-/* Statistics of episodes: what a policy earns, how sure that is, and where it differs from another policy.
+/* Statistics of episodes: the reward of a policy, its uncertainty, and the difference to another policy.
  *
  * Tasks are what is drawn at random, so intervals are over tasks: a task's value is the mean over its samples, the
  * interval that of Student's t distribution. Computed without libm: every digit is the same on every machine. */
@@ -29,7 +29,7 @@ typedef struct dm_eval {
     size_t fewest, most; /* samples of a task */
     dm_estimate reward, success, best, worst;
     double turns, tokens;        /* an episode, means; tokens that the policy generated */
-    size_t end[DM_EPISODE_ENDS]; /* how many ended so */
+    size_t end[DM_EPISODE_ENDS]; /* number of episodes that ended in each way */
     double *by_turn;             /* [turn_limit + 1] mean score after so many turns, episodes that have ended with their
                            * reward; after 0 turns it is taken to be 0 */
     size_t turn_limit;           /* the longest episode's turns */

@@ -31,7 +31,7 @@ typedef struct dm_rollout_options {
     const char *model;         /* directory, of DM_ROLLOUT_PLAYER_MODEL only */
     const char *chat_template; /* NULL: recognised from the model */
     const char *output;        /* file */
-    bool overwrite;            /* begin anew, whatever is there */
+    bool overwrite;            /* start again, whatever OUTPUT holds */
 
     int64_t first, tasks; /* tasks first .. first + tasks - 1 of the split; tasks 0: all from `first` on */
     int64_t samples;      /* episodes of each task, >= 1 */
@@ -60,9 +60,9 @@ void dm_rollout_defaults(dm_rollout_options *o);
 
 typedef struct dm_rollout_status {
     int64_t done, total; /* episodes, those of an earlier run included */
-    int64_t played;      /* by this run */
-    int64_t turns;       /* that the policy took in this run, */
-    int64_t tokens;      /* and the tokens that it generated for them */
+    int64_t played;      /* in this run */
+    int64_t turns;       /* of the policy in this run */
+    int64_t tokens;      /* generated for these */
     double reward;       /* sum over the `written` ones, in the file's order */
     double success;      /* how many of these have a reward of 1 */
     int64_t written;     /* episodes in the file: done, but for those that wait for an earlier one */
