@@ -36,45 +36,11 @@ void dm_pairs_defaults(dm_pairs_options *o)
 
 /* ---- options ---- */
 
-static dm_status check_whole(const char *name, int64_t value, int64_t low, int64_t high, dm_error *err)
+static dm_status check_ratio(const char *name, double ratio, dm_error *err)
 {
-    if (value >= low && value <= high)
+    if (ratio == 0 || (ratio >= 1 && isfinite(ratio)))
         return DM_OK;
-    return dm_fail(err, DM_ERR_ARGUMENT, "--%s %lld is out of range; legal: %lld to %lld", name, (long long)value,
-                   (long long)low, (long long)high);
-}
-
-static dm_status check_ranges(const dm_pairs_options *o, dm_error *err)
-{
-    const int64_t many = 1000000000;
-    const struct {
-        const char *name;
-        int64_t value, low, high;
-    } whole[] = {
-        {"max-turns", o->max_turns, 0, many},
-        {"max-repeats", o->max_repeats, 0, many},
-        {"cut", o->cut, -1, many},
-        {"degrade-turns", o->degrade_turns, 1, 10000},
-        {"segment-turns", o->segment_turns, 0, many},
-        {"per-task", o->per_task, 0, many},
-        {"limit", o->limit, 0, many},
-    };
-    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-        if (check_whole(whole[i].name, whole[i].value, whole[i].low, whole[i].high, err) != DM_OK)
-            return DM_ERR_ARGUMENT;
-    if (!(o->margin >= 0 && o->margin <= 1))
-        return dm_fail(err, DM_ERR_ARGUMENT, "--margin %g is out of range; legal: 0 to 1", o->margin);
-    if (!isnan(o->min_chosen) && !(o->min_chosen >= 0 && o->min_chosen <= 1))
-        return dm_fail(err, DM_ERR_ARGUMENT, "--min-chosen %g is out of range; legal: 0 to 1", o->min_chosen);
-    if (!(o->min_edit_distance >= 0 && o->min_edit_distance <= 1))
-        return dm_fail(err, DM_ERR_ARGUMENT, "--min-edit-distance %g is out of range; legal: 0 to 1",
-                       o->min_edit_distance);
-    const double ratio[] = {o->max_length_ratio, o->perplexity_ratio};
-    for (int i = 0; i < 2; i++)
-        if (!(ratio[i] == 0 || (ratio[i] >= 1 && isfinite(ratio[i]))))
-            return dm_fail(err, DM_ERR_ARGUMENT, "--%s %g is out of range; legal: 0 (any) or at least 1",
-                           i ? "perplexity-ratio" : "max-length-ratio", ratio[i]);
-    return DM_OK;
+    return dm_fail(err, DM_ERR_ARGUMENT, "--%s %g is out of range; legal: 0 (any) or at least 1", name, ratio);
 }
 
 static dm_status check_sources(const dm_pairs_options *o, dm_error *err)
@@ -173,9 +139,10 @@ dm_status dm_pairs_make(dm_pairs *out, const dm_pairs_options *options, dm_error
     m->options = &o;
     m->out = out;
     m->err = err;
-    if ((s = check_ranges(&o, err)) == DM_OK && (s = check_sources(&o, err)) == DM_OK &&
-        (s = dm_pairs_maker_read(m)) == DM_OK && (s = dm_pairs_maker_match(m)) == DM_OK && (s = limit(m)) == DM_OK &&
-        out->n == 0)
+    if ((s = check_ratio("max-length-ratio", o.max_length_ratio, err)) == DM_OK &&
+        (s = check_ratio("perplexity-ratio", o.perplexity_ratio, err)) == DM_OK &&
+        (s = check_sources(&o, err)) == DM_OK && (s = dm_pairs_maker_read(m)) == DM_OK &&
+        (s = dm_pairs_maker_match(m)) == DM_OK && (s = limit(m)) == DM_OK && out->n == 0)
         s = fail_none(out, o.form == DM_PAIRS_SFT, err);
     m->options = NULL;
     if (m->env)

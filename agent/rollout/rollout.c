@@ -10,27 +10,15 @@
 #include "io/json_writer.h"
 #include "model/infer/sampling.h"
 
-#define AT_ONCE_MAX 256
-#define LENGTH_MAX ((int64_t)1 << 24) /* dmpo_model_open's */
-
 void dm_rollout_defaults(dm_rollout_options *o)
 {
     *o = (dm_rollout_options){.samples = 1, .top_p = 1, .max_tokens = 64, .continue_at = DM_ROLLOUT_CONTINUE_ALL};
-}
-
-static dm_status in_range(const char *name, int64_t value, int64_t low, int64_t high, dm_error *err)
-{
-    if (value >= low && value <= high)
-        return DM_OK;
-    return dm_fail(err, DM_ERR_ARGUMENT, "--%s %lld is out of range; legal: %lld to %lld", name, (long long)value,
-                   (long long)low, (long long)high);
 }
 
 static dm_status check_options(const dm_rollout_options *o, dm_error *err)
 {
     const dmpo_sampling sampling = {
         .temperature = o->temperature, .top_k = o->top_k, .top_p = o->top_p, .max_tokens = o->max_tokens};
-    dm_status s;
 
     if (!o->env && !o->from)
         return dm_fail(err, DM_ERR_ARGUMENT, "no environment given; --env NAME names it");
@@ -40,16 +28,6 @@ static dm_status check_options(const dm_rollout_options *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "who plays is either a model, --model DIR, or --policy expert or random");
     if (o->stop && !*o->stop)
         return dm_fail(err, DM_ERR_ARGUMENT, "--stop must not be empty");
-    const int64_t many = (int64_t)1 << 24;
-    if ((s = in_range("first", o->first, 0, INT64_MAX, err)) != DM_OK ||
-        (s = in_range("tasks", o->tasks, 0, many, err)) != DM_OK ||
-        (s = in_range("samples", o->samples, 1, many, err)) != DM_OK ||
-        (s = in_range("continue-at", o->continue_at, DM_ROLLOUT_CONTINUE_ALL, many, err)) != DM_OK ||
-        (s = in_range("max-turns", o->max_turns, 0, many, err)) != DM_OK ||
-        (s = in_range("max-tokens", o->max_tokens, 1, many, err)) != DM_OK ||
-        (s = in_range("max-length", o->max_length, 0, LENGTH_MAX, err)) != DM_OK ||
-        (s = in_range("at-once", o->at_once, 0, AT_ONCE_MAX, err)) != DM_OK)
-        return s;
     return dm_sampling_check(&sampling, err);
 }
 

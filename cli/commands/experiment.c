@@ -25,7 +25,8 @@ static const cli_option options[] = {
     DM_OPTION_TEXT(experiment_options, output, "output", "DIR",
                    "directory for stages, results.json and the report (required)"),
     DM_OPTION_INTEGER(experiment_options, jobs, "jobs", "N",
-                      "run N stages at once, 1 to 256; 0: as many as threads. Never changes a result"),
+                      "run N stages at once, 1 to 256; 0: as many as threads. Never changes a result", .low = 0,
+                      .high = 256),
     DM_OPTION_TEXT(experiment_options, seeds, "seeds", "LIST", "use these seeds instead of the recipe's: 1,2,3"),
     DM_OPTION_TEXT(experiment_options, only, "only", "STAGE",
                    "run only this stage, or those that match a pattern such as 'home-*-s1', and what they need"),
@@ -354,7 +355,7 @@ static dm_status check(const experiment_options *o, const cli_args *args, dm_err
         return dm_fail(err, DM_ERR_ARGUMENT, "no recipe given; usage: dmpo experiment %s", command.usage);
     if (!o->output && !o->show)
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the directory for results");
-    return cli_in_range("jobs", o->jobs, 0, 256, err);
+    return DM_OK;
 }
 
 int cli_experiment(int argc, char **argv)

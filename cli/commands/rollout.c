@@ -14,6 +14,8 @@ typedef struct rollout_options {
     const char *continue_at;
 } rollout_options;
 
+#define COUNT_MAX (1 << 24) /* tokens of a model in memory, too */
+
 const cli_option cli_rollout_options[] = {
     DM_OPTION_TEXT(rollout_options, rollout.env, "env", "SPEC",
                    "home, shop, lab, or 'cmd:PROGRAM ARGUMENTS' (required without --from)"),
@@ -24,9 +26,12 @@ const cli_option cli_rollout_options[] = {
     DM_OPTION_TEXT(rollout_options, rollout.output, "output", "FILE",
                    "file for the episodes, one per line; an unfinished one is continued (required)"),
     DM_OPTION_FLAG(rollout_options, rollout.overwrite, "overwrite", "start over, whatever --output holds"),
-    DM_OPTION_INTEGER(rollout_options, rollout.first, "first", "K", "number of the first task"),
-    DM_OPTION_INTEGER(rollout_options, rollout.tasks, "tasks", "N", "how many tasks to play; 0: the rest of the split"),
-    DM_OPTION_INTEGER(rollout_options, rollout.samples, "samples", "N", "episodes per task, at least 1"),
+    DM_OPTION_INTEGER(rollout_options, rollout.first, "first", "K", "number of the first task", .low = 0,
+                      .high = 0x1p62, .legal = "from 0"),
+    DM_OPTION_INTEGER(rollout_options, rollout.tasks, "tasks", "N", "how many tasks to play; 0: the rest of the split",
+                      .low = 0, .high = COUNT_MAX),
+    DM_OPTION_INTEGER(rollout_options, rollout.samples, "samples", "N", "episodes per task, at least 1", .low = 1,
+                      .high = COUNT_MAX),
     DM_OPTION_SEED(rollout_options, rollout.env_seed, "env-seed", "N", "the environment's seed"),
     DM_OPTION_TEXT(rollout_options, rollout.from, "from", "FILE",
                    "continue the episodes of FILE instead of playing the tasks of --split"),
@@ -41,16 +46,19 @@ const cli_option cli_rollout_options[] = {
     DM_OPTION_SEED(rollout_options, rollout.seed, "seed", "N",
                    "seed of sampling and of --policy random; the same seed gives the same episodes"),
     DM_OPTION_INTEGER(rollout_options, rollout.max_turns, "max-turns", "N",
-                      "maximum turns of an episode; 0: the environment's limit"),
-    DM_OPTION_INTEGER(rollout_options, rollout.max_tokens, "max-tokens", "N", "maximum tokens of a turn, at least 1"),
+                      "maximum turns of an episode; 0: the environment's limit", .low = 0, .high = COUNT_MAX),
+    DM_OPTION_INTEGER(rollout_options, rollout.max_tokens, "max-tokens", "N", "maximum tokens of a turn, at least 1",
+                      .low = 1, .high = COUNT_MAX),
     DM_OPTION_INTEGER(rollout_options, rollout.max_length, "max-length", "N",
-                      "maximum tokens of an episode; 0: the model's positions, at most 4096"),
+                      "maximum tokens of an episode; 0: the model's positions, at most 4096", .low = 0,
+                      .high = COUNT_MAX),
     DM_OPTION_TEXT(rollout_options, rollout.stop, "stop", "TEXT",
                    "text that ends a turn, as the end-of-turn token always does"),
     DM_OPTION_TEXT(rollout_options, rollout.chat_template, "template", "NAME",
                    DM_TEMPLATE_NAMES "; default: from the model"),
     DM_OPTION_INTEGER(rollout_options, rollout.at_once, "at-once", "N",
-                      "play N episodes at once, up to 256; 0: at most 32, by memory and the environment's cost"),
+                      "play N episodes at once, up to 256; 0: at most 32, by memory and the environment's cost",
+                      .low = 0, .high = 256),
     {.offset = 0},
 };
 

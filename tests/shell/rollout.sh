@@ -35,6 +35,10 @@ check "a summary as JSON" says '"episodes": 12'
 check "at random" run rollout --env home --split seen --policy random --tasks 12 --samples 2 --output "$work/random.jsonl"
 refuses 1 '"samples": 2 there, "samples": 3 now' rollout --env home --split seen --policy random --tasks 12 --samples 3 \
     --output "$work/random.jsonl"
+refuses 2 '--samples 0 is out of range; legal: 1 to' rollout --samples 0
+refuses 2 '--max-tokens 0 is out of range; legal: 1 to' rollout --max-tokens 0
+refuses 2 '--at-once 257 is out of range; legal: 0 to 256' rollout --at-once 257
+refuses 2 '--first -1 is out of range; legal: from 0' rollout --first -1
 refuses 2 'no environment given' rollout --policy expert --output "$work/x"
 refuses 2 'who plays' rollout --env home --output "$work/x"
 refuses 2 'is none of' rollout --env palace --policy expert --output "$work/x"

@@ -156,18 +156,8 @@ static void check_options(void)
         o.field = value;                                                                                               \
         expect_error(&o, DM_ERR_ARGUMENT, says);                                                                       \
     } while (0)
-    REFUSED("ex", margin, -0.1, "--margin -0.1 is out of range; legal: 0 to 1");
-    REFUSED("ex", margin, NAN, "--margin");
-    REFUSED("ex", min_chosen, 1.5, "--min-chosen 1.5 is out of range; legal: 0 to 1");
-    REFUSED("ex", min_edit_distance, 2, "--min-edit-distance 2 is out of range; legal: 0 to 1");
     REFUSED("ex", max_length_ratio, 0.5, "--max-length-ratio 0.5 is out of range; legal: 0 (any) or at least 1");
     REFUSED("ex", perplexity_ratio, HUGE_VAL, "--perplexity-ratio inf is out of range");
-    REFUSED("ex", max_turns, -1, "--max-turns -1 is out of range; legal: 0 to 1000000000");
-    REFUSED("ex", max_repeats, -1, "--max-repeats -1 is out of range");
-    REFUSED("ex", cut, -2, "--cut -2 is out of range; legal: -1 to 1000000000");
-    REFUSED("ex", degrade_turns, 0, "--degrade-turns 0 is out of range; legal: 1 to 10000");
-    REFUSED("ex", per_task, -1, "--per-task -1 is out of range");
-    REFUSED("ex", limit, -1, "--limit -1 is out of range");
     REFUSED("ex", segment_turns, 3, "--segment-turns is of --form segment only");
     REFUSED("ex", erroneous, DM_PAIRS_ERRONEOUS_LAST, "--erroneous-turn is of --continuations FILE only");
     REFUSED("ex", invalid_answer, "no", "--invalid-answer is of --degrade meaningless only");

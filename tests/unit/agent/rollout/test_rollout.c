@@ -483,9 +483,6 @@ static void check_options(const char *model)
     o.player = DM_ROLLOUT_PLAYER_EXPERT;
     must_fail(&o, DM_ERR_ARGUMENT, "who plays");
     o.player = DM_ROLLOUT_PLAYER_MODEL;
-    o.samples = 0;
-    must_fail(&o, DM_ERR_ARGUMENT, "--samples 0");
-    o.samples = 1;
     o.top_p = 0;
     must_fail(&o, DM_ERR_ARGUMENT, "`top-p`");
     o.top_p = 1;
