@@ -100,7 +100,8 @@ refuses 2 "--min-edit-distance 2 is out of range; legal: 0 to 1" --min-edit-dist
 refuses 2 "--cut -2 is out of range; legal: -1 to 1000000000" --cut -2
 refuses 2 "--degrade-turns 0 is out of range; legal: 1 to 10000" --degrade-turns 0
 refuses 2 "--per-task -1 is out of range; legal: 0 to 1000000000" --per-task -1
-refuses 2 "--max-length-ratio 0.5 is out of range; legal: 0 (any) or at least 1" --max-length-ratio 0.5
+refuses 2 "--max-length-ratio 0.5 is out of range; legal: 0 (any) or at least 1" --from-pairs "$work/one.jsonl" --max-length-ratio 0.5 \
+    --output "$work/one.jsonl"
 refuses 2 "--form: 'best' is none of: pairs, sft, step, segment" --form best
 refuses 2 "has an empty name among its files" --explored "$work/a.jsonl," --among --output "$work/one.jsonl"
 refuses 2 "needs --invalid-answer TEXT" --from-pairs "$work/one.jsonl" --degrade meaningless --output "$work/one.jsonl"
