@@ -205,7 +205,7 @@ static void check_deaths(void)
     check_broken(OPEN, NULL, "start-early", NULL, "starting ...");
     check_broken(OPEN, NULL, "start-flood", NULL, "1048576 bytes without a line end: 'xxxx");
     check_broken(OPEN, NULL, "start-blank", NULL, "start: ");
-    check_broken(RESET, NULL, "start-lines", NULL, "the answer was: ");
+    check_broken(RESET, NULL, "start-lines", NULL, "'{\"version\": 1");
     check_broken(RESET, "DMPO_ENV_RESET", "reset-hang", NULL,
                  "reset: it failed after 2 restarts: no answer within 0.15 seconds");
     check_broken(RESET, NULL, "reset-die", NULL, "reset: it failed after 2 restarts: it ended with status 3");
