@@ -5,12 +5,13 @@
 dm_status cli_info_adapter(cli_report *r, const char *dir, dm_error *err)
 {
     const char *targets[DM_PROJECTIONS];
-    char base[DM_PATH_MAX], hex[DM_SHA256_HEX];
+    dm_path base;
+    char hex[DM_SHA256_HEX];
     dm_source *source = NULL;
     dm_lora_options o;
     dm_lora lora = {0};
     size_t n = 0;
-    dm_status s = dm_adapter_config(&o, base, dir, err);
+    dm_status s = dm_adapter_config(&o, &base, dir, err);
 
     if (s == DM_OK && (s = dm_source_open(&source, dir, err)) == DM_OK &&
         (s = dm_lora_build(&lora, &o, dm_source_config(source), err)) == DM_OK)
@@ -21,7 +22,7 @@ dm_status cli_info_adapter(cli_report *r, const char *dir, dm_error *err)
                 targets[n++] = dm_projection_name(p);
         cli_report_string(r, "path", dir);
         cli_report_string(r, "form", "adapter");
-        cli_report_string(r, "base", base);
+        cli_report_string(r, "base", base.text);
         cli_report_int(r, "rank", o.rank);
         cli_report_double(r, "alpha", o.alpha);
         cli_report_bool(r, "stabilised", o.stabilised);

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/path.h"
 #include "io/json.h"
+#include "io/json_writer.h"
 #include "io/safetensors.h"
 #include "model/formats/tensors.h"
 
@@ -15,8 +17,8 @@
 
 bool dm_adapter_is(const char *path)
 {
-    char config[DM_PATH_MAX];
-    return dm_path_join(config, sizeof config, path, CONFIG, NULL) == DM_OK && dm_file_exists(config);
+    dm_path config;
+    return dm_path_in(&config, path, CONFIG, NULL) == DM_OK && dm_file_exists(config.text);
 }
 
 /* ---- projections by name ---- */
@@ -140,33 +142,34 @@ static dm_status check_init(const dm_json_doc *doc, const dm_json *root, dm_erro
 /* The older form of the weights is a pickle, which can run code while it is read. */
 static dm_status check_weights(const char *dir, dm_error *err)
 {
-    char path[DM_PATH_MAX], pickle[DM_PATH_MAX];
+    dm_path path, pickle;
     dm_status s;
 
-    if ((s = dm_path_join(path, sizeof path, dir, WEIGHTS, err)) != DM_OK ||
-        (s = dm_path_join(pickle, sizeof pickle, dir, PICKLE, err)) != DM_OK || dm_file_exists(path) ||
-        !dm_file_exists(pickle))
+    if ((s = dm_path_in(&path, dir, WEIGHTS, err)) != DM_OK || (s = dm_path_in(&pickle, dir, PICKLE, err)) != DM_OK ||
+        dm_file_exists(path.text) || !dm_file_exists(pickle.text))
         return s;
     return dm_fail(err, DM_ERR_UNSUPPORTED,
                    "%s: is a pickle, which is not read; save it as " WEIGHTS
                    ": PeftModel.from_pretrained(BASE, DIR).save_pretrained(DIR)",
-                   pickle);
+                   pickle.text);
+}
+
+static bool is_there(const dm_path *path)
+{
+    return dm_file_exists(path->text) || dm_dir_exists(path->text);
 }
 
 /* As written, else as seen from the adapter's directory. */
-static dm_status find_base(char base[DM_PATH_MAX], const dm_json_doc *doc, const dm_json *root, const char *dir,
-                           dm_error *err)
+static dm_status find_base(dm_path *base, const dm_json_doc *doc, const dm_json *root, const char *dir, dm_error *err)
 {
     const dm_json *v = dm_json_get(root, "base_model_name_or_path");
 
     if (!v || v->type != DM_JSON_STRING || v->length == 0)
         return dm_json_fail(doc, v ? v : root, err,
                             "base_model_name_or_path must name the base model's file or directory");
-    snprintf(base, DM_PATH_MAX, "%s", v->text);
-    if (v->length < DM_PATH_MAX && (dm_file_exists(base) || dm_dir_exists(base)))
+    if (dm_path_print(base, NULL, "%s", v->text) == DM_OK && is_there(base))
         return DM_OK;
-    if (v->text[0] != '/' && dm_path_join(base, DM_PATH_MAX, dir, v->text, NULL) == DM_OK &&
-        (dm_file_exists(base) || dm_dir_exists(base)))
+    if (v->text[0] != '/' && dm_path_in(base, dir, v->text, NULL) == DM_OK && is_there(base))
         return DM_OK;
     return dm_json_fail(doc, v, err,
                         "the base model \"%s\" is neither here nor in the adapter's directory; write its path into "
@@ -174,9 +177,9 @@ static dm_status find_base(char base[DM_PATH_MAX], const dm_json_doc *doc, const
                         v->text);
 }
 
-dm_status dm_adapter_config(dm_lora_options *out, char base[DM_PATH_MAX], const char *dir, dm_error *err)
+dm_status dm_adapter_config(dm_lora_options *out, dm_path *base, const char *dir, dm_error *err)
 {
-    char path[DM_PATH_MAX];
+    dm_path path;
     dm_json_doc *doc = NULL;
     int64_t rank = 0;
     const bool no = false;
@@ -184,8 +187,7 @@ dm_status dm_adapter_config(dm_lora_options *out, char base[DM_PATH_MAX], const 
     dm_status s;
 
     *out = (dm_lora_options){0};
-    if ((s = dm_path_join(path, sizeof path, dir, CONFIG, err)) != DM_OK ||
-        (s = dm_json_read(&doc, path, err)) != DM_OK)
+    if ((s = dm_path_in(&path, dir, CONFIG, err)) != DM_OK || (s = dm_json_read(&doc, path.text, err)) != DM_OK)
         return s;
     const dm_json *root = dm_json_root(doc);
     if (!dm_json_is(dm_json_get(root, "peft_type"), "LORA"))
@@ -206,29 +208,45 @@ dm_status dm_adapter_config(dm_lora_options *out, char base[DM_PATH_MAX], const 
 
 static dm_status write_config(const dm_lora *lora, const char *dir, const char *base, dm_error *err)
 {
-    char path[DM_PATH_MAX];
+    dm_path path;
     dm_text t = {0};
-    const char *separator = "";
-    dm_status s = dm_path_join(path, sizeof path, dir, CONFIG, err);
+    dm_json_writer w = {.out = &t};
+    dm_status s = dm_path_in(&path, dir, CONFIG, err);
 
     if (s != DM_OK)
         return s;
-    dm_text_print(&t, "{\n  \"base_model_name_or_path\": ");
-    dm_text_json_string(&t, base, strlen(base));
-    dm_text_print(&t, ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n"
-                      "  \"lora_alpha\": ");
-    dm_text_json_double(&t, lora->o.alpha);
-    dm_text_print(&t, ",\n  \"lora_dropout\": 0.0,\n  \"peft_type\": \"LORA\",\n  \"r\": %u,\n  \"target_modules\": [",
-                  lora->o.rank);
+    dm_json_open_object(&w, NULL);
+    dm_json_new_line(&w);
+    dm_json_put_string(&w, "base_model_name_or_path", base);
+    dm_json_new_line(&w);
+    dm_json_put_string(&w, "bias", "none");
+    dm_json_new_line(&w);
+    dm_json_put_bool(&w, "fan_in_fan_out", false);
+    dm_json_new_line(&w);
+    dm_json_put_bool(&w, "inference_mode", true);
+    dm_json_new_line(&w);
+    dm_json_put_double(&w, "lora_alpha", lora->o.alpha);
+    dm_json_new_line(&w);
+    dm_json_put_raw(&w, "lora_dropout", "0.0");
+    dm_json_new_line(&w);
+    dm_json_put_string(&w, "peft_type", "LORA");
+    dm_json_new_line(&w);
+    dm_json_put_uint(&w, "r", lora->o.rank);
+    dm_json_new_line(&w);
+    dm_json_open_array(&w, "target_modules");
     for (dm_projection p = DM_PROJECTION_Q; p < DM_PROJECTIONS; p++)
-        if (lora->o.targets >> p & 1) {
-            dm_text_print(&t, "%s\"%s\"", separator, dm_projection_module(p));
-            separator = ", ";
-        }
-    dm_text_print(&t, "],\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_rslora\": %s\n}\n",
-                  lora->o.stabilised ? "true" : "false");
-    s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
-                 : dm_file_write(path, t.data, t.size, err);
+        if (lora->o.targets >> p & 1)
+            dm_json_put_string(&w, NULL, dm_projection_module(p));
+    dm_json_close_value(&w);
+    dm_json_new_line(&w);
+    dm_json_put_string(&w, "task_type", "CAUSAL_LM");
+    dm_json_new_line(&w);
+    dm_json_put_bool(&w, "use_rslora", lora->o.stabilised);
+    dm_json_new_line(&w);
+    dm_json_close_value(&w);
+    dm_text_print(&t, "\n");
+    s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path.text)
+                 : dm_file_write(path.text, t.data, t.size, err);
     dm_text_free(&t);
     return s;
 }
@@ -237,11 +255,11 @@ static dm_status write_config(const dm_lora *lora, const char *dir, const char *
 
 dm_status dm_adapter_read(float *w, const dm_lora *lora, const char *dir, const char *base_sha256, dm_error *err)
 {
-    char path[DM_PATH_MAX];
+    dm_path path;
     dm_st *st = NULL;
-    dm_status s = dm_path_join(path, sizeof path, dir, WEIGHTS, err);
+    dm_status s = dm_path_in(&path, dir, WEIGHTS, err);
 
-    if (s != DM_OK || (s = dm_st_open(&st, path, err)) != DM_OK)
+    if (s != DM_OK || (s = dm_st_open(&st, path.text, err)) != DM_OK)
         return s;
     const char *trained_on = dm_st_metadata(st, "base_sha256");
     if (trained_on && strcmp(trained_on, base_sha256) != 0)
@@ -249,9 +267,9 @@ dm_status dm_adapter_read(float *w, const dm_lora *lora, const char *dir, const 
             err, DM_ERR_INPUT,
             "%s: was trained on another base model (SHA-256 %.12s..., this one has %.12s...); name the right one "
             "in %s",
-            path, trained_on, base_sha256, CONFIG);
+            path.text, trained_on, base_sha256, CONFIG);
     if (s == DM_OK)
-        s = dm_tensors_read(w, &lora->layout, st, path, CONFIG, err);
+        s = dm_tensors_read(w, &lora->layout, st, path.text, CONFIG, err);
     dm_st_close(&st);
     return s;
 }
@@ -259,28 +277,26 @@ dm_status dm_adapter_read(float *w, const dm_lora *lora, const char *dir, const 
 dm_status dm_adapter_write(const float *w, const dm_lora *lora, const char *dir, const char *base,
                            const char *base_sha256, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    char path[DM_PATH_MAX];
+    dm_path path;
     const char *const metadata[][2] = {{"base_sha256", base_sha256}};
     dm_status s;
 
-    if ((s = write_config(lora, dir, base, err)) != DM_OK ||
-        (s = dm_path_join(path, sizeof path, dir, WEIGHTS, err)) != DM_OK)
+    if ((s = write_config(lora, dir, base, err)) != DM_OK || (s = dm_path_in(&path, dir, WEIGHTS, err)) != DM_OK)
         return s;
-    return dm_tensors_write(w, &lora->layout, path, metadata, 1, hex, err);
+    return dm_tensors_write(w, &lora->layout, path.text, metadata, 1, hex, err);
 }
 
 dm_status dm_adapter_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err)
 {
     static const char *const files[] = {CONFIG, WEIGHTS};
-    char path[DM_PATH_MAX];
+    dm_path path;
     dm_sha256 h;
     dm_status s = DM_OK;
 
     dm_sha256_init(&h);
     dm_sha256_update(&h, hex, DM_SHA256_HEX - 1);
     for (size_t i = 0; s == DM_OK && i < sizeof files / sizeof *files; i++)
-        if ((s = dm_path_join(path, sizeof path, dir, files[i], err)) == DM_OK &&
-            (s = dm_file_sha256(path, hex, err)) == DM_OK)
+        if ((s = dm_path_in(&path, dir, files[i], err)) == DM_OK && (s = dm_file_sha256(path.text, hex, err)) == DM_OK)
             dm_sha256_update(&h, hex, DM_SHA256_HEX - 1);
     if (s == DM_OK)
         dm_sha256_finish(&h, hex);

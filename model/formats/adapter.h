@@ -14,7 +14,7 @@ bool dm_adapter_is(const char *path); /* a directory with adapter_config.json */
 /* What adapter_config.json says; base (the path of the base model, where it was found: as written, or as seen from the
  * adapter's directory) may be NULL. What the engine does not do (DoRA, biases, other modules, ranks by pattern, ...) is
  * refused by name. */
-dm_status dm_adapter_config(dm_lora_options *out, char base[DM_PATH_MAX], const char *dir, dm_error *err);
+dm_status dm_adapter_config(dm_lora_options *out, dm_path *base, const char *dir, dm_error *err);
 
 /* Reads the adapter's values into w[lora->layout.floats]. base_sha256: of the base in use; an adapter that was trained
  * on another one is refused. */

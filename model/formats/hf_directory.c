@@ -9,17 +9,17 @@
 dm_status dm_hf_directory_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config,
                                     const char *dir, const char *template_name, dm_error *err)
 {
-    char path[DM_PATH_MAX];
-    dm_status s = dm_path_join(path, sizeof path, dir, "tokenizer.json", err);
+    dm_path path;
+    dm_status s = dm_path_in(&path, dir, "tokenizer.json", err);
     *tokenizer = NULL;
-    if (s == DM_OK && !dm_file_exists(path))
-        s = dm_path_join(path, sizeof path, dir, "tokenizer.model", err);
-    if (s != DM_OK || !dm_file_exists(path) || (s = dm_tokenizer_open(tokenizer, path, err)) != DM_OK)
+    if (s == DM_OK && !dm_file_exists(path.text))
+        s = dm_path_in(&path, dir, "tokenizer.model", err);
+    if (s != DM_OK || !dm_file_exists(path.text) || (s = dm_tokenizer_open(tokenizer, path.text, err)) != DM_OK)
         return s;
     const size_t size = dm_tokenizer_size(*tokenizer);
     if (size > config->vocab)
-        s = dm_fail(err, DM_ERR_INPUT, "%s: the tokenizer has %zu ids but config.json says vocab_size %u", path, size,
-                    config->vocab);
+        s = dm_fail(err, DM_ERR_INPUT, "%s: the tokenizer has %zu ids but config.json says vocab_size %u", path.text,
+                    size, config->vocab);
     else if (chat)
         s = dm_template_open(chat, template_name, dir, *tokenizer, err);
     if (s != DM_OK)
@@ -29,14 +29,14 @@ dm_status dm_hf_directory_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *
 
 dm_status dm_hf_directory_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    char config[DM_PATH_MAX];
+    dm_path config;
     dm_st *st = NULL;
     dm_sha256 h;
     const char *last = "";
-    dm_status s = dm_path_join(config, sizeof config, dir, "config.json", err);
+    dm_status s = dm_path_in(&config, dir, "config.json", err);
 
     dm_sha256_init(&h);
-    if (s == DM_OK && (s = dm_file_sha256(config, hex, err)) == DM_OK) {
+    if (s == DM_OK && (s = dm_file_sha256(config.text, hex, err)) == DM_OK) {
         dm_sha256_update(&h, hex, DM_SHA256_HEX - 1);
         s = dm_st_open(&st, dir, err);
     }

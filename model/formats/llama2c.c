@@ -123,10 +123,10 @@ size_t dm_llama2c_order(size_t *out, const dm_param_layout *layout, const dm_con
     return n;
 }
 
-dm_status dm_llama2c_tokenizer_path(char *out, size_t size, const char *path, dm_error *err)
+dm_status dm_llama2c_tokenizer_path(dm_path *out, const char *path, dm_error *err)
 {
     const char *slash = strrchr(path, '/');
     const int n = slash ? (int)(slash - path + 1) : 0;
-    const int used = snprintf(out, size, "%.*stokenizer.bin", n, path);
-    return used > 0 && (size_t)used < size ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: the path is too long", path);
+
+    return dm_path_print(out, err, "%.*stokenizer.bin", n, path);
 }

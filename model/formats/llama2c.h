@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "core/error.h"
+#include "core/path.h"
 #include "model/network/params.h"
 
 #define DM_LLAMA2C_EPS 1e-5
@@ -32,6 +33,6 @@ dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *k
 size_t dm_llama2c_order(size_t *out, const dm_param_layout *layout, const dm_config *c, int version);
 
 /* Where the tokenizer of the model at `path` is: tokenizer.bin beside it. */
-dm_status dm_llama2c_tokenizer_path(char *out, size_t size, const char *path, dm_error *err);
+dm_status dm_llama2c_tokenizer_path(dm_path *out, const char *path, dm_error *err);
 
 #endif

@@ -4,9 +4,8 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/path.h"
 #include "model/formats/source_internal.h"
-
-#define PATH_SIZE 4096
 
 static const char *const model_files[] = {"tokenizer.json",
                                           "tokenizer.model",
@@ -26,16 +25,16 @@ dm_status dm_sidecar_config(const dm_source *s, dm_dtype stored, const char *dir
 
 static dm_status copy_file(const char *from, const char *to, const char *name, dm_error *err)
 {
-    char source[PATH_SIZE], target[PATH_SIZE];
+    dm_path source, target;
     char *data = NULL;
     size_t size = 0;
     dm_status s;
 
-    if ((s = dm_path_join(source, sizeof source, from, name, err)) != DM_OK || !dm_file_exists(source) ||
-        (s = dm_path_join(target, sizeof target, to, name, err)) != DM_OK ||
-        (s = dm_file_read(source, (size_t)1 << 30, &data, &size, err)) != DM_OK)
+    if ((s = dm_path_in(&source, from, name, err)) != DM_OK || !dm_file_exists(source.text) ||
+        (s = dm_path_in(&target, to, name, err)) != DM_OK ||
+        (s = dm_file_read(source.text, (size_t)1 << 30, &data, &size, err)) != DM_OK)
         return s;
-    s = dm_file_write(target, data, size, err);
+    s = dm_file_write(target.text, data, size, err);
     free(data);
     return s;
 }

@@ -7,6 +7,7 @@
 
 #include "core/file.h"
 #include "core/half.h"
+#include "core/path.h"
 #include "model/formats/adapter.h"
 #include "model/formats/hf_directory.h"
 #include "model/formats/llama2c.h"
@@ -97,14 +98,14 @@ static dm_status open_base(dm_source **out, const char *path, dm_error *err)
 
 dm_status dm_source_open(dm_source **out, const char *path, dm_error *err)
 {
-    char base[DM_PATH_MAX];
+    dm_path base;
     dm_lora_options options;
     dm_status s;
 
     if (!dm_adapter_is(path))
         return open_base(out, path, err);
     *out = NULL;
-    if ((s = dm_adapter_config(&options, base, path, err)) != DM_OK || (s = open_base(out, base, err)) != DM_OK)
+    if ((s = dm_adapter_config(&options, &base, path, err)) != DM_OK || (s = open_base(out, base.text, err)) != DM_OK)
         return s;
     if (!((*out)->adapter = strdup(path))) {
         dm_source_close(out);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/path.h"
 #include "model/formats/hf_directory.h"
 #include "model/formats/llama2c.h"
 #include "model/formats/source_internal.h"
@@ -49,11 +50,11 @@ static dm_status gguf_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm
 static dm_status llama2c_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_chat_template *chat,
                                    const char *name, dm_error *err)
 {
-    char path[4096];
-    dm_status status = dm_llama2c_tokenizer_path(path, sizeof path, s->path, err);
+    dm_path path;
+    dm_status status = dm_llama2c_tokenizer_path(&path, s->path, err);
 
-    if (status != DM_OK || !dm_file_exists(path) ||
-        (status = dm_tokenizer_open_llama2c(tokenizer, path, s->config.vocab, err)) != DM_OK || !chat)
+    if (status != DM_OK || !dm_file_exists(path.text) ||
+        (status = dm_tokenizer_open_llama2c(tokenizer, path.text, s->config.vocab, err)) != DM_OK || !chat)
         return status;
     return dm_template_from_text(chat, name, NULL, dm_tokenizer_token(*tokenizer, s->config.bos, NULL),
                                  dm_tokenizer_token(*tokenizer, s->config.eos, NULL), s->path, *tokenizer, err);

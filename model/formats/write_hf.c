@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/path.h"
 #include "io/safetensors.h"
 #include "model/formats/sidecar.h"
 #include "model/formats/source_internal.h"
@@ -33,12 +34,12 @@ static dm_status read_tensor(void *context, size_t i, float *out, dm_error *err)
 static dm_status write_weights(const char *dir, const dm_param_layout *layout, dm_weight_reader w, dm_dtype type,
                                char hex[DM_SHA256_HEX], dm_error *err)
 {
-    char path[4096];
+    dm_path path;
     dm_st_out *out = calloc(layout->n, sizeof *out);
-    dm_status s = dm_path_join(path, sizeof path, dir, "model.safetensors", err);
+    dm_status s = dm_path_in(&path, dir, "model.safetensors", err);
 
     if (s == DM_OK && !out)
-        s = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for the list of tensors", path);
+        s = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for the list of tensors", path.text);
     for (size_t i = 0; s == DM_OK && i < layout->n; i++) {
         const dm_tensor *t = &layout->tensors[i];
         out[i] = (dm_st_out){.name = t->name, .type = type, .dims = t->dims};
@@ -47,41 +48,41 @@ static dm_status write_weights(const char *dir, const dm_param_layout *layout, d
     }
     if (s == DM_OK) {
         reading r = {out, w};
-        s = dm_st_write_from(path, out, layout->n, NULL, 0, read_tensor, &r, hex, err);
+        s = dm_st_write_from(path.text, out, layout->n, NULL, 0, read_tensor, &r, hex, err);
     }
     free(out);
     return s;
 }
 
 /* "a/b/" and "a/b" are the same directory, but "a/b/.tmp-1" is not beside it. */
-static dm_status temporary_name(char *out, size_t size, const char *dir, dm_error *err)
+static dm_status temporary_name(dm_path *out, const char *dir, dm_error *err)
 {
     size_t n = strlen(dir);
 
     while (n > 1 && dir[n - 1] == '/')
         n--;
-    const int used = snprintf(out, size, "%.*s.tmp-%ld", (int)n, dir, (long)getpid());
-    return used > 0 && (size_t)used < size ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: the path is too long", dir);
+    return dm_path_print(out, err, "%.*s.tmp-%ld", (int)n, dir, (long)getpid());
 }
 
 dm_status dm_write_hf(const char *dir, const dm_source *s, dm_weight_reader w, dm_dtype type, char hex[DM_SHA256_HEX],
                       dm_error *err)
 {
-    char temporary[4096];
-    dm_status status = temporary_name(temporary, sizeof temporary, dir, err);
+    dm_path temporary;
+    dm_status status = temporary_name(&temporary, dir, err);
 
     if (status != DM_OK)
         return status;
     if (dm_dir_exists(dir) || dm_file_exists(dir))
         return dm_fail(err, DM_ERR_FILE, "%s: is there already", dir);
-    if (dm_dir_exists(temporary) && (status = dm_dir_remove(temporary, err)) != DM_OK) /* of a run that was killed */
+    if (dm_dir_exists(temporary.text) &&
+        (status = dm_dir_remove(temporary.text, err)) != DM_OK) /* of a run that was killed */
         return status;
-    if ((status = dm_dir_create(temporary, err)) == DM_OK &&
-        (status = dm_sidecar_config(s, type, temporary, err)) == DM_OK &&
-        (status = dm_sidecar_tokenizer(s, NULL, temporary, err)) == DM_OK &&
-        (status = write_weights(temporary, &s->layout, w, type, hex, err)) == DM_OK)
-        status = dm_rename_durable(temporary, dir, err);
-    if (status != DM_OK && dm_dir_exists(temporary))
-        dm_dir_remove(temporary, NULL);
+    if ((status = dm_dir_create(temporary.text, err)) == DM_OK &&
+        (status = dm_sidecar_config(s, type, temporary.text, err)) == DM_OK &&
+        (status = dm_sidecar_tokenizer(s, NULL, temporary.text, err)) == DM_OK &&
+        (status = write_weights(temporary.text, &s->layout, w, type, hex, err)) == DM_OK)
+        status = dm_rename_durable(temporary.text, dir, err);
+    if (status != DM_OK && dm_dir_exists(temporary.text))
+        dm_dir_remove(temporary.text, NULL);
     return status;
 }

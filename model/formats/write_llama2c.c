@@ -9,6 +9,7 @@
 #include "core/numeric.h"
 #include "core/output.h"
 #include "core/narrow.h"
+#include "core/path.h"
 #include "model/formats/gguf_names.h"
 #include "model/formats/llama2c.h"
 #include "model/formats/source_internal.h"
@@ -144,32 +145,33 @@ static dm_status write_model(const char *path, const dm_source *s, dm_weight_rea
 /* Writes the tokenizer beside the model; *made: it was not there before. The same one may be there already. */
 static dm_status write_tokenizer(const char *path, const dm_tokenizer *t, size_t vocabulary, bool *made, dm_error *err)
 {
-    char place[4096], fresh[4096], here[DM_SHA256_HEX], there[DM_SHA256_HEX];
-    dm_status s = dm_llama2c_tokenizer_path(place, sizeof place, path, err);
+    dm_path place, fresh;
+    char here[DM_SHA256_HEX], there[DM_SHA256_HEX];
+    dm_status s = dm_llama2c_tokenizer_path(&place, path, err);
 
     *made = false;
     if (s != DM_OK)
         return s;
-    if (!dm_file_exists(place)) {
-        s = dm_tokenizer_write_llama2c_for(t, vocabulary, place, err);
+    if (!dm_file_exists(place.text)) {
+        s = dm_tokenizer_write_llama2c_for(t, vocabulary, place.text, err);
         *made = s == DM_OK;
         return s;
     }
-    if (snprintf(fresh, sizeof fresh, "%s.tokenizer-%ld", path, (long)getpid()) >= (int)sizeof fresh)
-        return dm_fail(err, DM_ERR_FILE, "%s: the path is too long", path);
-    if ((s = dm_tokenizer_write_llama2c_for(t, vocabulary, fresh, err)) == DM_OK &&
-        (s = dm_file_sha256(fresh, here, err)) == DM_OK && (s = dm_file_sha256(place, there, err)) == DM_OK &&
+    if ((s = dm_path_print(&fresh, err, "%s.tokenizer-%ld", path, (long)getpid())) != DM_OK)
+        return s;
+    if ((s = dm_tokenizer_write_llama2c_for(t, vocabulary, fresh.text, err)) == DM_OK &&
+        (s = dm_file_sha256(fresh.text, here, err)) == DM_OK && (s = dm_file_sha256(place.text, there, err)) == DM_OK &&
         strcmp(here, there) != 0)
         s = dm_fail(err, DM_ERR_FILE, "%s: is there already and is another tokenizer; write into another directory",
-                    place);
-    unlink(fresh);
+                    place.text);
+    unlink(fresh.text);
     return s;
 }
 
 dm_status dm_write_llama2c(const char *path, const dm_source *s, dm_weight_reader w, int version, bool *no_tokenizer,
                            char hex[DM_SHA256_HEX], dm_error *err)
 {
-    char place[4096];
+    dm_path place;
     dm_tokenizer *t = NULL;
     bool made = false;
     dm_status status;
@@ -186,7 +188,7 @@ dm_status dm_write_llama2c(const char *path, const dm_source *s, dm_weight_reade
     dm_tokenizer_close(&t);
     if (status == DM_OK)
         status = write_model(path, s, w, version, hex, err);
-    if (status != DM_OK && made && dm_llama2c_tokenizer_path(place, sizeof place, path, NULL) == DM_OK)
-        unlink(place);
+    if (status != DM_OK && made && dm_llama2c_tokenizer_path(&place, path, NULL) == DM_OK)
+        unlink(place.text);
     return status;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/path.h"
 #include "io/json.h"
 #include "model/network/config_internal.h"
 
@@ -287,14 +288,13 @@ static dm_status read_token(const reader *r, const char *key, int32_t fallback, 
 
 dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err)
 {
-    char path[4096];
+    dm_path path;
     dm_json_doc *doc = NULL;
     const double eps = 1e-6;
     dm_status s;
 
     memset(out, 0, sizeof *out);
-    if ((s = dm_path_join(path, sizeof path, dir, "config.json", err)) != DM_OK ||
-        (s = dm_json_read(&doc, path, err)) != DM_OK)
+    if ((s = dm_path_in(&path, dir, "config.json", err)) != DM_OK || (s = dm_json_read(&doc, path.text, err)) != DM_OK)
         return s;
     const reader r = {doc, dm_json_root(doc), out, err};
     if (r.root->type != DM_JSON_OBJECT)
@@ -306,7 +306,7 @@ dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err)
              (s = read_token(&r, "bos_token_id", archs[out->arch].bos, &out->bos)) == DM_OK &&
              (s = read_token(&r, "eos_token_id", archs[out->arch].eos, &out->eos)) == DM_OK &&
              (s = dm_config_read_ends(out, doc, dir, err)) == DM_OK)
-        s = dm_config_check(out, path, err);
+        s = dm_config_check(out, path.text, err);
     dm_json_close(&doc);
     return s;
 }

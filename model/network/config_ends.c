@@ -60,11 +60,11 @@ static dm_status read_ends(dm_config *c, const dm_json_doc *doc, dm_error *err)
 /* generation_config.json says what transformers' generate stops at, config.json may know less. */
 static dm_status read_generation(dm_config *c, const char *dir, dm_error *err)
 {
-    char path[4096];
+    dm_path path;
     dm_json_doc *doc = NULL;
-    dm_status s = dm_path_join(path, sizeof path, dir, "generation_config.json", err);
+    dm_status s = dm_path_in(&path, dir, "generation_config.json", err);
 
-    if (s != DM_OK || !dm_file_exists(path) || (s = dm_json_read(&doc, path, err)) != DM_OK)
+    if (s != DM_OK || !dm_file_exists(path.text) || (s = dm_json_read(&doc, path.text, err)) != DM_OK)
         return s;
     if (dm_json_root(doc)->type != DM_JSON_OBJECT)
         s = dm_json_fail(doc, dm_json_root(doc), err, "must be an object");

@@ -14,14 +14,13 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/path.h"
 #include "io/safetensors.h"
 #include "model/formats/adapter.h"
 #include "model/formats/sidecar.h"
 #include "model/formats/hf_directory.h"
 #include "model/formats/tensors.h"
 #include "model/train/run.h"
-
-#define PATH_SIZE 4096
 
 void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
 {
@@ -79,11 +78,13 @@ static dm_status moments(const dm_run *r, dm_param_layout *out, dm_error *err)
 static dm_status write_state(const dm_run *r, const char *dir, int64_t step, const dmpo_train_result *result,
                              const char *model, const char *optimizer, dm_error *err)
 {
-    char identity[DM_SHA256_HEX], path[PATH_SIZE];
+    dm_path path;
+    char identity[DM_SHA256_HEX];
     const int64_t events = dm_run_tensorboard_size(r);
     struct stat st;
     dm_text text = {0};
-    dm_status s = dm_path_join(path, sizeof path, dir, "state.json", err);
+    dm_json_writer w = {.out = &text};
+    dm_status s = dm_path_in(&path, dir, "state.json", err);
 
     if (s != DM_OK)
         return s;
@@ -94,30 +95,35 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
     if (r->output.tensorboard_fd >= 0 && fsync(r->output.tensorboard_fd) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s/%s: cannot write: %s", r->options.output, DM_TENSORBOARD_FILE,
                        strerror(errno));
-    dm_text_print(&text,
-                  "{\"format\": 1, \"step\": %lld, \"evaluated\": %lld, \"identity\": \"%s\",\n"
-                  " \"metrics_bytes\": %lld, \"model.safetensors\": \"%s\", \"optimizer.safetensors\": \"%s\",\n"
-                  " \"before\": ",
-                  (long long)step, (long long)result->after.step, identity, (long long)st.st_size, model, optimizer);
-    dm_metrics_json(&text, "eval", &result->before);
+    dm_json_open_object(&w, NULL);
+    dm_json_put_int(&w, "format", 1);
+    dm_json_put_int(&w, "step", step);
+    dm_json_put_int(&w, "evaluated", result->after.step);
+    dm_json_put_string(&w, "identity", identity);
+    dm_json_put_int(&w, "metrics_bytes", st.st_size);
+    dm_json_put_string(&w, "model.safetensors", model);
+    dm_json_put_string(&w, "optimizer.safetensors", optimizer);
+    dm_metrics_json(&w, "before", "eval", &result->before);
     if (events)
-        dm_text_print(&text, ", \"tensorboard_bytes\": %lld", (long long)events);
-    dm_text_print(&text, "}\n");
-    s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
-                    : dm_file_write(path, text.data, text.size, err);
+        dm_json_put_int(&w, "tensorboard_bytes", events);
+    dm_json_close_value(&w);
+    dm_text_add(&text, "\n", 1);
+    s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path.text)
+                    : dm_file_write(path.text, text.data, text.size, err);
     dm_text_free(&text);
     return s;
 }
 
 static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmpo_train_result *result, dm_error *err)
 {
-    char model[DM_SHA256_HEX], optimizer[DM_SHA256_HEX], path[PATH_SIZE];
+    dm_path path;
+    char model[DM_SHA256_HEX], optimizer[DM_SHA256_HEX];
     dm_param_layout table = {0};
     dm_status s = dm_weights_write(r->memory.trained, r->models.trained_layout, dir, model, err);
 
     if (s == DM_OK && (s = moments(r, &table, err)) == DM_OK &&
-        (s = dm_path_join(path, sizeof path, dir, "optimizer.safetensors", err)) == DM_OK)
-        s = dm_tensors_write(r->memory.adam_m, &table, path, NULL, 0, optimizer, err);
+        (s = dm_path_in(&path, dir, "optimizer.safetensors", err)) == DM_OK)
+        s = dm_tensors_write(r->memory.adam_m, &table, path.text, NULL, 0, optimizer, err);
     dm_param_layout_free(&table);
     return s == DM_OK ? write_state(r, dir, step, result, model, optimizer, err) : s;
 }
@@ -136,48 +142,48 @@ static dm_status put_in_place(const char *fresh, const char *now, const char *ol
 
 dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_train_result *result, dm_error *err)
 {
-    char now[PATH_SIZE], fresh[PATH_SIZE], old[PATH_SIZE];
+    dm_path now, fresh, old;
     dm_status s;
 
-    if ((s = dm_path_join(now, sizeof now, r->options.output, "checkpoint", err)) != DM_OK ||
-        (s = dm_path_join(fresh, sizeof fresh, r->options.output, "checkpoint.new", err)) != DM_OK ||
-        (s = dm_path_join(old, sizeof old, r->options.output, "checkpoint.old", err)) != DM_OK)
+    if ((s = dm_path_in(&now, r->options.output, "checkpoint", err)) != DM_OK ||
+        (s = dm_path_in(&fresh, r->options.output, "checkpoint.new", err)) != DM_OK ||
+        (s = dm_path_in(&old, r->options.output, "checkpoint.old", err)) != DM_OK)
         return s;
-    if (dm_dir_exists(fresh) && (s = dm_dir_remove(fresh, err)) != DM_OK) /* of a run that was killed here */
+    if (dm_dir_exists(fresh.text) && (s = dm_dir_remove(fresh.text, err)) != DM_OK) /* of a run that was killed here */
         return s;
-    if ((s = dm_dir_create(fresh, err)) != DM_OK)
-        return s;
-    if ((s = write_files(r, fresh, step, result, err)) == DM_OK)
-        s = put_in_place(fresh, now, old, err);
+    if ((s = dm_dir_create(fresh.text, err)) == DM_OK && (s = write_files(r, fresh.text, step, result, err)) == DM_OK)
+        s = put_in_place(fresh.text, now.text, old.text, err);
     if (s != DM_OK) { /* as it was before */
-        if (!dm_dir_exists(now) && dm_dir_exists(old))
-            dm_rename_durable(old, now, NULL);
-        if (dm_dir_exists(fresh))
-            dm_dir_remove(fresh, NULL);
+        if (!dm_dir_exists(now.text) && dm_dir_exists(old.text))
+            dm_rename_durable(old.text, now.text, NULL);
+        if (dm_dir_exists(fresh.text))
+            dm_dir_remove(fresh.text, NULL);
         return s;
     }
-    return dm_dir_exists(old) ? dm_dir_remove(old, err) : DM_OK;
+    return dm_dir_exists(old.text) ? dm_dir_remove(old.text, err) : DM_OK;
 }
 
 static dm_status verify(const dm_json_doc *doc, const char *dir, const char *name, dm_error *err)
 {
-    char path[PATH_SIZE], hex[DM_SHA256_HEX];
-    dm_status s = dm_path_join(path, sizeof path, dir, name, err);
+    dm_path path;
+    char hex[DM_SHA256_HEX];
+    dm_status s = dm_path_in(&path, dir, name, err);
 
-    if (s == DM_OK && (s = dm_file_sha256(path, hex, err)) == DM_OK &&
+    if (s == DM_OK && (s = dm_file_sha256(path.text, hex, err)) == DM_OK &&
         !dm_json_is(dm_json_get(dm_json_root(doc), name), hex))
-        s = dm_fail(err, DM_ERR_INPUT, "%s: the checksum differs from state.json's; the checkpoint is damaged", path);
+        s = dm_fail(err, DM_ERR_INPUT, "%s: the checksum differs from state.json's; the checkpoint is damaged",
+                    path.text);
     return s;
 }
 
 static dm_status read_table(float *w, const dm_param_layout *table, const char *dir, const char *name, dm_error *err)
 {
-    char path[PATH_SIZE];
+    dm_path path;
     dm_st *st = NULL;
-    dm_status s = dm_path_join(path, sizeof path, dir, name, err);
+    dm_status s = dm_path_in(&path, dir, name, err);
 
-    if (s == DM_OK && (s = dm_st_open(&st, path, err)) == DM_OK)
-        s = dm_tensors_read(w, table, st, path, "the run", err);
+    if (s == DM_OK && (s = dm_st_open(&st, path.text, err)) == DM_OK)
+        s = dm_tensors_read(w, table, st, path.text, "the run", err);
     dm_st_close(&st);
     return s;
 }
@@ -250,34 +256,34 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
 static void remove_leftovers(const dm_run *r)
 {
     static const char *const names[] = {"checkpoint.new", "checkpoint.old"};
-    char now[PATH_SIZE], path[PATH_SIZE];
+    dm_path now, path;
 
-    if (dm_path_join(now, sizeof now, r->options.output, "checkpoint", NULL) != DM_OK || !dm_dir_exists(now))
+    if (dm_path_in(&now, r->options.output, "checkpoint", NULL) != DM_OK || !dm_dir_exists(now.text))
         return;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (dm_path_join(path, sizeof path, r->options.output, names[i], NULL) == DM_OK && dm_dir_exists(path))
-            dm_dir_remove(path, NULL);
+        if (dm_path_in(&path, r->options.output, names[i], NULL) == DM_OK && dm_dir_exists(path.text))
+            dm_dir_remove(path.text, NULL);
 }
 
 dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result, dm_error *err)
 {
-    char dir[PATH_SIZE], path[PATH_SIZE];
+    dm_path dir, path;
     dm_json_doc *doc = NULL;
-    dm_status s = dm_path_join(dir, sizeof dir, r->options.output, "checkpoint", err);
+    dm_status s = dm_path_in(&dir, r->options.output, "checkpoint", err);
 
     *step = 0;
-    if (s == DM_OK && !dm_dir_exists(dir))
-        s = dm_path_join(dir, sizeof dir, r->options.output, "checkpoint.old", err);
-    if (s != DM_OK || !dm_dir_exists(dir))
+    if (s == DM_OK && !dm_dir_exists(dir.text))
+        s = dm_path_in(&dir, r->options.output, "checkpoint.old", err);
+    if (s != DM_OK || !dm_dir_exists(dir.text))
         return s;
-    if ((s = dm_path_join(path, sizeof path, dir, "state.json", err)) != DM_OK ||
-        (s = dm_json_read(&doc, path, err)) != DM_OK)
+    if ((s = dm_path_in(&path, dir.text, "state.json", err)) != DM_OK ||
+        (s = dm_json_read(&doc, path.text, err)) != DM_OK)
         return s;
-    if ((s = verify(doc, dir, "model.safetensors", err)) == DM_OK &&
-        (s = verify(doc, dir, "optimizer.safetensors", err)) == DM_OK &&
+    if ((s = verify(doc, dir.text, "model.safetensors", err)) == DM_OK &&
+        (s = verify(doc, dir.text, "optimizer.safetensors", err)) == DM_OK &&
         (s = read_state(r, doc, step, result, err)) == DM_OK &&
-        (s = read_table(r->memory.trained, r->models.trained_layout, dir, "model.safetensors", err)) == DM_OK)
-        s = read_moments(r, dir, err);
+        (s = read_table(r->memory.trained, r->models.trained_layout, dir.text, "model.safetensors", err)) == DM_OK)
+        s = read_moments(r, dir.text, err);
     dm_json_close(&doc);
     if (s == DM_OK)
         remove_leftovers(r);

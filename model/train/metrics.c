@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/path.h"
 #include "io/tensorboard.h"
 #include "model/train/run.h"
 
@@ -40,18 +41,20 @@ static size_t figures_of(const dmpo_metrics *m, dm_tensorboard_scalar out[FIGURE
     return n;
 }
 
-void dm_metrics_json(dm_text *out, const char *kind, const dmpo_metrics *m)
+void dm_metrics_json(dm_json_writer *w, const char *key, const char *kind, const dmpo_metrics *m)
 {
     dm_tensorboard_scalar figure[FIGURES];
     const size_t n = figures_of(m, figure);
 
-    dm_text_print(out, "{\"kind\": \"%s\", \"step\": %lld", kind, (long long)m->step);
-    for (size_t i = 0; i < n; i++) {
-        dm_text_print(out, ", \"%s\": ", figure[i].tag);
-        dm_text_json_double(out, figure[i].value);
-    }
-    dm_text_print(out, ", \"peak_memory\": %llu, \"tokens\": %lld, \"action_tokens\": %lld}\n",
-                  (unsigned long long)m->peak_memory, (long long)m->tokens, (long long)m->action_tokens);
+    dm_json_open_object(w, key);
+    dm_json_put_string(w, "kind", kind);
+    dm_json_put_int(w, "step", m->step);
+    for (size_t i = 0; i < n; i++)
+        dm_json_put_double(w, figure[i].tag, figure[i].value);
+    dm_json_put_uint(w, "peak_memory", m->peak_memory);
+    dm_json_put_int(w, "tokens", m->tokens);
+    dm_json_put_int(w, "action_tokens", m->action_tokens);
+    dm_json_close_value(w);
 }
 
 static dm_status append(int fd, const char *dir, const char *name, const void *data, size_t size, dm_error *err)
@@ -91,14 +94,17 @@ static dm_status write_scalars(dm_run *r, const char *kind, const dmpo_metrics *
 
 dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, dm_error *err)
 {
-    if (r->output.line.capacity <= LINE)
-        dm_text_print(&r->output.line, "%*s", LINE, ""); /* room, once */
-    r->output.line.size = 0;
-    dm_metrics_json(&r->output.line, kind, m);
-    if (r->output.line.failed)
+    dm_text *line = &r->output.line;
+    dm_json_writer w = {.out = line};
+
+    if (line->capacity <= LINE)
+        dm_text_print(line, "%*s", LINE, ""); /* room, once */
+    line->size = 0;
+    dm_metrics_json(&w, NULL, kind, m);
+    dm_text_add(line, "\n", 1);
+    if (line->failed)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for a metrics line");
-    const dm_status s =
-        append(r->output.metrics_fd, r->options.output, "metrics.jsonl", r->output.line.data, r->output.line.size, err);
+    const dm_status s = append(r->output.metrics_fd, r->options.output, "metrics.jsonl", line->data, line->size, err);
     return s == DM_OK && r->output.tensorboard_fd >= 0 ? write_scalars(r, kind, m, err) : s;
 }
 
@@ -106,19 +112,19 @@ dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, d
 
 int64_t dm_run_tensorboard_size(const dm_run *r)
 {
-    char path[4096];
+    dm_path path;
     struct stat st;
 
-    if (dm_path_join(path, sizeof path, r->options.output, DM_TENSORBOARD_FILE, NULL) != DM_OK || stat(path, &st) != 0)
+    if (dm_path_in(&path, r->options.output, DM_TENSORBOARD_FILE, NULL) != DM_OK || stat(path.text, &st) != 0)
         return 0;
     return (int64_t)st.st_size;
 }
 
 dm_status dm_run_tensorboard_open(dm_run *r, int64_t bytes, dm_error *err)
 {
-    char path[4096];
+    dm_path path;
     unsigned char record[DM_TENSORBOARD_RECORD];
-    dm_status s = dm_path_join(path, sizeof path, r->options.output, DM_TENSORBOARD_FILE, err);
+    dm_status s = dm_path_in(&path, r->options.output, DM_TENSORBOARD_FILE, err);
     const int64_t size = dm_run_tensorboard_size(r);
 
     if (s != DM_OK)
@@ -128,14 +134,14 @@ dm_status dm_run_tensorboard_open(dm_run *r, int64_t bytes, dm_error *err)
             err, DM_ERR_INPUT,
             "%s has %lld bytes, the checkpoint belongs to one of %lld or more; put that file back, or resume "
             "without `tensorboard`",
-            path, (long long)size, (long long)bytes);
-    if (size > bytes && (bytes ? truncate(path, (off_t)bytes) : unlink(path)) != 0)
-        return dm_fail(err, DM_ERR_FILE, "%s: cannot cut: %s", path, strerror(errno));
+            path.text, (long long)size, (long long)bytes);
+    if (size > bytes && (bytes ? truncate(path.text, (off_t)bytes) : unlink(path.text)) != 0)
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot cut: %s", path.text, strerror(errno));
     if (!r->options.tensorboard)
         return DM_OK;
-    r->output.tensorboard_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    r->output.tensorboard_fd = open(path.text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (r->output.tensorboard_fd < 0)
-        return dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path, strerror(errno));
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path.text, strerror(errno));
     return bytes ? DM_OK
                  : append(r->output.tensorboard_fd, r->options.output, DM_TENSORBOARD_FILE, record,
                           dm_tensorboard_begin(record, wall_time()), err);

@@ -14,6 +14,7 @@
 
 #include "dmpo.h"
 #include "io/data/dataset.h"
+#include "io/json_writer.h"
 #include "model/loss/mismatch.h"
 #include "model/loss/objective.h"
 #include "model/train/options.h"
@@ -145,7 +146,8 @@ dm_status dm_run_write_model(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err);
 /* Appends a line to output/metrics.jsonl, and to TensorBoard's file when it is open; kind "train" or "eval".
  * Allocates nothing after the first call. */
 dm_status dm_metrics_write(dm_run *r, const char *kind, const dmpo_metrics *m, dm_error *err);
-void dm_metrics_json(dm_text *out, const char *kind, const dmpo_metrics *m);
+/* The line as a JSON object; key as for the writer. */
+void dm_metrics_json(dm_json_writer *w, const char *key, const char *kind, const dmpo_metrics *m);
 
 /* TensorBoard's file in the output directory (option `tensorboard`). */
 #define DM_TENSORBOARD_FILE "events.out.tfevents.dmpo"

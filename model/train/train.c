@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/path.h"
 #include "core/system.h"
 #include "model/api.h"
 #include "model/train/train.h"
@@ -15,32 +16,31 @@
 /* The output directory is made before the long work starts, so that an unwritable one fails at once. */
 static dm_status open_output(dm_run *r, dm_error *err)
 {
-    char path[4096];
+    dm_path path;
     dm_status s;
 
     if (!r->options.output)
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; `output` names the directory for the trained model");
     if ((s = dm_dir_create(r->options.output, err)) != DM_OK ||
-        (s = dm_path_join(path, sizeof path, r->options.output, "metrics.jsonl", err)) != DM_OK)
+        (s = dm_path_in(&path, r->options.output, "metrics.jsonl", err)) != DM_OK)
         return s;
-    r->output.metrics_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    r->output.metrics_fd = open(path.text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     return r->output.metrics_fd >= 0 ? DM_OK
-                                     : dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path, strerror(errno));
+                                     : dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path.text, strerror(errno));
 }
 
 /* A run that failed before it had anything to say leaves no trace. */
 static void discard_output(const dm_run *r, bool is_new)
 {
-    char path[4096];
+    dm_path path;
     struct stat st;
 
     if (fstat(r->output.metrics_fd, &st) != 0 || st.st_size > 0 ||
-        dm_path_join(path, sizeof path, r->options.output, "metrics.jsonl", NULL) != DM_OK)
+        dm_path_in(&path, r->options.output, "metrics.jsonl", NULL) != DM_OK)
         return;
-    unlink(path);
-    if (r->output.tensorboard_fd >= 0 &&
-        dm_path_join(path, sizeof path, r->options.output, DM_TENSORBOARD_FILE, NULL) == DM_OK)
-        unlink(path);
+    unlink(path.text);
+    if (r->output.tensorboard_fd >= 0 && dm_path_in(&path, r->options.output, DM_TENSORBOARD_FILE, NULL) == DM_OK)
+        unlink(path.text);
     if (is_new)
         rmdir(r->options.output); /* keeps what is not empty */
 }

@@ -316,14 +316,14 @@ static void refuse_config(const char *from, const char *to, const char *part)
     char path[PATH], text[4096], *found;
     char *good = slurp(join(path, at("adapter"), "adapter_config.json"));
     dm_lora_options lora;
-    char base[DM_PATH_MAX];
+    dm_path base;
     dm_error err = {0};
 
     if (CK_MSG(good && (found = strstr(good, from)) != NULL, "'%s' is not in adapter_config.json", from)) {
         snprintf(text, sizeof text, "%.*s%s%s", (int)(found - good), good, to, found + strlen(from));
         CK(dm_dir_create(at("broken"), NULL) == DM_OK &&
            dm_file_write(join(path, at("broken"), "adapter_config.json"), text, strlen(text), NULL) == DM_OK);
-        const dm_status s = dm_adapter_config(&lora, base, at("broken"), &err);
+        const dm_status s = dm_adapter_config(&lora, &base, at("broken"), &err);
         CK_MSG(s != DM_OK && strstr(err.message, part) && strstr(err.message, "adapter_config.json"),
                "%s -> %s: status %d, '%s' instead of '... %s ...'", from, to, (int)s, err.message, part);
     }
