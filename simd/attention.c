@@ -31,7 +31,7 @@ static size_t place(dm_attention_plan *p, size_t count, size_t floats)
  * there are fewer heads in flight than threads to feed. Every field grows with `longest`, so a plan for the longest
  * fits. */
 dm_attention_plan dm_attention_layout(const dm_engine *e, size_t heads, size_t kv_heads, size_t head_dim,
-                                      size_t longest, int backward)
+                                      size_t longest, bool backward)
 {
     const dm_gemm_kernel *g = &e->k.gemm;
     dm_attention_plan p = {.unit = round_up(28, g->nr), .batch = dm_min(kv_heads, dm_max(4, e->threads))};
@@ -69,7 +69,7 @@ dm_attention_plan dm_attention_layout(const dm_engine *e, size_t heads, size_t k
 }
 
 size_t dm_attention_scratch(const dm_engine *e, size_t heads, size_t kv_heads, size_t head_dim, size_t longest,
-                            size_t rows, int backward)
+                            size_t rows, bool backward)
 {
     const size_t forward = dm_attention_layout(e, heads, kv_heads, head_dim, dm_min(longest, rows), 0).total;
     if (!backward)

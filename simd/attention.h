@@ -49,6 +49,6 @@ void dm_attention_backward(const dm_engine *e, const dm_attention *a, const floa
  * that have at most `rows` packed rows, on this engine. Forward alone needs less than forward and backward: 4096 tokens
  * of 9 heads on 3 with head_dim 64 and two threads take 8 and 20 MiB. */
 size_t dm_attention_scratch(const dm_engine *e, size_t heads, size_t kv_heads, size_t head_dim, size_t longest,
-                            size_t rows, int backward);
+                            size_t rows, bool backward);
 
 #endif

@@ -26,7 +26,7 @@ typedef struct dm_attention_plan {
 } dm_attention_plan;
 
 dm_attention_plan dm_attention_layout(const dm_engine *e, size_t heads, size_t kv_heads, size_t head_dim,
-                                      size_t longest, int backward);
+                                      size_t longest, bool backward);
 
 /* The longest logical sequence of the segments. */
 size_t dm_attention_longest(const dm_attention *a);
@@ -55,7 +55,7 @@ static inline size_t dm_attention_sequence_low(const dm_attention_sequence *s, s
 }
 
 /* Whether every query sees all keys before it. */
-static inline int dm_attention_sequence_is_open(const dm_attention_sequence *s)
+static inline bool dm_attention_sequence_is_open(const dm_attention_sequence *s)
 {
     return s->window >= s->length;
 }

@@ -31,14 +31,14 @@ dm_status dm_loaded_model_hash(dm_loaded_model *o, dm_error *err)
     return s == DM_OK ? dm_source_sha256(o->source, o->sha256, err) : s;
 }
 
-dm_status dm_loaded_model_layout(dm_param_layout *out, const dm_loaded_model *o, int stored, dm_error *err)
+dm_status dm_loaded_model_layout(dm_param_layout *out, const dm_loaded_model *o, bool stored, dm_error *err)
 {
     const dm_status s = dm_param_layout_build(out, dm_source_config(o->source), err);
 
     for (size_t i = 0; s == DM_OK && stored && i < out->n; i++) {
         dm_tensor *t = &out->tensors[i];
         const dm_dtype type = dm_source_type(o->source, t->name);
-        const int kept = type == DM_F16 || type == DM_BF16 || (type >= DM_DTYPE_PLAIN && type < DM_DTYPE_COUNT);
+        const bool kept = type == DM_F16 || type == DM_BF16 || (type >= DM_DTYPE_PLAIN && type < DM_DTYPE_COUNT);
         t->type = t->dims == 2 && kept ? type : DM_F32;
     }
     if (s == DM_OK)

@@ -18,7 +18,7 @@ void dm_loaded_model_close(dm_loaded_model *o);
 dm_status dm_loaded_model_hash(dm_loaded_model *o, dm_error *err);
 
 /* The table of the base's tensors. stored: matrices keep the type that they have in the file. */
-dm_status dm_loaded_model_layout(dm_param_layout *out, const dm_loaded_model *o, int stored, dm_error *err);
+dm_status dm_loaded_model_layout(dm_param_layout *out, const dm_loaded_model *o, bool stored, dm_error *err);
 
 /* Room for the adapter's values; nothing without one. */
 void dm_loaded_model_place(dm_loaded_model *o, dm_arena *arena);

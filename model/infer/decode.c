@@ -83,11 +83,11 @@ static void begin_wave(decoding *d)
             copy_cache(m, r->slot, from, n);
         m->slot[r->slot].n = n;
         m->state[i].fed = r->reused = n;
-        m->state[i].active = 1;
+        m->state[i].active = true;
     }
     for (size_t i = 0; i < d->n; i++)
         if (m->state[i].active)
-            m->state[i].waiting = 0;
+            m->state[i].waiting = false;
 }
 
 /* ---- rows ---- */

@@ -17,10 +17,10 @@ typedef struct dm_cache_slot {
 
 /* How far a request has come (model/infer/decode.c). */
 typedef struct dm_decode_state {
-    size_t fed;  /* tokens of its sequence that are in the cache or on their way there */
-    int waiting; /* its prompt is not in the cache yet */
-    int active;  /* it wants another token */
-    int closing; /* that is the request's end, which is given */
+    size_t fed;   /* tokens of its sequence that are in the cache or on their way there */
+    bool waiting; /* its prompt is not in the cache yet */
+    bool active;  /* it wants another token */
+    bool closing; /* that is the request's end, which is given */
 } dm_decode_state;
 
 struct dmpo_model {

@@ -129,7 +129,7 @@ double dm_loss_side_logp(const dm_loss_side *side)
 
 /* ---- links ---- */
 
-int dm_loss_needs_mismatched(const dm_loss_options *o)
+bool dm_loss_needs_mismatched(const dm_loss_options *o)
 {
     return o->objective == DM_OBJECTIVE_KTO;
 }
@@ -140,7 +140,7 @@ double dm_loss_kl_estimate(double sum, size_t sequences)
     return mean < 0 ? 0 : mean;
 }
 
-int dm_loss_needs_batch(const dm_loss_options *o)
+bool dm_loss_needs_batch(const dm_loss_options *o)
 {
     return o->link == DM_LINK_KTO_PAIR;
 }

@@ -9,6 +9,7 @@
 #ifndef DM_MODEL_LOSS_LOSS_H
 #define DM_MODEL_LOSS_LOSS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/error.h"
@@ -40,9 +41,9 @@ typedef struct dm_loss_options {
     dm_loss_link link;
     dm_loss_phi phi;
     double beta, gamma, label_smoothing, sft_weight;
-    int length_normalised;
+    bool length_normalised;
     double desirable_weight, undesirable_weight; /* kto */
-    int two_references;                          /* what follows counts */
+    bool two_references;                         /* what follows counts */
     dm_alpha_mode alpha_mode;
     double alpha;
     dm_alpha_pairing alpha_pairing;
@@ -107,11 +108,11 @@ dm_loss_batch dm_loss_batch_of(const dm_loss_options *o, const double *s_w, cons
 double dm_loss_kl_estimate(double sum, size_t sequences);
 
 /* True for kto: its kl comes from mismatched sequences (model/loss/mismatch.h). */
-int dm_loss_needs_mismatched(const dm_loss_options *o);
+bool dm_loss_needs_mismatched(const dm_loss_options *o);
 
 /* True when gradients need dm_loss_batch of the whole batch first (kto-pair): the trainer then runs every pair
  * forward, and again with gradients. */
-int dm_loss_needs_batch(const dm_loss_options *o);
+bool dm_loss_needs_batch(const dm_loss_options *o);
 
 /* Loss and derivatives of one pair from its scores s_w, s_l. Does not include the SFT term. */
 dm_loss_pair dm_loss_pair_of(const dm_loss_options *o, double s_w, double s_l, const dm_loss_batch *batch);

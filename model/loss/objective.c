@@ -53,7 +53,7 @@ void dm_objective_scores(const dm_objective *o, const dm_loss_options *loss, con
 }
 
 dm_loss_pair dm_objective_pair(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
-                               const dm_objective_reference *reference, const dm_loss_batch *batch, int gradient)
+                               const dm_objective_reference *reference, const dm_loss_batch *batch, bool gradient)
 {
     const dm_loss_side chosen = dm_objective_side(o, pack, 0, NULL), rejected = dm_objective_side(o, pack, 1, NULL);
     double s[2];

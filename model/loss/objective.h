@@ -28,7 +28,7 @@ void dm_objective_scores(const dm_objective *o, const dm_loss_options *loss, con
 
 /* Preference loss of the pack just run forward. `batch` as dm_loss_pair_of. Fills o->coef when gradient != 0. */
 dm_loss_pair dm_objective_pair(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack,
-                               const dm_objective_reference *reference, const dm_loss_batch *batch, int gradient);
+                               const dm_objective_reference *reference, const dm_loss_batch *batch, bool gradient);
 
 /* Negative log-likelihood (summed, nats) of the chosen side; coefficients are -1/tokens. */
 double dm_objective_sft(dm_objective *o, const dm_pack *pack, size_t tokens);

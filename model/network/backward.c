@@ -37,17 +37,17 @@ static void ffn_backward(dm_network *n, const float *w, float *dw, size_t layer,
     project_backward(n, w, dw, layer, DM_PROJECTION_GATE, a->gate, n->norm, n->delta, DM_GEMM_SET, rows);
     project_backward(n, w, dw, layer, DM_PROJECTION_UP, a->up, n->norm, n->delta, DM_GEMM_ADD, rows);
     dm_op_rmsnorm_backward(e, dx, dm_gradient_of(n, dw, norm), n->delta, a->mid, dm_vector_of(w, norm), a->inv2, rows,
-                           d, 1);
+                           d, true);
 }
 
 /* dy is the gradient of the rotated, normed queries (or keys); in place it becomes that of the projection. */
 static void queries_backward(dm_network *n, const float *w, float *dw, float *dy, const float *raw, const float *inv,
                              const dm_tensor *norm, size_t heads, const dm_network_rows *r)
 {
-    dm_op_rope(n->e, dy, n->cos, n->sin, r->position, r->rows, heads, n->c->head_dim, 1);
+    dm_op_rope(n->e, dy, n->cos, n->sin, r->position, r->rows, heads, n->c->head_dim, true);
     if (norm)
         dm_op_rmsnorm_backward(n->e, dy, dm_gradient_of(n, dw, norm), dy, raw, dm_vector_of(w, norm), inv,
-                               r->rows * heads, n->c->head_dim, 0);
+                               r->rows * heads, n->c->head_dim, false);
 }
 
 /* From dL/dmid: n->datt, and the residual path's share of n->dx. */
@@ -104,7 +104,7 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
     }
     if (delta)
         dm_op_rmsnorm_backward(e, n->dx, dm_gradient_of(n, dw, o->input_norm), delta, a->x,
-                               dm_vector_of(w, o->input_norm), a->inv1, rows, d, 1);
+                               dm_vector_of(w, o->input_norm), a->inv1, rows, d, true);
 }
 
 void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_network_rows *r)

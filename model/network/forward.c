@@ -30,7 +30,7 @@ static void queries(dm_network *n, const float *w, size_t layer, dm_projection p
         dm_op_bias(n->e, first, dm_vector_of(w, bias), r->rows, bias->cols);
     if (norm)
         dm_op_rmsnorm(n->e, y, inv, raw, dm_vector_of(w, norm), r->rows * heads, c->head_dim, (float)c->eps);
-    dm_op_rope(n->e, y, n->cos, n->sin, r->position, r->rows, heads, c->head_dim, 0);
+    dm_op_rope(n->e, y, n->cos, n->sin, r->position, r->rows, heads, c->head_dim, false);
 }
 
 /* The rows' keys and values go to their regions of the cache, and each region becomes a segment for attention. */

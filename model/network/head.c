@@ -127,7 +127,7 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
                     (dm_gemm_operand){n->hnorm, d, 1}, dm_gradient_of(n, dw, l->head) + first * d, d, DM_GEMM_ADD);
     }
     dm_op_rmsnorm_backward(n->e, n->dout, dm_gradient_of(n, dw, l->norm), n->dout, n->out, dm_vector_of(w, l->norm),
-                           n->hinv, predictions, d, 0);
+                           n->hinv, predictions, d, false);
 }
 
 void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits)

@@ -2,6 +2,7 @@
 #ifndef DM_MODEL_NETWORK_HEAD_H
 #define DM_MODEL_NETWORK_HEAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Part of the numerics contract: the online log-sum-exp rescales at chunk borders (simd/kernels/kernels.h, lse_chunk). */
@@ -13,7 +14,7 @@ static inline size_t dm_head_chunk(size_t vocab)
 }
 
 /* Floats of a row of logits. */
-static inline size_t dm_head_width(size_t vocab, int keep)
+static inline size_t dm_head_width(size_t vocab, bool keep)
 {
     return keep ? (vocab + 15) / 16 * 16 : dm_head_chunk(vocab);
 }

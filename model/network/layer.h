@@ -6,7 +6,7 @@
 
 /* Behind the last layer's attention only the rows that the head reads go on: its activations from mid on have these
  * rows, in this order (a row may be there twice: it predicts the first token of both branches). */
-static inline int dm_layer_is_narrow(const dm_network *n, size_t layer, const dm_network_rows *r)
+static inline bool dm_layer_is_narrow(const dm_network *n, size_t layer, const dm_network_rows *r)
 {
     return r->wanted && layer + 1 == n->c->layers;
 }

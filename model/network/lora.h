@@ -17,7 +17,7 @@
 typedef struct dm_lora_options {
     uint32_t rank;    /* >= 1; 0: no adapter */
     double alpha;     /* > 0 */
-    int stabilised;   /* s = alpha / sqrt(rank) (Kalajdzievski 2023, arXiv 2312.03732) */
+    bool stabilised;  /* s = alpha / sqrt(rank) (Kalajdzievski 2023, arXiv 2312.03732) */
     unsigned targets; /* bit 1 << dm_projection of each projection that has one */
 } dm_lora_options;
 

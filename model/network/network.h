@@ -51,8 +51,8 @@ typedef struct dm_network_size {
     size_t longest;     /* longest logical sequence */
     uint32_t recompute; /* layers, from the first, of which only the input is kept */
     uint32_t rank;      /* largest of the adapters that it will compute with; 0: none */
-    int overlay;        /* TRAIN: the layers' gradients lie where activations were (below) */
-    int keep_logits;    /* of the whole vocabulary, for the head's backward */
+    bool overlay;       /* TRAIN: the layers' gradients lie where activations were (below) */
+    bool keep_logits;   /* of the whole vocabulary, for the head's backward */
 } dm_network_size;
 
 typedef struct dm_network {

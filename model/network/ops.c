@@ -81,7 +81,7 @@ static void rmsnorm_dx(void *ctx, unsigned part, unsigned parts)
 }
 
 void dm_op_rmsnorm_backward(const dm_engine *e, float *dx, float *dw, const float *dy, const float *x, const float *w,
-                            const float *inv, size_t rows, size_t n, int add)
+                            const float *inv, size_t rows, size_t n, bool add)
 {
     op o = {.y = dx, .z = dw, .u = dy, .x = x, .w = w, .inv = inv, .rows = rows, .n = n, .flag = add};
     if (dw)
@@ -126,7 +126,7 @@ static void rope(void *ctx, unsigned part, unsigned parts)
 }
 
 void dm_op_rope(const dm_engine *e, float *x, const float *cos, const float *sin, const uint32_t *position, size_t rows,
-                size_t heads, size_t head_dim, int inverse)
+                size_t heads, size_t head_dim, bool inverse)
 {
     run(e, rope,
         &(op){.y = x,

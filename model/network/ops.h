@@ -2,6 +2,7 @@
 #ifndef DM_MODEL_NETWORK_OPS_H
 #define DM_MODEL_NETWORK_OPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +18,7 @@ void dm_op_rmsnorm(const dm_engine *e, float *y, float *inv, const float *x, con
                    float eps);
 /* dx[t, :] (+)= d rmsnorm; dw[j] += over t ascending, unless dw is NULL. */
 void dm_op_rmsnorm_backward(const dm_engine *e, float *dx, float *dw, const float *dy, const float *x, const float *w,
-                            const float *inv, size_t rows, size_t n, int add);
+                            const float *inv, size_t rows, size_t n, bool add);
 
 /* y[t, :] += b[:]. */
 void dm_op_bias(const dm_engine *e, float *y, const float *b, size_t rows, size_t n);
@@ -26,7 +27,7 @@ void dm_op_bias_backward(const dm_engine *e, float *db, const float *dy, size_t 
 
 /* Rotates every head of x [rows, heads*head_dim] by its row's position; cos, sin [positions, head_dim/2]. */
 void dm_op_rope(const dm_engine *e, float *x, const float *cos, const float *sin, const uint32_t *position, size_t rows,
-                size_t heads, size_t head_dim, int inverse);
+                size_t heads, size_t head_dim, bool inverse);
 
 void dm_op_zero(const dm_engine *e, float *y, size_t n);
 void dm_op_add(const dm_engine *e, float *y, const float *x, size_t n); /* y += x */

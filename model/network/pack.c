@@ -1,6 +1,6 @@
 #include "model/network/pack.h"
 
-static size_t common_prefix(const dm_data_item *item, int share)
+static size_t common_prefix(const dm_data_item *item, bool share)
 {
     const dm_data_trajectory *a = &item->chosen, *b = &item->rejected;
     const size_t most = share ? (a->n < b->n ? a->n : b->n) : 0;
@@ -11,20 +11,20 @@ static size_t common_prefix(const dm_data_item *item, int share)
 }
 
 /* Walks a trajectory's action tokens: *turn is the running turn, true when token i lies inside it. */
-static int in_turn(const dm_data_trajectory *t, size_t i, size_t *turn)
+static bool in_turn(const dm_data_trajectory *t, size_t i, size_t *turn)
 {
     while (*turn < t->n_turns && i >= t->turns[*turn].end)
         ++*turn;
     return *turn < t->n_turns && i >= t->turns[*turn].begin;
 }
 
-dm_pack_size dm_pack_measure(const dm_data_item *item, int share)
+dm_pack_size dm_pack_measure(const dm_data_item *item, bool share)
 {
     const size_t prefix = common_prefix(item, share);
     const dm_data_trajectory *a = &item->chosen, *b = &item->rejected;
     size_t shared = 0, turn_a = 0, turn_b = 0;
     for (size_t i = 0; i < prefix; i++) {
-        const int in_a = in_turn(a, i, &turn_a), in_b = in_turn(b, i, &turn_b);
+        const bool in_a = in_turn(a, i, &turn_a), in_b = in_turn(b, i, &turn_b);
         shared += in_a && in_b;
     }
     return (dm_pack_size){
@@ -75,7 +75,7 @@ static void add_branch(dm_pack *p, dm_pack_side *side, const dm_data_trajectory 
         p->segments[p->n_segments++] = (dm_attention_segment){begin, p->rows, prefix, begin};
 }
 
-void dm_pack_build(dm_pack *p, const dm_data_item *item, int share)
+void dm_pack_build(dm_pack *p, const dm_data_item *item, bool share)
 {
     const size_t prefix = common_prefix(item, share);
     const dm_data_trajectory *const t[2] = {&item->chosen, &item->rejected};
@@ -87,7 +87,7 @@ void dm_pack_build(dm_pack *p, const dm_data_item *item, int share)
         p->side[s].turns = t[s]->n_turns;
     }
     for (size_t i = 0; i < prefix; i++) {
-        const int in[2] = {in_turn(t[0], i, &turn[0]), in_turn(t[1], i, &turn[1])};
+        const bool in[2] = {in_turn(t[0], i, &turn[0]), in_turn(t[1], i, &turn[1])};
         for (int s = 0; s < 2; s++)
             if (in[s])
                 add_action(&p->side[s], turn[s], p->predictions);

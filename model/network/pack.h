@@ -34,13 +34,13 @@ typedef struct dm_pack {
     size_t n_segments;
 } dm_pack;
 
-/* What an item needs. share: 0 keeps the sides apart (two segments without a prefix). */
-dm_pack_size dm_pack_measure(const dm_data_item *item, int share);
+/* What an item needs. share: false keeps the sides apart (two segments without a prefix). */
+dm_pack_size dm_pack_measure(const dm_data_item *item, bool share);
 
 /* Room for items up to `max` (each field the maximum over the data). */
 void dm_pack_place(dm_pack *p, dm_arena *arena, const dm_pack_size *max);
 
 /* Fills p; the item must fit what dm_pack_place was told. */
-void dm_pack_build(dm_pack *p, const dm_data_item *item, int share);
+void dm_pack_build(dm_pack *p, const dm_data_item *item, bool share);
 
 #endif
