@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/durable.h"
 #include "core/input.h"
 #include "core/output.h"
 
@@ -68,34 +69,6 @@ bool dm_dir_exists(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* A new name is on disk when its directory is. File systems that cannot sync a directory say EINVAL. */
-static int sync_parent(const char *path)
-{
-    char dir[PATH_MAX_OURS];
-    const size_t length = strlen(path);
-    if (length >= sizeof dir) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    memcpy(dir, path, length + 1);
-    size_t end = length;
-    while (end > 0 && dir[end - 1] == '/')
-        end--;
-    while (end > 0 && dir[end - 1] != '/')
-        end--;
-    if (end == 0)
-        dir[end++] = '.';
-    dir[end] = '\0';
-    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    const int failed = fsync(fd) != 0 && errno != EINVAL;
-    const int why = errno;
-    close(fd);
-    errno = why;
-    return failed ? -1 : 0;
-}
-
 dm_status dm_dir_create(const char *path, dm_error *err)
 {
     char part[PATH_MAX_OURS];
@@ -110,7 +83,7 @@ dm_status dm_dir_create(const char *path, dm_error *err)
         part[i] = '\0';
         if (!dm_dir_exists(part)) {
             if (mkdir(part, 0777) == 0) {
-                if (sync_parent(part) != 0)
+                if (dm_sync_parent(part) != 0)
                     return fail_errno(err, "flush its directory to disk", part);
             } else if (errno != EEXIST) {
                 return fail_errno(err, "create directory", part);
@@ -159,17 +132,6 @@ dm_status dm_dir_remove(const char *path, dm_error *err)
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || empty_dir(fd, 0) != 0 || rmdir(path) != 0)
         return fail_errno(err, "remove directory", path);
-    return DM_OK;
-}
-
-dm_status dm_rename_durable(const char *from, const char *to, dm_error *err)
-{
-    if (rename(from, to) != 0)
-        return dm_fail(err, DM_ERR_FILE, "%s: cannot rename to %s: %s", from, to, strerror(errno));
-    if (sync_parent(to) != 0)
-        return dm_fail(err, DM_ERR_FILE,
-                       "%s: is there, but its directory cannot be flushed to disk, so that a power cut may undo it: %s",
-                       to, strerror(errno));
     return DM_OK;
 }
 

@@ -27,9 +27,6 @@ dm_status dm_dir_create(const char *path, dm_error *err);
 /* Removes a directory and everything below it (used only on directories that dm_* wrote). */
 dm_status dm_dir_remove(const char *path, dm_error *err);
 
-/* rename(2) + fsync of the parent directory. */
-dm_status dm_rename_durable(const char *from, const char *to, dm_error *err);
-
 dm_status dm_file_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/durable.h"
 #include "core/file.h"
 
 #define SUFFIX 32 /* ".tmp-" and a process number */

@@ -8,6 +8,7 @@
 
 #include "agent/report/report_doc.h"
 #include "agent/report/report_escape.h"
+#include "core/durable.h"
 #include "core/file.h"
 #include "core/path.h"
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "core/durable.h"
 #include "core/file.h"
 
 typedef struct score_options {

@@ -48,6 +48,17 @@ static bool read_shape(dm_config *c, const unsigned char *p)
     return true;
 }
 
+dm_status dm_llama2c_head(dm_input *in, unsigned char head[DM_LLAMA2C_HEADER], size_t *size, const char *path,
+                          dm_error *err)
+{
+    const dm_status s = dm_input_open(in, path, err);
+
+    if (s != DM_OK)
+        return s;
+    *size = in->size < DM_LLAMA2C_HEADER ? (size_t)in->size : DM_LLAMA2C_HEADER;
+    return dm_input_read(in, head, *size, 0, err);
+}
+
 dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *known, const unsigned char *head,
                             size_t size, const char *path, dm_error *err)
 {

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "core/error.h"
+#include "core/input.h"
 #include "core/path.h"
 #include "model/network/params.h"
 
@@ -19,6 +20,10 @@
 #define DM_LLAMA2C_THETA 10000.0
 #define DM_LLAMA2C_MAGIC "24ka" /* 0x616b3432, little-endian */
 #define DM_LLAMA2C_HEADER ((size_t)256)
+
+/* Opens the file and reads its first bytes, *size of them: enough to tell what it is. */
+dm_status dm_llama2c_head(dm_input *in, unsigned char head[DM_LLAMA2C_HEADER], size_t *size, const char *path,
+                          dm_error *err);
 
 /* What the header says: *version, the configuration and where the tensors begin. *known: it is the header of such a
  * file, however broken; false (and DM_OK): nothing points to one. head: the first DM_LLAMA2C_HEADER bytes, or all of a

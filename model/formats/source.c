@@ -15,17 +15,6 @@
 
 /* ---- opening ---- */
 
-dm_status dm_source_file_head(dm_input *in, unsigned char head[DM_LLAMA2C_HEADER], size_t *size, const char *path,
-                              dm_error *err)
-{
-    const dm_status s = dm_input_open(in, path, err);
-
-    if (s != DM_OK)
-        return s;
-    *size = in->size < DM_LLAMA2C_HEADER ? (size_t)in->size : DM_LLAMA2C_HEADER;
-    return dm_input_read(in, head, *size, 0, err);
-}
-
 int dm_source_file_kind(const char *path)
 {
     static const char magic[] = "GGUF";
@@ -36,7 +25,7 @@ int dm_source_file_kind(const char *path)
     int version, kind = -1;
     bool known = false;
 
-    if (dm_source_file_head(&in, head, &size, path, NULL) != DM_OK)
+    if (dm_llama2c_head(&in, head, &size, path, NULL) != DM_OK)
         size = 0;
     if (size >= 4 && memcmp(head, magic, 4) == 0)
         kind = DM_SOURCE_GGUF;

@@ -36,10 +36,6 @@ dm_status dm_source_open_hf(dm_source *s, dm_error *err);
 dm_status dm_source_open_gguf(dm_source *s, dm_error *err);
 dm_status dm_source_open_llama2c(dm_source *s, bool *known, dm_error *err); /* *known false: no such file */
 
-/* Opens the file and reads its first bytes, *size of them: enough to tell what it is. */
-dm_status dm_source_file_head(dm_input *in, unsigned char head[DM_LLAMA2C_HEADER], size_t *size, const char *path,
-                              dm_error *err);
-
 /* What metadata says of the model (model/formats/source_gguf_config.c). */
 dm_status dm_source_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err);
 

@@ -41,7 +41,7 @@ dm_status dm_source_open_llama2c(dm_source *s, bool *known, dm_error *err)
     int version;
     unsigned char head[DM_LLAMA2C_HEADER];
     size_t size;
-    dm_status status = dm_source_file_head(&s->in, head, &size, s->path, err);
+    dm_status status = dm_llama2c_head(&s->in, head, &size, s->path, err);
 
     *known = true;
     if (status != DM_OK ||

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/durable.h"
 #include "core/file.h"
 #include "core/path.h"
 #include "io/safetensors.h"

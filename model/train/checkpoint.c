@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/durable.h"
 #include "core/file.h"
 #include "core/path.h"
 #include "io/safetensors.h"

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "core/arena.h"
 #include "core/cpu.h"
+#include "core/durable.h"
 #include "core/file.h"
 #include "core/philox.h"
 #include "core/sha256.h"
