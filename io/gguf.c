@@ -10,20 +10,6 @@
 #define NAME_BYTES 65535u
 #define HEAD_BYTES ((size_t)64 << 10) /* read at least at a time while parsing */
 
-static const char *const kind_names[DM_GGUF_KINDS] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
-                                                      "bool", "string", "array", "u64", "i64", "f64"};
-static const unsigned char kind_sizes[DM_GGUF_KINDS] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-
-size_t dm_gguf_kind_size(uint32_t kind)
-{
-    return kind < DM_GGUF_KINDS ? kind_sizes[kind] : 0;
-}
-
-const char *dm_gguf_kind_name(uint32_t kind)
-{
-    return kind < DM_GGUF_KINDS ? kind_names[kind] : "unknown";
-}
-
 /* Where parsing is. `what` and `name` say what is being read, for messages. */
 typedef struct cursor {
     dm_gguf *g;
@@ -496,11 +482,6 @@ void dm_gguf_close(dm_gguf **g)
     free((*g)->path);
     free(*g);
     *g = NULL;
-}
-
-const char *dm_gguf_path(const dm_gguf *g)
-{
-    return g->path;
 }
 
 size_t dm_gguf_count(const dm_gguf *g)

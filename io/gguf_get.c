@@ -6,6 +6,25 @@
 #include "io/gguf_internal.h"
 #include "core/utf8.h"
 
+static const char *const kind_names[DM_GGUF_KINDS] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                                      "bool", "string", "array", "u64", "i64", "f64"};
+static const unsigned char kind_sizes[DM_GGUF_KINDS] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+
+size_t dm_gguf_kind_size(uint32_t kind)
+{
+    return kind < DM_GGUF_KINDS ? kind_sizes[kind] : 0;
+}
+
+const char *dm_gguf_kind_name(uint32_t kind)
+{
+    return kind < DM_GGUF_KINDS ? kind_names[kind] : "unknown";
+}
+
+const char *dm_gguf_path(const dm_gguf *g)
+{
+    return g->path;
+}
+
 static const dm_gguf_pair *find(const dm_gguf *g, const char *key)
 {
     for (size_t i = 0; i < g->n_pairs; i++)
