@@ -139,9 +139,9 @@ static dm_status skip_value(cursor *c, uint32_t kind, int depth, uint32_t *eleme
         return s;
     }
     if (kind != DM_GGUF_ARRAY) {
-        if (left(c) < kind_sizes[kind])
+        if (left(c) < dm_gguf_kind_size(kind))
             return fail(c, "the file ends here");
-        return take(c, kind_sizes[kind]);
+        return take(c, dm_gguf_kind_size(kind));
     }
     if ((s = read32(c, element)) != DM_OK || (s = read64(c, count)) != DM_OK)
         return s;
@@ -149,14 +149,14 @@ static dm_status skip_value(cursor *c, uint32_t kind, int depth, uint32_t *eleme
     /* the least an element takes: a string its length, an array its kind and length */
     const size_t least = *element == DM_GGUF_STRING  ? 8
                          : *element == DM_GGUF_ARRAY ? 12
-                         : *element < DM_GGUF_KINDS  ? kind_sizes[*element]
+                         : *element < DM_GGUF_KINDS  ? dm_gguf_kind_size(*element)
                                                      : 1;
     if (*count > left(c) / least)
         return dm_fail(c->err, DM_ERR_INPUT,
                        "%s: byte %zu: %s \"%.200s\": an array of %llu elements, but the file has %llu bytes after this",
                        c->g->path, c->at - 8, c->what, c->name, (unsigned long long)*count,
                        (unsigned long long)left(c));
-    if (*element < DM_GGUF_KINDS && kind_sizes[*element])
+    if (*element < DM_GGUF_KINDS && dm_gguf_kind_size(*element))
         return take(c, *count * least);
     if (depth >= NESTING)
         return fail(c, "arrays in arrays, too deep");
