@@ -187,13 +187,17 @@ dm_status cli_history_load(cli_history *h, const char *path, size_t limit, dm_te
                            dm_error *err)
 {
     cli_history fresh = {.tokenizer = h->tokenizer, .chat = h->chat};
-    dm_message *messages = NULL;
+    dm_messages read = {0};
     dm_json_doc *doc = NULL;
-    size_t n = 0;
     dm_status s = dm_json_read_any(&doc, path, err);
 
     if (s == DM_OK)
-        s = dm_conversation_read(&messages, &n, items, doc, err);
+        s = dm_conversation_read(&read, items, doc, err);
+    dm_message *messages = read.messages;
+    const size_t n = read.n;
+    for (size_t i = 0; s == DM_OK && i < n; i++)
+        if (read.tools || messages[i].members || messages[i].role == DM_ROLE_TOOL)
+            s = dm_fail(err, DM_ERR_UNSUPPORTED, "%s: has tools or calls of them; a chat holds text alone", path);
     const bool asks = s == DM_OK && messages[n - 1].role == DM_ROLE_USER;
     if (s == DM_OK)
         s = take(&fresh, messages, n - asks, err);
@@ -211,7 +215,7 @@ dm_status cli_history_load(cli_history *h, const char *path, size_t limit, dm_te
     } else {
         cli_history_close(&fresh);
     }
-    free(messages);
+    dm_messages_free(&read);
     dm_json_close(&doc);
     return s;
 }

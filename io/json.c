@@ -2,11 +2,15 @@
  * shorter than what it stands for); values are placed in a chain of blocks. */
 #include "io/json.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/block.h"
 #include "core/hash.h"
@@ -522,7 +526,17 @@ static dm_status parse_text(dm_json_doc **out, const char *text, size_t size, co
     return parse_doc(out, doc, as, err);
 }
 
-static dm_status read_file(dm_json_doc **out, const char *path, form as, dm_error *err)
+/* Before the parser, which decodes the text in its place. */
+static void hash_text(const dm_json_doc *doc, char sha256[DM_SHA256_HEX])
+{
+    dm_sha256 hash;
+
+    dm_sha256_init(&hash);
+    dm_sha256_update(&hash, doc->text, doc->size);
+    dm_sha256_finish(&hash, sha256);
+}
+
+static dm_status read_file(dm_json_doc **out, const char *path, form as, char *sha256, dm_error *err)
 {
     dm_input in;
     dm_json_doc *doc = NULL;
@@ -543,7 +557,66 @@ static dm_status read_file(dm_json_doc **out, const char *path, form as, dm_erro
         dm_json_close(&doc);
         return st;
     }
+    if (sha256)
+        hash_text(doc, sha256);
     return parse_doc(out, doc, as, err);
+}
+
+/* All of a pipe, terminal or socket: its size is known at its end only. */
+static dm_status read_stream(dm_json_doc **out, int fd, const char *name, dm_error *err)
+{
+    size_t size = 0, room = (size_t)1 << 16;
+    char *text = malloc(room);
+    dm_status s = DM_OK;
+
+    *out = NULL;
+    for (;;) {
+        if (text && size == room) {
+            char *more = realloc(text, room *= 2);
+            if (!more)
+                free(text);
+            text = more;
+        }
+        if (!text)
+            return dm_fail(err, DM_ERR_MEMORY, "%s: no memory for %zu bytes", name, room);
+        const ssize_t n = read(fd, text + size, room - size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            s = dm_fail(err, DM_ERR_FILE, "%s: cannot read: %s", name, strerror(errno));
+        else if ((size += (size_t)n) > DM_JSON_BYTES)
+            s = dm_fail(err, DM_ERR_INPUT, "%s: more than %zu bytes of JSON", name, DM_JSON_BYTES);
+        if (n <= 0 || s != DM_OK)
+            break;
+    }
+    if (s == DM_OK && !(*out = new_doc(name, size)))
+        s = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for %zu bytes", name, size);
+    if (s == DM_OK)
+        memcpy((*out)->text, text, size);
+    free(text);
+    return s;
+}
+
+dm_status dm_json_read_data(dm_json_doc **out, const char *path, char sha256[DM_SHA256_HEX], dm_error *err)
+{
+    const bool standard = strcmp(path, "-") == 0;
+    const char *name = standard ? "standard input" : path;
+    struct stat info;
+    dm_json_doc *doc;
+
+    if (!standard && (stat(path, &info) != 0 || S_ISREG(info.st_mode) || S_ISDIR(info.st_mode)))
+        return read_file(out, path, ANY, sha256, err);
+    *out = NULL;
+    const int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot open: %s", name, strerror(errno));
+    const dm_status s = read_stream(&doc, fd, name, err);
+    if (!standard)
+        close(fd);
+    if (s != DM_OK)
+        return s;
+    hash_text(doc, sha256);
+    return parse_doc(out, doc, ANY, err);
 }
 
 dm_status dm_json_parse(dm_json_doc **out, const char *text, size_t size, const char *name, dm_error *err)
@@ -558,10 +631,10 @@ dm_status dm_json_parse_lines(dm_json_doc **out, const char *text, size_t size, 
 
 dm_status dm_json_read(dm_json_doc **out, const char *path, dm_error *err)
 {
-    return read_file(out, path, WHOLE, err);
+    return read_file(out, path, WHOLE, NULL, err);
 }
 
 dm_status dm_json_read_any(dm_json_doc **out, const char *path, dm_error *err)
 {
-    return read_file(out, path, ANY, err);
+    return read_file(out, path, ANY, NULL, err);
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "core/error.h"
+#include "core/sha256.h"
 #include "io/json_writer.h"
 
 #define DM_JSON_DEPTH 64
@@ -52,6 +53,9 @@ dm_status dm_json_read(dm_json_doc **out, const char *path, dm_error *err);
 dm_status dm_json_parse_lines(dm_json_doc **out, const char *text, size_t size, const char *name, dm_error *err);
 /* A file whose first non-blank byte is '[' or that holds one whole value is JSON, else JSON lines. */
 dm_status dm_json_read_any(dm_json_doc **out, const char *path, dm_error *err);
+/* The same for data, which may come from a pipe or, as "-", from standard input: it is read once, and its bytes are
+ * hashed. */
+dm_status dm_json_read_data(dm_json_doc **out, const char *path, char sha256[DM_SHA256_HEX], dm_error *err);
 void dm_json_close(dm_json_doc **doc);
 const dm_json *dm_json_root(const dm_json_doc *doc);
 const char *dm_json_name(const dm_json_doc *doc);

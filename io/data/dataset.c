@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
 #include "core/block.h"
 #include "io/data/dataset_internal.h"
 
@@ -14,11 +13,13 @@
 typedef struct cuts {
     size_t tokens, turns;
     bool any;
+    bool labelled;
+    bool equal; /* both sides of the pair are the same */
 } cuts;
 
 static dm_status fail_memory(dm_item_reader *r)
 {
-    return dm_fail(r->err, DM_ERR_MEMORY, "%s: no memory left for its items", dm_json_name(r->doc));
+    return dm_fail(r->m.err, DM_ERR_MEMORY, "%s: no memory left for its items", dm_json_name(r->m.doc));
 }
 
 /* Cuts r->ids and r->spans to max_length at the end of the last turn that fits whole. */
@@ -71,9 +72,39 @@ static dm_status store(dm_item_reader *r, dm_block **memory, const dm_json *v, c
     return DM_OK;
 }
 
+static dm_status read_side(dm_item_reader *r, dm_block **memory, const dm_json *item, const dm_json *prompt,
+                           const char *prompt_name, const dm_json *side, size_t common, const char *name,
+                           dm_data_trajectory *out, cuts *c)
+{
+    const bool tokens = side->type == DM_JSON_OBJECT && !dm_message_is(side);
+    dm_status st =
+        tokens ? dm_form_tokens(r, side, name) : dm_form_side(r, item, prompt, prompt_name, side, common, name);
+    return st == DM_OK ? store(r, memory, side, name, out, c) : st;
+}
+
+/* The prompt of a pair or completion, and what it is called: some write it as the conversation so far. */
+static const dm_json *prompt_of(const dm_json *item, const char **name)
+{
+    static const char *const names[] = {"prompt", "conversations", "messages"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const dm_json *v = dm_json_get(item, *name = names[i]);
+        if (v && v->type != DM_JSON_NULL)
+            return v;
+    }
+    return NULL;
+}
+
+static bool same_side(const dm_data_trajectory *a, const dm_data_trajectory *b)
+{
+    return a->n == b->n && a->n_turns == b->n_turns && memcmp(a->ids, b->ids, a->n * sizeof *a->ids) == 0 &&
+           memcmp(a->turns, b->turns, a->n_turns * sizeof *a->turns) == 0;
+}
+
 static dm_status read_pair(dm_item_reader *r, dm_block **memory, const dm_json *v, dm_data_item *item, cuts *c)
 {
-    const dm_json *prompt = dm_json_get(v, "prompt");
+    const char *prompt_name;
+    const dm_json *prompt = prompt_of(v, &prompt_name);
     const dm_json *sides[2] = {dm_json_get(v, "chosen"), dm_json_get(v, "rejected")};
     static const char *const names[2] = {"chosen", "rejected"};
     dm_data_trajectory *const out[2] = {&item->chosen, &item->rejected};
@@ -82,28 +113,58 @@ static dm_status read_pair(dm_item_reader *r, dm_block **memory, const dm_json *
     for (int i = 0; i < 2; i++)
         if (!sides[i] || (sides[i]->type != DM_JSON_ARRAY && sides[i]->type != DM_JSON_OBJECT))
             return dm_reader_fail(r, sides[i] ? sides[i] : v, "\"%s\" %s", names[i],
-                                  sides[i] ? "must be a list of messages or {\"ids\", \"turns\"}" : "is missing");
+                                  sides[i] ? "must be a list of messages, one message, or {\"ids\", \"turns\"}"
+                                           : "is missing");
     if (sides[0]->type != sides[1]->type)
         return dm_reader_fail(r, sides[1], "\"rejected\" must have the form of \"chosen\"");
     for (int i = 0; i < 2; i++)
         if (sides[i]->length == 0)
             return dm_reader_fail(r, sides[i], "\"%s\" is empty: it must hold at least one message of the agent",
                                   names[i]);
-    if (sides[0]->type == DM_JSON_ARRAY && !prompt) {
+    if (sides[0]->type == DM_JSON_OBJECT && dm_message_is(sides[0]) && !prompt)
+        return dm_reader_fail(r, v,
+                              "\"prompt\" is missing: \"chosen\" is one message, whose conversation must be "
+                              "there as \"prompt\" or \"conversations\"");
+    const bool whole = !prompt || (prompt->type == DM_JSON_STRING && !dm_message_is_agent(sides[0]->child));
+    if (sides[0]->type == DM_JSON_ARRAY && whole) {
         common = dm_form_common_prompt(sides[0], sides[1]);
-        if (common == 0)
+        if (common == 0 && !prompt)
             return dm_reader_fail(r, v,
                                   "\"prompt\" is missing, and chosen and rejected do not begin with the same messages");
     }
     for (int i = 0; i < 2; i++) {
-        dm_status st = sides[i]->type == DM_JSON_OBJECT ? dm_form_tokens(r, sides[i], names[i])
-                                                        : dm_form_side(r, prompt, sides[i], common, names[i]);
-        if (st == DM_OK)
-            st = store(r, memory, sides[i], names[i], out[i], c);
+        const dm_status st = read_side(r, memory, v, prompt, prompt_name, sides[i], common, names[i], out[i], c);
         if (st != DM_OK)
             return st;
     }
+    c->equal = same_side(&item->chosen, &item->rejected);
     return DM_OK;
+}
+
+/* A prompt and what follows it, with a label that says whether it is wanted, or without one. */
+static dm_status read_completion(dm_item_reader *r, dm_block **memory, const dm_json *v, dm_data_item *item, cuts *c)
+{
+    const dm_json *completion = dm_json_get(v, "completion"), *label = dm_json_get(v, "label");
+    const char *prompt_name;
+    const dm_json *prompt = prompt_of(v, &prompt_name);
+    const bool labelled = label && label->type != DM_JSON_NULL;
+
+    const bool tokens = completion->type == DM_JSON_OBJECT && !dm_message_is(completion);
+    if (!prompt && !tokens)
+        return dm_reader_fail(r, v, "\"prompt\" is missing beside \"completion\"");
+    if ((completion->type != DM_JSON_ARRAY && completion->type != DM_JSON_OBJECT) || completion->length == 0)
+        return dm_reader_fail(
+            r, completion, "\"completion\" must be a list of messages, one message, or {\"ids\", \"turns\"}%s",
+            completion->type == DM_JSON_STRING ? ", not a string: a chat template needs messages" : "");
+    if (labelled && label->type != DM_JSON_BOOL)
+        return dm_reader_fail(r, label, "\"label\" must be true or false");
+    if (labelled && !r->options->take_labels)
+        return dm_reader_fail(r, label, "has a \"label\": only the objective kto learns from labelled completions");
+    if (!labelled && r->options->need_pairs)
+        return dm_reader_fail(r, v, "\"chosen\" and \"rejected\" are missing: preference pairs are needed");
+    c->labelled = labelled;
+    return read_side(r, memory, v, prompt, prompt_name, completion, 0, "completion",
+                     labelled && !label->boolean ? &item->rejected : &item->chosen, c);
 }
 
 static dm_status read_single(dm_item_reader *r, dm_block **memory, const dm_json *v, dm_data_item *item, cuts *c)
@@ -116,15 +177,15 @@ static dm_status read_single(dm_item_reader *r, dm_block **memory, const dm_json
     if (r->options->need_pairs)
         return dm_reader_fail(r, v, "\"chosen\" and \"rejected\" are missing: preference pairs are needed");
     if (conversations) {
-        st = dm_form_conversation(r, at = conversations, true, name = "conversations");
+        st = dm_form_conversation(r, v, at = conversations, true, name = "conversations");
     } else if (messages) {
-        st = dm_form_conversation(r, at = messages, false, name = "messages");
+        st = dm_form_conversation(r, v, at = messages, false, name = "messages");
     } else if (dm_json_get(v, "ids")) {
         st = dm_form_tokens(r, v, "");
     } else {
         return dm_reader_fail(r, v,
                               "has none of the keys that hold data: \"chosen\" and \"rejected\", \"conversations\", "
-                              "\"messages\", or \"ids\" and \"turns\"");
+                              "\"messages\", \"prompt\" and \"completion\", or \"ids\" and \"turns\"");
     }
     return st == DM_OK ? store(r, memory, at, name, &item->chosen, c) : st;
 }
@@ -149,7 +210,7 @@ static dm_status read_id(dm_item_reader *r, dm_block **memory, const dm_json *v,
     const char *text = r->number;
 
     snprintf(r->number, sizeof r->number, "item %zu", index);
-    r->id = r->number; /* until it is read */
+    r->m.id = r->number; /* until it is read */
     if (v->type != DM_JSON_OBJECT)
         return dm_reader_fail(r, v, "must be an object");
     if (id && id->type == DM_JSON_STRING)
@@ -163,7 +224,7 @@ static dm_status read_id(dm_item_reader *r, dm_block **memory, const dm_json *v,
     if (!copy)
         return fail_memory(r);
     memcpy(copy, text, size);
-    r->id = *out = copy;
+    r->m.id = *out = copy;
     return DM_OK;
 }
 
@@ -179,8 +240,9 @@ static dm_status read_item(dm_item_reader *r, dm_block **memory, const dm_json *
         st = read_score(r, v, "rejected_score", &item->rejected_score);
     if (st != DM_OK)
         return st;
-    return dm_json_get(v, "chosen") || dm_json_get(v, "rejected") ? read_pair(r, memory, v, item, c)
-                                                                  : read_single(r, memory, v, item, c);
+    if (dm_json_get(v, "chosen") || dm_json_get(v, "rejected"))
+        return read_pair(r, memory, v, item, c);
+    return dm_json_get(v, "completion") ? read_completion(r, memory, v, item, c) : read_single(r, memory, v, item, c);
 }
 
 static void count_trajectory(dm_data_report *report, const dm_data_trajectory *t)
@@ -205,15 +267,20 @@ static dm_status read_items(dm_dataset *d, dm_item_reader *r, dm_block **memory,
         dm_data_item *item = &d->items[d->n];
         cuts c;
         dm_status st = read_item(r, memory, v, index, item, &c);
-        const bool pair = item->rejected.n > 0;
+        const bool pair = item->rejected.n > 0 || c.labelled;
         if (st == DM_OK && d->n > 0 && pair != d->pairs)
             st =
                 dm_reader_fail(r, v, "a file holds either pairs or single conversations, and item \"%.200s\" %s a pair",
                                d->items[0].id, d->pairs ? "is" : "is not");
+        if (st == DM_OK && c.equal && r->options->drop_equal) { /* nothing to learn: its gradient is 0 for ever */
+            d->report.equal++;
+            d->report.equal_by_cut += c.any;
+            continue;
+        }
         if (st == DM_ERR_INPUT && r->options->skip_invalid) {
             if (d->report.skipped++ == 0)
                 snprintf(d->report.first_skipped, sizeof d->report.first_skipped, "%.*s",
-                         (int)sizeof d->report.first_skipped - 1, r->err->message);
+                         (int)sizeof d->report.first_skipped - 1, r->m.err->message);
             continue;
         }
         if (st != DM_OK)
@@ -229,10 +296,16 @@ static dm_status read_items(dm_dataset *d, dm_item_reader *r, dm_block **memory,
     d->report.items = d->n;
     if (d->n > 0)
         return DM_OK;
+    if (d->report.equal)
+        return dm_fail(
+            r->m.err, DM_ERR_INPUT,
+            "%s: no item is left: the sides of %zu pairs are the same (%zu of them since they were cut to the "
+            "limit of %zu tokens), %zu items are invalid",
+            dm_json_name(r->m.doc), d->report.equal, d->report.equal_by_cut, r->options->max_length, d->report.skipped);
     if (d->report.skipped)
-        return dm_fail(r->err, DM_ERR_INPUT, "%s: all %zu items are invalid; the first: %s", dm_json_name(r->doc),
+        return dm_fail(r->m.err, DM_ERR_INPUT, "%s: all %zu items are invalid; the first: %s", dm_json_name(r->m.doc),
                        d->report.skipped, d->report.first_skipped);
-    return dm_fail(r->err, DM_ERR_INPUT, "%s: holds no items", dm_json_name(r->doc));
+    return dm_fail(r->m.err, DM_ERR_INPUT, "%s: holds no items", dm_json_name(r->m.doc));
 }
 
 dm_status dm_dataset_open(dm_dataset *out, const char *path, const dm_data_options *options, dm_error *err)
@@ -241,24 +314,24 @@ dm_status dm_dataset_open(dm_dataset *out, const char *path, const dm_data_optio
     dm_block *memory = NULL;
 
     *out = (dm_dataset){0};
-    dm_status st = dm_json_read_any(&doc, path, err);
+    dm_status st = dm_json_read_data(&doc, path, out->sha256, err);
     if (st != DM_OK)
         return st;
     dm_error reason = {0}; /* of an item that is skipped, too */
-    dm_item_reader r = {.doc = doc, .options = options, .id = "", .err = &reason};
+    dm_item_reader r = {.m = {.doc = doc, .id = "", .join = options->join_messages, .err = &reason},
+                        .options = options};
     const dm_json *root = dm_json_root(doc), *pairs = dm_json_get(root, "pairs");
     if (root->type != DM_JSON_ARRAY && root->type != DM_JSON_OBJECT)
         st = dm_json_fail(doc, root, &reason, "must be a list of items, one item a line, or an object with \"pairs\"");
     else
         st = read_items(out, &r, &memory, pairs && pairs->type == DM_JSON_ARRAY ? pairs : root);
-    free(r.messages);
+    out->report.openings = r.openings;
+    dm_messages_close(&r.m);
     free(r.spans);
     dm_ids_free(&r.ids);
     dm_json_close(&doc);
     if (st != DM_OK && err)
         *err = reason;
-    if (st == DM_OK)
-        st = dm_file_sha256(path, out->sha256, err);
     out->memory = memory;
     if (st != DM_OK)
         dm_dataset_close(out);
@@ -269,34 +342,39 @@ dm_status dm_prompt_render(dm_ids *out, const dm_json_doc *doc, const dm_tokeniz
                            dm_error *err)
 {
     const dm_data_options options = {.tokenizer = t, .chat = chat};
-    dm_item_reader r = {.doc = doc, .options = &options, .id = "", .err = err, .ids = *out};
+    dm_item_reader r = {.m = {.doc = doc, .id = "", .err = err}, .options = &options, .ids = *out};
     const dm_json *root = dm_json_root(doc), *messages = dm_json_get(root, "messages");
     const char *name = messages ? "messages" : "prompt";
     const dm_json *list = messages ? messages : dm_json_get(root, name);
     dm_status st;
 
     if (root->type == DM_JSON_ARRAY)
-        st = dm_form_prompt(&r, root, "messages");
+        st = dm_form_prompt(&r, NULL, root, "messages");
     else if (list)
-        st = dm_form_prompt(&r, list, name);
+        st = dm_form_prompt(&r, root, list, name);
     else
         st = dm_json_fail(doc, root, err,
                           "must be a list of messages, or an object with one as \"messages\" or \"prompt\"");
     *out = r.ids;
-    free(r.messages);
+    dm_messages_close(&r.m);
+    free(r.spans);
     return st;
 }
 
-dm_status dm_conversation_read(dm_message **messages, size_t *n, size_t *items, const dm_json_doc *doc, dm_error *err)
+dm_status dm_conversation_read(dm_messages *out, size_t *items, const dm_json_doc *doc, dm_error *err)
 {
     static const char *const names[] = {"messages", "conversations", NULL};
-    dm_item_reader r = {.doc = doc, .id = "", .err = err};
+    dm_message_reader *m = calloc(1, sizeof *m);
     const dm_json *root = dm_json_root(doc), *item = root, *list = NULL;
     const char *name = names[0];
 
-    *messages = NULL;
-    *n = *items = 0;
-    const bool many = root->type == DM_JSON_ARRAY && root->length > 0 && !dm_form_is_message(root->child);
+    *out = (dm_messages){0};
+    *items = 0;
+    if (!m)
+        return dm_fail(err, DM_ERR_MEMORY, "%s: no memory left", dm_json_name(doc));
+    *m = (dm_message_reader){.doc = doc, .id = "", .err = err};
+    dm_item_reader r = {.m = *m};
+    const bool many = root->type == DM_JSON_ARRAY && root->length > 0 && !dm_message_is(root->child);
     if (many)
         item = root->child;
     if (item->type == DM_JSON_ARRAY)
@@ -305,18 +383,25 @@ dm_status dm_conversation_read(dm_message **messages, size_t *n, size_t *items, 
         if ((list = dm_json_get(item, names[i])) != NULL)
             name = names[i];
     const dm_status st =
-        list ? dm_form_messages(&r, list, name == names[1], name)
+        list ? dm_form_messages(&r, item == list ? NULL : item, list, name == names[1], name)
              : dm_json_fail(doc, item, err,
                             "must be a conversation: a list of messages, or an object with one as \"messages\" or "
                             "\"conversations\"");
-    if (st != DM_OK) {
-        free(r.messages);
-        return st;
-    }
-    *messages = r.messages;
-    *n = r.n_messages;
+    *m = r.m;
+    m->err = NULL;
+    *out = (dm_messages){.messages = m->messages, .n = m->n, .tools = m->tools, .memory = m};
     *items = many ? root->length : 1;
-    return DM_OK;
+    if (st != DM_OK)
+        dm_messages_free(out);
+    return st;
+}
+
+void dm_messages_free(dm_messages *messages)
+{
+    if (messages->memory)
+        dm_messages_close(messages->memory);
+    free(messages->memory);
+    *messages = (dm_messages){0};
 }
 
 static void hash_trajectory(const dm_data_trajectory *t, dm_sha256 *h)

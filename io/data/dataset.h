@@ -1,13 +1,12 @@
-/* Trajectories and preference pairs as token ids with turn spans, from the three data forms (docs/data.md):
- *   1. ShareGPT-like (the authors' repository): {id, prompt, chosen, rejected} or {id, conversations}, lists of
- *      {from: human|gpt|system, value};
- *   2. role/content (TRL): {prompt, chosen, rejected} or {messages}, lists of {role, content};
- *   3. pre-tokenized: {ids, turns: [[begin, end), ...]} under chosen/rejected, or alone;
- *      also {"pairs": [...]} (case.json).
- * JSON or JSON lines. Every agent message is a turn, except those of a prompt and the first one of `conversations` that
- * begin human, gpt, human, gpt (the authors' instruction, OK, task). Outside a prompt, a message's own "train": bool or
- * "weight": 0|1 overrides this. A pair without `prompt` takes the messages that both sides begin with (TRL's
- * implicit prompt). */
+/* Trajectories and preference pairs as token ids with turn spans, from the forms that docs/data.md lists:
+ *   1. messages {from: human|gpt|system|..., value}, as the authors' repository and ShareGPT have them;
+ *   2. messages {role, content}, as TRL reads them, with calls and results of tools;
+ *      either as {prompt, chosen, rejected}, {conversations} or {messages}, or {prompt, completion, label};
+ *   3. token ids: {ids, turns: [[begin, end), ...]} under chosen/rejected, or alone; also {"pairs": [...]} (case.json).
+ * JSON or JSON lines. Every message of the agent is a turn, but for those of a prompt and for the "OK" of conversations
+ * that open human, gpt "OK", human, gpt (the authors' instruction and task). A message's own "train": bool or "weight":
+ * 0|1 wins outside of a prompt. A pair without `prompt` takes the messages that both sides begin with (TRL's implicit
+ * prompt). What the chat template would leave out (calls, thoughts, tools) is refused by name. */
 #ifndef DM_IO_DATA_DATASET_H
 #define DM_IO_DATA_DATASET_H
 
@@ -35,6 +34,8 @@ typedef struct dm_data_report {
     size_t truncated_items, truncated_tokens, truncated_turns;
     size_t tokens, action_tokens, longest; /* longest trajectory in tokens */
     char first_skipped[256];               /* why, for the first one */
+    size_t equal, equal_by_cut;            /* pairs left out by drop_equal; those whose sides a cut made equal */
+    size_t openings; /* `conversations` whose first answer is trained, since it is more than an "OK" */
 } dm_data_report;
 
 typedef struct dm_dataset {
@@ -52,6 +53,9 @@ typedef struct dm_data_options {
     size_t vocabulary;             /* ids must be below it; 0: not checked */
     size_t max_length;             /* tokens; longer trajectories lose their end, at a turn's end; 0: no limit */
     bool need_pairs;               /* data without rejected sides is an error */
+    bool take_labels;              /* completions with a label, which only kto learns from */
+    bool drop_equal;               /* pairs whose sides are the same are counted and left out */
+    bool join_messages;            /* messages of one speaker in a row become one; else they are refused */
     bool skip_invalid;             /* count and skip items that are broken or keep no action token */
 } dm_data_options;
 
@@ -70,9 +74,17 @@ void dm_dataset_hash(const dm_dataset *d, dm_sha256 *h);
 dm_status dm_prompt_render(dm_ids *out, const dm_json_doc *doc, const dm_tokenizer *t, const dm_chat_template *chat,
                            dm_error *err);
 
-/* The messages of a conversation, verbatim: `doc` is a list of them in either spelling, or an item with "messages" or
- * "conversations", or a data file of such items, of which the first is taken; *items is their number. The caller
- * frees *messages with free(); the texts belong to the document. */
-dm_status dm_conversation_read(dm_message **messages, size_t *n, size_t *items, const dm_json_doc *doc, dm_error *err);
+/* A conversation as it stands. Its texts belong to the document or to `memory`. */
+typedef struct dm_messages {
+    dm_message *messages; /* [n] */
+    size_t n;
+    const dm_json *tools; /* NULL: none */
+    void *memory;
+} dm_messages;
+
+/* `doc` is a list of messages in either spelling, or an item with "messages" or "conversations", or a data file of such
+ * items, of which the first is taken; *items is how many there are. */
+dm_status dm_conversation_read(dm_messages *out, size_t *items, const dm_json_doc *doc, dm_error *err);
+void dm_messages_free(dm_messages *messages);
 
 #endif

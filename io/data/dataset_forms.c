@@ -1,160 +1,19 @@
-/* The three data forms: lists of messages in two spellings, and token ids. docs/data.md is the specification. */
-#include <stdarg.h>
-#include <stdio.h>
+/* The forms that hold text: conversations and the sides of pairs. docs/data.md is the specification. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "io/data/dataset_internal.h"
 
-/* How a form spells a message. */
-typedef struct spelling {
-    const char *role, *text;           /* keys */
-    const char *user, *agent, *system; /* values of `role` */
-} spelling;
-
-static const spelling spellings[] = {
-    {"from", "value", "human", "gpt", "system"},
-    {"role", "content", "user", "assistant", "system"},
-};
-
-dm_status dm_reader_fail(dm_item_reader *r, const dm_json *v, const char *fmt, ...)
+dm_status dm_form_reserve(dm_item_reader *r, size_t spans)
 {
-    char message[DM_ERROR_MAX];
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(message, sizeof message, fmt, args);
-    va_end(args);
-    if (!*r->id)
-        return dm_json_fail(r->doc, v, r->err, "%s", message);
-    return dm_json_fail(r->doc, v, r->err, "item \"%.200s\": %s", r->id, message);
-}
-
-static bool grow(void **memory, size_t *capacity, size_t n, size_t size)
-{
-    if (n <= *capacity)
-        return true;
-    const size_t want = n > 2 * *capacity ? n : 2 * *capacity;
-    void *fresh = want <= SIZE_MAX / size ? realloc(*memory, want * size) : NULL;
-    if (!fresh)
-        return false;
-    *memory = fresh;
-    *capacity = want;
-    return true;
-}
-
-static dm_status fail_memory(const dm_item_reader *r)
-{
-    return dm_fail(r->err, DM_ERR_MEMORY, "%s: item \"%.200s\": no memory left", dm_json_name(r->doc), r->id);
-}
-
-/* ---- messages ---- */
-
-static const spelling *spelling_of(const dm_json *message)
-{
-    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++)
-        if (dm_json_get(message, spellings[i].role))
-            return &spellings[i];
-    return NULL;
-}
-
-static bool is_agent(const dm_json *message)
-{
-    const spelling *s = spelling_of(message);
-
-    return s && dm_json_is(dm_json_get(message, s->role), s->agent);
-}
-
-static bool is_system(const dm_json *message)
-{
-    const spelling *s = spelling_of(message);
-
-    return s && dm_json_is(dm_json_get(message, s->role), s->system);
-}
-
-static bool is_blank(const char *text, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        if (text[i] != ' ' && (text[i] < '\t' || text[i] > '\r'))
-            return false;
-    return true;
-}
-
-/* A message's own say: "train": bool or "weight": 0 or 1. *train is left alone without it. */
-static dm_status read_train(dm_item_reader *r, const dm_json *v, const char *name, size_t index, bool in_prompt,
-                            bool *train)
-{
-    const dm_json *flag = dm_json_get(v, "train"), *weight = dm_json_get(v, "weight");
-    bool wish;
-
-    if (flag && flag->type != DM_JSON_NULL) {
-        if (flag->type != DM_JSON_BOOL)
-            return dm_reader_fail(r, flag, "%s[%zu]: \"train\" must be true or false", name, index);
-        wish = flag->boolean;
-    } else if (weight && weight->type != DM_JSON_NULL) {
-        if (weight->type != DM_JSON_NUMBER || (weight->number != 0 && weight->number != 1))
-            return dm_reader_fail(r, weight, "%s[%zu]: \"weight\" must be 0 or 1", name, index);
-        wish = weight->number == 1;
-    } else {
+    if (spans <= r->spans_capacity)
         return DM_OK;
-    }
-    if (in_prompt && wish)
-        return dm_reader_fail(r, v, "%s[%zu]: a message of the prompt cannot be trained", name, index);
-    *train = wish;
-    return DM_OK;
-}
-
-/* Appends message `index` of list `name` to r->messages. in_prompt: agent words in it are never trained; else `train`
- * says if they are when the message itself does not. */
-static dm_status add_message(dm_item_reader *r, const dm_json *v, const char *name, size_t index, bool in_prompt,
-                             bool train)
-{
-    const spelling *s = spelling_of(v);
-
-    if (!s)
-        return dm_reader_fail(
-            r, v, "%s[%zu]: must be an object with \"from\" and \"value\" or \"role\" and \"content\"", name, index);
-    const dm_json *role = dm_json_get(v, s->role), *text = dm_json_get(v, s->text);
-    if (!dm_json_is(role, s->user) && !dm_json_is(role, s->agent) && !dm_json_is(role, s->system))
-        return dm_reader_fail(r, role, "%s[%zu]: unknown \"%s\" \"%.40s\": must be \"%s\", \"%s\" or \"%s\"", name,
-                              index, s->role, role->type == DM_JSON_STRING ? role->text : "(no string)", s->user,
-                              s->agent, s->system);
-    if (!text || text->type != DM_JSON_STRING)
-        return dm_reader_fail(r, text ? text : v, "%s[%zu]: \"%s\" %s", name, index, s->text,
-                              text ? "must be a string" : "is missing");
-
-    dm_message m = {.text = text->text, .size = text->length};
-    const size_t n = r->n_messages;
-    const bool opens = n == 0 || (n == 1 && r->messages[0].role == DM_ROLE_SYSTEM);
-    if (dm_json_is(role, s->system)) {
-        if (n > 0)
-            return dm_reader_fail(r, v, "%s[%zu]: a system message must be the first of the conversation", name, index);
-        m.role = DM_ROLE_SYSTEM;
-    } else if (dm_json_is(role, s->user)) {
-        if (!opens && r->messages[n - 1].role == DM_ROLE_USER)
-            return dm_reader_fail(r, v, "%s[%zu]: a second \"%s\" message in a row: \"%s\" and \"%s\" must alternate",
-                                  name, index, s->user, s->user, s->agent);
-        m.role = DM_ROLE_USER;
-    } else {
-        if (opens)
-            return dm_reader_fail(r, v,
-                                  "%s[%zu]: a conversation must begin with a \"%s\" message, not the agent's (is the "
-                                  "prompt missing?)",
-                                  name, index, s->user);
-        if (r->messages[n - 1].role == DM_ROLE_ASSISTANT)
-            return dm_reader_fail(r, v, "%s[%zu]: a second \"%s\" message in a row: \"%s\" and \"%s\" must alternate",
-                                  name, index, s->agent, s->user, s->agent);
-        if (is_blank(m.text, m.size))
-            return dm_reader_fail(r, v, "%s[%zu]: the agent's message is empty", name, index);
-        m.role = DM_ROLE_ASSISTANT;
-        m.train = train && !in_prompt;
-        const dm_status st = read_train(r, v, name, index, in_prompt, &m.train);
-        if (st != DM_OK)
-            return st;
-    }
-    if (!grow((void **)&r->messages, &r->messages_capacity, n + 1, sizeof *r->messages))
-        return fail_memory(r);
-    r->messages[r->n_messages++] = m;
+    const size_t want = spans > 2 * r->spans_capacity ? spans : 2 * r->spans_capacity;
+    dm_span *fresh = want <= SIZE_MAX / sizeof *fresh ? realloc(r->spans, want * sizeof *fresh) : NULL;
+    if (!fresh)
+        return dm_fail(r->m.err, DM_ERR_MEMORY, "%s: item \"%.200s\": no memory left", dm_json_name(r->m.doc), r->m.id);
+    r->spans = fresh;
+    r->spans_capacity = want;
     return DM_OK;
 }
 
@@ -164,186 +23,274 @@ static dm_status add_list(dm_item_reader *r, const dm_json *list, const char *na
 {
     size_t index = 0;
 
+    if (list->type == DM_JSON_OBJECT && dm_message_is(list)) /* a single message, as it stands */
+        return dm_messages_add(&r->m, list, name, 0, prompt > 0, prompt + untrained == 0);
     if (list->type != DM_JSON_ARRAY)
         return dm_reader_fail(r, list, "\"%s\" must be a list of messages%s", name,
                               list->type == DM_JSON_STRING ? ", not a string" : "");
     for (const dm_json *v = list->child; v; v = v->next, index++) {
-        const dm_status st = add_message(r, v, name, index, index < prompt, index >= prompt + untrained);
+        const dm_status st = dm_messages_add(&r->m, v, name, index, index < prompt, index >= prompt + untrained);
         if (st != DM_OK)
             return st;
     }
     return DM_OK;
 }
 
-/* Turns r->messages, which end with those of `list`, into r->ids and r->spans. */
-static dm_status render(dm_item_reader *r, const dm_json *list, const char *name)
+/* ---- rendering ---- */
+
+static dm_status render_as(dm_item_reader *r, bool generation, const dm_json *tools, dm_ids *ids, dm_span *spans,
+                           size_t *n_spans)
+{
+    const dm_conversation talk = {.messages = r->m.messages, .n = r->m.n, .tools = tools};
+
+    ids->size = 0;
+    *n_spans = 0;
+    return dm_template_render(r->options->chat, r->options->tokenizer, &talk, generation, ids,
+                              generation ? NULL : spans, n_spans, r->m.err);
+}
+
+static dm_status render_ids(dm_item_reader *r, bool generation)
+{
+    return render_as(r, generation, r->m.tools, &r->ids, r->spans, &r->n_spans);
+}
+
+/* The template gets the arguments of calls as objects; one that puts them together as text gets them as they are. */
+static dm_status render_calls(dm_item_reader *r, bool generation)
+{
+    dm_error first;
+    bool differ = false;
+    dm_status s = render_ids(r, generation);
+
+    if (s != DM_ERR_INPUT)
+        return s;
+    for (size_t i = 0; i < r->m.n; i++) {
+        differ = differ || r->m.messages[i].members != r->m.given[i];
+        r->m.messages[i].members = r->m.given[i];
+    }
+    if (!differ)
+        return s;
+    if (r->m.err)
+        first = *r->m.err;
+    s = render_ids(r, generation);
+    if (s != DM_OK && r->m.err)
+        *r->m.err = first;
+    return s;
+}
+
+/* What an agent did or thought, and what it could have called: not a member to lose. */
+static const char *const precious[] = {"tool_calls", "reasoning_content", "reasoning", "thinking"};
+
+/* Whether the ids are the same without what is left out now. */
+static bool loses_nothing(dm_item_reader *r, bool generation, const dm_json *tools)
+{
+    dm_ids other = {0};
+    dm_error *err = r->m.err, ignored;
+    size_t n_spans;
+
+    r->m.err = &ignored;
+    const bool same = render_as(r, generation, tools, &other, r->spans + r->m.n, &n_spans) == DM_OK &&
+                      other.size == r->ids.size &&
+                      memcmp(other.data, r->ids.data, other.size * sizeof *other.data) == 0;
+    r->m.err = err;
+    dm_ids_free(&other);
+    return same;
+}
+
+/* A template that passes over a member would train another conversation than the file's. */
+static dm_status check_member(dm_item_reader *r, const dm_json *at, const char *key, bool generation, const char *name)
+{
+    size_t first = r->m.n;
+
+    for (size_t i = r->m.n; i-- > 0;) {
+        dm_message *m = &r->m.messages[i];
+        const dm_json *value = m->members ? dm_json_get(m->members, key) : NULL;
+        r->m.given[i] = m->members; /* kept here meanwhile */
+        if (!value || value->type == DM_JSON_NULL || (value->type == DM_JSON_STRING && value->length == 0))
+            continue;
+        first = i;
+        m->members = dm_messages_without(&r->m, m->members, key);
+        if (!m->members)
+            return dm_fail(r->m.err, DM_ERR_MEMORY, "%s: no memory left", dm_json_name(r->m.doc));
+    }
+    const bool lost = first < r->m.n && loses_nothing(r, generation, r->m.tools);
+    for (size_t i = 0; i < r->m.n; i++)
+        r->m.messages[i].members = r->m.given[i];
+    if (!lost)
+        return DM_OK;
+    return dm_reader_fail(r, at,
+                          "\"%s\": message %zu of the conversation has \"%s\", which the model's chat template leaves "
+                          "out; give a template that renders it, or take the member out",
+                          name, first, key);
+}
+
+static dm_status check_nothing_lost(dm_item_reader *r, const dm_json *at, bool generation, const char *name)
+{
+    dm_status s = DM_OK;
+
+    if (r->m.tools && loses_nothing(r, generation, NULL))
+        return dm_reader_fail(r, at,
+                              "the item has \"tools\", which the model's chat template leaves out; give a template "
+                              "that renders them, or take the member out");
+    for (size_t k = 0; s == DM_OK && k < sizeof precious / sizeof *precious; k++)
+        s = check_member(r, at, precious[k], generation, name);
+    return s;
+}
+
+static bool has_more_than_text(const dm_item_reader *r)
+{
+    bool more = r->m.tools != NULL;
+
+    for (size_t i = 0; i < r->m.n; i++)
+        more = more || r->m.messages[i].members;
+    return more;
+}
+
+/* Turns the messages into ids and spans; `at` is where an error is said to be. */
+static dm_status render(dm_item_reader *r, const dm_json *at, const char *name, bool generation)
 {
     const dm_data_options *o = r->options;
 
-    if (r->messages[r->n_messages - 1].role != DM_ROLE_ASSISTANT)
-        return dm_reader_fail(r, list, "%s[%zu]: the last message must be the agent's", name, list->length - 1);
     if (!o->tokenizer || !o->chat)
-        return dm_fail(r->err, DM_ERR_ARGUMENT, "%s: holds text: a tokenizer and a chat template are needed",
-                       dm_json_name(r->doc));
-    if (!grow((void **)&r->spans, &r->spans_capacity, r->n_messages, sizeof *r->spans))
-        return fail_memory(r);
-    r->ids.size = 0;
-    r->n_spans = 0;
-    dm_status st =
-        dm_template_render(o->chat, o->tokenizer, &(dm_conversation){.messages = r->messages, .n = r->n_messages},
-                           false, &r->ids, r->spans, &r->n_spans, r->err);
-    if (st != DM_OK)
-        return dm_fail_context(r->err, st, "%s:%u: item \"%.200s\": %s", dm_json_name(r->doc), (unsigned)list->line,
-                               r->id, name);
-    if (r->n_spans == 0)
-        return dm_reader_fail(r, list, "\"%s\": no message of the agent is trained", name);
-    return DM_OK;
+        return dm_fail(r->m.err, DM_ERR_ARGUMENT, "%s: holds text: a tokenizer and a chat template are needed",
+                       dm_json_name(r->m.doc));
+    dm_status s = dm_form_reserve(r, 2 * r->m.n); /* the second half is for what is compared */
+    if (s != DM_OK)
+        return s;
+    s = render_calls(r, generation);
+    if (s != DM_OK)
+        return dm_fail_context(r->m.err, s, "%s:%u: item \"%.200s\": %s", dm_json_name(r->m.doc), (unsigned)at->line,
+                               r->m.id, name);
+    return has_more_than_text(r) ? check_nothing_lost(r, at, generation, name) : DM_OK;
 }
 
-static bool same_text(const dm_json *a, const dm_json *b)
+/* The messages, which end with those of `list`, as r->ids and r->spans. */
+static dm_status render_side(dm_item_reader *r, const dm_json *list, const char *name)
 {
-    return a && b && a->type == DM_JSON_STRING && b->type == DM_JSON_STRING && a->length == b->length &&
-           memcmp(a->text, b->text, a->length) == 0;
+    if (r->m.messages[r->m.n - 1].role != DM_ROLE_ASSISTANT)
+        return dm_reader_fail(r, list, "%s[%zu]: the last message must be the agent's", name,
+                              list->type == DM_JSON_ARRAY ? list->length - 1 : 0);
+    const dm_status s = render(r, list, name, false);
+    if (s == DM_OK && r->n_spans == 0)
+        return dm_reader_fail(r, list, "\"%s\": no message of the agent is trained", name);
+    return s;
 }
+
+/* ---- the sides of pairs ---- */
 
 size_t dm_form_common_prompt(const dm_json *chosen, const dm_json *rejected)
 {
     size_t at = 0, common = 0;
 
     for (const dm_json *a = chosen->child, *b = rejected->child; a && b; a = a->next, b = b->next, at++) {
-        const spelling *s = spelling_of(a);
-        if (is_agent(a) && is_agent(b))
+        if (dm_message_is_agent(a) && dm_message_is_agent(b))
             common = at;
-        if (!s || !same_text(dm_json_get(a, s->role), dm_json_get(b, s->role)) ||
-            !same_text(dm_json_get(a, s->text), dm_json_get(b, s->text)))
+        if (!dm_message_equal(a, b))
             break;
     }
     return common;
 }
 
-dm_status dm_form_side(dm_item_reader *r, const dm_json *prompt, const dm_json *side, size_t common, const char *name)
+/* A prompt that is a text: the user's message, or, where the side begins with messages of its own, one of these. */
+static dm_status add_prompt_text(dm_item_reader *r, const dm_json *prompt, const dm_json *side, size_t common)
 {
-    dm_status st = DM_OK;
+    const dm_json *v = side->type == DM_JSON_ARRAY ? side->child : side;
 
-    r->n_messages = 0;
-    if (prompt) {
-        st = add_list(r, prompt, "prompt", prompt->length, 0);
-        if (st == DM_OK && r->n_messages && r->messages[r->n_messages - 1].role == DM_ROLE_ASSISTANT)
-            st = dm_reader_fail(r, prompt, "prompt[%zu]: the last message of the prompt must not be the agent's",
-                                prompt->length - 1);
+    if (dm_message_is_agent(v))
+        return dm_messages_add_user(&r->m, prompt);
+    for (size_t i = 0; v && i < common; v = v->next, i++) {
+        const dm_json *text = dm_message_text(v);
+        if (dm_message_is_user(v) && text && text->length == prompt->length &&
+            memcmp(text->text, prompt->text, text->length) == 0)
+            return DM_OK;
     }
+    return dm_reader_fail(r, prompt,
+                          "\"prompt\" is not one of the user's messages that chosen and rejected begin with");
+}
+
+dm_status dm_form_side(dm_item_reader *r, const dm_json *item, const dm_json *prompt, const char *prompt_name,
+                       const dm_json *side, size_t common, const char *name)
+{
+    dm_status st = dm_messages_begin(&r->m, item);
+    const bool text = prompt && prompt->type == DM_JSON_STRING;
+
     if (st != DM_OK)
         return st;
-    if (prompt && spelling_of(side->child) && !is_agent(side->child))
-        return dm_reader_fail(r, side->child, "%s[0]: the first message behind a prompt must be the agent's", name);
-    st = add_list(r, side, name, common, 0);
-    return st == DM_OK ? render(r, side, name) : st;
-}
-
-bool dm_form_is_message(const dm_json *v)
-{
-    return spelling_of(v) != NULL;
-}
-
-dm_status dm_form_messages(dm_item_reader *r, const dm_json *list, bool opening, const char *name)
-{
-    size_t untrained = 0;
-
-    if (opening && list->type == DM_JSON_ARRAY && list->length) {
-        const size_t system = is_system(list->child) ? 1 : 0;
-        if (list->length - system >= 4) /* human, gpt ("OK"), human (the task), gpt (the first action), ... */
-            untrained = system + 2;
+    if (text) {
+        st = add_prompt_text(r, prompt, side, common);
+    } else if (prompt) {
+        st = add_list(r, prompt, prompt_name, prompt->length, 0);
+        if (st == DM_OK && r->m.n && r->m.messages[r->m.n - 1].role == DM_ROLE_ASSISTANT)
+            st = dm_reader_fail(r, prompt, "%s[%zu]: the last message of the prompt must not be the agent's",
+                                prompt_name, prompt->length - 1);
+        const dm_json *first = side->type == DM_JSON_ARRAY ? side->child : side;
+        if (st == DM_OK && dm_message_is(first) && !dm_message_is_agent(first))
+            st = dm_reader_fail(r, first, "%s[0]: the first message behind a prompt must be the agent's", name);
     }
-    r->n_messages = 0;
-    const dm_status st = add_list(r, list, name, 0, untrained);
+    if (st == DM_OK)
+        st = add_list(r, side, name, common, 0);
+    return st == DM_OK ? render_side(r, side, name) : st;
+}
+
+/* ---- conversations ---- */
+
+/* What the authors' prompts have as the agent's first words: "OK", with or without more behind it. */
+static bool acknowledges(const dm_json *message)
+{
+    const dm_json *text = dm_message_text(message);
+    const char *p = text ? text->text : "";
+
+    while (*p == ' ' || (*p >= '\t' && *p <= '\r'))
+        p++;
+    return (p[0] == 'O' || p[0] == 'o') && (p[1] == 'K' || p[1] == 'k') &&
+           !((p[2] >= 'a' && p[2] <= 'z') || (p[2] >= 'A' && p[2] <= 'Z') || (p[2] & 0x80));
+}
+
+/* Messages that "conversations" begin with and that are not trained: human, gpt ("OK") before human (the task) and gpt
+ * (the first action), after a system message or none. */
+static size_t opening_of(dm_item_reader *r, const dm_json *list)
+{
+    const size_t system = list->length && dm_message_is_system(list->child) ? 1 : 0;
+    const dm_json *v = system ? list->child->next : list->child;
+
+    if (list->length - system < 4 || !dm_message_is_user(v) || !dm_message_is_agent(v->next) ||
+        !dm_message_is_user(v->next->next))
+        return 0;
+    if (acknowledges(v->next))
+        return system + 2;
+    r->openings++;
+    return 0;
+}
+
+dm_status dm_form_messages(dm_item_reader *r, const dm_json *item, const dm_json *list, bool opening, const char *name)
+{
+    dm_status st = dm_messages_begin(&r->m, item);
+
+    if (st == DM_OK)
+        st = add_list(r, list, name, 0, opening && list->type == DM_JSON_ARRAY ? opening_of(r, list) : 0);
     if (st == DM_OK && list->length == 0)
         return dm_reader_fail(r, list, "\"%s\" is empty: it must hold at least one message of the agent", name);
     return st;
 }
 
-dm_status dm_form_conversation(dm_item_reader *r, const dm_json *list, bool opening, const char *name)
+dm_status dm_form_conversation(dm_item_reader *r, const dm_json *item, const dm_json *list, bool opening,
+                               const char *name)
 {
-    const dm_status st = dm_form_messages(r, list, opening, name);
-    return st == DM_OK ? render(r, list, name) : st;
+    const dm_status st = dm_form_messages(r, item, list, opening, name);
+    return st == DM_OK ? render_side(r, list, name) : st;
 }
 
-dm_status dm_form_prompt(dm_item_reader *r, const dm_json *list, const char *name)
+dm_status dm_form_prompt(dm_item_reader *r, const dm_json *item, const dm_json *list, const char *name)
 {
-    const dm_data_options *o = r->options;
-    size_t none;
+    dm_status st = dm_messages_begin(&r->m, item);
 
-    r->n_messages = 0;
-    const dm_status st = add_list(r, list, name, list->length, 0);
+    if (st == DM_OK)
+        st =
+            list->type == DM_JSON_STRING ? dm_messages_add_user(&r->m, list) : add_list(r, list, name, list->length, 0);
     if (st != DM_OK)
         return st;
-    if (r->n_messages == 0 || r->messages[r->n_messages - 1].role != DM_ROLE_USER)
-        return dm_reader_fail(r, list, "%s: the last message must be the user's, for the agent to answer", name);
-    return dm_template_render(o->chat, o->tokenizer, &(dm_conversation){.messages = r->messages, .n = r->n_messages},
-                              true, &r->ids, NULL, &none, r->err);
-}
-
-/* ---- token ids ---- */
-
-static dm_status read_ids(dm_item_reader *r, const dm_json *list, const char *prefix)
-{
-    const size_t limit = r->options->vocabulary ? r->options->vocabulary : (size_t)INT32_MAX;
-    size_t index = 0;
-
-    r->ids.size = 0;
-    for (const dm_json *v = list->child; v; v = v->next, index++) {
-        if (!v->is_integer || v->integer < 0 || (uint64_t)v->integer >= limit)
-            return dm_reader_fail(r, v, "%sids[%zu] must be a token id from 0 to %zu", prefix, index, limit - 1);
-        const dm_status st = dm_ids_push(&r->ids, (int32_t)v->integer, r->err);
-        if (st != DM_OK)
-            return st;
-    }
-    return DM_OK;
-}
-
-static dm_status read_turns(dm_item_reader *r, const dm_json *list, const char *prefix)
-{
-    size_t last = 0;
-
-    if (!grow((void **)&r->spans, &r->spans_capacity, list->length, sizeof *r->spans))
-        return fail_memory(r);
-    r->n_spans = 0;
-    for (const dm_json *v = list->child; v; v = v->next) {
-        const dm_json *b = v->type == DM_JSON_ARRAY ? v->child : NULL, *e = b ? b->next : NULL;
-        if (!e || e->next || !b->is_integer || !e->is_integer)
-            return dm_reader_fail(r, v, "%sturns[%zu] must be [begin, end), two integers", prefix, r->n_spans);
-        const long long begin = b->integer, end = e->integer;
-        const char *wrong = NULL;
-        if (begin < 1)
-            wrong = "begins before token 1: an action needs something to follow";
-        else if (end <= begin)
-            wrong = "is empty";
-        else if ((unsigned long long)end > r->ids.size)
-            wrong = "ends behind the last token";
-        else if ((unsigned long long)begin < last)
-            wrong = "begins before the turn ahead of it ends";
-        if (wrong)
-            return dm_reader_fail(r, v, "%sturns[%zu] is [%lld, %lld) of %zu tokens: it %s", prefix, r->n_spans, begin,
-                                  end, r->ids.size, wrong);
-        r->spans[r->n_spans++] = (dm_span){(size_t)begin, (size_t)end};
-        last = (size_t)end;
-    }
-    return DM_OK;
-}
-
-dm_status dm_form_tokens(dm_item_reader *r, const dm_json *v, const char *name)
-{
-    const dm_json *ids = dm_json_get(v, "ids"), *turns = dm_json_get(v, "turns");
-    char prefix[32];
-
-    snprintf(prefix, sizeof prefix, "%.28s%s", name, *name ? "." : "");
-    if (!ids || ids->type != DM_JSON_ARRAY)
-        return dm_reader_fail(r, ids ? ids : v, "\"%sids\" %s", prefix,
-                              ids ? "must be a list of token ids" : "is missing");
-    if (!turns || turns->type != DM_JSON_ARRAY)
-        return dm_reader_fail(r, turns ? turns : v, "\"%sturns\" %s", prefix,
-                              turns ? "must be a list of [begin, end)" : "is missing");
-    if (turns->length == 0)
-        return dm_reader_fail(r, turns, "\"%sturns\" is empty: it must hold at least one turn", prefix);
-    dm_status st = read_ids(r, ids, prefix);
-    return st == DM_OK ? read_turns(r, turns, prefix) : st;
+    const dm_role last = r->m.n ? r->m.messages[r->m.n - 1].role : DM_ROLE_SYSTEM;
+    if (last != DM_ROLE_USER && last != DM_ROLE_TOOL)
+        return dm_reader_fail(r, list, "%s: the last message must be the user's or a tool's, for the agent to answer",
+                              name);
+    return render(r, list, name, true);
 }

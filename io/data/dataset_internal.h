@@ -3,44 +3,42 @@
 #define DM_IO_DATA_DATASET_INTERNAL_H
 
 #include "io/data/dataset.h"
-#include "io/json.h"
+#include "io/data/dataset_messages.h"
 
 typedef struct dm_item_reader {
-    const dm_json_doc *doc;
+    dm_message_reader m; /* the messages of the side at hand; m.id, m.doc, m.err */
     const dm_data_options *options;
-    const char *id;  /* of the item at hand, for messages; "": none */
-    char number[40]; /* its id when the file gives none */
-    dm_error *err;
-
-    dm_message *messages; /* of the side at hand */
-    size_t n_messages, messages_capacity;
+    char number[40]; /* an item's id when the file gives none */
 
     dm_ids ids; /* the side as token ids */
     dm_span *spans;
     size_t n_spans, spans_capacity;
+    size_t openings; /* conversations whose first answer is more than an "OK" */
 } dm_item_reader;
 
 /* "file:line:column: item "id": message" */
-dm_status dm_reader_fail(dm_item_reader *r, const dm_json *v, const char *fmt, ...) DM_PRINTF(3, 4);
+#define dm_reader_fail(reader, ...) dm_messages_fail(&(reader)->m, __VA_ARGS__)
+
+/* Room for that many spans. */
+dm_status dm_form_reserve(dm_item_reader *r, size_t spans);
 
 /* How many leading messages of two whole conversations are their common prompt (TRL's implicit prompt): the equal ones,
  * but so that the next one of both is the agent's. 0: there is none. */
 size_t dm_form_common_prompt(const dm_json *chosen, const dm_json *rejected);
 
-/* A side of a pair, not empty, as r->ids and r->spans. `prompt` may be NULL; then the side's first `common` messages
- * are it. */
-dm_status dm_form_side(dm_item_reader *r, const dm_json *prompt, const dm_json *side, size_t common, const char *name);
+/* A side of a pair, not empty, as r->ids and r->spans: a list of messages or one. `prompt`, called `prompt_name`, may be
+ * a list, a text, or NULL; without a list the side's first `common` messages are the prompt. */
+dm_status dm_form_side(dm_item_reader *r, const dm_json *item, const dm_json *prompt, const char *prompt_name,
+                       const dm_json *side, size_t common, const char *name);
 
-/* Whether it has the keys of a message. */
-bool dm_form_is_message(const dm_json *v);
-
-/* "conversations" (opening: the authors' instruction and OK are not trained) or "messages", not empty: as r->messages;
- * and as r->ids and r->spans, too. */
-dm_status dm_form_messages(dm_item_reader *r, const dm_json *list, bool opening, const char *name);
-dm_status dm_form_conversation(dm_item_reader *r, const dm_json *list, bool opening, const char *name);
+/* "conversations" (opening: the authors' instruction and OK are not trained) or "messages", not empty: as r->m; and as
+ * r->ids and r->spans, too. */
+dm_status dm_form_messages(dm_item_reader *r, const dm_json *item, const dm_json *list, bool opening, const char *name);
+dm_status dm_form_conversation(dm_item_reader *r, const dm_json *item, const dm_json *list, bool opening,
+                               const char *name);
 
 /* A conversation, not empty, that the agent is to answer, as r->ids. */
-dm_status dm_form_prompt(dm_item_reader *r, const dm_json *list, const char *name);
+dm_status dm_form_prompt(dm_item_reader *r, const dm_json *item, const dm_json *list, const char *name);
 
 /* {ids, turns}; `name` is "" for an item that is itself one. */
 dm_status dm_form_tokens(dm_item_reader *r, const dm_json *v, const char *name);

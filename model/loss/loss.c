@@ -194,15 +194,49 @@ static void kto_pair(dm_loss_pair *l, double beta, double s_w, double s_l, const
     l->d_rejected *= beta / (2 * n);
 }
 
-/* Mean of desirable_weight (1 - sigmoid(beta (s_w - kl))) and undesirable_weight (1 - sigmoid(beta (kl - s_l))). */
+static double examples_of(const dm_loss_batch *b)
+{
+    return b->examples ? (double)b->examples : 2 * (double)b->pairs;
+}
+
+/* desirable_weight (1 - sigmoid(beta (s - kl))), and its part of the batch's mean by s. */
+static double kto_desirable(const dm_loss_options *o, double s, const dm_loss_batch *b, double *derivative)
+{
+    const double x = o->beta * (s - b->kl);
+
+    *derivative = -o->desirable_weight * sigmoid_slope(x) * (o->beta / examples_of(b));
+    return o->desirable_weight * dm_sigmoid(-x);
+}
+
+/* undesirable_weight (1 - sigmoid(beta (kl - s))). */
+static double kto_undesirable(const dm_loss_options *o, double s, const dm_loss_batch *b, double *derivative)
+{
+    const double x = o->beta * (b->kl - s);
+
+    *derivative = o->undesirable_weight * sigmoid_slope(x) * (o->beta / examples_of(b));
+    return o->undesirable_weight * dm_sigmoid(-x);
+}
+
 static void kto(dm_loss_pair *l, const dm_loss_options *o, double s_w, double s_l, const dm_loss_batch *b)
 {
-    const double x_w = o->beta * (s_w - b->kl), x_l = o->beta * (b->kl - s_l);
-    const double each = o->beta / (2 * (double)b->pairs);
+    const double desirable = kto_desirable(o, s_w, b, &l->d_chosen);
 
-    l->loss = (o->desirable_weight * dm_sigmoid(-x_w) + o->undesirable_weight * dm_sigmoid(-x_l)) / 2;
-    l->d_chosen = -o->desirable_weight * sigmoid_slope(x_w) * each;
-    l->d_rejected = o->undesirable_weight * sigmoid_slope(x_l) * each;
+    l->loss = (desirable + kto_undesirable(o, s_l, b, &l->d_rejected)) * ((double)b->pairs / examples_of(b));
+}
+
+dm_loss_pair dm_loss_labelled_of(const dm_loss_options *o, double s, bool desirable, const dm_loss_batch *batch)
+{
+    dm_loss_pair l = {0};
+    const double share = (double)batch->pairs / examples_of(batch);
+
+    if (desirable) {
+        l.reward_chosen = o->beta * s;
+        l.loss = kto_desirable(o, s, batch, &l.d_chosen) * share;
+    } else {
+        l.reward_rejected = o->beta * s;
+        l.loss = kto_undesirable(o, s, batch, &l.d_rejected) * share;
+    }
+    return l;
 }
 
 /* A function of h = s_w - s_l; returns dL/dh. */

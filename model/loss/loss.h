@@ -92,12 +92,13 @@ void dm_loss_mixture_shifts(const dm_loss_options *o, const double first[2], con
 
 /* What kto-pair needs of every pair before any gradient. Its divergences max(mean s, 0) are functions of the policy and
  * pass gradients, as in TRL's code (the golden gradient norms are those). kto's, from other sequences, is a constant.
- * The rest reads `pairs` only. */
+ * The rest reads `pairs` only: the items of the batch. */
 typedef struct dm_loss_batch {
     size_t pairs;
     double mean_chosen, mean_rejected;   /* of s (log-ratios, not rewards) */
     double slope_chosen, slope_rejected; /* sums of sigmoid' over the pairs' chosen and rejected terms */
     double kl;                           /* kto: dm_loss_kl_estimate of the batch */
+    size_t examples;                     /* kto: sides, whose mean the loss is; 0: two of every pair */
 } dm_loss_batch;
 
 /* From all scores of a batch, pairs >= 1; sums in their order. For links that do not need them the scores may be NULL.
@@ -116,5 +117,9 @@ bool dm_loss_needs_batch(const dm_loss_options *o);
 
 /* Loss and derivatives of one pair from its scores s_w, s_l. Does not include the SFT term. */
 dm_loss_pair dm_loss_pair_of(const dm_loss_options *o, double s_w, double s_l, const dm_loss_batch *batch);
+
+/* kto: those of a completion with a label, from its score. What belongs to the other side is 0. The sum over a batch
+ * of `loss`, with that of pairs, divided by its items is the mean over its examples. */
+dm_loss_pair dm_loss_labelled_of(const dm_loss_options *o, double s, bool desirable, const dm_loss_batch *batch);
 
 #endif

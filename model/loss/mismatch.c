@@ -9,10 +9,18 @@ static size_t prompt_of(const dm_data_trajectory *t)
     return t->turns[0].begin;
 }
 
+/* A side of a pair; of a labelled completion, the one that is there. */
+static const dm_data_trajectory *side_of(const dm_data_item *item, int side)
+{
+    const dm_data_trajectory *wanted = side ? &item->rejected : &item->chosen;
+    return wanted->n ? wanted : side ? &item->chosen : &item->rejected;
+}
+
 static int same_prompt(const dm_data_item *a, const dm_data_item *b)
 {
-    const size_t n = prompt_of(&a->chosen);
-    return n == prompt_of(&b->chosen) && memcmp(a->chosen.ids, b->chosen.ids, n * sizeof *a->chosen.ids) == 0;
+    const dm_data_trajectory *x = side_of(a, 0), *y = side_of(b, 0);
+    const size_t n = prompt_of(x);
+    return n == prompt_of(y) && memcmp(x->ids, y->ids, n * sizeof *x->ids) == 0;
 }
 
 /* partner[i]: the next item with another prompt. 0 when there is no such item. */
@@ -49,9 +57,10 @@ static size_t cut(const dm_data_trajectory *prompt, const dm_data_trajectory *t,
 static int join(dm_block **memory, dm_data_trajectory *out, const dm_data_trajectory *prompt,
                 const dm_data_trajectory *t, size_t max_length)
 {
-    const size_t begin = prompt_of(t), shift = prompt_of(prompt);
-
     *out = (dm_data_trajectory){0};
+    if (prompt->n == 0)
+        return 1;
+    const size_t begin = prompt_of(t), shift = prompt_of(prompt);
     out->n = cut(prompt, t, max_length, &out->n_turns);
     if (out->n == 0)
         return 1;
@@ -89,8 +98,8 @@ dm_status dm_mismatched_sequences(dm_dataset *out, const dm_dataset *data, size_
         const dm_data_item *a = &data->items[i], *b = &data->items[partner[i]];
         dm_data_item *item = &out->items[i];
         *item = (dm_data_item){.id = a->id, .chosen_score = a->chosen_score, .rejected_score = a->rejected_score};
-        fits = join(&memory, &item->chosen, &a->chosen, &b->chosen, max_length) &&
-               join(&memory, &item->rejected, &a->rejected, &b->rejected, max_length);
+        fits = join(&memory, &item->chosen, &a->chosen, side_of(b, 0), max_length) &&
+               join(&memory, &item->rejected, &a->rejected, side_of(b, 1), max_length);
     }
     dm_pages_free(partner, data->n * sizeof *partner);
     out->memory = memory;

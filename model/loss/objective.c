@@ -59,11 +59,13 @@ dm_loss_pair dm_objective_pair(dm_objective *o, const dm_loss_options *loss, con
     double s[2];
 
     dm_objective_scores(o, loss, pack, reference, s);
-    dm_loss_pair l = dm_loss_pair_of(loss, s[0], s[1], batch);
+    const bool both = chosen.n > 0 && rejected.n > 0;
+    dm_loss_pair l = both ? dm_loss_pair_of(loss, s[0], s[1], batch)
+                          : dm_loss_labelled_of(loss, chosen.n ? s[0] : s[1], chosen.n > 0, batch);
 
     l.logp_chosen = dm_loss_side_logp(&chosen);
     l.logp_rejected = dm_loss_side_logp(&rejected);
-    const double sft = loss->sft_weight > 0 ? loss->sft_weight / (double)chosen.n : 0.0;
+    const double sft = loss->sft_weight > 0 && chosen.n ? loss->sft_weight / (double)chosen.n : 0.0;
     l.loss -= sft * l.logp_chosen;
     if (gradient) {
         memset(o->weight, 0, pack->predictions * sizeof *o->weight);

@@ -17,6 +17,18 @@ static void say_report(dm_run *r, const char *path, const dm_data_report *report
                  report->truncated_turns);
         dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
     }
+    if (report->equal) {
+        snprintf(text, sizeof text, "%s: %zu pairs left out, for their sides are the same (%zu of them since the cut)",
+                 path, report->equal, report->equal_by_cut);
+        dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+    }
+    if (report->openings) {
+        snprintf(text, sizeof text,
+                 "%s: %zu conversations begin with an answer that is more than an OK, which is trained; \"train\": "
+                 "false in the message leaves it out",
+                 path, report->openings);
+        dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+    }
     if (report->skipped) {
         snprintf(text, sizeof text, "%s: %zu items skipped as invalid, the first: %s", path, report->skipped,
                  report->first_skipped);
@@ -33,6 +45,10 @@ static dm_status open_set(dm_run *r, dm_run_set *set, const char *path, dm_error
         .vocabulary = r->models.config.vocab,
         .max_length = (size_t)r->options.max_length,
         .need_pairs = !r->score_only && r->options.objective != DM_OBJECTIVE_SFT,
+        .take_labels = r->score_only || r->options.objective == DM_OBJECTIVE_KTO,
+        .drop_equal =
+            !r->score_only && r->options.objective != DM_OBJECTIVE_SFT && r->options.objective != DM_OBJECTIVE_KTO,
+        .join_messages = r->options.join_messages,
         .skip_invalid = r->options.skip_invalid != 0,
     };
     const dm_status s = dm_dataset_open(data, path, &options, err);

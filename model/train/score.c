@@ -76,6 +76,8 @@ static dm_status score_items(dm_run *r, dmpo_turn *turn, dmpo_score_fn score, vo
         dm_pack_build(&r->memory.pack, &r->train.data.items[i], r->options.share_prefix);
         dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
         for (int side = 0; side < sides; side++) {
+            if (r->memory.pack.side[side].n == 0) /* of a completion with a label */
+                continue;
             dmpo_scored scored;
             const dm_status s = report_side(r, i, side, turn, &scored, err);
             if (s != DM_OK)

@@ -13,6 +13,7 @@
 typedef struct totals { /* sums over items, in order */
     double loss, reward_chosen, reward_rejected, margin, accurate, logp_chosen, logp_rejected, nll, kl;
     int64_t tokens, actions;
+    int64_t chosen, rejected, pairs; /* sides that there are, and items that have both */
 } totals;
 
 static int is_sft(const dm_run *r)
@@ -30,21 +31,30 @@ static dm_objective_reference reference_of(const dm_run_references *ref, size_t 
     return out;
 }
 
-static void count_pair(totals *t, const dm_loss_pair *l)
+static void count_loss(totals *t, const dm_loss_pair *l, bool both)
 {
     t->loss += l->loss;
     t->reward_chosen += l->reward_chosen;
     t->reward_rejected += l->reward_rejected;
     t->margin += l->reward_chosen - l->reward_rejected;
-    t->accurate += l->reward_chosen > l->reward_rejected;
+    t->accurate += both && l->reward_chosen > l->reward_rejected;
     t->logp_chosen += l->logp_chosen;
     t->logp_rejected += l->logp_rejected;
 }
 
-static void count_tokens(totals *t, const dm_data_item *item)
+static void count_item(totals *t, const dm_data_item *item)
 {
+    t->chosen += item->chosen.n > 0;
+    t->rejected += item->rejected.n > 0;
+    t->pairs += item->chosen.n > 0 && item->rejected.n > 0;
     t->tokens += (int64_t)(item->chosen.n + item->rejected.n);
     t->actions += (int64_t)(item->chosen.n_actions + item->rejected.n_actions);
+}
+
+/* NaN where there was nothing to take a mean of. */
+static double mean(double sum, int64_t n)
+{
+    return n ? sum / (double)n : NAN;
 }
 
 static dmpo_metrics means(const dm_run *r, const totals *t, size_t items)
@@ -58,12 +68,13 @@ static dmpo_metrics means(const dm_run *r, const totals *t, size_t items)
         return m;
     }
     m.loss = t->loss / n;
-    m.reward_chosen = t->reward_chosen / n;
-    m.reward_rejected = t->reward_rejected / n;
-    m.reward_margin = t->margin / n;
-    m.reward_accuracy = t->accurate / n;
-    m.logp_chosen = t->logp_chosen / n;
-    m.logp_rejected = t->logp_rejected / n;
+    m.reward_chosen = mean(t->reward_chosen, t->chosen);
+    m.reward_rejected = mean(t->reward_rejected, t->rejected);
+    m.reward_margin = t->pairs == t->chosen && t->pairs == t->rejected ? mean(t->margin, t->pairs)
+                                                                       : m.reward_chosen - m.reward_rejected;
+    m.reward_accuracy = mean(t->accurate, t->pairs);
+    m.logp_chosen = mean(t->logp_chosen, t->chosen);
+    m.logp_rejected = mean(t->logp_rejected, t->rejected);
     if (dm_loss_needs_mismatched(&r->loss))
         m.kl = t->kl / n;
     return m;
@@ -103,11 +114,21 @@ static double mismatched_kl(dm_run *r, const dm_run_set *set, const uint32_t *it
     return dm_loss_kl_estimate(sum, sequences);
 }
 
+/* How many trajectories the items have: a labelled completion is one, a pair two. */
+static size_t sides_of(const dm_run_set *set, const uint32_t *items, size_t n)
+{
+    size_t sides = 0;
+
+    for (size_t j = 0; j < n; j++)
+        sides += (size_t)(set->data.items[items[j]].chosen.n > 0) + (size_t)(set->data.items[items[j]].rejected.n > 0);
+    return sides;
+}
+
 /* What a loss needs of the whole batch before any gradient: kto-pair every pair forward once, kto its divergence. */
 static dm_loss_batch batch_statistics(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n)
 {
     if (dm_loss_needs_mismatched(&r->loss))
-        return (dm_loss_batch){.pairs = n, .kl = mismatched_kl(r, set, items, n)};
+        return (dm_loss_batch){.pairs = n, .kl = mismatched_kl(r, set, items, n), .examples = sides_of(set, items, n)};
     if (!dm_loss_needs_batch(&r->loss)) /* r->memory.scores exists for these only */
         return (dm_loss_batch){.pairs = n};
 
@@ -148,11 +169,11 @@ static dm_status run_items(dm_run *r, const dm_run_set *set, const uint32_t *ite
             const dm_loss_pair l =
                 dm_objective_pair(&r->memory.objective, &r->loss, &r->memory.pack, &reference, &stats, dw != NULL);
             loss = l.loss;
-            count_pair(t, &l);
+            count_loss(t, &l, item->chosen.n > 0 && item->rejected.n > 0);
         }
         if (!isfinite(loss))
             return non_finite(step, item, loss, err);
-        count_tokens(t, item);
+        count_item(t, item);
         if (dw)
             dm_objective_backward(&r->memory.objective, &r->memory.network, r->memory.weights, dw, &r->memory.pack);
     }

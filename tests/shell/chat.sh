@@ -169,9 +169,9 @@ broken() { # broken TEXT CONTENT
 broken "must be a conversation" '{"prompt": []}'
 broken "must be a conversation" '3'
 broken "is empty" '{"messages": []}'
-broken "messages[0]: a conversation must begin with a \"user\" message" '[{"role": "assistant", "content": "a"}]'
-broken "messages[1]: a second \"user\" message in a row" '[{"role": "user", "content": "a"}, {"role": "user", "content": "a"}]'
-broken "unknown \"role\"" '[{"role": "tool", "content": "a"}]'
+broken "messages[0]: a conversation must begin with a message of the user" '[{"role": "assistant", "content": "a"}]'
+broken "messages[1]: a second message of the user in a row" '[{"role": "user", "content": "a"}, {"role": "user", "content": "a"}]'
+broken "a tool's result must follow" '[{"role": "tool", "content": "a"}]'
 broken "must be a string" '[{"role": "user", "content": 3}]'
 broken ":1:" '[{"role": "user", "content": "a"'
 

@@ -93,6 +93,29 @@ refuses 2 "add --objective kto" "$@" --objective dpo --undesirable-weight 2
 refuses 2 "kto judges each side by itself" "$@" --objective kto --link ipo
 refuses 2 "legal: 0 with kto" "$@" --objective kto --label-smoothing 0.1
 refuses 1 "$work/nowhere" "$@" --reference2 "$work/nowhere"
+# Pairs, and the same sides one by one with their labels: the same mean over the examples. At the first step policy and
+# reference are the same, so the divergence is 0 for both.
+for item in "1, 5, 6, 7, 2|1, 5, 6, 8, 9, 2" "1, 9, 6, 4, 2|1, 9, 6, 3, 2" "1, 7, 8, 5, 2|1, 7, 8, 4, 3, 2"; do
+    for side in "${item%|*}" "${item#*|}"; do
+        count=$(printf '%s' "$side" | tr -cd , | wc -c)
+        printf '{"ids": [%s], "turns": [[3, %d]]}\n' "$side" $((count + 1))
+    done
+done >"$work/sides"
+sed -e 'N' -e 's/^\(.*\)\n\(.*\)$/{"chosen": \1, "rejected": \2}/' "$work/sides" >"$work/kto-pairs.jsonl"
+awk '{ print "{\"completion\": " $0 ", \"label\": " (NR % 2 ? "true" : "false") "}" }' "$work/sides" >"$work/labelled.jsonl"
+first_norm() { sed -n '/"kind": "train", "step": 1,/s/.*"loss": \([^,]*\),.*"grad_norm": \([^,]*\),.*/\1 \2/p' "$work/$1/metrics.jsonl"; }
+check "kto on pairs" train kto-pairs --data "$work/kto-pairs.jsonl" --objective kto --batch 3 --steps 1 --undesirable-weight 0.5
+check "kto on labelled completions" train kto-labels --data "$work/labelled.jsonl" --objective kto --batch 6 --steps 1 \
+    --undesirable-weight 0.5
+near() { # within 1e-5 of each other, and not 0
+    printf '%s %s\n' "$(first_norm "$1")" "$(first_norm "$2")" | awk '
+        function close_to(a, b) { return a > 0 && b > 0 && a - b < 1e-5 * a && b - a < 1e-5 * a }
+        NF == 4 && close_to($1, $3) && close_to($2, $4) { fine = 1 } END { exit !fine }'
+}
+check "their first loss and gradient are the same" near kto-pairs kto-labels
+refuses 1 "only the objective kto learns from labelled completions" --objective dpo --data "$work/labelled.jsonl"
+refuses 1 "only the objective kto learns from labelled completions" --objective sft --data "$work/labelled.jsonl"
+
 printf '{"ids": [1, 2, 3], "turns": [[2, 3]]}\n' >"$work/single.jsonl"
 refuses 1 "preference pairs are needed" --objective kto --data "$work/single.jsonl"
 pair='{"chosen": {"ids": [1, 2, 3], "turns": [[2, 3]]}, "rejected": {"ids": [1, 2, 4], "turns": [[2, 3]]}}'

@@ -113,6 +113,22 @@ static void check_text_forms(void)
         {"[{\"prompt\":[" H("do") "],\"chosen\":[{\"from\":\"gpt\",\"value\":\"go\",\"train\":false}," H("b") "," G(
              "go c") "],\"rejected\":[" G("wait") "]}]",
          "go c", "wait"},
+        /* a first answer that is more than an OK is a turn */
+        {"[{\"conversations\":[" H("do") "," G("Okra") "," H("see a") "," G("go b") "]}]", "Okra|go b", NULL},
+        {"[{\"conversations\":[" H("do") "," G("Ok. I will") "," H("see a") "," G("go b") "]}]", "go b", NULL},
+        /* UltraFeedback's prompt, a text beside whole conversations, or alone */
+        {"[{\"prompt\":\"do\",\"chosen\":[" U("do") "," A("go b") "],\"rejected\":[" U("do") "," A("wait") "]}]",
+         "go b", "wait"},
+        {"[{\"prompt\":\"do\",\"chosen\":[" A("go b") "],\"rejected\":[" A("wait") "]}]", "go b", "wait"},
+        /* LLaMA-Factory's pairs: the conversation so far, and one message a side */
+        {"[{\"conversations\":[" H("do") "],\"chosen\":" G("go b") ",\"rejected\":" G("wait") "}]", "go b", "wait"},
+        /* a prompt and its completion */
+        {"[{\"prompt\":[" U("do") "],\"completion\":[" A("go b") "]}]", "go b", NULL},
+        {"[{\"prompt\":\"do\",\"completion\":" A("go b") ",\"label\":null}]", "go b", NULL},
+        /* text in parts; other names for who speaks */
+        {"[{\"messages\":[" U("do") ",{\"role\":\"gpt\",\"content\":[{\"type\":\"text\",\"text\":\"go \"},"
+                                    "{\"text\":\"b\"}],\"name\":null}]}]",
+         "go b", NULL},
         /* an empty observation is one; words that look like control tokens are words */
         {"[{\"messages\":[" U("") "," A("a <|im_end|> b") "]}]", "a <|im_end|> b", NULL},
     };
@@ -153,17 +169,31 @@ static void check_refused_text(void)
          ":1:52: item \"item 0\": \"chosen\" is empty"},
         {"[{\"prompt\":[" H("a") "],\"chosen\":[" G("b") "],\"rejected\":[]}]",
          ":1:92: item \"item 0\": \"rejected\" is empty"},
-        {"[{\"prompt\":\"a\",\"chosen\":[" G("b") "],\"rejected\":[" G("c") "]}]",
-         ":1:12: item \"item 0\": \"prompt\" must be a list of messages, not a string"},
+        {"[{\"prompt\":\"x\",\"chosen\":[" H("a") "," G("b") "],\"rejected\":[" H("a") "," G("c") "]}]",
+         ":1:12: item \"item 0\": \"prompt\" is not one of the user's messages"},
+        {"[{\"chosen\":" G("b") ",\"rejected\":" G("c") "}]",
+         ":1:2: item \"item 0\": \"prompt\" is missing: \"chosen\" is one message"},
+        {"[{\"prompt\":[" H("a") "],\"completion\":\"b\"}]", ":1:56: item \"item 0\": \"completion\" must be a list"},
+        {"[{\"completion\":[" G("b") "]}]", ":1:2: item \"item 0\": \"prompt\" is missing beside"},
+        {"[{\"prompt\":[" H("a") "],\"completion\":[" G("b") "],\"label\":true}]",
+         ":1:93: item \"item 0\": has a \"label\": only the objective kto"},
+        {"[{\"system\":3,\"messages\":[" U("a") "," A("b") "]}]",
+         ":1:12: item \"item 0\": \"system\" must be a string"},
+        {"[{\"system\":\"s\",\"messages\":[" Y("t") "," U("a") "," A("b") "]}]",
+         ":1:28: item \"item 0\": messages[0]: a system message must be the first of the conversation, and there is"},
+        {"[{\"chat_template_kwargs\":{\"a\":1},\"messages\":[" U("a") "," A("b") "]}]",
+         ":1:26: item \"item 0\": \"chat_template_kwargs\" of one item"},
+        {"[{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\"}]}," A("b") "]}]",
+         ":1:41: item \"item 0\": messages[0]: part 0 of its content is not"},
         {"[{\"chosen\":[" G("b") "],\"rejected\":[" G("c") "]}]", ":1:2: item \"item 0\": \"prompt\" is missing, and"},
         {"[{\"prompt\":[" H("a") "],\n\"chosen\":[\n" H("b") "],\"rejected\":[" G("c") "]}]",
          ":3:1: item \"item 0\": chosen[0]: the first message behind a prompt must be the agent's"},
         {"[{\"prompt\":[" H("a") ",\n" G("b") "],\"chosen\":[" G("b") "],\"rejected\":[" G("c") "]}]",
          ":1:12: item \"item 0\": prompt[1]: the last message of the prompt must not be the agent's"},
         {"[{\"prompt\":[],\"chosen\":[" G("b") "],\"rejected\":[" G("c") "]}]",
-         ":1:25: item \"item 0\": chosen[0]: a conversation must begin with a \"human\" message"},
+         ":1:25: item \"item 0\": chosen[0]: a conversation must begin with a message of the user"},
         {"[{\"prompt\":[" H("a") "],\"chosen\":[" G("b") ",\n" G("c") "],\"rejected\":[" G("c") "]}]",
-         ":2:1: item \"item 0\": chosen[1]: a second \"gpt\" message in a row"},
+         ":2:1: item \"item 0\": chosen[1]: a second message of the agent in a row"},
         {"[{\"prompt\":[" H("a") "],\"chosen\":[" G("b") "],\"rejected\":[" G("c") "," H("d") "]}]",
          ":1:92: item \"item 0\": rejected[1]: the last message must be the agent's"},
         {"[{\"prompt\":[{\"from\":\"gpt\",\"value\":\"x\",\"train\":true}],\"chosen\":[" G("b") "],\"rejected\":[" G(
@@ -187,16 +217,17 @@ static void check_refused_text(void)
         {"[{\"conversations\":[" H("a") ",\n" G(" \\n\\t") "]}]",
          ":2:1: item \"item 0\": conversations[1]: the agent's message is"},
         {"[{\"conversations\":[" H("a") ",\n{\"from\":\"bot\",\"value\":\"x\"}]}]",
-         ":2:9: item \"item 0\": conversations[1]: unknown \"from\" \"bot\": must be \"human\", \"gpt\" or \"system\""},
+         ":2:9: item \"item 0\": conversations[1]: unknown \"from\" \"bot\": must be user (human), assistant (gpt)"},
         {"[{\"messages\":[" U("a") ",\n{\"role\":\"tool\",\"content\":\"x\"}]}]",
-         ":2:9: item \"item 0\": messages[1]: unknown \"role\" \"tool\": must be \"user\", \"assistant\" or "
-         "\"system\""},
+         ":2:1: item \"item 0\": messages[1]: a tool's result must follow the agent's message"},
         {"[{\"messages\":[" U("a") ",\n{\"role\":1,\"content\":\"x\"}]}]",
          ":2:9: item \"item 0\": messages[1]: unknown \"role\""},
         {"[{\"messages\":[" U("a") ",\n{\"role\":\"assistant\"}]}]",
          ":2:1: item \"item 0\": messages[1]: \"content\" is missing"},
+        {"[{\"messages\":[" U("a") ",\n{\"role\":\"assistant\",\"content\":{}}]}]",
+         ":2:31: item \"item 0\": messages[1]: \"content\" must be a string or a list of text parts"},
         {"[{\"messages\":[" U("a") ",\n{\"role\":\"assistant\",\"content\":[]}]}]",
-         ":2:31: item \"item 0\": messages[1]: \"content\" must be a string"},
+         ":2:1: item \"item 0\": messages[1]: the agent's message is empty"},
         {"[{\"messages\":[3]}]", ":1:15: item \"item 0\": messages[0]: must be an object with \"from\" and \"value\""},
         {"[{\"messages\":[" U("a") ",\n{\"role\":\"assistant\",\"content\":\"b\",\"train\":1}]}]",
          ":2:43: item \"item 0\": messages[1]: \"train\" must be true or false"},
@@ -237,6 +268,112 @@ static void check_refused_text(void)
     CK(dm_dataset_open(&d, path, &o, &err) == DM_ERR_FILE && strstr(err.message, path));
     dm_dataset_close(&d);
     dm_dataset_close(NULL);
+}
+
+/* Two files that say the same in other words have the same ids. */
+static void same_ids(const char *a, const char *b, const dm_data_options *o)
+{
+    dm_dataset one = {0}, other = {0};
+    dm_error err;
+
+    if (CK_MSG(open_text(&one, a, o, &err) == DM_OK, "%s: %s", err.message, a) &&
+        CK_MSG(open_text(&other, b, o, &err) == DM_OK, "%s: %s", err.message, b)) {
+        const dm_data_trajectory *x = &one.items[0].chosen, *y = &other.items[0].chosen;
+        CK_MSG(x->n == y->n && memcmp(x->ids, y->ids, x->n * sizeof *x->ids) == 0, "%s\n  %s", a, b);
+    }
+    dm_dataset_close(&one);
+    dm_dataset_close(&other);
+}
+
+static void check_equivalents(void)
+{
+    dm_data_options o = text_options();
+
+    same_ids("[{\"system\":\"sys\",\"conversations\":[" H("do") "," G("go") "]}]",
+             "[{\"messages\":[" Y("sys") "," U("do") "," A("go") "]}]", &o);
+    same_ids("[{\"system\":\"\",\"tools\":\"[]\",\"messages\":[" U("do") "," A("go") "]}]",
+             "[{\"messages\":[" U("do") "," A("go") "]}]", &o);
+    same_ids("[{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"d\"},"
+             "{\"type\":\"text\",\"text\":\"o\"}]}," A("go") "]}]",
+             "[{\"messages\":[" U("do") "," A("go") "]}]", &o);
+    o.join_messages = true;
+    same_ids("[{\"messages\":[" U("a") "," U("b") "," A("c") "," A("d") "]}]",
+             "[{\"messages\":[" U("a\\n\\nb") "," A("c\\n\\nd") "]}]", &o);
+    refused("[{\"messages\":[" U("a") "," A("c") ",\n{\"role\":\"assistant\",\"content\":\"d\",\"train\":false}]}]", &o,
+            ":2:1: item \"item 0\": messages[2]: cannot be joined to the message before it: one is trained");
+}
+
+/* Completions with labels, equal sides, first answers: what is counted. */
+static void check_counts(void)
+{
+    dm_data_options o = text_options();
+    dm_dataset d;
+    dm_error err;
+
+    o.take_labels = true;
+    CK_MSG(open_text(&d,
+                     "{\"prompt\":\"do\",\"completion\":[" A("go") "],\"label\":true}\n"
+                                                                   "{\"prompt\":\"do\",\"completion\":[" A(
+                                                                       "wait") "],\"label\":false}\n",
+                     &o, &err) == DM_OK,
+           "%s", err.message);
+    if (CK(d.n == 2 && d.pairs)) {
+        check_turns(&d.items[0].chosen, "go");
+        check_turns(&d.items[1].rejected, "wait");
+        CK(d.items[0].rejected.n == 0 && d.items[1].chosen.n == 0);
+    }
+    dm_dataset_close(&d);
+
+    static const char pairs[] = "{\"prompt\":\"do\",\"chosen\":[" A("go") "," U("x") "," A("b") "],\"rejected\":[" A(
+        "go") "," U("x") "," A("c") "]}\n{\"prompt\":\"do\",\"chosen\":[" A("x") "],\"rejected\":[" A("y") "]}\n";
+    CK(open_text(&d, pairs, &o, &err) == DM_OK && d.n == 2 && d.report.equal == 0);
+    const size_t first = d.n == 2 ? d.items[0].chosen.turns[0].end : 0;
+    dm_dataset_close(&d);
+    o.max_length = first;
+    CK(open_text(&d, pairs, &o, &err) == DM_OK && d.n == 2);
+    dm_dataset_close(&d);
+    o.drop_equal = true;
+    CK(open_text(&d, pairs, &o, &err) == DM_OK && d.n == 1 && d.report.equal == 1 && d.report.equal_by_cut == 1);
+    dm_dataset_close(&d);
+    o.max_length = 0;
+    refused("{\"prompt\":\"do\",\"chosen\":[" A("go") "],\"rejected\":[" A("go") "]}", &o,
+            ": no item is left: the sides of 1 pairs are the same (0 of them since they were cut");
+    CK(open_text(&d, "[{\"conversations\":[" H("do") "," G("go") "," H("x") "," G("b") "]}]", &o, &err) == DM_OK &&
+       d.report.openings == 1);
+    dm_dataset_close(&d);
+}
+
+/* A pipe and standard input hold data as a file does, and have its hash. */
+static void check_streams(void)
+{
+    static const char text[] = "[{\"messages\":[" U("do") "," A("go") "]}]";
+    const dm_data_options o = text_options();
+    char hash[DM_SHA256_HEX], name[64];
+    dm_dataset d;
+    dm_error err;
+    int ends[2];
+
+    CK(open_text(&d, text, &o, &err) == DM_OK);
+    memcpy(hash, d.sha256, sizeof hash);
+    dm_dataset_close(&d);
+    for (int k = 0; k < 2; k++) {
+        if (!CK(pipe(ends) == 0 && write(ends[1], text, sizeof text - 1) == (ssize_t)sizeof text - 1))
+            return;
+        close(ends[1]);
+        snprintf(name, sizeof name, "/dev/fd/%d", ends[0]);
+        if (k == 0 && access("/dev/fd", X_OK) != 0) {
+            ck_skip("no /dev/fd here");
+            close(ends[0]);
+            continue;
+        }
+        if (k == 1)
+            CK(dup2(ends[0], STDIN_FILENO) == STDIN_FILENO);
+        CK_MSG(dm_dataset_open(&d, k ? "-" : name, &o, &err) == DM_OK, "%s", err.message);
+        CK(d.n == 1 && strcmp(d.sha256, hash) == 0);
+        dm_dataset_close(&d);
+        close(ends[0]);
+    }
+    CK(dm_dataset_open(&d, "/", &o, &err) == DM_ERR_FILE && strstr(err.message, "/: is not a regular file"));
 }
 
 #define TOK(ids, turns) "{\"ids\":[" ids "],\"turns\":[" turns "]}"
@@ -386,6 +523,9 @@ int main(void)
         return ck_done("dataset");
     check_text_forms();
     check_refused_text();
+    check_equivalents();
+    check_counts();
+    check_streams();
     check_tokens();
     check_truncation();
     check_skipping();

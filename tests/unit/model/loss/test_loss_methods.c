@@ -41,6 +41,14 @@ static void test_kto(void)
                    "kto: %g %g, differences %g %g", p.d_chosen, p.d_rejected, d_w, d_l);
         }
     }
+    /* a pair is one wanted and one unwanted completion, to the bit; without the other, an item of the mean by itself */
+    const dm_loss_options k = {.objective = DM_OBJECTIVE_KTO, .beta = 0.3, .desirable_weight = 1.5, .undesirable_weight = 0.25};
+    const dm_loss_batch pair = {.pairs = 3, .kl = 0.5}, sides = {.pairs = 6, .kl = 0.5, .examples = 6};
+    const dm_loss_pair both = dm_loss_pair_of(&k, 0.7, -0.2, &pair), one = dm_loss_labelled_of(&k, 0.7, true, &sides),
+                       other = dm_loss_labelled_of(&k, -0.2, false, &sides);
+    CK(one.d_chosen == both.d_chosen && other.d_rejected == both.d_rejected);
+    CK(one.d_rejected == 0 && other.d_chosen == 0 && one.reward_rejected == 0);
+    CK((one.loss + other.loss) / 2 == both.loss && one.reward_chosen == both.reward_chosen);
     CK(dm_loss_kl_estimate(6, 4) == 1.5 && dm_loss_kl_estimate(-6, 4) == 0 && dm_loss_kl_estimate(0, 0) == 0);
     CK(isnan(dm_loss_kl_estimate(NAN, 4)));
     const dm_loss_options o = {
