@@ -24,7 +24,7 @@ fi
 rm -f "$dir/probe" "$dir/probe.c"
 for target in json safetensors gguf dataset message tokenizer; do
     more=
-    [ $target != message ] || more=$root/agent/env/message.c
+    [ $target != message ] || more="$root/agent/env/message.c $root/agent/env/env.c"
     # shellcheck disable=SC2086
     $CC $flags $sanitize $engine -o "$dir/$target" "$root/tests/fuzz/fuzz_$target.c" "$root/tests/fuzz/fuzz_file.c" $main \
         "$root"/core/dtype.c "$root"/core/error.c "$root"/core/file.c "$root"/core/path.c "$root"/core/text.c "$root"/core/input.c "$root"/core/output.c "$root"/core/sha256*.c "$root"/core/block.c "$root"/core/narrow.c "$root"/io/*.c "$root"/io/*/*.c $more -lm -pthread ${EXTRA_SOURCES:-}

@@ -5,9 +5,6 @@
 #include "agent/env/message.h"
 #include "tests/fuzz/fuzz.h"
 
-/* agent/env/env.c has them, and all environments with them. */
-const char *const dm_env_split_names[DM_ENV_SPLITS + 1] = {"train", "seen", "unseen", NULL};
-
 static void check(int truth)
 {
     if (!truth)
