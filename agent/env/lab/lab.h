@@ -186,7 +186,7 @@ void dm_lab_notice(dm_lab *l);                        /* what is visible has bee
 bool dm_lab_may_focus(const dm_lab *l, int thing); /* else the task has failed */
 void dm_lab_judge(dm_lab *l);                      /* sub-goals from the state */
 double dm_lab_score(const dm_lab *l);
-int dm_lab_right_box(const dm_lab *l); /* once what decides is known */
+int dm_lab_right_box(const dm_lab *l);        /* once what decides is known */
 bool dm_lab_in_box(const dm_lab *l, int box); /* the target is */
 
 /* ---- words (lab_text.c) ---- */
