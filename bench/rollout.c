@@ -3,8 +3,8 @@
  *     rollout [--quick] [--shape 260k|15m|135m] [--isa NAME] [--threads N]
  *
  * Models with seeded weights say nothing that helps, so every episode takes all its turns and every turn all its
- * tokens; the tokenizer is trained on what the environment says. JSON lines on stdout, the same as a table on stderr.
- */
+ * tokens; the tokenizer is trained on what the environment says. JSON lines on stdout, the same as a table on
+ * stderr. */
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE /* mkdtemp */
 #endif

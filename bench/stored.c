@@ -3,8 +3,8 @@
  *
  *     stored [--quick] [--isa NAME] [--threads N]
  *
- * Skinny products: weights/s and the bytes of W read for them. Prompts: 256 rows, forward and data gradient, as the time
- * of the f32 product over ours. JSON lines on stdout, a table on stderr: medians of samples taken in turn. */
+ * Skinny products: weights/s and the bytes of W read for them. Prompts: 256 rows, forward and data gradient, as the
+ * time of the f32 product over ours. JSON lines on stdout, a table on stderr: medians of samples taken in turn. */
 #include <stdio.h>
 
 #include "bench/bench.h"

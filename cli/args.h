@@ -77,7 +77,8 @@ void cli_explain(dm_text *out, const cli_option *table, const char *text);
 /* The same for the options of the command that was parsed last. */
 void cli_explain_message(dm_text *out, const char *message);
 
-/* Prints --help; form "": for a terminal, "man": the options as part of a manual page, "markdown": as README's table. */
+/* Prints --help; form "": for a terminal, "man": the options as part of a manual page, "markdown": as README's
+ * table. */
 dm_status cli_help(const cli_command *c, const void *defaults, const char *form, dm_error *err);
 
 /* Members `"name": value` for the whole table, each on a line, for run.json. */

@@ -38,9 +38,9 @@ size_t cli_history_turns(const cli_history *h);
 /* A line of JSON that `dmpo train --objective sft` and `dmpo score` read: {"id", "messages"}. Writes it whole or not at
  * all, and over an existing file only with `overwrite`. */
 dm_status cli_history_save(const cli_history *h, const char *path, bool overwrite, dm_error *err);
-/* Takes the file's first conversation, whole or not at all. If it ends with the user's message, that message is appended
- * to *question and not to the history; otherwise *question does not change. *items: number of conversations in the file.
- * More than `limit` ids are refused. */
+/* Takes the file's first conversation, whole or not at all. If it ends with the user's message, that message is
+ * appended to *question and not to the history; otherwise *question does not change. *items: number of conversations in
+ * the file. More than `limit` ids are refused. */
 dm_status cli_history_load(cli_history *h, const char *path, size_t limit, dm_text *question, size_t *items,
                            dm_error *err);
 

@@ -1,7 +1,7 @@
 /* Memory that only grows, in mapped blocks, returned to the system all at once.
  *
- * For parsed documents and data sets: malloc would keep the memory that they free, and the memory plan could not account
- * for it. */
+ * For parsed documents and data sets: malloc would keep the memory that they free, and the memory plan could not
+ * account for it. */
 #ifndef DM_CORE_BLOCK_H
 #define DM_CORE_BLOCK_H
 

@@ -7,7 +7,8 @@
 #ifndef DM_CORE_EXACT_H
 #define DM_CORE_EXACT_H
 
-/* f32; the largest errors over all 2^32 inputs (make exhaustive). The SIMD forms (simd/kernels/vmath.h) have the same bits. */
+/* f32; the largest errors over all 2^32 inputs (make exhaustive). The SIMD forms (simd/kernels/vmath.h) have the same
+ * bits. */
 float dm_expf(float x);     /* 0.89 ulp */
 float dm_logf(float x);     /* 0.80 ulp; x < 0: NaN; 0: -inf */
 float dm_sigmoidf(float x); /* 1.30 ulp; 1 / (1 + exp(-x)), monotone tails, no overflow */

@@ -205,8 +205,8 @@ static dm_status read_pair(cursor *c)
     return DM_OK;
 }
 
-/* name holds an offset until all names are there (the text moves while it grows), data the offset in the file's data.
- */
+/* name holds an offset until all names are there (the text moves while it grows), data the offset in the file's
+ * data. */
 typedef struct raw_tensor {
     size_t name;
     uint32_t type, dims;

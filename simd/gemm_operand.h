@@ -37,8 +37,8 @@ typedef struct dm_gemm_right_operand {
 void dm_gemm_right_pack(const dm_kernels *k, float *dst, float *scratch, const dm_gemm_right_operand *b, size_t p,
                         size_t depth, size_t j, size_t columns);
 
-/* C [m, n] (+)= A * W^T with m <= DM_GEMM_SKINNY contiguous rows of A and columns [b->first, b->first + n) of W^T, whole
- * rows of W: nothing packed. first: C begins at +0, else it is resumed. */
+/* C [m, n] (+)= A * W^T with m <= DM_GEMM_SKINNY contiguous rows of A and columns [b->first, b->first + n) of W^T,
+ * whole rows of W: nothing packed. first: C begins at +0, else it is resumed. */
 void dm_gemm_right_skinny(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_gemm_operand a,
                           const dm_gemm_right_operand *b, float *c, size_t ldc, bool first);
 

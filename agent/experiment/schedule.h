@@ -29,8 +29,8 @@ typedef struct dm_schedule_options {
     const char *isa;  /* NULL: each stage chooses the best */
 } dm_schedule_options;
 
-/* Runs what is not done. When a stage fails, those that need it are left out and the others continue; the status is then
- * that of a failure. Two at once in one output directory are refused. */
+/* Runs what is not done. When a stage fails, those that need it are left out and the others continue; the status is
+ * then that of a failure. Two at once in one output directory are refused. */
 dm_status dm_schedule_run(dm_experiment_plan *plan, const dm_experiment_commands *commands,
                           const dm_schedule_options *options, dm_schedule_fn fn, void *context, dm_error *err);
 

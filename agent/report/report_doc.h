@@ -1,7 +1,7 @@
 /* A report as a document: built once, then printed as HTML and as Markdown (report_print.c).
  *
- * A document is a list of nodes: blocks, and what is in them. A block ends where the next one begins. Texts are as files
- * have them, never markup: printers escape them. They stay with the report, whose memory they are. */
+ * A document is a list of nodes: blocks, and what is in them. A block ends where the next one begins. Texts are as
+ * files have them, never markup: printers escape them. They stay with the report, whose memory they are. */
 #ifndef DM_AGENT_REPORT_REPORT_DOC_H
 #define DM_AGENT_REPORT_REPORT_DOC_H
 

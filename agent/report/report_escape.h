@@ -8,7 +8,8 @@ void dm_report_escape(dm_text *out, const char *text, size_t size); /* XML and H
 void dm_report_escape_markdown(dm_text *out, const char *text);
 void dm_report_escape_csv(dm_text *out, const char *text); /* quoted where RFC 4180 asks for it */
 
-/* Adds a picture of the control character at p. Returns how many bytes that has; 0: it is no control character, and nothing is added. */
+/* Adds a picture of the control character at p. Returns how many bytes that has; 0: it is no control character, and
+ * nothing is added. */
 size_t dm_report_control(dm_text *out, const unsigned char *p, size_t left);
 
 #endif

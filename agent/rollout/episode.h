@@ -18,8 +18,8 @@ extern const char *const dm_episode_end_names[DM_EPISODE_ENDS + 1]; /* "done", "
 
 typedef struct dm_episode_turn {
     const char *action; /* the agent's words as they stand, "Action: " included */
-    /* The environment's answer, beginning with "Observation: ". The last turn's is `final`, and NULL when the environment
-     * failed instead. */
+    /* The environment's answer, beginning with "Observation: ". The last turn's is `final`, and NULL when the
+     * environment failed instead. */
     const char *observation;
     double score;   /* after it */
     double logp;    /* of the words and the end of turn under the policy, nats; NaN: not a model's */

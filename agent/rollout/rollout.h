@@ -1,4 +1,5 @@
-/* Rollouts: a policy plays episodes of an environment, many at once, and writes them to a file (agent/rollout/episode.h).
+/* Rollouts: a policy plays episodes of an environment, many at once, and writes them to a file
+ * (agent/rollout/episode.h).
  *
  * The file is the same, bit for bit, for every number of episodes at once, of threads, for every ISA, and after a kill
  * and restart: an episode depends on the options and its task only, and lines are written in the order of the list of

@@ -116,8 +116,8 @@ typedef struct dm_rollout_run {
 bool dm_rollout_report(dm_rollout_run *r, const char *note);
 dm_status dm_rollout_no_memory(const dm_rollout_run *r);
 
-/* Gives the flight the next episode of the list. False: the list is done, or the episode would wait too long for its place
- * in the file. */
+/* Gives the flight the next episode of the list. False: the list is done, or the episode would wait too long for its
+ * place in the file. */
 bool dm_rollout_flight_claim(dm_rollout_run *r, dm_rollout_flight *f);
 /* Resets the environment and replays what is given. */
 dm_status dm_rollout_flight_begin(dm_rollout_run *r, dm_rollout_flight *f);
@@ -131,8 +131,8 @@ dm_status dm_rollout_flight_finish(dm_rollout_run *r, dm_rollout_flight *f);
 
 dm_status dm_rollout_scripted(dm_rollout_run *r); /* agent/rollout/rollout_scripted.c */
 
-/* agent/rollout/rollout_model.c: tokenizer, template and lengths, before any weight is read; how many episodes are in flight;
- * and the play. */
+/* agent/rollout/rollout_model.c: tokenizer, template and lengths, before any weight is read; how many episodes are in
+ * flight; and the play. */
 dm_status dm_rollout_policy(dm_rollout_run *r);
 size_t dm_rollout_at_once(const dm_rollout_run *r, const dm_env *env);
 dm_status dm_rollout_model(dm_rollout_run *r, dmpo_engine *engine);

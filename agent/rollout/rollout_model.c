@@ -1,4 +1,5 @@
-/* A model plays: its episodes are slots of dmpo_model_serve, so that one whose turn is over takes its step in the environment and continues while the others are still in the middle of theirs. Turns stay as they were generated; only
+/* A model plays: its episodes are slots of dmpo_model_serve, so that one whose turn is over takes its step in the
+ * environment and continues while the others are still in the middle of theirs. Turns stay as they were generated; only
  * what is new is tokenized (dm_template_continue). */
 #include <math.h>
 #include <stdlib.h>

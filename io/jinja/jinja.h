@@ -52,8 +52,8 @@ typedef struct dm_jinja_input {
 dm_status dm_jinja_render(const dm_jinja *j, jinja_arena *arena, const dm_jinja_input *input, jinja_text *text,
                           dm_error *err);
 
-/* A value of `v`, whose texts are not copied, all its texts of that origin. DM_ERR_INPUT: a whole number beyond 64 bits,
- * which a template would print in digits that are not known here. */
+/* A value of `v`, whose texts are not copied, all its texts of that origin. DM_ERR_INPUT: a whole number beyond 64
+ * bits, which a template would print in digits that are not known here. */
 dm_status dm_jinja_from_json(jinja_arena *a, const dm_json *v, uint32_t origin, jinja_value *out, dm_error *err);
 
 #endif

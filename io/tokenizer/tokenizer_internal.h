@@ -111,7 +111,8 @@ dm_status dm_tokenizer_reserve_merges(dm_tokenizer *t, size_t merges, dm_error *
 bool dm_tokenizer_add_merge(dm_tokenizer *t, int32_t left, int32_t right, int32_t id);
 /* Rank of a pair, or DM_NO_RANK. */
 uint32_t dm_tokenizer_rank(const dm_tokenizer *t, int32_t left, int32_t right);
-/* Gives back what was asked for and is not used, fills byte_id and the indexes of `added`: the tokenizer is complete. */
+/* Gives back what was asked for and is not used, fills byte_id and the indexes of `added`: the tokenizer is
+ * complete. */
 dm_status dm_tokenizer_finish(dm_tokenizer *t, dm_error *err);
 
 /* Text as the vocabulary has it: *out malloc'ed, or NULL when that is the text itself. */

@@ -6,8 +6,8 @@
 #include "io/data/template.h"
 #include "model/network/config.h"
 
-/* The tokenizer and chat template of a model directory, NULL without a tokenizer.json. chat NULL: only the tokenizer.
- */
+/* The tokenizer and chat template of a model directory, NULL without a tokenizer.json. chat NULL: only the
+ * tokenizer. */
 dm_status dm_hf_directory_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config,
                                     const char *dir, const char *template_name, dm_error *err);
 

@@ -15,8 +15,8 @@ typedef struct dm_adapter_merge {
 dm_status dm_adapter_merge_open(dm_adapter_merge *m, const dm_engine *e, const char *path, dm_error *err);
 void dm_adapter_merge_close(dm_adapter_merge *m);
 
-/* The base's tensors in f32, projections with what the adapter adds: w = fma((B[o, k] * s), A[k, i], w), k ascending.
- */
+/* The base's tensors in f32, projections with what the adapter adds: w = fma((B[o, k] * s), A[k, i], w), k
+ * ascending. */
 dm_weight_reader dm_weight_reader_of_merge(dm_adapter_merge *m);
 
 #endif

@@ -41,8 +41,8 @@ static void copy_cache(dmpo_model *m, size_t to, size_t from, size_t n)
     memcpy(m->slot[to].ids, m->slot[from].ids, n * sizeof(int32_t));
 }
 
-/* The longest beginning of a request that some slot holds, but for its last token: that one has to run, for its output.
- */
+/* The longest beginning of a request that some slot holds, but for its last token: that one has to run, for its
+ * output. */
 static size_t known(const dmpo_model *m, const dmpo_request *r, size_t *where)
 {
     size_t best = common_prefix(m->slot[r->slot].ids, m->slot[r->slot].n, r->ids, r->n - 1);
@@ -58,8 +58,8 @@ static size_t known(const dmpo_model *m, const dmpo_request *r, size_t *where)
     return best;
 }
 
-/* Whether an earlier request, whose prompt is still to be computed, will know more of this one than the cache does now.
- */
+/* Whether an earlier request, whose prompt is still to be computed, will know more of this one than the cache does
+ * now. */
 static int better_later(const decoding *d, size_t i, size_t now)
 {
     const dmpo_request *r = &d->request[i];

@@ -101,8 +101,8 @@ typedef struct dm_loss_batch {
     size_t examples;                     /* kto: sides, whose mean the loss is; 0: two of every pair */
 } dm_loss_batch;
 
-/* From all scores of a batch, pairs >= 1; sums in their order. For links that do not need them the scores may be NULL.
- */
+/* From all scores of a batch, pairs >= 1; sums in their order. For links that do not need them the scores may be
+ * NULL. */
 dm_loss_batch dm_loss_batch_of(const dm_loss_options *o, const double *s_w, const double *s_l, size_t pairs);
 
 /* max(0, mean log-ratio of the batch's mismatched sequences), from their sum; 0 when there are none. NaN stays NaN. */

@@ -30,8 +30,8 @@ dm_loss_side dm_objective_side(const dm_objective *o, const dm_pack *pack, int s
         .n = p->n, .turn_of = p->turn_of, .turns = p->turns, .logp = o->logp[side], .reference = reference};
 }
 
-/* weight[prediction] += derivative * weight for every action token of a side; a prediction of the shared prefix gets both
- * sides', chosen's first, so that what cancels is exactly 0. */
+/* weight[prediction] += derivative * weight for every action token of a side; a prediction of the shared prefix gets
+ * both sides', chosen's first, so that what cancels is exactly 0. */
 static void add_weights(dm_objective *o, const dm_loss_options *loss, const dm_pack *pack, int side, double derivative,
                         double constant)
 {

@@ -41,9 +41,9 @@ bool dm_config_add_end(dm_config *c, int32_t id);
 /* What generation stops at: config.ends and the template's end of turn (-1: none). Returns how many. */
 size_t dm_config_stops(int32_t out[DM_ENDS_MAX + 1], const dm_config *c, int32_t end_of_turn);
 
-/* Reads dir/config.json, and the ends of dir/generation_config.json. Both forms of the RoPE keys (rope_theta + rope_scaling, and rope_parameters) are read. What
- * the engine does not do (another activation, attention or MLP biases, partial rotary, experts, …) is refused by name.
- */
+/* Reads dir/config.json, and the ends of dir/generation_config.json. Both forms of the RoPE keys (rope_theta +
+ * rope_scaling, and rope_parameters) are read. What the engine does not do (another activation, attention or MLP
+ * biases, partial rotary, experts, …) is refused by name. */
 dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err);
 
 /* Checks the ranges of a configuration made by hand; `where` begins the message. */

@@ -5,8 +5,8 @@
 #include "io/json.h"
 #include "model/network/config.h"
 
-/* The tokens that end a text: c->eos, then config.json's eos_token_id (`doc`), then that of dir/generation_config.json.
- */
+/* The tokens that end a text: c->eos, then config.json's eos_token_id (`doc`), then that of
+ * dir/generation_config.json. */
 dm_status dm_config_read_ends(dm_config *c, const dm_json_doc *doc, const char *dir, dm_error *err);
 
 #endif

@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Part of the numerics contract: the online log-sum-exp rescales at chunk borders (simd/kernels/kernels.h, lse_chunk). */
+/* Part of the numerics contract: the online log-sum-exp rescales at chunk borders (simd/kernels/kernels.h,
+ * lse_chunk). */
 #define DM_HEAD_VOCAB_CHUNK ((size_t)2048)
 
 static inline size_t dm_head_chunk(size_t vocab)

@@ -18,8 +18,8 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_netw
  * acts->gate and acts->up. */
 void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_network_rows *rows);
 
-/* The adapter's share of a projection (model/network/lora.h); nothing where the projection has none. n->adapter is its values.
- * Forward: y [rows, out] += , x [rows, in]. */
+/* The adapter's share of a projection (model/network/lora.h); nothing where the projection has none. n->adapter is its
+ * values. Forward: y [rows, out] += , x [rows, in]. */
 void dm_lora_forward(dm_network *n, size_t layer, dm_projection p, const float *x, float *y, size_t rows);
 /* Adds to dw, an array of the adapter's layout; dx [rows, in] += unless it is NULL. Behind the base's data gradient. */
 void dm_lora_backward(dm_network *n, float *dw, size_t layer, dm_projection p, const float *dy, const float *x,

@@ -20,8 +20,8 @@ static float *floats(dm_arena *a, size_t rows, size_t cols)
     return room(a, 0, rows, cols);
 }
 
-/* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. late: rows from mid on.
- */
+/* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. late: rows from mid
+ * on. */
 static void place_shared(dm_layer_activations *acts, dm_arena *a, const dm_config *c, size_t rows, size_t late)
 {
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;

@@ -14,9 +14,9 @@
  * as low as every layer's begin behind its own activations. What was above these its backward no longer needs.
  *
  * Numeric order of gradients: weight gradients are chains over the packed rows ascending (in the last layer behind its
- * attention and in the head: over the predictions ascending) that resume from what dw holds (the batch's earlier items), in
- * the order head, final norm, layers from last to first (down, gate, up, post norm, o, q, k, v, biases, qk-norms, input
- * norm), embedding. Data gradients: gate then up; q, then k, then v. */
+ * attention and in the head: over the predictions ascending) that resume from what dw holds (the batch's earlier
+ * items), in the order head, final norm, layers from last to first (down, gate, up, post norm, o, q, k, v, biases,
+ * qk-norms, input norm), embedding. Data gradients: gate then up; q, then k, then v. */
 #ifndef DM_MODEL_NETWORK_NETWORK_H
 #define DM_MODEL_NETWORK_NETWORK_H
 
@@ -143,9 +143,9 @@ void dm_network_forward(dm_network *n, const float *w, const dm_network_rows *ro
 /* Head: n->logp[i] = log softmax(rmsnorm(out[i]) W^T)[target[i]], in nats. */
 void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t predictions);
 
-/* Gradient of sum_i coef[i] * logp[i] after dm_head_forward of the same predictions: adds to dw, writes n->dout. dw is an
- * array of the base's layout, or with an adapter (n->lora) of the adapter's: then the base's weights have no gradient.
- */
+/* Gradient of sum_i coef[i] * logp[i] after dm_head_forward of the same predictions: adds to dw, writes n->dout. dw is
+ * an array of the base's layout, or with an adapter (n->lora) of the adapter's: then the base's weights have no
+ * gradient. */
 void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *target, const float *coef,
                       size_t predictions);
 

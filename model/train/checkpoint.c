@@ -57,8 +57,8 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
     dm_sha256_finish(&h, hex);
 }
 
-/* The moments as one table of tensors "exp_avg.NAME" and "exp_avg_sq.NAME" over r->memory.adam_m and r->memory.adam_v, which lie one behind the
- * other. Called only while saving and loading: it may allocate. */
+/* The moments as one table of tensors "exp_avg.NAME" and "exp_avg_sq.NAME" over r->memory.adam_m and r->memory.adam_v,
+ * which lie one behind the other. Called only while saving and loading: it may allocate. */
 static dm_status moments(const dm_run *r, dm_param_layout *out, dm_error *err)
 {
     const size_t n = r->models.trained_layout->n;

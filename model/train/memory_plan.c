@@ -1,4 +1,5 @@
-/* The memory plan of a run: one layout function that first measures, then places, and the choice of what to recompute. */
+/* The memory plan of a run: one layout function that first measures, then places, and the choice of what to
+ * recompute. */
 #include "core/system.h"
 #include "model/train/run.h"
 

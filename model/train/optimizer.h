@@ -33,8 +33,7 @@ typedef struct dm_adamw_options {
 } dm_adamw_options;
 
 /* Step t (from 1) on all g->n parameters; scale multiplies the gradient (clipping). Bias corrections in f64, rounded
- * once.
- */
+ * once. */
 void dm_adamw_update(const dm_engine *e, float *w, float *m, float *v, const dm_gradient *g, const dm_adamw_options *o,
                      double lr, double scale, int64_t t);
 

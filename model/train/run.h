@@ -113,9 +113,9 @@ dm_status dm_run_plan(dm_run *r, dm_error *err);
 /* Allocates the planned arena and points everything into it. */
 dm_status dm_run_allocate(dm_run *r, dm_error *err);
 
-/* Fills train.reference, eval.reference and those of the mismatched sequences (from the cache file when its key matches, else by
- * running the reference policy, then writing the cache); does nothing where they have no room. A reference with another
- * base than the policy's has its weights in memory.gradient for that time. */
+/* Fills train.reference, eval.reference and those of the mismatched sequences (from the cache file when its key
+ * matches, else by running the reference policy, then writing the cache); does nothing where they have no room. A
+ * reference with another base than the policy's has its weights in memory.gradient for that time. */
 dm_status dm_run_reference(dm_run *r, dm_error *err);
 
 /* Of reference 0 or 1. */
@@ -152,8 +152,8 @@ void dm_metrics_json(dm_json_writer *w, const char *key, const char *kind, const
 /* TensorBoard's file in the output directory (option `tensorboard`). */
 #define DM_TENSORBOARD_FILE "events.out.tfevents.dmpo"
 int64_t dm_run_tensorboard_size(const dm_run *r); /* 0: there is none */
-/* Cuts it to the bytes that a checkpoint knows (0: an older run's goes away), and opens it when the run is to write it.
- */
+/* Cuts it to the bytes that a checkpoint knows (0: an older run's goes away), and opens it when the run is to write
+ * it. */
 dm_status dm_run_tensorboard_open(dm_run *r, int64_t bytes, dm_error *err);
 
 /* Sends an event; remembers when the callback asks to stop. */

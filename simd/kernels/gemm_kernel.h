@@ -34,8 +34,8 @@ typedef void (*dm_gemm_skinny_fn)(size_t m, size_t n, size_t k, const float *a, 
                                   float *c, size_t ldc, int first);
 
 /* The same with stored weights (core/dtype.h, not F32): rows of W of k elements lie `row` bytes apart, n of at least
- * DM_GEMM_QUANTISED_MIN. Every byte of W is read once for each group of rows of A that the level takes together, 4 or 8.
- */
+ * DM_GEMM_QUANTISED_MIN. Every byte of W is read once for each group of rows of A that the level takes together, 4 or
+ * 8. */
 #define DM_GEMM_QUANTISED_MIN 32
 typedef void (*dm_gemm_quantised_fn)(dm_dtype type, size_t m, size_t n, size_t k, const float *a, size_t lda,
                                      const void *w, size_t row, float *c, size_t ldc, int first);

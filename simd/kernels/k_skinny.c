@@ -1,7 +1,7 @@
 /* A few rows against a weight matrix that is read once (generation): C[m x n] (+)= A[m x k] * W[n x k]^T, m <= 8, the
  * rows of W contiguous. Squares of VL x VL weights are turned around in registers and used at once, so that memory sees
- * one pass over W and nothing else. Every element is the chain of gemm_kernel.h, which is why lanes are columns of C.
- */
+ * one pass over W and nothing else. Every element is the chain of gemm_kernel.h, which is why lanes are columns of
+ * C. */
 #include <stddef.h>
 
 #include "core/numeric.h"

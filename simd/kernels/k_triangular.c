@@ -1,5 +1,5 @@
-/* Products along the diagonal of a causal mask (simd/kernels/gemm_kernel.h: lanes, rows): what a row or column does not see
- * takes no step, and the tile stays in registers meanwhile. */
+/* Products along the diagonal of a causal mask (simd/kernels/gemm_kernel.h: lanes, rows): what a row or column does not
+ * see takes no step, and the tile stays in registers meanwhile. */
 #include <stddef.h>
 
 #include "core/numeric.h"

@@ -3,10 +3,9 @@
  * one chain over the keys. */
 #include "simd/kernels/vec.h"
 
+/* Taken together: enough chains in flight to hide the latency of fma, few enough for the registers. */
 #if defined(DM_SIMD_AVX512)
-#define BLOCKS                                                                                                         \
-    8 /* taken together: enough chains in flight to hide the latency of fma, few enough for the registers              \
-       */
+#define BLOCKS 8
 #else
 #define BLOCKS 4
 #endif

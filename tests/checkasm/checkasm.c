@@ -5,11 +5,10 @@
  * The scalar level is compared with plain loops (checkasm_ref.c), every other level with scalar; GEMM and attention,
  * whose blocking differs between levels, with plain loops everywhere. A round runs every size, fill and place once, on
  * the numbers of one seed: --seed, then the next ones. Inputs depend on that seed and the kernel's name alone, so that
- * neither
- * --isa nor --kernel changes them; a failure names the seed to repeat it with. DMPO_TEST_FAST=1 makes it one round.
- * --bench then prints, when no check failed, the time for 1024 elements (GEMM and attention: 1024 multiply-adds) and
- * how many times faster than scalar that is. Kernels run on one thread; --threads is there because every test takes it.
- */
+ * neither --isa nor --kernel changes them; a failure names the seed to repeat it with. DMPO_TEST_FAST=1 makes it one
+ * round. --bench then prints, when no check failed, the time for 1024 elements (GEMM and attention: 1024 multiply-adds)
+ * and how many times faster than scalar that is. Kernels run on one thread; --threads is there because every test takes
+ * it. */
 #include "tests/checkasm/checkasm.h"
 
 #include <errno.h>
@@ -123,8 +122,8 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Nanoseconds for 1024 elements: the median of samples of about 50 us, after a warm-up that also wakes wide registers.
- */
+/* Nanoseconds for 1024 elements: the median of samples of about 50 us, after a warm-up that also wakes wide
+ * registers. */
 static double time_kernel(const ck_kernel *t, const dm_kernels *k)
 {
     enum { N = 1024, SAMPLES = 41 };

@@ -1,4 +1,5 @@
-/* The frame of checkasm (tests/checkasm/checkasm.c): memory whose ends are guarded, inputs of many kinds, comparison of bits.
+/* The frame of checkasm (tests/checkasm/checkasm.c): memory whose ends are guarded, inputs of many kinds, comparison of
+ * bits.
  *
  * A check function runs one kernel twice on one case, by the reference and by the level under test:
  *
@@ -103,8 +104,8 @@ typedef struct ck_kernel {
 extern const ck_kernel ck_row_kernels[], ck_convert_kernels[], ck_gemm_kernels[], ck_attention_kernels[],
     ck_quantised_kernels[];
 
-/* The contract of simd/kernels/kernels.h written down a second time, as plain loops: what the scalar level is held against.
- * Without the GEMM kernel, whose check brings its own. */
+/* The contract of simd/kernels/kernels.h written down a second time, as plain loops: what the scalar level is held
+ * against. Without the GEMM kernel, whose check brings its own. */
 void ck_reference(dm_kernels *k);
 
 #endif

@@ -1,4 +1,5 @@
-/* The contract of simd/kernels/kernels.h as plain loops over arrays: nothing here is shared with the kernels but core/exact. */
+/* The contract of simd/kernels/kernels.h as plain loops over arrays: nothing here is shared with the kernels but
+ * core/exact. */
 #include <math.h>
 #include <string.h>
 

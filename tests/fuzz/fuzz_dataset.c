@@ -1,4 +1,5 @@
-/* Any bytes as a data file, text through a byte tokenizer; what is accepted must hold what io/data/dataset.h promises. */
+/* Any bytes as a data file, text through a byte tokenizer; what is accepted must hold what io/data/dataset.h
+ * promises. */
 #include <stdlib.h>
 
 #include "io/data/dataset.h"

@@ -2,8 +2,8 @@
  * differences, a model with all that trains it.
  *
  * The engine's backward is derived by hand and computes in f32. What it is held against is written a second time in f64
- * (tests/support/reference64.h) and differentiated numerically, (L(x + h) - L(x - h)) / 2h, element by element; so is its
- * forward. A figure is |got - want| / |want| over a tensor (L2). */
+ * (tests/support/reference64.h) and differentiated numerically, (L(x + h) - L(x - h)) / 2h, element by element; so is
+ * its forward. A figure is |got - want| / |want| over a tensor (L2). */
 #ifndef DM_TESTS_SUPPORT_GRADIENTS_H
 #define DM_TESTS_SUPPORT_GRADIENTS_H
 

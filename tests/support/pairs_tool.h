@@ -34,7 +34,8 @@ void write_text(int which, const char *text);
 
 dm_pairs_options options_of(const char *sources);
 
-/* The pairs are `want`, separated by blanks, and `dropped` of them went for `why` (DM_PAIRS_DROPS: none was dropped). */
+/* The pairs are `want`, separated by blanks, and `dropped` of them went for `why` (DM_PAIRS_DROPS: none was
+ * dropped). */
 void expect(const dm_pairs_options *o, const char *want, dm_pairs_drop why, size_t dropped);
 void expect_error(const dm_pairs_options *o, dm_status status, const char *says);
 

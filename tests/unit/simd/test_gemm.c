@@ -1,6 +1,5 @@
-/* Matrix products against the plain fmaf loop, bit for bit: all orientations, odd sizes, strides larger than needed,
- * on every level and for several thread counts. Inputs and C end at a forbidden page, C's gaps must stay as they are.
- */
+/* Matrix products against the plain fmaf loop, bit for bit: all orientations, odd sizes, strides larger than needed, on
+ * every level and for several thread counts. Inputs and C end at a forbidden page, C's gaps must stay as they are. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

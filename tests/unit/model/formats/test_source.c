@@ -214,8 +214,8 @@ static void check_good(void)
        c->bos == 1 && c->eos == 2 && c->rope == DM_ROPE_DEFAULT);
     CK(c->eps >= 1e-5 && c->eps <= 1e-5 && c->rope_theta >= 1e4 && c->rope_theta <= 1e4); /* 1e-5, not its f32 */
     CK(dm_source_type(s, "model.norm.weight") == DM_F32 && dm_source_type(s, "lm_head.weight") == DM_DTYPE_COUNT);
-    /* rows 0 1 2 3 of a head are rows 0 2 1 3 in Hugging Face's order: pairs (0, 1) (2, 3) become halves (0, 2) (1, 3)
-     */
+    /* rows 0 1 2 3 of a head are rows 0 2 1 3 in Hugging Face's order: pairs (0, 1) (2, 3) become halves (0, 2) (1,
+     * 3) */
     static const size_t from[] = {0, 2, 1, 3};
     const size_t begin = first_of("blk.1.attn_q.weight");
     CK(dm_source_read_f32(s, "model.layers.1.self_attn.q_proj.weight", x, &err) == DM_OK);

@@ -1,5 +1,5 @@
-/* Every operation's backward against finite differences of the same operation in f64 (tests/support/gradients.h): RMSNorm,
- * linear and bias, embedding, q/k norm with RoPE, SwiGLU, attention, the fused head. Whole models and losses:
+/* Every operation's backward against finite differences of the same operation in f64 (tests/support/gradients.h):
+ * RMSNorm, linear and bias, embedding, q/k norm with RoPE, SwiGLU, attention, the fused head. Whole models and losses:
  * test_model_gradients.c. */
 #include <math.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* The losses: phi, the links and their derivatives, and every loss of the golden cases from its own log-probabilities.
- */
+/* The losses: phi, the links and their derivatives, and every loss of the golden cases from its own
+ * log-probabilities. */
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>

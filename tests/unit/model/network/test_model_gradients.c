@@ -344,8 +344,8 @@ static double engine_gradient(machine *m, const whole *x, const array *w, int sh
     return loss;
 }
 
-/* Tensor by tensor, every `every`th element. Some nearly cancel, k_proj.bias for one: they count as a hundredth of all.
- */
+/* Tensor by tensor, every `every`th element. Some nearly cancel, k_proj.bias for one: they count as a hundredth of
+ * all. */
 static void compare(const machine *m, const double *want, size_t every)
 {
     const double floor = 0.01 * norm(want, m->l.floats);

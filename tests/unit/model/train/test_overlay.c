@@ -1,5 +1,5 @@
-/* Gradients over activations (model/network/network.h): the same bits as with gradients of their own, whichever of the two is
- * larger, with and without recomputation; the room is less; and where it must not be, it is not. */
+/* Gradients over activations (model/network/network.h): the same bits as with gradients of their own, whichever of the
+ * two is larger, with and without recomputation; the room is less; and where it must not be, it is not. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>

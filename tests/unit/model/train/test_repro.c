@@ -124,8 +124,8 @@ static uint32_t draw(uint64_t stream, uint64_t *counter, uint32_t low, uint32_t 
     return low + dm_random(SEED, DM_RNG_TEST, stream, (*counter)++).v[0] % (high - low + 1);
 }
 
-/* About n tokens. The first `shared` ones and the turns that begin there come from `common`, the others from `stream`.
- */
+/* About n tokens. The first `shared` ones and the turns that begin there come from `common`, the others from
+ * `stream`. */
 static void add_trajectory(dm_text *t, uint64_t common, uint64_t stream, size_t shared, size_t n, uint32_t vocab)
 {
     uint64_t token = 0, border = 1000000;
