@@ -87,13 +87,13 @@ static int32_t out[EPISODES][ANSWER];
 static void ask(const bench *b, size_t episodes, size_t n, int64_t tokens)
 {
     dmpo_request r[EPISODES];
+    dmpo_sampling sampling;
     dmpo_error error;
+    dmpo_sampling_defaults(&sampling, sizeof sampling);
+    sampling.max_tokens = tokens;
     for (size_t i = 0; i < episodes; i++)
-        r[i] = (dmpo_request){.slot = i,
-                              .ids = ids[i],
-                              .n = n,
-                              .out = out[i],
-                              .sampling = {.temperature = 0, .top_p = 1, .max_tokens = tokens}};
+        r[i] =
+            (dmpo_request){.size = sizeof *r, .slot = i, .ids = ids[i], .n = n, .out = out[i], .sampling = &sampling};
     if (dmpo_model_generate(b->model, r, episodes, NULL, NULL, &error) != DMPO_OK)
         bench_die(error.message);
 }

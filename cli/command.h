@@ -32,6 +32,26 @@ int cli_report_main(int argc, char **argv); /* cli_report is a type, of cli/fact
 /* Prints "dmpo NAME: message" and returns the exit status: 2 for a wrong argument, 1 for everything else. */
 int cli_failed(const char *name, int status, const char *message);
 
+/* The options of sampling, for a struct with these fields. */
+#define CLI_SAMPLING_OPTIONS(options, temperature_field, top_k_field, top_p_field)                                     \
+    DM_OPTION_REAL(options, temperature_field, "temperature", "X",                                                     \
+                   "sampling temperature; 0: always take the most probable token", .low = 0, .high = 1e6,              \
+                   .legal = "0 to 1000000"),                                                                           \
+        DM_OPTION_INTEGER(options, top_k_field, "top-k", "N", "sample from the N most probable tokens; 0: from all",   \
+                          .low = 0, .high = 1e18, .legal = "0 or more"),                                               \
+        DM_OPTION_REAL(options, top_p_field, "top-p", "X",                                                             \
+                       "sample from the most probable tokens that together have probability X", .low = 1e-300,         \
+                       .high = 1, .legal = "above 0, to 1")
+
+/* Help of --template. */
+#define CLI_TEMPLATE_OPTION(options, field)                                                                            \
+    DM_OPTION_TEXT(options, field, "template", "NAME",                                                                 \
+                   "chat template: chatml, llama2, llama3, mistral, vicuna, zephyr or plain",                          \
+                   .absent = "recognised from the model")
+
+/* Monotonic seconds. */
+double cli_seconds(void);
+
 /* Prints a line of the library's to standard error, its options as --name. */
 void cli_note(const char *text);
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "core/system.h"
 
 static const cli_entry commands[] = {
     {"train", cli_train, "fine-tune a policy: sft, dmpo, dmpo-token, dpo, kto"},
@@ -42,6 +43,11 @@ void cli_catch_interrupt(void)
 int cli_interrupted(void)
 {
     return interrupts > 0;
+}
+
+double cli_seconds(void)
+{
+    return dm_seconds();
 }
 
 void cli_note(const char *text)

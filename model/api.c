@@ -16,9 +16,48 @@ dmpo_status dm_api_report(dmpo_error *out, dm_status status, const dm_error *err
     return (dmpo_status)status;
 }
 
+dm_status dm_api_copy_out(void *out, const void *in, size_t in_size, const char *type, dm_error *err)
+{
+    size_t size;
+
+    memcpy(&size, out, sizeof size);
+    if (size < 2 * sizeof size || size > 65536)
+        return dm_fail(err, DM_ERR_ARGUMENT, "%s.size is %zu; set it to sizeof(%s)", type, size, type);
+    memset((char *)out + sizeof size, 0, size - sizeof size);
+    memcpy((char *)out + sizeof size, (const char *)in + sizeof size, (size < in_size ? size : in_size) - sizeof size);
+    return DM_OK;
+}
+
+const char *dmpo_status_name(dmpo_status status)
+{
+    static const char *const names[] = {"ok",          "argument",  "input",       "file",    "memory",
+                                        "unsupported", "nonfinite", "interrupted", "internal"};
+    const int i = -(int)status;
+    return i >= 0 && i < (int)(sizeof names / sizeof *names) ? names[i] : "unknown";
+}
+
 const char *dmpo_version(void)
 {
     return DMPO_VERSION;
+}
+
+int dmpo_version_number(void)
+{
+    return DMPO_VERSION_NUMBER;
+}
+
+dmpo_status dmpo_version_check(int number, dmpo_error *error)
+{
+    const int family = DMPO_VERSION_MAJOR > 0 ? 10000 : 100; /* versions that serve each other's programs */
+    dm_error err = {0};
+    dm_status s = DM_OK;
+
+    if (number > DMPO_VERSION_NUMBER || number / family != DMPO_VERSION_NUMBER / family)
+        s = dm_fail(
+            &err, DM_ERR_UNSUPPORTED,
+            "the program was compiled for libdmpo %d.%d.%d, but %s is linked; compile it with this one's dmpo.h",
+            number / 10000, number / 100 % 100, number % 100, DMPO_VERSION);
+    return dm_api_report(error, s, &err);
 }
 
 static dm_status choose_threads(unsigned *threads, dm_error *err)

@@ -84,6 +84,7 @@ typedef struct dm_rollout_flight {
     int32_t *out;
     float *logps;
     dm_text said; /* bytes of the turn at hand, where a text can end it */
+    dmpo_sampling sampling;
 } dm_rollout_flight;
 
 typedef struct dm_rollout_run {

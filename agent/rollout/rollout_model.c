@@ -1,5 +1,5 @@
-/* A model plays: its episodes are slots of dmpo_model_serve, so that one whose turn is over takes its step in the
- * environment and continues while the others are still in the middle of theirs. Turns stay as they were generated; only
+/* A model plays: its episodes are slots of dmpo_model_generate_continuous, so that one whose turn is over takes its step
+ * in the environment and continues while the others are still in the middle of theirs. Turns stay as generated; only
  * what is new is tokenized (dm_template_continue). */
 #include <math.h>
 #include <stdlib.h>
@@ -128,17 +128,20 @@ static int next_request(void *context, size_t index)
     if (r->s != DM_OK)
         return -1;
     f->said.size = 0;
-    *q = (dmpo_request){.slot = index,
+    f->sampling = (dmpo_sampling){.size = sizeof f->sampling,
+                                  .temperature = r->o->temperature,
+                                  .top_k = r->o->top_k,
+                                  .top_p = r->o->top_p,
+                                  .seed = r->o->seed,
+                                  .episode = f->stream,
+                                  .max_tokens = r->o->max_tokens,
+                                  .stop = r->stop,
+                                  .n_stop = r->n_stop};
+    *q = (dmpo_request){.size = sizeof *q,
+                        .slot = index,
                         .ids = f->ids.data,
                         .n = f->ids.size,
-                        .sampling = {.temperature = r->o->temperature,
-                                     .top_k = r->o->top_k,
-                                     .top_p = r->o->top_p,
-                                     .seed = r->o->seed,
-                                     .episode = f->stream,
-                                     .max_tokens = r->o->max_tokens,
-                                     .stop = r->stop,
-                                     .n_stop = r->n_stop},
+                        .sampling = &f->sampling,
                         .out = f->out,
                         .logps = f->logps,
                         .end = &r->chat.end_of_turn};
@@ -218,7 +221,7 @@ dm_status dm_rollout_model(dm_rollout_run *r, dmpo_engine *engine)
     if (!(r->request = calloc(r->flights, sizeof *r->request)))
         return dm_rollout_no_memory(r);
     for (size_t i = 0; i < r->flights; i++) {
-        r->request[i].slot = i;
+        r->request[i] = (dmpo_request){.size = sizeof *r->request, .slot = i};
         r->flight[i].out = malloc(room * sizeof(int32_t));
         r->flight[i].logps = malloc(room * sizeof(float));
         if (!r->flight[i].out || !r->flight[i].logps)
@@ -229,7 +232,7 @@ dm_status dm_rollout_model(dm_rollout_run *r, dmpo_engine *engine)
         return dm_fail(r->err, DM_ERR_MEMORY, "%s; %zu episodes at once of %zu tokens: lower --at-once or --max-length",
                        error.message, r->flights, r->max_length);
     if (s == DMPO_OK)
-        s = dmpo_model_serve(r->model, r->request, r->flights, next_request, on_token, r, &error);
+        s = dmpo_model_generate_continuous(r->model, r->request, r->flights, next_request, on_token, r, &error);
     if (r->s == DM_OK && s != DMPO_OK)
         r->s = dm_fail(r->err, (dm_status)s, "%s", error.message);
     return r->s;

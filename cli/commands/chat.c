@@ -27,16 +27,11 @@ static const cli_option options[] = {
     DM_OPTION_TEXT(chat_options, model, "model", "PATH", "the model, which must have a tokenizer (required)"),
     DM_OPTION_TEXT(chat_options, system, "system", "TEXT",
                    "the system message; default: the template's own, if it has one"),
-    DM_OPTION_TEXT(chat_options, chat_template, "template", "NAME", DM_TEMPLATE_NAMES "; default: from the model"),
+    CLI_TEMPLATE_OPTION(chat_options, chat_template),
     DM_OPTION_INTEGER(chat_options, max_length, "max-length", "N",
                       "maximum tokens in all, 2 to 16777216; 0: the model's positions, at most 2048"),
     DM_OPTION_INTEGER(chat_options, sampling.max_tokens, "max-tokens", "N", "maximum tokens of an answer, 1 or more"),
-    DM_OPTION_REAL(chat_options, sampling.temperature, "temperature", "X",
-                   "up to 1000000; 0: always take the most probable token"),
-    DM_OPTION_INTEGER(chat_options, sampling.top_k, "top-k", "N",
-                      "sample from the N most probable tokens; 0: from all"),
-    DM_OPTION_REAL(chat_options, sampling.top_p, "top-p", "X",
-                   "sample from the most probable tokens that together have probability X, above 0 to 1"),
+    CLI_SAMPLING_OPTIONS(chat_options, sampling.temperature, sampling.top_k, sampling.top_p),
     DM_OPTION_SEED(chat_options, sampling.seed, "seed", "N",
                    "seed of sampling; the same seed and messages give the same answers on every machine"),
     {.offset = 0},
@@ -132,7 +127,7 @@ static const char *how_it_ended(const talk *t, const dmpo_request *r)
             return "end";
     if (cli_lines_interrupted())
         return "interrupted";
-    return (int64_t)r->n_out < r->sampling.max_tokens ? "context" : "length";
+    return (int64_t)r->n_out < r->sampling->max_tokens ? "context" : "length";
 }
 
 static void print_json(const talk *t, const answer *a, const char *stop)
@@ -226,10 +221,12 @@ static dm_status answer_question(talk *t, dm_error *err)
     dm_template_words(&t->chat, t->tokenizer, &spaced, &size);
     a.skip_space = size == 1;
     cli_stream_open(&a.stream, t->common->json ? NULL : stdout);
-    dmpo_request r = {.ids = t->history.ids.data, .n = t->history.ids.size, .sampling = t->o->sampling, .out = t->out};
-    r.sampling.stop = t->stop;
-    r.sampling.n_stop = t->n_stop;
-    r.sampling.episode = t->tries;
+    dmpo_sampling sampling = t->o->sampling;
+    sampling.stop = t->stop;
+    sampling.n_stop = t->n_stop;
+    sampling.episode = t->tries;
+    dmpo_request r = {
+        .size = sizeof r, .ids = t->history.ids.data, .n = t->history.ids.size, .sampling = &sampling, .out = t->out};
     a.start = dm_seconds();
     const dm_status s = generate(t, &a, &r, err);
     cli_stream_close(&a.stream);
@@ -562,7 +559,7 @@ static dm_status run(talk *t, dmpo_engine *engine, dm_error *err)
 
 int cli_chat(int argc, char **argv)
 {
-    chat_options o = {.sampling = {.top_p = 1, .max_tokens = 512}};
+    chat_options o = {.sampling = {.size = sizeof o.sampling, .top_p = 1, .max_tokens = 512}};
     cli_common common = {0};
     cli_args args = {0};
     dmpo_engine *engine = NULL;

@@ -13,8 +13,7 @@
 static const cli_option options[] = {
     DM_OPTION_TEXT(cli_info_data_options, model, "model", "DIR",
                    "for a data file: measure it in this model's tokens, not in bytes"),
-    DM_OPTION_TEXT(cli_info_data_options, chat_template, "template", "NAME",
-                   DM_TEMPLATE_NAMES "; default: from the model"),
+    CLI_TEMPLATE_OPTION(cli_info_data_options, chat_template),
     DM_OPTION_INTEGER(cli_info_data_options, max_length, "max-length", "N",
                       "for a data file: report what --max-length N of dmpo train would cut; 0: no limit"),
     DM_OPTION_FLAG(cli_info_data_options, tensors, "tensors", "for a model: list every tensor with its shape and type"),

@@ -1,13 +1,12 @@
 /* dmpo score: log-probabilities of trajectories under a policy and a reference, one JSON line for each. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/command.h"
-#include "core/durable.h"
-#include "core/file.h"
+#include "cli/files.h"
+#include "dmpo.h"
 
 typedef struct score_options {
     const char *output;
@@ -47,8 +46,7 @@ typedef struct totals {
 } totals;
 
 typedef struct sink {
-    FILE *out;
-    char temp[4200]; /* --output is written beside and renamed */
+    cli_sink out;
     bool token;
     dm_text line;
     totals sum;
@@ -133,48 +131,14 @@ static int write_line(void *context, const dmpo_scored *s)
     dm_text_add(t, "}\n", 2);
     if (t->failed)
         return dm_fail(&k->err, DM_ERR_MEMORY, "no memory for the line of item '%s'", s->id);
-    if (fwrite(t->data, 1, t->size, k->out) != t->size)
-        return dm_fail(&k->err, DM_ERR_FILE, "cannot write %s: %s", *k->temp ? k->temp : "standard output",
-                       strerror(errno));
+    const dm_status status = cli_sink_add(&k->out, t, &k->err);
+    if (status != DM_OK)
+        return status;
     count(&k->sum, s);
     return 0;
 }
 
-/* ---- output ---- */
-
-/* Opened before the work, so that an unwritable place fails at once. */
-static dm_status open_sink(sink *k, const char *path, dm_error *err)
-{
-    k->out = stdout;
-    if (!path)
-        return DM_OK;
-    if (strlen(path) > sizeof k->temp - 32)
-        return dm_fail(err, DM_ERR_FILE, "--output: the path is longer than %zu bytes", sizeof k->temp - 32);
-    snprintf(k->temp, sizeof k->temp, "%s.tmp-%ld", path, (long)getpid());
-    k->out = fopen(k->temp, "w");
-    if (k->out)
-        return DM_OK;
-    const dm_status s = dm_fail(err, DM_ERR_FILE, "cannot write %s: %s", k->temp, strerror(errno));
-    *k->temp = '\0';
-    return s;
-}
-
-/* Puts a finished file in its place, removes an unfinished one. */
-static dm_status close_sink(sink *k, const char *path, dm_status s, dm_error *err)
-{
-    dm_text_free(&k->line);
-    if (!*k->temp)
-        return s;
-    const int whole = fflush(k->out) == 0 && fsync(fileno(k->out)) == 0;
-    const int why = errno;
-    if ((fclose(k->out) != 0 || !whole) && s == DM_OK)
-        s = dm_fail(err, DM_ERR_FILE, "cannot write %s: %s", k->temp, strerror(why));
-    if (s == DM_OK)
-        s = dm_rename_durable(k->temp, path, err);
-    if (s != DM_OK)
-        unlink(k->temp);
-    return s;
-}
+/* ---- summary ---- */
 
 static bool is(const dmpo_train_options *o, const char *name, const char *value)
 {
@@ -245,12 +209,12 @@ static dm_status run(dmpo_engine *engine, const score_options *o, const dmpo_tra
     sink k = {.token = o->token};
     cli_progress progress;
     dmpo_error error = {0};
-    dm_status s = open_sink(&k, o->output, err);
+    dm_status s = cli_sink_open(&k.out, o->output, err);
 
     if (s != DM_OK)
         return s;
     cli_progress_open(&progress, common);
-    if (k.out == stdout && isatty(STDOUT_FILENO))
+    if (!o->output && isatty(STDOUT_FILENO))
         progress.terminal = 0; /* a line that is redrawn does not mix with lines of results */
     s = (dm_status)dmpo_score(engine, train, write_line, &k, cli_progress_event, &progress, &error);
     cli_progress_close(&progress);
@@ -260,7 +224,8 @@ static dm_status run(dmpo_engine *engine, const score_options *o, const dmpo_tra
     } else if (s != DM_OK) {
         dm_fail(err, s, "%s", error.message);
     }
-    s = close_sink(&k, o->output, s, err);
+    s = cli_sink_close(&k.out, s, err);
+    dm_text_free(&k.line);
     if (s == DM_OK && o->output)
         print_summary(&k.sum, train, common->json, stdout);
     else if (s == DM_OK && !common->quiet)

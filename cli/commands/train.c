@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "cli/command.h"
-#include "core/cpu.h"
-#include "core/file.h"
+#include "cli/files.h"
+#include "dmpo.h"
 
 static cli_command train_command = {
     .name = "train",
@@ -37,7 +37,7 @@ static dm_status parse(cli_command *c, cli_common *common, cli_args *args, int a
 static void metrics_json(dm_json_writer *w, const char *name, const dmpo_metrics *m)
 {
     dm_json_new_line(w);
-    if (m->step < 0) {
+    if (!m) {
         dm_json_put_null(w, name);
         return;
     }
@@ -70,8 +70,8 @@ static void run_json(dm_text *t, const dmpo_train_options *o, const dmpo_engine 
     dm_json_new_line(&w);
     dm_json_put_uint(&w, "planned_memory", r->planned_memory);
     dm_json_put_uint(&w, "peak_memory", r->peak_memory);
-    metrics_json(&w, "before", &r->before);
-    metrics_json(&w, "after", &r->after);
+    metrics_json(&w, "before", r->before);
+    metrics_json(&w, "after", r->after);
     dm_json_close_value(&w);
     dm_text_add(t, "\n", 1);
 }
@@ -79,15 +79,10 @@ static void run_json(dm_text *t, const dmpo_train_options *o, const dmpo_engine 
 static dm_status write_run(const dmpo_train_options *o, const dmpo_engine *engine, const dmpo_train_result *r,
                            dm_error *err)
 {
-    const char *output = dmpo_train_options_get(o, "output");
-    dm_path path;
     dm_text t = {0};
-    dm_status s = dm_path_in(&path, output, "run.json", err);
 
     run_json(&t, o, engine, r);
-    if (s == DM_OK)
-        s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path.text)
-                     : dm_file_write(path.text, t.data, t.size, err);
+    const dm_status s = cli_write(dmpo_train_options_get(o, "output"), "run.json", &t, err);
     dm_text_free(&t);
     return s;
 }
@@ -102,11 +97,11 @@ static void print_result(const dmpo_train_options *o, const dmpo_engine *engine,
         return;
     }
     char peak[32];
-    if (r->before.step >= 0) {
-        printf("held-out loss      %.6f -> %.6f\n", r->before.loss, r->after.loss);
-        if (!isnan(r->after.reward_margin)) {
-            printf("held-out margin    %+.6f -> %+.6f\n", r->before.reward_margin, r->after.reward_margin);
-            printf("held-out accuracy  %.4f -> %.4f\n", r->before.reward_accuracy, r->after.reward_accuracy);
+    if (r->before && r->after) {
+        printf("held-out loss      %.6f -> %.6f\n", r->before->loss, r->after->loss);
+        if (!isnan(r->after->reward_margin)) {
+            printf("held-out margin    %+.6f -> %+.6f\n", r->before->reward_margin, r->after->reward_margin);
+            printf("held-out accuracy  %.4f -> %.4f\n", r->before->reward_accuracy, r->after->reward_accuracy);
         }
     }
     printf("steps              %lld\npeak memory        %s\nweights sha256     %s\n", (long long)r->steps,
@@ -119,7 +114,7 @@ int cli_train(int argc, char **argv)
     cli_args args = {0};
     cli_progress progress;
     dmpo_engine *engine = NULL;
-    dmpo_train_result result;
+    dmpo_train_result result = {.size = sizeof result};
     dm_error err = {0};
     dmpo_error error = {0};
 
@@ -191,7 +186,7 @@ int cli_plan(int argc, char **argv)
     cli_common common = {0};
     cli_args args = {0};
     dmpo_engine *engine = NULL;
-    dmpo_plan plan;
+    dmpo_plan plan = {.size = sizeof plan};
     dm_error err = {0};
     dmpo_error error = {0};
 

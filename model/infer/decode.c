@@ -11,13 +11,19 @@
 
 typedef struct decoding {
     dmpo_model *m;
-    dmpo_request *request;
-    size_t n;
+    dmpo_request *requests; /* [n] of this many bytes each: see request_at */
+    size_t stride, n;
     dmpo_token_fn token;
     void *context;
     /* the run that is being put together */
     size_t rows, n_regions, n_wanted;
 } decoding;
+
+/* The caller's array has the element size of the version that it was compiled with. */
+static dmpo_request *request_at(const decoding *d, size_t i)
+{
+    return (dmpo_request *)(void *)((char *)d->requests + i * d->stride);
+}
 
 static size_t common_prefix(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
 {
@@ -62,9 +68,9 @@ static size_t known(const dmpo_model *m, const dmpo_request *r, size_t *where)
  * now. */
 static int better_later(const decoding *d, size_t i, size_t now)
 {
-    const dmpo_request *r = &d->request[i];
+    const dmpo_request *r = request_at(d, i);
     for (size_t j = 0; j < i; j++)
-        if (d->m->state[j].waiting && common_prefix(d->request[j].ids, d->request[j].n, r->ids, r->n - 1) > now)
+        if (d->m->state[j].waiting && common_prefix(request_at(d, j)->ids, request_at(d, j)->n, r->ids, r->n - 1) > now)
             return 1;
     return 0;
 }
@@ -75,7 +81,7 @@ static void begin_wave(decoding *d)
     dmpo_model *m = d->m;
 
     for (size_t i = 0; i < d->n; i++) {
-        dmpo_request *r = &d->request[i];
+        dmpo_request *r = request_at(d, i);
         size_t from, n;
         if (!m->state[i].waiting || better_later(d, i, n = known(m, r, &from)))
             continue;
@@ -101,7 +107,7 @@ static int32_t token_at(const dmpo_request *r, size_t i)
 static void add_rows(decoding *d, size_t i)
 {
     dmpo_model *m = d->m;
-    const dmpo_request *r = &d->request[i];
+    const dmpo_request *r = request_at(d, i);
     dm_decode_state *e = &m->state[i];
     dm_cache_slot *slot = &m->slot[r->slot];
     const size_t left = r->n + r->n_out - e->fed, room = m->network.size.rows - d->rows;
@@ -145,20 +151,20 @@ static void choose(void *context, unsigned part, unsigned parts)
 
     for (size_t j = part; j < x->n; j += parts) {
         const size_t i = m->owner[x->first + j];
-        const dmpo_request *r = &x->d->request[i];
+        const dmpo_request *r = request_at(x->d, i);
         const float *logits = m->logits + j * vocab;
         if (m->state[i].closing)
             m->logp[j] = dm_token_logp(&m->e->k, logits, vocab, (size_t)(m->chosen[j] = *r->end));
         else
-            m->chosen[j] =
-                dm_sample(&m->sampler[part], &m->e->k, logits, vocab, &r->sampling, r->n + r->n_out, &m->logp[j]);
+            m->chosen[j] = dm_sample(&m->sampler[part], &m->e->k, logits, vocab, &m->state[i].sampling, r->n + r->n_out,
+                                     &m->logp[j]);
     }
 }
 
 static void take_token(decoding *d, size_t i, int32_t id, float logp)
 {
     dmpo_model *m = d->m;
-    dmpo_request *r = &d->request[i];
+    dmpo_request *r = request_at(d, i);
     dm_decode_state *e = &m->state[i];
     const int room = r->n + r->n_out + 1 < m->max_length;
 
@@ -166,7 +172,7 @@ static void take_token(decoding *d, size_t i, int32_t id, float logp)
         r->logps[r->n_out] = logp;
     r->out[r->n_out++] = id;
     const int wish = d->token && d->token(d->context, i, id, logp);
-    if (e->closing || wish || stops(&r->sampling, id) || (int64_t)r->n_out == r->sampling.max_tokens || !room) {
+    if (e->closing || wish || stops(&e->sampling, id) || (int64_t)r->n_out == e->sampling.max_tokens || !room) {
         e->closing = !e->closing && r->end && *r->end != id && room;
         e->active = e->closing;
     }
@@ -183,7 +189,7 @@ static void step(decoding *d)
         for (; next < d->n && d->rows < m->network.size.rows; next++) {
             if (m->state[next].active)
                 add_rows(d, next);
-            if (m->state[next].active && m->state[next].fed < d->request[next].n + d->request[next].n_out)
+            if (m->state[next].active && m->state[next].fed < request_at(d, next)->n + request_at(d, next)->n_out)
                 break; /* full: its other rows run next */
         }
         if (d->rows == 0)
@@ -207,37 +213,50 @@ static void step(decoding *d)
     }
 }
 
-static dm_status check_request(const decoding *d, size_t i, dm_error *err)
+static dm_status check_requests(const decoding *d, dm_error *err)
 {
-    const dmpo_model *m = d->m;
-    const dmpo_request *r = &d->request[i];
-    dm_status s = dm_sampling_check(&r->sampling, err);
-
-    if (s == DM_OK)
-        s = dm_model_check_ids(m, r->ids, r->n, err);
-    if (s == DM_OK && r->end)
-        s = dm_model_check_ids(m, r->end, 1, err);
-    return s;
-}
-
-static dm_status check_slots(const decoding *d, dm_error *err)
-{
+    if (d->n > 0 && (d->stride < sizeof(dmpo_request) || d->stride > 65536))
+        return dm_fail(err, DM_ERR_ARGUMENT, "dmpo_request.size is %zu; set it to sizeof(dmpo_request)", d->stride);
     for (size_t i = 0; i < d->n; i++) {
-        const size_t slot = d->request[i].slot;
+        const size_t slot = request_at(d, i)->slot;
+        if (request_at(d, i)->size != d->stride)
+            return dm_fail(err, DM_ERR_ARGUMENT,
+                           "request %zu has size %zu and request 0 has %zu; both are "
+                           "sizeof(dmpo_request)",
+                           i, request_at(d, i)->size, d->stride);
         if (slot >= d->m->slots)
             return dm_fail(err, DM_ERR_ARGUMENT, "request %zu has slot %zu; the model was opened with %zu slots", i,
                            slot, d->m->slots);
         for (size_t j = 0; j < i; j++)
-            if (d->request[j].slot == slot)
+            if (request_at(d, j)->slot == slot)
                 return dm_fail(err, DM_ERR_ARGUMENT, "requests %zu and %zu have the same slot %zu", j, i, slot);
     }
     return DM_OK;
 }
 
-static void begin(decoding *d, size_t i)
+/* Checks a new sequence and lets it wait for its prompt. */
+static dm_status begin(decoding *d, size_t i, dm_error *err)
 {
-    d->request[i].n_out = d->request[i].reused = 0;
-    d->m->state[i] = (dm_decode_state){.waiting = d->request[i].sampling.max_tokens > 0};
+    dmpo_request *r = request_at(d, i);
+    dm_decode_state *e = &d->m->state[i];
+    dm_status s;
+
+    *e = (dm_decode_state){0};
+    if (r->size != d->stride)
+        return dm_fail(err, DM_ERR_ARGUMENT, "dmpo_request.size of request %zu became %zu", i, r->size);
+    if ((s = dm_sampling_read(&e->sampling, r->sampling, err)) != DM_OK ||
+        (s = dm_model_check_ids(d->m, r->ids, r->n, err)) != DM_OK ||
+        (r->end && (s = dm_model_check_ids(d->m, r->end, 1, err)) != DM_OK))
+        return s;
+    r->n_out = r->reused = 0;
+    e->waiting = e->sampling.max_tokens > 0;
+    return DM_OK;
+}
+
+static decoding decoding_of(dmpo_model *m, dmpo_request *requests, size_t n, dmpo_token_fn token, void *context)
+{
+    return (decoding){
+        .m = m, .requests = requests, .stride = n ? requests->size : 0, .n = n, .token = token, .context = context};
 }
 
 static int any(const decoding *d, int waiting)
@@ -248,19 +267,17 @@ static int any(const decoding *d, int waiting)
     return 0;
 }
 
-dmpo_status dmpo_model_generate(dmpo_model *m, dmpo_request *request, size_t n, dmpo_token_fn token, void *context,
+dmpo_status dmpo_model_generate(dmpo_model *m, dmpo_request *requests, size_t n, dmpo_token_fn token, void *context,
                                 dmpo_error *error)
 {
     dm_error err = {0};
-    decoding d = {.m = m, .request = request, .n = n, .token = token, .context = context};
-    dm_status s = check_slots(&d, &err);
+    decoding d = decoding_of(m, requests, n, token, context);
+    dm_status s = check_requests(&d, &err);
 
     for (size_t i = 0; s == DM_OK && i < n; i++)
-        s = check_request(&d, i, &err);
+        s = begin(&d, i, &err);
     if (s != DM_OK)
         return dm_api_report(error, s, &err);
-    for (size_t i = 0; i < n; i++)
-        begin(&d, i);
     while (any(&d, 1)) {
         begin_wave(&d);
         step(&d); /* also takes a step of those that came before: they are all in one matrix */
@@ -270,12 +287,12 @@ dmpo_status dmpo_model_generate(dmpo_model *m, dmpo_request *request, size_t n, 
     return dm_api_report(error, DM_OK, &err);
 }
 
-dmpo_status dmpo_model_serve(dmpo_model *m, dmpo_request *request, size_t n, dmpo_next_fn next, dmpo_token_fn token,
-                             void *context, dmpo_error *error)
+dmpo_status dmpo_model_generate_continuous(dmpo_model *m, dmpo_request *requests, size_t n, dmpo_next_fn next,
+                                           dmpo_token_fn token, void *context, dmpo_error *error)
 {
     dm_error err = {0};
-    decoding d = {.m = m, .request = request, .n = n, .token = token, .context = context};
-    dm_status s = check_slots(&d, &err);
+    decoding d = decoding_of(m, requests, n, token, context);
+    dm_status s = check_requests(&d, &err);
 
     for (size_t i = 0; s == DM_OK && i < n; i++)
         m->state[i] = (dm_decode_state){0};
@@ -286,11 +303,8 @@ dmpo_status dmpo_model_serve(dmpo_model *m, dmpo_request *request, size_t n, dmp
             const int more = next(context, i);
             if (more < 0)
                 return dm_api_report(error, DM_OK, &err);
-            if (more == 0)
-                continue;
-            if ((s = check_request(&d, i, &err)) != DM_OK)
+            if (more > 0 && (s = begin(&d, i, &err)) != DM_OK)
                 break;
-            begin(&d, i);
         }
         if (s != DM_OK || (!any(&d, 1) && !any(&d, 0)))
             break;

@@ -7,6 +7,7 @@
 #include "core/exact.h"
 #include "core/numeric.h"
 #include "core/philox.h"
+#include "model/api.h"
 #include "model/network/head.h"
 
 void dm_sampler_place(dm_sampler *s, dm_arena *arena, size_t vocab)
@@ -14,6 +15,14 @@ void dm_sampler_place(dm_sampler *s, dm_arena *arena, size_t vocab)
     s->p = dm_arena_alloc(arena, vocab, sizeof *s->p);
     s->order = dm_arena_alloc(arena, vocab, sizeof *s->order);
     s->spare = dm_arena_alloc(arena, vocab, sizeof *s->spare);
+}
+
+void dmpo_sampling_defaults(dmpo_sampling *sampling, size_t size)
+{
+    const dmpo_sampling defaults = {.size = sizeof defaults, .top_p = 1, .max_tokens = 256};
+
+    sampling->size = size;
+    dm_api_copy_out(sampling, &defaults, sizeof defaults, "dmpo_sampling", NULL);
 }
 
 dm_status dm_sampling_check(const dmpo_sampling *o, dm_error *err)
@@ -30,6 +39,17 @@ dm_status dm_sampling_check(const dmpo_sampling *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "`max-tokens` %lld is out of range; legal: 0 or more",
                        (long long)o->max_tokens);
     return DM_OK;
+}
+
+dm_status dm_sampling_read(dmpo_sampling *out, const dmpo_sampling *given, dm_error *err)
+{
+    dmpo_sampling_defaults(out, sizeof *out);
+    if (!given)
+        return DM_OK;
+    if (given->size < 2 * sizeof given->size || given->size > 65536)
+        return dm_fail(err, DM_ERR_ARGUMENT, "dmpo_sampling.size is %zu; dmpo_sampling_defaults sets it", given->size);
+    memcpy(out, given, given->size < sizeof *out ? given->size : sizeof *out);
+    return dm_sampling_check(out, err);
 }
 
 #define DIGIT 11 /* bits; three of them make a key */

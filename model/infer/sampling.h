@@ -17,6 +17,9 @@ void dm_sampler_place(dm_sampler *s, dm_arena *arena, size_t vocab);
 /* Refuses values outside their legal range. */
 dm_status dm_sampling_check(const dmpo_sampling *o, dm_error *err);
 
+/* What the caller gave, NULL for the defaults, as this version's struct. Refuses values outside their legal range. */
+dm_status dm_sampling_read(dmpo_sampling *out, const dmpo_sampling *given, dm_error *err);
+
 /* The token for `position`; *logp is its log-probability under the unmodified distribution (nats). Order of the
  * filters: temperature, top-k, top-p (the smallest set whose probability reaches top_p); then inverse CDF in falling
  * order with the uniform number of (seed, DM_RNG_SAMPLE, episode, position). Greedy: the largest logit, the smallest id

@@ -115,6 +115,11 @@ size_t dmpo_model_vocabulary(const dmpo_model *m)
     return m->config.vocab;
 }
 
+size_t dmpo_model_positions(const dmpo_model *m)
+{
+    return m->config.max_positions;
+}
+
 dm_status dm_model_check_ids(const dmpo_model *m, const int32_t *ids, size_t n, dm_error *err)
 {
     if (n < 1 || n > m->max_length)

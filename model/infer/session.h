@@ -17,6 +17,7 @@ typedef struct dm_cache_slot {
 
 /* How far a request has come (model/infer/decode.c). */
 typedef struct dm_decode_state {
+    dmpo_sampling sampling;
     size_t fed;   /* tokens of its sequence that are in the cache or on their way there */
     bool waiting; /* its prompt is not in the cache yet */
     bool active;  /* it wants another token */

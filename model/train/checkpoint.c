@@ -76,7 +76,7 @@ static dm_status moments(const dm_run *r, dm_param_layout *out, dm_error *err)
     return DM_OK;
 }
 
-static dm_status write_state(const dm_run *r, const char *dir, int64_t step, const dmpo_train_result *result,
+static dm_status write_state(const dm_run *r, const char *dir, int64_t step, const dm_train_result *result,
                              const char *model, const char *optimizer, dm_error *err)
 {
     dm_path path;
@@ -115,7 +115,7 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
     return s;
 }
 
-static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dmpo_train_result *result, dm_error *err)
+static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dm_train_result *result, dm_error *err)
 {
     dm_path path;
     char model[DM_SHA256_HEX], optimizer[DM_SHA256_HEX];
@@ -141,7 +141,7 @@ static dm_status put_in_place(const char *fresh, const char *now, const char *ol
     return dm_rename_durable(fresh, now, err);
 }
 
-dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_train_result *result, dm_error *err)
+dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *result, dm_error *err)
 {
     dm_path now, fresh, old;
     dm_status s;
@@ -220,7 +220,7 @@ static dm_status cut_metrics(const dm_run *r, int64_t bytes, dm_error *err)
     return DM_OK;
 }
 
-static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dmpo_train_result *result, dm_error *err)
+static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm_train_result *result, dm_error *err)
 {
     const dm_json *root = dm_json_root(doc), *m = dm_json_get(root, "before");
     char identity[DM_SHA256_HEX];
@@ -266,7 +266,7 @@ static void remove_leftovers(const dm_run *r)
             dm_dir_remove(path.text, NULL);
 }
 
-dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result, dm_error *err)
+dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dm_train_result *result, dm_error *err)
 {
     dm_path dir, path;
     dm_json_doc *doc = NULL;

@@ -80,6 +80,13 @@ typedef struct dm_run_output {
     dm_text line;                   /* one metrics line, reused */
 } dm_run_output;
 
+typedef struct dm_train_result { /* dmpo_train_result, with its metrics */
+    int64_t steps;
+    dmpo_metrics before, after; /* step -1: there is none */
+    char weights_sha256[DM_SHA256_HEX], data_sha256[DM_SHA256_HEX], model_sha256[DM_SHA256_HEX];
+    uint64_t planned_memory, peak_memory;
+} dm_train_result;
+
 typedef struct dm_run {
     const dm_engine *engine;
     dm_train_options options;
@@ -131,14 +138,14 @@ dm_gradient dm_run_gradient_at(const dm_run *r);
 dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err);
 
 /* Runs steps [first, r->steps) with the checkpoints and evaluations that the options ask for. */
-dm_status dm_run_steps(dm_run *r, int64_t first, dmpo_train_result *result, dm_error *err);
+dm_status dm_run_steps(dm_run *r, int64_t first, dm_train_result *result, dm_error *err);
 
 /* ---- output directory (model/train/checkpoint.c) ---- */
 /* Writes output/checkpoint: beside, then renamed; the previous one is kept until the new one is durable. */
-dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dmpo_train_result *result, dm_error *err);
+dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *result, dm_error *err);
 /* *step: steps done, 0 when there is no checkpoint. Verifies every checksum and that the run is the same one. Fills
  * result->before, and result->after.step with the newest evaluation in metrics.jsonl (-1: none). */
-dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dmpo_train_result *result, dm_error *err);
+dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dm_train_result *result, dm_error *err);
 /* The finished model in output/. */
 dm_status dm_run_write_model(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err);
 

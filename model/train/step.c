@@ -311,7 +311,7 @@ static int evaluation_due(const dm_run *r, int64_t done)
 
 /* What lies between two steps: the evaluation at `done` that a stopped run left out, or of a finished run its last one
  * again, for the result. */
-static dm_status evaluate_first(dm_run *r, int64_t done, dmpo_train_result *result, dm_error *err)
+static dm_status evaluate_first(dm_run *r, int64_t done, dm_train_result *result, dm_error *err)
 {
     const int missing = evaluation_due(r, done) && result->after.step < done;
     dmpo_metrics *out = done == 0 ? &result->before : &result->after;
@@ -319,7 +319,7 @@ static dm_status evaluate_first(dm_run *r, int64_t done, dmpo_train_result *resu
     return missing || (r->eval.data.n && done == r->steps) ? evaluate_now(r, done, missing, out, err) : DM_OK;
 }
 
-dm_status dm_run_steps(dm_run *r, int64_t first, dmpo_train_result *result, dm_error *err)
+dm_status dm_run_steps(dm_run *r, int64_t first, dm_train_result *result, dm_error *err)
 {
     dm_status s = evaluate_first(r, first, result, err);
 

@@ -45,7 +45,7 @@ static void discard_output(const dm_run *r, bool is_new)
         rmdir(r->options.output); /* keeps what is not empty */
 }
 
-static dm_status begin(dm_run *r, int64_t *first, dmpo_train_result *result, dm_error *err)
+static dm_status begin(dm_run *r, int64_t *first, dm_train_result *result, dm_error *err)
 {
     char text[128];
     dm_status s = r->options.resume ? dm_checkpoint_read(r, first, result, err) : DM_OK;
@@ -63,7 +63,7 @@ static dm_status begin(dm_run *r, int64_t *first, dmpo_train_result *result, dm_
     return DM_OK;
 }
 
-static dm_status train(dm_run *r, dmpo_train_result *result, dm_error *err)
+static dm_status train(dm_run *r, dm_train_result *result, dm_error *err)
 {
     int64_t first = 0;
     dm_status s;
@@ -82,12 +82,12 @@ static dm_status train(dm_run *r, dmpo_train_result *result, dm_error *err)
 }
 
 dmpo_status dm_train(dmpo_engine *engine, const dm_train_options *options, dmpo_event_fn event, void *context,
-                     dmpo_train_result *result, dmpo_error *error)
+                     dm_train_result *result, dmpo_error *error)
 {
     dm_error err = {0};
     dm_run run;
 
-    *result = (dmpo_train_result){.before = {.step = -1, .kl = NAN}, .after = {.step = -1, .kl = NAN}};
+    *result = (dm_train_result){.before = {.step = -1, .kl = NAN}, .after = {.step = -1, .kl = NAN}};
     const bool is_new = options->output && !dm_dir_exists(options->output);
     dm_status s = dm_run_open(&run, &engine->e, options, event, context, &err);
     if (s == DM_OK)
@@ -116,10 +116,39 @@ dmpo_status dm_plan_train(dmpo_engine *engine, const dm_train_options *options, 
 dmpo_status dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_event_fn event, void *context,
                        dmpo_train_result *result, dmpo_error *error)
 {
-    return dm_train(engine, dm_train_options_values(options), event, context, result, error);
+    const dmpo_train_result empty = {.size = sizeof empty};
+    dm_train_result r;
+    dm_error err = {0};
+    dm_status s = result ? dm_api_copy_out(result, &empty, sizeof empty, "dmpo_train_result", &err) : DM_OK;
+
+    if (s != DM_OK)
+        return dm_api_report(error, s, &err);
+    const dmpo_status status = dm_train(engine, dm_train_options_values(options), event, context, &r, error);
+    engine->before = r.before;
+    engine->after = r.after;
+    dmpo_train_result out = {.steps = r.steps,
+                             .before = r.before.step < 0 ? NULL : &engine->before,
+                             .after = r.after.step < 0 ? NULL : &engine->after,
+                             .planned_memory = r.planned_memory,
+                             .peak_memory = r.peak_memory};
+    memcpy(out.weights_sha256, r.weights_sha256, sizeof out.weights_sha256);
+    memcpy(out.data_sha256, r.data_sha256, sizeof out.data_sha256);
+    memcpy(out.model_sha256, r.model_sha256, sizeof out.model_sha256);
+    if (result)
+        dm_api_copy_out(result, &out, sizeof out, "dmpo_train_result", NULL);
+    return status;
 }
 
 dmpo_status dmpo_plan_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_plan *plan, dmpo_error *error)
 {
-    return dm_plan_train(engine, dm_train_options_values(options), plan, error);
+    const dmpo_plan empty = {.size = sizeof empty};
+    dmpo_plan p;
+    dm_error err = {0};
+    const dm_status s = dm_api_copy_out(plan, &empty, sizeof empty, "dmpo_plan", &err);
+
+    if (s != DM_OK)
+        return dm_api_report(error, s, &err);
+    const dmpo_status status = dm_plan_train(engine, dm_train_options_values(options), &p, error);
+    dm_api_copy_out(plan, &p, sizeof p, "dmpo_plan", NULL);
+    return status;
 }

@@ -6,7 +6,7 @@
 #include "model/train/run.h"
 
 dmpo_status dm_train(dmpo_engine *engine, const dm_train_options *options, dmpo_event_fn event, void *context,
-                     dmpo_train_result *result, dmpo_error *error);
+                     dm_train_result *result, dmpo_error *error);
 dmpo_status dm_plan_train(dmpo_engine *engine, const dm_train_options *options, dmpo_plan *plan, dmpo_error *error);
 dmpo_status dm_score(dmpo_engine *engine, const dm_train_options *options, dmpo_score_fn score, void *score_context,
                      dmpo_event_fn event, void *event_context, dmpo_error *error);

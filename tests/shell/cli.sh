@@ -355,7 +355,7 @@ refuses 2 'give --reference PATH' score --model "$model" --data "$data" --refere
 refuses 2 'is none of: sft, dmpo' score --model "$model" --data "$data" --objective ppo
 refuses 1 'no action is left' score --quiet --model "$model" --data "$data" --max-length 10
 refuses 1 'the smallest that works is' score --quiet --model "$model" --data "$data" --memory 1KiB
-refuses 1 'cannot write' score --quiet --model "$model" --data "$data" --output "$work/empty/no/file"
+refuses 1 'cannot create' score --quiet --model "$model" --data "$data" --output "$work/empty/no/file"
 check "a failed score leaves nothing" [ -z "$(find "$work" -name '*.tmp-*')" ]
 
 refuses 2 'no model given' generate --prompt hi

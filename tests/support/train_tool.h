@@ -40,7 +40,7 @@ typedef struct outcome {
     int struck;    /* the disaster that a test had planned has happened */
     uint64_t peak; /* bytes, most resident memory of the child */
     char message[1024];
-    dmpo_train_result result;
+    dm_train_result result;
     dmpo_plan plan; /* of children that only plan */
 } outcome;
 

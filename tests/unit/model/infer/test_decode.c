@@ -48,8 +48,13 @@ static dmpo_model *open_model(dmpo_engine *engine, const char *dir, size_t slots
 
 static dmpo_request ask(const question *q, size_t slot, answer *a)
 {
-    return (dmpo_request){
-        .slot = slot, .ids = q->ids, .n = q->n, .sampling = q->sampling, .out = a->out, .logps = a->logps};
+    return (dmpo_request){.size = sizeof(dmpo_request),
+                          .slot = slot,
+                          .ids = q->ids,
+                          .n = q->n,
+                          .sampling = &q->sampling,
+                          .out = a->out,
+                          .logps = a->logps};
 }
 
 static void generate(dmpo_model *m, const question *q, answer *a, size_t n, size_t first_slot)
@@ -112,7 +117,8 @@ static void questions(question *q, size_t vocab)
         q[i].n = i == 3 ? 1 : i == 4 ? 33 : PROMPT;
         for (size_t k = 0; k < q[i].n; k++)
             q[i].ids[k] = i < 2 || (i == 2 && k < 200) ? task[k] : random_id(vocab);
-        q[i].sampling = (dmpo_sampling){.temperature = i % 2 ? 0.9 : 0,
+        q[i].sampling = (dmpo_sampling){.size = sizeof(dmpo_sampling),
+                                        .temperature = i % 2 ? 0.9 : 0,
                                         .top_p = i == 5 ? 0.8 : 1,
                                         .top_k = i == 1 ? 5 : 0,
                                         .seed = 3,
@@ -139,7 +145,8 @@ static void check_end(dmpo_model *m, const question *q)
     int32_t out[TOKENS + 1], ids[LENGTH];
     float logps[TOKENS + 1], want[LENGTH];
     dmpo_error error;
-    dmpo_request r = {.ids = q->ids, .n = q->n, .sampling = q->sampling, .out = out, .logps = logps, .end = &end};
+    dmpo_request r = {
+        .size = sizeof r, .ids = q->ids, .n = q->n, .sampling = &q->sampling, .out = out, .logps = logps, .end = &end};
 
     CK_MSG(dmpo_model_generate(m, &r, 1, NULL, NULL, &error) == DMPO_OK, "%s", error.message);
     const size_t cut = r.n_out - 1;
@@ -150,7 +157,10 @@ static void check_end(dmpo_model *m, const question *q)
     for (size_t k = 0; k < r.n_out; k++)
         CK_MSG(memcmp(&logps[k], &want[q->n - 1 + k], sizeof *logps) == 0, "token %zu: %g instead of %g", k,
                (double)logps[k], (double)want[q->n - 1 + k]);
-    r.sampling = (dmpo_sampling){.top_p = 1, .max_tokens = 1};
+    dmpo_sampling one;
+    dmpo_sampling_defaults(&one, sizeof one);
+    one.max_tokens = 1;
+    r.sampling = &one;
     r.end = NULL;
     CK(dmpo_model_generate(m, &r, 1, NULL, NULL, &error) == DMPO_OK && r.n_out == 1);
     const int32_t greedy = out[0];
@@ -199,8 +209,9 @@ static void check_serve(dmpo_model *m, const question *first)
     s = (server){.calls = 0};
     memcpy(s.q, first, sizeof s.q);
     for (size_t i = 0; i < SLOTS; i++)
-        s.r[i].slot = i;
-    CK_MSG(dmpo_model_serve(m, s.r, SLOTS, next_turn_of, NULL, &s, &error) == DMPO_OK, "%s", error.message);
+        s.r[i] = (dmpo_request){.size = sizeof s.r[i], .slot = i};
+    CK_MSG(dmpo_model_generate_continuous(m, s.r, SLOTS, next_turn_of, NULL, &s, &error) == DMPO_OK, "%s",
+           error.message);
     for (size_t i = 0; i + 1 < SLOTS; i++) { /* the same two turns asked for one after the other */
         question q = first[i];
         answer want[2] = {{.n = 0}};
@@ -216,10 +227,10 @@ static void check_serve(dmpo_model *m, const question *first)
     CK(s.turns[SLOTS - 1] == 0);
     s = (server){.stop = 1};
     for (size_t i = 0; i < SLOTS; i++)
-        s.r[i].slot = i;
-    CK(dmpo_model_serve(m, s.r, SLOTS, next_turn_of, NULL, &s, &error) == DMPO_OK && s.calls == 1);
+        s.r[i] = (dmpo_request){.size = sizeof s.r[i], .slot = i};
+    CK(dmpo_model_generate_continuous(m, s.r, SLOTS, next_turn_of, NULL, &s, &error) == DMPO_OK && s.calls == 1);
     s.r[1].slot = 0;
-    CK(dmpo_model_serve(m, s.r, SLOTS, next_turn_of, NULL, &s, &error) == DMPO_ERR_ARGUMENT);
+    CK(dmpo_model_generate_continuous(m, s.r, SLOTS, next_turn_of, NULL, &s, &error) == DMPO_ERR_ARGUMENT);
 }
 
 static void check_model(const char *dir)
@@ -296,14 +307,20 @@ static void check_ends(const char *dir)
     generate(m, q, a, 2, 0);
 
     dmpo_request r[2] = {ask(&q[0], 0, &b), ask(&q[1], 1, &a[3])};
-    r[1].sampling.max_tokens = 0;
+    q[1].sampling.max_tokens = 0;
     CK(dmpo_model_generate(m, r, 2, stop_at_third, count, &error) == DMPO_OK && r[0].n_out == 3 && r[1].n_out == 0);
     CK(memcmp(b.out, a[0].out, 3 * sizeof *b.out) == 0);
-    r[0].sampling.stop = &a[0].out[1];
-    r[0].sampling.n_stop = 1;
+    q[0].sampling.stop = &a[0].out[1];
+    q[0].sampling.n_stop = 1;
     CK(dmpo_model_generate(m, r, 1, NULL, NULL, &error) == DMPO_OK && r[0].n_out <= 2 &&
        b.out[r[0].n_out - 1] == a[0].out[1]);
 
+    r[1].size -= 8;
+    CK(dmpo_model_generate(m, r, 2, NULL, NULL, &error) == DMPO_ERR_ARGUMENT && strstr(error.message, "has size"));
+    r[1].size += 8;
+    q[0].sampling.size = 0;
+    CK(dmpo_model_generate(m, r, 1, NULL, NULL, &error) == DMPO_ERR_ARGUMENT && strstr(error.message, "dmpo_sampling"));
+    q[0].sampling.size = sizeof(dmpo_sampling);
     r[1].slot = 0;
     CK(dmpo_model_generate(m, r, 2, NULL, NULL, &error) == DMPO_ERR_ARGUMENT && strstr(error.message, "same slot"));
     r[1].slot = SLOTS;

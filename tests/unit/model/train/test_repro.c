@@ -235,7 +235,7 @@ static int train(const stage *g, const variant *v, const char *output, ending ho
 {
     paths p;
     dm_train_options o = options_of(g, v, output, &p);
-    dmpo_train_result result;
+    dm_train_result result;
     dmpo_error error = {0};
     dmpo_engine *e = NULL;
 
