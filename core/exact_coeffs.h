@@ -76,4 +76,10 @@
 #define DM_LOG_C7 (-0x1.de1004p-4f)
 #define DM_LOG_C8 0x1.1484e8p-4f
 
+/* GELU's tanh form as x * sigmoid(x * (C1 + C3 * x * x)): 2 sqrt(2/pi), that times 0.044715, that times 3. */
+#define DM_GELU_MAX 16.0f
+#define DM_GELU_C1 0x1.988454p+0f
+#define DM_GELU_C3 0x1.2444f2p-4f
+#define DM_GELU_3C3 0x1.b6676cp-3f
+
 #endif

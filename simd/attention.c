@@ -97,7 +97,7 @@ static void forward_block(const forward_task *x, const dm_attention_sequence *s,
     float *q = x->scratch + plan->own + part * plan->own_size, *strip = q + plan->own_scores;
     const size_t column = dm_attention_sequence_low(s, rows.begin) / g->nr * g->nr;
     const size_t at = (dm_attention_sequence_row(s, rows.begin) - s->q_base) * s->ldq + head * a->head_dim;
-    const float scale = dm_attention_scale(a->head_dim);
+    const float scale = dm_attention_scale(a);
 
     g->pack(q, a->q + at, rows.end - rows.begin, a->head_dim, s->ldq, 1, g->mr);
     dm_attention_band_scores(g, s, q, x->scratch + plan->k_scores + slot * plan->keys_size, a->head_dim, rows, strip,
@@ -123,7 +123,7 @@ static void forward_panel(const forward_task *x, const dm_attention_sequence *s,
     k->gemm.pack(q, a->q + at, rows.end - rows.begin, a->head_dim, s->ldq, 1, k->gemm.nr);
     dm_attention_panel_scores(&k->gemm, q, x->scratch + plan->k_scores + slot * plan->keys_size, a->head_dim, rows,
                               panel);
-    dm_attention_panel_softmax(k, rows, panel, dm_attention_scale(a->head_dim));
+    dm_attention_panel_softmax(k, rows, panel, dm_attention_scale(a));
     dm_attention_panel_sums(k, s, panel, x->scratch + plan->v_sums + slot * plan->sums_size, a->head_dim, rows,
                             q + plan->own_sums, x->out + at, s->ldq);
 }
@@ -206,7 +206,7 @@ static void forward_few(const forward_task *x, const dm_attention_sequence *s, u
     const dm_gemm_kernel *g = &x->e->k.gemm;
     float *pack = x->e->pack_a[part];
     const size_t panels = (a->head_dim + g->nr - 1) / g->nr, group = a->heads / a->kv_heads * x->plan.width;
-    const float scale = dm_attention_scale(a->head_dim);
+    const float scale = dm_attention_scale(a);
 
     for (size_t p = s->first; p < s->length; p++) {
         const size_t low = dm_attention_sequence_low(s, p);
@@ -241,7 +241,7 @@ static void forward_many(const forward_task *x, size_t rows, unsigned part, unsi
     const size_t batch =
         dm_max(1, dm_min(dm_min(a->kv_heads, x->plan.block / group), a->kv_heads * rows / (2 * parts)));
     float *pack = x->e->pack_a[part], *strip = x->scratch + x->plan.own + part * x->plan.own_size;
-    const float scale = dm_attention_scale(a->head_dim);
+    const float scale = dm_attention_scale(a);
     size_t unit = 0;
 
     for (size_t i = 0; i < a->n_segments; i++) {

@@ -8,7 +8,7 @@
  *
  * Numeric order, per head h (kv head h / (heads/kv_heads)) and query row: s[j] = chain over head_dim of
  * fma(q, k, acc) for the visible logical positions j ascending; softmax of the row (simd/kernels/kernels.h, scale =
- * (float)(1/sqrt(head_dim)), element 0 = first visible key); out = chain over visible keys ascending of
+ * that of the problem, element 0 = first visible key); out = chain over visible keys ascending of
  * fma(p, v, acc), starting from +0.
  * Backward: P recomputed as in forward; dP[j] = chain over head_dim of fma(dout, v, acc); dS = softmax_backward;
  * dq = chain over visible keys ascending of fma(ds, k, acc) from +0; dk[j] (dv[j]): one chain for each packed
@@ -35,6 +35,7 @@ typedef struct dm_attention {
     const float *q;        /* [rows - q_base, heads*head_dim], contiguous */
     const float *k;        /* [rows, kv_heads*head_dim] */
     const float *v;        /* [rows, kv_heads*head_dim] */
+    float scale;           /* of the scores; 0: (float)(1/sqrt(head_dim)) */
 } dm_attention;
 
 /* out [rows - q_base, heads*head_dim]. scratch: dm_attention_scratch floats, 64-byte aligned. */

@@ -56,7 +56,7 @@ static void query_rows(const backward_task *x, const dm_attention_sequence *s, u
     const size_t n = rows.end - rows.begin, at = rows.begin - t->rows.begin, d = a->head_dim;
     const size_t offset = (dm_attention_sequence_row(s, rows.begin) - s->q_base) * s->ldq + head * d;
     float *p = t->p + at * plan->width, *ds = t->ds + at * plan->width;
-    const float scale = dm_attention_scale(d);
+    const float scale = dm_attention_scale(a);
 
     g->pack(packed, a->q + offset, n, d, s->ldq, 1, g->mr);
     dm_attention_band_scores(g, s, packed, x->scratch + plan->k_scores + slot * plan->keys_size, d, rows, p,
@@ -88,7 +88,7 @@ static void query_panel(const backward_task *x, const dm_attention_sequence *s, 
     const size_t n = rows.end - rows.begin, at = rows.begin - t->rows.begin, d = a->head_dim;
     const size_t offset = (dm_attention_sequence_row(s, rows.begin) - s->q_base) * s->ldq + head * d;
     float *p = t->p + at * plan->width, *ds = t->ds + at * plan->width;
-    const float scale = dm_attention_scale(d);
+    const float scale = dm_attention_scale(a);
 
     g->pack(packed, a->q + offset, n, d, s->ldq, 1, g->nr);
     dm_attention_panel_scores(g, packed, x->scratch + plan->k_scores + slot * plan->keys_size, d, rows, p);

@@ -114,9 +114,9 @@ void dm_attention_panel_softmax_backward(const dm_kernels *k, dm_range rows, flo
 void dm_attention_panel_sums(const dm_kernels *k, const dm_attention_sequence *s, const float *panel, const float *keys,
                              size_t head_dim, dm_range rows, float *sums, float *out, size_t ldo);
 
-static inline float dm_attention_scale(size_t head_dim)
+static inline float dm_attention_scale(const dm_attention *a)
 {
-    return (float)(1.0 / sqrt((double)head_dim));
+    return a->scale > 0 ? a->scale : (float)(1.0 / sqrt((double)a->head_dim));
 }
 
 #endif

@@ -110,7 +110,7 @@ static void report_shapes(cli_report *r, const dm_st *st)
 
 void cli_info_shape(cli_report *r, const dm_config *c)
 {
-    static const char *const ropes[] = {"default", "linear", "llama3"};
+    static const char *const ropes[] = {"default", "linear", "llama3", "yarn"};
 
     cli_report_string(r, "architecture", dm_arch_name(c->arch));
     cli_report_int(r, "layers", c->layers);

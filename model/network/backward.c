@@ -21,47 +21,71 @@ static void project_backward(dm_network *n, const float *w, float *dw, size_t la
         dm_lora_backward(n, dw, layer, p, dy, x, dx, rows);
 }
 
+void dm_layer_norm_backward(dm_network *n, const float *w, float *dw, const dm_tensor *t, float *dx, const float *dy,
+                            const float *x, const float *inv, size_t rows, bool add)
+{
+    dm_op_rmsnorm_backward(n->e, dx, dm_gradient_of(n, dw, t), dy, x, dm_norm_weights(n, w, t), inv, rows, t->cols,
+                           add);
+}
+
 /* dx: dL/dout on prediction, dL/dmid on return. */
 static void ffn_backward(dm_network *n, const float *w, float *dw, size_t layer, float *dx, size_t rows)
 {
     const dm_engine *e = n->e;
     const dm_layer_activations *a = &n->acts[layer];
-    const dm_tensor *norm = n->layout->layers[layer].post_norm;
-    const size_t d = n->c->hidden, f = n->c->intermediate;
+    const dm_layer_tensors *o = &n->layout->layers[layer];
+    const size_t f = n->c->intermediate;
+    const bool geglu = dm_config_is_gemma(n->c);
+    const float *dy = dx;
 
-    dm_op_swiglu(e, n->ffn, a->gate, a->up, rows * f);
-    project_backward(n, w, dw, layer, DM_PROJECTION_DOWN, dx, n->ffn, n->dffn, DM_GEMM_SET, rows);
-    dm_op_swiglu_backward(e, a->gate, a->up, n->dffn, rows * f);
+    if (o->ffn_norm) {
+        dm_layer_norm_backward(n, w, dw, o->ffn_norm, n->delta, dx, a->f_raw, a->f_inv, rows, false);
+        dy = n->delta;
+    }
+    dm_op_glu(e, geglu, n->ffn, a->gate, a->up, rows * f);
+    project_backward(n, w, dw, layer, DM_PROJECTION_DOWN, dy, n->ffn, n->dffn, DM_GEMM_SET, rows);
+    dm_op_glu_backward(e, geglu, a->gate, a->up, n->dffn, rows * f);
 
-    dm_op_rmsnorm(e, n->norm, NULL, a->mid, dm_vector_of(w, norm), rows, d, (float)n->c->eps);
+    dm_layer_norm(n, w, o->post_norm, n->norm, NULL, a->mid, rows);
     project_backward(n, w, dw, layer, DM_PROJECTION_GATE, a->gate, n->norm, n->delta, DM_GEMM_SET, rows);
     project_backward(n, w, dw, layer, DM_PROJECTION_UP, a->up, n->norm, n->delta, DM_GEMM_ADD, rows);
-    dm_op_rmsnorm_backward(e, dx, dm_gradient_of(n, dw, norm), n->delta, a->mid, dm_vector_of(w, norm), a->inv2, rows,
-                           d, true);
+    dm_layer_norm_backward(n, w, dw, o->post_norm, dx, n->delta, a->mid, a->inv2, rows, true);
 }
 
 /* dy is the gradient of the rotated, normed queries (or keys); in place it becomes that of the projection. */
-static void queries_backward(dm_network *n, const float *w, float *dw, float *dy, const float *raw, const float *inv,
-                             const dm_tensor *norm, size_t heads, const dm_network_rows *r)
+static void queries_backward(dm_network *n, const float *w, float *dw, size_t layer, float *dy, const float *raw,
+                             const float *inv, const dm_tensor *norm, size_t heads, const dm_network_rows *r)
 {
-    dm_op_rope(n->e, dy, n->cos, n->sin, r->position, r->rows, heads, n->c->head_dim, true);
+    const float *cosine, *sine;
+
+    if (dm_layer_rope(n, layer, &cosine, &sine))
+        dm_op_rope(n->e, dy, cosine, sine, r->position, r->rows, heads, n->c->head_dim, true);
     if (norm)
-        dm_op_rmsnorm_backward(n->e, dy, dm_gradient_of(n, dw, norm), dy, raw, dm_vector_of(w, norm), inv,
-                               r->rows * heads, n->c->head_dim, false);
+        dm_layer_norm_backward(n, w, dw, norm, dy, dy, raw, inv, r->rows * heads, false);
 }
 
 /* From dL/dmid: n->datt, and the residual path's share of n->dx. */
 static void output_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_network_rows *r)
 {
     const dm_engine *e = n->e;
+    const dm_layer_tensors *o = &n->layout->layers[layer];
+    const dm_layer_activations *a = &n->acts[layer];
+    const bool narrow = dm_layer_is_narrow(n, layer, r);
     const size_t rows = r->rows, d = n->c->hidden, hq = (size_t)n->c->heads * n->c->head_dim;
+    const size_t late = narrow ? r->n_wanted : rows;
+    const float *dmid = narrow ? n->dout : n->dx, *dy = dmid;
 
-    if (!dm_layer_is_narrow(n, layer, r)) {
-        project_backward(n, w, dw, layer, DM_PROJECTION_O, n->dx, n->acts[layer].att, n->datt, DM_GEMM_SET, rows);
+    if (o->attention_norm) {
+        dm_layer_norm_backward(n, w, dw, o->attention_norm, n->delta, dmid, a->o_raw, a->o_inv, late, false);
+        dy = n->delta;
+    }
+    if (o->bias[DM_PROJECTION_O] && !n->lora)
+        dm_op_bias_backward(e, dm_gradient_of(n, dw, o->bias[DM_PROJECTION_O]), dy, late, d);
+    if (!narrow) {
+        project_backward(n, w, dw, layer, DM_PROJECTION_O, dy, a->att, n->datt, DM_GEMM_SET, rows);
         return;
     }
-    project_backward(n, w, dw, layer, DM_PROJECTION_O, n->dout, n->narrow, n->dq, DM_GEMM_SET,
-                     r->n_wanted); /* dq: a free place */
+    project_backward(n, w, dw, layer, DM_PROJECTION_O, dy, n->narrow, n->dq, DM_GEMM_SET, late); /* dq: a free place */
     dm_op_zero(e, n->datt, rows * hq);
     dm_op_zero(e, n->dx, rows * d);
     dm_op_scatter_add(e, n->datt, n->dq, r->wanted, r->n_wanted, hq);
@@ -74,7 +98,7 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
     const dm_config *c = n->c;
     const dm_layer_tensors *o = &n->layout->layers[layer];
     const dm_layer_activations *a = &n->acts[layer];
-    const size_t rows = r->rows, d = c->hidden;
+    const size_t rows = r->rows;
     float *const dy[] = {[DM_PROJECTION_Q] = n->dq, [DM_PROJECTION_K] = n->dk, [DM_PROJECTION_V] = n->dv};
     float *delta = n->lora && layer == 0 ? NULL : n->delta; /* nobody asks for the embedding's gradient */
 
@@ -84,6 +108,7 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
         .kv_heads = c->kv_heads,
         .head_dim = c->head_dim,
         .window = c->windowed[layer] ? c->window : 0,
+        .scale = dm_query_scale(c),
         .segments = r->segments,
         .n_segments = r->n_segments,
         .q_base = 0,
@@ -92,10 +117,10 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
         .v = a->v,
     };
     dm_attention_backward(e, &attention, n->datt, n->dq, n->dk, n->dv, n->attention);
-    queries_backward(n, w, dw, n->dq, a->q_raw, a->q_inv, o->q_norm, c->heads, r);
-    queries_backward(n, w, dw, n->dk, a->k_raw, a->k_inv, o->k_norm, c->kv_heads, r);
+    queries_backward(n, w, dw, layer, n->dq, a->q_raw, a->q_inv, o->q_norm, c->heads, r);
+    queries_backward(n, w, dw, layer, n->dk, a->k_raw, a->k_inv, o->k_norm, c->kv_heads, r);
 
-    dm_op_rmsnorm(e, n->norm, NULL, a->x, dm_vector_of(w, o->input_norm), rows, d, (float)c->eps);
+    dm_layer_norm(n, w, o->input_norm, n->norm, NULL, a->x, rows);
     for (dm_projection p = DM_PROJECTION_Q; p <= DM_PROJECTION_V; p++) {
         project_backward(n, w, dw, layer, p, dy[p], n->norm, delta, p == DM_PROJECTION_Q ? DM_GEMM_SET : DM_GEMM_ADD,
                          rows);
@@ -103,13 +128,12 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
             dm_op_bias_backward(e, dm_gradient_of(n, dw, o->bias[p]), dy[p], rows, o->bias[p]->cols);
     }
     if (delta)
-        dm_op_rmsnorm_backward(e, n->dx, dm_gradient_of(n, dw, o->input_norm), delta, a->x,
-                               dm_vector_of(w, o->input_norm), a->inv1, rows, d, true);
+        dm_layer_norm_backward(n, w, dw, o->input_norm, n->dx, delta, a->x, a->inv1, rows, true);
 }
 
 void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, const dm_network_rows *r)
 {
-    const int narrow = dm_layer_is_narrow(n, layer, r);
+    const bool narrow = dm_layer_is_narrow(n, layer, r);
 
     ffn_backward(n, w, dw, layer, narrow ? n->dout : n->dx, narrow ? r->n_wanted : r->rows);
     attention_backward(n, w, dw, layer, r);
@@ -133,6 +157,8 @@ void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_netw
             clear_gradients(n, l);
         dm_layer_backward(n, w, dw, l, r);
     }
+    if (!n->lora && dm_config_is_gemma(n->c))
+        dm_op_scale(n->e, n->dx, dm_embedding_scale(n->c), r->rows * n->c->hidden);
     if (!n->lora)
         dm_op_scatter_add(n->e, dm_gradient_of(n, dw, n->layout->embed), n->dx, r->ids, r->rows, n->c->hidden);
 }

@@ -9,10 +9,23 @@
 #include "core/error.h"
 
 #define DM_LAYERS_MAX 512
-#define DM_ENDS_MAX 32 /* tokens that end a text */
+#define DM_GEMMA_PATTERN 6    /* Gemma 3: every sixth layer sees everything */
+#define DM_SMOLLM3_INTERVAL 4 /* SmolLM3: every fourth layer has no RoPE */
+#define DM_ENDS_MAX 32        /* tokens that end a text */
 
-typedef enum dm_arch { DM_ARCH_LLAMA, DM_ARCH_MISTRAL, DM_ARCH_QWEN2, DM_ARCH_QWEN3, DM_ARCH_COUNT } dm_arch;
-typedef enum dm_rope_kind { DM_ROPE_DEFAULT, DM_ROPE_LINEAR, DM_ROPE_LLAMA3 } dm_rope_kind;
+typedef enum dm_arch {
+    DM_ARCH_LLAMA,
+    DM_ARCH_MISTRAL,
+    DM_ARCH_QWEN2,
+    DM_ARCH_QWEN3,
+    DM_ARCH_GEMMA3,
+    DM_ARCH_SMOLLM3,
+    DM_ARCH_COUNT
+} dm_arch;
+typedef enum dm_rope_kind { DM_ROPE_DEFAULT, DM_ROPE_LINEAR, DM_ROPE_LLAMA3, DM_ROPE_YARN } dm_rope_kind;
+
+/* Which angles a layer's queries and keys are turned by. */
+typedef enum dm_rope_use { DM_ROPE_MAIN, DM_ROPE_LOCAL, DM_ROPE_NONE } dm_rope_use;
 
 typedef struct dm_config {
     dm_arch arch;
@@ -20,20 +33,33 @@ typedef struct dm_config {
     uint32_t max_positions;
     uint32_t window;                 /* keys a query sees in windowed layers, itself included; 0: no such layer */
     uint8_t windowed[DM_LAYERS_MAX]; /* layer uses the window */
-    bool qkv_bias;                   /* Qwen2 */
-    bool qk_norm;                    /* Qwen3: RMSNorm per head on q and k before RoPE */
+    uint8_t rope_use[DM_LAYERS_MAX]; /* dm_rope_use: LOCAL in Gemma 3's windowed layers, NONE in some of SmolLM3's */
+    bool qkv_bias;                   /* Qwen2, Llama's attention_bias */
+    bool o_bias;                     /* Llama's attention_bias */
+    bool qk_norm;                    /* Qwen3, Gemma 3: RMSNorm per head on q and k before RoPE */
     bool tied;                       /* lm_head is embed_tokens */
     double eps;
     double rope_theta;
     dm_rope_kind rope;
-    double rope_factor, rope_low, rope_high; /* linear: factor; llama3: all three */
-    uint32_t rope_original;                  /* llama3: original_max_position_embeddings */
+    double rope_factor, rope_low, rope_high; /* linear, yarn: factor; llama3: all three */
+    uint32_t rope_original;                  /* llama3, yarn: original_max_position_embeddings */
+    double rope_fast, rope_slow;             /* yarn: beta_fast, beta_slow */
+    double rope_attention;                   /* yarn: attention_factor */
+    bool rope_whole;                         /* yarn: truncate, the range in whole frequencies */
+    double rope_local_theta;                 /* Gemma 3 */
+    double query_scalar;                     /* Gemma 3: query_pre_attn_scalar; 0: head_dim */
     int32_t bos, eos;                        /* -1: none; the first of a list */
     int32_t ends[DM_ENDS_MAX];               /* [n_ends] every id that ends a text: eos, the rest of its list, ... */
     uint32_t n_ends;
 } dm_config;
 
 const char *dm_arch_name(dm_arch arch); /* "llama" ... as model_type */
+
+/* Gemma 3: GeGLU, norms of 1 + w, two more of them in a layer, embedding times sqrt(hidden). */
+static inline bool dm_config_is_gemma(const dm_config *c)
+{
+    return c->arch == DM_ARCH_GEMMA3;
+}
 
 /* Adds an id to config.ends, unless it is there (or -1). false: no room. */
 bool dm_config_add_end(dm_config *c, int32_t id);

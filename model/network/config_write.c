@@ -7,10 +7,9 @@
 #include "model/network/config.h"
 
 static const char *const classes[DM_ARCH_COUNT] = {
-    [DM_ARCH_LLAMA] = "LlamaForCausalLM",
-    [DM_ARCH_MISTRAL] = "MistralForCausalLM",
-    [DM_ARCH_QWEN2] = "Qwen2ForCausalLM",
-    [DM_ARCH_QWEN3] = "Qwen3ForCausalLM",
+    [DM_ARCH_LLAMA] = "LlamaForCausalLM",   [DM_ARCH_MISTRAL] = "MistralForCausalLM",
+    [DM_ARCH_QWEN2] = "Qwen2ForCausalLM",   [DM_ARCH_QWEN3] = "Qwen3ForCausalLM",
+    [DM_ARCH_GEMMA3] = "Gemma3ForCausalLM", [DM_ARCH_SMOLLM3] = "SmolLM3ForCausalLM",
 };
 
 static void put_int(dm_text *t, const char *key, long long value)
@@ -56,19 +55,33 @@ static void put_ends(dm_text *t, const dm_config *c)
 
 static void put_rope(dm_text *t, const dm_config *c)
 {
+    static const char *const names[] = {
+        [DM_ROPE_LINEAR] = "linear", [DM_ROPE_LLAMA3] = "llama3", [DM_ROPE_YARN] = "yarn"};
+
     put_double(t, "rope_theta", c->rope_theta);
+    if (dm_config_is_gemma(c))
+        put_double(t, "rope_local_base_freq", c->rope_local_theta);
     if (c->rope == DM_ROPE_DEFAULT)
         return;
-    dm_text_print(t, ",\n  \"rope_scaling\": {\n    \"rope_type\": \"%s\",\n    \"factor\": ",
-                  c->rope == DM_ROPE_LINEAR ? "linear" : "llama3");
+    dm_text_print(t, ",\n  \"rope_scaling\": {\n    \"rope_type\": \"%s\",\n    \"factor\": ", names[c->rope]);
     put_float(t, c->rope_factor);
+    if (c->rope == DM_ROPE_YARN) {
+        dm_text_print(t, ",\n    \"attention_factor\": ");
+        put_float(t, c->rope_attention);
+        dm_text_print(t, ",\n    \"beta_fast\": ");
+        put_float(t, c->rope_fast);
+        dm_text_print(t, ",\n    \"beta_slow\": ");
+        put_float(t, c->rope_slow);
+        dm_text_print(t, ",\n    \"truncate\": %s", c->rope_whole ? "true" : "false");
+    }
     if (c->rope == DM_ROPE_LLAMA3) {
         dm_text_print(t, ",\n    \"low_freq_factor\": ");
         put_float(t, c->rope_low);
         dm_text_print(t, ",\n    \"high_freq_factor\": ");
         put_float(t, c->rope_high);
-        dm_text_print(t, ",\n    \"original_max_position_embeddings\": %u", (unsigned)c->rope_original);
     }
+    if (c->rope != DM_ROPE_LINEAR)
+        dm_text_print(t, ",\n    \"original_max_position_embeddings\": %u", (unsigned)c->rope_original);
     dm_text_print(t, "\n  }");
 }
 
@@ -76,13 +89,22 @@ static void put_window(dm_text *t, const dm_config *c)
 {
     if (c->arch == DM_ARCH_LLAMA)
         return;
+    if (c->arch == DM_ARCH_SMOLLM3) {
+        dm_text_print(t, ",\n  \"use_sliding_window\": false,\n  \"no_rope_layers\": [");
+        for (uint32_t i = 0; i < c->layers; i++)
+            dm_text_print(t, "%s\n    %d", i ? "," : "", c->rope_use[i] == DM_ROPE_MAIN);
+        dm_text_print(t, "\n  ]");
+        return;
+    }
     if (c->window)
         put_int(t, "sliding_window", c->window);
     else
         dm_text_print(t, ",\n  \"sliding_window\": null");
     if (c->arch == DM_ARCH_MISTRAL)
         return;
-    dm_text_print(t, ",\n  \"use_sliding_window\": %s,\n  \"layer_types\": [", c->window ? "true" : "false");
+    if (!dm_config_is_gemma(c))
+        dm_text_print(t, ",\n  \"use_sliding_window\": %s", c->window ? "true" : "false");
+    dm_text_print(t, ",\n  \"layer_types\": [");
     for (uint32_t i = 0; i < c->layers; i++)
         dm_text_print(t, "%s\n    \"%s\"", i ? "," : "", c->windowed[i] ? "sliding_attention" : "full_attention");
     dm_text_print(t, "\n  ]");
@@ -123,7 +145,14 @@ dm_status dm_config_write(const dm_config *c, dm_dtype stored, const char *dir, 
     put_int(&t, "head_dim", c->head_dim);
     put_int(&t, "vocab_size", c->vocab);
     put_int(&t, "max_position_embeddings", c->max_positions);
-    dm_text_print(&t, ",\n  \"hidden_act\": \"silu\"");
+    if (dm_config_is_gemma(c)) {
+        dm_text_print(&t, ",\n  \"hidden_activation\": \"gelu_pytorch_tanh\"");
+        put_double(&t, "query_pre_attn_scalar", c->query_scalar);
+    } else {
+        dm_text_print(&t, ",\n  \"hidden_act\": \"silu\"");
+    }
+    if (c->o_bias)
+        dm_text_print(&t, ",\n  \"attention_bias\": true");
     put_double(&t, "rms_norm_eps", c->eps);
     put_rope(&t, c);
     put_window(&t, c);

@@ -16,6 +16,11 @@ static void project(dm_network *n, const float *w, size_t layer, dm_projection p
         dm_lora_forward(n, layer, p, x, y, rows);
 }
 
+void dm_layer_norm(dm_network *n, const float *w, const dm_tensor *t, float *y, float *inv, const float *x, size_t rows)
+{
+    dm_op_rmsnorm(n->e, y, inv, x, dm_norm_weights(n, w, t), rows, t->cols, (float)n->c->eps);
+}
+
 /* Queries or keys: projection, bias, qk-norm, RoPE. raw is where the projection goes before the norm. */
 static void queries(dm_network *n, const float *w, size_t layer, dm_projection p, const dm_tensor *norm, float *y,
                     float *raw, float *inv, const dm_network_rows *r)
@@ -23,14 +28,16 @@ static void queries(dm_network *n, const float *w, size_t layer, dm_projection p
     const dm_config *c = n->c;
     const dm_tensor *bias = n->layout->layers[layer].bias[p];
     const size_t heads = p == DM_PROJECTION_Q ? c->heads : c->kv_heads;
+    const float *cosine, *sine;
     float *first = norm ? raw : y;
 
     project(n, w, layer, p, n->norm, first, r->rows);
     if (bias)
         dm_op_bias(n->e, first, dm_vector_of(w, bias), r->rows, bias->cols);
     if (norm)
-        dm_op_rmsnorm(n->e, y, inv, raw, dm_vector_of(w, norm), r->rows * heads, c->head_dim, (float)c->eps);
-    dm_op_rope(n->e, y, n->cos, n->sin, r->position, r->rows, heads, c->head_dim, false);
+        dm_layer_norm(n, w, norm, y, inv, raw, r->rows * heads);
+    if (dm_layer_rope(n, layer, &cosine, &sine))
+        dm_op_rope(n->e, y, cosine, sine, r->position, r->rows, heads, c->head_dim, false);
 }
 
 /* The rows' keys and values go to their regions of the cache, and each region becomes a segment for attention. */
@@ -63,7 +70,7 @@ static void attend(dm_network *n, const float *w, size_t layer, const dm_network
     const dm_layer_activations *a = &n->acts[layer];
     float *k = r->regions ? n->new_k : a->k, *v = r->regions ? n->new_v : a->v;
 
-    dm_op_rmsnorm(e, n->norm, a->inv1, a->x, dm_vector_of(w, o->input_norm), r->rows, c->hidden, (float)c->eps);
+    dm_layer_norm(n, w, o->input_norm, n->norm, a->inv1, a->x, r->rows);
     queries(n, w, layer, DM_PROJECTION_Q, o->q_norm, a->q, a->q_raw, a->q_inv, r);
     queries(n, w, layer, DM_PROJECTION_K, o->k_norm, k, a->k_raw, a->k_inv, r);
     project(n, w, layer, DM_PROJECTION_V, n->norm, v, r->rows);
@@ -75,6 +82,7 @@ static void attend(dm_network *n, const float *w, size_t layer, const dm_network
         .kv_heads = c->kv_heads,
         .head_dim = c->head_dim,
         .window = c->windowed[layer] ? c->window : 0,
+        .scale = dm_query_scale(c),
         .segments = r->segments,
         .n_segments = r->n_segments,
         .q = a->q,
@@ -92,7 +100,7 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_netw
     const dm_config *c = n->c;
     const dm_layer_tensors *o = &n->layout->layers[layer];
     const dm_layer_activations *a = &n->acts[layer];
-    const int narrow = dm_layer_is_narrow(n, layer, r);
+    const bool narrow = dm_layer_is_narrow(n, layer, r);
     const size_t d = c->hidden, f = c->intermediate, hq = (size_t)c->heads * c->head_dim;
     const size_t rows = narrow ? r->n_wanted : r->rows;
 
@@ -101,17 +109,24 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_netw
         dm_op_gather(e, n->narrow, a->att, r->wanted, rows, hq);
         dm_op_gather(e, n->delta, a->x, r->wanted, rows, d);
     }
-    project(n, w, layer, DM_PROJECTION_O, narrow ? n->narrow : a->att, a->mid, rows);
+    project(n, w, layer, DM_PROJECTION_O, narrow ? n->narrow : a->att, o->attention_norm ? a->o_raw : a->mid, rows);
+    if (o->bias[DM_PROJECTION_O])
+        dm_op_bias(e, a->mid, dm_vector_of(w, o->bias[DM_PROJECTION_O]), rows, d);
+    if (o->attention_norm)
+        dm_layer_norm(n, w, o->attention_norm, a->mid, a->o_inv, a->o_raw, rows);
     dm_op_add(e, a->mid, narrow ? n->delta : a->x, rows * d);
 
-    dm_op_rmsnorm(e, n->norm, a->inv2, a->mid, dm_vector_of(w, o->post_norm), rows, d, (float)c->eps);
+    dm_layer_norm(n, w, o->post_norm, n->norm, a->inv2, a->mid, rows);
     project(n, w, layer, DM_PROJECTION_GATE, n->norm, a->gate, rows);
     project(n, w, layer, DM_PROJECTION_UP, n->norm, a->up, rows);
-    if (!out)
+    if (!out && !o->ffn_norm)
         return;
-    dm_op_swiglu(e, n->ffn, a->gate, a->up, rows * f);
-    project(n, w, layer, DM_PROJECTION_DOWN, n->ffn, out, rows);
-    dm_op_add(e, out, a->mid, rows * d);
+    dm_op_glu(e, dm_config_is_gemma(c), n->ffn, a->gate, a->up, rows * f);
+    project(n, w, layer, DM_PROJECTION_DOWN, n->ffn, o->ffn_norm ? a->f_raw : out, rows);
+    if (o->ffn_norm)
+        dm_layer_norm(n, w, o->ffn_norm, out ? out : n->delta, a->f_inv, a->f_raw, rows);
+    if (out)
+        dm_op_add(e, out, a->mid, rows * d);
 }
 
 void dm_network_forward(dm_network *n, const float *w, const dm_network_rows *r)
@@ -119,6 +134,8 @@ void dm_network_forward(dm_network *n, const float *w, const dm_network_rows *r)
     const size_t layers = n->c->layers;
 
     dm_weight_gather(n->e, n->acts[0].x, dm_weight_of(w, n->layout->embed), r->ids, r->rows);
+    if (dm_config_is_gemma(n->c))
+        dm_op_scale(n->e, n->acts[0].x, dm_embedding_scale(n->c), r->rows * n->c->hidden);
     for (size_t l = 0; l < layers; l++)
         dm_layer_forward(n, w, l, r, l + 1 < layers ? n->acts[l + 1].x : n->out);
 }

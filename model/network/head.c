@@ -80,7 +80,7 @@ void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_
 {
     head_task t = head_of(n, target, predictions);
 
-    dm_op_rmsnorm(n->e, n->hnorm, n->hinv, n->out, dm_vector_of(w, n->layout->norm), predictions, n->c->hidden,
+    dm_op_rmsnorm(n->e, n->hnorm, n->hinv, n->out, dm_norm_weights(n, w, n->layout->norm), predictions, n->c->hidden,
                   (float)n->c->eps);
     memset(n->lse, 0, predictions * DM_LSE_STATE * sizeof(float));
     for (size_t i = 0; i < predictions; i++)
@@ -126,13 +126,14 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
             dm_gemm(n->e, t.count, d, predictions, (dm_gemm_operand){t.logits, 1, t.ld},
                     (dm_gemm_operand){n->hnorm, d, 1}, dm_gradient_of(n, dw, l->head) + first * d, d, DM_GEMM_ADD);
     }
-    dm_op_rmsnorm_backward(n->e, n->dout, dm_gradient_of(n, dw, l->norm), n->dout, n->out, dm_vector_of(w, l->norm),
-                           n->hinv, predictions, d, false);
+    dm_op_rmsnorm_backward(n->e, n->dout, dm_gradient_of(n, dw, l->norm), n->dout, n->out,
+                           dm_norm_weights(n, w, l->norm), n->hinv, predictions, d, false);
 }
 
 void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits)
 {
     const size_t vocab = n->c->vocab, d = n->c->hidden;
-    dm_op_rmsnorm(n->e, n->hnorm, NULL, n->out + row0 * d, dm_vector_of(w, n->layout->norm), rows, d, (float)n->c->eps);
+    dm_op_rmsnorm(n->e, n->hnorm, NULL, n->out + row0 * d, dm_norm_weights(n, w, n->layout->norm), rows, d,
+                  (float)n->c->eps);
     dm_weight_forward(n->e, rows, n->hnorm, dm_weight_of(w, n->layout->head), logits, vocab);
 }

@@ -11,6 +11,23 @@ static inline bool dm_layer_is_narrow(const dm_network *n, size_t layer, const d
     return r->wanted && layer + 1 == n->c->layers;
 }
 
+/* y [rows, n] = rmsnorm(x) with the weights of `t`; inv [rows] receives 1/rms, unless it is NULL. */
+void dm_layer_norm(dm_network *n, const float *w, const dm_tensor *t, float *y, float *inv, const float *x,
+                   size_t rows);
+/* dx (+)= its derivative at x; the gradient of the weights goes to dw. dx == dy is fine when add == 0. */
+void dm_layer_norm_backward(dm_network *n, const float *w, float *dw, const dm_tensor *t, float *dx, const float *dy,
+                            const float *x, const float *inv, size_t rows, bool add);
+
+/* The angles by which a layer turns queries and keys, [positions, head_dim/2]; false: it turns none. */
+static inline bool dm_layer_rope(const dm_network *n, size_t layer, const float **cosine, const float **sine)
+{
+    const dm_network_angles *t = &n->rope[n->c->rope_use[layer] == DM_ROPE_LOCAL];
+
+    *cosine = t->cos;
+    *sine = t->sin;
+    return n->c->rope_use[layer] != DM_ROPE_NONE;
+}
+
 /* From acts->x; `out` NULL stops before the down projection (recomputation needs no output). */
 void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_network_rows *rows, float *out);
 

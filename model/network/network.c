@@ -1,5 +1,7 @@
 #include "model/network/network.h"
 
+#include <string.h>
+
 #include "core/numeric.h"
 #include "model/network/head.h"
 #include "model/network/rope.h"
@@ -34,6 +36,12 @@ static void place_shared(dm_layer_activations *acts, dm_arena *a, const dm_confi
         acts->k_inv = floats(a, rows, c->kv_heads);
     }
     acts->att = floats(a, rows, hq);
+    if (dm_config_is_gemma(c)) {
+        acts->o_raw = floats(a, late, c->hidden);
+        acts->o_inv = floats(a, late, 1);
+        acts->f_raw = floats(a, late, c->hidden);
+        acts->f_inv = floats(a, late, 1);
+    }
     acts->mid = floats(a, late, c->hidden);
     acts->inv2 = floats(a, late, 1);
     acts->gate = floats(a, late, c->intermediate);
@@ -109,8 +117,13 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
 
     *n = (dm_network){.e = e, .c = c, .layout = layout, .size = *s};
     dm_arena_enter(a, DM_ARENA_STEP);
-    n->cos = floats(a, s->longest, c->head_dim / 2);
-    n->sin = floats(a, s->longest, c->head_dim / 2);
+    for (int t = DM_ROPE_MAIN; t <= DM_ROPE_LOCAL; t++)
+        if (memchr(c->rope_use, t, c->layers)) {
+            n->rope[t].cos = floats(a, s->longest, c->head_dim / 2);
+            n->rope[t].sin = floats(a, s->longest, c->head_dim / 2);
+        }
+    if (dm_config_is_gemma(c))
+        n->unit = floats(a, c->hidden > c->head_dim ? c->hidden : c->head_dim, 1);
     place_layers(n, a, c, s);
 
     dm_arena_enter(a, DM_ARENA_SCRATCH);
@@ -150,5 +163,7 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
 
 void dm_network_tables(dm_network *n)
 {
-    dm_rope_tables(n->cos, n->sin, n->size.longest, n->c);
+    for (int use = DM_ROPE_MAIN; use <= DM_ROPE_LOCAL; use++)
+        if (n->rope[use].cos)
+            dm_rope_tables(n->rope[use].cos, n->rope[use].sin, n->size.longest, n->c, (dm_rope_use)use);
 }

@@ -4,6 +4,7 @@
  *     n = rmsnorm(x);  q, k, v = n Wq^T, n Wk^T, n Wv^T (+ biases);  q, k = qk-norm (Qwen3), RoPE
  *     mid = x + attention(q, k, v) Wo^T
  *     n = rmsnorm(mid);  out = mid + (silu(n Wg^T) * (n Wu^T)) Wd^T
+ * Gemma 3: mid = x + rmsnorm(attention ...), out = mid + rmsnorm(gelu(...) ...), x = embedding * sqrt(d).
  * The backward is derived by hand, in reverse; there is no tape. Of the first `recompute` layers only the input is kept
  * and the layer is run again before its backward: the same bits, one layer's activations instead of all of theirs.
  *
@@ -15,10 +16,12 @@
  *
  * Numeric order of gradients: weight gradients are chains over the packed rows ascending (in the last layer behind its
  * attention and in the head: over the predictions ascending) that resume from what dw holds (the batch's earlier
- * items), in the order head, final norm, layers from last to first (down, gate, up, post norm, o, q, k, v, biases,
- * qk-norms, input norm), embedding. Data gradients: gate then up; q, then k, then v. */
+ * items), in the order head, final norm, layers from last to first (FFN norm, down, gate, up, post norm, attention
+ * norm, o, q, k, v, biases, qk-norms, input norm), embedding. Data gradients: gate then up; q, then k, then v. */
 #ifndef DM_MODEL_NETWORK_NETWORK_H
 #define DM_MODEL_NETWORK_NETWORK_H
+
+#include <math.h>
 
 #include "model/network/params.h"
 #include "model/network/lora.h"
@@ -35,7 +38,13 @@ typedef struct dm_layer_activations {     /* activations of one layer that its b
     float *mid;                           /* [R, d]; from here on [predictions, ...] in a narrow last layer */
     float *inv2;                          /* [R] */
     float *gate, *up;                     /* [R, f] */
+    float *o_raw, *o_inv;                 /* [R, d], [R] the attention's output before its norm; Gemma 3 only */
+    float *f_raw, *f_inv;                 /* the FFN's likewise */
 } dm_layer_activations;
+
+typedef struct dm_network_angles {
+    float *cos, *sin; /* [longest, head_dim/2]; NULL: no layer uses them */
+} dm_network_angles;
 
 typedef enum dm_network_mode {
     DM_NETWORK_TRAIN,   /* forward and backward of packs */
@@ -62,10 +71,11 @@ typedef struct dm_network {
     const dm_lora *lora;  /* the adapter; NULL: none. Set after placing (model/formats/loaded_model.h) */
     const float *adapter; /* its values; NULL: switched off */
     dm_network_size size;
-    float *cos, *sin;           /* [longest, head_dim/2] */
+    dm_network_angles rope[2];  /* DM_ROPE_MAIN, DM_ROPE_LOCAL */
     dm_layer_activations *acts; /* [layers] */
     float *out;                 /* [predictions, d] of the last layer */
     float *narrow;              /* [predictions, heads*head_dim] att of the wanted rows */
+    float *unit;                /* [max(d, head_dim)] 1 + a norm's weights; Gemma 3 only */
     /* scratch of a layer */
     float *norm, *delta;  /* [R, d] */
     float *new_k, *new_v; /* [R, kv_heads*head_dim] on their way into the cache; GENERATE only */
@@ -114,6 +124,29 @@ typedef struct dm_network_rows {
 static inline const float *dm_vector_of(const float *w, const dm_tensor *t)
 {
     return w + t->offset;
+}
+
+/* What a norm multiplies by: its weights, or for Gemma 3 1 + them, in n->unit until the next call. */
+static inline const float *dm_norm_weights(dm_network *n, const float *w, const dm_tensor *t)
+{
+    const float *stored = dm_vector_of(w, t);
+
+    if (!n->layout->unit_offset)
+        return stored;
+    for (size_t i = 0; i < t->cols; i++)
+        n->unit[i] = 1.0f + stored[i];
+    return n->unit;
+}
+
+static inline float dm_embedding_scale(const dm_config *c)
+{
+    return (float)sqrt((double)c->hidden);
+}
+
+/* Of attention's scores; 0: the usual one. */
+static inline float dm_query_scale(const dm_config *c)
+{
+    return c->query_scalar > 0 ? (float)(1.0 / sqrt(c->query_scalar)) : 0;
 }
 
 static inline dm_weight dm_weight_of(const float *w, const dm_tensor *t)

@@ -175,27 +175,27 @@ void dm_op_scale(const dm_engine *e, float *y, float a, size_t n)
     run(e, scale, &(op){.y = y, .eps = a, .n = n});
 }
 
-static void swiglu(void *ctx, unsigned part, unsigned parts)
+static void glu(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
     const dm_range r = dm_range_split(o->n, 1024, part, parts);
-    o->k->swiglu(o->y + r.begin, o->x + r.begin, o->u + r.begin, r.end - r.begin);
+    (o->flag ? o->k->geglu : o->k->swiglu)(o->y + r.begin, o->x + r.begin, o->u + r.begin, r.end - r.begin);
 }
 
-void dm_op_swiglu(const dm_engine *e, float *h, const float *gate, const float *up, size_t n)
+void dm_op_glu(const dm_engine *e, bool geglu, float *h, const float *gate, const float *up, size_t n)
 {
-    run(e, swiglu, &(op){.y = h, .x = gate, .u = up, .n = n});
+    run(e, glu, &(op){.y = h, .x = gate, .u = up, .n = n, .flag = geglu});
 }
 
-static void swiglu_backward(void *ctx, unsigned part, unsigned parts)
+static void glu_backward(void *ctx, unsigned part, unsigned parts)
 {
     const op *o = ctx;
     const dm_range r = dm_range_split(o->n, 1024, part, parts);
     float *gate = o->y + r.begin, *up = o->z + r.begin;
-    o->k->swiglu_backward(gate, up, o->x + r.begin, gate, up, r.end - r.begin);
+    (o->flag ? o->k->geglu_backward : o->k->swiglu_backward)(gate, up, o->x + r.begin, gate, up, r.end - r.begin);
 }
 
-void dm_op_swiglu_backward(const dm_engine *e, float *gate, float *up, const float *dh, size_t n)
+void dm_op_glu_backward(const dm_engine *e, bool geglu, float *gate, float *up, const float *dh, size_t n)
 {
-    run(e, swiglu_backward, &(op){.y = gate, .z = up, .x = dh, .n = n});
+    run(e, glu_backward, &(op){.y = gate, .z = up, .x = dh, .n = n, .flag = geglu});
 }

@@ -32,8 +32,9 @@ void dm_op_rope(const dm_engine *e, float *x, const float *cos, const float *sin
 void dm_op_zero(const dm_engine *e, float *y, size_t n);
 void dm_op_add(const dm_engine *e, float *y, const float *x, size_t n); /* y += x */
 void dm_op_scale(const dm_engine *e, float *y, float a, size_t n);      /* y *= a */
-void dm_op_swiglu(const dm_engine *e, float *h, const float *gate, const float *up, size_t n);
+/* The gated activations: geglu 0: SwiGLU, else GeGLU. */
+void dm_op_glu(const dm_engine *e, bool geglu, float *h, const float *gate, const float *up, size_t n);
 /* In place: gate becomes dgate, up becomes dup. */
-void dm_op_swiglu_backward(const dm_engine *e, float *gate, float *up, const float *dh, size_t n);
+void dm_op_glu_backward(const dm_engine *e, bool geglu, float *gate, float *up, const float *dh, size_t n);
 
 #endif

@@ -9,7 +9,7 @@
 #include "core/philox.h"
 
 #define TENSOR_ALIGN ((size_t)16) /* floats: 64 bytes */
-#define LAYER_TENSORS ((size_t)14)
+#define LAYER_TENSORS ((size_t)17)
 
 /* ---- layout ---- */
 
@@ -38,6 +38,7 @@ static dm_layer_tensors add_layer_tensors(dm_param_layout *l, const dm_config *c
 {
     const size_t d = c->hidden, f = c->intermediate;
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
+    const bool gemma = dm_config_is_gemma(c);
     dm_layer_tensors o = {0};
 
     o.input_norm = add_layer(l, i, "input_layernorm.weight", 0, d);
@@ -54,10 +55,16 @@ static dm_layer_tensors add_layer_tensors(dm_param_layout *l, const dm_config *c
         o.k_norm = add_layer(l, i, "self_attn.k_norm.weight", 0, c->head_dim);
     }
     o.projection[DM_PROJECTION_O] = add_layer(l, i, "self_attn.o_proj.weight", d, hq);
-    o.post_norm = add_layer(l, i, "post_attention_layernorm.weight", 0, d);
+    if (c->o_bias)
+        o.bias[DM_PROJECTION_O] = add_layer(l, i, "self_attn.o_proj.bias", 0, d);
+    if (gemma)
+        o.attention_norm = add_layer(l, i, "post_attention_layernorm.weight", 0, d);
+    o.post_norm = add_layer(l, i, gemma ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight", 0, d);
     o.projection[DM_PROJECTION_GATE] = add_layer(l, i, "mlp.gate_proj.weight", f, d);
     o.projection[DM_PROJECTION_UP] = add_layer(l, i, "mlp.up_proj.weight", f, d);
     o.projection[DM_PROJECTION_DOWN] = add_layer(l, i, "mlp.down_proj.weight", d, f);
+    if (gemma)
+        o.ffn_norm = add_layer(l, i, "post_feedforward_layernorm.weight", 0, d);
     return o;
 }
 
@@ -79,6 +86,7 @@ dm_status dm_param_layout_build(dm_param_layout *out, const dm_config *c, dm_err
     const dm_status s = dm_config_check(c, "model", err); /* no product below overflows */
     if (s != DM_OK)
         return s;
+    out->unit_offset = dm_config_is_gemma(c);
     out->tensors = calloc(3 + LAYER_TENSORS * c->layers, sizeof *out->tensors);
     out->layers = calloc(c->layers, sizeof *out->layers);
     if (!out->tensors || !out->layers) {
@@ -129,11 +137,13 @@ static void zero_padding(float *w, const dm_param_layout *layout)
 
 void dm_weights_init(float *w, const dm_param_layout *layout, uint64_t seed, double std)
 {
+    const float norm = layout->unit_offset ? 0.0f : 1.0f;
+
     for (size_t i = 0; i < layout->n; i++) {
         const dm_tensor *t = &layout->tensors[i];
         const bool matrix = t->dims == 2, bias = ends_with(t->name, ".bias");
         for (size_t j = 0; j < t->rows * t->cols; j++)
-            w[t->offset + j] = matrix ? (float)(dm_random_normal(seed, DM_RNG_INIT, i, j) * std) : bias ? 0.0f : 1.0f;
+            w[t->offset + j] = matrix ? (float)(dm_random_normal(seed, DM_RNG_INIT, i, j) * std) : bias ? 0.0f : norm;
     }
     zero_padding(w, layout);
 }

@@ -44,9 +44,10 @@ typedef enum dm_projection {
 /* A layer's tensors; NULL where the architecture has none. */
 typedef struct dm_layer_tensors {
     const dm_tensor *projection[DM_PROJECTIONS];
-    const dm_tensor *bias[DM_PROJECTION_V + 1]; /* of q, k, v: [hq] [hk] [hk], Qwen2 */
-    const dm_tensor *q_norm, *k_norm;           /* [head_dim], Qwen3 */
-    const dm_tensor *input_norm, *post_norm;    /* [d] */
+    const dm_tensor *bias[DM_PROJECTION_O + 1]; /* of q, k, v: [hq] [hk] [hk], Qwen2; of o too: [d], attention_bias */
+    const dm_tensor *q_norm, *k_norm;           /* [head_dim], Qwen3 and Gemma 3 */
+    const dm_tensor *input_norm, *post_norm;    /* [d] before the attention, before the FFN */
+    const dm_tensor *attention_norm, *ffn_norm; /* [d] after the attention, after the FFN: Gemma 3 */
 } dm_layer_tensors;
 
 typedef struct dm_param_layout {
@@ -56,6 +57,7 @@ typedef struct dm_param_layout {
     const dm_tensor *embed, *norm, *head; /* head == embed when tied */
     size_t floats;                        /* length of the array, padding included */
     size_t parameters;                    /* without padding */
+    bool unit_offset;                     /* a norm's weights are 1 + what is stored: Gemma 3 */
 } dm_param_layout;
 
 /* Where a layer's tensors begin in an array of the base's layout; of `layers`: where those of the last one end. */
@@ -73,8 +75,8 @@ void dm_param_layout_free(dm_param_layout *layout);
 /* The tensor of that name; NULL: there is none. */
 const dm_tensor *dm_param_layout_find(const dm_param_layout *layout, const char *name);
 
-/* Fills w with seeded initial weights: normal(0, std) for matrices (embedding and projections), 1 for norms, 0 for
- * biases. Element i of tensor t is dm_random_normal(seed, DM_RNG_INIT, t, i) * std, rounded once. */
+/* Fills w with seeded initial weights: normal(0, std) for matrices (embedding and projections), 1 (Gemma 3: 0) for
+ * norms, 0 for biases. Element i of tensor t is dm_random_normal(seed, DM_RNG_INIT, t, i) * std, rounded once. */
 void dm_weights_init(float *w, const dm_param_layout *layout, uint64_t seed, double std);
 
 #endif

@@ -6,7 +6,14 @@
 
 #include "model/network/config.h"
 
-/* cos and sin [positions, head_dim/2] of position * frequency i, each in f64 and rounded once. */
-void dm_rope_tables(float *cos, float *sin, size_t positions, const dm_config *c);
+/* Inverse frequency i < head_dim / 2 of a table, f64. */
+double dm_rope_frequency(const dm_config *c, dm_rope_use use, size_t i);
+
+/* YaRN's attention factor where none is given. */
+double dm_rope_yarn_attention(double factor);
+
+/* cos and sin [positions, head_dim/2] of position * frequency i (YaRN: times the attention factor), each in f64 and
+ * rounded once. use: DM_ROPE_MAIN or DM_ROPE_LOCAL. */
+void dm_rope_tables(float *cosine, float *sine, size_t positions, const dm_config *c, dm_rope_use use);
 
 #endif

@@ -23,6 +23,12 @@ static const char *difference(const dm_config *a, const dm_config *b)
         {"rms_norm_eps", a->eps == b->eps},
         {"sliding_window", a->window == b->window && memcmp(a->windowed, b->windowed, sizeof a->windowed) == 0},
         {"rope_theta", a->rope_theta == b->rope_theta},
+        {"layers without RoPE", memcmp(a->rope_use, b->rope_use, sizeof a->rope_use) == 0},
+        {"attention_bias", a->qkv_bias == b->qkv_bias && a->o_bias == b->o_bias},
+        {"query_pre_attn_scalar", a->query_scalar == b->query_scalar},
+        {"rope_local_base_freq", a->rope_local_theta == b->rope_local_theta},
+        {"rope_scaling", a->rope_fast == b->rope_fast && a->rope_slow == b->rope_slow &&
+                             a->rope_attention == b->rope_attention && a->rope_whole == b->rope_whole},
         {"rope_scaling", a->rope == b->rope && a->rope_factor == b->rope_factor && a->rope_low == b->rope_low &&
                              a->rope_high == b->rope_high && a->rope_original == b->rope_original},
     };

@@ -9,7 +9,8 @@
     X(element)                                                                                                         \
     X(norm)                                                                                                            \
     X(rope)                                                                                                            \
-    X(softmax) X(swiglu) X(head) X(adamw) X(convert) X(widen) X(quantised) X(gemm) X(triangular) X(skinny) X(weigh)
+    X(softmax)                                                                                                         \
+    X(swiglu) X(geglu) X(head) X(adamw) X(convert) X(widen) X(quantised) X(gemm) X(triangular) X(skinny) X(weigh)
 
 #define DM_FAMILY_INIT(family)                                                                                         \
     void dm_k_##family##_init_scalar(dm_kernels *k);                                                                   \

@@ -101,6 +101,14 @@ typedef struct dm_kernels {
      * In place: dg may be g, du may be u. dh may equal neither output. */
     void (*swiglu_backward)(float *dg, float *du, const float *dh, const float *g, const float *u, size_t n);
 
+    /* ---- GeGLU (Shazeer 2020) with the tanh form of GELU (Hendrycks & Gimpel 2016) ----
+     * 0.5 (1 + tanh z) is sigmoid(2z): c = min(max(g, -16), 16); s = sigmoid(c * fma(C3, c*c, C1)); h = (g*s) * u,
+     * with C1 = 2 sqrt(2/pi), C3 = 0.044715 C1 (core/exact_coeffs.h). h == g or h == u in place allowed. */
+    void (*geglu)(float *h, const float *g, const float *u, size_t n);
+    /* c, s as above; du = dh * (g*s); t = c * fma(3 C3, c*c, C1); dg = (dh*u) * (s * fma(t, 1 - s, 1)).
+     * In place: dg may be g, du may be u. dh may equal neither output. */
+    void (*geglu_backward)(float *dg, float *du, const float *dh, const float *g, const float *u, size_t n);
+
     /* ---- log-softmax over a vocabulary in chunks (online, Milakov & Gimelshein 2018) ----
      * state starts as {-FLT_MAX, 0 x 16}. For one chunk of n logits (all chunks but the last have the same
      * length, a multiple of 16): cm = lanes16 max of the chunk; if cm > state[0]:

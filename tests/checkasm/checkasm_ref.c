@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/exact.h"
+#include "core/exact_coeffs.h"
 #include "core/numeric.h"
 #include "tests/checkasm/checkasm.h"
 
@@ -156,6 +157,29 @@ static void ref_swiglu_backward(float *dg, float *du, const float *dh, const flo
     }
 }
 
+static float ref_gelu_gate(float g, float c3)
+{
+    const float below = g > -16.0f ? g : -16.0f; /* a NaN goes through as kernels.h says: the comparisons are false */
+    const float c = isnan(g) ? g : below < 16.0f ? below : 16.0f;
+
+    return c * fmaf(c3, c * c, DM_GELU_C1);
+}
+
+static void ref_geglu(float *h, const float *g, const float *u, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        h[i] = (g[i] * dm_sigmoidf(ref_gelu_gate(g[i], DM_GELU_C3))) * u[i];
+}
+
+static void ref_geglu_backward(float *dg, float *du, const float *dh, const float *g, const float *u, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float gi = g[i], ui = u[i], s = dm_sigmoidf(ref_gelu_gate(gi, DM_GELU_C3));
+        du[i] = dh[i] * (gi * s);
+        dg[i] = (dh[i] * ui) * (s * fmaf(ref_gelu_gate(gi, DM_GELU_3C3), 1.0f - s, 1.0f));
+    }
+}
+
 static void ref_lse_chunk(float *state, const float *x, size_t n)
 {
     const float cm = row_max(x, n);
@@ -277,6 +301,8 @@ void ck_reference(dm_kernels *k)
         .weigh = ref_weigh,
         .swiglu = ref_swiglu,
         .swiglu_backward = ref_swiglu_backward,
+        .geglu = ref_geglu,
+        .geglu_backward = ref_geglu_backward,
         .lse_chunk = ref_lse_chunk,
         .logit_grad = ref_logit_grad,
         .adamw = ref_adamw,

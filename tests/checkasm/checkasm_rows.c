@@ -310,42 +310,56 @@ static size_t bench_softmax_columns_backward(const dm_kernels *k, ck_bench *b)
     return keys * 16;
 }
 
-/* ---- SwiGLU ---- */
+/* ---- SwiGLU, GeGLU ---- */
 
-static void check_swiglu(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+typedef void (*glu_fn)(float *h, const float *g, const float *u, size_t n);
+typedef void (*glu_backward_fn)(float *dg, float *du, const float *dh, const float *g, const float *u, size_t n);
+
+static void check_glu(ck *c, glu_fn ref, glu_fn k, size_t n)
 {
     const float *g = ck_in(c, n), *u = ck_in(c, n);
     const ck_floats h = ck_inout(c, n);
     const uint32_t in_place = ck_random(c) % 3;
 
-    ref->swiglu(h.want, in_place == 1 ? h.want : g, in_place == 2 ? h.want : u, n);
-    k->swiglu(h.got, in_place == 1 ? h.got : g, in_place == 2 ? h.got : u, n);
+    ref(h.want, in_place == 1 ? h.want : g, in_place == 2 ? h.want : u, n);
+    k(h.got, in_place == 1 ? h.got : g, in_place == 2 ? h.got : u, n);
     ck_same(c, "h", h, n);
 }
 
-static size_t bench_swiglu(const dm_kernels *k, ck_bench *b)
-{
-    k->swiglu(b->d, b->a, b->b, b->n);
-    return b->n;
-}
-
-static void check_swiglu_backward(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+static void check_glu_backward(ck *c, glu_backward_fn ref, glu_backward_fn k, size_t n)
 {
     const float *dh = ck_in(c, n), *g = ck_in(c, n), *u = ck_in(c, n);
     const ck_floats dg = ck_inout(c, n), du = ck_inout(c, n);
     const bool g_in_place = ck_random(c) & 1, u_in_place = ck_random(c) & 1;
 
-    ref->swiglu_backward(dg.want, du.want, dh, g_in_place ? dg.want : g, u_in_place ? du.want : u, n);
-    k->swiglu_backward(dg.got, du.got, dh, g_in_place ? dg.got : g, u_in_place ? du.got : u, n);
+    ref(dg.want, du.want, dh, g_in_place ? dg.want : g, u_in_place ? du.want : u, n);
+    k(dg.got, du.got, dh, g_in_place ? dg.got : g, u_in_place ? du.got : u, n);
     ck_same(c, "dg", dg, n);
     ck_same(c, "du", du, n);
 }
 
-static size_t bench_swiglu_backward(const dm_kernels *k, ck_bench *b)
-{
-    k->swiglu_backward(b->d, b->e, b->a, b->b, b->c, b->n);
-    return b->n;
-}
+#define GLU(name)                                                                                                      \
+    static void check_##name(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)                              \
+    {                                                                                                                  \
+        check_glu(c, ref->name, k->name, n);                                                                           \
+    }                                                                                                                  \
+    static size_t bench_##name(const dm_kernels *k, ck_bench *b)                                                       \
+    {                                                                                                                  \
+        k->name(b->d, b->a, b->b, b->n);                                                                               \
+        return b->n;                                                                                                   \
+    }                                                                                                                  \
+    static void check_##name##_backward(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)                   \
+    {                                                                                                                  \
+        check_glu_backward(c, ref->name##_backward, k->name##_backward, n);                                            \
+    }                                                                                                                  \
+    static size_t bench_##name##_backward(const dm_kernels *k, ck_bench *b)                                            \
+    {                                                                                                                  \
+        k->name##_backward(b->d, b->e, b->a, b->b, b->c, b->n);                                                        \
+        return b->n;                                                                                                   \
+    }
+
+GLU(swiglu)
+GLU(geglu)
 
 /* ---- values, weighed ---- */
 
@@ -481,6 +495,8 @@ const ck_kernel ck_row_kernels[] = {
     KERNEL(weigh),
     KERNEL(swiglu),
     KERNEL(swiglu_backward),
+    KERNEL(geglu),
+    KERNEL(geglu_backward),
     KERNEL(lse_chunk),
     KERNEL(logit_grad),
     KERNEL(adamw),

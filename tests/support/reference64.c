@@ -34,19 +34,37 @@ void f64_linear(double *y, const double *x, const double *w, const double *b, si
 
 void f64_rmsnorm(double *y, const double *x, const double *w, size_t rows, size_t n, double eps)
 {
+    f64_offset_rmsnorm(y, x, w, rows, n, eps, 0);
+}
+
+void f64_offset_rmsnorm(double *y, const double *x, const double *w, size_t rows, size_t n, double eps, double offset)
+{
     for (size_t t = 0; t < rows; t++) {
         double square = 0;
         for (size_t i = 0; i < n; i++)
             square += x[t * n + i] * x[t * n + i];
         for (size_t i = 0; i < n; i++)
-            y[t * n + i] = x[t * n + i] / sqrt(square / (double)n + eps) * w[i];
+            y[t * n + i] = x[t * n + i] / sqrt(square / (double)n + eps) * (offset + w[i]);
     }
 }
 
-/* angle of pair i at position p (Su et al. 2021; Llama 3's scaling as in its reference code) */
-static double f64_angle(const dm_config *c, size_t p, size_t i)
+/* angle of pair i at position p (Su et al. 2021; Llama 3's scaling as in its reference code, YaRN's as in its paper) */
+static double f64_angle(const dm_config *c, dm_rope_use use, size_t p, size_t i)
 {
-    const double f = pow(c->rope_theta, -2.0 * (double)i / (double)c->head_dim), wave = 2 * pi64 / f;
+    const double theta = use == DM_ROPE_LOCAL ? c->rope_local_theta : c->rope_theta;
+    const double f = pow(theta, -2.0 * (double)i / (double)c->head_dim), wave = 2 * pi64 / f;
+
+    if (use == DM_ROPE_LOCAL)
+        return (double)p * f;
+    if (c->rope == DM_ROPE_YARN) {
+        /* the pair that turns beta times within the original length, and how far this one is between the two */
+        const double at[2] = {log(c->rope_original / (2 * pi64 * c->rope_fast)) / log(theta) * c->head_dim / 2,
+                              log(c->rope_original / (2 * pi64 * c->rope_slow)) / log(theta) * c->head_dim / 2};
+        const double low = fmax(c->rope_whole ? floor(at[0]) : at[0], 0);
+        const double high = fmin(c->rope_whole ? ceil(at[1]) : at[1], c->head_dim - 1);
+        const double far = fmin(fmax(((double)i - low) / (high - low), 0), 1);
+        return (double)p * (f * (1 - far) + f / c->rope_factor * far);
+    }
 
     if (c->rope == DM_ROPE_LINEAR)
         return (double)p * f / c->rope_factor;
@@ -59,22 +77,23 @@ static double f64_angle(const dm_config *c, size_t p, size_t i)
     return (double)p * f;
 }
 
-void f64_rope(const dm_config *c, double *x, size_t rows, size_t heads)
+void f64_rope(const dm_config *c, dm_rope_use use, double *x, size_t rows, size_t heads)
 {
-    const size_t half = c->head_dim / 2;
+    const size_t half = use == DM_ROPE_NONE ? 0 : c->head_dim / 2;
+    const double scale = use == DM_ROPE_MAIN && c->rope == DM_ROPE_YARN ? c->rope_attention : 1;
 
     for (size_t t = 0; t < rows; t++)
         for (size_t h = 0; h < heads; h++)
             for (size_t i = 0; i < half; i++) {
                 double *a = x + (t * heads + h) * 2 * half + i, *b = a + half;
-                const double angle = f64_angle(c, t, i), x0 = *a, x1 = *b;
+                const double angle = f64_angle(c, use, t, i), x0 = *a * scale, x1 = *b * scale;
                 *a = x0 * cos(angle) - x1 * sin(angle);
                 *b = x1 * cos(angle) + x0 * sin(angle);
             }
 }
 
 void f64_attention(double *out, const double *q, const double *k, const double *v, const size_t *row_of, size_t n,
-                   size_t heads, size_t kv_heads, size_t d, size_t window)
+                   size_t heads, size_t kv_heads, size_t d, size_t window, double scalar)
 {
     double *p = f64_alloc(n);
 
@@ -89,7 +108,7 @@ void f64_attention(double *out, const double *q, const double *k, const double *
                 double s = 0;
                 for (size_t x = 0; x < d; x++)
                     s += q[at + x] * key[x];
-                sum += p[j] = exp(s / sqrt((double)d));
+                sum += p[j] = exp(s / sqrt(scalar));
             }
             for (size_t x = 0; x < d; x++) {
                 double y = 0;
@@ -106,6 +125,14 @@ void f64_swiglu(double *h, const double *gate, const double *up, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         h[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
+}
+
+void f64_geglu(double *h, const double *gate, const double *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double g = gate[i], z = sqrt(2 / pi64) * (g + 0.044715 * g * g * g);
+        h[i] = 0.5 * g * (1 + tanh(z)) * up[i];
+    }
 }
 
 double f64_log_softmax(const double *logits, size_t n, size_t target)
@@ -145,37 +172,53 @@ static const double *f64_tensor(const double *w, const dm_tensor *t)
     return t ? w + t->offset : NULL;
 }
 
-/* Queries or keys of a layer: projection, norm of every head (Qwen3), RoPE. */
-static void f64_queries(const dm_config *c, double *y, const double *x, const double *w, const double *b,
-                        const double *norm, size_t n, size_t heads)
+static double f64_offset(const dm_config *c)
+{
+    return dm_config_is_gemma(c) ? 1 : 0;
+}
+
+static void f64_norm(const dm_config *c, double *y, const double *x, const double *w, size_t rows, size_t n)
+{
+    f64_offset_rmsnorm(y, x, w, rows, n, c->eps, f64_offset(c));
+}
+
+/* Queries or keys of a layer: projection, norm of every head (Qwen3, Gemma 3), RoPE. */
+static void f64_queries(const dm_config *c, dm_rope_use use, double *y, const double *x, const double *w,
+                        const double *b, const double *norm, size_t n, size_t heads)
 {
     f64_linear(y, x, w, b, n, heads * c->head_dim, c->hidden);
     if (norm)
-        f64_rmsnorm(y, y, norm, n * heads, c->head_dim, c->eps);
-    f64_rope(c, y, n, heads);
+        f64_norm(c, y, y, norm, n * heads, c->head_dim);
+    f64_rope(c, use, y, n, heads);
 }
 
 static void f64_layer(const dm_config *c, const dm_layer_tensors *o, const double *w, f64_scratch *s, size_t n,
-                      size_t window)
+                      size_t window, dm_rope_use use)
 {
     const size_t d = c->hidden, f = c->intermediate, dim = c->head_dim;
 
-    f64_rmsnorm(s->norm, s->x, f64_tensor(w, o->input_norm), n, d, c->eps);
-    f64_queries(c, s->q, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_Q]),
+    f64_norm(c, s->norm, s->x, f64_tensor(w, o->input_norm), n, d);
+    f64_queries(c, use, s->q, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_Q]),
                 f64_tensor(w, o->bias[DM_PROJECTION_Q]), f64_tensor(w, o->q_norm), n, c->heads);
-    f64_queries(c, s->k, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_K]),
+    f64_queries(c, use, s->k, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_K]),
                 f64_tensor(w, o->bias[DM_PROJECTION_K]), f64_tensor(w, o->k_norm), n, c->kv_heads);
     f64_linear(s->v, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_V]), f64_tensor(w, o->bias[DM_PROJECTION_V]), n,
                c->kv_heads * dim, d);
-    f64_attention(s->att, s->q, s->k, s->v, NULL, n, c->heads, c->kv_heads, dim, window);
-    f64_linear(s->delta, s->att, f64_tensor(w, o->projection[DM_PROJECTION_O]), NULL, n, d, c->heads * dim);
+    f64_attention(s->att, s->q, s->k, s->v, NULL, n, c->heads, c->kv_heads, dim, window,
+                  c->query_scalar > 0 ? c->query_scalar : (double)dim);
+    f64_linear(s->delta, s->att, f64_tensor(w, o->projection[DM_PROJECTION_O]), f64_tensor(w, o->bias[DM_PROJECTION_O]),
+               n, d, c->heads * dim);
+    if (o->attention_norm)
+        f64_norm(c, s->delta, s->delta, f64_tensor(w, o->attention_norm), n, d);
     for (size_t i = 0; i < n * d; i++)
         s->x[i] += s->delta[i];
-    f64_rmsnorm(s->norm, s->x, f64_tensor(w, o->post_norm), n, d, c->eps);
+    f64_norm(c, s->norm, s->x, f64_tensor(w, o->post_norm), n, d);
     f64_linear(s->gate, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_GATE]), NULL, n, f, d);
     f64_linear(s->up, s->norm, f64_tensor(w, o->projection[DM_PROJECTION_UP]), NULL, n, f, d);
-    f64_swiglu(s->gate, s->gate, s->up, n * f);
+    (dm_config_is_gemma(c) ? f64_geglu : f64_swiglu)(s->gate, s->gate, s->up, n * f);
     f64_linear(s->delta, s->gate, f64_tensor(w, o->projection[DM_PROJECTION_DOWN]), NULL, n, d, f);
+    if (o->ffn_norm)
+        f64_norm(c, s->delta, s->delta, f64_tensor(w, o->ffn_norm), n, d);
     for (size_t i = 0; i < n * d; i++)
         s->x[i] += s->delta[i];
 }
@@ -188,9 +231,11 @@ void f64_logps(const dm_config *c, const dm_param_layout *l, const double *w, co
 
     for (size_t t = 0; t < n; t++)
         memcpy(s.x + t * d, f64_tensor(w, l->embed) + (size_t)ids[t] * d, d * sizeof(double));
+    for (size_t i = 0; dm_config_is_gemma(c) && i < n * d; i++)
+        s.x[i] *= sqrt((double)d);
     for (size_t i = 0; i < c->layers; i++)
-        f64_layer(c, &l->layers[i], w, &s, n, c->windowed[i] ? c->window : 0);
-    f64_rmsnorm(s.norm, s.x, f64_tensor(w, l->norm), n, d, c->eps);
+        f64_layer(c, &l->layers[i], w, &s, n, c->windowed[i] ? c->window : 0, (dm_rope_use)c->rope_use[i]);
+    f64_norm(c, s.norm, s.x, f64_tensor(w, l->norm), n, d);
     for (size_t t = 1; t < n; t++) {
         f64_linear(s.logits, s.norm + (t - 1) * d, f64_tensor(w, l->head), NULL, 1, c->vocab, d);
         logp[t] = f64_log_softmax(s.logits, c->vocab, (size_t)ids[t]);

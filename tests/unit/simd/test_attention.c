@@ -277,7 +277,7 @@ static void check_together(size_t heads, size_t kv_heads, size_t d, size_t windo
     for (size_t e = 0; e < all.n; e++) {
         const size_t size = dm_attention_scratch(&all.e[e], heads, kv_heads, d, room, all_rows, 0);
         guarded scratch = guarded_open(size);
-        dm_attention a = {heads, kv_heads, d, window, segments, n, 0, q_bases, q.data, k.data, v.data};
+        dm_attention a = {heads, kv_heads, d, window, segments, n, 0, q_bases, q.data, k.data, v.data, 0};
         dm_attention_forward(&all.e[e], &a, out.data, scratch.data);
         a.q_bases = NULL;
         a.n_segments = 1;

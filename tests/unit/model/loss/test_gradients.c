@@ -136,14 +136,14 @@ static void normed_queries(problem *p)
     const dm_config *c = p->more;
 
     f64_rmsnorm(p->y, p->x.d, p->w.d, p->rows * HEADS, c->head_dim, p->eps);
-    f64_rope(c, p->y, p->rows, HEADS);
+    f64_rope(c, DM_ROPE_MAIN, p->y, p->rows, HEADS);
 }
 
 static void test_queries(const dm_engine *e, const dm_config *c, size_t rows)
 {
     const size_t d = c->head_dim, wide = HEADS * d;
     problem p = problem_open(normed_queries, rows, d, wide, rows * wide, d, 0);
-    dm_network tables = {.c = c, .size = {.longest = rows}, .cos = floats(rows * d), .sin = floats(rows * d)};
+    dm_network tables = {.c = c, .size = {.longest = rows}, .rope = {{floats(rows * d), floats(rows * d)}}};
     float *y = floats(rows * wide), *dy = floats(rows * wide), *inv = floats(rows * HEADS), *dw = floats(d);
     uint32_t *position = calloc(rows, sizeof *position);
 
@@ -153,15 +153,15 @@ static void test_queries(const dm_engine *e, const dm_config *c, size_t rows)
     for (uint32_t t = 0; position && t < rows; t++)
         position[t] = t;
     dm_op_rmsnorm(e, y, inv, p.x.f, p.w.f, rows * HEADS, d, (float)p.eps);
-    dm_op_rope(e, y, tables.cos, tables.sin, position, rows, HEADS, d, 0);
+    dm_op_rope(e, y, tables.rope[0].cos, tables.rope[0].sin, position, rows, HEADS, d, 0);
     check_forward("q/k norm, rope", &p, y);
     memcpy(dy, p.dy.f, rows * wide * sizeof *dy);
-    dm_op_rope(e, dy, tables.cos, tables.sin, position, rows, HEADS, d, 1);
+    dm_op_rope(e, dy, tables.rope[0].cos, tables.rope[0].sin, position, rows, HEADS, d, 1);
     dm_op_rmsnorm_backward(e, dy, dw, dy, p.x.f, p.w.f, inv, rows * HEADS, d, 0);
     check_gradient("q/k norm, rope dx", &p, p.x, dy, NULL, OP_LIMIT);
     check_gradient("q/k norm, rope dw", &p, p.w, dw, NULL, OP_LIMIT);
-    free(tables.cos);
-    free(tables.sin);
+    free(tables.rope[0].cos);
+    free(tables.rope[0].sin);
     free(y);
     free(dy);
     free(inv);
@@ -170,24 +170,29 @@ static void test_queries(const dm_engine *e, const dm_config *c, size_t rows)
     problem_close(&p);
 }
 
-/* ---- SwiGLU ---- */
+/* ---- SwiGLU, GeGLU ---- */
 
 static void swiglu(problem *p)
 {
     f64_swiglu(p->y, p->x.d, p->w.d, p->rows * p->n);
 }
 
-static void test_swiglu(const dm_engine *e, size_t n)
+static void geglu(problem *p)
 {
-    problem p = problem_open(swiglu, 1, n, n, n, n, 0);
+    f64_geglu(p->y, p->x.d, p->w.d, p->rows * p->n);
+}
+
+static void test_glu(const dm_engine *e, int is_geglu, size_t n)
+{
+    problem p = problem_open(is_geglu ? geglu : swiglu, 1, n, n, n, n, 0);
     const array gate = copy_of(p.x), up = copy_of(p.w);
     float *y = floats(n);
 
-    dm_op_swiglu(e, y, p.x.f, p.w.f, n);
-    check_forward("swiglu", &p, y);
-    dm_op_swiglu_backward(e, gate.f, up.f, p.dy.f, n);
-    check_gradient("swiglu dgate", &p, p.x, gate.f, NULL, OP_LIMIT);
-    check_gradient("swiglu dup", &p, p.w, up.f, NULL, OP_LIMIT);
+    dm_op_glu(e, is_geglu, y, p.x.f, p.w.f, n);
+    check_forward(is_geglu ? "geglu" : "swiglu", &p, y);
+    dm_op_glu_backward(e, is_geglu, gate.f, up.f, p.dy.f, n);
+    check_gradient("glu dgate", &p, p.x, gate.f, NULL, OP_LIMIT);
+    check_gradient("glu dup", &p, p.w, up.f, NULL, OP_LIMIT);
     release(gate);
     release(up);
     free(y);
@@ -206,7 +211,8 @@ static void attention(problem *p)
         const size_t n = s->prefix + s->end - s->begin;
         for (size_t j = 0; j < n; j++)
             row_of[j] = j < s->prefix ? j : s->begin + j - s->prefix;
-        f64_attention(p->y, p->x.d, p->w.d, p->b.d, row_of, n, a->heads, a->kv_heads, a->head_dim, a->window);
+        f64_attention(p->y, p->x.d, p->w.d, p->b.d, row_of, n, a->heads, a->kv_heads, a->head_dim, a->window,
+                      (double)a->head_dim);
     }
 }
 
@@ -333,7 +339,8 @@ static void test_operations(const dm_engine *e)
         test_rmsnorm(e, 7 - i, n, 0.25, 1);
         test_linear(e, 1 + i, n, sizes[(i + 2) % 6]);
         test_embedding(e, n);
-        test_swiglu(e, n);
+        test_glu(e, 0, n);
+        test_glu(e, 1, n);
     }
     test_rmsnorm(e, 9, 64, 0x1p-20, 1);
     test_queries(e, &plain, 7);

@@ -117,6 +117,49 @@ static void test_rope(void)
     CK(c.rope == DM_ROPE_DEFAULT && c.rope_theta == 7e5);
 }
 
+/* YaRN's defaults are transformers'; its frequencies and attention factor in the golden case llama-yarn-bias. */
+static void test_yarn(void)
+{
+    dm_config c = config("llama", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, "
+                                  "\"original_max_position_embeddings\": 64}");
+    CK(c.rope == DM_ROPE_YARN && c.rope_factor == 4 && c.rope_original == 64 && c.rope_fast == 32 && c.rope_slow == 1);
+    CK(c.rope_whole && fabs(c.rope_attention - (0.1 * log(4) + 1)) < 1e-15);
+    c = config("llama",
+               ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"attention_factor\": null, \"mscale\": "
+               "0.5, \"mscale_all_dim\": 2.0}");
+    CK(c.rope_original == 2048 && fabs(c.rope_attention - (0.05 * log(4) + 1) / (0.2 * log(4) + 1)) < 1e-15);
+    c = config("llama", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"attention_factor\": 1.5}");
+    CK(c.rope_attention == 1.5);
+}
+
+static void test_gemma(void)
+{
+    dm_config c = config("gemma3_text", ", \"sliding_window\": 5");
+
+    CK(c.arch == DM_ARCH_GEMMA3 && c.qk_norm && c.tied && c.head_dim == 256 && c.query_scalar == 256 && c.window == 5);
+    CK(c.rope_theta == 1e6 && c.rope_local_theta == 1e4 && c.bos == 2 && c.eos == 1 && c.max_positions == 131072);
+    for (uint32_t i = 0; i < c.layers; i++) /* four layers: the first full one would be the sixth */
+        CK(c.windowed[i] == 1 && c.rope_use[i] == DM_ROPE_LOCAL);
+    c = config("gemma3_text",
+               ", \"layer_types\": [\"sliding_attention\", \"full_attention\", \"full_attention\", "
+               "\"sliding_attention\"], \"rope_parameters\": {\"sliding_attention\": {\"rope_theta\": 77}, "
+               "\"full_attention\": {\"rope_type\": \"linear\", \"factor\": 8, \"rope_theta\": 99}}");
+    CK(c.rope_theta == 99 && c.rope_local_theta == 77 && c.rope == DM_ROPE_LINEAR && c.rope_factor == 8);
+    CK(c.rope_use[0] == DM_ROPE_LOCAL && c.rope_use[1] == DM_ROPE_MAIN && c.rope_use[3] == DM_ROPE_LOCAL);
+}
+
+static void test_smollm3(void)
+{
+    dm_config c = config("smollm3", "");
+
+    CK(c.arch == DM_ARCH_SMOLLM3 && c.rope_theta == 2e6 && c.tied && c.window == 0);
+    CK(c.rope_use[0] == DM_ROPE_MAIN && c.rope_use[2] == DM_ROPE_MAIN && c.rope_use[3] == DM_ROPE_NONE);
+    c = config("smollm3", ", \"no_rope_layers\": [0, 1, 1, 1], \"attention_bias\": false");
+    CK(c.rope_use[0] == DM_ROPE_NONE && c.rope_use[3] == DM_ROPE_MAIN);
+    c = config("llama", ", \"attention_bias\": true, \"hidden_act\": \"swish\"");
+    CK(c.qkv_bias && c.o_bias);
+}
+
 /* ---- tokens that end a text ---- */
 
 static void test_ends(void)
@@ -166,7 +209,6 @@ static void test_broken(void)
         {"llama", ", \"hidden_act\": \"gelu\"", DM_ERR_UNSUPPORTED, "hidden_act \"gelu\""},
         {"llama", ", \"hidden_act\": 3", DM_ERR_INPUT, "\"hidden_act\" must be a string"},
         {"llama", ", \"mlp_bias\": true", DM_ERR_UNSUPPORTED, "mlp_bias"},
-        {"llama", ", \"attention_bias\": true", DM_ERR_UNSUPPORTED, "attention_bias"},
         {"mistral", ", \"attention_bias\": true", DM_ERR_UNSUPPORTED, "attention_bias"},
         {"qwen3", ", \"attention_bias\": true", DM_ERR_UNSUPPORTED, "attention_bias"},
         {"llama", ", \"attention_bias\": \"yes\"", DM_ERR_INPUT, "attention_bias"},
@@ -174,7 +216,32 @@ static void test_broken(void)
         {"llama", ", \"partial_rotary_factor\": 0.5", DM_ERR_UNSUPPORTED, "partial_rotary_factor"},
         {"llama", ", \"rope_parameters\": {\"partial_rotary_factor\": 0.5}", DM_ERR_UNSUPPORTED,
          "partial_rotary_factor"},
-        {"llama", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}", DM_ERR_UNSUPPORTED, "\"yarn\""},
+        {"llama", ", \"rope_scaling\": {\"rope_type\": \"longrope\", \"factor\": 4}", DM_ERR_UNSUPPORTED,
+         "\"longrope\""},
+        {"llama", ", \"rope_scaling\": {\"rope_type\": \"yarn\"}", DM_ERR_INPUT, "\"factor\" is missing"},
+        {"llama", ", \"rope_theta\": 1, \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}", DM_ERR_INPUT,
+         "rope_theta is 1"},
+        {"llama", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"beta_slow\": 64}", DM_ERR_INPUT,
+         "beta_slow 64"},
+        {"llama", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"truncate\": 1}", DM_ERR_INPUT,
+         "truncate"},
+        {"gemma3", "", DM_ERR_UNSUPPORTED, "model_type \"gemma3\" is not supported"},
+        {"gemma2", "", DM_ERR_UNSUPPORTED, "model_type \"gemma2\" is not supported"},
+        {"gemma3_text", ", \"hidden_activation\": \"gelu\"", DM_ERR_UNSUPPORTED, "hidden_activation \"gelu\""},
+        {"gemma3_text", ", \"attention_bias\": true", DM_ERR_UNSUPPORTED, "attention_bias"},
+        {"gemma3_text", ", \"final_logit_softcapping\": 30", DM_ERR_UNSUPPORTED, "final_logit_softcapping"},
+        {"gemma3_text", ", \"attn_logit_softcapping\": 50", DM_ERR_UNSUPPORTED, "attn_logit_softcapping"},
+        {"gemma3_text", ", \"use_bidirectional_attention\": true", DM_ERR_UNSUPPORTED, "use_bidirectional_attention"},
+        {"gemma3_text", ", \"query_pre_attn_scalar\": 0", DM_ERR_INPUT, "query_pre_attn_scalar"},
+        {"gemma3_text", ", \"rope_parameters\": {\"sliding_attention\": {\"rope_type\": \"linear\", \"factor\": 2}}",
+         DM_ERR_UNSUPPORTED, "sliding_attention: RoPE scaling"},
+        {"gemma3_text", ", \"rope_parameters\": {\"rope_theta\": 5}", DM_ERR_UNSUPPORTED, "\"rope_theta\""},
+        {"gemma3_text", ", \"rope_parameters\": {}, \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2}",
+         DM_ERR_UNSUPPORTED, "beside rope_parameters"},
+        {"gemma3_text", ", \"layer_types\": [\"full_attention\"]", DM_ERR_INPUT, "layer_types"},
+        {"smollm3", ", \"use_sliding_window\": true", DM_ERR_UNSUPPORTED, "use_sliding_window"},
+        {"smollm3", ", \"no_rope_layers\": [1]", DM_ERR_INPUT, "no_rope_layers"},
+        {"smollm3", ", \"no_rope_layers\": [1, 1, 2, 0]", DM_ERR_INPUT, "no_rope_layers"},
         {"llama", ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 4}", DM_ERR_UNSUPPORTED, "\"dynamic\""},
         {"llama", ", \"rope_scaling\": {\"type\": 4}", DM_ERR_INPUT, "rope_type"},
         {"llama", ", \"rope_scaling\": 4", DM_ERR_INPUT, "\"rope_scaling\" must be an object"},
@@ -282,6 +349,14 @@ static void test_round_trip(void)
         {"mistral", ", \"num_key_value_heads\": 2"},
         {"qwen2", ", \"use_sliding_window\": true, \"sliding_window\": 8, \"max_window_layers\": 1"},
         {"qwen2", ", \"tie_word_embeddings\": true"},
+        {"llama", ", \"attention_bias\": true, \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 7, "
+                  "\"original_max_position_embeddings\": 99, \"beta_fast\": 16, \"truncate\": false}"},
+        {"gemma3_text", ""},
+        {"gemma3_text",
+         ", \"head_dim\": 8, \"query_pre_attn_scalar\": 7, \"sliding_window\": 9, \"rope_local_base_freq\": 7.5, "
+         "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8}, \"sliding_window_pattern\": 2"},
+        {"smollm3", ""},
+        {"smollm3", ", \"no_rope_layers\": [0, 1, 1, 0]"},
         {"qwen3", ", \"rope_theta\": 1000000.5, \"eos_token_id\": 9, \"max_position_embeddings\": 77"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -518,11 +593,10 @@ static void test_golden(void)
         dm_arch arch;
         size_t parameters;
     } cases[] = {/* counted by numpy */
-                 {"llama-tied-gqa", DM_ARCH_LLAMA, 25760},
-                 {"llama-untied-mha", DM_ARCH_LLAMA, 24600},
-                 {"mistral-window", DM_ARCH_MISTRAL, 28064},
-                 {"qwen2-bias", DM_ARCH_QWEN2, 17040},
-                 {"qwen3-qknorm", DM_ARCH_QWEN3, 13808}};
+                 {"llama-tied-gqa", DM_ARCH_LLAMA, 25760},   {"llama-untied-mha", DM_ARCH_LLAMA, 24600},
+                 {"mistral-window", DM_ARCH_MISTRAL, 28064}, {"qwen2-bias", DM_ARCH_QWEN2, 17040},
+                 {"qwen3-qknorm", DM_ARCH_QWEN3, 13808},     {"gemma3", DM_ARCH_GEMMA3, 29496},
+                 {"smollm3-nope", DM_ARCH_SMOLLM3, 20184},   {"llama-yarn-bias", DM_ARCH_LLAMA, 14696}};
     const char *src = getenv("SRC");
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -549,6 +623,9 @@ int main(void)
     test_defaults();
     test_windows();
     test_rope();
+    test_yarn();
+    test_gemma();
+    test_smollm3();
     test_ends();
     test_broken();
     test_check();
