@@ -22,6 +22,7 @@ paths_of() {
 }
 
 # The check itself: a path that is there, one that is not, a placeholder, the end of a sentence.
+# shellcheck disable=SC2016 # backquotes are Markdown's
 printf 'See core/error.h, `tests/shell/*.sh`, README.md and docs/nosuch.md (agent/NAME.c is a placeholder).\n' >"$work/sample"
 check "paths are found" test "$(paths_of "$work/sample" | tr '\n' ' ')" = \
     'README.md core/error.h docs/nosuch.md tests/shell/*.sh '
