@@ -2,6 +2,7 @@
 # make bench      benchmarks                make install uninstall          DESTDIR=DIR for packagers
 # make asan ubsan tsan                      tests under a sanitizer, each in its own build directory
 # make exhaustive all 2^32 inputs of the f32 functions (hours)              make format-check
+# make docs       writes the options that README and the manual pages list
 # make symbols    writes include/dmpo.symbols, what the libraries export
 # make clean      what was built            make distclean  that and the configuration
 #
@@ -211,6 +212,10 @@ bench: all $(BENCHES)
 demo:
 	@$(build) ready
 	@$(ENVIRONMENT) sh $(SRC)/cli/demo.sh
+
+# What the tables of options say, into README and the manual pages.
+docs: $(PROGRAM)
+	sh $(SRC)/docs/options.sh $(PROGRAM) $(SRC)
 
 symbols: $(SHARED_LIB)
 	$(if $(NM),,$(error make symbols needs nm: install binutils and run configure again))

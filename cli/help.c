@@ -129,6 +129,7 @@ static void man_row(const cli_option *table, const cli_option *o, const void *de
     dm_text_free(&out);
     add_sentence(&body, info->manual ? info->manual : info->help);
     if (info->choices) {
+        dm_text_print(&said, "One of ");
         add_choices(&said, o);
         add_sentence(&body, said.data);
         dm_text_free(&said);

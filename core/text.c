@@ -112,8 +112,15 @@ double dm_double_parse(const char *text, const char **end)
 
     if (strcmp(point, ".") == 0 || *dot != '.' || before + n + rest > sizeof copy) {
         const double x = strtod(text, &stop);
+        const char *foreign = strcmp(point, ".") == 0 ? NULL : strstr(text, point);
         *end = stop;
-        return x;
+        if (!foreign || foreign >= stop || (size_t)(foreign - text) >= sizeof copy)
+            return x;
+        memcpy(copy, text, (size_t)(foreign - text)); /* the locale's own point ends the number */
+        copy[foreign - text] = '\0';
+        const double whole = strtod(copy, &stop);
+        *end = text + (stop - copy);
+        return whole;
     }
     memcpy(copy, text, before);
     memcpy(copy + before, point, n);

@@ -76,6 +76,56 @@ if [ "$(setting SHARED)" = yes ]; then
     check "it prints the version" prints_version shared
 fi
 
+# ---- the examples, in a folder that has nothing else of the project ----
+
+mkdir "$work/alone"
+cp "$SRC"/docs/examples/*.c "$work/alone/"
+cd "$work/alone" || exit 1
+installed() { # the command that is installed; paths are of this folder
+    # shellcheck disable=SC2086
+    ${EXEC_WRAPPER-} "$dest$(setting bindir)/dmpo" "$@" >"$work/log" 2>&1 || { cat "$work/log" && false; }
+}
+printf 'the cat sat on the mat\n' >words
+printf '%s\n' '{"prompt": [{"role": "user", "content": "go"}], "chosen": [{"role": "assistant", "content": "the mat"}],' \
+    ' "rejected": [{"role": "assistant", "content": "cat"}]}' | tr -d '\n' >pairs.jsonl
+check "a tokenizer" installed tokenizer train --output tokenizer --vocabulary 300 --template chatml words
+check "a model" installed init --output model --tokenizer tokenizer --hidden 16 --intermediate 32 --layers 1 --heads 2
+
+static_libs=$(printf '%s' "$libs" | sed "s|-ldmpo|$dest$libdir/libdmpo.a|")
+# shellcheck disable=SC2046,SC2086 # lists of words
+as_c() {
+    ${CC:-cc} -std=c11 -Wall -Wextra -Werror $(setting CFLAGS) $(setting SANITIZE) $cflags "$1.c" -o "$1" $static_libs \
+        $private $(setting LDFLAGS) >"$work/log" 2>&1 || { cat "$work/log" && false; }
+}
+# shellcheck disable=SC2046,SC2086
+as_cxx() {
+    ${CC:-cc} -x c++ -std=c++17 -Wall -Wextra -Werror $cflags -fsyntax-only "$1.c" >"$work/log" 2>&1 ||
+        { cat "$work/log" && false; }
+}
+echo 'int main() { return 0; }' >probe.cc
+cxx=no
+${CC:-cc} -x c++ -fsyntax-only probe.cc >/dev/null 2>&1 && cxx=yes
+[ "$cxx" = yes ] || skip "${CC:-cc} compiles no C++"
+# shellcheck disable=SC2086
+example() { # example NAME ARGUMENT...: its output in NAME.out
+    name=$1
+    shift
+    ${EXEC_WRAPPER-} "./$name" "$@" >"$name.out" 2>"$work/log" || { cat "$work/log" && false; }
+}
+for name in score train stream; do
+    check "docs/examples/$name.c compiles as C" as_c $name
+    [ "$cxx" = no ] || check "and as C++" as_cxx $name
+done
+check "score runs" example score model pairs.jsonl
+check "it prints both sides" test "$(grep -c ' turn 0: [0-9]* tokens, log p = -[0-9.]*$' score.out)" = 2
+check "train runs" example train model trained
+check "it prints five steps" test "$(grep -c '^step [1-5] of 5: loss 0[.][0-9]*, margin' train.out)" = 5
+check "and writes the model" grep -q "$(sed -n 's/^weights //p' train.out)" trained/checkpoint/state.json
+check "stream runs" example stream model hello
+check "it prints a line" test "$(wc -l <stream.out)" -ge 1
+if example score nowhere pairs.jsonl 2>/dev/null >&2; then check "score refuses a model that is not there" false; fi
+cd "$work" || exit 1
+
 check "make uninstall" build DESTDIR="$dest" uninstall >"$work/log" 2>&1
 left=$(find "$dest" ! -type d)
 check "uninstall leaves nothing: $left" test -z "$left"

@@ -51,7 +51,7 @@ compile() {
         "$BUILD/libdmpo.a" $(setting LDFLAGS) -lm -pthread -o "$work/example"
 }
 # shellcheck disable=SC2086
-run() { (cd "$SRC" && ${EXEC_WRAPPER-} "$work/example" >"$work/output"); }
+run() { (cd "$SRC" && ${EXEC_WRAPPER-} "$work/example" tests/golden/llama-tied-gqa/model tests/golden/llama-tied-gqa/case.json >"$work/output"); }
 check "the C program compiles" compile
 check "the C program runs" run
 check "the C program prints" test -s "$work/output"
