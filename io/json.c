@@ -322,7 +322,7 @@ static dm_status parse_children(parser *p, dm_json *v, unsigned depth)
         if (!c)
             return dm_fail(p->err, DM_ERR_MEMORY, "%s: no memory left to parse it", p->doc->name);
         c->key = key;
-        c->key_length = key_length;
+        c->key_length = (uint32_t)key_length; /* a document has at most DM_JSON_BYTES */
         *tail = c;
         tail = &c->next;
         v->length++;

@@ -28,18 +28,20 @@ typedef enum dm_json_type {
 } dm_json_type;
 
 typedef struct dm_json dm_json;
-struct dm_json {
-    dm_json_type type;
-    uint32_t line, column; /* of the value's first byte, from 1; column in bytes */
+struct dm_json { /* 64 bytes (48 where pointers have 32 bits): most of the memory that a document takes */
+    dm_json_type type : 8;
     bool boolean;
-    bool is_integer; /* the number is written without fraction or exponent and fits int64 */
-    double number;
-    int64_t integer;
-    const char *text; /* string value, decoded UTF-8, NUL-terminated (may hold NUL inside) */
-    size_t length;    /* bytes of text; number of children of an array or object */
+    bool is_integer;       /* the number is written without fraction or exponent and fits int64 */
+    uint32_t line, column; /* of the value's first byte, from 1; column in bytes */
+    uint32_t key_length;
     const char *key;  /* name inside the parent object, else NULL */
-    size_t key_length;
-    const dm_json *child; /* first element or member */
+    const char *text; /* string value, decoded UTF-8, NUL-terminated (may hold NUL inside); of other types NULL */
+    double number;
+    union {
+        int64_t integer; /* of a number that is_integer */
+        size_t length;   /* bytes of text; number of children of an array or object */
+    };
+    const dm_json *child; /* first element or member, else NULL */
     const dm_json *next;  /* next sibling */
 };
 

@@ -239,7 +239,7 @@ static void replace(dm_json *old, const dm_json *value)
 {
     const dm_json *next = old->next;
     const char *key = old->key;
-    const size_t key_length = old->key_length;
+    const uint32_t key_length = old->key_length;
 
     *old = *value;
     old->next = next;

@@ -93,12 +93,12 @@ dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *k
     return DM_OK;
 }
 
-static size_t index_of(const dm_param_layout *layout, const char *name)
+/* The tensor of that name, at `from` or behind it. */
+static size_t index_of(const dm_param_layout *layout, const char *name, size_t from)
 {
-    size_t i = 0;
-    while (strcmp(layout->tensors[i].name, name) != 0)
-        i++;
-    return i;
+    while (strcmp(layout->tensors[from].name, name) != 0)
+        from++;
+    return from;
 }
 
 size_t dm_llama2c_order(size_t *out, const dm_param_layout *layout, const dm_config *c, int version)
@@ -120,14 +120,14 @@ size_t dm_llama2c_order(size_t *out, const dm_param_layout *layout, const dm_con
             out[n++] = DM_LLAMA2C_ANGLES;
         } else if (strcmp(name, "lm_head.weight") == 0) {
             if (!c->tied)
-                out[n++] = index_of(layout, name);
+                out[n++] = index_of(layout, name, 0);
         } else if (strncmp(name, "model.", 6) == 0) {
-            out[n++] = index_of(layout, name);
+            out[n++] = index_of(layout, name, 0);
         } else {
             for (uint32_t layer = 0; layer < c->layers; layer++) {
                 char full[DM_TENSOR_NAME];
                 snprintf(full, sizeof full, "model.layers.%u.%s", (unsigned)layer, name);
-                out[n++] = index_of(layout, full);
+                out[n++] = index_of(layout, full, (size_t)(layout->layers[layer].input_norm - layout->tensors));
             }
         }
     }
