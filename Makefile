@@ -56,9 +56,10 @@ AGENT_SOURCES = $(call sources_of,$(AGENT_FOLDERS))
 CLI_SOURCES = $(call sources_of,$(CLI_FOLDERS))
 RECIPES = $(addprefix $(SRC)/,$(call sources,agent/experiment/recipes/*.json))
 CHECKASM = $(call sources,tests/checkasm/*.c)
+FUZZ = $(filter-out tests/fuzz/libfuzzer.c,$(call sources,tests/fuzz/*.c))
 SUPPORT_SOURCES = $(call sources,tests/support/*.c)
 UNIT_SOURCES = $(foreach folder,$(UNIT_FOLDERS),$(call sources,$(folder)/test_*.c))
-TESTS = $(patsubst test_%.c,$(B)/tests/%,$(notdir $(UNIT_SOURCES))) $(B)/tests/checkasm
+TESTS = $(patsubst test_%.c,$(B)/tests/%,$(notdir $(UNIT_SOURCES))) $(B)/tests/checkasm $(B)/tests/fuzz
 SHELL_TESTS = $(call sources,tests/shell/*.sh)
 BENCHES = $(patsubst bench/%.c,$(B)/bench/%,$(call sources,bench/*.c))
 
@@ -90,12 +91,12 @@ all: $(STATIC_LIB) $(SHARED_LIB) $(PROGRAM)
 # have 64 bits on 32-bit machines, too.
 COMPILE = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -I$(B) -I$(SRC) -I$(SRC)/include $(CPPFLAGS) $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) \
     -ffp-contract=off $(ARCH_FLAGS) -fPIC -fvisibility=hidden -pthread -MMD -MP
-LINK = $(CC) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) -pthread $(LDFLAGS)
+LINK = $(CC) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) -pthread $(HARDEN_LINK) $(LDFLAGS)
 
 # All that is compiled depends on this file, which changes with the tools and flags: of configure, or on make's command line.
 BUILT_WITH = $(B)/obj/built-with
 tools := $(strip $(CC) $(CPPFLAGS) $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) $(ARCH_FLAGS) $(AR) $(OBJCOPY) \
-    $(LDFLAGS) $(STATIC_FLAGS) $(SHARED_FLAGS) $(foreach isa,$(ISAS),$(ISA_FLAGS_$(isa))))
+    $(LDFLAGS) $(STATIC_FLAGS) $(SHARED_FLAGS) $(HARDEN_FLAGS) $(HARDEN_LINK) $(HARDEN_PROGRAM) $(foreach isa,$(ISAS),$(ISA_FLAGS_$(isa))))
 ifdef ISAS # configured, and the goal is to build
 ifneq ($(tools),$(shell cat $(BUILT_WITH) 2>/dev/null))
 $(shell mkdir -p $(B)/obj && printf '%s\n' '$(subst ','\'',$(tools))' >$(BUILT_WITH))
@@ -115,7 +116,7 @@ $(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
 endef
 
 $(B)/obj/%.o: $(SRC)/%.c $(BUILT_WITH)
-	$(call compile)
+	$(call compile,$(if $(filter core/% simd/%,$*),,$(HARDEN_FLAGS)))
 
 define isa_rule
 $(B)/obj/simd/kernels/k_%_$(1).o: $(SRC)/simd/kernels/k_%.c $(BUILT_WITH)
@@ -167,7 +168,7 @@ $(B)/$(SHARED_FILE): $(LIB_OBJECTS)
 
 $(B)/dmpo: $(CLI_OBJECTS) $(AGENT) $(ENGINE)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) $(STATIC_FLAGS) -o $@ $^ -lm
+	$(Q)$(LINK) $(STATIC_FLAGS) $(HARDEN_PROGRAM) -o $@ $^ -lm
 
 define unit_rule
 $(B)/tests/%: $(B)/obj/$(1)/test_%.o $(SUPPORT) $(AGENT) $(ENGINE)
@@ -180,6 +181,14 @@ $(B)/tests/stream: $(B)/obj/cli/stream.o
 
 $(B)/tests/checkasm: $(CHECKASM:%.c=$(B)/obj/%.o) $(SUPPORT) $(ENGINE)
 	$(call link)
+
+$(B)/tests/fuzz: $(FUZZ:%.c=$(B)/obj/%.o) $(SUPPORT) $(AGENT) $(ENGINE)
+	$(call link)
+
+# The same targets under libFuzzer: tests/fuzz/run.sh configures a build for it.
+$(B)/fuzz: $(patsubst %.c,$(B)/obj/%.o,$(filter-out %/replay.c,$(FUZZ)) tests/fuzz/libfuzzer.c) $(AGENT) $(ENGINE)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ -lm
 
 $(B)/bench/%: $(B)/obj/bench/%.o $(AGENT) $(ENGINE)
 	$(call link)

@@ -1,46 +1,70 @@
-/* Any bytes as a data file, text through a byte tokenizer; what is accepted must hold what io/data/dataset.h
- * promises. */
+/* Any bytes as a data file and as a conversation, text through a byte tokenizer; what is accepted must hold what
+ * io/data/dataset.h promises. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "io/data/dataset.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/targets.h"
 
 static void check(const dm_data_trajectory *t, const dm_data_options *o)
 {
     size_t last = 1, actions = 0;
 
-    if (t->n > o->max_length || t->n_turns == 0)
-        abort();
+    FUZZ_CHECK(t->n <= o->max_length && t->n_turns > 0);
     for (size_t i = 0; i < t->n; i++)
-        if (t->ids[i] < 0 || (size_t)t->ids[i] >= o->vocabulary)
-            abort();
+        FUZZ_CHECK(t->ids[i] >= 0 && (size_t)t->ids[i] < o->vocabulary);
     for (size_t i = 0; i < t->n_turns; i++) {
-        if (t->turns[i].begin < last || t->turns[i].end <= t->turns[i].begin || t->turns[i].end > t->n)
-            abort();
+        FUZZ_CHECK(t->turns[i].begin >= last && t->turns[i].end > t->turns[i].begin && t->turns[i].end <= t->n);
         last = t->turns[i].end;
         actions += last - t->turns[i].begin;
     }
-    if (actions != t->n_actions)
-        abort();
+    FUZZ_CHECK(actions == t->n_actions);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static dm_tokenizer *tokenizer;
+static dm_chat_template chat;
+
+static void open_once(void)
 {
-    static dm_tokenizer *tokenizer;
-    static dm_chat_template chat;
+    const char *const text = "a";
+    const size_t one = 1;
+    const char *const *specials;
+    const size_t n = dm_template_specials(DM_TEMPLATE_CHATML, &specials);
     dm_error err;
 
-    if (!tokenizer) {
-        const char *const text = "a";
-        const size_t one = 1;
-        const char *const *specials;
-        const size_t n = dm_template_specials(DM_TEMPLATE_CHATML, &specials);
-        if (dm_tokenizer_train(&tokenizer, &text, &one, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n, &err) !=
-                DM_OK ||
-            dm_template_open(&chat, "chatml", NULL, tokenizer, &err) != DM_OK)
-            abort();
+    if (tokenizer)
+        return;
+    FUZZ_CHECK(dm_tokenizer_train(&tokenizer, &text, &one, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n,
+                                  &err) == DM_OK);
+    FUZZ_CHECK(dm_template_open(&chat, "chatml", NULL, tokenizer, &err) == DM_OK);
+}
+
+void fuzz_conversation(const uint8_t *data, size_t size)
+{
+    dm_json_doc *doc;
+    dm_messages messages;
+    dm_ids ids = {0};
+    size_t items;
+    dm_error err;
+
+    open_once();
+    if (dm_json_parse(&doc, (const char *)data, size, "fuzzed", &err) != DM_OK)
+        return;
+    if (dm_conversation_read(&messages, &items, doc, &err) == DM_OK) {
+        FUZZ_CHECK(messages.n > 0 && items > 0);
+        dm_messages_free(&messages);
     }
-    const char *path = fuzz_file(data, size);
+    (void)dm_prompt_render(&ids, doc, tokenizer, &chat, &err);
+    dm_ids_free(&ids);
+    dm_json_close(&doc);
+}
+
+void fuzz_dataset(const uint8_t *data, size_t size)
+{
+    const char *path = fuzz_file("data.json", data, size);
+    dm_error err;
+
+    open_once();
     for (int skip = 0; skip < 2; skip++) {
         const dm_data_options o = {.tokenizer = tokenizer,
                                    .chat = &chat,
@@ -57,5 +81,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         dm_dataset_close(&d);
     }
-    return 0;
 }

@@ -1,20 +1,12 @@
-/* Any bytes as a GGUF file: every tensor's data lies in the file, every key is asked for as everything, and the
- * tokenizer in it is opened. */
+/* GGUF: every tensor's data lies in the file, every key is asked for as everything, the tokenizer in it is opened; and
+ * what is a model is read. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/gguf.h"
 #include "io/gguf_internal.h"
 #include "io/tokenizer/tokenizer.h"
-#include "tests/fuzz/fuzz.h"
-
-static unsigned sum; /* so that reading is not optimized away */
-
-static void touch(const void *data, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        sum += ((const unsigned char *)data)[i];
-}
+#include "tests/fuzz/model.h"
+#include "tests/fuzz/targets.h"
 
 static void ask(const dm_gguf *g, const char *key)
 {
@@ -28,42 +20,41 @@ static void ask(const dm_gguf *g, const char *key)
     int32_t *ints;
     size_t n;
 
-    if (!dm_gguf_has(g, key))
-        abort();
+    FUZZ_CHECK(dm_gguf_has(g, key));
     (void)dm_gguf_i64(g, key, &i, &err);
     (void)dm_gguf_f64(g, key, &d, &err);
     (void)dm_gguf_bool(g, key, &b, &err);
     if (dm_gguf_string(g, key, &text, &err) == DM_OK)
-        touch(text, strlen(text) + 1);
+        fuzz_touch(text, strlen(text) + 1);
     if (dm_gguf_texts(g, key, &texts, &n, &err) == DM_OK)
         for (size_t k = 0; k < n; k++)
-            touch(texts[k].data, texts[k].size);
+            fuzz_touch(texts[k].data, texts[k].size);
     free(texts);
     if (dm_gguf_floats(g, key, &floats, &n, &err) == DM_OK)
-        touch(floats, n * sizeof *floats);
+        fuzz_touch(floats, n * sizeof *floats);
     free(floats);
     if (dm_gguf_ints(g, key, &ints, &n, &err) == DM_OK)
-        touch(ints, n * sizeof *ints);
+        fuzz_touch(ints, n * sizeof *ints);
     free(ints);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_gguf(const uint8_t *data, size_t size)
 {
+    const char *path = fuzz_file("model.gguf", data, size);
     dm_gguf *g;
     dm_tokenizer *t;
     dm_error err;
 
-    if (dm_gguf_open(&g, fuzz_file(data, size), &err) != DM_OK)
-        return 0;
+    if (dm_gguf_open(&g, path, &err) != DM_OK)
+        return;
     for (size_t i = 0; i < dm_gguf_count(g); i++) {
         const dm_gguf_tensor *x = dm_gguf_at(g, i);
-        if (dm_gguf_find(g, x->name) != x || x->offset > size || x->size > size - x->offset)
-            abort();
+        FUZZ_CHECK(dm_gguf_find(g, x->name) == x && x->offset <= size && x->size <= size - x->offset);
     }
     for (size_t i = 0; i < g->n_pairs; i++)
         ask(g, g->text.data + g->pairs[i].key);
     if (dm_tokenizer_from_gguf(&t, g, &err) == DM_OK)
         dm_tokenizer_close(&t);
     dm_gguf_close(&g);
-    return 0;
+    fuzz_model(path);
 }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "io/json.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/targets.h"
 
 static void write_value(dm_text *t, const dm_json *v)
 {
@@ -37,7 +37,7 @@ static void write_value(dm_text *t, const dm_json *v)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_json(const uint8_t *data, size_t size)
 {
     dm_json_doc *doc, *again;
     dm_error err;
@@ -45,11 +45,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (dm_json_parse(&doc, (const char *)data, size, "fuzz", &err) == DM_OK) {
         dm_text first = {0}, second = {0};
         write_value(&first, dm_json_root(doc));
-        if (dm_json_parse(&again, first.data, first.size, "again", &err) != DM_OK)
-            abort();
+        FUZZ_CHECK(dm_json_parse(&again, first.data, first.size, "again", &err) == DM_OK);
         write_value(&second, dm_json_root(again));
-        if (first.size != second.size || memcmp(first.data, second.data, first.size) != 0)
-            abort();
+        FUZZ_CHECK(first.size == second.size && memcmp(first.data, second.data, first.size) == 0);
         dm_json_close(&again);
         dm_text_free(&first);
         dm_text_free(&second);
@@ -57,5 +55,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dm_json_close(&doc);
     (void)dm_json_parse_lines(&doc, (const char *)data, size, "fuzz", &err);
     dm_json_close(&doc);
-    return 0;
 }

@@ -3,38 +3,31 @@
 #include <string.h>
 
 #include "agent/env/message.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/targets.h"
 
-static void check(int truth)
-{
-    if (!truth)
-        abort();
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_message(const uint8_t *data, size_t size)
 {
     char *line = malloc(size + 1);
     dm_error err;
     dm_message_hello hello;
     dm_message_answer answer;
 
-    check(line != NULL);
+    FUZZ_CHECK(line != NULL);
     if (size)
         memcpy(line, data, size);
     line[size] = '\0';
     if (dm_message_read_hello(&hello, line, size, &err) == DM_OK) {
-        check(*hello.name && *hello.instruction && hello.max_turns > 0);
-        check(dm_message_hello_equal(&hello, &hello));
+        FUZZ_CHECK(*hello.name && *hello.instruction && hello.max_turns > 0);
+        FUZZ_CHECK(dm_message_hello_equal(&hello, &hello));
     }
     dm_message_hello_free(&hello);
     for (int to_reset = 0; to_reset < 2; to_reset++) {
         if (dm_message_read_answer(&answer, to_reset, line, size, &err) == DM_OK) {
-            check(answer.score >= 0 && answer.score <= 1 && answer.observation && !answer.task == !to_reset);
+            FUZZ_CHECK(answer.score >= 0 && answer.score <= 1 && answer.observation && !answer.task == !to_reset);
             for (size_t i = 0; i < answer.n_actions; i++)
-                check(*answer.actions[i] && !strchr(answer.actions[i], '\n'));
+                FUZZ_CHECK(*answer.actions[i] && !strchr(answer.actions[i], '\n'));
         }
         dm_message_answer_free(&answer);
     }
     free(line);
-    return 0;
 }
