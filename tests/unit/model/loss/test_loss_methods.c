@@ -42,7 +42,8 @@ static void test_kto(void)
         }
     }
     /* a pair is one wanted and one unwanted completion, to the bit; without the other, an item of the mean by itself */
-    const dm_loss_options k = {.objective = DM_OBJECTIVE_KTO, .beta = 0.3, .desirable_weight = 1.5, .undesirable_weight = 0.25};
+    const dm_loss_options k = {
+        .objective = DM_OBJECTIVE_KTO, .beta = 0.3, .desirable_weight = 1.5, .undesirable_weight = 0.25};
     const dm_loss_batch pair = {.pairs = 3, .kl = 0.5}, sides = {.pairs = 6, .kl = 0.5, .examples = 6};
     const dm_loss_pair both = dm_loss_pair_of(&k, 0.7, -0.2, &pair), one = dm_loss_labelled_of(&k, 0.7, true, &sides),
                        other = dm_loss_labelled_of(&k, -0.2, false, &sides);
