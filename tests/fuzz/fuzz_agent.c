@@ -65,6 +65,12 @@ void fuzz_recipe(const uint8_t *data, size_t size)
     FUZZ_CHECK(r.name && r.seeds > 0 && r.methods > 0 && r.size == size && memcmp(r.text, data, size) == 0);
     for (size_t i = 0; i < r.methods; i++)
         FUZZ_CHECK(r.method[i].name && *r.method[i].name);
+    for (size_t i = 0; i < r.envs; i++) {
+        dm_env_split splits[DM_ENV_SPLITS];
+        FUZZ_CHECK(dm_recipe_splits(&r, &r.env[i], splits) <= DM_ENV_SPLITS);
+    }
+    (void)dm_recipe_set_seeds(&r, r.name, &err);
+    FUZZ_CHECK(dm_recipe_set_seeds(&r, "3,1", &err) == DM_OK && r.seeds == 2);
     dm_recipe_close(&r);
 }
 

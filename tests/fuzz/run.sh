@@ -16,11 +16,15 @@ SRC=$root
 export TMPDIR SRC
 what=${1:?usage: tests/fuzz/run.sh SECONDS, merge or coverage, and targets}
 shift
-[ $# -gt 0 ] || set -- $(sed -n 's/^ *x(/x(/; s/x(\([a-z0-9_]*\), [a-z]*)/\1/gp' "$root/tests/fuzz/targets.h" | tr -d '\\')
+if [ $# -eq 0 ]; then
+    cd "$corpus"
+    set -- *
+fi
 
 build() { # build DIR CFLAGS GOAL CONFIGURE-OPTIONS
     mkdir -p "$root/$1"
     cd "$root/$1"
+    # shellcheck disable=SC2086 # options are words
     [ -f config.mk ] || CC=$CC CFLAGS=$2 "$root/configure" --disable-shared --disable-avx2 --disable-neon $4 >/dev/null
     make -j"$(nproc 2>/dev/null || echo 2)" SRC="$root" B=. "$3" | grep -v '^  ' || :
 }
