@@ -55,9 +55,10 @@ static void write_tokenizer(const char *dir)
     if (text.failed ||
         dm_tokenizer_train(&t, texts, &text.size, 1, VOCABULARY, 2, DM_WORD_SPLIT_GPT2, false, specials, n, &err) !=
             DM_OK ||
-        dm_template_open(&c, "plain", NULL, t, &err) != DM_OK || dm_tokenizer_save(t, dir, &err) != DM_OK ||
-        dm_template_save(&c, t, dir, &err) != DM_OK)
+        dm_template_open(&c, &(dm_template_choice){.name = "plain"}, NULL, t, &err) != DM_OK ||
+        dm_tokenizer_save(t, dir, &err) != DM_OK || dm_template_save(&c, t, dir, &err) != DM_OK)
         bench_die(err.message);
+    dm_template_close(&c);
     dm_tokenizer_close(&t);
     dm_text_free(&text);
 }

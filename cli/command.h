@@ -44,10 +44,12 @@ int cli_failed(const char *name, int status, const char *message);
                        .high = 1, .legal = "above 0, to 1")
 
 /* Help of --template. */
-#define CLI_TEMPLATE_OPTION(options, field)                                                                            \
-    DM_OPTION_TEXT(options, field, "template", "NAME",                                                                 \
-                   "chat template: chatml, llama2, llama3, mistral, vicuna, zephyr or plain",                          \
-                   .absent = "recognised from the model")
+#define CLI_TEMPLATE_OPTIONS(options, template, values)                                                                \
+    DM_OPTION_TEXT(options, template, "template", "NAME",                                                              \
+                   "chat template: chatml, llama2, llama3, mistral, vicuna, zephyr or plain, or a file with one",      \
+                   .absent = "the model's own"),                                                                       \
+        DM_OPTION_TEXT(options, values, "template-option", "NAME=VALUE",                                               \
+                       "variables for the chat template, with commas between them", .absent = "none")
 
 /* Monotonic seconds. */
 double cli_seconds(void);

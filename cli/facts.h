@@ -34,9 +34,9 @@ dm_status cli_report_print(cli_report *r, dm_error *err);
 
 /* What dmpo info prints about each kind of thing. */
 dm_status cli_info_engine(cli_report *r, const char *isa, unsigned threads);
-dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *dir, const char *template_name,
+dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *dir, const dm_template_choice *choice,
                          int tensors, dm_error *err);
-dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *path, const char *template_name,
+dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *path, const dm_template_choice *choice,
                         int tensors, dm_error *err); /* GGUF, llama2.c */
 dm_status cli_info_adapter(cli_report *r, const char *dir, dm_error *err);
 dm_status cli_info_tensors(cli_report *r, const char *path, dm_error *err);
@@ -44,11 +44,11 @@ dm_status cli_info_tensors(cli_report *r, const char *path, dm_error *err);
 /* Parts of these. */
 void cli_info_shape(cli_report *r, const dm_config *c);
 dm_status cli_info_memory(cli_report *r, const dmpo_engine *engine, const dm_source *s, dm_error *err);
-dm_status cli_info_tokenizer(cli_report *r, const dm_source *s, const char *template_name, dm_tokenizer *t,
+dm_status cli_info_tokenizer(cli_report *r, const dm_source *s, const dm_template_choice *choice, dm_tokenizer *t,
                              dm_error *err);
 
 typedef struct cli_info_data_options {
-    const char *model, *chat_template;
+    const char *model, *chat_template, *template_options;
     int64_t max_length;
     bool tensors; /* of a model: list them */
 } cli_info_data_options;

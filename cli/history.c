@@ -54,38 +54,50 @@ dm_status cli_history_begin(cli_history *h, const char *system, size_t size, dm_
     if (valid < size)
         return dm_fail(err, DM_ERR_INPUT, "the system message: byte %zu is not valid UTF-8", valid);
     drop(h, 0);
-    h->ids.size = h->last = 0;
+    h->ids.size = h->before.size = 0;
     return size ? add(h, &(dm_message){.role = DM_ROLE_SYSTEM, .text = system, .size = size}, err) : DM_OK;
 }
 
 void cli_history_reset(cli_history *h)
 {
     drop(h, system_messages(h));
-    h->ids.size = h->last = 0;
+    h->ids.size = h->before.size = 0;
+}
+
+/* *to becomes a copy of `from`. */
+static dm_status copy_ids(dm_ids *to, const dm_ids *from, dm_error *err)
+{
+    dm_status s = DM_OK;
+    to->size = 0;
+    for (size_t i = 0; i < from->size && s == DM_OK; i++)
+        s = dm_ids_push(to, from->data[i], err);
+    return s;
 }
 
 dm_status cli_history_ask(cli_history *h, const char *text, size_t size, size_t limit, dm_error *err)
 {
-    const size_t ids = h->ids.size, n = h->n;
+    const size_t n = h->n;
+    dm_ids before = {0};
     size_t none;
-    dm_status s = add(h, &(dm_message){.role = DM_ROLE_USER, .text = text, .size = size}, err);
+    dm_status s = copy_ids(&before, &h->ids, err);
 
-    if (s == DM_OK && ids == 0)
-        s = dm_template_render(h->chat, h->tokenizer, &(dm_conversation){.messages = h->messages, .n = h->n}, true,
-                               &h->ids, NULL, &none, err);
+    if (s == DM_OK)
+        s = add(h, &(dm_message){.role = DM_ROLE_USER, .text = text, .size = size}, err);
+    const dm_conversation talk = {.messages = h->messages, .n = h->n};
+    if (s == DM_OK && before.size == 0)
+        s = dm_template_render(h->chat, h->tokenizer, &talk, true, &h->ids, NULL, &none, err);
     else if (s == DM_OK)
-        s = dm_template_continue(h->chat, h->tokenizer, text, size, &h->ids, err);
+        s = dm_template_continue(h->chat, h->tokenizer, &talk, &h->ids, err);
     if (s == DM_OK && h->ids.size > limit)
         s = dm_fail(err, DM_ERR_INPUT,
-                    "the context is full: of %zu tokens %zu are taken, and this message needs %zu and room for an "
-                    "answer; /reset starts a new conversation, --max-length allows a longer one",
-                    limit + 1, ids, h->ids.size - ids);
-    if (s == DM_OK) {
-        h->last = ids;
-    } else {
+                    "the context is full: of %zu tokens %zu are taken, and this message makes them %zu and needs room "
+                    "for an answer; /reset starts a new conversation, --max-length allows a longer one",
+                    limit + 1, before.size, h->ids.size);
+    dm_ids *restored = s == DM_OK ? &h->before : &h->ids; /* what the copy becomes */
+    if (s != DM_OK)
         drop(h, n);
-        h->ids.size = ids;
-    }
+    dm_ids_free(restored);
+    *restored = before;
     return s;
 }
 
@@ -125,8 +137,12 @@ void cli_history_question(const cli_history *h, dm_text *out)
 
 void cli_history_take_back(cli_history *h)
 {
+    const dm_ids asked = h->ids;
+
     drop(h, before_question(h));
-    h->ids.size = h->last;
+    h->ids = h->before;
+    h->before = asked;
+    h->before.size = 0;
 }
 
 /* ---- files ---- */
@@ -161,26 +177,42 @@ dm_status cli_history_save(const cli_history *h, const char *path, bool overwrit
     return s;
 }
 
-/* messages end with the agent's, or are the system's alone or none. */
-static dm_status take(cli_history *h, dm_message *messages, size_t n, dm_error *err)
+/* The ids of the first n messages up to the end of the agent's last turn; none where it has none. */
+static dm_status ids_of(const cli_history *h, size_t n, dm_ids *ids, dm_error *err)
 {
-    dm_span *spans = malloc((n + 1) * sizeof *spans);
-    dm_status s = spans ? DM_OK : dm_fail(err, DM_ERR_MEMORY, "no memory for the conversation");
     size_t turns = 0;
+    dm_span span;
+
+    ids->size = 0;
+    while (n > 0 && h->messages[n - 1].role != DM_ROLE_ASSISTANT)
+        n--;
+    if (n == 0)
+        return DM_OK;
+    dm_message *messages = malloc(n * sizeof *messages);
+    if (!messages)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for the conversation");
+    for (size_t i = 0; i < n; i++) {
+        messages[i] = h->messages[i];
+        messages[i].train = i == n - 1; /* the span of this one */
+    }
+    const dm_status s = dm_template_render(h->chat, h->tokenizer, &(dm_conversation){.messages = messages, .n = n},
+                                           false, ids, &span, &turns, err);
+    free(messages);
+    if (s == DM_OK && turns > 0)
+        ids->size = span.end; /* what separates it from a next message comes with that */
+    return s;
+}
+
+/* messages end with the agent's, or are the system's alone or none. */
+static dm_status take(cli_history *h, const dm_message *messages, size_t n, dm_error *err)
+{
+    dm_status s = DM_OK;
 
     for (size_t i = 0; i < n && s == DM_OK; i++)
         s = add(h, &messages[i], err);
-    for (size_t i = 0; i < n; i++)
-        messages[i].train = messages[i].role == DM_ROLE_ASSISTANT; /* to get the spans of all */
-    if (s == DM_OK && cli_history_turns(h) > 0)
-        s = dm_template_render(h->chat, h->tokenizer, &(dm_conversation){.messages = messages, .n = n}, false, &h->ids,
-                               spans, &turns, err);
-    if (s == DM_OK && turns > 0) {
-        h->ids.size = spans[turns - 1].end; /* what separates it from a next message comes with that */
-        h->last = turns > 1 ? spans[turns - 2].end : 0;
-    }
-    free(spans);
-    return s;
+    if (s == DM_OK)
+        s = ids_of(h, h->n, &h->ids, err);
+    return s == DM_OK ? ids_of(h, before_question(h), &h->before, err) : s;
 }
 
 dm_status cli_history_load(cli_history *h, const char *path, size_t limit, dm_text *question, size_t *items,
@@ -225,5 +257,6 @@ void cli_history_close(cli_history *h)
     drop(h, 0);
     free(h->messages);
     dm_ids_free(&h->ids);
+    dm_ids_free(&h->before);
     *h = (cli_history){.tokenizer = h->tokenizer, .chat = h->chat};
 }

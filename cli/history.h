@@ -10,8 +10,8 @@ typedef struct cli_history {
     const dm_chat_template *chat;
     dm_message *messages; /* [n] their texts are owned; messages[0] may be the system's */
     size_t n, room;
-    dm_ids ids;  /* of all messages; after a question they end where the answer begins */
-    size_t last; /* number of ids before the last question */
+    dm_ids ids;    /* of all messages; after a question they end where the answer begins */
+    dm_ids before; /* what they were before the last question */
 } cli_history;
 
 /* Starts over with that system message; size 0: without one. */

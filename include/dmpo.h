@@ -258,8 +258,8 @@ typedef struct dmpo_scored {
 typedef int (*dmpo_score_fn)(void *context, const dmpo_scored *scored);
 
 /* Scores the option `data` under `model` and, when it is set, `reference`. Of the other options it reads those of the
- * loss (for the rewards), template, reference-cache, max-length, skip-invalid, share-prefix and memory. The numbers equal
- * those of dmpo_train before its first step, bit for bit. event may be NULL. */
+ * loss (for the rewards), template, template-option, reference-cache, max-length, skip-invalid, share-prefix and memory.
+ * The numbers equal those of dmpo_train before its first step, bit for bit. event may be NULL. */
 DMPO_API dmpo_status dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_score_fn score,
                                 void *score_context, dmpo_event_fn event, void *event_context, dmpo_error *error);
 
@@ -269,10 +269,11 @@ DMPO_API dmpo_status dmpo_score(dmpo_engine *engine, const dmpo_train_options *o
 typedef struct dmpo_tokenizer dmpo_tokenizer;
 
 /* path: a model of any form (Hugging Face directory, GGUF or llama2.c file, adapter). chat_template: chatml, llama2,
- * llama3, mistral, vicuna, zephyr or plain; NULL: recognised from the model, or none, which dmpo_chat_render then
- * reports. A model without a tokenizer is DMPO_ERR_INPUT. */
+ * llama3, mistral, vicuna, zephyr or plain, one of the model's named templates, or a file with one; NULL: the model's
+ * own, or none, which dmpo_chat_render then reports. template_options: variables for it, "NAME=VALUE,NAME=VALUE", or
+ * NULL. A model without a tokenizer is DMPO_ERR_INPUT. */
 DMPO_API dmpo_status dmpo_tokenizer_open(dmpo_tokenizer **tokenizer, const char *path, const char *chat_template,
-                                         dmpo_error *error);
+                                         const char *template_options, dmpo_error *error);
 DMPO_API void dmpo_tokenizer_close(dmpo_tokenizer **tokenizer);
 
 DMPO_API size_t dmpo_tokenizer_size(const dmpo_tokenizer *tokenizer);          /* number of ids */

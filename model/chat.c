@@ -23,16 +23,17 @@ struct dmpo_tokenizer {
 _Static_assert(sizeof(dmpo_span) == sizeof(dm_span) && offsetof(dmpo_span, end) == offsetof(dm_span, end),
                "spans are handed out as they are");
 
-static dm_status open_tokenizer(dmpo_tokenizer *t, const char *path, const char *chat_template, dm_error *err)
+static dm_status open_tokenizer(dmpo_tokenizer *t, const char *path, const dm_template_choice *choice, dm_error *err)
 {
     dm_source *source = NULL;
     dm_status s = dm_source_open(&source, path, err);
 
     if (s != DM_OK)
         return s;
-    if (dm_source_tokenizer(source, &t->t, &t->chat, chat_template, &t->no_chat) != DM_OK) {
-        s = chat_template ? t->no_chat.status : dm_source_tokenizer(source, &t->t, NULL, NULL, err);
-        if (chat_template && err)
+    if (dm_source_tokenizer(source, &t->t, &t->chat, choice, &t->no_chat) != DM_OK) {
+        const bool asked = choice->name || choice->options;
+        s = asked ? t->no_chat.status : dm_source_tokenizer(source, &t->t, NULL, NULL, err);
+        if (asked && err)
             *err = t->no_chat;
     } else {
         t->no_chat.status = DM_OK;
@@ -47,12 +48,13 @@ static dm_status open_tokenizer(dmpo_tokenizer *t, const char *path, const char 
 }
 
 dmpo_status dmpo_tokenizer_open(dmpo_tokenizer **tokenizer, const char *path, const char *chat_template,
-                                dmpo_error *error)
+                                const char *template_options, dmpo_error *error)
 {
     dm_error err = {0};
     dmpo_tokenizer *t = calloc(1, sizeof *t);
     const dm_status s =
-        t ? open_tokenizer(t, path, chat_template, &err) : dm_fail(&err, DM_ERR_MEMORY, "no memory for a tokenizer");
+        t ? open_tokenizer(t, path, &(dm_template_choice){.name = chat_template, .options = template_options}, &err)
+          : dm_fail(&err, DM_ERR_MEMORY, "no memory for a tokenizer");
 
     if (s != DM_OK)
         dmpo_tokenizer_close(&t);
@@ -64,6 +66,7 @@ void dmpo_tokenizer_close(dmpo_tokenizer **tokenizer)
 {
     if (!tokenizer || !*tokenizer)
         return;
+    dm_template_close(&(*tokenizer)->chat);
     dm_tokenizer_close(&(*tokenizer)->t);
     dm_ids_free(&(*tokenizer)->ids);
     dm_text_free(&(*tokenizer)->text);

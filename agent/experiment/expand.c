@@ -112,7 +112,8 @@ static void hash_source(dm_expansion *x, dm_sha256 *h, dm_stage_source_ref sourc
 static void share_reference(dm_expansion *x, const dm_recipe_options *o, dm_stage_source_ref model,
                             dm_stage_source_ref data)
 {
-    static const char *const decides[] = {"max-length", "reference", "reference2", "share-prefix", "template", NULL};
+    static const char *const decides[] = {"max-length", "reference",       "reference2", "share-prefix",
+                                          "template",   "template-option", NULL};
     const dm_recipe_option *objective = dm_recipe_options_find(o, "objective");
     char hex[DM_SHA256_HEX];
     dm_sha256 h;

@@ -173,6 +173,7 @@ dm_status dm_rollout(dmpo_engine *engine, const dm_rollout_options *options, dm_
     free(r.flight);
     free(r.request);
     dmpo_model_close(&r.model);
+    dm_template_close(&r.chat);
     dm_tokenizer_close(&r.tokenizer);
     dm_rollout_assignments_close(&r.todo);
     return s == DM_OK ? closed : s;

@@ -26,13 +26,14 @@ extern const char *const dm_rollout_player_names[DM_ROLLOUT_PLAYERS + 1]; /* "mo
 #define DM_ROLLOUT_CONTINUE_ALL ((int64_t)-1)
 
 typedef struct dm_rollout_options {
-    const char *env;           /* specification (agent/env/env.h); with `from` it may be NULL: what the file names */
-    int split;                 /* dm_env_split */
-    int player;                /* dm_rollout_player */
-    const char *model;         /* directory, of DM_ROLLOUT_PLAYER_MODEL only */
-    const char *chat_template; /* NULL: recognised from the model */
-    const char *output;        /* file */
-    bool overwrite;            /* start again, whatever OUTPUT holds */
+    const char *env;              /* specification (agent/env/env.h); with `from` it may be NULL: what the file names */
+    int split;                    /* dm_env_split */
+    int player;                   /* dm_rollout_player */
+    const char *model;            /* directory, of DM_ROLLOUT_PLAYER_MODEL only */
+    const char *chat_template;    /* NULL: the model's own */
+    const char *template_options; /* NAME=VALUE,...; NULL: none */
+    const char *output;           /* file */
+    bool overwrite;               /* start again, whatever OUTPUT holds */
 
     int64_t first, tasks; /* tasks first .. first + tasks - 1 of the split; tasks 0: all from `first` on */
     int64_t samples;      /* episodes of each task, >= 1 */

@@ -20,12 +20,13 @@ static void check_length(const dm_rollout_run *r, dm_rollout_flight *f)
         f->episode.end = "length";
 }
 
-/* The conversation so far as the model's prompt. */
+/* The conversation so far as the model's prompt; f->ids holds it up to the end of the last turn, or nothing. */
 static dm_status render(dm_rollout_run *r, dm_rollout_flight *f)
 {
     const dm_episode *e = &f->episode;
     const size_t n = DM_EPISODE_PROMPT + 2 * e->turns;
     dm_message *m = calloc(n, sizeof *m);
+    const dm_conversation talk = {.messages = m, .n = n};
     size_t none;
 
     if (!m)
@@ -37,9 +38,9 @@ static dm_status render(dm_rollout_run *r, dm_rollout_flight *f)
                                                  : e->turn[after / 2].action;
         m[i] = (dm_message){.role = i % 2 ? DM_ROLE_ASSISTANT : DM_ROLE_USER, .text = text, .size = strlen(text)};
     }
-    f->ids.size = 0;
-    const dm_status status = dm_template_render(&r->chat, r->tokenizer, &(dm_conversation){.messages = m, .n = n}, true,
-                                                &f->ids, NULL, &none, r->err);
+    const dm_status status = f->ids.size == 0
+                                 ? dm_template_render(&r->chat, r->tokenizer, &talk, true, &f->ids, NULL, &none, r->err)
+                                 : dm_template_continue(&r->chat, r->tokenizer, &talk, &f->ids, r->err);
     free(m);
     check_length(r, f);
     return status;
@@ -99,10 +100,7 @@ static dm_status take_answer(dm_rollout_run *r, dm_rollout_flight *f, const dmpo
     dm_text_free(&text);
     if (status != DM_OK || f->episode.end)
         return status;
-    const char *observation = f->episode.turn[f->episode.turns - 1].observation;
-    status = dm_template_continue(&r->chat, r->tokenizer, observation, strlen(observation), &f->ids, r->err);
-    check_length(r, f);
-    return status;
+    return render(r, f);
 }
 
 static int next_request(void *context, size_t index)
@@ -119,6 +117,7 @@ static int next_request(void *context, size_t index)
             dm_rollout_report(r, NULL);
         } else if (dm_rollout_flight_claim(r, f)) {
             r->s = dm_rollout_flight_begin(r, f);
+            f->ids.size = 0;
             if (r->s == DM_OK && !f->episode.end)
                 r->s = render(r, f);
         } else {
@@ -168,7 +167,9 @@ static dm_status open_policy(dm_rollout_run *r, const dm_source *source)
     dm_status s;
 
     r->config = *dm_source_config(source);
-    if ((s = dm_source_tokenizer(source, &r->tokenizer, &r->chat, o->chat_template, r->err)) != DM_OK)
+    if ((s = dm_source_tokenizer(source, &r->tokenizer, &r->chat,
+                                 &(dm_template_choice){.name = o->chat_template, .options = o->template_options},
+                                 r->err)) != DM_OK)
         return s;
     if (!r->tokenizer)
         return dm_fail(r->err, DM_ERR_INPUT, "%s: has no tokenizer (tokenizer.json), which an agent's words need",

@@ -18,7 +18,7 @@
 #define LENGTH_DEFAULT 2048           /* the cache of keys and values is as long, all of it from the beginning */
 
 typedef struct chat_options {
-    const char *model, *chat_template, *system;
+    const char *model, *chat_template, *template_options, *system;
     dmpo_sampling sampling;
     int64_t max_length;
 } chat_options;
@@ -27,7 +27,7 @@ static const cli_option options[] = {
     DM_OPTION_TEXT(chat_options, model, "model", "PATH", "the model, which must have a tokenizer (required)"),
     DM_OPTION_TEXT(chat_options, system, "system", "TEXT",
                    "the system message; default: the template's own, if it has one"),
-    CLI_TEMPLATE_OPTION(chat_options, chat_template),
+    CLI_TEMPLATE_OPTIONS(chat_options, chat_template, template_options),
     DM_OPTION_INTEGER(chat_options, max_length, "max-length", "N",
                       "maximum tokens in all, 2 to 16777216; 0: the model's positions, at most 2048"),
     DM_OPTION_INTEGER(chat_options, sampling.max_tokens, "max-tokens", "N", "maximum tokens of an answer, 1 or more"),
@@ -521,7 +521,8 @@ static dm_status prepare(talk *t, dm_error *err)
     if (s != DM_OK)
         return s;
     const dm_config config = *dm_source_config(source);
-    s = dm_source_tokenizer(source, &t->tokenizer, &t->chat, o->chat_template, err);
+    s = dm_source_tokenizer(source, &t->tokenizer, &t->chat,
+                            &(dm_template_choice){.name = o->chat_template, .options = o->template_options}, err);
     dm_source_close(&source);
     if (s != DM_OK)
         return s;
@@ -583,6 +584,7 @@ int cli_chat(int argc, char **argv)
         cli_lines_close(&t->lines);
         dm_text_free(&t->message);
         dm_text_free(&t->question);
+        dm_template_close(&t->chat);
         dm_tokenizer_close(&t->tokenizer);
         free(t->out);
         free(t);

@@ -13,7 +13,7 @@
 #define LENGTH_MAX (1 << 24) /* dmpo_model_open's */
 
 typedef struct generate_options {
-    const char *model, *prompt, *prompt_file, *chat, *chat_template;
+    const char *model, *prompt, *prompt_file, *chat, *chat_template, *template_options;
     dmpo_sampling sampling;
     bool raw;
 } generate_options;
@@ -26,7 +26,7 @@ static const cli_option options[] = {
                    "read the user's message from FILE; -: standard input"),
     DM_OPTION_TEXT(generate_options, chat, "chat", "FILE",
                    "read a conversation, a JSON list of messages that ends with the user's; -: standard input"),
-    CLI_TEMPLATE_OPTION(generate_options, chat_template),
+    CLI_TEMPLATE_OPTIONS(generate_options, chat_template, template_options),
     DM_OPTION_FLAG(generate_options, raw, "raw",
                    "use no template: continue the text, recognising special tokens in it"),
     DM_OPTION_INTEGER(generate_options, sampling.max_tokens, "max-tokens", "N", "maximum number of tokens to generate",
@@ -225,9 +225,11 @@ static dm_status check(const generate_options *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "no model given; --model PATH names it");
     if (!!o->prompt + !!o->prompt_file + !!o->chat > 1)
         return dm_fail(err, DM_ERR_ARGUMENT, "more than one prompt; give one of --prompt, --prompt-file and --chat");
-    if (o->raw && (o->chat || o->chat_template))
+    if (o->raw && (o->chat || o->chat_template || o->template_options))
         return dm_fail(err, DM_ERR_ARGUMENT, "--raw uses no chat template; leave %s out",
-                       o->chat ? "--chat" : "--template");
+                       o->chat            ? "--chat"
+                       : o->chat_template ? "--template"
+                                          : "--template-option");
     return DM_OK;
 }
 
@@ -237,7 +239,7 @@ static dm_status prepare(generate_options *o, answer *a, const dmpo_encoding **p
     dmpo_error error;
     dm_status s;
 
-    if (dmpo_tokenizer_open(&a->tokenizer, o->model, o->chat_template, &error) != DMPO_OK)
+    if (dmpo_tokenizer_open(&a->tokenizer, o->model, o->chat_template, o->template_options, &error) != DMPO_OK)
         return failed(err, &error);
     o->sampling.stop = dmpo_tokenizer_stops(a->tokenizer, &o->sampling.n_stop);
     s = o->chat ? render_chat(prompt, o->chat, a->tokenizer, err) : render_text(prompt, o, a->tokenizer, err);

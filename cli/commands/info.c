@@ -13,7 +13,7 @@
 static const cli_option options[] = {
     DM_OPTION_TEXT(cli_info_data_options, model, "model", "DIR",
                    "for a data file: measure it in this model's tokens, not in bytes"),
-    CLI_TEMPLATE_OPTION(cli_info_data_options, chat_template),
+    CLI_TEMPLATE_OPTIONS(cli_info_data_options, chat_template, template_options),
     DM_OPTION_INTEGER(cli_info_data_options, max_length, "max-length", "N",
                       "for a data file: report what --max-length N of dmpo train would cut; 0: no limit"),
     DM_OPTION_FLAG(cli_info_data_options, tensors, "tensors", "for a model: list every tensor with its shape and type"),
@@ -109,15 +109,16 @@ static dm_status describe(cli_report *r, const dmpo_engine *engine, const char *
                           dm_error *err)
 {
     const int directory = dm_dir_exists(path), file = !directory && dm_source_file_kind(path) >= 0;
+    const dm_template_choice choice = {.name = o->chat_template, .options = o->template_options};
     if ((directory || file) && (o->model || o->max_length))
         return dm_fail(err, DM_ERR_ARGUMENT, "--model and --max-length are for a data file; %s is a %s", path,
                        directory ? "directory" : "model");
     if (directory && dm_adapter_is(path))
         return cli_info_adapter(r, path, err);
     if (directory)
-        return cli_info_model(r, engine, path, o->chat_template, o->tensors, err);
+        return cli_info_model(r, engine, path, &choice, o->tensors, err);
     if (file)
-        return cli_info_file(r, engine, path, o->chat_template, o->tensors, err);
+        return cli_info_file(r, engine, path, &choice, o->tensors, err);
     if (is_tensors(path))
         return cli_info_tensors(r, path, err);
     if (o->max_length < 0 || o->max_length > 1 << 24)

@@ -15,7 +15,9 @@ static dm_status byte_tokenizer(dm_tokenizer **t, dm_chat_template *chat, dm_err
     const char *nothing = "";
     const size_t size = 0;
     dm_status s = dm_tokenizer_train(t, &nothing, &size, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n, err);
-    return s == DM_OK ? dm_template_open(chat, dm_template_name(DM_TEMPLATE_PLAIN), NULL, *t, err) : s;
+    return s == DM_OK ? dm_template_open(chat, &(dm_template_choice){.name = dm_template_name(DM_TEMPLATE_PLAIN)}, NULL,
+                                         *t, err)
+                      : s;
 }
 
 /* Token ids need no tokenizer, and text without one is refused as an argument: that tells the two apart. */
@@ -29,7 +31,9 @@ static dm_status open_data(dm_dataset *d, const char *path, const cli_info_data_
     dm_status s = DM_OK;
 
     if (o->model && (s = dm_config_read(&config, o->model, err)) == DM_OK)
-        s = dm_hf_directory_tokenizer(&tokenizer, &chat, &config, o->model, o->chat_template, err);
+        s = dm_hf_directory_tokenizer(&tokenizer, &chat, &config, o->model,
+                                      &(dm_template_choice){.name = o->chat_template, .options = o->template_options},
+                                      err);
     if (s != DM_OK)
         return s;
     options.vocabulary = config.vocab;
@@ -46,6 +50,7 @@ static dm_status open_data(dm_dataset *d, const char *path, const cli_info_data_
         if (s == DM_OK)
             s = dm_dataset_open(d, path, &options, err);
     }
+    dm_template_close(&chat);
     dm_tokenizer_close(&tokenizer);
     return s;
 }

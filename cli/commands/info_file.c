@@ -104,8 +104,8 @@ static dm_status report_hash(cli_report *r, const char *path, dm_error *err)
 }
 
 /* What every model has, of a source. */
-static dm_status report_source(cli_report *r, const dmpo_engine *engine, const dm_source *s, const char *template_name,
-                               dm_error *err)
+static dm_status report_source(cli_report *r, const dmpo_engine *engine, const dm_source *s,
+                               const dm_template_choice *choice, dm_error *err)
 {
     dm_param_layout layout;
     dm_tokenizer *t = NULL;
@@ -118,14 +118,14 @@ static dm_status report_source(cli_report *r, const dmpo_engine *engine, const d
     dm_param_layout_free(&layout);
     if ((status = cli_info_memory(r, engine, s, err)) == DM_OK &&
         (status = dm_source_tokenizer(s, &t, NULL, NULL, err)) == DM_OK && t)
-        status = cli_info_tokenizer(r, s, template_name, t, err);
+        status = cli_info_tokenizer(r, s, choice, t, err);
     dm_tokenizer_close(&t);
     return status;
 }
 
 /* A file that cannot be used as a model can still be described, but for what is wrong with its header. */
 static dm_status describe_gguf(cli_report *r, const dmpo_engine *engine, const char *path, const dm_gguf *g,
-                               const char *template_name, int tensors, dm_error *err)
+                               const dm_template_choice *choice, int tensors, dm_error *err)
 {
     dm_source *s = NULL;
     dm_error why = {0};
@@ -135,7 +135,7 @@ static dm_status describe_gguf(cli_report *r, const dmpo_engine *engine, const c
     cli_report_int(r, "tensors", (int64_t)dm_gguf_count(g));
     report_types(r, g);
     if (status == DM_OK) {
-        status = report_source(r, engine, s, template_name, err);
+        status = report_source(r, engine, s, choice, err);
     } else {
         report_string_of(r, "architecture", g, "general.architecture");
         cli_report_problem(r, "problem", why.message);
@@ -151,7 +151,7 @@ static dm_status describe_gguf(cli_report *r, const dmpo_engine *engine, const c
     return status;
 }
 
-dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *path, const char *template_name,
+dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *path, const dm_template_choice *choice,
                         int tensors, dm_error *err)
 {
     dm_source *s = NULL;
@@ -163,7 +163,7 @@ dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *pa
             return status;
         cli_report_string(r, "path", path);
         cli_report_string(r, "form", "gguf");
-        status = describe_gguf(r, engine, path, g, template_name, tensors, err);
+        status = describe_gguf(r, engine, path, g, choice, tensors, err);
         dm_gguf_close(&g);
         return status;
     }
@@ -173,7 +173,7 @@ dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *pa
     cli_report_string(r, "form", "llama2c");
     const char *const type[] = {"F32"};
     cli_report_list(r, "dtype", type, 1);
-    if ((status = report_source(r, engine, s, template_name, err)) == DM_OK)
+    if ((status = report_source(r, engine, s, choice, err)) == DM_OK)
         status = report_hash(r, path, err);
     dm_source_close(&s);
     return status;

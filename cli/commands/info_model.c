@@ -158,9 +158,9 @@ static dm_status report_weights(cli_report *r, const dm_config *c, const char *d
 
 /* A template that is not recognised is a fact, not a failure, unless it was asked for by name. */
 static dm_status report_template(cli_report *r, dm_status s, const dm_chat_template *chat, const char *why,
-                                 const char *name, const dm_tokenizer *t, dm_error *err)
+                                 const dm_template_choice *choice, const dm_tokenizer *t, dm_error *err)
 {
-    if (s != DM_OK && name)
+    if (s != DM_OK && (choice->name || choice->options))
         return dm_fail(err, s, "%s", why);
     cli_report_string(r, "template", s == DM_OK ? dm_template_name(chat->kind) : NULL);
     if (s != DM_OK) {
@@ -169,7 +169,6 @@ static dm_status report_template(cli_report *r, dm_status s, const dm_chat_templ
     }
     cli_report_string(r, "end_of_turn", dm_tokenizer_token(t, chat->end_of_turn, NULL));
     cli_report_int(r, "end_of_turn_id", chat->end_of_turn);
-    cli_report_string(r, "default_system", *chat->system ? chat->system : NULL);
     return DM_OK;
 }
 
@@ -184,27 +183,29 @@ static void report_tokenizer(cli_report *r, const dm_tokenizer *t)
     cli_report_int(r, "tokenizer_specials", (int64_t)specials);
 }
 
-dm_status cli_info_tokenizer(cli_report *r, const dm_source *s, const char *template_name, dm_tokenizer *t,
+dm_status cli_info_tokenizer(cli_report *r, const dm_source *s, const dm_template_choice *choice, dm_tokenizer *t,
                              dm_error *err)
 {
     dm_tokenizer *again = NULL;
-    dm_chat_template chat;
+    dm_chat_template chat = {0};
     dm_error why = {0};
-    const dm_status status = dm_source_tokenizer(s, &again, &chat, template_name, &why);
+    const dm_status status = dm_source_tokenizer(s, &again, &chat, choice, &why);
 
     dm_tokenizer_close(&again);
     report_tokenizer(r, t);
-    return report_template(r, status, &chat, why.message, template_name, t, err);
+    const dm_status reported = report_template(r, status, &chat, why.message, choice, t, err);
+    dm_template_close(&chat);
+    return reported;
 }
 
-dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *dir, const char *template_name,
+dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *dir, const dm_template_choice *choice,
                          int tensors, dm_error *err)
 {
     char path[2][4096];
     dm_config config = {.vocab = UINT32_MAX};
     dm_tokenizer *tokenizer = NULL;
     dm_source *source = NULL;
-    dm_chat_template chat;
+    dm_chat_template chat = {0};
     dm_error why = {0};
     dm_status s;
 
@@ -228,9 +229,10 @@ dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *d
     }
     if ((s = dm_hf_directory_tokenizer(&tokenizer, NULL, &config, dir, NULL, err)) == DM_OK && tokenizer) {
         report_tokenizer(r, tokenizer);
-        const dm_status known = dm_template_open(&chat, template_name, dir, tokenizer, &why);
-        s = report_template(r, known, &chat, why.message, template_name, tokenizer, err);
+        const dm_status known = dm_template_open(&chat, choice, dir, tokenizer, &why);
+        s = report_template(r, known, &chat, why.message, choice, tokenizer, err);
     }
+    dm_template_close(&chat);
     dm_tokenizer_close(&tokenizer);
     return s;
 }

@@ -164,6 +164,7 @@ int cli_init(int argc, char **argv)
     else if (s == DM_OK)
         printf("%s: %s, %zu parameters, vocabulary %u\nweights sha256     %s\n", o.output, arches[o.arch], parameters,
                config.vocab, hex);
+    dm_template_close(&chat);
     dm_tokenizer_close(&tokenizer);
     cli_args_close(&args);
     return s == DM_OK ? 0 : cli_failed("init", s, err.message);

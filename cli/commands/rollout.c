@@ -49,7 +49,7 @@ const cli_option cli_rollout_options[] = {
                       .high = COUNT_MAX),
     DM_OPTION_TEXT(rollout_options, rollout.stop, "stop", "TEXT",
                    "text that ends a turn, as the end-of-turn token always does"),
-    CLI_TEMPLATE_OPTION(rollout_options, rollout.chat_template),
+    CLI_TEMPLATE_OPTIONS(rollout_options, rollout.chat_template, rollout.template_options),
     DM_OPTION_INTEGER(rollout_options, rollout.at_once, "at-once", "N",
                       "play N episodes at once, up to 256; 0: at most 32, by memory and the environment's cost",
                       .low = 0, .high = 256),

@@ -106,13 +106,14 @@ static dm_status train_on(const tokenizer_options *o, const texts *t, dm_error *
         dm_tokenizer_train(&tokenizer, t->text, t->size, t->n, (size_t)o->vocabulary, (size_t)o->min_frequency,
                            (dm_word_split)o->split, o->digits != 0, specials, n, err);
     if (s == DM_OK && (s = dm_tokenizer_save(tokenizer, o->output, err)) == DM_OK &&
-        (s = dm_template_open(&chat, o->chat_template, NULL, tokenizer, err)) == DM_OK)
+        (s = dm_template_open(&chat, &(dm_template_choice){.name = o->chat_template}, NULL, tokenizer, err)) == DM_OK)
         s = dm_template_save(&chat, tokenizer, o->output, err);
     if (s != DM_OK && is_new && dm_dir_exists(o->output)) /* no half of a tokenizer */
         dm_dir_remove(o->output, NULL);
     if (s == DM_OK)
         printf("%s: %zu ids from %zu texts, template %s\n", o->output, dm_tokenizer_size(tokenizer), t->n,
                o->chat_template);
+    dm_template_close(&chat);
     dm_tokenizer_close(&tokenizer);
     return s;
 }

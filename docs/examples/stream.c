@@ -53,7 +53,7 @@ int main(int argc, char **argv)
     if (argc != 3)
         return fprintf(stderr, "usage: stream MODEL QUESTION\n"), 2;
     const dmpo_message question = {"user", argv[2]};
-    const int failed = dmpo_tokenizer_open(&tokenizer, argv[1], NULL, &error) ||
+    const int failed = dmpo_tokenizer_open(&tokenizer, argv[1], NULL, NULL, &error) ||
                        dmpo_chat_render(tokenizer, &question, 1, NULL, 1, &prompt, &error) ||
                        dmpo_engine_open(&engine, NULL, 0, &error) ||
                        dmpo_model_open(&model, engine, argv[1], 1, prompt->n + ANSWER, &error) ||

@@ -326,6 +326,7 @@ dm_status dm_dataset_open(dm_dataset *out, const char *path, const dm_data_optio
     else
         st = read_items(out, &r, &memory, pairs && pairs->type == DM_JSON_ARRAY ? pairs : root);
     out->report.openings = r.openings;
+    out->report.rendered = r.rendered;
     dm_messages_close(&r.m);
     free(r.spans);
     dm_ids_free(&r.ids);

@@ -35,6 +35,7 @@ typedef struct dm_data_report {
     size_t tokens, action_tokens, longest; /* longest trajectory in tokens */
     char first_skipped[256];               /* why, for the first one */
     size_t equal, equal_by_cut;            /* pairs left out by drop_equal; those whose sides a cut made equal */
+    bool rendered;                         /* some item was text, and the chat template rendered it */
     size_t openings; /* `conversations` whose first answer is trained, since it is more than an "OK" */
 } dm_data_report;
 

@@ -51,6 +51,7 @@ static dm_status render_as(dm_item_reader *r, bool generation, const dm_json *to
 
 static dm_status render_ids(dm_item_reader *r, bool generation)
 {
+    r->rendered = true;
     return render_as(r, generation, r->m.tools, &r->ids, r->spans, &r->n_spans);
 }
 

@@ -13,6 +13,7 @@ typedef struct dm_item_reader {
     dm_ids ids; /* the side as token ids */
     dm_span *spans;
     size_t n_spans, spans_capacity;
+    bool rendered;   /* an item was text */
     size_t openings; /* conversations whose first answer is more than an "OK" */
 } dm_item_reader;
 

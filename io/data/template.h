@@ -1,10 +1,18 @@
-/* Chat templates: a conversation as token ids with the exact span of each agent turn.
+/* Chat templates: a conversation as token ids with the exact span of each turn of the agent.
  *
- * A turn's span holds the agent's words and the end-of-turn token, nothing else: separators, headers, observations and
- * the prompt have weight 0. Message text is encoded without recognising added tokens, so that it cannot forge one.
+ * A template is Jinja text, the model's own or one of the built-in ones, and is rendered as transformers renders it
+ * (io/jinja/jinja.h). The rendered text knows which of its bytes came from which message; what is data is encoded
+ * without recognising special tokens, so that no message can forge one.
  *
- * The text of each template, S, U and A standing for messages (HF: as the family's published jinja template renders it;
- * the agent's span is between > and <):
+ * A turn's span holds the agent's words and the token that ends its turn. It begins where the generation prompt of the
+ * messages before it ends, so that what is trained is what will be asked for: thoughts and tool calls that the template
+ * puts before or behind the words are part of it. Where a template has {% generation %} marks, they are the spans.
+ *
+ * The ids are those of the whole text, but that a turn begins with a token of its own, as in generation: "assistant\n"
+ * and words that begin with a line end are two tokens even if BPE would join the two line ends. docs/templates.md.
+ *
+ * The built-in templates, S, U and A standing for messages (HF: as the family's published template renders them; the
+ * agent's span is between > and <):
  *
  *   chatml   <|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n>A<|im_end|><\n
  *   llama3   <|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>(user the same)
@@ -15,18 +23,7 @@
  *   zephyr   <|system|>\nS</s>\n<|user|>\nU</s>\n<|assistant|>\n>A</s><\n           (HF: TinyLlama-1.1B-Chat-v1.0)
  *   plain    <|system|>S<|user|>U<|agent|>>A<|end|><<|user|>U<|agent|>>A<|end|><  (ours: the fewest tokens)
  *
- * White space around messages is stripped (Python's str.strip) by llama2 and llama3, kept by the others. Without a
- * system message: vicuna puts in its own ("A chat between a curious user ..."); chatml none, unless the model's own
- * template, found by "auto", has one (Qwen2, SmolLM2); llama3 none, unless the model's own has the "Cutting Knowledge
- * Date" lines of Llama 3.1 (then always, with that template's fixed date, before a given system message too).
- *
- * A tokenizer of SentencePiece's kind puts its space before text that begins a conversation or follows a token, and
- * nowhere else, as it would in the whole text.
- *
- * The agent's words are tokenized on their own, with the space before them where the template has one: " Action" is one
- * token. That equals tokenizing the whole text at once, for a word never reaches over a special token or from other
- * text into a space; it differs after the \n of chatml, llama3 and zephyr where the words begin with white space and a
- * line end, which BPE would join with that \n. The span is then still exact, and what generation produces. */
+ * llama2 and llama3 strip white space around messages. vicuna has a system message of its own. */
 #ifndef DM_IO_DATA_TEMPLATE_H
 #define DM_IO_DATA_TEMPLATE_H
 
@@ -41,7 +38,8 @@ typedef enum dm_template_kind {
     DM_TEMPLATE_VICUNA,
     DM_TEMPLATE_PLAIN,
     DM_TEMPLATE_ZEPHYR,
-    DM_TEMPLATE_COUNT
+    DM_TEMPLATE_COUNT,
+    DM_TEMPLATE_OWN = DM_TEMPLATE_COUNT
 } dm_template_kind;
 
 /* The names of all kinds, for help and messages. */
@@ -71,61 +69,74 @@ typedef struct dm_span {
     size_t begin, end; /* token positions [begin, end) */
 } dm_span;
 
-#define DM_TEMPLATE_SYSTEM_MAX 512
+/* Which template, as a user says it. */
+typedef struct dm_template_choice {
+    const char *name;    /* a built-in name, one of the model's named templates, a file; NULL or "auto": the model's */
+    const char *options; /* "NAME=VALUE,NAME=VALUE": variables for the template; NULL: none */
+} dm_template_choice;
 
+/* A template that is ready. Zeroed: none; dm_template_close takes that, too. One thread at a time. */
 typedef struct dm_chat_template {
-    dm_template_kind kind;
-    int32_t bos;         /* -1: none */
-    int32_t end_of_turn; /* the token that ends an agent turn */
-    bool trim;           /* message text is stripped of leading and trailing white space, as the family's jinja does */
-    char system[DM_TEMPLATE_SYSTEM_MAX]; /* of conversations without a system message; "": none */
-    bool dated;                          /* llama3: the system message begins with Llama 3.1's dates */
+    dm_template_kind kind;   /* DM_TEMPLATE_OWN: not one of ours */
+    int32_t bos;             /* -1: none */
+    int32_t end_of_turn;     /* the token that ends an agent turn */
+    bool rewrites;           /* earlier turns, or what is before them, look otherwise once the conversation goes on */
+    bool chosen;             /* by the user: not (only) what the model's files say */
+    struct dm_template *own; /* the rest */
 } dm_chat_template;
 
+/* The name of a built-in template; "own" of DM_TEMPLATE_OWN. */
 const char *dm_template_name(dm_template_kind kind);
+/* The template's Jinja text, with the variables that were chosen set at its beginning. */
+const char *dm_template_source(const dm_chat_template *c);
 
-/* name: one of the seven, or NULL / "auto": recognised from `dir`/tokenizer_config.json (or chat_template.jinja) by its
- * markers. Checks that the tokenizer has the tokens that the template needs; names the missing one otherwise. `dir` may
- * be NULL with a name; if it has a tokenizer_config.json, the bos and eos tokens of llama2, llama3 (bos only),
- * mistral, vicuna and zephyr (eos only) come from there. */
-dm_status dm_template_open(dm_chat_template *out, const char *name, const char *dir, const dm_tokenizer *t,
-                           dm_error *err);
+/* choice may be NULL. Where the model's own is asked for, it comes from `dir`/chat_template.jinja or else
+ * tokenizer_config.json; of several named ones "default", and "tool_use" for conversations with tools. bos, eos and the
+ * other tokens that a template prints come from tokenizer_config.json; `dir` may be NULL with a name.
+ * The template is rendered once here, to find which token ends a turn: what it does not know, or asks for and lacks (a
+ * date), is said here. */
+dm_status dm_template_open(dm_chat_template *out, const dm_template_choice *choice, const char *dir,
+                           const dm_tokenizer *t, dm_error *err);
+void dm_template_close(dm_chat_template *c);
 
-/* The same from a template's text and the texts of the bos and eos tokens (each NULL: not known), for models that keep
- * them elsewhere; `where` begins messages about the template. */
-dm_status dm_template_from_text(dm_chat_template *out, const char *name, const char *jinja, const char *bos,
-                                const char *eos, const char *where, const dm_tokenizer *t, dm_error *err);
+/* A template's texts where they are not in a directory, each NULL where it is not there. */
+typedef struct dm_template_texts {
+    const char *jinja, *tool_use;          /* the one for conversations without tools, the one with; NULL: the first */
+    const char *bos, *eos, *unknown, *pad; /* texts of tokens */
+    const char *where;                     /* a path, for messages */
+} dm_template_texts;
+
+dm_status dm_template_from_text(dm_chat_template *out, const dm_template_choice *choice, const dm_template_texts *texts,
+                                const dm_tokenizer *t, dm_error *err);
 
 /* Appends the jinja text of a model directory's template, verbatim; nothing if there is none. */
 dm_status dm_template_text(dm_text *out, const char *dir, dm_error *err);
 
 /* Appends the conversation's ids to *ids; the span of every assistant message with train == true goes to
  * spans[0..*n_spans) (room for talk->n). generation_prompt: ends with the header that precedes the agent's words.
- * Roles must alternate user/assistant after an optional system message. */
+ * What the template refuses, or leaves out although it would have to be trained, is an error. */
 dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, const dm_conversation *talk,
                              bool generation_prompt, dm_ids *ids, dm_span *spans, size_t *n_spans, dm_error *err);
 
-/* Appends what comes between the end-of-turn token of the agent's last turn and its next words: a user message and the
- * header. A conversation so grows only by what is new and keeps its turns as generated; it has the ids that
- * dm_template_render gives for the whole if the words of each turn encode to the generated ids. */
-dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t, const char *text, size_t size,
+/* The ids for the agent's next words. *ids holds what the model saw up to the end of the agent's last turn, end_of_turn
+ * included; talk has that turn and, behind it, at least one message more. Only what is new is appended, so that turns
+ * stay as they were generated and a KV cache stays good; where the template renders what was before otherwise now,
+ * *ids becomes the whole conversation's ids. */
+dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t, const dm_conversation *talk,
                                dm_ids *ids, dm_error *err);
 
-/* Narrows the text of a generated turn to the agent's words: without the spaces that the template and the
- * tokenizer have around them. */
+/* Narrows the text of a generated turn to the agent's words: without what the template and the tokenizer have around
+ * them. */
 void dm_template_words(const dm_chat_template *c, const dm_tokenizer *t, const char **text, size_t *size);
 
 /* Writes tokenizer_config.json with this jinja template and these texts of tokens, each of them NULL for none. */
 dm_status dm_template_write(const char *dir, const char *jinja, const char *bos, const char *eos, const char *pad,
                             const char *unknown, dm_error *err);
 
-/* Writes tokenizer_config.json (chat_template as jinja that renders the same text, bos/eos/pad) into `dir`. */
+/* The same of a template that is open. */
 dm_status dm_template_save(const dm_chat_template *c, const dm_tokenizer *t, const char *dir, dm_error *err);
 
 /* The special tokens a new tokenizer needs for this template, in id order. */
 size_t dm_template_specials(dm_template_kind kind, const char *const **tokens);
-
-/* The beginning of llama3's system message when `dated`. */
-#define DM_TEMPLATE_DATES "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
 
 #endif

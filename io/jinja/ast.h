@@ -114,7 +114,7 @@ struct dm_jinja {
     size_t n_variables, variables_capacity;
     bool generation; /* has {% generation %} */
     struct {
-        uint16_t loop, caller;
+        uint16_t loop, caller, date;
     } known;
 };
 

@@ -125,7 +125,7 @@ bool jinja_assign(jinja_eval *e, jinja_frame *f, uint16_t variable, jinja_value 
     return true;
 }
 
-static jinja_value look_up(const jinja_eval *e, uint16_t variable)
+jinja_value jinja_look_up(const jinja_eval *e, uint16_t variable)
 {
     for (const jinja_frame *f = e->frame; f != NULL; f = f->outer)
         for (size_t i = 0; i < f->n; i++)
@@ -142,7 +142,7 @@ bool jinja_assign_target(jinja_eval *e, const jinja_node *node, jinja_value valu
     if (node->kind == JINJA_NAME)
         return jinja_assign(e, e->frame, node->variable, value);
     if (node->kind == JINJA_ATTR) {
-        const jinja_value owner = look_up(e, node->a->variable);
+        const jinja_value owner = jinja_look_up(e, node->a->variable);
         if (owner.type != JINJA_NAMESPACE)
             return jinja_fail(e, DM_ERR_INPUT, "\"%s.%.*s\" cannot be set: only a namespace() has members to set",
                               e->j->variables[node->a->variable], (int)node->text->size, node->text->data);
@@ -541,7 +541,7 @@ static bool evaluate(jinja_eval *e, const jinja_node *node, jinja_value *out)
         *out = node->value;
         return true;
     case JINJA_NAME:
-        *out = look_up(e, node->variable);
+        *out = jinja_look_up(e, node->variable);
         return true;
     case JINJA_ITEMS:
     case JINJA_TUPLES:

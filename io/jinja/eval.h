@@ -27,7 +27,6 @@ typedef struct jinja_eval {
     jinja_arena *arena;
     jinja_frame *frame;
     jinja_text *out;
-    const char *date;
     uint32_t line; /* of the node at hand, for messages */
     unsigned depth;
     uint64_t steps;
@@ -67,6 +66,8 @@ bool jinja_charge(jinja_eval *e, size_t n);
 bool jinja_evaluate(jinja_eval *e, const jinja_node *node, jinja_value *out);
 bool jinja_execute(jinja_eval *e, const jinja_node *body); /* the statements in body->list */
 
+/* What a name stands for where the rendering is. */
+jinja_value jinja_look_up(const jinja_eval *e, uint16_t variable);
 bool jinja_assign(jinja_eval *e, jinja_frame *frame, uint16_t variable, jinja_value value);
 /* What `node` (a name, a member or names with commas) stands for is `value` in the innermost scope. */
 bool jinja_assign_target(jinja_eval *e, const jinja_node *node, jinja_value value);

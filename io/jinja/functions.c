@@ -181,13 +181,17 @@ static bool run_strftime(jinja_eval *e, jinja_call *c, jinja_value *out)
     date d;
     if (!jinja_string_argument(e, c, 0, &format))
         return false;
-    if (e->date == NULL)
+    const jinja_value given = jinja_look_up(e, e->j->known.date);
+    char text[32] = "";
+    if (given.type == JINJA_UNDEFINED)
         return jinja_fail(e, DM_ERR_INPUT,
                           "the template asks for today's date, which results must not depend on: give one with "
-                          "--template-option date=YYYY-MM-DD");
-    if (!read_date(e->date, &d))
-        return jinja_fail(e, DM_ERR_ARGUMENT, "the date \"%.40s\" is none: must be YYYY-MM-DD, or YYYY-MM-DD HH:MM:SS",
-                          e->date);
+                          "`template-option` date=YYYY-MM-DD");
+    if (given.type == JINJA_STRING && given.as.string->size < sizeof text)
+        memcpy(text, given.as.string->data, given.as.string->size);
+    if (!read_date(text, &d))
+        return jinja_fail(e, DM_ERR_ARGUMENT,
+                          "the variable date is no date: must be YYYY-MM-DD, or YYYY-MM-DD HH:MM:SS");
     jinja_text t = jinja_text_new(e);
     return put_date(e, &t, &d, format->data, format->size) && jinja_give_text(e, &t, out);
 }

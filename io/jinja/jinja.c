@@ -46,10 +46,12 @@ dm_status dm_jinja_compile(dm_jinja **out, const char *source, size_t size, cons
     j->arena.limit = JINJA_MEMORY;
     j->where = memcpy((char *)(j + 1), where, length + 1);
     const int loop = jinja_variable(j, "loop", 4), caller = jinja_variable(j, "caller", 6);
+    const int date = jinja_variable(j, "date", 4);
     j->known.loop = (uint16_t)loop;
     j->known.caller = (uint16_t)caller;
-    dm_status status = loop < 0 || caller < 0 ? dm_fail(err, DM_ERR_MEMORY, "no memory for the template")
-                                              : jinja_parse(j, source, size, err);
+    j->known.date = (uint16_t)date;
+    dm_status status = loop < 0 || caller < 0 || date < 0 ? dm_fail(err, DM_ERR_MEMORY, "no memory for the template")
+                                                          : jinja_parse(j, source, size, err);
     if (status == DM_OK) {
         *out = j;
         return DM_OK;
@@ -83,7 +85,7 @@ bool dm_jinja_uses(const dm_jinja *j, const char *variable)
 dm_status dm_jinja_render(const dm_jinja *j, jinja_arena *arena, const dm_jinja_input *input, jinja_text *text,
                           dm_error *err)
 {
-    jinja_eval e = {.j = j, .arena = arena, .out = text, .date = input->date, .line = 1, .err = err};
+    jinja_eval e = {.j = j, .arena = arena, .out = text, .line = 1, .err = err};
     *text = jinja_text_new(&e);
     if ((e.frame = jinja_frame_new(&e, NULL)) == NULL)
         return e.status;

@@ -3,7 +3,8 @@
  *
  * What is not supported is refused when a template is compiled, or when it is reached, by its name and line. A
  * rendering cannot run away: its output, memory, steps and depth have limits. Nothing depends on locale, environment or
- * clock.
+ * clock: strftime_now takes the date from the variable `date`, "YYYY-MM-DD" or "YYYY-MM-DD HH:MM:SS", and is refused
+ * without one.
  *
  *     dm_jinja *j;
  *     dm_jinja_compile(&j, source, size, "chat_template.jinja", &err);
@@ -42,8 +43,6 @@ typedef struct dm_jinja_variable {
 typedef struct dm_jinja_input {
     const dm_jinja_variable *variables;
     size_t n;
-    const char
-        *date; /* "YYYY-MM-DD" or "YYYY-MM-DD HH:MM:SS" for strftime_now; NULL: a template that asks is refused */
 } dm_jinja_input;
 
 /* *text lies in the arena, as do the input's values. Errors: DM_ERR_INPUT for what the template itself refuses

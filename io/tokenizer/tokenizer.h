@@ -67,6 +67,26 @@ typedef enum dm_text_place { DM_TEXT_FIRST, DM_TEXT_BEHIND_TOKEN, DM_TEXT_INSIDE
 dm_status dm_tokenizer_encode_part(const dm_tokenizer *t, const char *text, size_t size, dm_text_place place,
                                    dm_ids *out, dm_error *err);
 
+/* Bytes [begin, end) of a text. */
+typedef struct dm_byte_range {
+    size_t begin, end;
+} dm_byte_range;
+
+/* A text in which some bytes are data: special tokens are recognised outside of `data` ([n], ascending, disjoint), so
+ * that data can never forge one. */
+typedef struct dm_mixed_text {
+    const char *text;
+    size_t size;
+    const dm_byte_range *data;
+    size_t n_data;
+    size_t watch;   /* where a special token ends, or SIZE_MAX; in: a byte */
+    size_t watched; /* out: the ids up to that token's, or SIZE_MAX: none ends there */
+} dm_mixed_text;
+
+/* Appends the ids of x to *ids. *place: where it stands; then, where a text behind it stands. */
+dm_status dm_tokenizer_encode_mixed(const dm_tokenizer *t, dm_mixed_text *x, dm_text_place *place, dm_ids *ids,
+                                    dm_error *err);
+
 /* Appends the bytes of ids to *out (special tokens left out when skip_special). Bytes that are not valid UTF-8 on their
  * own are kept as they are: tokens are bytes. An id out of range is DM_ERR_ARGUMENT. */
 dm_status dm_tokenizer_decode(const dm_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, dm_text *out,

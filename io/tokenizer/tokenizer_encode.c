@@ -103,20 +103,32 @@ static dm_status encode_gap(dm_bpe *e, bool normalized, bool special, const char
     return normalized ? encode_text(e, s, n, place) : encode_normalized(e, s, n, special, place);
 }
 
+/* Whether a token at [begin, end) has bytes of data. *data: of the first range that may still matter; begin ascends. */
+static bool touches_data(const dm_mixed_text *x, size_t *data, size_t begin, size_t end)
+{
+    while (*data < x->n_data && x->data[*data].end <= begin)
+        ++*data;
+    return *data < x->n_data && x->data[*data].begin < end;
+}
+
 /* matches: from the last to the first. */
 static dm_status split_at(dm_bpe *e, bool normalized, bool special, const char *s, size_t n, dm_text_place place,
                           const dm_added_match *matches, size_t n_matches)
 {
     const dm_tokenizer *t = e->t;
-    size_t done = 0, from = 0, spaces = 0, spaces_end = 0;
+    dm_mixed_text *mixed = normalized ? NULL : e->mixed;
+    size_t done = 0, from = 0, spaces = 0, spaces_end = 0, data = 0;
     while (n_matches-- > 0) {
         const dm_added_token *a = &t->added[matches[n_matches].token];
         size_t begin = matches[n_matches].at, end = begin + a->size;
         if (begin < from)
             continue;
         from = end;
-        if ((!special && (t->flags[a->id] & DM_TOKEN_SPECIAL)) || (a->single_word && !is_single_word(s, n, begin, end)))
+        const bool is_special = t->flags[a->id] & DM_TOKEN_SPECIAL;
+        if ((is_special && (!special || (mixed != NULL && touches_data(mixed, &data, begin, end)))) ||
+            (a->single_word && !is_single_word(s, n, begin, end)))
             continue;
+        const bool watched = mixed != NULL && end == mixed->watch;
         uint32_t code;
         while (a->lstrip && begin > done) {
             const size_t before = character_before(s, begin);
@@ -139,8 +151,12 @@ static dm_status split_at(dm_bpe *e, bool normalized, bool special, const char *
             status = dm_ids_push(e->out, a->id, e->err);
         if (status != DM_OK)
             return status;
+        if (watched)
+            mixed->watched = e->out->size;
         done = end;
     }
+    if (!normalized)
+        e->ends_with_token = done > 0 && done == n;
     return encode_gap(e, normalized, special, s + done, n - done, done > 0 ? DM_TEXT_BEHIND_TOKEN : place);
 }
 
@@ -192,4 +208,51 @@ dm_status dm_tokenizer_encode_part(const dm_tokenizer *t, const char *text, size
                                    dm_ids *out, dm_error *err)
 {
     return encode(t, text, size, false, place, out, err);
+}
+
+/* Whether data holds the text of a special token that is matched in normalized text, where what is data is lost. */
+static dm_status check_normalized(const dm_tokenizer *t, const dm_mixed_text *x, dm_error *err)
+{
+    bool any = false;
+    for (size_t i = 0; i < t->n_added && !any; i++)
+        any = t->added[i].normalized && (t->flags[t->added[i].id] & DM_TOKEN_SPECIAL);
+    for (size_t i = 0; i < x->n_data && any; i++) {
+        char *normal;
+        const char *s = x->text + x->data[i].begin;
+        size_t size = x->data[i].end - x->data[i].begin, n = 0;
+        dm_added_match *matches = NULL;
+        dm_status status = dm_tokenizer_normalize(t, s, size, DM_TEXT_BEHIND_TOKEN, &normal, &size, err);
+        if (status == DM_OK)
+            status = dm_added_find(&t->normal, normal != NULL ? normal : s,
+                                   normal != NULL ? size : x->data[i].end - x->data[i].begin, &matches, &n, err);
+        for (size_t k = 0; k < n && status == DM_OK; k++)
+            if (t->flags[t->added[matches[k].token].id] & DM_TOKEN_SPECIAL)
+                status = dm_fail(err, DM_ERR_UNSUPPORTED,
+                                 "a message holds the text of the special token %s, which this tokenizer would take "
+                                 "for the token",
+                                 dm_tokenizer_token(t, t->added[matches[k].token].id, NULL));
+        free(matches);
+        free(normal);
+        if (status != DM_OK)
+            return status;
+    }
+    return DM_OK;
+}
+
+dm_status dm_tokenizer_encode_mixed(const dm_tokenizer *t, dm_mixed_text *x, dm_text_place *place, dm_ids *ids,
+                                    dm_error *err)
+{
+    const size_t valid = dm_utf8_check(x->text, x->size);
+    x->watched = SIZE_MAX;
+    if (valid < x->size)
+        return dm_fail(err, DM_ERR_INPUT, "byte %zu of the text is not valid UTF-8", valid);
+    if (x->size == 0)
+        return DM_OK;
+    dm_bpe e = {.t = t, .out = ids, .err = err, .mixed = x};
+    dm_status status = check_normalized(t, x, err);
+    if (status == DM_OK)
+        status = split_added(&e, false, true, x->text, x->size, *place);
+    dm_bpe_close(&e);
+    *place = e.ends_with_token ? DM_TEXT_BEHIND_TOKEN : DM_TEXT_INSIDE;
+    return status;
 }

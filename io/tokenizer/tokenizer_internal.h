@@ -142,8 +142,10 @@ typedef struct dm_bpe {
     size_t heap_size, capacity;
     int32_t *ids; /* [ids_capacity] of a word's parts */
     size_t ids_capacity;
-    uint32_t *split;   /* of each DM_TOKEN_UNUSED: bytes of its left half as it was joined last */
-    bool unknown_last; /* the last id is `unknown` and takes in the unknown characters that follow */
+    uint32_t *split;             /* of each DM_TOKEN_UNUSED: bytes of its left half as it was joined last */
+    struct dm_mixed_text *mixed; /* which bytes of the text are data; NULL: no matter */
+    bool ends_with_token;        /* the text that was cut at tokens of raw text ended with one */
+    bool unknown_last;           /* the last id is `unknown` and takes in the unknown characters that follow */
 } dm_bpe;
 
 /* Appends the ids of a word, 1 or more bytes of valid UTF-8, to *b->out. */

@@ -7,7 +7,7 @@
 #include "io/safetensors.h"
 
 dm_status dm_hf_directory_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config,
-                                    const char *dir, const char *template_name, dm_error *err)
+                                    const char *dir, const dm_template_choice *choice, dm_error *err)
 {
     dm_path path;
     dm_status s = dm_path_in(&path, dir, "tokenizer.json", err);
@@ -21,7 +21,7 @@ dm_status dm_hf_directory_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *
         s = dm_fail(err, DM_ERR_INPUT, "%s: the tokenizer has %zu ids but config.json says vocab_size %u", path.text,
                     size, config->vocab);
     else if (chat)
-        s = dm_template_open(chat, template_name, dir, *tokenizer, err);
+        s = dm_template_open(chat, choice, dir, *tokenizer, err);
     if (s != DM_OK)
         dm_tokenizer_close(tokenizer);
     return s;

@@ -9,7 +9,7 @@
 /* The tokenizer and chat template of a model directory, NULL without a tokenizer.json. chat NULL: only the
  * tokenizer. */
 dm_status dm_hf_directory_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config,
-                                    const char *dir, const char *template_name, dm_error *err);
+                                    const char *dir, const dm_template_choice *choice, dm_error *err);
 
 /* SHA-256 over the hashes of a model directory's config.json and weight files. */
 dm_status dm_hf_directory_sha256(const char *dir, char hex[DM_SHA256_HEX], dm_error *err);

@@ -41,7 +41,7 @@ dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out,
 /* Tokenizer and chat template; *tokenizer NULL where there is none. chat NULL: only the tokenizer. template_name as for
  * dm_template_open. */
 dm_status dm_source_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_chat_template *chat,
-                              const char *template_name, dm_error *err);
+                              const dm_template_choice *choice, dm_error *err);
 
 /* SHA-256 that stands for configuration and weights: of a directory over the hashes of config.json and weight files, of
  * a file its own; with an adapter, over that of the base and those of the adapter's files. */

@@ -107,7 +107,7 @@ static dm_status put_tokenizer(dm_gguf_meta *m, const dm_source *s, dm_error *er
     }
     status = dm_source_tokenizer(s, &t, &chat, NULL, err);
     if (status == DM_ERR_INPUT || status == DM_ERR_UNSUPPORTED) { /* a template that is not known is no hindrance */
-        chat = (dm_chat_template){.bos = -1, .end_of_turn = -1};
+        dm_template_close(&chat);
         status = dm_source_tokenizer(s, &t, NULL, NULL, err);
     }
     if (status != DM_OK)
@@ -127,6 +127,7 @@ static dm_status put_tokenizer(dm_gguf_meta *m, const dm_source *s, dm_error *er
         m->bytes.failed |= jinja.failed;
     }
     dm_text_free(&jinja);
+    dm_template_close(&chat);
     dm_tokenizer_close(&t);
     return status;
 }

@@ -118,7 +118,9 @@ dm_status dm_run_open_data(dm_run *r, dm_error *err)
     const dm_train_options *o = &r->options;
     const dm_source *source = r->models.policy.source;
     const size_t before = dm_rss_now();
-    dm_status s = dm_source_tokenizer(source, &r->data.tokenizer, &r->data.chat, o->chat_template, err);
+    dm_status s =
+        dm_source_tokenizer(source, &r->data.tokenizer, &r->data.chat,
+                            &(dm_template_choice){.name = o->chat_template, .options = o->template_options}, err);
 
     if (s != DM_OK)
         return s;
@@ -128,6 +130,12 @@ dm_status dm_run_open_data(dm_run *r, dm_error *err)
     if ((s = open_set(r, &r->train, o->data, err)) != DM_OK ||
         (o->eval_data && (s = open_set(r, &r->eval, o->eval_data, err)) != DM_OK))
         return s;
+    if (r->data.chat.rewrites && (r->train.data.report.rendered || r->eval.data.report.rendered))
+        dm_run_event(
+            r, DMPO_EVENT_NOTE,
+            "the chat template renders earlier turns otherwise than the last one: each is trained as it stands in "
+            "the whole conversation (docs/templates.md)",
+            0, 0, NULL);
     schedule_steps(r);
     measure_packs(r);
     return DM_OK;

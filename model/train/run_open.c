@@ -72,6 +72,7 @@ void dm_run_close(dm_run *r)
     dm_arena_close(&r->memory.arena);
     close_set(&r->train);
     close_set(&r->eval);
+    dm_template_close(&r->data.chat);
     dm_tokenizer_close(&r->data.tokenizer);
     dm_param_layout_free(&r->models.layout);
     dm_loaded_model_close(&r->models.policy);

@@ -36,7 +36,7 @@ static void open_once(void)
         return;
     FUZZ_CHECK(dm_tokenizer_train(&tokenizer, &text, &one, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n,
                                   &err) == DM_OK);
-    FUZZ_CHECK(dm_template_open(&chat, "chatml", NULL, tokenizer, &err) == DM_OK);
+    FUZZ_CHECK(dm_template_open(&chat, &(dm_template_choice){.name = "chatml"}, NULL, tokenizer, &err) == DM_OK);
 }
 
 void fuzz_conversation(const uint8_t *data, size_t size)

@@ -41,6 +41,7 @@ parsers() {
     tokenizer_json) echo io/tokenizer/tokenizer_load.c io/tokenizer/tokenizer_pipeline.c io/tokenizer/added.c ;;
     tokenizer_model) echo io/tokenizer/tokenizer_sp.c io/tokenizer/tokenizer_pieces.c ;;
     tokenizer_bin) echo io/tokenizer/tokenizer_llama2c.c ;;
+    chat_template) echo io/jinja/*.c io/data/template_open.c io/data/template_render.c io/data/template_spans.c ;;
     conversation | dataset) echo io/data/dataset.c io/data/dataset_forms.c ;;
     episodes) echo agent/rollout/episode.c ;;
     recipe) echo agent/experiment/recipe.c ;;

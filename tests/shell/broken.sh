@@ -285,7 +285,7 @@ tokenizer 'tokenizer_config.json:1:'
 rm broken/tokenizer_config.json
 tokenizer 'tokenizer_config.json'
 sed 's/"chat_template": .*/"chat_template": "{{ unheard of }}"/' model/tokenizer_config.json >broken/tokenizer_config.json
-tokenizer 'template'
+tokenizer 'tokenizer_config.json: line 1: "of" where }} should be'
 
 # ---- data ----
 

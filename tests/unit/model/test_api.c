@@ -191,10 +191,11 @@ static void make_tokenizer(const char *dir)
     dm_error err = {0};
     dm_status s = dm_tokenizer_train(&t, texts, sizes, 1, 300, 2, DM_WORD_SPLIT_GPT2, false, specials, n, &err);
 
-    if (s == DM_OK && (s = dm_template_open(&chat, "chatml", NULL, t, &err)) == DM_OK &&
+    if (s == DM_OK && (s = dm_template_open(&chat, &(dm_template_choice){.name = "chatml"}, NULL, t, &err)) == DM_OK &&
         (s = dm_tokenizer_save(t, dir, &err)) == DM_OK)
         s = dm_template_save(&chat, t, dir, &err);
     CK_MSG(s == DM_OK, "%s", err.message);
+    dm_template_close(&chat);
     dm_tokenizer_close(&t);
 }
 
@@ -216,7 +217,7 @@ static void check_text(const char *dir)
     size_t size, n;
     dmpo_tokenizer *t = NULL;
 
-    if (!CK_MSG(dmpo_tokenizer_open(&t, dir, NULL, &error) == DMPO_OK, "%s", error.message))
+    if (!CK_MSG(dmpo_tokenizer_open(&t, dir, NULL, NULL, &error) == DMPO_OK, "%s", error.message))
         return;
     CK(dmpo_tokenizer_size(t) > 256 && strcmp(dmpo_tokenizer_template(t), "chatml") == 0);
     CK(dmpo_tokenizer_encode(t, "hello<|im_end|>", 15, 0, &e, &error) == DMPO_OK && e->n_turns == 0);
@@ -255,12 +256,12 @@ static void check_text(const char *dir)
     CK(t == NULL);
     dmpo_tokenizer_close(&t);
 
-    CK(dmpo_tokenizer_open(&t, dir, "vicuna", &error) != DMPO_OK && !t); /* whose tokens it lacks */
+    CK(dmpo_tokenizer_open(&t, dir, "vicuna", NULL, &error) != DMPO_OK && !t); /* whose tokens it lacks */
     CK(remove(at("model/tokenizer_config.json")) == 0);
-    CK(dmpo_tokenizer_open(&t, dir, NULL, &error) == DMPO_OK && !dmpo_tokenizer_template(t));
+    CK(dmpo_tokenizer_open(&t, dir, NULL, NULL, &error) == DMPO_OK && !dmpo_tokenizer_template(t));
     CK(dmpo_chat_render(t, talk, 2, NULL, 1, &e, &error) != DMPO_OK && strstr(error.message, "template") && !e);
     dmpo_tokenizer_close(&t);
-    CK(dmpo_tokenizer_open(&t, at("bare"), NULL, &error) == DMPO_ERR_INPUT && !t &&
+    CK(dmpo_tokenizer_open(&t, at("bare"), NULL, NULL, &error) == DMPO_ERR_INPUT && !t &&
        strstr(error.message, "no tokenizer"));
 }
 

@@ -183,7 +183,8 @@ static void open_tokenizer(void)
     const size_t n = dm_template_specials(DM_TEMPLATE_PLAIN, &specials), size = 0;
     CK(dm_tokenizer_train(&tokenizer, &nothing, &size, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n, NULL) ==
        DM_OK);
-    CK(dm_template_open(&chat, dm_template_name(DM_TEMPLATE_PLAIN), NULL, tokenizer, NULL) == DM_OK);
+    CK(dm_template_open(&chat, &(dm_template_choice){.name = dm_template_name(DM_TEMPLATE_PLAIN)}, NULL, tokenizer,
+                        NULL) == DM_OK);
 }
 
 /* What was made is read as it was meant: as many turns on each side, of exactly the actions' bytes, so that none of a
@@ -314,6 +315,7 @@ int main(void)
         snprintf(path, sizeof path, "%.400s/../shared/data/%s", source ? source : ".", names[i]);
         check_real(path);
     }
+    dm_template_close(&chat);
     dm_tokenizer_close(&tokenizer);
     remove_files();
     return ck_done("pairs_data");

@@ -132,7 +132,8 @@ static void check_training_data(void)
     dm_text text = {0};
 
     CK(dm_tokenizer_train(&t, &nothing, &size, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n, &err) == DM_OK);
-    CK(dm_template_open(&chat, dm_template_name(DM_TEMPLATE_PLAIN), NULL, t, &err) == DM_OK);
+    CK(dm_template_open(&chat, &(dm_template_choice){.name = dm_template_name(DM_TEMPLATE_PLAIN)}, NULL, t, &err) ==
+       DM_OK);
     dm_episode_write(&text, &example);
     dm_episode_write(&text, &example);
     CK(dm_file_write(path, text.data, text.size, NULL) == DM_OK);
@@ -147,6 +148,7 @@ static void check_training_data(void)
         CK(strcmp(d.items[0].id, example.id) == 0);
     }
     dm_dataset_close(&d);
+    dm_template_close(&chat);
     dm_tokenizer_close(&t);
     dm_text_free(&text);
 }

@@ -36,7 +36,7 @@ static void open_tokenizer(dm_tokenizer **t, dm_chat_template *c, dm_template_ki
     dm_error err = {0};
     dm_status s = dm_tokenizer_train(t, texts, sizes, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n, &err);
     if (s == DM_OK)
-        s = dm_template_open(c, dm_template_name(kind), NULL, *t, &err);
+        s = dm_template_open(c, &(dm_template_choice){.name = dm_template_name(kind)}, NULL, *t, &err);
     if (s == DM_OK && dir)
         s = dm_tokenizer_save(*t, dir, &err);
     if (s == DM_OK && dir)
@@ -76,7 +76,7 @@ static void check_continue(dm_template_kind kind)
                dm_template_name(kind), grown.size, span[0].begin);
         for (size_t i = span[0].begin; i < span[0].end; i++) /* the turn as a model would say it */
             dm_ids_push(&grown, whole.data[i], NULL);
-        CK(dm_template_continue(&c, t, texts[5], strlen(texts[5]), &grown, &err) == DM_OK);
+        CK(dm_template_continue(&c, t, &(dm_conversation){.messages = m, .n = n - 1}, &grown, &err) == DM_OK);
         CK_MSG(grown.size == span[1].begin && memcmp(grown.data, whole.data, grown.size * sizeof *grown.data) == 0,
                "%s: what follows a turn differs from the whole conversation's rendering", dm_template_name(kind));
 
@@ -88,10 +88,13 @@ static void check_continue(dm_template_kind kind)
         CK_MSG(size == strlen(texts[4]) && memcmp(words, texts[4], size) == 0, "%s: the words are '%.*s'",
                dm_template_name(kind), (int)size, words);
         dm_text_free(&said);
+        m[n - 2].text = "\xFF";
+        m[n - 2].size = 1;
+        CK(dm_template_continue(&c, t, &(dm_conversation){.messages = m, .n = n - 1}, &grown, &err) == DM_ERR_INPUT);
         dm_ids_free(&whole);
         dm_ids_free(&grown);
     }
-    CK(dm_template_continue(&c, t, "\xFF", 1, &(dm_ids){0}, &err) == DM_ERR_INPUT);
+    dm_template_close(&c);
     dm_tokenizer_close(&t);
 }
 
@@ -130,6 +133,7 @@ static void make_speaker(const char *dir, dm_template_kind kind)
     CK_MSG(w && s == DM_OK, "%s: %s", dir, err.message);
     free(w);
     dm_param_layout_free(&layout);
+    dm_template_close(&chat);
     dm_tokenizer_close(&t);
 }
 

@@ -518,7 +518,8 @@ int main(void)
     CK_MSG(dm_tokenizer_train(&tokenizer, texts, sizes, 1, 300, 2, DM_WORD_SPLIT_GPT2, false, specials, n, &err) ==
                DM_OK,
            "%s", err.message);
-    CK_MSG(dm_template_open(&chat, "chatml", NULL, tokenizer, &err) == DM_OK, "%s", err.message);
+    CK_MSG(dm_template_open(&chat, &(dm_template_choice){.name = "chatml"}, NULL, tokenizer, &err) == DM_OK, "%s",
+           err.message);
     if (!tokenizer)
         return ck_done("dataset");
     check_text_forms();
@@ -530,6 +531,7 @@ int main(void)
     check_truncation();
     check_skipping();
     unlink(path);
+    dm_template_close(&chat);
     dm_tokenizer_close(&tokenizer);
     return ck_done("dataset");
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,11 +28,11 @@ static dm_status open_both(dm_tokenizer **t, dm_chat_template *c, const char *pa
     dm_source *source = NULL;
     if (dm_dir_exists(path)) {
         const dm_status status = tool_open(t, path, err);
-        return status == DM_OK ? dm_template_open(c, name, path, *t, err) : status;
+        return status == DM_OK ? dm_template_open(c, &(dm_template_choice){.name = name}, path, *t, err) : status;
     }
     dm_status status = dm_source_open(&source, path, err);
     if (status == DM_OK)
-        status = dm_source_tokenizer(source, t, c, name, err);
+        status = dm_source_tokenizer(source, t, c, &(dm_template_choice){.name = name}, err);
     dm_source_close(&source);
     return status;
 }
@@ -77,7 +78,8 @@ static int tool_save(const char *dir, const char *name, const char *to)
     dm_error err;
     dm_tokenizer *t;
     dm_chat_template c;
-    if (tool_open(&t, dir, &err) != DM_OK || dm_template_open(&c, name, dir, t, &err) != DM_OK ||
+    if (tool_open(&t, dir, &err) != DM_OK ||
+        dm_template_open(&c, &(dm_template_choice){.name = name}, dir, t, &err) != DM_OK ||
         dm_tokenizer_save(t, to, &err) != DM_OK || dm_template_save(&c, t, to, &err) != DM_OK)
         return tool_error(&err);
     dm_tokenizer_close(&t);
@@ -195,7 +197,8 @@ static void check_golden(const dm_tokenizer *t)
         dm_ids ids = {0}, asked = {0}, short_ids = {0};
         dm_span spans[8];
         size_t n = 0;
-        CK_MSG(dm_template_open(&c, name, NULL, t, &err) == DM_OK, "%s: %s", name, err.message);
+        CK_MSG(dm_template_open(&c, &(dm_template_choice){.name = name}, NULL, t, &err) == DM_OK, "%s: %s", name,
+               err.message);
         CK(strcmp(dm_template_name(c.kind), name) == 0);
         CK(dm_template_render(&c, t, &(dm_conversation){.messages = talk, .n = 7}, false, &ids, spans, &n, &err) ==
            DM_OK);
@@ -217,17 +220,24 @@ static void check_golden(const dm_tokenizer *t)
         CK(dm_template_save(&c, t, work, &err) == DM_OK);
         const bool read = dm_template_open(&again, NULL, work, t, &err) == DM_OK;
         CK_MSG(read && again.kind == c.kind && again.bos == c.bos && again.end_of_turn == c.end_of_turn &&
-                   again.trim == c.trim && strcmp(again.system, c.system) == 0,
+                   strcmp(dm_template_source(&again), dm_template_source(&c)) == 0,
                "%s: what was saved is read as %s: %s", name, dm_template_name(again.kind), err.message);
+        dm_template_close(&again);
+        dm_template_close(&c);
         dm_ids_free(&ids);
         dm_ids_free(&asked);
         dm_ids_free(&short_ids);
 
         const char *const *tokens;
-        const size_t count = dm_template_specials(c.kind, &tokens);
+        dm_template_kind kind = DM_TEMPLATE_CHATML;
+        while (strcmp(dm_template_name(kind), name) != 0)
+            kind++;
+        const size_t count = dm_template_specials(kind, &tokens);
         dm_tokenizer *own = make_tokenizer(tokens, count), *lacking = make_tokenizer(tokens, count - 1);
-        CK_MSG(dm_template_open(&c, name, NULL, own, &err) == DM_OK, "%s: %s", name, err.message);
-        CK_MSG(dm_template_open(&c, name, NULL, lacking, &err) == DM_ERR_INPUT &&
+        CK_MSG(dm_template_open(&c, &(dm_template_choice){.name = name}, NULL, own, &err) == DM_OK, "%s: %s", name,
+               err.message);
+        dm_template_close(&c);
+        CK_MSG(dm_template_open(&c, &(dm_template_choice){.name = name}, NULL, lacking, &err) == DM_ERR_INPUT &&
                    strstr(err.message, tokens[count - 1]) != NULL,
                "%s without %s: %s", name, tokens[count - 1], err.message);
         dm_tokenizer_close(&own);
@@ -244,7 +254,7 @@ static void check_forgery(const dm_tokenizer *t)
     dm_ids ids = {0};
     dm_span spans[2];
     size_t n = 0, ends = 0;
-    CK(dm_template_open(&c, "chatml", NULL, t, NULL) == DM_OK);
+    CK(dm_template_open(&c, &(dm_template_choice){.name = "chatml"}, NULL, t, NULL) == DM_OK);
     CK(dm_template_render(&c, t, &(dm_conversation){.messages = forged, .n = 2}, false, &ids, spans, &n, NULL) ==
            DM_OK &&
        n == 1);
@@ -254,57 +264,105 @@ static void check_forgery(const dm_tokenizer *t)
     dm_ids_free(&ids);
 }
 
-static void check_recognition(const dm_tokenizer *t)
+#define TURNS                                                                                                          \
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}"           \
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+
+/* Where a model's own template comes from, and what is said of one that cannot be used. */
+static void check_files(const dm_tokenizer *t)
 {
     static const struct {
         const char *config;
         dm_status status;
-        dm_template_kind kind;
-        const char *expect; /* the default system message, or part of the error */
-        bool dated;
+        const char *expect; /* what a question is rendered as, or part of the error */
     } cases[] = {
-        {"{\"chat_template\":\"{{ '<|im_start|>system\\\\nYou are Qwen.<|im_end|>\\\\n' }}\"}", DM_OK,
-         DM_TEMPLATE_CHATML, "You are Qwen.", false},
-        {"{\"chat_template\":\"{{ '<|im_start|>system\\\\n' + m + '<|im_end|>' }}\"}", DM_OK, DM_TEMPLATE_CHATML, "",
-         false},
-        {"{\"chat_template\":\"<|start_header_id|> Cutting Knowledge Date: December 2023\"}", DM_OK, DM_TEMPLATE_LLAMA3,
-         "", true},
-        {"{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"[INST]\"},{\"name\":\"default\",\"template\":"
-         "\"<|start_header_id|>\"}]}",
-         DM_OK, DM_TEMPLATE_LLAMA3, "", false},
-        {"{\"chat_template\":\"[INST] <<SYS>>\",\"eos_token\":{\"content\":\"<|end|>\"}}", DM_OK, DM_TEMPLATE_LLAMA2,
-         "", false},
-        {"{\"chat_template\":\"[INST]\",\"bos_token\":\"<nowhere>\"}", DM_ERR_INPUT, DM_TEMPLATE_MISTRAL, "<nowhere>",
-         false},
-        {"{\"chat_template\":\"USER: ... ASSISTANT: \"}", DM_OK, DM_TEMPLATE_VICUNA, VICUNA, false},
-        {"{\"chat_template\":\"### Human\"}", DM_ERR_UNSUPPORTED, DM_TEMPLATE_PLAIN, "`template` chatml", false},
-        {"{}", DM_ERR_INPUT, DM_TEMPLATE_PLAIN, "no chat_template", false},
-        {"{\"chat_template\":", DM_ERR_INPUT, DM_TEMPLATE_PLAIN, "tokenizer_config.json:1:", false},
+        {"{\"chat_template\":\"You." TURNS "\"}", DM_OK, "You.<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n"},
+        {"{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"A\"},{\"name\":\"default\",\"template\":\"B" TURNS
+         "\"}]}",
+         DM_OK, "B<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n"},
+        {"{\"bos_token\":{\"content\":\"<s>\"},\"chat_template\":\"{{ bos_token }}{{ eos_token }}" TURNS "\"}", DM_OK,
+         "<s><|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n"},
+        {"{\"chat_template\":\"{{ nothing.x }}\"}", DM_ERR_INPUT,
+         "tokenizer_config.json: line 1: \"nothing\" is undefined"},
+        {"{\"chat_template\":\"\\n{% include 'x' %}\"}", DM_ERR_UNSUPPORTED, "line 2: the statement {% include %}"},
+        {"{\"chat_template\":\"### Human\"}", DM_ERR_UNSUPPORTED, "leaves out the agent's words"},
+        {"{\"chat_template\":\"{% for m in messages %}{{ m.content }}\\n{% endfor %}\"}", DM_ERR_UNSUPPORTED,
+         "no special token behind the agent's words"},
+        {"{\"chat_template\":\"{{ strftime_now('%Y') }}" TURNS "\"}", DM_ERR_INPUT,
+         "`template-option` date=YYYY-MM-DD"},
+        {"{}", DM_ERR_INPUT, "no chat_template"},
+        {"{\"chat_template\":", DM_ERR_INPUT, "tokenizer_config.json:1:"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        dm_chat_template c;
-        dm_error err = {0};
-        write_file("tokenizer_config.json", cases[i].config);
-        const dm_status status = dm_template_open(&c, i % 2 == 0 ? "auto" : NULL, work, t, &err);
-        CK_MSG(status == cases[i].status, "case %zu: %s", i, err.message);
-        if (status == DM_OK)
-            CK_MSG(c.kind == cases[i].kind && strcmp(c.system, cases[i].expect) == 0 && c.dated == cases[i].dated,
-                   "case %zu: %s, \"%s\"", i, dm_template_name(c.kind), c.system);
-        else
-            CK_MSG(strstr(err.message, cases[i].expect) != NULL, "case %zu: %s", i, err.message);
-        if (i == 4)
-            CK(c.end_of_turn == dm_tokenizer_id(t, "<|end|>"));
-    }
+    const dm_message question = {.role = DM_ROLE_USER, .text = "x", .size = 1};
     dm_chat_template c;
     dm_error err = {0};
-    write_file("chat_template.jinja", "{{ '<|im_start|>system\nTwo\nlines.<|im_end|>' }}");
+    size_t n;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dm_ids ids = {0};
+        write_file("tokenizer_config.json", cases[i].config);
+        const dm_status status =
+            dm_template_open(&c, &(dm_template_choice){.name = i % 2 == 0 ? "auto" : NULL}, work, t, &err);
+        CK_MSG(status == cases[i].status, "case %zu: %s", i, err.message);
+        if (status == DM_OK)
+            CK(c.kind == DM_TEMPLATE_OWN && !c.chosen &&
+               dm_template_render(&c, t, &(dm_conversation){.messages = &question, .n = 1}, true, &ids, NULL, &n,
+                                  &err) == DM_OK &&
+               decodes_to(t, &ids, 0, ids.size, cases[i].expect));
+        else
+            CK_MSG(strstr(err.message, cases[i].expect) != NULL, "case %zu: %s", i, err.message);
+        dm_ids_free(&ids);
+        dm_template_close(&c);
+    }
+    write_file("chat_template.jinja", "File." TURNS);
+    CK(dm_template_open(&c, NULL, work, t, &err) == DM_ERR_INPUT); /* tokenizer_config.json is broken */
     write_file("tokenizer_config.json", "{\"chat_template\":\"[INST]\"}");
-    CK(dm_template_open(&c, NULL, work, t, &err) == DM_OK && c.kind == DM_TEMPLATE_CHATML);
-    CK(strcmp(c.system, "Two\nlines.") == 0);
-    CK(dm_template_open(&c, "mistral", work, t, &err) == DM_OK && c.kind == DM_TEMPLATE_MISTRAL);
-    CK(dm_template_open(&c, "alpaca", work, t, &err) == DM_ERR_ARGUMENT && strstr(err.message, "vicuna") != NULL);
+    CK(dm_template_open(&c, NULL, work, t, &err) == DM_OK && strncmp(dm_template_source(&c), "File.", 5) == 0);
+    dm_template_close(&c);
+    CK(dm_template_open(&c, &(dm_template_choice){.name = "mistral"}, work, t, &err) == DM_OK &&
+       c.kind == DM_TEMPLATE_MISTRAL && c.chosen);
+    dm_template_close(&c);
+    CK(dm_template_open(&c, &(dm_template_choice){.name = "alpaca"}, work, t, &err) == DM_ERR_ARGUMENT &&
+       strstr(err.message, "vicuna") != NULL);
     CK(dm_template_open(&c, NULL, NULL, t, &err) == DM_ERR_ARGUMENT);
     CK(dm_template_open(&c, NULL, "/nonexistent", t, &err) == DM_ERR_INPUT);
+    char path[128];
+    snprintf(path, sizeof path, "%s/chat_template.jinja", work);
+    CK(dm_template_open(&c, &(dm_template_choice){.name = path}, NULL, t, &err) == DM_OK && c.chosen);
+    dm_template_close(&c);
+}
+
+/* Variables that a user gives stay with the template when it is saved. */
+static void check_options(const dm_tokenizer *t)
+{
+    static const char source[] = "{{ x }}|{{ y is none }}|{{ z + 1 }}|{{ strftime_now('%d %b %Y') }}\n" TURNS;
+    const dm_message question = {.role = DM_ROLE_USER, .text = "x", .size = 1};
+    const dm_template_choice choice = {.options = "x=it's,y=null,z=41,date=2024-07-26"};
+    dm_chat_template c;
+    dm_error err = {0};
+    size_t n;
+    write_file("tokenizer_config.json", "{}");
+    write_file("chat_template.jinja", source);
+    for (int again = 0; again < 2; again++) {
+        dm_ids ids = {0};
+        CK_MSG(dm_template_open(&c, again ? NULL : &choice, work, t, &err) == DM_OK, "%s", err.message);
+        CK(c.chosen == !again);
+        CK(dm_template_render(&c, t, &(dm_conversation){.messages = &question, .n = 1}, true, &ids, NULL, &n, &err) ==
+               DM_OK &&
+           decodes_to(t, &ids, 0, ids.size,
+                      "it's|True|42|26 Jul 2024\n<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n"));
+        write_file("chat_template.jinja", dm_template_source(&c));
+        dm_ids_free(&ids);
+        dm_template_close(&c);
+    }
+    static const char *const bad[] = {"x", "=1", "x y=1", "1x=2", ",x=1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CK_MSG(dm_template_open(&c, &(dm_template_choice){.name = "plain", .options = bad[i]}, NULL, t, &err) ==
+                       DM_ERR_ARGUMENT &&
+                   strstr(err.message, "NAME=VALUE") != NULL,
+               "%s: %s", bad[i], err.message);
+    char path[128];
+    snprintf(path, sizeof path, "%s/chat_template.jinja", work);
+    CK(unlink(path) == 0);
 }
 
 static void check_refused(const dm_tokenizer *t)
@@ -317,14 +375,15 @@ static void check_refused(const dm_tokenizer *t)
         bool generation_prompt;
         const char *message;
     } cases[] = {
-        {0, 1, false, "message 0 (user): byte 0"}, {1, 2, false, "message 1 is from user, must be from assistant"},
-        {2, 2, false, "message 1 is from system"}, {3, 2, false, "message 1 is from assistant, must be from user"},
-        {3, 1, false, "no user message"},          {0, 0, false, "no user message"},
+        {0, 1, false, "message 0 (user): byte 0"},
+        {3, 1, false, "no user message"},
+        {0, 0, false, "no user message"},
+        {4, 1, false, "message 0: the agent's first words answer nothing"},
     };
     dm_chat_template c;
     dm_span spans[4];
     size_t n_spans;
-    CK(dm_template_open(&c, "plain", NULL, t, NULL) == DM_OK);
+    CK(dm_template_open(&c, &(dm_template_choice){.name = "plain"}, NULL, t, NULL) == DM_OK);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         dm_ids ids = {0};
         dm_error err = {0};
@@ -342,6 +401,122 @@ static void check_refused(const dm_tokenizer *t)
     dm_ids_free(&ids);
 }
 
+/* ---- families ---- */
+
+static dm_role role_of(const dm_json *role)
+{
+    return dm_json_is(role, "system")      ? DM_ROLE_SYSTEM
+           : dm_json_is(role, "user")      ? DM_ROLE_USER
+           : dm_json_is(role, "assistant") ? DM_ROLE_ASSISTANT
+                                           : DM_ROLE_TOOL;
+}
+
+static size_t read_messages(const dm_json *list, dm_message *messages)
+{
+    size_t n = 0;
+    for (const dm_json *m = list->child; m != NULL; m = m->next, n++) {
+        const dm_json *role = dm_json_get(m, "role"), *text = dm_json_get(m, "content");
+        messages[n] = (dm_message){.role = role_of(role),
+                                   .text = text->text,
+                                   .size = text->length,
+                                   .train = dm_json_is(role, "assistant"),
+                                   .members = m};
+    }
+    return n;
+}
+
+/* A template without or with {% generation %} where ‹ and › stand. */
+static void put_marks(dm_text *out, const char *s, bool marked)
+{
+    for (const char *at; (at = strstr(s, "\xE2\x80\xB9")) != NULL || (at = strstr(s, "\xE2\x80\xBA")) != NULL;) {
+        const char *close = strstr(s, "\xE2\x80\xBA");
+        if (close != NULL && close < at)
+            at = close;
+        dm_text_add(out, s, (size_t)(at - s));
+        dm_text_print(out, "%s", !marked ? "" : at == close ? "{% endgeneration %}" : "{% generation %}");
+        s = at + 3;
+    }
+    dm_text_print(out, "%s", s);
+}
+
+static bool is_string(const dm_json *v)
+{
+    return v != NULL && v->type == DM_JSON_STRING;
+}
+
+/* One conversation: its text, its turns, and the prompt before the last one. */
+static void check_case(const char *name, const dm_tokenizer *t, const dm_json *c, bool marked)
+{
+    dm_chat_template chat;
+    dm_error err = {0};
+    dm_message messages[16];
+    dm_span spans[16];
+    dm_ids ids = {0}, prompt = {0};
+    const dm_json *tools = dm_json_get(c, "tools"), *variables = dm_json_get(c, "variables");
+    const dm_template_choice choice = {.options = variables->length > 0 ? "enable_thinking=false" : NULL};
+    dm_conversation all = {.messages = messages,
+                           .n = read_messages(dm_json_get(c, "messages"), messages),
+                           .tools = tools->type == DM_JSON_ARRAY ? tools : NULL};
+    size_t n = 0;
+    if (!CK_MSG(dm_template_open(&chat, &choice, work, t, &err) == DM_OK, "%s: %s", name, err.message))
+        return;
+    dm_status status = dm_template_render(&chat, t, &all, false, &ids, spans, &n, &err);
+    if (dm_json_get(c, "error") != NULL) {
+        CK_MSG(status != DM_OK, "%s: rendered what its template refuses", name);
+    } else if (status == DM_ERR_UNSUPPORTED) { /* what transformers would leave out without a word */
+        CK_MSG(strstr(err.message, "leaves out") != NULL, "%s: %s", name, err.message);
+    } else if (CK_MSG(status == DM_OK, "%s: %s", name, err.message)) {
+        const dm_json *turns = dm_json_get(c, marked ? "turns" : "asked"), *turn = turns->child;
+        CK_MSG(decodes_to(t, &ids, 0, ids.size, dm_json_get(c, "text")->text), "%s: text", name);
+        CK_MSG(n == turns->length, "%s: %zu turns", name, n);
+        for (size_t i = 0; i < n && turn != NULL; i++, turn = turn->next)
+            CK_MSG(decodes_to(t, &ids, spans[i].begin, spans[i].end, turn->text), "%s: turn %zu", name, i);
+        all.n--;
+        CK_MSG(dm_template_render(&chat, t, &all, true, &prompt, NULL, &n, &err) == DM_OK, "%s: %s", name, err.message);
+        CK_MSG(decodes_to(t, &prompt, 0, prompt.size, dm_json_get(c, "prompt")->text), "%s: prompt", name);
+    }
+    dm_ids_free(&ids);
+    dm_ids_free(&prompt);
+    dm_template_close(&chat);
+}
+
+/* Templates with the constructs of the published ones: text, turns and prompts as transformers has them, the turns
+ * with {% generation %} marks and without. */
+static void check_families(void)
+{
+    char path[512];
+    const char *source = getenv("SRC");
+    dm_json_doc *doc;
+    dm_error err = {0};
+    snprintf(path, sizeof path, "%s/tests/data/jinja/families.json", source ? source : ".");
+    if (!CK_MSG(dm_json_read(&doc, path, &err) == DM_OK, "%s", err.message))
+        return;
+    for (const dm_json *f = dm_json_root(doc)->child; f != NULL; f = f->next) {
+        const char *tokens[16], *name = dm_json_get(f, "name")->text;
+        size_t n = 0;
+        dm_text config = {0};
+        for (const dm_json *v = dm_json_get(f, "tokens")->child; v != NULL; v = v->next)
+            tokens[n++] = v->text;
+        dm_tokenizer *t = make_tokenizer(tokens, n);
+        const dm_json *special = dm_json_get(f, "config");
+        CK(is_string(dm_json_get(special, "bos_token")) && is_string(dm_json_get(special, "eos_token")));
+        dm_text_print(&config, "{\"bos_token\": \"%s\", \"eos_token\": \"%s\"}",
+                      dm_json_get(special, "bos_token")->text, dm_json_get(special, "eos_token")->text);
+        write_file("tokenizer_config.json", config.data);
+        for (int marked = 0; marked < 2; marked++) {
+            dm_text text = {0};
+            put_marks(&text, dm_json_get(f, "template")->text, marked);
+            write_file("chat_template.jinja", text.data);
+            for (const dm_json *c = dm_json_get(f, "cases")->child; c != NULL; c = c->next)
+                check_case(name, t, c, marked);
+            dm_text_free(&text);
+        }
+        dm_text_free(&config);
+        dm_tokenizer_close(&t);
+    }
+    dm_json_close(&doc);
+}
+
 static int run_tests(void)
 {
     snprintf(work, sizeof work, "/tmp/dm-test-template-%ld", (long)getpid());
@@ -349,8 +524,10 @@ static int run_tests(void)
     dm_tokenizer *t = make_tokenizer(specials, sizeof specials / sizeof *specials);
     check_golden(t);
     check_forgery(t);
-    check_recognition(t);
+    check_files(t);
+    check_options(t);
     check_refused(t);
+    check_families();
     dm_tokenizer_close(&t);
     CK(dm_dir_remove(work, NULL) == DM_OK);
     return ck_done("template");
