@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes what the tables of options say into the documents: OPTIONS of the manual pages of train, plan and score, and
+# Writes what the tables of options say into the documents: OPTIONS of the manual pages of train, plan, score and show, and
 # README's table. make docs runs it; tests/shell/options.sh compares.
 # usage: docs/options.sh DMPO DIRECTORY-OF-README-AND-DOCS
 set -eu
@@ -16,7 +16,7 @@ replace() {
     cmp -s "$whole" "$1" || cat "$whole" >"$1"
 }
 
-for command in train plan score; do
+for command in train plan score show; do
     "$dmpo" "$command" --help=man >"$part"
     replace "$root/docs/man/dmpo-$command.1" '^[.]SH OPTIONS$' '^[.]SH [A-NP-Z]'
 done

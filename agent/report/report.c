@@ -50,15 +50,9 @@ static void add_csv(const dm_report *r, dm_text *out)
 
 static void add_page(const dm_report_doc *d, dm_text *out)
 {
-    dm_text_print(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-                       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
-                       "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>");
-    dm_report_escape(out, d->r->title, strlen(d->r->title));
-    dm_text_print(out, "</title>\n<style>\n");
-    dm_report_page_style(out);
-    dm_text_print(out, "</style>\n</head>\n<body>\n<main>\n");
+    dm_report_page_begin(out, d->r->title, NULL);
     dm_report_html(d, out);
-    dm_text_print(out, "</main>\n</body>\n</html>\n");
+    dm_report_page_end(out);
 }
 
 /* ---- files ---- */

@@ -70,7 +70,9 @@ void dm_report_chart_free(dm_report_chart *c);
 extern const char *const dm_report_light[DM_REPORT_COLOURS], *const dm_report_dark[DM_REPORT_COLOURS];
 extern const char *const dm_report_colour_names[DM_REPORT_COLOURS];
 void dm_report_chart_style(dm_text *out, bool file);
-void dm_report_page_style(dm_text *out);
+/* Everything of a page but its content, which begins with <h1>; style: rules of its own, NULL: none. */
+void dm_report_page_begin(dm_text *out, const char *title, const char *style);
+void dm_report_page_end(dm_text *out);
 
 typedef enum dm_report_chart_kind {
     DM_REPORT_CHART_REWARD,

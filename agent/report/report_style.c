@@ -3,8 +3,10 @@
  * Series colours keep apart in all common kinds of colour blindness and have a contrast of at least 4.5 to the ground,
  * for names of lines are written in them. tests/unit/agent/report/test_report.c measures that. */
 #include <stdio.h>
+#include <string.h>
 
 #include "agent/report/report_chart.h"
+#include "agent/report/report_escape.h"
 
 /* ground, text, quiet text, grid lines, axes, tables' ground; eight series: reference points, SFT, DPO, DMPO, others;
  * nine steps from worse to better. */
@@ -121,7 +123,7 @@ static const char *const page[] = {
     "@media print{details:not(.long)::details-content{content-visibility:visible;block-size:auto}}",
     "@page{margin:16mm 14mm}"};
 
-void dm_report_page_style(dm_text *out)
+static void page_style(dm_text *out)
 {
     dm_text_print(out, ":root");
     variables(out, dm_report_light);
@@ -131,4 +133,20 @@ void dm_report_page_style(dm_text *out)
     for (size_t i = 0; i < sizeof page / sizeof *page; i++)
         dm_text_print(out, "%s\n", page[i]);
     dm_report_chart_style(out, false);
+}
+
+void dm_report_page_begin(dm_text *out, const char *title, const char *style)
+{
+    dm_text_print(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
+                       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
+                       "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>");
+    dm_report_escape(out, title, strlen(title));
+    dm_text_print(out, "</title>\n<style>\n");
+    page_style(out);
+    dm_text_print(out, "%s</style>\n</head>\n<body>\n<main>\n", style ? style : "");
+}
+
+void dm_report_page_end(dm_text *out)
+{
+    dm_text_print(out, "</main>\n</body>\n</html>\n");
 }

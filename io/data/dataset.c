@@ -36,7 +36,7 @@ static dm_status cut_to_length(dm_item_reader *r, const dm_json *v, const char *
         return dm_reader_fail(r, v, "%s: the first turn ends at token %zu, behind the limit of %zu: no action is left",
                               name, r->spans[0].end, limit);
     const size_t end = r->spans[kept - 1].end;
-    c->any = true;
+    c->any = true; /* the ids after the end stay in r->ids.data */
     c->tokens += r->ids.size - end;
     c->turns += r->n_spans - kept;
     r->ids.size = end;
@@ -56,16 +56,20 @@ static dm_status store(dm_item_reader *r, dm_block **memory, const dm_json *v, c
                                   (long)r->ids.data[i], vocabulary);
     if (r->spans[0].begin == 0)
         return dm_reader_fail(r, v, "%s: the agent's first message has nothing in front of it", name);
+    const size_t tokens = r->ids.size, turns = r->n_spans;
     dm_status st = cut_to_length(r, v, name, c);
     if (st != DM_OK)
         return st;
     t->n = r->ids.size;
     t->n_turns = r->n_spans;
-    t->ids = dm_block_alloc(memory, t->n * sizeof *t->ids);
+    t->cut_tokens = tokens - t->n;
+    t->cut_turns = turns - t->n_turns;
+    const size_t kept = r->options->keep_cut ? tokens : t->n;
+    t->ids = dm_block_alloc(memory, kept * sizeof *t->ids);
     t->turns = dm_block_alloc(memory, t->n_turns * sizeof *t->turns);
     if (!t->ids || !t->turns)
         return fail_memory(r);
-    memcpy(t->ids, r->ids.data, t->n * sizeof *t->ids);
+    memcpy(t->ids, r->ids.data, kept * sizeof *t->ids);
     memcpy(t->turns, r->spans, t->n_turns * sizeof *t->turns);
     for (size_t i = 0; i < t->n_turns; i++)
         t->n_actions += t->turns[i].end - t->turns[i].begin;
@@ -231,7 +235,7 @@ static dm_status read_id(dm_item_reader *r, dm_block **memory, const dm_json *v,
 static dm_status read_item(dm_item_reader *r, dm_block **memory, const dm_json *v, size_t index, dm_data_item *item,
                            cuts *c)
 {
-    *item = (dm_data_item){0};
+    *item = (dm_data_item){.number = index};
     *c = (cuts){0};
     dm_status st = read_id(r, memory, v, index, &item->id);
     if (st == DM_OK)
@@ -253,17 +257,59 @@ static void count_trajectory(dm_data_report *report, const dm_data_trajectory *t
         report->longest = t->n;
 }
 
-/* All items of `list` (an array) or the one item `list`. */
+static bool has_id(const dm_json *v, const char *id)
+{
+    const dm_json *own = dm_json_get(v, "id");
+    char number[40];
+
+    if (!own || own->type == DM_JSON_STRING)
+        return own && strcmp(own->text, id) == 0;
+    snprintf(number, sizeof number, "%lld", (long long)own->integer);
+    return own->is_integer && strcmp(number, id) == 0;
+}
+
+/* Which of the n items from *item on options->only asks for. */
+static dm_status find_only(const dm_item_reader *r, const dm_json **item, size_t n, size_t *number)
+{
+    const char *only = r->options->only, *digits = only && strncmp(only, "item ", 5) == 0 ? only + 5 : only;
+    const dm_json *found = only ? NULL : *item, *v = *item;
+    size_t wanted = SIZE_MAX;
+
+    if (only && *digits && strlen(digits) < 19 && !digits[strspn(digits, "0123456789")])
+        wanted = (size_t)strtoull(digits, NULL, 10);
+    for (size_t i = 0; only && v && i < n; v = v->next, i++) {
+        const bool named = has_id(v, only);
+        if (named || i == wanted) {
+            found = v;
+            *number = i;
+        }
+        if (named)
+            break;
+    }
+    *item = found;
+    return found ? DM_OK
+                 : dm_fail(r->m.err, DM_ERR_ARGUMENT,
+                           "%s: has no item \"%.200s\"; name one of its %zu items by its id, or by its number from 0",
+                           dm_json_name(r->m.doc), only, n);
+}
+
+/* All items of `list` (an array) or the one item `list`; of these one, if options->one. */
 static dm_status read_items(dm_dataset *d, dm_item_reader *r, dm_block **memory, const dm_json *list)
 {
     const bool many = list->type == DM_JSON_ARRAY;
-    const size_t n = many ? list->length : 1;
+    const dm_json *v = many ? list->child : list;
+    size_t n = many ? list->length : 1, index = 0;
 
+    if (r->options->one && n) {
+        const dm_status st = find_only(r, &v, n, &index);
+        if (st != DM_OK)
+            return st;
+        n = 1;
+    }
     d->items = n <= SIZE_MAX / sizeof *d->items ? dm_block_alloc(memory, n * sizeof *d->items) : NULL;
     if (!d->items)
         return fail_memory(r);
-    size_t index = 0;
-    for (const dm_json *v = many ? list->child : list; v && index < n; v = v->next, index++) {
+    for (; v && n; v = v->next, index++, n--) {
         dm_data_item *item = &d->items[d->n];
         cuts c;
         dm_status st = read_item(r, memory, v, index, item, &c);

@@ -14,15 +14,17 @@
 #include "io/data/template.h"
 
 typedef struct dm_data_trajectory {
-    int32_t *ids; /* [n] */
+    int32_t *ids; /* [n]; with keep_cut [n + cut_tokens] */
     size_t n;
     dm_span *turns; /* [n_turns], ascending, disjoint, begin >= 1, not empty */
     size_t n_turns;
-    size_t n_actions; /* tokens inside turns */
+    size_t n_actions;             /* tokens inside turns */
+    size_t cut_tokens, cut_turns; /* left out by max_length */
 } dm_data_trajectory;
 
 typedef struct dm_data_item {
     char *id;                            /* from the file (a string or an integer), or "item K" (K from 0) */
+    size_t number;                       /* in the file, from 0 */
     dm_data_trajectory chosen;           /* in SFT data the conversation */
     dm_data_trajectory rejected;         /* n == 0 in SFT data */
     double chosen_score, rejected_score; /* NaN when the file has none */
@@ -58,6 +60,9 @@ typedef struct dm_data_options {
     bool drop_equal;               /* pairs whose sides are the same are counted and left out */
     bool join_messages;            /* messages of one speaker in a row become one; else they are refused */
     bool skip_invalid;             /* count and skip items that are broken or keep no action token */
+    bool keep_cut;                 /* trajectories keep the ids that max_length leaves out, after the others */
+    bool one;                      /* read one item, and look at no other: */
+    const char *only; /* the first with this id, or else the one with this number; NULL: the file's first */
 } dm_data_options;
 
 /* Truncation: a trajectory longer than max_length is cut at max_length, and a turn that does not fit whole is dropped

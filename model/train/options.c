@@ -262,6 +262,30 @@ const dmpo_option_info *dmpo_train_option(size_t index)
     return index < ROWS ? &rows[index].option.info : NULL;
 }
 
+const char *dm_objective_name(dm_objective_kind kind)
+{
+    return dm_objective_names[kind];
+}
+
+dm_loss_options dm_train_loss_options(const dm_train_options *o)
+{
+    return (dm_loss_options){.objective = o->objective,
+                             .link = o->link,
+                             .phi = o->phi,
+                             .beta = o->beta,
+                             .gamma = o->gamma,
+                             .label_smoothing = o->label_smoothing,
+                             .sft_weight = o->sft_weight,
+                             .length_normalised = o->length_normalised,
+                             .desirable_weight = o->desirable_weight,
+                             .undesirable_weight = o->undesirable_weight,
+                             .two_references = o->reference2 != NULL,
+                             .alpha_mode = o->alpha_mode,
+                             .alpha = o->alpha,
+                             .alpha_pairing = o->alpha_pairing,
+                             .trust_region = o->trust_region};
+}
+
 const dm_train_options *dm_train_options_values(const dmpo_train_options *options)
 {
     return &options->values;

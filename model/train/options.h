@@ -28,6 +28,12 @@ void dm_train_defaults(dm_train_options *o, dm_objective_kind objective);
 /* Refuses what is out of range, what is missing, and options that the objective would not read. */
 dm_status dm_train_options_check(const dm_train_options *o, dm_error *err);
 
+/* "dmpo"; static. */
+const char *dm_objective_name(dm_objective_kind kind);
+
+/* What they say of the loss. */
+dm_loss_options dm_train_loss_options(const dm_train_options *o);
+
 typedef enum dm_identity { /* which part of a run's identity an option's value is in */
                            DM_IDENTITY_NOTHING,
                            DM_IDENTITY_ELSEWHERE,

@@ -11,21 +11,7 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dm_train_options 
                   .score_only = score_only,
                   .memory = {.order_epoch = -1},
                   .output = {.event = event, .event_context = context, .metrics_fd = -1, .tensorboard_fd = -1}};
-    r->loss = (dm_loss_options){.objective = o->objective,
-                                .link = o->link,
-                                .phi = o->phi,
-                                .beta = o->beta,
-                                .gamma = o->gamma,
-                                .label_smoothing = o->label_smoothing,
-                                .sft_weight = o->sft_weight,
-                                .length_normalised = o->length_normalised,
-                                .desirable_weight = o->desirable_weight,
-                                .undesirable_weight = o->undesirable_weight,
-                                .two_references = o->reference2 != NULL,
-                                .alpha_mode = o->alpha_mode,
-                                .alpha = o->alpha,
-                                .alpha_pairing = o->alpha_pairing,
-                                .trust_region = o->trust_region};
+    r->loss = dm_train_loss_options(o);
     if ((s = dm_train_options_check(o, err)) != DM_OK || (s = dm_loss_check(&r->loss, err)) != DM_OK ||
         (s = dm_run_open_models(r, err)) != DM_OK || (s = dm_run_open_data(r, err)) != DM_OK)
         return s;

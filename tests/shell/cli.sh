@@ -42,7 +42,7 @@ check "no command: usage on standard error" grep -q '^usage: dmpo COMMAND' "$err
 check "dmpo --help" works --help
 commands=$(sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p' "$out")
 check "--help lists commands" same "$(echo "$commands" | sort | tr '\n' ' ')" \
-    "chat convert eval experiment generate info init pairs plan play report rollout score tokenizer train "
+    "chat convert eval experiment generate info init pairs plan play report rollout score show tokenizer train "
 check "dmpo --version" works --version
 check "the version is the header's" has "$(sed -n 's/^#define DMPO_VERSION "\(.*\)"$/\1/p' "$SRC/include/dmpo.h")"
 status=0

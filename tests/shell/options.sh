@@ -7,12 +7,13 @@ set -u
 
 mkdir -p "$work/docs/man"
 cp "$SRC/README.md" "$work/"
-cp "$SRC"/docs/man/dmpo-train.1 "$SRC"/docs/man/dmpo-plan.1 "$SRC"/docs/man/dmpo-score.1 "$work/docs/man/"
+cp "$SRC"/docs/man/dmpo-train.1 "$SRC"/docs/man/dmpo-plan.1 "$SRC"/docs/man/dmpo-score.1 "$SRC"/docs/man/dmpo-show.1 \
+    "$work/docs/man/"
 printf '#!/bin/sh\nexec %s "%s" "$@"\n' "${EXEC_WRAPPER-}" "$BUILD/dmpo" >"$work/dmpo"
 chmod +x "$work/dmpo"
 check "the documents are written" sh "$SRC/docs/options.sh" "$work/dmpo" "$work"
 check "README's table is the library's; if the change is meant, run: make docs" cmp "$work/README.md" "$SRC/README.md"
-for page in train plan score; do
+for page in train plan score show; do
     check "OPTIONS of dmpo-$page.1 are the library's; if the change is meant, run: make docs" \
         cmp "$work/docs/man/dmpo-$page.1" "$SRC/docs/man/dmpo-$page.1"
 done

@@ -454,7 +454,7 @@ static void check_truncation(void)
         size_t limit, n, turns, cut_tokens, cut_turns;
     } cases[] = {{0, 12, 3, 0, 0}, {13, 12, 3, 0, 0}, {12, 12, 3, 0, 0}, {11, 8, 2, 4, 1},
                  {10, 8, 2, 4, 1}, {8, 8, 2, 4, 1},   {7, 4, 1, 8, 2},   {4, 4, 1, 8, 2}};
-    dm_data_options o = {.vocabulary = 100};
+    dm_data_options o = {.vocabulary = 100, .keep_cut = true};
     dm_dataset d;
     dm_error err;
 
@@ -465,6 +465,7 @@ static void check_truncation(void)
         CK(c->n == cases[i].n && c->n_turns == cases[i].turns && c->turns[c->n_turns - 1].end <= c->n);
         CK(d.report.truncated_items == (cases[i].cut_tokens > 0) && d.report.truncated_tokens == cases[i].cut_tokens &&
            d.report.truncated_turns == cases[i].cut_turns);
+        CK(c->cut_tokens == cases[i].cut_tokens && c->cut_turns == cases[i].cut_turns && c->ids[11] == 12);
         CK(c->n_actions == (cases[i].turns == 3 ? 7 : cases[i].turns == 2 ? 5 : 2));
         CK(d.report.tokens == c->n + 3 && d.report.action_tokens == c->n_actions + 1 && d.report.longest == c->n);
         dm_dataset_close(&d);
@@ -478,6 +479,32 @@ static void check_truncation(void)
     CK(open_text(&d, TOK("1,2,3,4,5", "[1,3]"), &o, &err) == DM_OK && d.items[0].chosen.n == 3);
     CK(d.report.truncated_items == 1 && d.report.truncated_tokens == 2 && d.report.truncated_turns == 0);
     dm_dataset_close(&d);
+}
+
+/* One item of a file, whatever the others are: by its id, or else by its number. */
+static void check_one(void)
+{
+    static const char file[] = "[{\"id\":\"a\",\"ids\":[]},{\"id\":7,\"ids\":[1,2],\"turns\":[[1,2]]},{\"id\":\"1\","
+                               "\"ids\":[3,4],\"turns\":[[1,2]]}," TOK("5,6", "[1,2]") "]";
+    static const struct {
+        const char *only;
+        size_t number;
+    } cases[] = {{"7", 1}, {"1", 2}, {"2", 2}, {"3", 3}, {"item 3", 3}, {"item 1", 1}};
+    dm_data_options o = {.one = true};
+    dm_dataset d;
+    dm_error err;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        o.only = cases[i].only;
+        CK_MSG(open_text(&d, file, &o, &err) == DM_OK, "%s", err.message);
+        CK(d.n == 1 && d.items[0].number == cases[i].number &&
+           d.items[0].chosen.ids[0] == 2 * (int)cases[i].number - 1);
+        dm_dataset_close(&d);
+    }
+    o.only = "4";
+    CK(open_text(&d, file, &o, &err) == DM_ERR_ARGUMENT && strstr(err.message, "has no item \"4\""));
+    o.only = NULL;
+    refused(file, &o, ":1:2: item \"a\"");
 }
 
 static void check_skipping(void)
@@ -529,6 +556,7 @@ int main(void)
     check_streams();
     check_tokens();
     check_truncation();
+    check_one();
     check_skipping();
     unlink(path);
     dm_template_close(&chat);
