@@ -452,17 +452,18 @@ static void golden_loss(const char *path, const dm_json *v, size_t pairs)
 {
     const char *name = dm_json_get(v, "name")->text;
     const dm_loss_options o = golden_options(v);
-    const dm_json *reward[2] = {dm_json_get(v, "chosen_rewards")->child, dm_json_get(v, "rejected_rewards")->child};
+    const dm_json *rewards[2] = {dm_json_get(v, "chosen_rewards"), dm_json_get(v, "rejected_rewards")}; /* or NULL */
     double s[2][GOLDEN_PAIRS], loss = 0;
 
     CK(dm_loss_check(&o, NULL) == DM_OK);
     for (int side = 0; side < 2; side++) {
-        for (size_t i = 0; i < pairs && reward[side]; i++, reward[side] = reward[side]->next) {
+        const dm_json *reward = rewards[side] ? rewards[side]->child : NULL;
+        for (size_t i = 0; i < pairs; i++, reward = reward ? reward->next : NULL) {
             const golden_side *g = &golden[i][side];
             s[side][i] = exact_score(&o, g);
-            CK_MSG(fabs(o.beta * s[side][i] - reward[side]->number) <= 1e-9,
-                   "%s: %s: reward %zu is %.17g, must be %.17g", path, name, i, o.beta * s[side][i],
-                   reward[side]->number);
+            if (reward)
+                CK_MSG(fabs(o.beta * s[side][i] - reward->number) <= 1e-9, "%s: %s: reward %zu is %.17g, must be %.17g",
+                       path, name, i, o.beta * s[side][i], reward->number);
             CK(fabs(dm_loss_side_score(&o, &g->side) - s[side][i]) <= 1e-4);
         }
     }
@@ -482,7 +483,8 @@ static void golden_sft(const char *path, const dm_json *v, size_t pairs)
         sum += dm_loss_side_logp(&golden[i][0].side);
         tokens += golden[i][0].side.n;
     }
-    CK(dm_json_get(v, "tokens")->integer == (int64_t)tokens);
+    const dm_json *counted = dm_json_get(v, "tokens");
+    CK(!counted || counted->integer == (int64_t)tokens);
     CK_MSG(close_to(-sum / (double)tokens, dm_json_get(v, "loss")->number, 1e-6), "%s: sft: loss %.17g, must be %.17g",
            path, -sum / (double)tokens, dm_json_get(v, "loss")->number);
 }
