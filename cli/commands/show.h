@@ -43,6 +43,7 @@ typedef struct show_item {
     bool logps;    /* log-probabilities were computed; under the reference too if there is one */
     dm_dataset data;
     dm_tokenizer *tokenizer;
+    dm_chat_template chat;
 } show_item;
 
 /* Reads the item called `only` (NULL: the first), with the options model, data, template, max-length and those of the

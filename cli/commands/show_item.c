@@ -9,19 +9,19 @@
 
 /* ---- reading ---- */
 
-static dm_status open_tokenizer(show_item *item, dm_chat_template *chat, size_t *vocabulary, const dm_train_options *o,
-                                dm_error *err)
+static dm_status open_tokenizer(show_item *item, size_t *vocabulary, const dm_train_options *o, dm_error *err)
 {
+    const dm_template_choice choice = {.name = o->chat_template, .options = o->template_options};
     dm_source *source = NULL;
     dm_status s = dm_source_open(&source, o->model, err);
 
     if (s == DM_OK) {
         *vocabulary = dm_source_config(source)->vocab;
-        s = dm_source_tokenizer(source, &item->tokenizer, chat, o->chat_template, err);
+        s = dm_source_tokenizer(source, &item->tokenizer, &item->chat, &choice, err);
     }
     dm_source_close(&source);
     if (s == DM_OK && item->tokenizer)
-        item->template = dm_template_name(chat->kind);
+        item->template = dm_template_name(item->chat.kind);
     return s;
 }
 
@@ -132,7 +132,6 @@ static dm_status take(show_item *item, dm_error *err)
 
 dm_status show_open(show_item *item, const dm_train_options *o, const char *only, dm_error *err)
 {
-    dm_chat_template chat = {0};
     dm_data_options options = {.max_length = (size_t)o->max_length,
                                .take_labels = true,
                                .join_messages = o->join_messages,
@@ -148,10 +147,10 @@ dm_status show_open(show_item *item, const dm_train_options *o, const char *only
                         .max_length = o->max_length};
     if ((s = dm_loss_check(&item->loss, err)) != DM_OK)
         return s;
-    if (o->model && (s = open_tokenizer(item, &chat, &options.vocabulary, o, err)) != DM_OK)
+    if (o->model && (s = open_tokenizer(item, &options.vocabulary, o, err)) != DM_OK)
         return s;
     options.tokenizer = item->tokenizer;
-    options.chat = item->tokenizer ? &chat : NULL;
+    options.chat = item->tokenizer ? &item->chat : NULL;
     s = dm_dataset_open(&item->data, o->data, &options, err);
     if (s == DM_ERR_ARGUMENT && !o->model && strstr(err->message, "holds text"))
         return dm_fail(err, s, "%s: holds text, which needs a tokenizer; `model` names the model that has it", o->data);
@@ -165,6 +164,7 @@ void show_close(show_item *item)
         dm_text_free(&item->side[i].text);
     }
     dm_dataset_close(&item->data);
+    dm_template_close(&item->chat);
     dm_tokenizer_close(&item->tokenizer);
 }
 
