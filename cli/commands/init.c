@@ -19,13 +19,14 @@ typedef struct init_options {
     uint64_t seed;
 } init_options;
 
-static const char *const arches[] = {"llama", "mistral", "qwen2", "qwen3", NULL};
+static const char *const arches[] = {"llama", "mistral", "qwen2", "qwen3", "gemma3_text", "smollm3", NULL};
 
 const cli_option cli_init_options[] = {
     DM_OPTION_TEXT(init_options, output, "output", "DIR", "the new model's directory (required)"),
     DM_OPTION_TEXT(init_options, tokenizer, "tokenizer", "DIR",
                    "copy the tokenizer and template from DIR; sets the vocabulary"),
-    DM_OPTION_CHOICE(init_options, arch, "arch", "NAME", arches, "llama, mistral, qwen2 or qwen3"),
+    DM_OPTION_CHOICE(init_options, arch, "arch", "NAME", arches,
+                     "llama, mistral, qwen2, qwen3, gemma3_text or smollm3"),
     DM_OPTION_INTEGER(init_options, hidden, "hidden", "N", "width of the residual stream"),
     DM_OPTION_INTEGER(init_options, intermediate, "intermediate", "N", "width of the MLP"),
     DM_OPTION_INTEGER(init_options, layers, "layers", "N", "number of layers"),
@@ -34,7 +35,7 @@ const cli_option cli_init_options[] = {
                       "number of key and value heads, a divisor of --heads; 0: the same"),
     DM_OPTION_INTEGER(init_options, head_dim, "head-dim", "N", "width of a head, even; 0: hidden / heads"),
     DM_OPTION_INTEGER(init_options, vocab, "vocab", "N", "size of the vocabulary; 0: the tokenizer's"),
-    DM_OPTION_INTEGER(init_options, window, "window", "N", "sliding window, for mistral; 0: none"),
+    DM_OPTION_INTEGER(init_options, window, "window", "N", "sliding window, for mistral and gemma3_text; 0: none"),
     DM_OPTION_INTEGER(init_options, positions, "positions", "N", "longest sequence that the model is meant for"),
     DM_OPTION_REAL(init_options, rope_theta, "rope-theta", "X", "base of the rotary angles"),
     DM_OPTION_REAL(init_options, eps, "eps", "X", "epsilon of RMSNorm"),
@@ -84,17 +85,19 @@ static dm_status shape(const init_options *o, const dm_tokenizer *t, const dm_ch
         .head_dim = (uint32_t)(o->head_dim ? o->head_dim : o->hidden / o->heads),
         .vocab = (uint32_t)vocab,
         .max_positions = (uint32_t)o->positions,
-        .window = o->arch == DM_ARCH_MISTRAL ? (uint32_t)o->window : 0,
+        .window = o->arch == DM_ARCH_MISTRAL || o->arch == DM_ARCH_GEMMA3 ? (uint32_t)o->window : 0,
         .qkv_bias = o->arch == DM_ARCH_QWEN2,
-        .qk_norm = o->arch == DM_ARCH_QWEN3,
+        .qk_norm = o->arch == DM_ARCH_QWEN3 || o->arch == DM_ARCH_GEMMA3,
         .tied = o->tied != 0,
         .eps = o->eps,
         .rope_theta = o->rope_theta,
+        .rope_local_theta = o->arch == DM_ARCH_GEMMA3 ? 10000 : 0,
         .bos = chat ? chat->bos : -1,
         .eos = chat ? chat->end_of_turn : -1,
     };
-    if (c->window)
+    if (c->window && c->arch == DM_ARCH_MISTRAL)
         memset(c->windowed, 1, c->layers);
+    dm_config_usual_layers(c, c->window ? DM_GEMMA_PATTERN : 1);
     if (!(o->std > 0 && o->std <= 10))
         return dm_fail(err, DM_ERR_ARGUMENT, "--std %g is out of range; legal: above 0, at most 10", o->std);
     /* what dm_config_check calls broken input was typed here */

@@ -222,7 +222,9 @@ dm_status dm_source_read_f32(const dm_source *s, const char *name, float *out, d
     const dm_source_tensor *t = &s->tensors[index];
     if (t->st)
         return dm_st_read_f32(s->st, t->st, out, err);
-    const size_t rows = s->layout.tensors[index].rows, cols = s->layout.tensors[index].cols;
+    const dm_tensor *shape = &s->layout.tensors[index];
+    const bool column = t->heads && shape->dims == 1; /* a bias of q or k */
+    const size_t rows = column ? shape->cols : shape->rows, cols = column ? 1 : shape->cols;
     dm_input_part_begin(&part, file_of(s), t->offset, rows * dm_dtype_bytes(t->type, cols));
     for (size_t r = 0; r < rows; r++) {
         float *to = out + row_of(t, rows, r) * cols;
@@ -237,6 +239,8 @@ dm_status dm_source_read_f32(const dm_source *s, const char *name, float *out, d
                     return fail_nonfinite(s, name, row_of(t, rows, r), i, (double)to[i], err);
         }
     }
+    for (size_t i = 0; t->shift < 0 && i < rows * cols; i++)
+        out[i] += t->shift;
     return DM_OK;
 }
 

@@ -41,15 +41,20 @@ static dm_status match(dm_source *s, bool *used, dm_error *err)
     for (size_t i = 0; i < s->layout.n; i++) {
         const dm_tensor *t = &s->layout.tensors[i];
         char name[DM_TENSOR_NAME];
-        dm_gguf_name(name, t->name);
+        dm_gguf_name(name, &s->config, t->name);
         const dm_gguf_tensor *found = dm_gguf_find(g, name);
         const dm_source_found f = found ? found_of(g, found) : (dm_source_found){0};
         if ((status = dm_source_check_shape(t, name, found ? &f : NULL, s->path, by, err)) != DM_OK ||
             (status = check_type(g, found, err)) != DM_OK)
             return status;
         used[found - dm_gguf_at(g, 0)] = true;
-        s->tensors[i] = (dm_source_tensor){
-            .type = found->type, .heads = dm_gguf_paired_heads(&s->config, t->name), .offset = found->offset};
+        s->tensors[i] = (dm_source_tensor){.type = found->type,
+                                           .heads = dm_gguf_paired_heads(&s->config, t->name),
+                                           .shift = dm_gguf_is_offset(&s->config, t) ? -1.0f : 0,
+                                           .offset = found->offset};
+        if (t->dims == 1 && found->type >= DM_DTYPE_PLAIN)
+            return dm_fail(err, DM_ERR_UNSUPPORTED, "%s: tensor \"%s\": a vector of type %s is not supported",
+                           dm_gguf_path(g), name, found->type_name);
     }
     for (size_t i = 0; i < dm_gguf_count(g); i++) {
         const dm_source_found f = found_of(g, dm_gguf_at(g, i));

@@ -8,6 +8,7 @@
 #include "model/formats/gguf_names.h"
 #include "model/formats/rope_factors.h"
 #include "model/formats/source_internal.h"
+#include "model/network/rope.h"
 
 typedef struct reader {
     const dm_gguf *g;
@@ -152,18 +153,19 @@ static dm_status read_sizes(const reader *r)
 /* Keys whose only supported value is nothing. */
 static dm_status read_refusals(const reader *r)
 {
-    static const char *const names[] = {"expert_count", "attention.sliding_window"};
+    static const char *const names[] = {"expert_count", "attention.sliding_window", "attn_logit_softcapping",
+                                        "final_logit_softcapping"};
     char key[KEY];
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        int64_t value = 0;
-        if (!has(r, names[i]))
+        double value = 0;
+        if (!has(r, names[i]) || (i == 1 && dm_config_is_gemma(r->c)))
             continue;
-        const dm_status s = dm_gguf_i64(r->g, key_of(key, r, names[i]), &value, r->err);
+        const dm_status s = dm_gguf_f64(r->g, key_of(key, r, names[i]), &value, r->err);
         if (s != DM_OK)
             return s;
         if (value > 0 && !(i == 1 && value >= r->c->max_positions)) /* a window over everything is none */
-            return unsupported(r, names[i], "%lld, which is not supported in GGUF files; 0 is", (long long)value);
+            return unsupported(r, names[i], "%g, which is not supported in GGUF files; 0 is", value);
     }
     return DM_OK;
 }
@@ -205,6 +207,50 @@ static dm_status read_factors(const reader *r)
     return DM_OK;
 }
 
+/* Gemma 3: the window, which layers have it, the base of their RoPE. */
+static dm_status read_layers(const reader *r)
+{
+    const double base = 10000;
+    uint32_t pattern;
+    dm_status s;
+
+    if (dm_config_is_gemma(r->c) &&
+        ((s = get_size(r, "attention.sliding_window", INT32_MAX, 0, &r->c->window)) != DM_OK ||
+         (s = get_number(r, DM_GGUF_LOCAL_BASE, &base, &r->c->rope_local_theta)) != DM_OK))
+        return s;
+    if ((s = get_size(r, "attention.sliding_window_pattern", INT32_MAX, DM_GEMMA_PATTERN, &pattern)) != DM_OK)
+        return s;
+    dm_config_usual_layers(r->c, pattern);
+    if (!memchr(r->c->windowed, 1, r->c->layers))
+        r->c->window = 0;
+    return DM_OK;
+}
+
+/* llama.cpp multiplies its attention factor by what YaRN's paper makes of the factor. */
+static dm_status read_yarn(const reader *r, double factor)
+{
+    static const char *const refused[] = {"rope.scaling.yarn_ext_factor", "rope.scaling.yarn_attn_factor",
+                                          "rope.scaling.yarn_log_multiplier"};
+    const double fast = 32, slow = 1, one = 1;
+    dm_config *c = r->c;
+    double attention;
+    dm_status s;
+
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (has(r, refused[i]))
+            return unsupported(r, refused[i], "there, which is not supported beside YaRN");
+    if ((s = get_size(r, DM_GGUF_ROPE_ORIGINAL, INT32_MAX, c->max_positions, &c->rope_original)) != DM_OK ||
+        (s = get_number(r, "rope.scaling.yarn_beta_fast", &fast, &c->rope_fast)) != DM_OK ||
+        (s = get_number(r, "rope.scaling.yarn_beta_slow", &slow, &c->rope_slow)) != DM_OK ||
+        (s = get_number(r, "rope.scaling.attn_factor", &one, &attention)) != DM_OK)
+        return s;
+    c->rope = DM_ROPE_YARN;
+    c->rope_factor = factor;
+    c->rope_whole = true;
+    c->rope_attention = attention * dm_rope_yarn_attention(factor);
+    return DM_OK;
+}
+
 static dm_status read_rope(const reader *r)
 {
     const double theta = 10000, none = 0;
@@ -219,8 +265,11 @@ static dm_status read_rope(const reader *r)
         (has(r, "rope.scaling.type") &&
          (s = dm_gguf_string(r->g, key_of(key, r, "rope.scaling.type"), &type, r->err)) != DM_OK))
         return s;
+    if (strcmp(type, "yarn") == 0)
+        return read_yarn(r, factor);
     if (strcmp(type, "linear") != 0 && strcmp(type, "none") != 0)
-        return unsupported(r, "rope.scaling.type", "\"%.40s\", which is not supported; none and linear are", type);
+        return unsupported(r, "rope.scaling.type", "\"%.40s\", which is not supported; none, linear and yarn are",
+                           type);
     if (strcmp(type, "linear") == 0 && factor != 0 && factor != 1) {
         r->c->rope = DM_ROPE_LINEAR;
         r->c->rope_factor = factor;
@@ -261,7 +310,11 @@ static dm_status read_arch(reader *r)
     static const struct {
         const char *name;
         dm_arch arch;
-    } archs[] = {{"llama", DM_ARCH_LLAMA}, {"qwen2", DM_ARCH_QWEN2}, {"qwen3", DM_ARCH_QWEN3}};
+    } archs[] = {{"llama", DM_ARCH_LLAMA},
+                 {"qwen2", DM_ARCH_QWEN2},
+                 {"qwen3", DM_ARCH_QWEN3},
+                 {"gemma3", DM_ARCH_GEMMA3},
+                 {"smollm3", DM_ARCH_SMOLLM3}};
     const dm_status s = dm_gguf_string(r->g, "general.architecture", &r->arch, r->err);
 
     if (s != DM_OK)
@@ -270,12 +323,16 @@ static dm_status read_arch(reader *r)
         if (strcmp(archs[i].name, r->arch) == 0) {
             r->c->arch = archs[i].arch;
             r->c->qkv_bias = archs[i].arch == DM_ARCH_QWEN2;
-            r->c->qk_norm = archs[i].arch == DM_ARCH_QWEN3;
+            r->c->qk_norm = archs[i].arch == DM_ARCH_QWEN3 || archs[i].arch == DM_ARCH_GEMMA3;
+            if (archs[i].arch == DM_ARCH_LLAMA) {
+                r->c->qkv_bias = dm_gguf_find(r->g, "blk.0.attn_q.bias") != NULL;
+                r->c->o_bias = dm_gguf_find(r->g, "blk.0.attn_output.bias") != NULL;
+            }
             return DM_OK;
         }
     return dm_fail(r->err, DM_ERR_UNSUPPORTED,
-                   "%s: architecture \"%.60s\" is not supported; llama, qwen2 and qwen3 are", dm_gguf_path(r->g),
-                   r->arch);
+                   "%s: architecture \"%.60s\" is not supported; llama, qwen2, qwen3, gemma3 and smollm3 are",
+                   dm_gguf_path(r->g), r->arch);
 }
 
 dm_status dm_source_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err)
@@ -286,7 +343,8 @@ dm_status dm_source_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err)
     memset(out, 0, sizeof *out);
     if ((s = read_arch(&r)) != DM_OK || (s = read_sizes(&r)) != DM_OK || (s = read_refusals(&r)) != DM_OK ||
         (s = get_number(&r, "attention.layer_norm_rms_epsilon", NULL, &out->eps)) != DM_OK ||
-        (s = read_rope(&r)) != DM_OK || (s = read_token(&r, "tokenizer.ggml.bos_token_id", &out->bos)) != DM_OK ||
+        (s = read_rope(&r)) != DM_OK || (s = read_layers(&r)) != DM_OK ||
+        (s = read_token(&r, "tokenizer.ggml.bos_token_id", &out->bos)) != DM_OK ||
         (s = read_token(&r, "tokenizer.ggml.eos_token_id", &out->eos)) != DM_OK || (s = read_ends(&r)) != DM_OK)
         return s;
     out->tied = dm_gguf_find(g, "output.weight") == NULL;

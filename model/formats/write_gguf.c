@@ -10,25 +10,21 @@
 #include "model/formats/rope_factors.h"
 #include "model/formats/source_internal.h"
 #include "model/formats/write.h"
+#include "model/network/rope.h"
 
 /* ---- metadata ---- */
-
-static const char *arch_of(const dm_config *c)
-{
-    return c->arch == DM_ARCH_MISTRAL ? "llama" : dm_arch_name(c->arch);
-}
 
 static void put_u32(dm_gguf_meta *m, const dm_config *c, const char *name, uint32_t x)
 {
     char key[96];
-    snprintf(key, sizeof key, "%s.%s", arch_of(c), name);
+    snprintf(key, sizeof key, "%s.%s", dm_gguf_arch(c), name);
     dm_gguf_put_u32(m, key, x);
 }
 
 static void put_f32(dm_gguf_meta *m, const dm_config *c, const char *name, double x)
 {
     char key[96];
-    snprintf(key, sizeof key, "%s.%s", arch_of(c), name);
+    snprintf(key, sizeof key, "%s.%s", dm_gguf_arch(c), name);
     dm_gguf_put_f32(m, key, (float)x);
 }
 
@@ -47,13 +43,23 @@ static void put_shape(dm_gguf_meta *m, const dm_config *c)
     put_f32(m, c, "attention.layer_norm_rms_epsilon", c->eps);
     put_u32(m, c, "rope.dimension_count", c->head_dim);
     put_f32(m, c, "rope.freq_base", c->rope_theta);
-    if (c->rope == DM_ROPE_LINEAR) {
-        snprintf(key, sizeof key, "%s.rope.scaling.type", arch_of(c));
-        dm_gguf_put_string(m, key, "linear", 6);
+    if (c->rope == DM_ROPE_LINEAR || c->rope == DM_ROPE_YARN) {
+        const char *type = c->rope == DM_ROPE_YARN ? "yarn" : "linear";
+        snprintf(key, sizeof key, "%s.rope.scaling.type", dm_gguf_arch(c));
+        dm_gguf_put_string(m, key, type, strlen(type));
         put_f32(m, c, "rope.scaling.factor", c->rope_factor);
     }
-    if (c->rope == DM_ROPE_LLAMA3)
+    if (c->rope == DM_ROPE_YARN) {
+        put_f32(m, c, "rope.scaling.yarn_beta_fast", c->rope_fast);
+        put_f32(m, c, "rope.scaling.yarn_beta_slow", c->rope_slow);
+        put_f32(m, c, "rope.scaling.attn_factor", c->rope_attention / dm_rope_yarn_attention(c->rope_factor));
+    }
+    if (c->rope == DM_ROPE_LLAMA3 || c->rope == DM_ROPE_YARN)
         put_u32(m, c, DM_GGUF_ROPE_ORIGINAL, c->rope_original);
+    if (dm_config_is_gemma(c)) {
+        put_u32(m, c, "attention.sliding_window", c->window);
+        put_f32(m, c, DM_GGUF_LOCAL_BASE, c->rope_local_theta);
+    }
     put_u32(m, c, "vocab_size", c->vocab);
 }
 
@@ -68,7 +74,7 @@ static void put_general(dm_gguf_meta *m, const dm_source *s, dm_dtype type)
     static const char *const kept[] = {"general.name",     "general.author",   "general.organization",
                                        "general.basename", "general.finetune", "general.size_label",
                                        "general.license",  "general.languages"};
-    const char *arch = arch_of(&s->config);
+    const char *arch = dm_gguf_arch(&s->config);
 
     dm_gguf_put_string(m, "general.architecture", arch, strlen(arch));
     dm_gguf_put_string(m, "general.type", "model", 5);
@@ -165,8 +171,10 @@ static dm_status read_tensor(void *context, size_t i, float *out, dm_error *err)
     const dm_tensor *t = &r->s->layout.tensors[i];
     const unsigned heads = dm_gguf_paired_heads(c, t->name);
     const dm_status s = r->w.read(r->w.context, t->name, out, err);
-    if (s == DM_OK && heads)
-        pair_rows(out, t->rows, t->cols, heads, r->head);
+    if (s == DM_OK && heads) /* a bias is a column */
+        pair_rows(out, t->dims == 2 ? t->rows : t->cols, t->dims == 2 ? t->cols : 1, heads, r->head);
+    for (size_t k = 0; s == DM_OK && dm_gguf_is_offset(c, t) && k < t->cols; k++)
+        out[k] += 1.0f;
     return s;
 }
 
@@ -178,7 +186,7 @@ static size_t list_tensors(dm_gguf_out *out, const dm_source *s, dm_dtype type)
         const dm_tensor *t = &s->layout.tensors[n];
         const dm_dtype matrix = type == DM_Q8_0 && t->cols % 32 ? DM_F16 : type;
         out[n] = (dm_gguf_out){.type = t->dims == 2 ? matrix : DM_F32, .dims = t->dims, .shape = {t->cols, t->rows}};
-        dm_gguf_name(out[n].name, t->name);
+        dm_gguf_name(out[n].name, &s->config, t->name);
     }
     if (s->config.rope == DM_ROPE_LLAMA3) {
         out[n] = (dm_gguf_out){.type = DM_F32, .dims = 1, .shape = {s->config.head_dim / 2, 1}};
@@ -188,16 +196,38 @@ static size_t list_tensors(dm_gguf_out *out, const dm_source *s, dm_dtype type)
     return n;
 }
 
+/* What llama.cpp assumes of an architecture and no key says. */
+static dm_status check_form(const dm_source *s, dm_error *err)
+{
+    const dm_config *c = &s->config;
+    dm_config usual = *c;
+
+    if (c->window && c->window < c->max_positions && !dm_config_is_gemma(c))
+        return dm_fail(err, DM_ERR_UNSUPPORTED,
+                       "%s: a sliding window of %u tokens has no form in llama.cpp's %s models", s->path,
+                       (unsigned)c->window, dm_gguf_arch(c));
+    if (c->rope == DM_ROPE_YARN && !c->rope_whole)
+        return dm_fail(err, DM_ERR_UNSUPPORTED, "%s: YaRN with truncate false has no form in llama.cpp's models",
+                       s->path);
+    dm_config_usual_layers(&usual, DM_GEMMA_PATTERN);
+    if (memcmp(usual.windowed, c->windowed, c->layers) != 0 || memcmp(usual.rope_use, c->rope_use, c->layers) != 0 ||
+        usual.query_scalar < c->query_scalar || usual.query_scalar > c->query_scalar)
+        return dm_fail(err, DM_ERR_UNSUPPORTED,
+                       "%s: llama.cpp's %s models have other windowed layers, layers without RoPE or "
+                       "query_pre_attn_scalar: there is no form for these",
+                       s->path, dm_gguf_arch(c));
+    return DM_OK;
+}
+
 dm_status dm_write_gguf(const char *path, const dm_source *s, dm_weight_reader w, dm_dtype type,
                         char hex[DM_SHA256_HEX], dm_error *err)
 {
     const dm_config *c = &s->config;
     dm_gguf_meta m = {0};
 
-    if (c->window && c->window < c->max_positions)
-        return dm_fail(err, DM_ERR_UNSUPPORTED,
-                       "%s: a sliding window of %u tokens has no form in llama.cpp's %s models", s->path,
-                       (unsigned)c->window, arch_of(c));
+    const dm_status fits = check_form(s, err);
+    if (fits != DM_OK)
+        return fits;
     dm_gguf_out *out = calloc(s->layout.n + 1, sizeof *out);
     reading r = {s, w, calloc((size_t)c->head_dim * c->hidden, sizeof(float))};
     dm_status status = out && r.head ? DM_OK : dm_fail(err, DM_ERR_MEMORY, "%s: no memory to write it", path);

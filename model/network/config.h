@@ -72,6 +72,10 @@ size_t dm_config_stops(int32_t out[DM_ENDS_MAX + 1], const dm_config *c, int32_t
  * biases, partial rotary, experts, …) is refused by name. */
 dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err);
 
+/* Sets what an architecture's published models have, and GGUF has no keys for: Gemma 3's windowed layers (every
+ * `pattern`th has no window), their RoPE and query scale, SmolLM3's layers without RoPE. Others are left alone. */
+void dm_config_usual_layers(dm_config *c, uint32_t pattern);
+
 /* Checks the ranges of a configuration made by hand; `where` begins the message. */
 dm_status dm_config_check(const dm_config *c, const char *where, dm_error *err);
 

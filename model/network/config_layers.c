@@ -135,3 +135,17 @@ dm_status dm_config_read_layers(const dm_config_reader *r)
         return DM_OK;
     }
 }
+
+void dm_config_usual_layers(dm_config *c, uint32_t pattern)
+{
+    for (uint32_t i = 0; i < c->layers; i++) {
+        if (dm_config_is_gemma(c)) {
+            c->windowed[i] = (i + 1) % pattern != 0;
+            c->rope_use[i] = c->windowed[i] ? DM_ROPE_LOCAL : DM_ROPE_MAIN;
+        } else if (c->arch == DM_ARCH_SMOLLM3) {
+            c->rope_use[i] = (i + 1) % DM_SMOLLM3_INTERVAL ? DM_ROPE_MAIN : DM_ROPE_NONE;
+        }
+    }
+    if (dm_config_is_gemma(c)) /* the 27B model is known by its 62 layers */
+        c->query_scalar = c->layers == 62 ? (double)c->hidden / (double)c->heads : (double)c->head_dim;
+}

@@ -59,8 +59,10 @@ small="--hidden 24 --intermediate 56 --layers 3 --heads 6 --std 0.5 --positions 
     check "init" works init --output qwen2 --tokenizer tokenizer $small --kv-heads 1 --arch qwen2
     check "init" works init --output qwen2-untied --vocab 77 $small --arch qwen2 --no-tied
     check "init" works init --output qwen3 --tokenizer tokenizer $small --kv-heads 2 --arch qwen3 --head-dim 10
+    check "init" works init --output gemma3 --tokenizer tokenizer $small --kv-heads 2 --arch gemma3_text --window 7
+    check "init" works init --output smollm3 --tokenizer tokenizer $small --layers 5 --kv-heads 2 --arch smollm3
 }
-for model in llama-gqa llama-mha qwen2 qwen2-untied qwen3; do
+for model in llama-gqa llama-mha qwen2 qwen2-untied qwen3 gemma3 smollm3; do
     round_trip "$model"
 done
 check "mistral to GGUF" works convert mistral --output mistral.gguf
@@ -68,7 +70,7 @@ check "mistral from GGUF" works convert mistral.gguf --output back/mistral
 check "mistral: the weights come back" cmp mistral/model.safetensors back/mistral/model.safetensors
 
 # Biases and norms that are not all 0 and 1; RoPE scaling. Written by us first, for the headers are others'.
-for case in llama-tied-gqa llama-untied-mha qwen2-bias qwen3-qknorm; do
+for case in llama-tied-gqa llama-untied-mha qwen2-bias qwen3-qknorm smollm3-nope llama-yarn-bias; do
     check "$case" works convert "$SRC/tests/golden/$case/model" --output "first/$case"
     check "$case by its GGUF" works convert "first/$case" --output "$case.gguf"
     check "$case from GGUF" works convert "$case.gguf" --output "$case"

@@ -42,6 +42,7 @@ CASES = {
 }
 LOSSES = [
     dict(name="dmpo", method="dmpo", link="sigmoid", gamma=0.7, beta=0.1, label_smoothing=0.0),
+    dict(name="dmpo-token", method="dmpo-token", link="sigmoid", gamma=0.95, beta=0.1, label_smoothing=0.0),
     dict(name="dpo", method="dpo", link="sigmoid", gamma=1.0, beta=0.1, label_smoothing=0.0),
     dict(name="sft", method="sft"),
 ]
@@ -77,9 +78,11 @@ def token_logps(model, side):
 def phi(loss, side):
     if loss["method"] == "dpo":
         return torch.ones(sum(e - b for b, e in side["turns"]))
-    g, turns = loss["gamma"], len(side["turns"])
-    return torch.cat([torch.full((e - b,), g**t * (1 - g ** (turns - t)) / (1 - g**turns))
-                      for t, (b, e) in enumerate(side["turns"])])
+    lengths = [e - b for b, e in side["turns"]]
+    if loss["method"] == "dmpo-token":
+        lengths = [1] * sum(lengths)
+    g, turns = loss["gamma"], len(lengths)
+    return torch.cat([torch.full((n,), g**t * (1 - g ** (turns - t)) / (1 - g**turns)) for t, n in enumerate(lengths)])
 
 
 def loss_of(loss, pairs, logps, references):
@@ -138,8 +141,6 @@ def make(case, config, out):
     for p, l, r in zip(pairs, now, references):
         for i, s in enumerate(("chosen", "rejected")):
             p[s]["logps"], p[s]["reference_logps"] = l[i].tolist(), r[i].tolist()
-    with torch.no_grad():
-        expected["logits"] = model(torch.tensor([pairs[0]["chosen"]["ids"]])).logits[0].clone()
 
     optimizer = torch.optim.AdamW(trained.values(), lr=0, betas=TRAINING["betas"], eps=TRAINING["eps"],
                                   weight_decay=TRAINING["weight_decay"])
@@ -157,7 +158,7 @@ def make(case, config, out):
     expected.update({f"trained.{n}": p.detach().clone() for n, p in trained.items()})
     safetensors.torch.save_file(dict(sorted(expected.items())), os.path.join(out, "expected.safetensors"))
     json.dump(dict(case=case, pairs=pairs, losses=entries, training=dict(TRAINING, history=history)),
-              open(os.path.join(out, "case.json"), "w"), indent=1)
+              open(os.path.join(out, "case.json"), "w"))
 
 
 def main():

@@ -276,7 +276,8 @@ static void check_keys(void)
     refused(&(change){.key = "general.architecture", .kind = K_STRING, .text = "qwen2"}, "qwen2.embedding_length");
     refused(&(change){.key = "llama.expert_count", .kind = K_U32, .value = 8}, "expert_count\" is 8");
     refused(&(change){.key = "llama.attention.sliding_window", .kind = K_U32, .value = 8}, "sliding_window\" is 8");
-    refused(&(change){.key = "llama.rope.scaling.type", .kind = K_STRING, .text = "yarn"}, "\"yarn\"");
+    refused(&(change){.key = "llama.rope.scaling.type", .kind = K_STRING, .text = "longrope"}, "\"longrope\"");
+    refused(&(change){.key = "llama.rope.scaling.type", .kind = K_STRING, .text = "yarn"}, "RoPE factor is 0");
 }
 
 static void check_scaling(void)
