@@ -21,7 +21,8 @@ static dm_status open_tokenizer(show_item *item, size_t *vocabulary, const dm_tr
     }
     dm_source_close(&source);
     if (s == DM_OK && item->tokenizer)
-        item->template = dm_template_name(item->chat.kind);
+        item->template = item->chat.kind == DM_TEMPLATE_OWN && o->chat_template ? o->chat_template
+                                                                                : dm_template_name(item->chat.kind);
     return s;
 }
 
@@ -435,7 +436,10 @@ void show_facts(const show_item *item, void (*fact)(void *context, const char *k
         fact(context, "model", item->model);
     if (item->reference)
         fact(context, "reference", item->reference);
-    fact(context, "template", item->template ? item->template : "none: the file has token ids");
+    t.size = 0;
+    dm_text_print(&t, "%s%s", item->template ? item->template : "none: the file has token ids",
+                  item->chat.rewrites ? "; it renders earlier turns otherwise than the last one" : "");
+    fact(context, "template", t.data ? t.data : "");
     t.size = 0;
     say_objective(&t, item);
     fact(context, "objective", t.data ? t.data : "");

@@ -75,6 +75,11 @@ for item in 7 'item 3' 3 same; do
     cat "$out"
 done >forms.txt
 check "conversations, a label and equal sides" like forms.txt forms.txt
+check "tool calls in a template that has them" works show data.jsonl --model model0 --no-logps --item call \
+    --template "$expected/tools.jinja"
+sed 's/^template  .*tools.jinja$/template      tools.jinja/' "$out" >tools.txt
+check "as expected" like tools.txt tools.txt
+refuses 1 'item "call": messages' data.jsonl --model model0 --item call
 check "token ids without a model" works show data.jsonl --item 1
 cp "$out" ids.txt
 check "their tokens" works show data.jsonl --item 6 --tokens
