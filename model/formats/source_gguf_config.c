@@ -335,13 +335,35 @@ static dm_status read_arch(reader *r)
                    dm_gguf_path(r->g), r->arch);
 }
 
+/* A file that is not a whole model. */
+static dm_status read_whole(const reader *r)
+{
+    const char *type = "model";
+    int64_t parts = 1;
+    dm_status s = DM_OK;
+
+    if (dm_gguf_has(r->g, "split.count"))
+        s = dm_gguf_i64(r->g, "split.count", &parts, r->err);
+    if (s == DM_OK && parts > 1)
+        return dm_fail(r->err, DM_ERR_UNSUPPORTED,
+                       "%s: is one of %lld parts of a model; join them first (llama.cpp: llama-gguf-split --merge)",
+                       dm_gguf_path(r->g), (long long)parts);
+    if (s == DM_OK && dm_gguf_has(r->g, "general.type"))
+        s = dm_gguf_string(r->g, "general.type", &type, r->err);
+    if (s == DM_OK && strcmp(type, "model") != 0)
+        return dm_fail(r->err, DM_ERR_UNSUPPORTED, "%s: general.type is \"%.40s\", must be \"model\"",
+                       dm_gguf_path(r->g), type);
+    return s;
+}
+
 dm_status dm_source_gguf_config(dm_config *out, const dm_gguf *g, dm_error *err)
 {
     reader r = {g, NULL, out, err};
     dm_status s;
 
     memset(out, 0, sizeof *out);
-    if ((s = read_arch(&r)) != DM_OK || (s = read_sizes(&r)) != DM_OK || (s = read_refusals(&r)) != DM_OK ||
+    if ((s = read_whole(&r)) != DM_OK || (s = read_arch(&r)) != DM_OK || (s = read_sizes(&r)) != DM_OK ||
+        (s = read_refusals(&r)) != DM_OK ||
         (s = get_number(&r, "attention.layer_norm_rms_epsilon", NULL, &out->eps)) != DM_OK ||
         (s = read_rope(&r)) != DM_OK || (s = read_layers(&r)) != DM_OK ||
         (s = read_token(&r, "tokenizer.ggml.bos_token_id", &out->bos)) != DM_OK ||
