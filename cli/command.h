@@ -4,6 +4,7 @@
 
 #include "cli/args.h"
 #include "dmpo.h"
+#include "io/data/template.h"
 
 typedef int (*cli_main_fn)(int argc, char **argv);
 
@@ -44,13 +45,19 @@ int cli_failed(const char *name, int status, const char *message);
                        "sample from the most probable tokens that together have probability X", .low = 1e-300,         \
                        .high = 1, .legal = "above 0, to 1")
 
-/* Help of --template. */
+/* How a conversation becomes tokens: --template and --template-option. */
 #define CLI_TEMPLATE_OPTIONS(options, template, values)                                                                \
-    DM_OPTION_TEXT(options, template, "template", "NAME",                                                              \
-                   "chat template: chatml, llama2, llama3, mistral, vicuna, zephyr or plain, or a file with one",      \
-                   .absent = "the model's own"),                                                                       \
+    DM_OPTION_TEXT(options, template, "template", "NAME", "chat template: " DM_TEMPLATE_NAMES ", or a file with one",  \
+                   .absent = "the model's own",                                                                        \
+                   .manual =                                                                                           \
+                       "Chat template: " DM_TEMPLATE_NAMES ", one of the model's named templates, or a file with a "   \
+                       "Jinja template. Without it the template is the model's own, of chat_template.jinja or "        \
+                       "tokenizer_config.json. `chat-template` is the same option."),                                  \
         DM_OPTION_TEXT(options, values, "template-option", "NAME=VALUE",                                               \
-                       "variables for the chat template, with commas between them", .absent = "none")
+                       "variables for the chat template, with commas between them", .absent = "none",                  \
+                       .manual =                                                                                       \
+                           "Variables for the chat template, such as enable_thinking=false or date=2026-11-30, with "  \
+                           "commas between them. Values are true, false, null, numbers, or text.")
 
 /* Monotonic seconds. */
 double cli_seconds(void);

@@ -26,6 +26,23 @@ static void add_choices(dm_text *out, const cli_option *o)
         dm_text_print(out, "%s%s", i == 0 ? "" : names[i + 1] ? ", " : " or ", names[i]);
 }
 
+/* The legal values: "above 0", or of a range "0 to 1"; nothing where type and choices say it. */
+static void add_legal(dm_text *out, const cli_option *o)
+{
+    const dmpo_option_info *info = &o->info;
+    char low[DM_DOUBLE_TEXT], high[DM_DOUBLE_TEXT];
+
+    if (info->legal)
+        dm_text_print(out, "%s", info->legal);
+    else if (info->low < info->high && info->type == DMPO_OPTION_INTEGER)
+        dm_text_print(out, "%lld to %lld", (long long)info->low, (long long)info->high);
+    else if (info->low < info->high) {
+        dm_double_text(low, info->low);
+        dm_double_text(high, info->high);
+        dm_text_print(out, "%s to %s", low, high);
+    }
+}
+
 /* "0.1", "1e-6, sft 2e-5", "on", or in words. */
 static void add_default(dm_text *out, const cli_option *o, const void *defaults)
 {
@@ -55,8 +72,11 @@ static void print_row(const cli_option *table, const cli_option *o, const void *
     if (info->choices) {
         dm_text_add(&line, ": ", 2);
         add_choices(&line, o);
-    } else if (info->legal) {
-        dm_text_print(&line, "; %s", info->legal);
+    } else {
+        add_legal(&said, o);
+        if (said.size)
+            dm_text_print(&line, "; %s", said.data);
+        dm_text_free(&said);
     }
     add_default(&said, o, defaults);
     if (said.size && strcmp(said.data, "off") != 0)
@@ -132,10 +152,12 @@ static void man_row(const cli_option *table, const cli_option *o, const void *de
         dm_text_print(&said, "One of ");
         add_choices(&said, o);
         add_sentence(&body, said.data);
-        dm_text_free(&said);
-    } else if (info->legal) {
-        add_sentence(&body, info->legal);
+    } else {
+        add_legal(&said, o);
+        if (said.size)
+            add_sentence(&body, said.data);
     }
+    dm_text_free(&said);
     add_default(&said, o, defaults);
     if (said.size && strncmp(said.data, "required", 8) == 0) {
         add_sentence(&body, said.data);
@@ -171,10 +193,11 @@ static void man_rows(const cli_option *table, const void *defaults)
 static void markdown_row(const cli_option *table, const cli_option *o, const void *defaults)
 {
     const dmpo_option_info *info = &o->info;
-    dm_text line = {0}, out = {0};
+    dm_text line = {0}, out = {0}, legal = {0};
 
+    add_legal(&legal, o);
     dm_text_print(&line, "| `--%s` | %s | ", info->name,
-                  info->legal     ? info->legal
+                  legal.size      ? legal.data
                   : info->metavar ? info->metavar
                                   : "flag");
     add_default(&line, o, defaults);
@@ -185,6 +208,7 @@ static void markdown_row(const cli_option *table, const cli_option *o, const voi
     }
     cli_explain(&out, table, line.data);
     printf("%s |\n", out.data);
+    dm_text_free(&legal);
     dm_text_free(&out);
     dm_text_free(&line);
 }

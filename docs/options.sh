@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes what the tables of options say into the documents: OPTIONS of the manual pages of train, plan, score and show, and
-# README's table. make docs runs it; tests/shell/options.sh compares.
+# Writes what the tables of options say into the documents: OPTIONS of the manual pages, and README's table. make docs
+# runs it; tests/shell/options.sh compares.
 # usage: docs/options.sh DMPO DIRECTORY-OF-README-AND-DOCS
 set -eu
 dmpo=$1 root=$2
@@ -16,9 +16,12 @@ replace() {
     cmp -s "$whole" "$1" || cat "$whole" >"$1"
 }
 
-for command in train plan score show; do
-    "$dmpo" "$command" --help=man >"$part"
-    replace "$root/docs/man/dmpo-$command.1" '^[.]SH OPTIONS$' '^[.]SH [A-NP-Z]'
+for page in "$root"/docs/man/dmpo-*.1; do
+    command=${page##*/dmpo-}
+    "$dmpo" "${command%.1}" --help=man >"$part"
+    replace "$page" '^[.]SH OPTIONS$' '^[.]SH '
 done
+"$dmpo" train --help=man | sed '1,/^[.]SS For every command$/d' >"$part"
+replace "$root/docs/man/dmpo.1" '^[.]SS For every command$' '^[.]SH '
 "$dmpo" train --help=markdown | sed 1d >"$part"
 replace "$root/README.md" '^[|] option [|] value [|] default [|] meaning [|]$' '^$'

@@ -24,13 +24,18 @@ typedef struct chat_options {
 } chat_options;
 
 static const cli_option options[] = {
-    DM_OPTION_TEXT(chat_options, model, "model", "PATH", "the model, which must have a tokenizer (required)"),
-    DM_OPTION_TEXT(chat_options, system, "system", "TEXT",
-                   "the system message; default: the template's own, if it has one"),
+    DM_OPTION_TEXT(chat_options, model, "model", "PATH", "the model, which must have a tokenizer",
+                   .absent = "required"),
+    DM_OPTION_TEXT(chat_options, system, "system", "TEXT", "the system message",
+                   .absent = "the template's own, if it has one"),
     CLI_TEMPLATE_OPTIONS(chat_options, chat_template, template_options),
     DM_OPTION_INTEGER(chat_options, max_length, "max-length", "N",
-                      "maximum tokens in all, 2 to 16777216; 0: the model's positions, at most 2048"),
-    DM_OPTION_INTEGER(chat_options, sampling.max_tokens, "max-tokens", "N", "maximum tokens of an answer, 1 or more"),
+                      "maximum tokens of the conversation (0: what the model was made for, at most 2048)", .low = 0,
+                      .high = LENGTH_MAX, .legal = "0, or 2 to 16777216",
+                      .manual = "Maximum tokens of the whole conversation (0: what the model was made for, at most "
+                                "2048). The memory for keys and values grows with it."),
+    DM_OPTION_INTEGER(chat_options, sampling.max_tokens, "max-tokens", "N", "maximum tokens of an answer", .low = 1,
+                      .high = LENGTH_MAX),
     CLI_SAMPLING_OPTIONS(chat_options, sampling.temperature, sampling.top_k, sampling.top_p),
     DM_OPTION_SEED(chat_options, sampling.seed, "seed", "N",
                    "seed of sampling; the same seed and messages give the same answers on every machine"),
@@ -500,15 +505,11 @@ static dm_status converse(talk *t, dm_error *err)
 
 static dm_status check(const chat_options *o, dm_error *err)
 {
-    dm_status s;
-
     if (!o->model)
         return dm_fail(err, DM_ERR_ARGUMENT, "no model given; --model PATH names it");
-    if (o->max_length)
-        if ((s = cli_in_range("max-length", o->max_length, 2, LENGTH_MAX, err)) != DM_OK)
-            return s;
-    s = cli_in_range("max-tokens", o->sampling.max_tokens, 1, LENGTH_MAX, err);
-    return s == DM_OK ? dm_sampling_check(&o->sampling, err) : s;
+    if (o->max_length == 1)
+        return cli_in_range("max-length", 1, 2, LENGTH_MAX, err);
+    return dm_sampling_check(&o->sampling, err);
 }
 
 /* Everything that can be wrong is found before the weights are read. */

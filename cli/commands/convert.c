@@ -23,14 +23,18 @@ static const char *const versions[] = {"auto", "0", "1", NULL};
 static const dm_dtype dtypes[] = {DM_F32, DM_F16, DM_BF16, DM_Q8_0};
 
 static const cli_option options[] = {
-    DM_OPTION_TEXT(convert_options, output, "output", "PATH", "file or directory to create; must not exist (required)"),
-    DM_OPTION_CHOICE(convert_options, to, "to", "FORM", forms,
-                     "hf, gguf or llama2c; auto: from the output's name, .gguf, .bin or other"),
-    DM_OPTION_CHOICE(convert_options, type, "type", "TYPE", types,
-                     "type of matrices: f32, f16 or bf16; gguf also q8_0"),
-    DM_OPTION_CHOICE(convert_options, version, "version", "N", versions,
-                     "version of a llama2c file: 0, which run.c reads, or 1; auto: 0"),
-    DM_OPTION_FLAG(convert_options, merge, "merge", "merge the LoRA adapter MODEL into its base"),
+    DM_OPTION_TEXT(convert_options, output, "output", "PATH", "the file or directory to create, which must not exist",
+                   .absent = "required"),
+    DM_OPTION_CHOICE(convert_options, to, "to", "FORM", forms, "form to write",
+                     .manual = "Form to write. auto: gguf for an output whose name ends with .gguf, llama2c for .bin, "
+                               "hf for any other."),
+    DM_OPTION_CHOICE(convert_options, type, "type", "TYPE", types, "type of matrices; q8_0 only in GGUF",
+                     .manual = "Type in which matrices are stored; q8_0 only in GGUF files. Vectors stay f32 in GGUF "
+                               "files. A llama2.c file has only f32. A number that is too large for the type is an "
+                               "error."),
+    DM_OPTION_CHOICE(convert_options, version, "version", "N", versions, "version of a llama2.c file",
+                     .manual = "Version of a llama2.c file. llama2.c's run.c reads version 0, which auto means."),
+    DM_OPTION_FLAG(convert_options, merge, "merge", "merges the LoRA adapter MODEL into its base"),
     {.offset = 0},
 };
 

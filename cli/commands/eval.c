@@ -13,7 +13,9 @@ typedef struct eval_options {
 } eval_options;
 
 static const cli_option options[] = {
-    DM_OPTION_FLAG(eval_options, by_turn, "by-turn", "also print a table of the mean score after each turn"),
+    DM_OPTION_FLAG(eval_options, by_turn, "by-turn", "also prints a table of the mean score after each turn",
+                   .manual = "Also prints a table of the mean score after each turn; an episode that has ended counts "
+                             "with its reward."),
     {.offset = 0},
 };
 

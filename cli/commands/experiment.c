@@ -22,17 +22,26 @@ typedef struct experiment_options {
 } experiment_options;
 
 static const cli_option options[] = {
-    DM_OPTION_TEXT(experiment_options, output, "output", "DIR",
-                   "directory for stages, results.json and the report (required)"),
-    DM_OPTION_INTEGER(experiment_options, jobs, "jobs", "N",
-                      "run N stages at once, 1 to 256; 0: as many as threads. Never changes a result", .low = 0,
-                      .high = 256),
-    DM_OPTION_TEXT(experiment_options, seeds, "seeds", "LIST", "use these seeds instead of the recipe's: 1,2,3"),
+    DM_OPTION_TEXT(experiment_options, output, "output", "DIR", "directory for stages, results.json and the report",
+                   .absent = "required",
+                   .manual = "Directory for everything: stages/NAME-KEY/ for each stage, with log, result (standard "
+                             "output) and stage.json; cache/; results.json; the report. Two simultaneous experiments "
+                             "in one directory are refused."),
+    DM_OPTION_INTEGER(
+        experiment_options, jobs, "jobs", "N",
+        "number of stages to run at once (0: as many as threads); never changes a result", .low = 0, .high = 256,
+        .manual = "Number of stages to run at once (0: as many as `threads`). Each gets `threads` divided "
+                  "by `jobs`, at least one. Never changes a result."),
+    DM_OPTION_TEXT(experiment_options, seeds, "seeds", "LIST", "seeds to use, such as 1,2,3", .absent = "the recipe's"),
     DM_OPTION_TEXT(experiment_options, only, "only", "STAGE",
-                   "run only this stage, or those that match a pattern such as 'home-*-s1', and what they need"),
-    DM_OPTION_FLAG(experiment_options, plan, "plan", "print the stages as commands for sh and run none"),
-    DM_OPTION_FLAG(experiment_options, show, "show", "print the recipe"),
-    DM_OPTION_FLAG(experiment_options, list, "list", "list the built-in recipes"),
+                   "runs only this stage, or those that match a pattern such as 'home-*-s1', and what they need",
+                   .manual = "Runs only this stage and what it needs, and prints no table. STAGE may be a shell "
+                             "pattern: 'home-*-s1'."),
+    DM_OPTION_FLAG(experiment_options, plan, "plan", "prints the stages as commands for sh and runs none",
+                   .manual = "Prints the stages, their commands and which of them are done, as a script for sh, and "
+                             "runs none."),
+    DM_OPTION_FLAG(experiment_options, show, "show", "prints the recipe"),
+    DM_OPTION_FLAG(experiment_options, list, "list", "lists the built-in recipes"),
     {.offset = 0},
 };
 

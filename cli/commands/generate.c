@@ -20,15 +20,21 @@ typedef struct generate_options {
 
 static const cli_option options[] = {
     DM_OPTION_TEXT(generate_options, model, "model", "PATH",
-                   "the model: Hugging Face directory, GGUF or llama2.c file, or adapter (required)"),
-    DM_OPTION_TEXT(generate_options, prompt, "prompt", "TEXT", "the user's message; default: standard input"),
+                   "the model: Hugging Face directory, GGUF or llama2.c file, or adapter", .absent = "required",
+                   .manual = "The model, with a tokenizer: a Hugging Face directory, a GGUF or llama2.c file, or the "
+                             "directory of an adapter."),
+    DM_OPTION_TEXT(generate_options, prompt, "prompt", "TEXT", "the user's message", .absent = "standard input"),
     DM_OPTION_TEXT(generate_options, prompt_file, "prompt-file", "FILE",
-                   "read the user's message from FILE; -: standard input"),
+                   "reads the user's message from FILE; -: standard input"),
     DM_OPTION_TEXT(generate_options, chat, "chat", "FILE",
-                   "read a conversation, a JSON list of messages that ends with the user's; -: standard input"),
+                   "reads a conversation, a JSON list of messages that ends with the user's; -: standard input",
+                   .manual = "Reads a conversation: a JSON list of messages, {\"role\", \"content\"} or {\"from\", "
+                             "\"value\"}, or an object with such a list as \"messages\" or \"prompt\". The last "
+                             "message is the user's. \"-\" is standard input."),
     CLI_TEMPLATE_OPTIONS(generate_options, chat_template, template_options),
-    DM_OPTION_FLAG(generate_options, raw, "raw",
-                   "use no template: continue the text, recognising special tokens in it"),
+    DM_OPTION_FLAG(generate_options, raw, "raw", "uses no template: continues the text, with special tokens in it",
+                   .manual = "Uses no template: the text is continued as it is, and special tokens in it are "
+                             "recognised. No beginning-of-sequence token is added."),
     DM_OPTION_INTEGER(generate_options, sampling.max_tokens, "max-tokens", "N", "maximum number of tokens to generate",
                       .low = 0, .high = LENGTH_MAX),
     CLI_SAMPLING_OPTIONS(generate_options, sampling.temperature, sampling.top_k, sampling.top_p),

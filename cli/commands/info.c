@@ -12,11 +12,13 @@
 
 static const cli_option options[] = {
     DM_OPTION_TEXT(cli_info_data_options, model, "model", "DIR",
-                   "for a data file: measure it in this model's tokens, not in bytes"),
+                   "for a data file: measures it in this model's tokens, not in bytes"),
     CLI_TEMPLATE_OPTIONS(cli_info_data_options, chat_template, template_options),
     DM_OPTION_INTEGER(cli_info_data_options, max_length, "max-length", "N",
-                      "for a data file: report what --max-length N of dmpo train would cut; 0: no limit"),
-    DM_OPTION_FLAG(cli_info_data_options, tensors, "tensors", "for a model: list every tensor with its shape and type"),
+                      "for a data file: reports what this limit of dmpo train would cut (0: no limit)", .low = 0,
+                      .high = 1 << 24),
+    DM_OPTION_FLAG(cli_info_data_options, tensors, "tensors",
+                   "for a model: lists every tensor with its shape and type"),
     {.offset = 0},
 };
 
@@ -121,9 +123,6 @@ static dm_status describe(cli_report *r, const dmpo_engine *engine, const char *
         return cli_info_file(r, engine, path, &choice, o->tensors, err);
     if (is_tensors(path))
         return cli_info_tensors(r, path, err);
-    if (o->max_length < 0 || o->max_length > 1 << 24)
-        return dm_fail(err, DM_ERR_ARGUMENT, "--max-length %lld is out of range; legal: 0 to 16777216",
-                       (long long)o->max_length);
     return cli_info_data(r, path, o, err);
 }
 

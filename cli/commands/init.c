@@ -22,25 +22,27 @@ typedef struct init_options {
 static const char *const arches[] = {"llama", "mistral", "qwen2", "qwen3", "gemma3_text", "smollm3", NULL};
 
 const cli_option cli_init_options[] = {
-    DM_OPTION_TEXT(init_options, output, "output", "DIR", "the new model's directory (required)"),
+    DM_OPTION_TEXT(init_options, output, "output", "DIR", "the new model's directory", .absent = "required"),
     DM_OPTION_TEXT(init_options, tokenizer, "tokenizer", "DIR",
-                   "copy the tokenizer and template from DIR; sets the vocabulary"),
-    DM_OPTION_CHOICE(init_options, arch, "arch", "NAME", arches,
-                     "llama, mistral, qwen2, qwen3, gemma3_text or smollm3"),
-    DM_OPTION_INTEGER(init_options, hidden, "hidden", "N", "width of the residual stream"),
-    DM_OPTION_INTEGER(init_options, intermediate, "intermediate", "N", "width of the MLP"),
-    DM_OPTION_INTEGER(init_options, layers, "layers", "N", "number of layers"),
-    DM_OPTION_INTEGER(init_options, heads, "heads", "N", "number of attention heads"),
+                   "copies the tokenizer and template from DIR; sets the vocabulary"),
+    DM_OPTION_CHOICE(init_options, arch, "arch", "NAME", arches, "architecture"),
+    DM_OPTION_INTEGER(init_options, hidden, "hidden", "N", "width of the residual stream", .low = 1, .high = 1 << 20),
+    DM_OPTION_INTEGER(init_options, intermediate, "intermediate", "N", "width of the MLP", .low = 1, .high = 1 << 22),
+    DM_OPTION_INTEGER(init_options, layers, "layers", "N", "number of layers", .low = 1, .high = DM_LAYERS_MAX),
+    DM_OPTION_INTEGER(init_options, heads, "heads", "N", "number of attention heads", .low = 1, .high = 1 << 12),
     DM_OPTION_INTEGER(init_options, kv_heads, "kv-heads", "N",
-                      "number of key and value heads, a divisor of --heads; 0: the same"),
-    DM_OPTION_INTEGER(init_options, head_dim, "head-dim", "N", "width of a head, even; 0: hidden / heads"),
-    DM_OPTION_INTEGER(init_options, vocab, "vocab", "N", "size of the vocabulary; 0: the tokenizer's"),
-    DM_OPTION_INTEGER(init_options, window, "window", "N", "sliding window, for mistral and gemma3_text; 0: none"),
-    DM_OPTION_INTEGER(init_options, positions, "positions", "N", "longest sequence that the model is meant for"),
+                      "number of key and value heads, a divisor of `heads` (0: the same)"),
+    DM_OPTION_INTEGER(init_options, head_dim, "head-dim", "N", "width of a head, even (0: `hidden` / `heads`)",
+                      .low = 0, .high = 1 << 12),
+    DM_OPTION_INTEGER(init_options, vocab, "vocab", "N", "size of the vocabulary (0: the tokenizer's)"),
+    DM_OPTION_INTEGER(init_options, window, "window", "N", "sliding window, for mistral and gemma3_text (0: none)",
+                      .low = 0, .high = 1 << 24),
+    DM_OPTION_INTEGER(init_options, positions, "positions", "N", "longest sequence that the model is meant for",
+                      .low = 2, .high = 1 << 24),
     DM_OPTION_REAL(init_options, rope_theta, "rope-theta", "X", "base of the rotary angles"),
     DM_OPTION_REAL(init_options, eps, "eps", "X", "epsilon of RMSNorm"),
     DM_OPTION_REAL(init_options, std, "std", "X", "standard deviation of the matrices"),
-    DM_OPTION_FLAG(init_options, tied, "tied", "use the embedding as the head (--no-tied: a head of its own)"),
+    DM_OPTION_FLAG(init_options, tied, "tied", "uses the embedding as the head (`no-tied`: a head of its own)"),
     DM_OPTION_SEED(init_options, seed, "seed", "N", "the same seed gives the same weights on every machine"),
     {.offset = 0},
 };
@@ -62,15 +64,8 @@ static dm_status shape(const init_options *o, const dm_tokenizer *t, const dm_ch
         const char *name;
         int64_t value, low, high;
     } checks[] = {
-        {"hidden", o->hidden, 1, 1 << 20},
-        {"intermediate", o->intermediate, 1, 1 << 22},
-        {"layers", o->layers, 1, DM_LAYERS_MAX},
-        {"heads", o->heads, 1, 1 << 12},
         {"kv-heads", o->kv_heads, 0, o->heads},
-        {"head-dim", o->head_dim, 0, 1 << 12},
         {"vocab", vocab, t ? (int64_t)dm_tokenizer_size(t) : 1, 1 << 24},
-        {"window", o->window, 0, 1 << 24},
-        {"positions", o->positions, 2, 1 << 24},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
         if (cli_in_range(checks[i].name, checks[i].value, checks[i].low, checks[i].high, err) != DM_OK)

@@ -23,54 +23,102 @@ static const char *const units[] = {"turns", "text", NULL};
 #define COUNT_MAX 1000000000
 
 const cli_option cli_pairs_options[] = {
-    DM_OPTION_TEXT(pairs_options, expert, "expert", "FILE", "episodes of an expert; commas separate files"),
-    DM_OPTION_TEXT(pairs_options, explored, "explored", "FILE", "episodes of a policy; commas separate files"),
+    DM_OPTION_TEXT(pairs_options, expert, "expert", "FILE", "episodes of an expert; commas separate files",
+                   .group = "sources",
+                   .manual = "Episodes of an expert. Every explored episode is compared with every expert's of its "
+                             "task."),
+    DM_OPTION_TEXT(pairs_options, explored, "explored", "FILE", "episodes of a policy; commas separate files",
+                   .manual = "Episodes of a policy."),
     DM_OPTION_TEXT(pairs_options, continuations, "continuations", "FILE",
-                   "what dmpo rollout --from made of --explored: pairs begin at the erroneous turn"),
-    DM_OPTION_TEXT(pairs_options, from_pairs, "from-pairs", "FILE",
-                   "pairs in the authors' form; commas separate files"),
+                   "what dmpo rollout --from made of `explored`: pairs begin at the erroneous turn",
+                   .manual = "Episodes that dmpo rollout --from made of the explored ones. The erroneous turn of an "
+                             "explored run is the first turn t for which the best of the continuations after its turns "
+                             "0 to t - 1 has a reward above the run's by more than `margin`. That continuation is "
+                             "chosen, the run rejected."),
+    DM_OPTION_TEXT(pairs_options, from_pairs, "from-pairs", "FILE", "pairs in the authors' form; commas separate files",
+                   .manual = "Pairs in the authors' form: prompt, chosen and rejected, three lists of messages. Scores "
+                             "may be missing; then `margin` does not test the pair."),
     DM_OPTION_TEXT(pairs_options, output, "output", "FILE",
-                   "where to write: JSON lines, or one JSON list if the name ends in .json (required)"),
-    DM_OPTION_FLAG(pairs_options, pairs.among, "among", "pair the best explored episode of each task with the worst"),
+                   "file to write: JSON lines, or one JSON list if the name ends in .json", .absent = "required",
+                   .manual = "File to write: a JSON list if its name ends in .json, else JSON lines. It appears "
+                             "complete or not at all."),
+    DM_OPTION_FLAG(pairs_options, pairs.among, "among", "pairs the best explored episode of each task with the worst",
+                   .manual = "Also compares explored episodes of one task with each other, the best with the worst."),
     DM_OPTION_CHOICE(pairs_options, pairs.erroneous, "erroneous-turn", "WHICH", erroneous,
-                     "first or last of the turns after which a continuation is better"),
-    DM_OPTION_CHOICE(pairs_options, pairs.form, "form", "FORM", forms,
-                     "pairs, sft (only good runs), step (first differing turn), segment (turns from there on)"),
+                     "which of the turns after which a continuation is better",
+                     .manual = "Which of the turns t that `continuations` finds erroneous. The last is the turn that "
+                               "lost what could still be had. Where there are continuations from the start (t = 0), "
+                               "the first is often 0."),
+    DM_OPTION_CHOICE(
+        pairs_options, pairs.form, "form", "FORM", forms,
+        "what to write: whole runs, only good runs, the first differing turn, or the turns from there on",
+        .group = "what is made",
+        .manual =
+            "What is written. pairs: whole runs. sft: the good runs alone, as supervised data: of the explored ones those "
+            "with `min-chosen` and over, at most `per-task` of a task, without those that repeat "
+            "another's words; of the expert all; of pairs the chosen sides. step: the turns that both "
+            "runs share are the prompt, the first one in which they differ is the pair (Step-DPO). "
+            "segment: as step, but the turns from there on, equally many of both runs (SDPO)."),
     DM_OPTION_FLAG(pairs_options, pairs.plan_reward, "plan-reward",
-                   "use as an explored run's reward the mean over runs that begin with the same turn, its plan"),
-    DM_OPTION_REAL(pairs_options, pairs.margin, "margin", "M", "drop pairs whose rewards differ by M or less, 0 to 1",
+                   "uses as an explored run's reward the mean over runs that begin with the same turn, its plan",
+                   .group = "which runs",
+                   .manual = "Uses as an explored run's reward the mean reward of all explored runs of its environment "
+                             "that begin with the same agent's turn: where that turn is a plan, what the plan earns on "
+                             "the similar tasks on which it was tried."),
+    DM_OPTION_REAL(pairs_options, pairs.margin, "margin", "M", "drops pairs whose rewards differ by M or less",
                    .low = 0, .high = 1),
-    DM_OPTION_REAL(pairs_options, pairs.min_chosen, "min-chosen", "R",
-                   "minimum reward of a chosen run, 0 to 1 (default: any; for sft 1)", .low = 0, .high = 1),
-    DM_OPTION_INTEGER(pairs_options, pairs.max_turns, "max-turns", "N", "maximum turns of either run; 0: any", .low = 0,
-                      .high = COUNT_MAX),
-    DM_OPTION_INTEGER(pairs_options, pairs.max_repeats, "max-repeats", "N",
-                      "maximum times that a rejected run may hold the same action with the same answer; 0: any",
+    DM_OPTION_REAL(pairs_options, pairs.min_chosen, "min-chosen", "R", "minimum reward of a chosen run", .low = 0,
+                   .high = 1, .absent = "any; 1 for `form` sft from episodes"),
+    DM_OPTION_INTEGER(pairs_options, pairs.max_turns, "max-turns", "N", "maximum turns of either run (0: any)",
                       .low = 0, .high = COUNT_MAX),
+    DM_OPTION_INTEGER(pairs_options, pairs.max_repeats, "max-repeats", "N",
+                      "maximum times that a rejected run may hold the same action with the same answer (0: any)",
+                      .low = 0, .high = COUNT_MAX,
+                      .manual = "Maximum times that a rejected run may hold the same action with the same answer, "
+                                "wherever in the run (0: any)."),
     DM_OPTION_INTEGER(pairs_options, pairs.cut, "cut", "N",
-                      "cut the rejected run to chosen's turns + N (the authors use 5); -1: do not cut", .low = -1,
-                      .high = COUNT_MAX),
+                      "cuts the rejected run to chosen's turns + N (the authors use 5; -1: not cut)", .low = -1,
+                      .high = COUNT_MAX, .group = "what is changed",
+                      .manual = "Ends the rejected run at the chosen one's number of turns + N (-1: not cut). The "
+                                "authors' data are cut with 5."),
     DM_OPTION_CHOICE(pairs_options, pairs.degrade, "degrade", "HOW", degrades,
-                     "none, repeat or meaningless: insert useless turns before the last rejected one"),
-    DM_OPTION_INTEGER(pairs_options, pairs.degrade_turns, "degrade-turns", "N",
-                      "how many turns --degrade inserts, 1 to 10000", .low = 1, .high = 10000),
-    DM_OPTION_TEXT(pairs_options, pairs.invalid_answer, "invalid-answer", "TEXT",
-                   "the answer to a meaningless action (default: the environment's)"),
+                     "inserts useless turns before the last rejected one",
+                     .manual = "Inserts useless turns before the rejected run's last turn. repeat: the one to three "
+                               "turns before it, over and over. meaningless: actions that no environment understands, "
+                               "with its answer to them."),
+    DM_OPTION_INTEGER(pairs_options, pairs.degrade_turns, "degrade-turns", "N", "how many turns `degrade` inserts",
+                      .low = 1, .high = 10000),
+    DM_OPTION_TEXT(pairs_options, pairs.invalid_answer, "invalid-answer", "TEXT", "the answer to a meaningless action",
+                   .absent = "the environment's",
+                   .manual = "What the environment answers to a meaningless action. Without it the episode's "
+                             "environment is asked, with the action as the first one of the episode's task; a pair "
+                             "from a file has no environment to ask."),
     DM_OPTION_INTEGER(pairs_options, pairs.segment_turns, "segment-turns", "N",
-                      "maximum turns of a segment; 0: as many as both runs have left", .low = 0, .high = COUNT_MAX),
+                      "maximum turns of a segment (0: as many as both runs have left)", .low = 0, .high = COUNT_MAX),
     DM_OPTION_CHOICE(pairs_options, pairs.unit, "unit", "UNIT", units,
-                     "unit of the next two options: turns, or text (bytes of the actions)"),
+                     "unit of `max-length-ratio` and `min-edit-distance`, text being the bytes of the actions",
+                     .group = "which pairs",
+                     .manual = "Unit of `max-length-ratio` and `min-edit-distance`, which look, as every option of "
+                               "this group, at the sides as they will be written (MIA-DPO's filters). Turns are equal "
+                               "when their actions are; the text is the bytes of all actions."),
     DM_OPTION_REAL(pairs_options, pairs.max_length_ratio, "max-length-ratio", "R",
-                   "maximum ratio of the longer to the shorter side, at least 1; 0: any"),
+                   "maximum ratio of the longer to the shorter side, at least 1 (0: any)"),
     DM_OPTION_REAL(pairs_options, pairs.min_edit_distance, "min-edit-distance", "D",
-                   "minimum distance of the sides as a share of the longer one, 0 to 1", .low = 0, .high = 1),
+                   "minimum distance of the sides as a share of the longer one", .low = 0, .high = 1,
+                   .manual = "Minimum Levenshtein distance of the sides as a share of the longer one's length."),
     DM_OPTION_REAL(pairs_options, pairs.perplexity_ratio, "perplexity-ratio", "R",
-                   "maximum ratio of the sides' perplexities, at least 1; 0: any"),
+                   "maximum ratio of the sides' perplexities, at least 1 (0: any)",
+                   .manual = "Maximum ratio of the sides' perplexities of a token, at least 1 (0: any), each under the "
+                             "policy that made the side. Needs the log-probabilities of a model's episodes on both "
+                             "sides."),
     DM_OPTION_INTEGER(pairs_options, pairs.per_task, "per-task", "K",
-                      "keep the first K pairs, or explored runs, of each task; 0: all", .low = 0, .high = COUNT_MAX),
-    DM_OPTION_INTEGER(pairs_options, pairs.limit, "limit", "N", "keep N in all, chosen by the seed; 0: all", .low = 0,
-                      .high = COUNT_MAX),
-    DM_OPTION_SEED(pairs_options, pairs.seed, "seed", "N", "seed of --degrade and --limit"),
+                      "keeps the first K pairs, or explored runs, of each task (0: all)", .low = 0, .high = COUNT_MAX,
+                      .manual = "Keeps the first K pairs of each task (0: all). With `form` sft it counts explored "
+                                "runs."),
+    DM_OPTION_INTEGER(pairs_options, pairs.limit, "limit", "N", "keeps N in all, chosen by the seed (0: all)", .low = 0,
+                      .high = COUNT_MAX,
+                      .manual = "Keeps N pairs in all (0: all), chosen by the seed, in their order."),
+    DM_OPTION_SEED(pairs_options, pairs.seed, "seed", "N", "seed of `degrade` and `limit`"),
     {.offset = 0},
 };
 

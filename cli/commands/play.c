@@ -23,17 +23,24 @@ typedef struct play_options {
 } play_options;
 
 static const cli_option options[] = {
-    DM_OPTION_TEXT(play_options, env, "env", "SPEC",
-                   "home, shop, lab, or cmd:PROGRAM ARGUMENTS; default: list the environments"),
-    DM_OPTION_CHOICE(play_options, split, "split", "NAME", dm_env_split_names, "train, seen or unseen tasks"),
-    DM_OPTION_INTEGER(play_options, task, "task", "N", "number of the task, from 0"),
+    DM_OPTION_TEXT(play_options, env, "env", "SPEC", "home, shop, lab, or cmd:PROGRAM ARGUMENTS",
+                   .absent = "lists the built-in environments",
+                   .manual =
+                       "A built-in environment: home, shop or lab; or cmd:PROGRAM ARGUMENTS, a shell command that "
+                       "speaks the environment protocol (docs/protocol.md)."),
+    DM_OPTION_CHOICE(play_options, split, "split", "NAME", dm_env_split_names, "the split of the tasks",
+                     .manual = "The split of the tasks. What the tasks of seen ask for is asked for in training too, "
+                               "but elsewhere; what those of unseen ask for never is."),
+    DM_OPTION_INTEGER(play_options, task, "task", "N", "number of the task in the split, from 0"),
     DM_OPTION_SEED(play_options, seed, "seed", "N",
                    "the environment's seed: the same split, task, seed and actions give the same texts"),
-    DM_OPTION_FLAG(play_options, expert, "expert", "show how the environment's expert plays"),
-    DM_OPTION_FLAG(play_options, list_envs, "list-envs", "list the built-in environments"),
-    DM_OPTION_FLAG(play_options, list_tasks, "list-tasks", "list the tasks of the split"),
-    DM_OPTION_INTEGER(play_options, first, "first", "N", "--list-tasks: the first task to list"),
-    DM_OPTION_INTEGER(play_options, tasks, "tasks", "N", "--list-tasks: how many to list; 0: the rest"),
+    DM_OPTION_FLAG(play_options, expert, "expert", "shows how the environment's expert plays"),
+    DM_OPTION_FLAG(play_options, list_envs, "list-envs", "lists the built-in environments",
+                   .manual = "Lists the built-in environments: how many tasks their splits have, and how many turns an "
+                             "episode has at most."),
+    DM_OPTION_FLAG(play_options, list_tasks, "list-tasks", "lists the tasks of the split, in words"),
+    DM_OPTION_INTEGER(play_options, first, "first", "N", "number of the first task that `list-tasks` lists"),
+    DM_OPTION_INTEGER(play_options, tasks, "tasks", "N", "how many tasks `list-tasks` lists (0: the rest)"),
     {.offset = 0},
 };
 

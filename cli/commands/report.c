@@ -11,8 +11,8 @@ typedef struct report_options {
 } report_options;
 
 static const cli_option options[] = {
-    DM_OPTION_TEXT(report_options, output, "output", "DIR", "directory to write to; default: that of results.json"),
-    DM_OPTION_FLAG(report_options, svg, "svg", "also write every chart as charts/NAME.svg and show it in report.md"),
+    DM_OPTION_TEXT(report_options, output, "output", "DIR", "directory to write to", .absent = "that of results.json"),
+    DM_OPTION_FLAG(report_options, svg, "svg", "also writes every chart as charts/NAME.svg and shows it in report.md"),
     {.offset = 0},
 };
 

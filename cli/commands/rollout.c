@@ -17,42 +17,60 @@ typedef struct rollout_options {
 #define COUNT_MAX (1 << 24) /* tokens of a model in memory, too */
 
 const cli_option cli_rollout_options[] = {
-    DM_OPTION_TEXT(rollout_options, rollout.env, "env", "SPEC",
-                   "home, shop, lab, or 'cmd:PROGRAM ARGUMENTS' (required without --from)"),
-    DM_OPTION_CHOICE(rollout_options, rollout.split, "split", "NAME", dm_env_split_names, "train, seen or unseen"),
+    DM_OPTION_TEXT(rollout_options, rollout.env, "env", "SPEC", "home, shop, lab, or 'cmd:PROGRAM ARGUMENTS'",
+                   .absent = "required without `from`",
+                   .manual = "The environment: home, shop, lab, or cmd:PROGRAM ARGUMENTS, a shell command that speaks "
+                             "the environment protocol."),
+    DM_OPTION_CHOICE(rollout_options, rollout.split, "split", "NAME", dm_env_split_names, "the split of the tasks"),
     DM_OPTION_TEXT(rollout_options, rollout.model, "model", "PATH", "the policy: a model of any form with a tokenizer"),
-    DM_OPTION_CHOICE(rollout_options, rollout.player, "policy", "NAME", dm_rollout_player_names,
-                     "model (with --model), expert or random"),
+    DM_OPTION_CHOICE(rollout_options, rollout.player, "policy", "NAME", dm_rollout_player_names, "who plays",
+                     .manual = "Who plays: the `model`; the environment's own expert; or at random one of the actions "
+                               "that are possible, each with the same probability."),
     DM_OPTION_TEXT(rollout_options, rollout.output, "output", "FILE",
-                   "file for the episodes, one per line; an unfinished one is continued (required)"),
-    DM_OPTION_FLAG(rollout_options, rollout.overwrite, "overwrite", "start over, whatever --output holds"),
+                   "file for the episodes, one per line; an unfinished one is continued", .absent = "required"),
+    DM_OPTION_FLAG(rollout_options, rollout.overwrite, "overwrite", "starts over, whatever `output` holds"),
     DM_OPTION_INTEGER(rollout_options, rollout.first, "first", "K", "number of the first task", .low = 0,
                       .high = 0x1p62, .legal = "from 0"),
-    DM_OPTION_INTEGER(rollout_options, rollout.tasks, "tasks", "N", "how many tasks to play; 0: the rest of the split",
+    DM_OPTION_INTEGER(rollout_options, rollout.tasks, "tasks", "N", "how many tasks to play (0: the rest of the split)",
                       .low = 0, .high = COUNT_MAX),
-    DM_OPTION_INTEGER(rollout_options, rollout.samples, "samples", "N", "episodes per task, at least 1", .low = 1,
+    DM_OPTION_INTEGER(rollout_options, rollout.samples, "samples", "N", "episodes of each task", .low = 1,
                       .high = COUNT_MAX),
     DM_OPTION_SEED(rollout_options, rollout.env_seed, "env-seed", "N", "the environment's seed"),
     DM_OPTION_TEXT(rollout_options, rollout.from, "from", "FILE",
-                   "continue the episodes of FILE instead of playing the tasks of --split"),
+                   "continues the episodes of FILE instead of playing the tasks of `split`",
+                   .manual = "Continues the episodes of this file: their first turns are played as they stand, then "
+                             "the policy goes on. Environment (without `env`), split, task and environment seed are "
+                             "the episode's. The environment must answer what the file says."),
     DM_OPTION_TEXT(rollout_options, continue_at, "continue-at", "N|all",
-                   "keep the first N turns of each episode; all: once for every N below its turns"),
+                   "keeps the first N turns of each episode; all: once for every N below its turns", .absent = "all",
+                   .manual = "How many turns of each episode are kept. all: 0, 1, ... all but the last, one "
+                             "continuation each (times `samples`). Episodes that have no more than N turns are left "
+                             "out. The record's \"replayed\" says how many were kept, and its name ends with \"@\" and "
+                             "that number."),
     CLI_SAMPLING_OPTIONS(rollout_options, rollout.temperature, rollout.top_k, rollout.top_p),
     DM_OPTION_SEED(rollout_options, rollout.seed, "seed", "N",
-                   "seed of sampling and of --policy random; the same seed gives the same episodes"),
+                   "seed of sampling and of `policy` random; the same seed gives the same episodes"),
     DM_OPTION_INTEGER(rollout_options, rollout.max_turns, "max-turns", "N",
-                      "maximum turns of an episode; 0: the environment's limit", .low = 0, .high = COUNT_MAX),
-    DM_OPTION_INTEGER(rollout_options, rollout.max_tokens, "max-tokens", "N", "maximum tokens of a turn, at least 1",
-                      .low = 1, .high = COUNT_MAX),
+                      "maximum turns of an episode (0: the environment's limit)", .low = 0, .high = COUNT_MAX,
+                      .manual = "Maximum turns of an episode, kept ones included (0: the environment's limit, which "
+                                "holds in any case)."),
+    DM_OPTION_INTEGER(rollout_options, rollout.max_tokens, "max-tokens", "N",
+                      "maximum tokens of a turn, without the end-of-turn token", .low = 1, .high = COUNT_MAX),
     DM_OPTION_INTEGER(rollout_options, rollout.max_length, "max-length", "N",
-                      "maximum tokens of an episode; 0: the model's positions, at most 4096", .low = 0,
-                      .high = COUNT_MAX),
+                      "maximum tokens of an episode (0: the model's positions, at most 4096)", .low = 0,
+                      .high = COUNT_MAX,
+                      .manual = "Maximum tokens of an episode (0: the positions that the model was made for, at most "
+                                "4096). A turn begins only where `max-tokens` more fit; else the episode ends, with "
+                                "\"end\": \"length\"."),
     DM_OPTION_TEXT(rollout_options, rollout.stop, "stop", "TEXT",
                    "text that ends a turn, as the end-of-turn token always does"),
     CLI_TEMPLATE_OPTIONS(rollout_options, rollout.chat_template, rollout.template_options),
     DM_OPTION_INTEGER(rollout_options, rollout.at_once, "at-once", "N",
-                      "play N episodes at once, up to 256; 0: at most 32, by memory and the environment's cost",
-                      .low = 0, .high = 256),
+                      "number of episodes to play at once (0: at most 32, by memory and the environment's cost)",
+                      .low = 0, .high = 256,
+                      .manual = "Number of episodes to play at once (0: 32, fewer where their keys and values would "
+                                "take more than 2 GiB or where the environment asks for fewer). Of cmd: environments "
+                                "each has a process of its own."),
     {.offset = 0},
 };
 

@@ -22,16 +22,20 @@ const cli_option cli_tokenizer_options[] = {
     DM_OPTION_TEXT(tokenizer_options, output, "output", "DIR",
                    "train: directory for tokenizer.json and tokenizer_config.json"),
     DM_OPTION_INTEGER(tokenizer_options, vocabulary, "vocabulary", "N",
-                      "train: maximum number of ids, including the 256 bytes and special tokens"),
-    DM_OPTION_INTEGER(tokenizer_options, min_frequency, "min-frequency", "N", "train: minimum count of a merge"),
-    DM_OPTION_CHOICE(tokenizer_options, split, "split", "NAME", splits,
-                     "train: how text is cut into words: gpt2, llama3 or qwen2"),
-    DM_OPTION_FLAG(tokenizer_options, digits, "digits", "train: make every digit a token of its own"),
+                      "train: maximum number of ids, including the 256 bytes and special tokens", .low = 257,
+                      .high = 1 << 24),
+    DM_OPTION_INTEGER(tokenizer_options, min_frequency, "min-frequency", "N", "train: minimum count of a merge",
+                      .low = 1, .high = 1 << 30),
+    DM_OPTION_CHOICE(tokenizer_options, split, "split", "NAME", splits, "train: how text is cut into words"),
+    DM_OPTION_FLAG(tokenizer_options, digits, "digits", "train: makes every digit a token of its own"),
     DM_OPTION_TEXT(tokenizer_options, chat_template, "template", "NAME",
                    "train: " DM_TEMPLATE_NAMES ", with its special tokens"),
     DM_OPTION_TEXT(tokenizer_options, tokenizer, "tokenizer", "PATH",
-                   "encode, decode: a tokenizer, or a model of any form that has one"),
-    DM_OPTION_FLAG(tokenizer_options, special, "special", "encode: recognise special tokens; decode: show them"),
+                   "encode, decode: a tokenizer, or a model of any form that has one",
+                   .manual = "encode, decode: the tokenizer: a directory with tokenizer.json or tokenizer.model, one "
+                             "of these files, or a model of any form that has a tokenizer (a GGUF file, a llama2.c "
+                             "file with tokenizer.bin beside it)."),
+    DM_OPTION_FLAG(tokenizer_options, special, "special", "encode: recognises special tokens; decode: shows them"),
     {.offset = 0},
 };
 
@@ -129,9 +133,6 @@ static dm_status train(const tokenizer_options *o, const cli_args *args, dm_erro
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the tokenizer's directory");
     if (args->n_positional < 2)
         return dm_fail(err, DM_ERR_ARGUMENT, "no data given; usage: dmpo tokenizer train --output DIR DATA...");
-    if ((s = cli_in_range("vocabulary", o->vocabulary, 257, 1 << 24, err)) != DM_OK ||
-        (s = cli_in_range("min-frequency", o->min_frequency, 1, 1 << 30, err)) != DM_OK)
-        return s;
     for (int i = 1; i < args->n_positional && s == DM_OK; i++) {
         size_t size = 0;
         if (is_json(args->positional[i])) {

@@ -7,15 +7,14 @@ set -u
 
 mkdir -p "$work/docs/man"
 cp "$SRC/README.md" "$work/"
-cp "$SRC"/docs/man/dmpo-train.1 "$SRC"/docs/man/dmpo-plan.1 "$SRC"/docs/man/dmpo-score.1 "$SRC"/docs/man/dmpo-show.1 \
-    "$work/docs/man/"
+cp "$SRC"/docs/man/dmpo*.1 "$work/docs/man/"
 printf '#!/bin/sh\nexec %s "%s" "$@"\n' "${EXEC_WRAPPER-}" "$BUILD/dmpo" >"$work/dmpo"
 chmod +x "$work/dmpo"
 check "the documents are written" sh "$SRC/docs/options.sh" "$work/dmpo" "$work"
 check "README's table is the library's; if the change is meant, run: make docs" cmp "$work/README.md" "$SRC/README.md"
-for page in train plan score show; do
-    check "OPTIONS of dmpo-$page.1 are the library's; if the change is meant, run: make docs" \
-        cmp "$work/docs/man/dmpo-$page.1" "$SRC/docs/man/dmpo-$page.1"
+for page in "$work"/docs/man/*.1; do
+    check "OPTIONS of ${page##*/} are the command's; if the change is meant, run: make docs" \
+        cmp "$page" "$SRC/docs/man/${page##*/}"
 done
 
 # The check itself: a row that was changed by hand does not stay.
