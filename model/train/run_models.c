@@ -52,7 +52,7 @@ static dm_status choose_adapter(dm_run *r, dm_error *err)
     if (rank && (o->lora_rank || chosen))
         return dm_fail(err, DM_ERR_ARGUMENT,
                        "%s is an adapter of rank %u, which is trained on: leave the LoRA options out, or merge it into "
-                       "its base first (dmpo convert --merge)",
+                       "its base first, as dmpo convert does",
                        o->model, rank);
     if (!rank && !o->lora_rank)
         return !chosen

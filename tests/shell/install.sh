@@ -1,6 +1,6 @@
 #!/bin/sh
-# make install as a packager does it: into DESTDIR, the .pc file's values compile a program against the static and
-# the shared library, and uninstall leaves no file.
+# make install as a packager does it: into DESTDIR, pkg-config's flags compile a program against the static and the
+# shared library, and docs/examples/ in a folder of their own; uninstall leaves no file.
 # shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
@@ -29,20 +29,29 @@ check "the header is there" test -f "$dest$(setting includedir)/dmpo.h"
 # shellcheck disable=SC2016 # the file itself contains ${prefix}
 check "dmpo.pc can be moved" grep -q '^libdir=${prefix}' "$pc"
 
-# Values of the .pc file with ${prefix} moved to where the files are now.
-field() { sed -n "s|^$1[:=] *||p" "$pc"; }
-pc_prefix=$dest$(field prefix)
-expand() {
-    text=$(field "$1")
-    for name in libdir includedir prefix; do
-        case $name in prefix) value=$pc_prefix ;; *) value=$(field $name) ;; esac
-        case $value in /*) [ "$name" = prefix ] || value=$dest$value ;; esac
-        text=$(printf '%s' "$text" | sed "s|\${$name}|$value|g")
-    done
-    printf '%s' "$text"
-}
-cflags=$(expand Cflags) libs=$(expand Libs) private=$(field Libs.private)
-version=$(field Version)
+# What dmpo.pc says, with its paths below DESTDIR: as pkg-config reads it, or this script where there is none.
+if command -v pkg-config >/dev/null 2>&1; then
+    package() {
+        PKG_CONFIG_LIBDIR=$dest$libdir/pkgconfig PKG_CONFIG_PATH='' PKG_CONFIG_SYSROOT_DIR=$dest \
+            PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 pkg-config "$@" dmpo
+    }
+    check "pkg-config accepts dmpo.pc" package --validate
+    cflags=$(package --cflags) libs=$(package --libs) static=$(package --static --libs) version=$(package --modversion)
+else
+    field() { sed -n "s|^$1[:=] *||p" "$pc"; }
+    expand() {
+        text=$(field "$1")
+        for name in libdir includedir prefix; do
+            value=$(field $name)
+            case $value in /*) value=$dest$value ;; esac
+            text=$(printf '%s' "$text" | sed "s|\${$name}|$value|g")
+        done
+        printf '%s' "$text"
+    }
+    cflags=$(expand Cflags) libs=$(expand Libs) static="$(expand Libs) $(field Libs.private)" version=$(field Version)
+fi
+static=$(printf '%s' "$static" | sed "s|-ldmpo|$dest$libdir/libdmpo.a|")
+check "it gives the version of the header" grep -q "^#define DMPO_VERSION .*\"$version\"" "$dest$(setting includedir)/dmpo.h"
 
 cat >"$work/hello.c" <<'END'
 #include <dmpo.h>
@@ -64,7 +73,7 @@ compile() {
 # shellcheck disable=SC2086
 prints_version() { [ "$(LD_LIBRARY_PATH="$dest$libdir" ${EXEC_WRAPPER-} "$work/$1")" = "$version" ]; }
 
-check "a program compiles with the static library" compile static "$(printf '%s' "$libs" | sed "s|-ldmpo|$dest$libdir/libdmpo.a|") $private"
+check "a program compiles with the static library" compile static "$static"
 check "it prints the version" prints_version static
 if [ "$(setting SHARED)" = yes ]; then
     check "libdmpo.so is a link" test -L "$dest$libdir/libdmpo.so"
@@ -91,11 +100,10 @@ printf '%s\n' '{"prompt": [{"role": "user", "content": "go"}], "chosen": [{"role
 check "a tokenizer" installed tokenizer train --output tokenizer --vocabulary 300 --template chatml words
 check "a model" installed init --output model --tokenizer tokenizer --hidden 16 --intermediate 32 --layers 1 --heads 2
 
-static_libs=$(printf '%s' "$libs" | sed "s|-ldmpo|$dest$libdir/libdmpo.a|")
 # shellcheck disable=SC2046,SC2086 # lists of words
 as_c() {
-    ${CC:-cc} -std=c11 -Wall -Wextra -Werror $(setting CFLAGS) $(setting SANITIZE) $cflags "$1.c" -o "$1" $static_libs \
-        $private $(setting LDFLAGS) >"$work/log" 2>&1 || { cat "$work/log" && false; }
+    ${CC:-cc} -std=c11 -Wall -Wextra -Werror $(setting CFLAGS) $(setting SANITIZE) $cflags "$1.c" -o "$1" $static \
+        $(setting LDFLAGS) >"$work/log" 2>&1 || { cat "$work/log" && false; }
 }
 # shellcheck disable=SC2046,SC2086
 as_cxx() {
