@@ -102,7 +102,7 @@ int main(int argc, char **argv)
         return ck_done("fuzz");
     for (const fuzz_target *t = fuzz_targets; t->name; t++)
         if (argc < 2)
-            replay_all(t, corpus.text, fast && *fast ? 100 : 2000);
+            replay_all(t, corpus.text, fast && *fast ? 10 : 100);
         else if (strcmp(t->name, argv[1]) == 0)
             for (int i = 2; i < argc; i++)
                 replay(t, argv[i], 0);
