@@ -6,7 +6,8 @@
 # make symbols    writes include/dmpo.symbols, what the libraries export
 # make clean      what was built            make distclean  that and the configuration
 #
-# V=1 shows the commands, DMPO_TEST_FAST=1 shortens the tests. SRC and B (build directory) are set by the Makefile of an out-of-tree build.
+# V=1 shows the commands, DMPO_TEST_FAST=1 shortens the tests. The Makefile of an out-of-tree build sets SRC and B
+# (build directory).
 
 SRC ?= .
 B ?= build
@@ -38,12 +39,13 @@ endif
 
 # ---- what there is ----
 
-# Every folder with sources; the sources in it are found.
+# Every folder with sources; make finds the sources in it.
 LIB_FOLDERS = core \
     io io/tokenizer io/jinja io/data \
     simd simd/kernels \
     model model/network model/formats model/loss model/train model/infer
-AGENT_FOLDERS = agent/env agent/env/home agent/env/shop agent/env/lab agent/rollout agent/pairs agent/experiment agent/report
+AGENT_FOLDERS = agent/env agent/env/home agent/env/shop agent/env/lab agent/rollout agent/pairs agent/experiment \
+    agent/report
 CLI_FOLDERS = cli cli/commands
 UNIT_FOLDERS = $(addprefix tests/unit/,$(LIB_FOLDERS) $(AGENT_FOLDERS) $(CLI_FOLDERS))
 
@@ -70,8 +72,8 @@ AGENT_OBJECTS = $(AGENT_SOURCES:%.c=$(B)/obj/%.o)
 CLI_OBJECTS = $(CLI_SOURCES:%.c=$(B)/obj/%.o) $(B)/obj/recipes.o
 SUPPORT_OBJECTS = $(SUPPORT_SOURCES:%.c=$(B)/obj/%.o)
 
-# What is installed offers dmpo_* alone. The command, tests and benchmarks call what is below it, too: they link archives
-# of the same objects that hide nothing and are not installed.
+# What is installed offers dmpo_* alone. The command, tests and benchmarks call what is below it, too: they link
+# archives of the same objects that hide nothing and are not installed.
 STATIC_LIB = $(B)/libdmpo.a
 ENGINE = $(B)/obj/engine.a
 AGENT = $(B)/obj/agent.a
@@ -87,13 +89,14 @@ all: $(STATIC_LIB) $(SHARED_LIB) $(PROGRAM)
 
 # ---- how it is built ----
 
-# -ffp-contract=off and ARCH_FLAGS stand behind the user's flags: they are part of the numerics contract. Files and times
+# -ffp-contract=off and ARCH_FLAGS come after the user's flags: they are part of the numerics contract. Files and times
 # have 64 bits on 32-bit machines, too.
 COMPILE = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -I$(B) -I$(SRC) -I$(SRC)/include $(CPPFLAGS) $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) \
     -ffp-contract=off $(ARCH_FLAGS) -fPIC -fvisibility=hidden -pthread -MMD -MP
 LINK = $(CC) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) -pthread $(HARDEN_LINK) $(LDFLAGS)
 
-# All that is compiled depends on this file, which changes with the tools and flags: of configure, or on make's command line.
+# Everything compiled depends on this file, which changes with the tools and flags of configure or of make's command
+# line.
 BUILT_WITH = $(B)/obj/built-with
 tools := $(strip $(CC) $(CPPFLAGS) $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) $(ARCH_FLAGS) $(AR) $(OBJCOPY) \
     $(LDFLAGS) $(STATIC_FLAGS) $(SHARED_FLAGS) $(HARDEN_FLAGS) $(HARDEN_LINK) $(HARDEN_PROGRAM) $(foreach isa,$(ISAS),$(ISA_FLAGS_$(isa))))
@@ -176,7 +179,7 @@ $(B)/tests/%: $(B)/obj/$(1)/test_%.o $(SUPPORT) $(AGENT) $(ENGINE)
 endef
 $(foreach folder,$(UNIT_FOLDERS),$(eval $(call unit_rule,$(folder))))
 
-# Text in pieces is the command's; its test is the only one that links a part of the command.
+# cli/stream.c belongs to the command; its test is the only one that links a part of the command.
 $(B)/tests/stream: $(B)/obj/cli/stream.o
 
 $(B)/tests/checkasm: $(CHECKASM:%.c=$(B)/obj/%.o) $(SUPPORT) $(ENGINE)
@@ -242,7 +245,8 @@ asan ubsan tsan:
 	cd build-$@ && CC='$(CC)' $(abspath $(SRC))/configure --enable-sanitize=$(SANITIZER) && \
 	    DMPO_TEST_FAST=1 $(MAKE) SRC=$(abspath $(SRC)) B=. test
 
-# Also lines over 120 columns, which clang-format leaves in comments; lines of text and the generated tables may be longer.
+# Also lines over 120 columns, which clang-format leaves in comments; lines of text and the generated tables may be
+# longer.
 FORMATTED = $(foreach d,$(LIB_FOLDERS) $(AGENT_FOLDERS) $(CLI_FOLDERS) $(UNIT_FOLDERS) tests/support tests/checkasm \
     tests/fuzz bench include,$(call sources,$(d)/*.[ch]))
 format-check:

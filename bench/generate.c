@@ -157,7 +157,7 @@ static void open_model(bench *b, const char *dir)
         bench_die(error.message);
 }
 
-/* From the start of a process to its end behind the first token. */
+/* From the start of a process to its end after the first token. */
 static void run_process(const bench *b, const char *dir)
 {
     char threads[16];

@@ -1,9 +1,9 @@
 #!/bin/sh
 # What sharing a pair's common beginning gains, on real pairs: tokens computed and time a step, with and without.
 #     bench/prefix.sh [FILE...]       default: the demo's pairs, and ../shared/data's where they are
-# Env: BUILD (holds dmpo), SRC. JSON lines on stdout, the same as a table on stderr. The model is of the 15m shape with a
-# vocabulary of 2,000 trained on the pairs; steps of 8 pairs, with and without in turn, two rounds of five; of each round
-# the first step warms up, and what is printed is the median of the others and their range.
+# Env: BUILD (holds dmpo), SRC. JSON lines on stdout, the same as a table on stderr. The model is of the 15m shape with
+# a vocabulary of 2,000 trained on the pairs; steps of 8 pairs, with and without in turn, two rounds of five; of each
+# round the first step warms up, and what is printed is the median of the others and their range.
 set -eu
 
 build=$(cd "${BUILD:-build}" && pwd -P)

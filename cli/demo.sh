@@ -1,5 +1,5 @@
 #!/bin/sh
-# make demo: the whole loop in a text game that is built in: experts are imitated, the policy explores, pairs are made,
+# make demo: the whole loop in a built-in text game: experts are imitated, the policy explores, pairs are made,
 # DPO and DMPO learn from them, all are evaluated. Env: BUILD (holds dmpo), EXEC_WRAPPER. Works in BUILD/demo, anew
 # each time.
 set -eu

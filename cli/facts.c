@@ -8,7 +8,7 @@
 #include "cli/args.h"
 #include "core/utf8.h"
 
-/* What files say is quoted here: nothing of it is a command to a terminal. */
+/* Quotes what files say, so that none of it is a command to a terminal. */
 static void add_printable(dm_text *t, const char *text)
 {
     const unsigned char *p = (const unsigned char *)text, *end = p + strlen(text);

@@ -10,7 +10,8 @@
 #include "core/output.h"
 #include "core/text.h"
 
-/* Appends a file's bytes, at most `limit`. path NULL or "-": standard input; on a terminal it says what it waits for. */
+/* Appends a file's bytes, at most `limit`. path NULL or "-": standard input; on a terminal it says what it waits
+ * for. */
 dm_status cli_read(dm_text *out, const char *path, size_t limit, dm_error *err);
 
 /* Lines that go to standard output, or to a file that appears whole or not at all. */

@@ -5,7 +5,7 @@
 
 #include "cli/args.h"
 
-/* The default as text: of an own option what the struct holds, of the library's what its table says. False: absent. */
+/* The default as text: the struct's value for an own option, the table's for a library's. False: absent. */
 static bool initial(dm_text *out, const cli_option *o, const void *defaults)
 {
     const dmpo_option_info *info = &o->info;
@@ -126,7 +126,7 @@ static void roff(dm_text *out, const cli_option *table, const char *text)
     dm_text_free(&plain);
 }
 
-/* A sentence: its first letter large, with a full stop. */
+/* A sentence: its first letter upper case, with a full stop. */
 static void add_sentence(dm_text *out, const char *text)
 {
     if (out->size)

@@ -118,7 +118,7 @@ dm_status cli_history_answer(cli_history *h, const int32_t *ids, size_t n, const
     return s;
 }
 
-/* How many messages stand before the last question; all of them where there is none. */
+/* Number of messages before the last question; all of them without one. */
 static size_t before_question(const cli_history *h)
 {
     for (size_t n = h->n; n > 0; n--)

@@ -41,7 +41,7 @@ void cli_lines_calm(void)
     interrupted = terminated;
 }
 
-/* The signals are blocked but while it waits: none can come unseen between the look at the flag and the wait. */
+/* Signals are blocked except while it waits, so none is missed between testing the flag and waiting. */
 static bool wait_for_input(void)
 {
     sigset_t both, before;
@@ -57,7 +57,7 @@ static bool wait_for_input(void)
         FD_SET(STDIN_FILENO, &fds);
         ready = pselect(STDIN_FILENO + 1, &fds, NULL, NULL, NULL, &before);
         if (ready < 0 && errno != EINTR)
-            break; /* read will tell */
+            break; /* read reports it */
     }
     sigprocmask(SIG_SETMASK, &before, NULL);
     return !interrupted;
@@ -95,7 +95,7 @@ dm_status cli_lines_next(cli_lines *l, cli_got *got, dm_error *err)
                 return s;
         }
         if (stopped || (l->end && l->line.size == 0)) {
-            l->end = false; /* a terminal's Ctrl-D ends nothing but this wait */
+            l->end = false; /* a terminal's Ctrl-D ends only this wait */
             *got = stopped ? CLI_GOT_INTERRUPT : CLI_GOT_END;
             return DM_OK;
         }

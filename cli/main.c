@@ -85,7 +85,7 @@ static void usage(FILE *out)
     fputs("\n  --version  print the version\n", out);
 }
 
-/* The status, unless what was printed cannot be. */
+/* Returns the status, or a failure if standard output cannot be written. */
 static int printed(const char *name, int status)
 {
     if (status != 0 || (fflush(stdout) == 0 && !ferror(stdout)))

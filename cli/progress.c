@@ -25,7 +25,7 @@ static void end_line(cli_progress *p)
     p->line_open = 0;
 }
 
-/* A line over the one that is there; on a terminal cut to its width, for a wrapped line cannot be drawn over. */
+/* Draws a line over the last one, cut to a terminal's width because a wrapped line cannot be drawn over. */
 static void show(cli_progress *p, const char *text)
 {
     struct winsize size;

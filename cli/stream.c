@@ -18,7 +18,7 @@ void cli_stream_close(cli_stream *s)
     dm_text_free(&s->text);
 }
 
-/* Can more bytes make a character of p[0..n), which is none yet? */
+/* Whether more bytes can make p[0..n), which is not a character yet, one. */
 static int is_beginning(const unsigned char *p, size_t n)
 {
     unsigned char whole[4] = {p[0], 0x80, 0x80, 0x80};
@@ -55,7 +55,7 @@ static dm_status check(const cli_stream *s, dm_error *err)
     return DM_OK;
 }
 
-/* Shows what begins `pending` as far as it is decided: a whole character, or a byte that belongs to none. */
+/* Shows the beginning of `pending` once it is decided: a whole character, or a byte that is not part of one. */
 static void settle(cli_stream *s)
 {
     while (s->n_pending > 0) {

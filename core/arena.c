@@ -32,7 +32,7 @@ dm_arena dm_arena_measure(void)
     return (dm_arena){.capacity = SIZE_MAX};
 }
 
-/* Linux grants more than it has and kills the process that uses it, so ask before touching. SIZE_MAX: unknown. */
+/* Linux grants more than it has and kills the process that uses it, so check before touching. SIZE_MAX: unknown. */
 static size_t memory_available(void)
 {
     unsigned long long kib, available = 0, swap = 0, limit = 0;

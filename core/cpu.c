@@ -130,7 +130,7 @@ dm_status dm_isa_choose(dm_isa *out, const char *name, dm_error *err)
     return DM_OK;
 }
 
-/* Leading and trailing blanks removed, "unknown" for an empty name. */
+/* Removes leading and trailing blanks; an empty name becomes "unknown". */
 static void tidy(char *buf)
 {
     const size_t lead = strspn(buf, " \t");

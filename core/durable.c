@@ -41,7 +41,7 @@ dm_status dm_rename_durable(const char *from, const char *to, dm_error *err)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot rename to %s: %s", from, to, strerror(errno));
     if (dm_sync_parent(to) != 0)
         return dm_fail(err, DM_ERR_FILE,
-                       "%s: is there, but its directory cannot be flushed to disk, so that a power cut may undo it: %s",
+                       "%s: is in place, but its directory cannot be flushed to disk, so a power cut may undo it: %s",
                        to, strerror(errno));
     return DM_OK;
 }

@@ -4,8 +4,8 @@
 
 #include "core/error.h"
 
-/* fsync of the directory that holds `path`: a new name is on disk when its directory is. 0, or -1 and errno. File
- * systems that cannot sync a directory say EINVAL, which is no failure. */
+/* fsync of the directory that holds `path`: a new name is on disk when its directory is. 0, or -1 and errno. EINVAL,
+ * from file systems that cannot sync a directory, is not a failure. */
 int dm_sync_parent(const char *path);
 
 /* rename(2), then dm_sync_parent. */

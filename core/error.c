@@ -8,7 +8,7 @@
 
 #define CUT "..."
 
-/* One line that no terminal interprets. */
+/* Makes the text one line without control characters. */
 static void make_printable(char *text)
 {
     unsigned char *p = (unsigned char *)text;
@@ -20,7 +20,7 @@ static void make_printable(char *text)
     }
 }
 
-/* The text lost its end: mark that, without leaving half of a UTF-8 sequence before the mark. */
+/* Marks a text that was cut, without leaving half a UTF-8 sequence before the mark. */
 static void mark_cut(char *text, size_t size)
 {
     size_t end = size - sizeof CUT;
@@ -29,7 +29,7 @@ static void mark_cut(char *text, size_t size)
     memcpy(text + end, CUT, sizeof CUT);
 }
 
-/* Formats; returns the length that is in the buffer. */
+/* Formats; returns the length of the text in the buffer. */
 static size_t format(char *text, size_t size, const char *fmt, va_list args)
 {
     const int length = vsnprintf(text, size, fmt, args);

@@ -88,7 +88,7 @@ dm_status dm_dir_create(const char *path, dm_error *err)
             } else if (errno != EEXIST) {
                 return fail_errno(err, "create directory", part);
             } else if (!dm_dir_exists(part)) {
-                return dm_fail(err, DM_ERR_FILE, "%s: is there already and is no directory", part);
+                return dm_fail(err, DM_ERR_FILE, "%s: exists and is not a directory", part);
             }
         }
         part[i] = kept;
@@ -96,7 +96,7 @@ dm_status dm_dir_create(const char *path, dm_error *err)
     return DM_OK;
 }
 
-/* Empties the open directory `fd` (and closes it). Never follows a link: a link is removed itself. */
+/* Empties the open directory `fd` (and closes it). Never follows a link: removes the link itself. */
 static int empty_dir(int fd, int depth)
 {
     DIR *dir = depth < DIR_DEPTH_MAX ? fdopendir(fd) : NULL;

@@ -11,7 +11,7 @@ typedef struct dm_hash_key {
     uint64_t a, b;
 } dm_hash_key;
 
-/* This process's key, always the same one: random bytes from the system, or time and addresses if it has none. */
+/* This process's key, the same at every call: random bytes of the system, or time and addresses without them. */
 dm_hash_key dm_hash_key_get(void);
 
 uint64_t dm_hash(dm_hash_key key, const void *bytes, size_t size);

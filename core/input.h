@@ -16,7 +16,7 @@ typedef struct dm_input {
 
 /* Opens a regular file; never blocks, as opening a pipe would. On failure nothing is open. */
 dm_status dm_input_open(dm_input *in, const char *path, dm_error *err);
-void dm_input_close(dm_input *in); /* fine on a zeroed one */
+void dm_input_close(dm_input *in); /* accepts a zeroed one */
 
 /* Exactly `size` bytes from `offset` on; safe from several threads. Fewer bytes are an error that says so. */
 dm_status dm_input_read(const dm_input *in, void *out, size_t size, uint64_t offset, dm_error *err);

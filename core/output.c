@@ -45,7 +45,7 @@ dm_status dm_output_add(dm_output *o, const void *data, size_t size, dm_error *e
 
 dm_status dm_output_close(dm_output *o, dm_status status, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    if (!o->temporary) /* it was not opened */
+    if (!o->temporary) /* never opened */
         return status;
     if (status == DM_OK && fsync(o->fd) != 0)
         status = dm_fail(err, DM_ERR_FILE, "%s: cannot write: %s", o->path, strerror(errno));

@@ -10,7 +10,7 @@
 
 bool dm_sha256_x86_usable(void)
 {
-    static atomic_int known; /* 0: not asked yet; asking is slow in a virtual machine */
+    static atomic_int known; /* 0: not detected yet; CPUID is slow in a virtual machine */
     int answer = atomic_load_explicit(&known, memory_order_relaxed);
 
     if (answer == 0) {

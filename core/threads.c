@@ -20,7 +20,7 @@ typedef struct dm_worker {
     unsigned part;
 } dm_worker;
 
-/* `round`, `finished` and `sense` are words that only change to wake somebody who waits for the change. */
+/* `round`, `finished` and `sense` are words that only change to wake a thread that waits for the change. */
 struct dm_pool {
     dm_task_fn fn; /* of the current round; written before `round` changes */
     void *ctx;
@@ -92,7 +92,7 @@ static void *work(void *arg)
     }
 }
 
-/* Signals are the main thread's business, so workers start with all of them blocked. */
+/* The main thread handles signals, so workers start with all of them blocked. */
 static int start_workers(dm_pool *pool)
 {
     pthread_attr_t attr;
@@ -176,7 +176,7 @@ void dm_pool_run(dm_pool *pool, dm_task_fn fn, void *ctx)
     wait_while_equal(pool, &pool->finished, before);
 }
 
-/* Some microseconds of work: what it costs to get the others going and to wait for them. */
+/* A few microseconds of work: the cost of waking the other threads and of waiting for them. */
 #define WORK_MIN ((size_t)1 << 17)
 
 void dm_pool_run_sized(dm_pool *pool, size_t work, dm_task_fn fn, void *ctx)

@@ -27,7 +27,7 @@ void dm_pool_run(dm_pool *pool, dm_task_fn fn, void *ctx);
  * multiply-adds, whichever takes longer. */
 void dm_pool_run_sized(dm_pool *pool, size_t work, dm_task_fn fn, void *ctx);
 
-/* Inside a task: returns when every part has called it. All parts must call it equally often. */
+/* Inside a task: returns when every part has called it. All parts must call it the same number of times. */
 void dm_pool_barrier(dm_pool *pool);
 
 typedef struct dm_range {

@@ -13,8 +13,8 @@
  *             Arguments are read during the call and not kept. Strings and arrays that a function returns or passes to
  *             a callback belong to the library: each comment says until when.
  * Growth      Structs that the library hands out may get more members at their end: never copy or index them by their
- *             size. Structs that the caller fills begin with `size`, which the caller sets to sizeof the struct; a library
- *             newer or older than the program then reads and writes what both know. dmpo_error, dmpo_turn,
+ *             size. Structs that the caller fills begin with `size`, which the caller sets to sizeof the struct; a
+ *             library newer or older than the program then reads and writes what both know. dmpo_error, dmpo_turn,
  *             dmpo_message and dmpo_span are final.
  * Callbacks   run on the thread that called the library. They may use other engines and what was opened with these, and
  *             tokenizers, but nothing of the engine at work except its dmpo_engine_* and dmpo_model_* properties.
@@ -185,8 +185,8 @@ typedef struct dmpo_event {
     const dmpo_metrics *metrics; /* of STEP and EVAL, else NULL */
 } dmpo_event;
 
-/* Return nonzero to stop: dmpo_train finishes the step, writes a checkpoint and returns DMPO_ERR_INTERRUPTED; dmpo_score
- * stops after the item. */
+/* Return nonzero to stop: dmpo_train finishes the step, writes a checkpoint and returns DMPO_ERR_INTERRUPTED;
+ * dmpo_score stops after the item. */
 typedef int (*dmpo_event_fn)(void *context, const dmpo_event *event);
 
 /* ---- training ---- */
@@ -201,10 +201,10 @@ typedef struct dmpo_train_result {
     char data_sha256[65], model_sha256[65];
 } dmpo_train_result;
 
-/* Trains and writes the option `output`'s directory: a model (config.json, model.safetensors in f32, tokenizer files) or
- * an adapter (adapter_config.json, adapter_model.safetensors), metrics.jsonl, checkpoint/. `model`, `data` and `output`
- * must be set. event and result may be NULL. A loss or gradient that is not finite stops the run before the weights
- * change, with DMPO_ERR_NONFINITE, naming the items of the batch. */
+/* Trains and writes the option `output`'s directory: a model (config.json, model.safetensors in f32, tokenizer files)
+ * or an adapter (adapter_config.json, adapter_model.safetensors), metrics.jsonl, checkpoint/. `model`, `data` and
+ * `output` must be set. event and result may be NULL. A loss or gradient that is not finite stops the run before the
+ * weights change, with DMPO_ERR_NONFINITE, naming the items of the batch. */
 DMPO_API dmpo_status dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, dmpo_event_fn event,
                                 void *context, dmpo_train_result *result, dmpo_error *error);
 
@@ -383,13 +383,13 @@ typedef int (*dmpo_token_fn)(void *context, size_t index, int32_t id, float logp
 DMPO_API dmpo_status dmpo_model_generate(dmpo_model *model, dmpo_request *requests, size_t n, dmpo_token_fn token,
                                          void *context, dmpo_error *error);
 
-/* Called for a request that has no sequence to continue: at first, when its answer has ended, and again with every token
- * of the others while it has none. Return 1 after giving it one (all but size and slot may be new), 0 for none now, a
- * negative number to end the call at once. */
+/* Called for a request that has no sequence to continue: at first, when its answer has ended, and again with every
+ * token of the others while it has none. Return 1 after giving it one (all but size and slot may be new), 0 for none
+ * now, a negative number to end the call at once. */
 typedef int (*dmpo_next_fn)(void *context, size_t index);
 
-/* As dmpo_model_generate, by continuous batching: a conversation that has its answer goes on while others still wait for
- * theirs. Ends when no request has a sequence and `next` has none for any. */
+/* As dmpo_model_generate, by continuous batching: a conversation that has its answer continues while others still wait
+ * for theirs. Ends when no request has a sequence and `next` has none for any. */
 DMPO_API dmpo_status dmpo_model_generate_continuous(dmpo_model *model, dmpo_request *requests, size_t n,
                                                     dmpo_next_fn next, dmpo_token_fn token, void *context,
                                                     dmpo_error *error);

@@ -1,4 +1,4 @@
-/* Opening a GGUF file: everything that it claims is checked against what is there. */
+/* Opening a GGUF file: everything that it claims is checked against what the file holds. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +10,7 @@
 #define NAME_BYTES 65535u
 #define HEAD_BYTES ((size_t)64 << 10) /* read at least at a time while parsing */
 
-/* Where parsing is. `what` and `name` say what is being read, for messages. */
+/* Position of the parser. `what` and `name` say what is being read, for messages. */
 typedef struct cursor {
     dm_gguf *g;
     size_t at;
@@ -77,7 +77,7 @@ static dm_status read64(cursor *c, uint64_t *out)
     return s;
 }
 
-/* The length of a string and where its bytes begin; the cursor moves behind it. */
+/* The length of a string and where its bytes begin; moves the cursor past it. */
 static dm_status read_string(cursor *c, size_t *begin, size_t *size)
 {
     uint64_t n = 0;
@@ -95,7 +95,7 @@ static dm_status read_string(cursor *c, size_t *begin, size_t *size)
     return take(c, n);
 }
 
-/* Copies a string with a NUL behind it; *offset: where in g->text. */
+/* Copies a string and appends a NUL; *offset: its place in g->text. */
 static dm_status keep(cursor *c, size_t begin, size_t size, size_t *offset)
 {
     dm_text *t = &c->g->text;
@@ -130,7 +130,7 @@ static dm_status skip_value(cursor *c, uint32_t kind, int depth, uint32_t *eleme
     *count = 1;
     *value = c->at;
     if (kind >= DM_GGUF_KINDS)
-        return dm_fail(c->err, DM_ERR_INPUT, "%s: byte %zu: %s \"%.200s\": %u is no kind of value (legal: 0 to %d)",
+        return dm_fail(c->err, DM_ERR_INPUT, "%s: byte %zu: %s \"%.200s\": %u is not a kind of value (legal: 0 to %d)",
                        c->g->path, c->at, c->what, c->name, (unsigned)kind, DM_GGUF_KINDS - 1);
     if (kind == DM_GGUF_STRING) {
         size_t size = 0;
@@ -271,7 +271,7 @@ static dm_status check_keys(const cursor *c)
     qsort(keys, g->n_pairs, sizeof *keys, compare_pairs);
     for (size_t i = 1; i < g->n_pairs && s == DM_OK; i++)
         if (strcmp(keys[i - 1], keys[i]) == 0)
-            s = dm_fail(c->err, DM_ERR_INPUT, "%s: key \"%.200s\" is there twice", g->path, keys[i]);
+            s = dm_fail(c->err, DM_ERR_INPUT, "%s: key \"%.200s\" occurs twice", g->path, keys[i]);
     free(keys);
     return s;
 }
@@ -325,16 +325,17 @@ static dm_status place_tensor(const cursor *c, dm_gguf_tensor *t, const raw_tens
     if (type.name) {
         if (t->shape[0] % type.block)
             return dm_fail(c->err, DM_ERR_INPUT,
-                           "%s: tensor \"%.200s\": rows of %llu elements are no multiple of %s's blocks of %u", g->path,
-                           t->name, (unsigned long long)t->shape[0], type.name, (unsigned)type.block);
+                           "%s: tensor \"%.200s\": rows of %llu elements are not a multiple of %s's blocks of %u",
+                           g->path, t->name, (unsigned long long)t->shape[0], type.name, (unsigned)type.block);
         if (t->count / type.block > INT64_MAX / type.size)
             return dm_fail(c->err, DM_ERR_INPUT, "%s: tensor \"%.200s\": %llu elements are more than a file holds",
                            g->path, t->name, (unsigned long long)t->count);
         t->size = t->count / type.block * type.size;
     }
     if (raw->offset % g->alignment)
-        return dm_fail(c->err, DM_ERR_INPUT, "%s: tensor \"%.200s\": offset %llu is no multiple of the alignment %llu",
-                       g->path, t->name, (unsigned long long)raw->offset, (unsigned long long)g->alignment);
+        return dm_fail(c->err, DM_ERR_INPUT,
+                       "%s: tensor \"%.200s\": offset %llu is not a multiple of the alignment %llu", g->path, t->name,
+                       (unsigned long long)raw->offset, (unsigned long long)g->alignment);
     if (raw->offset > room || t->size > room - raw->offset)
         return dm_fail(c->err, DM_ERR_INPUT,
                        "%s: tensor \"%.200s\": %llu bytes at offset %llu, but the file has %llu bytes of data", g->path,
@@ -343,7 +344,7 @@ static dm_status place_tensor(const cursor *c, dm_gguf_tensor *t, const raw_tens
     return DM_OK;
 }
 
-/* No name twice, no two tensors over each other. */
+/* Refuses a name that occurs twice and tensors that overlap. */
 static dm_status check_tensors(const cursor *c)
 {
     dm_gguf *g = c->g;
@@ -363,11 +364,11 @@ static dm_status check_tensors(const cursor *c)
     qsort(g->by_name, g->n_tensors, sizeof *g->by_name, compare_names);
     for (size_t i = 1; i < g->n_tensors; i++)
         if (strcmp(g->by_name[i - 1]->name, g->by_name[i]->name) == 0)
-            return dm_fail(c->err, DM_ERR_INPUT, "%s: tensor \"%.200s\" is there twice", g->path, g->by_name[i]->name);
+            return dm_fail(c->err, DM_ERR_INPUT, "%s: tensor \"%.200s\" occurs twice", g->path, g->by_name[i]->name);
     return DM_OK;
 }
 
-/* The texts of types that nobody knows stand behind the names. */
+/* The texts of unknown types follow the names. */
 static dm_status finish_tensors(cursor *c, const raw_tensor *raw)
 {
     dm_gguf *g = c->g;
@@ -410,7 +411,7 @@ static dm_status parse(cursor *c, raw_tensor **raw)
     if ((s = read32(c, &magic)) != DM_OK)
         return s;
     if (memcmp(g->head, "GGUF", 4) != 0)
-        return dm_fail(c->err, DM_ERR_INPUT, "%s: is no GGUF file: it does not begin with \"GGUF\"", g->path);
+        return dm_fail(c->err, DM_ERR_INPUT, "%s: is not a GGUF file: it does not begin with \"GGUF\"", g->path);
     if ((s = read32(c, &version)) != DM_OK)
         return s;
     if (version && (version & 0xFFFF) == 0)

@@ -19,7 +19,7 @@
 #include "core/utf8.h"
 
 enum {
-    NUMBER_MAX = 1000, /* characters of a number; nobody means a longer one */
+    NUMBER_MAX = 1000, /* characters of a number; a longer one is a mistake */
     FEW_KEYS = 8       /* objects up to this size are searched for duplicates pair by pair */
 };
 
@@ -76,7 +76,7 @@ static bool is_digit(const parser *p, const char *c)
     return c < p->end && *c >= '0' && *c <= '9';
 }
 
-/* -1 when the four bytes at c are no hexadecimal digits. */
+/* -1 when the four bytes at c are not hexadecimal digits. */
 static long hex4(const parser *p, const char *c)
 {
     long value = 0;
@@ -289,7 +289,7 @@ static dm_status check_duplicates(parser *p, const dm_json *object)
 
 static dm_status parse_value(parser *p, dm_json *v, unsigned depth);
 
-/* Elements or members up to the closing bracket, which `v->type` tells; p->at is behind the opening one. */
+/* Elements or members up to the closing bracket, which `v->type` tells; p->at is after the opening one. */
 static dm_status parse_children(parser *p, dm_json *v, unsigned depth)
 {
     const bool object = v->type == DM_JSON_OBJECT;
@@ -381,7 +381,7 @@ static dm_status parse_value(parser *p, dm_json *v, unsigned depth)
         if (*p->at == '-' || is_digit(p, p->at))
             return parse_number(p, v);
         if (p->end - p->at >= 3 && memcmp(p->at, "\xEF\xBB\xBF", 3) == 0)
-            return fail_at(p, p->at, "a byte order mark is no JSON: save the file as UTF-8 without it");
+            return fail_at(p, p->at, "a byte order mark is not JSON: save the file as UTF-8 without it");
         return fail_expected(p, "a value", NULL);
     }
 }
@@ -435,7 +435,7 @@ static dm_status parse_whole(parser *p)
     return p->at < p->end ? fail_expected(p, "nothing more after the value", NULL) : DM_OK;
 }
 
-/* Values from p->at on, one a line, behind those that `root` has (the last of them is `last`). */
+/* Values from p->at on, one a line, after those that `root` has (the last of them is `last`). */
 static dm_status parse_lines(parser *p, dm_json *root, dm_json *last)
 {
     char *const file_end = p->end;
@@ -464,7 +464,7 @@ static dm_status parse_lines(parser *p, dm_json *root, dm_json *last)
     }
 }
 
-/* Which of the two it is shows behind the first value: text is consumed by parsing, so it is parsed once. */
+/* Which of the two it is shows after the first value: text is consumed by parsing, so it is parsed once. */
 static dm_status parse_any(parser *p)
 {
     dm_json *root = &p->doc->root;

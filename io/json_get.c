@@ -70,7 +70,7 @@ static const char *describe(char buf[64], const dm_json *v)
     }
 }
 
-/* "must be an integer from 1 to 8": an end that is no limit is left out. */
+/* "must be an integer from 1 to 8": leaves out an end that is not a limit. */
 static const char *range_text(char buf[128], const char *kind, const char *low, const char *high)
 {
     if (low && high)

@@ -49,7 +49,7 @@ static void line(dm_json_writer *w, unsigned depth)
         dm_text_add(w->out, "  ", 2);
 }
 
-/* What stands before a value: comma, line, name. */
+/* Writes what precedes a value: comma, line, name. */
 static void begin(dm_json_writer *w, const char *key)
 {
     const bool inside = w->depth > 0, any = inside && w->any[w->depth - 1];

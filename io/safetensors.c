@@ -1,4 +1,4 @@
-/* Opening: every claim of header and index is checked before a tensor can be asked for. */
+/* Opening: checks every claim of header and index before a tensor can be read. */
 #include "io/safetensors.h"
 
 #include <stdlib.h>

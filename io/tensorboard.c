@@ -90,7 +90,7 @@ static size_t varint_size(uint64_t value)
 
 /* ---- events ---- */
 
-#define HEAD 12 /* length and its sum, in front of the data */
+#define HEAD 12 /* length and its sum, before the data */
 
 static buffer record_open(unsigned char *out, double wall_time)
 {

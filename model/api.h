@@ -1,4 +1,4 @@
-/* What the files behind include/dmpo.h share. */
+/* What the implementation files of include/dmpo.h share. */
 #ifndef DM_MODEL_API_H
 #define DM_MODEL_API_H
 

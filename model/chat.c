@@ -163,7 +163,7 @@ dmpo_status dmpo_chat_render_json(dmpo_tokenizer *tokenizer, const char *text, s
     return hand_out(tokenizer, n_turns, encoding, s, &err, error);
 }
 
-/* JSON could only hold other characters in place of bytes that are none. */
+/* JSON cannot hold bytes that are not characters. */
 static dm_status check_utf8(const dmpo_message *messages, size_t n, dm_error *err)
 {
     for (size_t i = 0; i < n; i++) {

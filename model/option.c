@@ -71,7 +71,7 @@ static dm_status read_choice(const dm_option *o, const char *const *names, const
         strncat(list, i ? ", " : "", sizeof list - strlen(list) - 1);
         strncat(list, names[i], sizeof list - strlen(list) - 1);
     }
-    return dm_fail(err, DM_ERR_ARGUMENT, "`%s`: '%s' is none of: %s", o->info.name, text, list);
+    return dm_fail(err, DM_ERR_ARGUMENT, "`%s`: '%s' is not one of: %s", o->info.name, text, list);
 }
 
 static dm_status read_value(const dm_option *o, const char *text, value *v, dm_error *err)

@@ -232,8 +232,8 @@ static int is_few(const dm_attention_sequence *s)
     return s->length - s->first <= FEW_ROWS;
 }
 
-/* Sequences with a few rows each (generation of many): a row of some kv heads is one thread's from scores to sums. Of
- * as many heads as leave work for everybody: their values lie side by side. */
+/* Sequences with a few rows each (generation of many): a row of some kv heads is one thread's from scores to sums.
+ * Takes as many heads as leave work for every thread: their values lie side by side. */
 static void forward_many(const forward_task *x, size_t rows, unsigned part, unsigned parts)
 {
     const dm_attention *a = x->a;

@@ -16,7 +16,7 @@ typedef struct backward_task {
 typedef struct strip {
     dm_range rows;
     size_t column;
-    float *p, *ds;   /* rows plan.width apart, or (open sequences) panels of nr rows behind each other */
+    float *p, *ds;   /* rows plan.width apart, or (open sequences) panels of nr rows, one after another */
     float *q, *dout; /* its query rows packed for sums: panels of nr columns, plan.strip rows deep */
 } strip;
 
@@ -134,7 +134,7 @@ static void key_tile(const backward_task *x, const dm_attention_sequence *s, flo
                                rows + c * x->plan.strip + (t0 - t->rows.begin) * g->nr, dst + c, s->ldk);
 }
 
-/* Keys [j, end) of one kv head: their chains of dk and dv go on over the rows of this strip. */
+/* Keys [j, end) of one kv head: continues their chains of dk and dv over the rows of this strip. */
 static void key_rows(const backward_task *x, const dm_attention_sequence *s, unsigned part, size_t kv, const strip *t,
                      size_t j, size_t end)
 {

@@ -17,6 +17,6 @@ typedef struct dm_engine {
 /* isa: a usable level. threads: 1 .. DM_THREADS_MAX. Checks the floating-point environment.
  * All its memory is allocated here; no later call allocates. */
 dm_status dm_engine_open(dm_engine *e, dm_isa isa, unsigned threads, dm_error *err);
-void dm_engine_close(dm_engine *e); /* fine on a zeroed struct */
+void dm_engine_close(dm_engine *e); /* accepts a zeroed struct */
 
 #endif

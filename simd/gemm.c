@@ -136,7 +136,7 @@ static void multiply_block(const product *x, float *pack_a, dm_range rows, size_
     }
 }
 
-/* Everybody packs a share of each block of B, then multiplies its own rows of A with all of it. */
+/* Every thread packs a share of each block of B, then multiplies its own rows of A with all of it. */
 static void by_rows(void *ctx, unsigned part, unsigned parts)
 {
     const product *x = ctx;
@@ -152,7 +152,7 @@ static void by_rows(void *ctx, unsigned part, unsigned parts)
         for (size_t p = 0; p < x->k; p += g->kc) {
             const size_t depth = smaller(g->kc, x->k - p);
             if (j > 0 || p > 0)
-                dm_pool_barrier(e->pool); /* nobody reads the last block any more */
+                dm_pool_barrier(e->pool); /* no thread reads the last block any more */
             dm_gemm_right_pack(&e->k, e->pack_b + share.begin * depth, scratch, &x->b, p, depth, j + share.begin,
                                share.end - share.begin);
             dm_pool_barrier(e->pool);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh PROGRAM...: runs every test program and shell test, shows the output of those that fail, sums up.
 # A program ends with "name: N passed, N failed" (", N skipped" may follow); one that crashes, says nothing
-# countable or checks nothing counts as one failure. EXEC_WRAPPER stands before programs of a cross build.
+# countable or checks nothing counts as one failure. EXEC_WRAPPER precedes programs of a cross build.
 # TEST_JOBS: how many run at once (1).
 set -u
 
@@ -54,7 +54,7 @@ test_one() {
     cat "$work/$1/line"
 }
 
-# Takes what nobody has taken: a directory can be made only once.
+# Takes the next free number: a directory can be made only once.
 worker() {
     number=0
     for program in "$@"; do

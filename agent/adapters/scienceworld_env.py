@@ -92,7 +92,7 @@ class ScienceWorld(java_env.JavaEnvironment):
         return actions
 
     def random_state(self):
-        """Of java.util.Random, which tells it only when written as an object: the long in front of the last byte."""
+        """Of java.util.Random, which tells it only when written as an object: the long before the last byte."""
         out = self.jvm.java.io.ByteArrayOutputStream()
         self.jvm.java.io.ObjectOutputStream(out).writeObject(self.random.self())
         return int.from_bytes(out.toByteArray()[-9:-1], "big")

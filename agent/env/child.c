@@ -146,7 +146,7 @@ static int ended(const dm_child *c, siginfo_t *info)
 {
     memset(info, 0, sizeof *info);
     if (waitid(P_PID, (id_t)c->pid, info, WEXITED | WNOHANG | WNOWAIT) != 0)
-        return errno != EINTR; /* somebody else has reaped it */
+        return errno != EINTR; /* another thread or handler has reaped it */
     return info->si_pid == c->pid;
 }
 

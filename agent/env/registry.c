@@ -29,7 +29,7 @@ static dm_status unknown(const char *specification, dm_error *err)
     dm_text names = {0};
     for (size_t i = 0; dm_env_classes[i]; i++)
         dm_text_print(&names, "%s, ", dm_env_classes[i]->name);
-    const dm_status s = dm_fail(err, DM_ERR_ARGUMENT, "environment '%s' is none of: %scmd:PROGRAM ARGUMENTS",
+    const dm_status s = dm_fail(err, DM_ERR_ARGUMENT, "environment '%s' is not one of: %scmd:PROGRAM ARGUMENTS",
                                 specification, names.failed || !names.data ? "" : names.data);
     dm_text_free(&names);
     return s;

@@ -39,10 +39,9 @@ typedef struct dm_rollout_options {
     int64_t samples;      /* episodes of each task, >= 1 */
     uint64_t env_seed;    /* the environment's */
 
-    const char *from; /* a file of episodes to continue, in place of split, first, tasks and env_seed */
-    int64_t
-        continue_at; /* give the first so many turns; episodes that have no more are left out; DM_ROLLOUT_CONTINUE_ALL: 0,
-                          * 1, ... turns - 1 of them */
+    const char *from;    /* a file of episodes to continue, in place of split, first, tasks and env_seed */
+    int64_t continue_at; /* give the first so many turns; episodes that have no more are left out;
+                          * DM_ROLLOUT_CONTINUE_ALL: 0, 1, ... turns - 1 of them */
 
     double temperature; /* 0: greedy */
     int64_t top_k;      /* 0: all */

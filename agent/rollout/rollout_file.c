@@ -137,14 +137,14 @@ static dm_status prepare(const dm_rollout_file *f, const dm_rollout_options *o, 
     if (s != DM_OK)
         return s;
     if (access(f->path, F_OK) == 0 && !dm_file_exists(f->path))
-        return dm_fail(err, DM_ERR_FILE, "%s: is there already and no regular file", f->path);
+        return dm_fail(err, DM_ERR_FILE, "%s: already exists and no regular file", f->path);
     if (o->overwrite && access(f->path, F_OK) == 0 && truncate(f->path, 0) != 0)
         return fail_file(f->path, "overwrite", err);
     if (is_free(f->path))
         return dm_file_write(path.text, run->data, run->size, err);
     if (!dm_file_exists(path.text))
         return dm_fail(err, DM_ERR_FILE,
-                       "%s: is there already, without the %s that a run leaves; name another --output, or "
+                       "%s: already exists, without the %s that a run leaves; name another --output, or "
                        "--overwrite to replace it",
                        f->path, path.text);
     if ((s = dm_file_read(path.text, RUN_BYTES, &old, &size, err)) != DM_OK)

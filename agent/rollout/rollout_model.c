@@ -1,6 +1,6 @@
-/* A model plays: its episodes are slots of dmpo_model_generate_continuous, so that one whose turn is over takes its step
- * in the environment and continues while the others are still in the middle of theirs. Turns stay as generated; only
- * what is new is tokenized (dm_template_continue). */
+/* A model plays: its episodes are slots of dmpo_model_generate_continuous, so that one whose turn is over takes its
+ * step in the environment and continues while the others are still in the middle of theirs. Turns stay as generated;
+ * only what is new is tokenized (dm_template_continue). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

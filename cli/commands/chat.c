@@ -59,7 +59,7 @@ static const cli_command command = {
 typedef struct answer {
     const dm_tokenizer *tokenizer;
     cli_stream stream;
-    bool skip_space; /* the template's, in front of the words */
+    bool skip_space; /* the template's, before the words */
     size_t n;
     double start, first, end; /* seconds: begin, first token, last token */
     dm_error err;
@@ -79,7 +79,7 @@ typedef struct talk {
     dm_text message;  /* of the user, from one line or several */
     dm_text question; /* the last one, for /retry */
     bool asked;       /* it is in the history */
-    uint64_t tries;   /* how often it was asked before */
+    uint64_t tries;   /* number of times that it was asked before */
     bool terminal, quit;
     /* the last answer's figures, and all answers' */
     size_t prompt, reused, tokens, all_tokens;
@@ -244,7 +244,7 @@ static dm_status answer_question(talk *t, dm_error *err)
     return s;
 }
 
-/* A new message. Where it cannot be asked nothing has changed, and /retry is about the one before. */
+/* A new message. If it cannot be asked, nothing changes and /retry asks the one before. */
 static dm_status ask(talk *t, const char *text, size_t size, dm_error *err)
 {
     const dm_status s = cli_history_ask(&t->history, text, size, t->max_length - 1, err);
@@ -262,7 +262,7 @@ static dm_status ask(talk *t, const char *text, size_t size, dm_error *err)
 
 typedef struct chat_command {
     const char *name, *meta, *help;
-    dm_status (*run)(talk *t, char *text, dm_error *err); /* text: behind the name, "" for none */
+    dm_status (*run)(talk *t, char *text, dm_error *err); /* text: after the name, "" for none */
 } chat_command;
 
 static dm_status run_help(talk *t, char *text, dm_error *err);
@@ -512,7 +512,7 @@ static dm_status check(const chat_options *o, dm_error *err)
     return dm_sampling_check(&o->sampling, err);
 }
 
-/* Everything that can be wrong is found before the weights are read. */
+/* Finds whatever can be wrong before it reads the weights. */
 static dm_status prepare(talk *t, dm_error *err)
 {
     const chat_options *o = t->o;

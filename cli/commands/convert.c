@@ -68,7 +68,7 @@ static dm_status check(convert_options *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "--type q8_0 is not for hf; its types are f32, f16 and bf16");
     if (o->to != TO_LLAMA2C && o->version != 0)
         return dm_fail(err, DM_ERR_ARGUMENT, "--version is for llama2c; leave it out");
-    if (stat(o->output, &st) == 0) /* the input, too, can be no output */
+    if (stat(o->output, &st) == 0) /* the input cannot be the output either */
         return dm_fail(err, DM_ERR_FILE, "%s: already exists; remove it or name another --output", o->output);
     return DM_OK;
 }

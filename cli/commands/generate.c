@@ -239,7 +239,7 @@ static dm_status check(const generate_options *o, dm_error *err)
     return DM_OK;
 }
 
-/* Everything that can be wrong is found before the weights are read. */
+/* Finds whatever can be wrong before it reads the weights. */
 static dm_status prepare(generate_options *o, answer *a, const dmpo_encoding **prompt, dm_error *err)
 {
     dmpo_error error;

@@ -32,7 +32,7 @@ static const cli_command command = {
     0,
     1};
 
-/* Where Linux tells: "L1 data 48K, L2 1024K, L3 32768K". */
+/* As Linux reports them: "L1 data 48K, L2 1024K, L3 32768K". */
 static void report_caches(cli_report *r)
 {
     static const char *const names[] = {"level", "type", "size"};

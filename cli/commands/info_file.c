@@ -10,7 +10,7 @@
 #include "model/api.h"
 #include "model/infer/memory_estimate.h"
 
-#define TOKENS ((size_t)1024) /* that memory is told for */
+#define TOKENS ((size_t)1024) /* that memory is reported for */
 
 dm_status cli_info_memory(cli_report *r, const dmpo_engine *engine, const dm_source *s, dm_error *err)
 {

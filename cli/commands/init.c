@@ -95,7 +95,7 @@ static dm_status shape(const init_options *o, const dm_tokenizer *t, const dm_ch
     dm_config_usual_layers(c, c->window ? DM_GEMMA_PATTERN : 1);
     if (!(o->std > 0 && o->std <= 10))
         return dm_fail(err, DM_ERR_ARGUMENT, "--std %g is out of range; legal: above 0, at most 10", o->std);
-    /* what dm_config_check calls broken input was typed here */
+    /* dm_config_check calls it broken input, but the user typed it */
     return dm_config_check(c, "the options", err) == DM_OK ? DM_OK : (err->status = DM_ERR_ARGUMENT);
 }
 

@@ -144,7 +144,7 @@ static void close_list(file_list *l)
     *l = (file_list){0};
 }
 
-/* A name with a comma that is a file's is that file. */
+/* A file whose name holds a comma is that file, not two. */
 static dm_status open_list(file_list *l, dm_pairs_files *out, const char *option, const char *typed, dm_error *err)
 {
     size_t commas = 0;

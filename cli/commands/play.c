@@ -68,7 +68,7 @@ typedef struct game {
 
 /* ---- texts ---- */
 
-/* A whole line, in valid UTF-8, without what a terminal would obey. */
+/* A whole line, in valid UTF-8, without what controls a terminal. */
 static dm_status show(const game *g, const char *before, const char *text, dm_error *err)
 {
     cli_stream s;

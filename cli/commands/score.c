@@ -180,7 +180,7 @@ static void print_summary(const totals *t, const dmpo_train_options *o, bool jso
 
 /* ---- command ---- */
 
-/* Whether an option has another value than by default. */
+/* Whether an option differs from its default. */
 static bool changed(const dmpo_train_options *o, const char *name)
 {
     for (size_t i = 0; dmpo_train_option(i); i++)

@@ -9,7 +9,7 @@
 #include "core/block.h"
 #include "io/data/dataset_internal.h"
 
-/* What an item adds to the report, once it is known to be kept. */
+/* What an item adds to the report if it is kept. */
 typedef struct cuts {
     size_t tokens, turns;
     bool any;
@@ -33,7 +33,7 @@ static dm_status cut_to_length(dm_item_reader *r, const dm_json *v, const char *
     while (kept < r->n_spans && r->spans[kept].end <= limit)
         kept++;
     if (kept == 0)
-        return dm_reader_fail(r, v, "%s: the first turn ends at token %zu, behind the limit of %zu: no action is left",
+        return dm_reader_fail(r, v, "%s: the first turn ends at token %zu, after the limit of %zu: no action is left",
                               name, r->spans[0].end, limit);
     const size_t end = r->spans[kept - 1].end;
     c->any = true; /* the ids after the end stay in r->ids.data */
@@ -55,7 +55,7 @@ static dm_status store(dm_item_reader *r, dm_block **memory, const dm_json *v, c
             return dm_reader_fail(r, v, "%s: token id %ld is outside of the model's vocabulary of %zu", name,
                                   (long)r->ids.data[i], vocabulary);
     if (r->spans[0].begin == 0)
-        return dm_reader_fail(r, v, "%s: the agent's first message has nothing in front of it", name);
+        return dm_reader_fail(r, v, "%s: the agent's first message has nothing before it", name);
     const size_t tokens = r->ids.size, turns = r->n_spans;
     dm_status st = cut_to_length(r, v, name, c);
     if (st != DM_OK)

@@ -78,7 +78,7 @@ static dm_status render_calls(dm_item_reader *r, bool generation)
     return s;
 }
 
-/* What an agent did or thought, and what it could have called: not a member to lose. */
+/* What an agent did or thought, and what it could have called: a member that must not be lost. */
 static const char *const precious[] = {"tool_calls", "reasoning_content", "reasoning", "thinking"};
 
 /* Whether the ids are the same without what is left out now. */
@@ -146,7 +146,7 @@ static bool has_more_than_text(const dm_item_reader *r)
     return more;
 }
 
-/* Turns the messages into ids and spans; `at` is where an error is said to be. */
+/* Turns the messages into ids and spans; `at` is the place that an error names. */
 static dm_status render(dm_item_reader *r, const dm_json *at, const char *name, bool generation)
 {
     const dm_data_options *o = r->options;
@@ -191,7 +191,7 @@ size_t dm_form_common_prompt(const dm_json *chosen, const dm_json *rejected)
     return common;
 }
 
-/* A prompt that is a text: the user's message, or, where the side begins with messages of its own, one of these. */
+/* A prompt that is a text: the user's message or, if the side begins with messages of its own, one of these. */
 static dm_status add_prompt_text(dm_item_reader *r, const dm_json *prompt, const dm_json *side, size_t common)
 {
     const dm_json *v = side->type == DM_JSON_ARRAY ? side->child : side;
@@ -225,7 +225,7 @@ dm_status dm_form_side(dm_item_reader *r, const dm_json *item, const dm_json *pr
                                 prompt_name, prompt->length - 1);
         const dm_json *first = side->type == DM_JSON_ARRAY ? side->child : side;
         if (st == DM_OK && dm_message_is(first) && !dm_message_is_agent(first))
-            st = dm_reader_fail(r, first, "%s[0]: the first message behind a prompt must be the agent's", name);
+            st = dm_reader_fail(r, first, "%s[0]: the first message after a prompt must be the agent's", name);
     }
     if (st == DM_OK)
         st = add_list(r, side, name, common, 0);
@@ -234,7 +234,7 @@ dm_status dm_form_side(dm_item_reader *r, const dm_json *item, const dm_json *pr
 
 /* ---- conversations ---- */
 
-/* What the authors' prompts have as the agent's first words: "OK", with or without more behind it. */
+/* What the authors' prompts have as the agent's first words: "OK", with or without more after it. */
 static bool acknowledges(const dm_json *message)
 {
     const dm_json *text = dm_message_text(message);

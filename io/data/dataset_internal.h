@@ -27,8 +27,8 @@ dm_status dm_form_reserve(dm_item_reader *r, size_t spans);
  * but so that the next one of both is the agent's. 0: there is none. */
 size_t dm_form_common_prompt(const dm_json *chosen, const dm_json *rejected);
 
-/* A side of a pair, not empty, as r->ids and r->spans: a list of messages or one. `prompt`, called `prompt_name`, may be
- * a list, a text, or NULL; without a list the side's first `common` messages are the prompt. */
+/* A side of a pair, not empty, as r->ids and r->spans: a list of messages or one. `prompt`, called `prompt_name`, may
+ * be a list, a text, or NULL; without a list the side's first `common` messages are the prompt. */
 dm_status dm_form_side(dm_item_reader *r, const dm_json *item, const dm_json *prompt, const char *prompt_name,
                        const dm_json *side, size_t common, const char *name);
 

@@ -194,7 +194,7 @@ static dm_json *copy_with_children(dm_message_reader *r, const dm_json *v)
     return made;
 }
 
-/* The values that copy_with_children made are this reader's own. */
+/* This reader owns the values that copy_with_children made. */
 static dm_json *own(const dm_json *v)
 {
     return (dm_json *)(uintptr_t)v;
@@ -397,7 +397,7 @@ static dm_status read_content(dm_message_reader *r, const dm_json *v, const spel
                             text ? "must be a string or a list of text parts" : "is missing");
 }
 
-/* A message's own say: "train": bool or "weight": 0 or 1. *train is left alone without it. */
+/* A message's own choice: "train": bool or "weight": 0 or 1. *train is left alone without it. */
 static dm_status read_train(dm_message_reader *r, const dm_json *v, const char *name, size_t index, bool in_prompt,
                             bool *train)
 {
@@ -450,7 +450,7 @@ static dm_status check_order(dm_message_reader *r, const dm_json *v, const char 
     return DM_OK;
 }
 
-/* Puts m behind the last message, an empty line between them. */
+/* Appends m to the last message, after an empty line. */
 static dm_status join(dm_message_reader *r, const dm_json *v, const char *name, size_t index, const dm_message *m)
 {
     dm_message *last = &r->messages[r->n - 1];

@@ -27,7 +27,7 @@ typedef struct dm_message_reader {
 /* "file:line:column: item "id": message" */
 dm_status dm_messages_fail(dm_message_reader *r, const dm_json *v, const char *fmt, ...) DM_PRINTF(3, 4);
 
-/* Forgets the messages; `item` (NULL: none) then gives what belongs to all of them: "tools", and "system" as the first
+/* Drops the messages; `item` (NULL: none) then gives what belongs to all of them: "tools", and "system" as the first
  * message. */
 dm_status dm_messages_begin(dm_message_reader *r, const dm_json *item);
 void dm_messages_close(dm_message_reader *r);

@@ -34,13 +34,13 @@ static dm_status read_turns(dm_item_reader *r, const dm_json *list, const char *
         const long long begin = b->integer, end = e->integer;
         const char *wrong = NULL;
         if (begin < 1)
-            wrong = "begins before token 1: an action needs something to follow";
+            wrong = "begins before token 1: an action needs a token before it";
         else if (end <= begin)
             wrong = "is empty";
         else if ((unsigned long long)end > r->ids.size)
-            wrong = "ends behind the last token";
+            wrong = "ends after the last token";
         else if ((unsigned long long)begin < last)
-            wrong = "begins before the turn ahead of it ends";
+            wrong = "begins before the previous turn ends";
         if (wrong)
             return dm_reader_fail(r, v, "%sturns[%zu] is [%lld, %lld) of %zu tokens: it %s", prefix, r->n_spans, begin,
                                   end, r->ids.size, wrong);

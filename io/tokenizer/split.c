@@ -56,7 +56,7 @@ static class class_at(text t, size_t i, uint32_t *code, size_t *next)
     *code = 0;
     *next = i + dm_utf8_decode(t.s + i, t.n - i, code);
     if (*next == i) {
-        *next = i + 1; /* past the end; or bytes that are no UTF-8, one by one */
+        *next = i + 1; /* past the end; or bytes that are not UTF-8, one by one */
         return i < t.n ? OTHER : END;
     }
     if (dm_is_letter(*code))
@@ -91,7 +91,7 @@ static size_t contraction(text t, size_t i, bool any_case, bool long_s)
     return i;
 }
 
-/* \s+(?!\S)|\s+ : a run of white space leaves its last character to the word behind it. */
+/* \s+(?!\S)|\s+ : a run of white space leaves its last character to the word after it. */
 static size_t white_space(text t, size_t i)
 {
     uint32_t code;

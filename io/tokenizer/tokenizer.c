@@ -317,8 +317,9 @@ dm_status dm_tokenizer_decode(const dm_tokenizer *t, const int32_t *ids, size_t 
         bool special = false;
         const char *text = dm_tokenizer_token(t, ids[i], &special);
         if (text == NULL)
-            return dm_fail(err, DM_ERR_ARGUMENT, "token id %d at position %zu is no token of the tokenizer (%zu ids)",
-                           (int)ids[i], i, t->size);
+            return dm_fail(err, DM_ERR_ARGUMENT,
+                           "token id %d at position %zu is not a token of the tokenizer (%zu ids)", (int)ids[i], i,
+                           t->size);
         if (special && skip_special)
             continue;
         if (t->bpe != DM_BPE_BYTES)

@@ -7,7 +7,7 @@
 #include "core/bits.h"
 #include "core/utf8.h"
 
-#define SHORT_WORD 48 /* up to here the lowest rank is found by looking at all of them, beyond with a heap */
+#define SHORT_WORD 48 /* up to here the lowest rank is found by looking at all, above with a heap */
 
 struct dm_symbol { /* a token of a long word, linked to its neighbours */
     int32_t id;
@@ -67,7 +67,7 @@ static dm_status reserve(dm_bpe *b, size_t n)
     return DM_OK;
 }
 
-/* Takes the symbol behind `left` out of the list. */
+/* Takes the symbol after `left` out of the list. */
 static void join(dm_symbol *symbols, uint32_t i)
 {
     dm_symbol *left = &symbols[i], *right = &symbols[left->next];
@@ -173,7 +173,7 @@ static bool has_bytes(const dm_tokenizer *t, const char *s, size_t n)
 }
 
 /* The word's bytes or characters as ids; b->ids has room for n and one more. An unknown token is put in only where the
- * next known one, or the end, follows: behind the bytes of characters between them. That is what the tokenizers library
+ * next known one, or the end, follows: after the bytes of characters between them. That is what the tokenizers library
  * does. */
 static size_t first_ids(dm_bpe *b, const char *s, size_t n)
 {

@@ -116,7 +116,7 @@ static dm_status read_entries(dm_extra_tokens *e, const dm_json_doc *doc, const 
     return s;
 }
 
-/* As transformers' LlamaTokenizer: before the first text alone, with "legacy" behind every added token too. */
+/* As transformers' LlamaTokenizer: before the first text alone, with "legacy" after every added token too. */
 static dm_status read_prefix(dm_extra_tokens *e, dm_error *err)
 {
     const dm_json *config = e->config ? dm_json_root(e->config) : NULL, *prefix, *old;

@@ -76,7 +76,7 @@ static dm_status read_arrays(gguf_vocabulary *v)
     return status;
 }
 
-/* *bos: the token that others put before a text, or -1. */
+/* *bos: the token that llama.cpp puts before a text, or -1. */
 static dm_status read_bos(const gguf_vocabulary *v, bool usual, int32_t *bos)
 {
     static const char flag[] = "tokenizer.ggml.add_bos_token", key[] = "tokenizer.ggml.bos_token_id";
@@ -106,7 +106,7 @@ static dm_status read_tokens(gguf_vocabulary *v)
     for (size_t i = 0; i < v->n; i++) {
         const dm_gguf_text *s = &v->token[i];
         if (memchr(s->data, '\0', s->size) != NULL || dm_utf8_check(s->data, s->size) < s->size)
-            return dm_fail(v->err, DM_ERR_INPUT, "%s: " TOKENS "[%zu] is no text: it has a NUL or invalid UTF-8", path,
+            return dm_fail(v->err, DM_ERR_INPUT, "%s: " TOKENS "[%zu] is not text: it has a NUL or invalid UTF-8", path,
                            i);
         if (v->type != NULL && (v->type[i] < DM_PIECE_NORMAL || v->type[i] > DM_PIECE_BYTE))
             return dm_fail(v->err, DM_ERR_INPUT, "%s: " TYPES "[%zu] is %d, must be from 1 to 6", path, i,
@@ -120,7 +120,7 @@ static dm_status read_tokens(gguf_vocabulary *v)
     return status != DM_OK ? dm_fail_context(v->err, status, "%s", path) : DM_OK;
 }
 
-/* Control and user-defined tokens are tokenizer.json's added tokens. Those behind the vocabulary are only that; among
+/* Control and user-defined tokens are tokenizer.json's added tokens. Those after the vocabulary are only that; among
  * it they belong to it too, for that is how the tokenizers library knows their ids. Unused tokens ("[PAD151700]") are
  * what the converter filled up with: they have no text. */
 static dm_status add_tokens(gguf_vocabulary *v)

@@ -114,7 +114,7 @@ static void put_merges(dm_gguf_meta *m, const dm_tokenizer *t)
     dm_text_free(&text);
 }
 
-/* Whether others put it before every text: tokenizer.json says so in its post_processor. */
+/* Whether readers put it before every text: tokenizer.json says so in its post_processor. */
 static bool adds_bos(const dm_tokenizer *t, int32_t bos)
 {
     const char *token = dm_tokenizer_token(t, bos, NULL);

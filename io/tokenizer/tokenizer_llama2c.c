@@ -1,5 +1,5 @@
 /* llama2.c's tokenizer.bin: the longest token's bytes, then of each token score (f32), bytes (i32) and text. Spaces are
- * spaces there, and the control tokens <s> and </s> stand between line ends, for nobody types that. */
+ * spaces there, and the control tokens <s> and </s> stand between line ends, which no user types. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,7 +67,7 @@ static dm_status read_pieces(dm_piece *pieces, size_t n, char *data, size_t size
     }
     return at == size ? DM_OK
                       : dm_fail(err, DM_ERR_INPUT,
-                                "%s: %zu bytes are left behind token %zu, the last one of the model's vocab_size", path,
+                                "%s: %zu bytes are left after token %zu, the last one of the model's vocab_size", path,
                                 size - at, n - 1);
 }
 

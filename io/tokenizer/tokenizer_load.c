@@ -91,7 +91,7 @@ static dm_status add_vocabulary(loader *l)
     return DM_OK;
 }
 
-/* The token that stands for what is none. A byte-level vocabulary may name one that it does not have. */
+/* The unknown token. A byte-level vocabulary may name one that it does not have. */
 static dm_status find_unknown(loader *l)
 {
     const dm_json *v = dm_json_get(l->model, "unk_token");

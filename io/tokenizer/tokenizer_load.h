@@ -11,9 +11,9 @@ typedef struct dm_tokenizer_loader {
     dm_error *err;
 } dm_tokenizer_loader;
 
-/* `v` is valid, but nothing that this engine does. */
+/* Refuses `v`, which is valid but not supported. */
 dm_status dm_load_unsupported(const dm_tokenizer_loader *l, const dm_json *v, const char *what);
-/* The same for an object whose "type" is unknown. */
+/* Refuses an object whose "type" is unknown. */
 dm_status dm_load_unsupported_type(const dm_tokenizer_loader *l, const dm_json *v, const char *what, const char *known);
 bool dm_load_is_null(const dm_json *v);  /* or not there */
 bool dm_load_is_empty(const dm_json *v); /* or "" */

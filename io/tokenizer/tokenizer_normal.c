@@ -33,7 +33,7 @@ dm_status dm_mark_spaces(const char *text, size_t size, bool prefix, char **out,
     return DM_OK;
 }
 
-/* SentencePiece's remove_extra_whitespaces, in place and before a prefix is put in: no space at either end, none behind
+/* SentencePiece's remove_extra_whitespaces, in place and before a prefix is put in: no space at either end, none after
  * another. At the end, what looks like a marked space goes too. */
 static size_t squeeze(char *s, size_t n, bool inside)
 {

@@ -30,10 +30,10 @@ static dm_status check_piece(const piece_list *p, size_t i)
         return dm_fail(p->err, DM_ERR_UNSUPPORTED, "%s: %s[%zu] has %zu bytes, at most %d are supported", p->file,
                        p->list, i, s->size, DM_PIECE_MAX);
     if (s->size > 0 && (memchr(s->text, '\0', s->size) != NULL || dm_utf8_check(s->text, s->size) < s->size))
-        return dm_fail(p->err, DM_ERR_INPUT, "%s: %s[%zu] is no text: it has a NUL or invalid UTF-8", p->file, p->list,
+        return dm_fail(p->err, DM_ERR_INPUT, "%s: %s[%zu] is not text: it has a NUL or invalid UTF-8", p->file, p->list,
                        i);
     if (!isfinite(s->score))
-        return bad_piece(p, i, "has a score that is no finite number");
+        return bad_piece(p, i, "has a score that is not a finite number");
     if (s->type == DM_PIECE_BYTE && dm_token_byte(s->text, s->size) < 0)
         return bad_piece(p, i, "is of type byte, must be like <0x0A>");
     return DM_OK;
@@ -65,7 +65,7 @@ static dm_status add_piece(dm_tokenizer *t, const piece_list *p, size_t i, bool 
     const int32_t other = dm_tokenizer_find(t, s->text, s->size);
     if (!dm_tokenizer_add(t, (int32_t)i, s->text, s->size, flags)) {
         char message[48];
-        snprintf(message, sizeof message, "is there twice: number %d is the same", (int)other);
+        snprintf(message, sizeof message, "occurs twice: number %d is the same", (int)other);
         return bad_piece(p, i, message);
     }
     t->scores[i] = s->score;
@@ -174,7 +174,7 @@ dm_status dm_tokenizer_from_pieces(dm_tokenizer **out, const dm_piece *pieces, s
         t->strip = rules->prefix || rules->squeeze;
         t->replace = t->decode_bytes = true;
     }
-    /* SentencePiece knows no added tokens: text beside them is as transformers has it */
+    /* SentencePiece has no added tokens: text beside them is as in transformers */
     if (status == DM_OK && n_extra) {
         t->squeeze = t->prepend = t->replace = false;
         t->metaspace = true;

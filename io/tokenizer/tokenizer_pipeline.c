@@ -142,7 +142,7 @@ static dm_status read_metaspace(dm_tokenizer_loader *l, const dm_json *v)
     dm_tokenizer *t = l->t;
     dm_status status = check_replacement(l, v);
     if (status == DM_OK && t->n_stages > 0)
-        status = dm_load_unsupported(l, v, "a Metaspace behind another pre-tokenizer is not supported");
+        status = dm_load_unsupported(l, v, "a Metaspace after another pre-tokenizer is not supported");
     if (status == DM_OK)
         status = read_prefix(l, v, &t->metaspace_prefix);
     if (status == DM_OK)
@@ -155,7 +155,7 @@ static dm_status read_metaspace(dm_tokenizer_loader *l, const dm_json *v)
 static dm_status read_pre_tokenizer(dm_tokenizer_loader *l, const dm_json *v, bool *done)
 {
     if (*done)
-        return dm_load_unsupported(l, v, "a pre-tokenizer behind ByteLevel or Metaspace is not supported");
+        return dm_load_unsupported(l, v, "a pre-tokenizer after ByteLevel or Metaspace is not supported");
     const dm_json *type = dm_json_get(v, "type"), *list = dm_json_get(v, "pretokenizers");
     bool flag;
     dm_status status = DM_OK;
@@ -205,7 +205,7 @@ static dm_status read_strip(dm_tokenizer_loader *l, const dm_json *v, const deco
     if (status != DM_OK)
         return status;
     if (!dm_json_is(dm_json_get(v, "content"), " ") || start > 1 || stop != 0 || !parts->fuse)
-        return dm_load_unsupported(l, v, "a Strip must be behind Fuse and take one \" \" from the start");
+        return dm_load_unsupported(l, v, "a Strip must follow Fuse and take one \" \" from the start");
     l->t->strip = start == 1;
     return DM_OK;
 }
@@ -272,7 +272,7 @@ dm_status dm_load_pipeline(dm_tokenizer_loader *l)
         return DM_OK;
     }
     if (t->n_stages > 0)
-        return dm_load_unsupported(l, pre, "Split and Digits are supported only with ByteLevel behind them");
+        return dm_load_unsupported(l, pre, "Split and Digits are supported only with ByteLevel after them");
     decoder_parts parts = {false, false};
     if (dm_load_is_null(decoder))
         return dm_load_unsupported(l, decoder != NULL ? decoder : root,

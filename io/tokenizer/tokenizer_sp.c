@@ -69,7 +69,7 @@ static dm_status next_field(message *m, field *f)
     f->number = (uint32_t)(key >> 3);
     f->type = (wire)(key & 7);
     if (key >> 3 == 0 || key >> 3 >= (uint64_t)1 << 29)
-        return broken(m, "no field has this number: this is no SentencePiece model");
+        return broken(m, "no field has this number: this is not a SentencePiece model");
     switch (f->type) {
     case WIRE_VARINT:
         return read_varint(m, &f->varint);
@@ -81,7 +81,7 @@ static dm_status next_field(message *m, field *f)
         size = f->type == WIRE_32 ? 4 : 8;
         break;
     default:
-        return broken(m, "a field of a kind that SentencePiece does not use: this is no SentencePiece model");
+        return broken(m, "a field of a kind that SentencePiece does not use: this is not a SentencePiece model");
     }
     if (status != DM_OK)
         return status;
@@ -233,7 +233,7 @@ static dm_status check_model(const model *o, const char *path, dm_error *err)
 {
     static const char *const types[] = {"0", "Unigram", "BPE", "Word", "Char"};
     if (o->n == 0)
-        return dm_fail(err, DM_ERR_INPUT, "%s has no pieces: this is no SentencePiece model", path);
+        return dm_fail(err, DM_ERR_INPUT, "%s has no pieces: this is not a SentencePiece model", path);
     if (o->model_type != 2)
         return dm_fail(err, DM_ERR_UNSUPPORTED, "%s: the model type is %s: only BPE is supported", path,
                        o->model_type < 5 ? types[o->model_type] : "unknown");

@@ -38,7 +38,7 @@ dm_status dm_lora_targets(unsigned *out, const char *text, dm_error *err)
             p++;
         if (p == DM_PROJECTIONS)
             return dm_fail(err, DM_ERR_ARGUMENT,
-                           "`lora-targets`: '%.*s' is no projection; legal: all, or some of q,k,v,o,gate,up,down",
+                           "`lora-targets`: '%.*s' is not a projection; legal: all, or some of q,k,v,o,gate,up,down",
                            (int)(size < 40 ? size : 40), text);
         *out |= 1u << p;
         if (text[size] == '\0')

@@ -16,7 +16,7 @@ static dm_status check_version(int32_t version, const char *path, dm_error *err)
                    (int)version, version == 2 ? " (Q8_0 in groups)" : "");
 }
 
-/* The 7 numbers; false: they are no model's. */
+/* The 7 numbers; false: not those of a model. */
 static bool read_shape(dm_config *c, const unsigned char *p)
 {
     enum { DIM, HIDDEN, LAYERS, HEADS, KV_HEADS, VOCAB, POSITIONS, COUNT };
@@ -83,7 +83,7 @@ dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *k
     if (!good || !out->tied)
         return dm_fail(err, DM_ERR_INPUT,
                        "%s: llama2.c header: dim %d, hidden_dim %d, n_layers %d, n_heads %d, n_kv_heads %d, "
-                       "vocab_size %d, seq_len %d make no model",
+                       "vocab_size %d, seq_len %d do not describe a model",
                        path, load(head + 8), load(head + 12), load(head + 16), load(head + 20), load(head + 24),
                        load(head + 28), load(head + 32));
     if (head[36] > 1)

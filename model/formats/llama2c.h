@@ -1,7 +1,7 @@
 /* llama2.c's .bin files: the header, and the order of the tensors in versions 0 and 1.
  *
  *   version 0   7 int32: dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size (negative: the head is not the
- *               embedding), seq_len; then f32 tensors and, before the head, two tables of RoPE angles that nobody reads
+ *               embedding), seq_len; then f32 tensors and, before the head, two tables of RoPE angles that readers skip
  *   version 1   "24ka", int32 version, the 7 int32 (vocab_size positive), a byte: shared head; zeros to byte 256;
  *               then f32 tensors
  *

@@ -17,7 +17,8 @@ dm_status dm_adapter_merge_open(dm_adapter_merge *m, const dm_engine *e, const c
         return s;
     const dm_param_layout *l = &m->loaded.lora.layout;
     if (!l->n)
-        return dm_fail(err, DM_ERR_ARGUMENT, "%s: is no adapter, there is nothing to merge; leave `merge` out", path);
+        return dm_fail(err, DM_ERR_ARGUMENT, "%s: is not an adapter, so there is nothing to merge; leave `merge` out",
+                       path);
     for (size_t i = 0; i < l->n; i++)
         most = l->tensors[i].rows * l->tensors[i].cols > most ? l->tensors[i].rows * l->tensors[i].cols : most;
     m->loaded.adapter = malloc(l->floats * sizeof(float));

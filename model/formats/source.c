@@ -47,7 +47,7 @@ static dm_status open_file(dm_source *s, bool empty, dm_error *err)
     if (status != DM_OK || known)
         return status;
     return dm_fail(err, DM_ERR_INPUT,
-                   "%s: is no model: must be a directory with config.json and model.safetensors, a GGUF file or a "
+                   "%s: is not a model: must be a directory with config.json and model.safetensors, a GGUF file or a "
                    "llama2.c file",
                    s->path);
 }

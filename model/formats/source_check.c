@@ -43,6 +43,6 @@ dm_status dm_source_fail_extra(const dm_source_found *found, const dm_config *c,
     char shape[256];
 
     shape_text(shape, found->dims, found->shape);
-    return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" of shape %s is none of this model's by %s (%s)", found->path,
-                   found->name, shape, by, dm_arch_name(c->arch));
+    return dm_fail(err, DM_ERR_INPUT, "%s: tensor \"%s\" of shape %s is not one of this model's, by %s (%s)",
+                   found->path, found->name, shape, by, dm_arch_name(c->arch));
 }

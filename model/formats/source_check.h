@@ -1,4 +1,4 @@
-/* What a stored tensor must be like, by the table of the model's tensors. */
+/* What a stored tensor must be, by the table of the model's tensors. */
 #ifndef DM_MODEL_FORMATS_SOURCE_CHECK_H
 #define DM_MODEL_FORMATS_SOURCE_CHECK_H
 

@@ -134,7 +134,7 @@ static dm_status read_sizes(const reader *r)
         (s = get_size(r, "vocab_size", INT32_MAX, vocab, &c->vocab)) != DM_OK)
         return s;
     if (!has(r, "attention.key_length") && c->hidden % c->heads)
-        return unsupported(r, "embedding_length", "%u, no multiple of %u heads, and attention.key_length is missing",
+        return unsupported(r, "embedding_length", "%u, not a multiple of %u heads, and attention.key_length is missing",
                            (unsigned)c->hidden, (unsigned)c->heads);
     if ((s = get_size(r, "attention.key_length", INT32_MAX, c->hidden / c->heads ? c->hidden / c->heads : 1,
                       &c->head_dim)) != DM_OK ||
@@ -142,7 +142,7 @@ static dm_status read_sizes(const reader *r)
         (s = get_size(r, "rope.dimension_count", INT32_MAX, c->head_dim, &rope)) != DM_OK)
         return s;
     if (values != c->head_dim)
-        return unsupported(r, "attention.value_length", "%u, another than the keys' %u, which is not supported",
+        return unsupported(r, "attention.value_length", "%u, unlike the keys' %u, which is not supported",
                            (unsigned)values, (unsigned)c->head_dim);
     if (rope != c->head_dim)
         return unsupported(r, "rope.dimension_count", "%u of %u, partial rotary, which is not supported",

@@ -1,4 +1,4 @@
-/* A model in a llama2.c file: f32 tensors one behind the other. */
+/* A model in a llama2.c file: f32 tensors one after the other. */
 #include <stdlib.h>
 
 #include "model/formats/gguf_names.h"

@@ -19,7 +19,7 @@ dm_weight_reader dm_weight_reader_of_source(const dm_source *s);
 dm_status dm_write_hf(const char *dir, const dm_source *s, dm_weight_reader w, dm_dtype type, char hex[DM_SHA256_HEX],
                       dm_error *err);
 
-/* A GGUF file. type: of matrices, F32, F16, BF16 or Q8_0 (F16 where a row is no multiple of 32); vectors are F32. */
+/* A GGUF file. type: of matrices, F32, F16, BF16 or Q8_0 (F16 where a row is not a multiple of 32); vectors are F32. */
 dm_status dm_write_gguf(const char *path, const dm_source *s, dm_weight_reader w, dm_dtype type,
                         char hex[DM_SHA256_HEX], dm_error *err);
 

@@ -112,7 +112,7 @@ static dm_status put_tokenizer(dm_gguf_meta *m, const dm_source *s, dm_error *er
         return DM_OK;
     }
     status = dm_source_tokenizer(s, &t, &chat, NULL, err);
-    if (status == DM_ERR_INPUT || status == DM_ERR_UNSUPPORTED) { /* a template that is not known is no hindrance */
+    if (status == DM_ERR_INPUT || status == DM_ERR_UNSUPPORTED) { /* an unknown template does not stop writing */
         dm_template_close(&chat);
         status = dm_source_tokenizer(s, &t, NULL, NULL, err);
     }

@@ -74,7 +74,7 @@ dm_status dm_write_hf(const char *dir, const dm_source *s, dm_weight_reader w, d
     if (status != DM_OK)
         return status;
     if (dm_dir_exists(dir) || dm_file_exists(dir))
-        return dm_fail(err, DM_ERR_FILE, "%s: is there already", dir);
+        return dm_fail(err, DM_ERR_FILE, "%s: already exists", dir);
     if (dm_dir_exists(temporary.text) &&
         (status = dm_dir_remove(temporary.text, err)) != DM_OK) /* of a run that was killed */
         return status;

@@ -37,7 +37,7 @@ static dm_status check(const dm_source *s, dm_error *err)
                        "model",
                        s->path, c->eps, c->rope_theta, c->rope != DM_ROPE_DEFAULT ? " and RoPE scaling" : "");
     if (c->heads * c->head_dim != c->hidden)
-        return dm_fail(err, DM_ERR_UNSUPPORTED, "%s: %u heads of %u do not make the width %u, as llama2.c has it",
+        return dm_fail(err, DM_ERR_UNSUPPORTED, "%s: %u heads of %u do not make the width %u, as llama2.c requires",
                        s->path, (unsigned)c->heads, (unsigned)c->head_dim, (unsigned)c->hidden);
     return DM_OK;
 }
@@ -82,7 +82,7 @@ static dm_status write_floats(dm_output *o, const char *name, const float *x, si
     return DM_OK;
 }
 
-/* The cosines of all positions, then the sines. Nobody reads them: the format had them first. */
+/* The cosines of all positions, then the sines. Readers skip them: they remain from the format's first form. */
 static dm_status write_angles(dm_output *o, const dm_config *c, float *row, dm_error *err)
 {
     const size_t half = c->head_dim / 2;
@@ -162,8 +162,7 @@ static dm_status write_tokenizer(const char *path, const dm_tokenizer *t, size_t
     if ((s = dm_tokenizer_write_llama2c_for(t, vocabulary, fresh.text, err)) == DM_OK &&
         (s = dm_file_sha256(fresh.text, here, err)) == DM_OK && (s = dm_file_sha256(place.text, there, err)) == DM_OK &&
         strcmp(here, there) != 0)
-        s = dm_fail(err, DM_ERR_FILE, "%s: is there already and is another tokenizer; write into another directory",
-                    place.text);
+        s = dm_fail(err, DM_ERR_FILE, "%s: exists and is another tokenizer; write into another directory", place.text);
     unlink(fresh.text);
     return s;
 }

@@ -1,8 +1,8 @@
 /* Generation: episodes decoded together, each from its own region of the KV cache.
  *
- * A request brings the whole sequence so far; what of it is in the cache is found by comparing tokens, so nobody has to
- * keep track: between two turns of an episode only the new observation is computed, and the prompt that episodes of one
- * task share is computed once and copied. Rows of all episodes run through the network as one matrix. None of that
+ * A request brings the whole sequence so far; what of it is in the cache is found by comparing tokens, so callers need
+ * not keep track: between two turns of an episode only the new observation is computed, and the prompt that episodes of
+ * one task share is computed once and copied. Rows of all episodes run through the network as one matrix. None of that
  * changes a bit: a row's result depends on its own sequence only (simd/attention.h). */
 #include <string.h>
 
@@ -47,7 +47,7 @@ static void copy_cache(dmpo_model *m, size_t to, size_t from, size_t n)
     memcpy(m->slot[to].ids, m->slot[from].ids, n * sizeof(int32_t));
 }
 
-/* The longest beginning of a request that some slot holds, but for its last token: that one has to run, for its
+/* The longest beginning of a request that some slot holds, except its last token: that one has to run, for its
  * output. */
 static size_t known(const dmpo_model *m, const dmpo_request *r, size_t *where)
 {
@@ -103,7 +103,7 @@ static int32_t token_at(const dmpo_request *r, size_t i)
     return i < r->n ? r->ids[i] : r->out[i - r->n];
 }
 
-/* Adds what request i still has to feed, as far as there is room. */
+/* Adds what request i still has to feed, while there is room. */
 static void add_rows(decoding *d, size_t i)
 {
     dmpo_model *m = d->m;
@@ -142,7 +142,7 @@ typedef struct choice { /* for rows of logits: those of wanted[first .. first + 
     size_t first, n;
 } choice;
 
-/* Every thread chooses for its share of the rows. */
+/* Every thread chooses tokens for its share of the rows. */
 static void choose(void *context, unsigned part, unsigned parts)
 {
     const choice *x = context;
@@ -280,7 +280,7 @@ dmpo_status dmpo_model_generate(dmpo_model *m, dmpo_request *requests, size_t n,
         return dm_api_report(error, s, &err);
     while (any(&d, 1)) {
         begin_wave(&d);
-        step(&d); /* also takes a step of those that came before: they are all in one matrix */
+        step(&d); /* the requests before it take a step, too: all are in one matrix */
     }
     while (any(&d, 0))
         step(&d);

@@ -54,7 +54,7 @@ static dm_status check_references(const dm_loss_options *o, dm_error *err)
                        "`reference2` is for pairs against two references: take `objective` dpo, "
                        "dmpo or dmpo-token, or leave it out");
     if ((unsigned)o->alpha_mode > DM_ALPHA_FIXED || (unsigned)o->alpha_pairing > DM_PAIRING_CROSSED)
-        return dm_fail(err, DM_ERR_ARGUMENT, "the mode or pairing of alpha is none of the known ones");
+        return dm_fail(err, DM_ERR_ARGUMENT, "unknown mode or pairing of alpha");
     if ((s = check("alpha", a, a >= 0 && a <= 1, "0 to 1", err)) != DM_OK)
         return s;
     if (o->alpha_mode == DM_ALPHA_ADAPTIVE && (a < 0.5 || a > 0.5))
@@ -68,7 +68,7 @@ dm_status dm_loss_check(const dm_loss_options *o, dm_error *err)
 
     if ((unsigned)o->objective > DM_OBJECTIVE_KTO || (unsigned)o->link > DM_LINK_KTO_PAIR ||
         (unsigned)o->phi > DM_PHI_PRINTED)
-        return dm_fail(err, DM_ERR_ARGUMENT, "the objective, link or form of phi is none of the known ones");
+        return dm_fail(err, DM_ERR_ARGUMENT, "unknown objective, link or form of phi");
     if ((s = check("beta", o->beta, o->beta > 0 && isfinite(o->beta), "above 0", err)) != DM_OK ||
         (s = check("gamma", o->gamma, o->gamma >= 0 && o->gamma <= 1, "0 to 1", err)) != DM_OK ||
         (s = check("sft-weight", o->sft_weight, o->sft_weight >= 0 && isfinite(o->sft_weight), "0 or more", err)) !=

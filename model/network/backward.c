@@ -100,7 +100,7 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
     const dm_layer_activations *a = &n->acts[layer];
     const size_t rows = r->rows;
     float *const dy[] = {[DM_PROJECTION_Q] = n->dq, [DM_PROJECTION_K] = n->dk, [DM_PROJECTION_V] = n->dv};
-    float *delta = n->lora && layer == 0 ? NULL : n->delta; /* nobody asks for the embedding's gradient */
+    float *delta = n->lora && layer == 0 ? NULL : n->delta; /* no caller needs the embedding's gradient */
 
     output_backward(n, w, dw, layer, r);
     const dm_attention attention = {

@@ -98,9 +98,10 @@ static dm_status read_sizes(const reader *r)
     head_dim = archs[c->arch].head_dim;
     if (!head_dim && !dm_config_has(dm_json_get(r->root, "head_dim"))) {
         if (c->hidden % c->heads)
-            return dm_json_fail(r->doc, r->root, r->err,
-                                "hidden_size %u is no multiple of num_attention_heads %u and \"head_dim\" is missing",
-                                (unsigned)c->hidden, (unsigned)c->heads);
+            return dm_json_fail(
+                r->doc, r->root, r->err,
+                "hidden_size %u is not a multiple of num_attention_heads %u and \"head_dim\" is missing",
+                (unsigned)c->hidden, (unsigned)c->heads);
         head_dim = c->hidden / c->heads;
     }
     return dm_config_size(r, "head_dim", DM_CONFIG_SIZE_MAX, head_dim, &c->head_dim);
@@ -319,8 +320,8 @@ dm_status dm_config_check(const dm_config *c, const char *where, dm_error *err)
             return dm_fail(err, DM_ERR_INPUT, "%s: %s is %u, must be from 1 to %u", where, sizes[i].name,
                            (unsigned)sizes[i].value, (unsigned)sizes[i].most);
     if (c->heads % c->kv_heads)
-        return dm_fail(err, DM_ERR_INPUT, "%s: num_attention_heads %u is no multiple of num_key_value_heads %u", where,
-                       (unsigned)c->heads, (unsigned)c->kv_heads);
+        return dm_fail(err, DM_ERR_INPUT, "%s: num_attention_heads %u is not a multiple of num_key_value_heads %u",
+                       where, (unsigned)c->heads, (unsigned)c->kv_heads);
     if (c->head_dim % 2)
         return dm_fail(err, DM_ERR_INPUT, "%s: head_dim is %u, must be even (RoPE turns pairs)", where,
                        (unsigned)c->head_dim);

@@ -171,7 +171,7 @@ static const char *value_begin(const char *text, const dm_json *v)
     return text + v->column - 1;
 }
 
-/* Behind a string or null. */
+/* The end of the string or null at `at`. */
 static const char *value_end(const char *at)
 {
     if (*at != '"')

@@ -35,7 +35,7 @@ static head_task head_of(dm_network *n, const int32_t *target, size_t prediction
                        .ld = dm_head_width(n->c->vocab, n->size.keep_logits)};
 }
 
-/* Moves to the chunk at `first`; 0 behind the last. */
+/* Moves to the chunk at `first`; 0 after the last. */
 static int chunk_at(head_task *t, size_t first)
 {
     const size_t vocab = t->n->c->vocab, chunk = dm_head_chunk(vocab);

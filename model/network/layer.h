@@ -4,7 +4,7 @@
 
 #include "model/network/network.h"
 
-/* Behind the last layer's attention only the rows that the head reads go on: its activations from mid on have these
+/* After the last layer's attention only the rows that the head reads continue: its activations from mid on have these
  * rows, in this order (a row may be there twice: it predicts the first token of both branches). */
 static inline bool dm_layer_is_narrow(const dm_network *n, size_t layer, const dm_network_rows *r)
 {
@@ -38,7 +38,7 @@ void dm_layer_backward(dm_network *n, const float *w, float *dw, size_t layer, c
 /* The adapter's share of a projection (model/network/lora.h); nothing where the projection has none. n->adapter is its
  * values. Forward: y [rows, out] += , x [rows, in]. */
 void dm_lora_forward(dm_network *n, size_t layer, dm_projection p, const float *x, float *y, size_t rows);
-/* Adds to dw, an array of the adapter's layout; dx [rows, in] += unless it is NULL. Behind the base's data gradient. */
+/* Adds to dw, an array of the adapter's layout; dx [rows, in] += unless it is NULL. After the base's data gradient. */
 void dm_lora_backward(dm_network *n, float *dw, size_t layer, dm_projection p, const float *dy, const float *x,
                       float *dx, size_t rows);
 

@@ -3,9 +3,9 @@
  *
  *     y = x W^T + s (x A^T) B^T        A [r, in], B [out, r], s = alpha / r  (rank-stabilised: alpha / sqrt(r))
  *
- * Numeric order: u = x A^T, a chain over `in`; us = u * s, one rounding; then y's chain over W goes on over us B^T, its
- * `rank` terms ascending. Gradients: dB += dy^T us; du = (dy B) * s, rounded after the chain and after the product;
- * dA += du^T x; dx's chain goes on over du A behind that over W. All as in simd/gemm.h, s rounded once from f64. */
+ * Numeric order: u = x A^T, a chain over `in`; us = u * s, one rounding; then y's chain over W continues over us B^T,
+ * its `rank` terms ascending. Gradients: dB += dy^T us; du = (dy B) * s, rounded after the chain and after the product;
+ * dA += du^T x; dx's chain continues over du A after that over W. All as in simd/gemm.h, s rounded once from f64. */
 #ifndef DM_MODEL_NETWORK_LORA_H
 #define DM_MODEL_NETWORK_LORA_H
 

@@ -60,7 +60,7 @@ static size_t most_rows(const dm_network_size *s)
 }
 
 /* How far behind the first activation gradients must begin that every layer's may begin at: those of layer `l` end
- * `end` bytes behind it. */
+ * `end` bytes after it. */
 static size_t lead_for(const dm_network *n, size_t l, size_t end)
 {
     const size_t begin = (dm_param_layout_begin(n->layout, n->c->layers, l) - n->split) * sizeof(float);

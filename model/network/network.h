@@ -8,13 +8,13 @@
  * The backward is derived by hand, in reverse; there is no tape. Of the first `recompute` layers only the input is kept
  * and the layer is run again before its backward: the same bits, one layer's activations instead of all of theirs.
  *
- * Only the rows that a prediction needs (dm_pack's predictions) go through the last layer behind its attention.
+ * Only the rows that a prediction needs (dm_pack's predictions) go through the last layer after its attention.
  *
  * When a batch is one pack, no gradient has to outlive it, and the layers' gradients can lie where activations were
  * (dm_network_size.overlay): activations grow upwards from layer 0, gradients, in the layout's order, end at the top,
- * as low as every layer's begin behind its own activations. What was above these its backward no longer needs.
+ * as low as every layer's begin after its own activations. What was above these its backward no longer needs.
  *
- * Numeric order of gradients: weight gradients are chains over the packed rows ascending (in the last layer behind its
+ * Numeric order of gradients: weight gradients are chains over the packed rows ascending (in the last layer after its
  * attention and in the head: over the predictions ascending) that resume from what dw holds (the batch's earlier
  * items), in the order head, final norm, layers from last to first (FFN norm, down, gate, up, post norm, attention
  * norm, o, q, k, v, biases, qk-norms, input norm), embedding. Data gradients: gate then up; q, then k, then v. */

@@ -59,7 +59,7 @@ static void add_prediction(dm_pack *p, size_t row, int32_t target)
     p->prediction_target[p->predictions++] = target;
 }
 
-/* Appends the trajectory's tokens behind the prefix as a segment. */
+/* Appends the trajectory's tokens after the prefix as a segment. */
 static void add_branch(dm_pack *p, dm_pack_side *side, const dm_data_trajectory *t, size_t prefix, size_t turn)
 {
     const size_t begin = p->rows;

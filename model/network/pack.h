@@ -1,8 +1,8 @@
 /* A training item as one packed sequence: common prefix, rest of chosen, rest of rejected.
  *
  * The rows are cut into segments (simd/attention.h) so that attention sees two separate trajectories while their common
- * leading tokens are computed once, forward and backward; every other operation works row by row and does not care. An
- * prediction is a prediction that the loss needs: logits of `row` at `target`. The first tokens of both branches are
+ * leading tokens are computed once, forward and backward; every other operation works row by row and does not care. A
+ * prediction is one that the loss needs: the logits of `row` at `target`. The first tokens of both branches are
  * predicted by the same row, the prefix's last. */
 #ifndef DM_MODEL_NETWORK_PACK_H
 #define DM_MODEL_NETWORK_PACK_H
@@ -40,7 +40,7 @@ dm_pack_size dm_pack_measure(const dm_data_item *item, bool share);
 /* Room for items up to `max` (each field the maximum over the data). */
 void dm_pack_place(dm_pack *p, dm_arena *arena, const dm_pack_size *max);
 
-/* Fills p; the item must fit what dm_pack_place was told. */
+/* Fills p; the item must fit the maximum given to dm_pack_place. */
 void dm_pack_build(dm_pack *p, const dm_data_item *item, bool share);
 
 #endif

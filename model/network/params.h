@@ -68,7 +68,7 @@ static inline size_t dm_param_layout_begin(const dm_param_layout *l, size_t laye
 
 /* Builds the table, all f32, with malloc; dm_param_layout_free gives it back (fine on a zeroed struct). */
 dm_status dm_param_layout_build(dm_param_layout *out, const dm_config *c, dm_error *err);
-/* Gives the tensors their offsets, by their types. For who changes these. */
+/* Gives the tensors their offsets, by their types. For code that changes the types. */
 void dm_param_layout_place(dm_param_layout *layout);
 void dm_param_layout_free(dm_param_layout *layout);
 

@@ -58,7 +58,7 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
 }
 
 /* The moments as one table of tensors "exp_avg.NAME" and "exp_avg_sq.NAME" over r->memory.adam_m and r->memory.adam_v,
- * which lie one behind the other. Called only while saving and loading: it may allocate. */
+ * which lie one after the other. Called only while saving and loading: it may allocate. */
 static dm_status moments(const dm_run *r, dm_param_layout *out, dm_error *err)
 {
     const size_t n = r->models.trained_layout->n;
@@ -206,7 +206,7 @@ static double metric(const dm_json *v, const char *key)
     return x && x->type == DM_JSON_NUMBER ? x->number : NAN; /* how dm_metrics_json writes NaN is null */
 }
 
-/* Cuts metrics.jsonl back to what the checkpoint knows: the lines behind are of steps that will run again. */
+/* Cuts metrics.jsonl back to what the checkpoint knows: later lines are of steps that will run again. */
 static dm_status cut_metrics(const dm_run *r, int64_t bytes, dm_error *err)
 {
     struct stat st;

@@ -73,7 +73,7 @@ void dm_train_defaults(dm_train_options *o, dm_objective_kind objective)
 
 /* ---- checks ---- */
 
-/* Whether an option has another value than by default. */
+/* Whether an option differs from its default. */
 static bool differs(const dm_train_options *o, const char *name)
 {
     dm_train_options usual;
@@ -81,7 +81,7 @@ static bool differs(const dm_train_options *o, const char *name)
     return !dm_option_same(&rows[find(name)].option, o, &usual);
 }
 
-/* Options that only one method reads: with another one they would do nothing, and nobody would notice. */
+/* Options that only one method reads: with another one they would do nothing, unnoticed. */
 static dm_status check_meaning(const dm_train_options *o, dm_error *err)
 {
     if (!o->reference2 &&

@@ -10,7 +10,7 @@
  *   packed B: panels of `nr` columns, k-major: b[p*nr + j]      (missing columns are zero-filled)
  *   C: row-major, ldc elements between rows, any alignment.
  *
- * Edges are the kernel's business: any 1 <= m <= mr, 1 <= n <= nr; nothing of C outside m x n is read or
+ * The kernel handles edges: any 1 <= m <= mr, 1 <= n <= nr; nothing of C outside m x n is read or
  * written. Panels are 64-byte aligned. */
 #ifndef DM_SIMD_KERNELS_GEMM_KERNEL_H
 #define DM_SIMD_KERNELS_GEMM_KERNEL_H

@@ -113,7 +113,7 @@ static void micro(size_t m, size_t n, size_t k, const float *a, const float *b, 
 
 /* ---- packing ---- */
 
-/* Rows lie behind each other (rs == 1): one k after the other, `rows` elements and zeros up to whole panels of `width`
+/* Rows lie next to each other (rs == 1): one k after the other, `rows` elements and zeros up to whole panels of `width`
  * that lie `panel` floats apart. Several panels at a time, because what is read then is longer than a cache line: with
  * the strides of matrices, single lines of many k fall into the same few sets. */
 static void pack_copy(float *dst, const float *src, size_t rows, size_t k, size_t cs, size_t width, size_t panel)

@@ -252,7 +252,7 @@ DM_INLINE rows advanced(rows w, size_t bytes)
     return w;
 }
 
-/* The lines behind these rows that their successors will need: rows of W lie behind each other. */
+/* The lines after these rows, which the next rows will need: rows of W lie one after another. */
 DM_INLINE void prefetch(const work *x, size_t at, size_t bytes)
 {
     const size_t count = x->groups * VF;

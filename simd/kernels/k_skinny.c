@@ -13,7 +13,8 @@
 #define GROUPS (GEMM_VL < 8 ? 4 : 1)
 
 /* A stream for each row is more than prefetchers follow. While a square is used, as much of the next rows, which lie
- * behind these, comes into L2: L1 has no room for two times VL rows. From there 16 streams still need to be told. */
+ * after these, comes into L2: L1 has no room for two times VL rows. From there 16 streams still need prefetch
+ * instructions. */
 static inline void prefetch(const float *square, const float *next, size_t ldw)
 {
     for (size_t l = 0; l < GEMM_VL * GEMM_VL; l += 16)

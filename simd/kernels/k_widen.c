@@ -14,7 +14,7 @@ DM_INLINE vf all_f16(const uint8_t *p)
     return vf_of_f16(vh_of_vi(vi_set1(bits)));
 }
 
-/* 16 codes below 2^23, less an offset, scaled: put behind the point of 2^23 they are floats after one subtraction. */
+/* 16 codes below 2^23, less an offset, scaled: as the last places of 2^23 they are floats after one subtraction. */
 DM_INLINE void put(float *y, vi codes, float offset, vf d, vf m)
 {
     const vf q = vf_sub(vi_float(vi_or(codes, vi_set1(0x4b000000))), vf_set1(0x1p23f + offset));

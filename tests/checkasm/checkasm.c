@@ -192,7 +192,7 @@ static int parse(options *o, int argc, char **argv)
     uint64_t threads;
 
     for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i], *value = argv[i + 1]; /* NULL behind the last one */
+        const char *arg = argv[i], *value = argv[i + 1]; /* NULL after the last one */
         if (!strcmp(arg, "--bench")) {
             o->bench = true;
             continue;
@@ -224,8 +224,8 @@ static int parse(options *o, int argc, char **argv)
 static const ck_kernel *kernels[KERNELS_MAX];
 static size_t n_kernels;
 
-/* Takes the kernels whose name begins with the prefix. One that somebody adds to the table and not here must not go
- * unnoticed. */
+/* Takes the kernels whose name begins with the prefix. A kernel that the table has and the
+ * checks do not is a failure. */
 static void collect(const char *prefix)
 {
     static const ck_kernel *const families[] = {ck_row_kernels, ck_convert_kernels, ck_gemm_kernels,

@@ -75,7 +75,7 @@ uint8_t *ck_bytes(ck *c, size_t n, size_t alignment);
 /* Like ck_in, but 64-byte aligned whatever the place; not filled. At the end: with less than 64 bytes to spare. */
 float *ck_aligned(ck *c, size_t n);
 void ck_set(ck *c, float *p, size_t n); /* fills */
-void ck_seal(ck *c);                    /* the latest buffer is an input from here on: nobody may write to it */
+void ck_seal(ck *c);                    /* makes the latest buffer an input, which kernels must not write to */
 
 /* Takes back all buffers but the first `keep`; records canaries and inputs that changed. The end of each case does. */
 void ck_release(ck *c, size_t keep);

@@ -142,7 +142,7 @@ typedef struct problem {
     size_t rows, q_floats, k_floats;
 } problem;
 
-/* One trajectory, perhaps without its first queries, or two branches behind a common prefix. */
+/* One trajectory, perhaps without its first queries, or two branches after a common prefix. */
 static void random_problem(ck *c, problem *x)
 {
     static const size_t shapes[][3] = {{1, 1, 1}, {1, 1, 7}, {2, 1, 5}, {4, 2, 16}, {3, 3, 12}, {6, 2, 34}, {2, 2, 39}};

@@ -249,7 +249,7 @@ static size_t seen_by(const columns *k, size_t lane)
     return k->full + lane < k->keys ? k->full + lane : k->keys;
 }
 
-/* What lies between the columns of one key and the next is somebody else's. */
+/* What lies between the columns of one key and the next must stay as it is. */
 static void check_between_columns(ck *c, const columns *s, const ck_floats *x)
 {
     for (size_t j = 0; j + 1 < s->keys; j++)

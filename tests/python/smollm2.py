@@ -169,7 +169,7 @@ def check_logits(c, _):
         (line,) = run(DMPO, "generate", "--quiet", "--json", "--model", c.path, "--raw", "--prompt", prompt, "--max-tokens", "64")
         got = json.loads(line)["ids"]
         check(got == want[:len(got)] and (len(got) == 64 or got[-1] in (0, 2)), f"logits: greedy text of {prompt!r}\n  {got}\n  {want}")
-        print(f"logits: {len(got)} greedy tokens behind {prompt!r}")
+        print(f"logits: {len(got)} greedy tokens after {prompt!r}")
 
 
 def check_lora(c, work):

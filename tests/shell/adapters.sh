@@ -1,7 +1,7 @@
 #!/bin/sh
-# The adapters with the real simulators: runs of their data files through them, and dmpo with them. Takes some minutes, so
-# only where DMPO_TEST_ADAPTERS names the directory of the data files (sciworld_sft.json, twx_sft.json and *_pref.json),
-# and java, python3 and the packages are there. DMPO_TEST_FAST=1 leaves the pairs out.
+# The adapters with the real simulators: runs of their data files through them, and dmpo with them. Takes some minutes,
+# so only where DMPO_TEST_ADAPTERS names the directory of the data files (sciworld_sft.json, twx_sft.json and
+# *_pref.json), and java, python3 and the packages are there. DMPO_TEST_FAST=1 leaves the pairs out.
 # shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
@@ -33,8 +33,8 @@ replay() { # replay FILE ADAPTER [RUNS THAT MAY DIFFER]
     return $status
 }
 
-# solves EPISODES FILE: every episode has reward 1 and begins as the file's run does. (Where several ways lead to the end,
-# the file's may be another one.)
+# solves EPISODES FILE: every episode has reward 1 and begins as the file's run does. (Where several ways lead to the
+# end, the file's may be another one.)
 solves() {
     python3 - "$1" "$2" <<'END'
 import json, sys
@@ -49,8 +49,8 @@ check "the runs of sciworld_sft.json" replay sciworld_sft.json scienceworld_env.
 check "the runs of twx_sft.json" replay twx_sft.json textworld_express_env.py
 if [ -z "${DMPO_TEST_FAST-}" ]; then
     check "the runs of twx_pref.json" replay twx_pref.json textworld_express_env.py
-    # Four of these runs look where bees fly. That depends on random numbers, of which the maker of the file used some up
-    # by listing possible actions.
+    # Four of these runs look where bees fly. That depends on random numbers, of which the maker of the file used some
+    # up by listing possible actions.
     check "the runs of sciworld_pref.json" replay sciworld_pref.json scienceworld_env.py 4
 fi
 

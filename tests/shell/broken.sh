@@ -1,7 +1,7 @@
 #!/bin/sh
 # Broken inputs: each fails with one line on standard error that says what is wrong, exit status 1 (2: wrong usage), and
-# leaves nothing half-written behind. A row is: STATUS, a text of the message, the command. Files are broken with sed, dd
-# and printf. DMPO_TEST_FAST=1 cuts files at every 7th byte instead of every one.
+# leaves nothing half-written behind. A row is: STATUS, a text of the message, the command. Files are broken with sed,
+# dd and printf. DMPO_TEST_FAST=1 cuts files at every 7th byte instead of every one.
 set -u
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/broken-test.XXXXXX") || exit 1
@@ -138,7 +138,7 @@ st 'model.safetensors' 's/{/[/'
 st 'model.safetensors' 's/"dtype"/"dtipe"/'
 st 'model.safetensors' 's/"shape"/shape/'
 
-# What a file says is shown escaped: a type that nobody knows, with a quote and controls in it.
+# What a file says is shown escaped: an unknown type, with a quote and controls in it.
 copy bare
 sed 's/"model.norm.weight":{"dtype":"F32"/"model.norm.weight":{"dtype":"F\\"\\u009b\\u0007"/' header.json >edited.json
 { le64 "$(size_of edited.json)" && cat edited.json data.bin; } >broken/model.safetensors
@@ -326,7 +326,7 @@ text '"prompt" must be a list' "[{\"id\": \"x\", \"prompt\": 3, $yes, $no}]"
 text 'must alternate' "[{\"id\": \"x\", $prompt, \"chosen\": [{\"from\": \"gpt\", \"value\": \"a\"}, {\"from\": \"gpt\", \"value\": \"b\"}], $no}]"
 text 'must alternate' "[{\"id\": \"x\", \"prompt\": [{\"from\": \"human\", \"value\": \"Go.\"}, {\"from\": \"human\", \"value\": \"Go.\"}], $yes, $no}]"
 text 'the last message must be the agent' "[{\"id\": \"x\", $prompt, \"chosen\": [{\"from\": \"gpt\", \"value\": \"a\"}, {\"from\": \"human\", \"value\": \"b\"}], $no}]"
-text 'the first message behind a prompt must be the agent' "[{\"id\": \"x\", $prompt, \"chosen\": [{\"from\": \"human\", \"value\": \"a\"}], $no}]"
+text 'the first message after a prompt must be the agent' "[{\"id\": \"x\", $prompt, \"chosen\": [{\"from\": \"human\", \"value\": \"a\"}], $no}]"
 text "chosen[0]: the agent's message is empty" "[{\"id\": \"x\", $prompt, \"chosen\": [{\"from\": \"gpt\", \"value\": \"  \"}], $no}]"
 text 'unknown "from" "robot"' "[{\"id\": \"x\", $prompt, \"chosen\": [{\"from\": \"gpt\", \"value\": \"a\"}, {\"from\": \"robot\", \"value\": \"a\"}], $no}]"
 text '"value" is missing' "[{\"id\": \"x\", $prompt, \"chosen\": [{\"from\": \"gpt\"}], $no}]"
@@ -365,7 +365,7 @@ side 'ids[1] must be a token id' '[1, 2.5]' '[[1, 2]]'
 side '"chosen.turns" is empty' '[1, 2]' '[]'
 side 'turns[0] is [0, 1) of 2 tokens' '[1, 2]' '[[0, 1]]'
 side 'turns[0] is [1, 1) of 2 tokens: it is empty' '[1, 2]' '[[1, 1]]'
-side 'ends behind the last token' '[1, 2]' '[[1, 3]]'
+side 'ends after the last token' '[1, 2]' '[[1, 3]]'
 side 'turns[1] is [2, 4) of 5 tokens' '[1, 2, 3, 4, 5]' '[[1, 3], [2, 4]]'
 side 'must be [begin, end)' '[1, 2]' '[[1]]'
 side 'must be a list of token ids' '"1 2"' '[[1, 2]]'
@@ -397,9 +397,9 @@ option 2 "--batch: '1.5' is not a whole number" --batch 1.5
 option 2 "--batch: '99999999999999999999' is not a whole number" --batch 99999999999999999999
 option 2 "--seed: '-1' is not a whole number from 0" --seed -1
 option 2 "--memory: '5 elephants' is not a size" --memory '5 elephants'
-option 2 "--objective: 'ppo' is none of: sft, dmpo, dmpo-token, dpo" --objective ppo
-option 2 "--link: 'cosy' is none of: sigmoid, robust, hinge, ipo, kto-pair" --link cosy
-option 2 "--schedule: 'random' is none of: constant, linear, cosine" --schedule random
+option 2 "--objective: 'ppo' is not one of: sft, dmpo, dmpo-token, dpo" --objective ppo
+option 2 "--link: 'cosy' is not one of: sigmoid, robust, hinge, ipo, kto-pair" --link cosy
+option 2 "--schedule: 'random' is not one of: constant, linear, cosine" --schedule random
 for value in 0 -0.1 nan inf; do
     option 2 "--beta $value is out of range; legal: above 0" --beta $value
     option 2 "--lr $value is out of range; legal: above 0" --lr $value

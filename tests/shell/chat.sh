@@ -192,7 +192,7 @@ ends "has $tokens tokens, but the context has 20" "/load $saved\\n" --max-length
 # ---- what is refused ----
 
 ends "standard input:2: unknown command /nosuch; the commands are /help," 'Look around.\n/nosuch x\nGo on\n'
-check "the answer before is there, the one behind not" lines 1
+check "the answer before is there, the one after is not" lines 1
 ends "/quit takes no argument" '/quit now\n'
 ends "there is no message to ask again yet" '/retry\n'
 ends "byte 1 is not valid UTF-8" 'a\377\n'

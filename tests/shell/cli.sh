@@ -15,7 +15,8 @@ works() { # works ARGS...: status 0; output in $out and $err
     dmpo "$@" >"$out" 2>"$err" </dev/null || { sed 's/^/  /' "$err" && false; }
 }
 
-# refuses STATUS TEXT COMMAND ARGS...: that status, one line on standard error that says TEXT, nothing on standard output
+# refuses STATUS TEXT COMMAND ARGS...: that status, one line on standard error that says TEXT, nothing on standard
+# output
 refuses() {
     want=$1 text=$2
     shift 2
@@ -232,7 +233,7 @@ check "--raw" works generate --quiet --model "$taught" --raw --prompt '<|user|>h
 check "its answer" same "$(cat "$out")" 'é€😀 ok'
 check "without --raw that is only text" works generate --json --model "$taught" --prompt '<|user|>hi<|agent|>' --max-tokens 1
 check "of so many tokens" has '"prompt_tokens": 21'
-# However many tokens there are room for, no character is cut: what is left of one is a U+FFFD.
+# Whatever the number of tokens, no character is cut: what is left of one is a U+FFFD.
 n=0
 for want in '' '�' 'é' 'é�' 'é�' 'é€' 'é€�' 'é€�' 'é€�' 'é€😀' 'é€😀 ' 'é€😀 o' 'é€😀 ok' 'é€😀 ok'; do
     check "$n tokens" works generate --quiet --model "$taught" --prompt hi --max-tokens $n
@@ -312,7 +313,7 @@ check "needs no model" grep -q '^action tokens *min 3, median 3, max 3, total 3$
 check "info of data with a broken item" works info "$work/broken.jsonl"
 check "counts it" grep -q '^invalid items *1$' "$out"
 
-# ---- what is wrong is told in one line ----
+# ---- one line says what is wrong ----
 
 mkdir "$work/empty" "$work/short"
 cp "$model/config.json" "$model/tokenizer.json" "$work/short/"
@@ -337,7 +338,7 @@ refuses 2 '--gamma 1.5 is out of range; legal: 0 to 1' score --quiet --model "$m
     --gamma 1.5
 refuses 2 'give --reference PATH' score --model "$model" --data "$data" --gamma 0.5
 refuses 2 'give --reference PATH' score --model "$model" --data "$data" --reference-cache "$work/cache"
-refuses 2 'is none of: sft, dmpo' score --model "$model" --data "$data" --objective ppo
+refuses 2 'is not one of: sft, dmpo' score --model "$model" --data "$data" --objective ppo
 refuses 1 'no action is left' score --quiet --model "$model" --data "$data" --max-length 10
 refuses 1 'the smallest that works is' score --quiet --model "$model" --data "$data" --memory 1KiB
 refuses 1 'cannot create' score --quiet --model "$model" --data "$data" --output "$work/empty/no/file"

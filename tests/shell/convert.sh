@@ -11,7 +11,7 @@ works() { # works ARGS...
     dmpo "$@" >"$out" 2>"$err" </dev/null || { sed 's/^/  /' "$err" && false; }
 }
 
-# refuses STATUS TEXT ARGS...: one line on standard error that says TEXT, and nothing is left behind
+# refuses STATUS TEXT ARGS...: one line on standard error that says TEXT, and leaves nothing
 refuses() {
     want=$1 text=$2
     shift 2
@@ -166,7 +166,7 @@ refuses 1 "rms_norm_eps 1e-06, rope_theta 500000; llama2.c has 1e-05, 10000" con
 refuses 1 "a sliding window of 12 tokens has no form" convert "$SRC/tests/golden/mistral-window/model" --output new.gguf
 refuses 1 "a sliding window has no form in llama2.c" convert "$SRC/tests/golden/mistral-window/model" --output new.bin
 refuses 1 "nosuch: cannot open" convert nosuch --output new.gguf
-refuses 1 "is no model: must be" convert "$SRC/README.md" --output new.gguf
+refuses 1 "is not a model: must be" convert "$SRC/README.md" --output new.gguf
 refuses 1 "nosuch/new.gguf: cannot create" convert plain --output nosuch/new.gguf
 refuses 1 "config.json" convert tokenizer/.. --output new.gguf
 sed 's/"vocab_size": 90/"vocab_size": 91/' plain/config.json >out.json && cp -r plain torn && cp out.json torn/config.json

@@ -1,6 +1,6 @@
 #!/bin/sh
-# dmpo experiment from a recipe to results.json: run again, changed, with other jobs, killed and continued, failing, with
-# data and a model from outside; what is refused; the recipes that come with dmpo.
+# dmpo experiment from a recipe to results.json: run again, changed, with other jobs, killed and continued, failing,
+# with data and a model from outside; what is refused; the recipes that come with dmpo.
 # shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
@@ -195,7 +195,7 @@ check "an option" bad 1 "broken.json:5:17: unknown option 'lrr', did you mean 'l
 change 's/"lr": 0.01/"lr": "0.01"/'
 check "a type" bad 1 'broken.json:5:16: "lr" must be a number' broken.json --output out-g
 change 's/"objective": "dpo"/"objective": "ppo"/'
-check "a choice" bad 1 "broken.json:12:64: \`objective\`: 'ppo' is none of: sft, dmpo" broken.json --output out-g
+check "a choice" bad 1 "broken.json:12:64: \`objective\`: 'ppo' is not one of: sft, dmpo" broken.json --output out-g
 change 's/"hidden": 16/"tokenizer": "x"/'
 check "a place" bad 1 'broken.json:4:25: "tokenizer" is set by the experiment itself' broken.json --output out-g
 change 's/"examples": \["DMPO"\]/"examples": ["SFT"]/'

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Headers: each compiles alone, and all of them compile in one source that includes each twice; include/dmpo.h is C++, too.
+# Headers: each compiles alone, and all of them compile in one source that includes each twice; include/dmpo.h is C++,
+# too.
 # shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# dmpo pairs as its users have it: files in and out, options, figures, refusals; nothing is left behind by a failure.
+# dmpo pairs as its users have it: files in and out, options, figures, refusals; a failure leaves nothing.
 # shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
@@ -102,7 +102,7 @@ refuses 2 "--degrade-turns 0 is out of range; legal: 1 to 10000" --degrade-turns
 refuses 2 "--per-task -1 is out of range; legal: 0 to 1000000000" --per-task -1
 refuses 2 "--max-length-ratio 0.5 is out of range; legal: 0 (any) or at least 1" --from-pairs "$work/one.jsonl" --max-length-ratio 0.5 \
     --output "$work/one.jsonl"
-refuses 2 "--form: 'best' is none of: pairs, sft, step, segment" --form best
+refuses 2 "--form: 'best' is not one of: pairs, sft, step, segment" --form best
 refuses 2 "has an empty name among its files" --explored "$work/a.jsonl," --among --output "$work/one.jsonl"
 refuses 2 "needs --invalid-answer TEXT" --from-pairs "$work/one.jsonl" --degrade meaningless --output "$work/one.jsonl"
 refuses 2 "unexpected argument" file.jsonl

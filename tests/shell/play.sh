@@ -74,7 +74,7 @@ check "the expert's advice leads to the end" last "done: score 1 after $turns tu
 check "and is what the expert does" dmpo play --env home --task 5 --expert >"$work/expert"
 grep -v '^\[' "$out" >"$work/by-hand"
 check "word by word" cmp -s "$work/by-hand" "$work/expert"
-check "no action is read behind the end" play "$(sed 's/$/\\n/' "$work/typed" | tr -d '\n')look\n" --env home --task 5
+check "no action is read after the end" play "$(sed 's/$/\\n/' "$work/typed" | tr -d '\n')look\n" --env home --task 5
 check "it ended" last "done: score 1 after $turns turns"
 
 check "the turn limit" play "$(awk 'BEGIN { for (i = 0; i < 30; i++) printf "look\\n" }')" --env home
@@ -141,7 +141,7 @@ refuses 2 "has no tasks in split seen" --env "$child" --split seen
 
 # ---- what is refused ----
 
-refuses 2 "environment 'hom' is none of: home" --env hom
+refuses 2 "environment 'hom' is not one of: home" --env hom
 refuses 2 "takes no arguments" --env home:3
 refuses 2 "--task 2000 is out of range; legal: 0 to 1999" --env home --task 2000
 refuses 2 "--task -1 is out of range" --env home --task -1
@@ -149,7 +149,7 @@ refuses 2 "--first 200 is out of range; legal: 0 to 199" --env home --split seen
 refuses 2 "--tasks -1 is out of range" --env home --list-tasks --tasks -1
 refuses 2 "no environment given" --list-tasks
 refuses 2 "no environment given" --expert
-refuses 2 "is none of: train, seen, unseen" --env home --split test
+refuses 2 "is not one of: train, seen, unseen" --env home --split test
 refuses 2 "unexpected" --env home look
 if [ -w /dev/full ]; then
     status=0

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The examples of docs/protocol.md as they stand there, and the commands that play environments in another process: a killed
-# rollout is continued, a program that is gone or talks nonsense is one line, no data file has a command run.
+# The examples of docs/protocol.md as they stand there, and the commands that play environments in another process: a
+# killed rollout is continued, a program that is gone or talks nonsense is one line, no data file has a command run.
 # shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 

@@ -29,7 +29,7 @@ while read -r option; do
     check "configure has $option" grep -q -e "^  $option" "$work/configure"
 done <"$work/configure-options"
 
-# ---- commands: every ./dmpo of an indented block is parsed up to --help, behind its last option ----
+# ---- commands: every ./dmpo of an indented block is parsed up to --help, after its last option ----
 
 awk '/^    / && match($0, /\.\/dmpo /) { line = substr($0, RSTART); sub(/ [|>].*/, "", line); print line }' "$readme" \
     >"$work/commands"

@@ -25,7 +25,7 @@ cat >recipe.json <<'END'
 END
 
 says() { grep -q -e "$2" "$1"; }
-# What is not of this machine and run: everything in front of the last section.
+# What is not of this machine and run: everything before the last section.
 rest() { sed '/This run/,$d' "$1"; }
 same_rest() { rest "$1" >a.rest && rest "$2" >b.rest && test -s a.rest && cmp a.rest b.rest; }
 

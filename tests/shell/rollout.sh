@@ -1,6 +1,6 @@
 #!/bin/sh
-# dmpo rollout and dmpo eval as commands: a run that is killed or interrupted goes on, environments that fail, run.json,
-# messages, and the tables. What is in the file, tests/unit/agent/rollout/test_rollout.c checks.
+# dmpo rollout and dmpo eval as commands: a run that is killed or interrupted continues, environments that fail,
+# run.json, messages, and the tables. What is in the file, tests/unit/agent/rollout/test_rollout.c checks.
 # shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
@@ -41,7 +41,7 @@ refuses 2 '--at-once 257 is out of range; legal: 0 to 256' rollout --at-once 257
 refuses 2 '--first -1 is out of range; legal: from 0' rollout --first -1
 refuses 2 'no environment given' rollout --policy expert --output "$work/x"
 refuses 2 'who plays' rollout --env home --output "$work/x"
-refuses 2 'is none of' rollout --env palace --policy expert --output "$work/x"
+refuses 2 'is not one of' rollout --env palace --policy expert --output "$work/x"
 refuses 2 'split seen of home has 0 to' rollout --env home --split seen --first 100000 --policy expert --output "$work/x"
 refuses 2 "is neither a number of turns" rollout --from "$work/expert.jsonl" --continue-at two --policy expert --output "$work/x"
 refuses 2 "is for the episodes of --from" rollout --env home --continue-at 2 --policy expert --output "$work/x"

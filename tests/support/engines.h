@@ -1,5 +1,5 @@
 /* For tests that run on every engine this machine can open: the options --isa and --threads (DMPO_ISA, DMPO_THREADS),
- * inputs that provoke under- and overflow, and buffers that end at a page nobody may touch. */
+ * inputs that provoke under- and overflow, and buffers that end at an inaccessible page. */
 #ifndef DM_TESTS_SUPPORT_ENGINES_H
 #define DM_TESTS_SUPPORT_ENGINES_H
 

@@ -37,7 +37,7 @@ void g_array(gguf_file *f, const char *key, uint32_t kind, uint64_t n);
 /* rows 0: a vector of cols. bytes: of its data; offsets are multiples of 32. */
 void g_tensor(gguf_file *f, const char *name, uint64_t rows, uint64_t cols, uint32_t type, size_t bytes);
 
-/* Pads the header and puts `size` bytes behind it. */
+/* Pads the header and puts `size` bytes after it. */
 void g_data(gguf_file *f, const void *data, size_t size);
 void g_free(gguf_file *f);
 void g_set(char *bytes, const field *f, uint64_t x);

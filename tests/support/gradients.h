@@ -55,7 +55,7 @@ void problem_close(problem *p);
 
 /* ---- an item, a model and everything that trains it ---- */
 
-/* A pair that shares six tokens, its first turn among them; behind them both sides' next turns start at once. */
+/* A pair that shares six tokens, its first turn among them; after them both sides' next turns start at once. */
 #define CHOSEN 13
 #define REJECTED 11
 #define PAIR_VOCAB 11

@@ -95,7 +95,7 @@ void make_model(const char *dir, const dm_config *c)
     dm_param_layout_free(&layout);
 }
 
-/* A side of `turns` turns of 3 tokens, each behind `gap` tokens, all behind `prefix` tokens that both sides share. Ids
+/* A side of `turns` turns of 3 tokens, each after `gap` tokens, all after `prefix` tokens that both sides share. Ids
  * are below vocab, but for the last one but one when `marked`: it is vocab. */
 static void put_side(FILE *f, uint64_t seed, uint64_t item, int side, int prefix, int turns, int gap, int vocab,
                      int marked)

@@ -1,5 +1,5 @@
-# The frame of a shell test, what tests/support/check.h is for C: `. "$SRC/tests/tools/check.sh"`, then checks, then `finish NAME`.
-# $work is a directory that is gone in the end. Not a test by itself.
+# The frame of a shell test, what tests/support/check.h is for C: `. "$SRC/tests/tools/check.sh"`, then checks, then
+# `finish NAME`. $work is a directory that is removed at the end. Not a test by itself.
 # shellcheck shell=sh
 
 passed=0 failed=0 skipped=0

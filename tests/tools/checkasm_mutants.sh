@@ -1,7 +1,7 @@
 #!/bin/sh
-# Does checkasm notice? Breaks the kernels in a copy of the tree, one mistake at a time, and expects build/tests/checkasm to
-# fail each time: a rounding too many, a tail that adds zeros, one element read or written too far. On x86 with AVX2;
-# some minutes. Ends with "mutants: N passed, N failed".
+# Whether checkasm notices mistakes: breaks the kernels in a copy of the tree, one mistake at a time, and expects
+# build/tests/checkasm to fail each time: a rounding too many, a tail that adds zeros, one element read or written too
+# far. On x86 with AVX2; some minutes. Ends with "mutants: N passed, N failed".
 #
 #     tests/tools/checkasm_mutants.sh [MUTANT...]         CC and MAKE from the environment
 set -eu

@@ -1,5 +1,6 @@
 #!/bin/sh
-# An environment for tests/unit/agent/env/test_protocol.c, well-behaved or not: env_child.sh MODE [ARGUMENT...]. Not a test by itself.
+# An environment for tests/unit/agent/env/test_protocol.c, well-behaved or not: env_child.sh MODE [ARGUMENT...]. Not a
+# test by itself.
 # The game: a number begins at the task's; "add N" adds N; with 10 and above it is won. Other actions change nothing.
 set -u
 mode=$1 argument=${2-}
@@ -90,7 +91,7 @@ $(answer '')" && continue ;;
 done
 
 case $mode in
-end) : >"$argument" ;; # it was told to end
+end) : >"$argument" ;; # it was asked to end
 end-stubborn)
     trap '' TERM
     echo $$ >"$argument"

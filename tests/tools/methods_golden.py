@@ -248,7 +248,7 @@ def whole():
 
 
 def cut(side, first, turns):
-    """A data form: what is behind the last of `turns` falls away, what is in front of the first one is prompt."""
+    """A data form: what is after the last of `turns` is dropped, what is before the first one is prompt."""
     spans = side["turns"][first:first + turns]
     n = spans[-1][1]
     return {"ids": side["ids"][:n], "turns": spans, **{k: side[k][:n] for k in (POLICY, FIRST, SECOND)}}
@@ -290,7 +290,7 @@ def main():
     write(os.path.join(out, "segment.json"),
           parts("sdpo", "SDPO", "arXiv 2501.01821", [([2, 3, 2, 4], [2, 3, 3], 1, 2), ([3, 1, 2], [3, 2, 2, 2], 1, 1),
                                                      ([2, 2, 3, 1], [2, 2, 1, 4], 2, 2)]))
-    # One step behind the correct ones (arXiv 2406.18629).
+    # One step after the correct ones (arXiv 2406.18629).
     write(os.path.join(out, "step.json"),
           parts("step-dpo", "Step-DPO", "arXiv 2406.18629", [([2, 3, 4], [2, 3, 2], 2, 1), ([4], [3], 0, 1)]))
 

@@ -1,7 +1,8 @@
 #!/bin/sh
-# repro_matrix.sh [WORD...]: builds build/tests/repro with every compiler, optimisation level, C library and architecture
-# at hand, static and shared, runs it, and prints a table of the hashes, which must all be the committed one. WORDs keep
-# the rows that contain all of them (gcc, clang, musl, aarch64, arm, -O0, shared). What is not installed is skipped and said.
+# repro_matrix.sh [WORD...]: builds build/tests/repro with every compiler, optimisation level, C library and
+# architecture at hand, static and shared, runs it, and prints a table of the hashes, which must all be the committed
+# one. WORDs keep the rows that contain all of them (gcc, clang, musl, aarch64, arm, -O0, shared). Skips and names what
+# is not installed.
 # SRC: the source directory; JOBS: for make. Ends with "repro_matrix: N passed, N failed".
 set -u
 

@@ -114,7 +114,7 @@ static int expect(const char *what)
     return 0;
 }
 
-#define EXPECT(what) CK_MSG(expect(what), "no '%s' behind: %s", what, s.text + (s.n > 300 ? s.n - 300 : 0))
+#define EXPECT(what) CK_MSG(expect(what), "no '%s' after: %s", what, s.text + (s.n > 300 ? s.n - 300 : 0))
 
 static void type(const char *keys)
 {
@@ -194,7 +194,7 @@ static void check_characters(void)
     type("/quit\n");
     CK(finish() == 0);
     CK(s.n > 300); /* enough for some bytes of all kinds */
-    CK_MSG(dm_utf8_check(s.text, s.n) == s.n, "byte %zu of the terminal's is no UTF-8", dm_utf8_check(s.text, s.n));
+    CK_MSG(dm_utf8_check(s.text, s.n) == s.n, "byte %zu of the terminal's is not UTF-8", dm_utf8_check(s.text, s.n));
     for (size_t i = 0; i < s.n; i++)
         CK_MSG((unsigned char)s.text[i] >= 0x20 ? s.text[i] != 0x7F : strchr("\r\n\t", s.text[i]) && s.text[i],
                "byte %zu of the terminal's is %d", i, s.text[i]);

@@ -61,7 +61,7 @@ static void test_held_back(void)
     cli_stream_close(&s);
 }
 
-/* Every string of four bytes of these, and one behind them: beginnings, middles, what is neither. */
+/* Every string of four bytes of these, and one after them: beginnings, middles, neither. */
 static void test_broken(void)
 {
     static const unsigned char bytes[] = {0x00, 'a',  0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1,
@@ -76,7 +76,8 @@ static void test_broken(void)
         if (!CK(one && all))
             return;
         CK_MSG(size == again && memcmp(one, all, size) == 0, "string %zu: pieces change what is shown", i);
-        CK_MSG(dm_utf8_check(one, size) == size, "string %zu: byte %zu shown is no UTF-8", i, dm_utf8_check(one, size));
+        CK_MSG(dm_utf8_check(one, size) == size, "string %zu: byte %zu shown is not UTF-8", i,
+               dm_utf8_check(one, size));
         CK_MSG(size > 0 && one[size - 1] == 'z', "string %zu: swallows what follows", i);
         if (dm_utf8_check(text, sizeof text) == sizeof text)
             CK_MSG(size == sizeof text && memcmp(one, text, size) == 0, "string %zu: valid text is changed", i);

@@ -198,7 +198,7 @@ static void check_fields(void)
         if (at->kind == F_KIND || at->kind == F_DIMS)
             for (uint32_t k = at->kind == F_DIMS ? 5 : 13; k; k = k == 255 ? 0x80000000 : k < 255 ? 255 : 0) {
                 g_set(bytes, at, k);
-                refused(what, bytes, f.bytes.size, at->kind == F_DIMS ? "dimensions" : "no kind of value");
+                refused(what, bytes, f.bytes.size, at->kind == F_DIMS ? "dimensions" : "not a kind of value");
             }
         if (at->kind == F_DIMS) {
             g_set(bytes, at, 0);
@@ -271,8 +271,8 @@ static void check_content(void)
     set_and_refuse(4, 4, 1, "version 1 is not supported");
     set_and_refuse(4, 4, 4, "version 4 is not supported");
     set_and_refuse(4, 4, 0x03000000, "big-endian");
-    renamed("a.u8", "a.i8", "key \"a.i8\" is there twice");
-    renamed("half", "last", "tensor \"last\" is there twice");
+    renamed("a.u8", "a.i8", "key \"a.i8\" occurs twice");
+    renamed("half", "last", "tensor \"last\" occurs twice");
     renamed("a.u16", "a.\0u6", "a name with a NUL");
     set_and_refuse(alignment, 4, 0, "power of two");
     set_and_refuse(alignment, 4, 48, "power of two");
@@ -291,7 +291,7 @@ static void check_shapes(void)
     g_begin(&f, 3, 1, 0);
     g_tensor(&f, "q", 1, 33, T_Q8_0, 36);
     g_data(&f, "", 0);
-    refused("blocks", f.bytes.data, f.bytes.size, "no multiple of Q8_0's blocks of 32");
+    refused("blocks", f.bytes.data, f.bytes.size, "not a multiple of Q8_0's blocks of 32");
     g_free(&f);
     g_begin(&f, 3, 1, 0);
     g_tensor(&f, "q", (uint64_t)1 << 32, (uint64_t)1 << 32, T_F32, 0);
@@ -311,7 +311,7 @@ static void check_shapes(void)
     g_free(&f);
 }
 
-/* Known by name or not at all, such a tensor is listed, and its data is nobody's. */
+/* Known by name or not at all, such a tensor is listed, and its data belongs to no tensor. */
 static void check_unknown_types(void)
 {
     static const struct {

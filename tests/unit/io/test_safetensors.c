@@ -35,7 +35,7 @@ static void put(const char *name, const void *data, size_t size)
     CK_MSG(dm_file_write(in_dir(name), data, size, &err) == DM_OK, "%s", err.message);
 }
 
-/* A file with this header and `data` bytes behind it, each 0x3C (F32 0x3C3C3C3C is a number). */
+/* A file with this header and `data` bytes after it, each 0x3C (F32 0x3C3C3C3C is a number). */
 static void put_header(const char *name, const char *header, size_t data)
 {
     dm_text t = {0};
@@ -222,7 +222,7 @@ static void check_broken(void)
     mkdir(in_dir("empty"), 0777);
     refused("empty", DM_ERR_FILE, "holds no model.safetensors and no model.safetensors.index.json");
 
-    /* Types that nobody has heard of matter only when such a tensor is read. */
+    /* Unknown types matter only when such a tensor is read. */
     dm_st *st;
     dm_error err = {0};
     float f[1];

@@ -133,7 +133,7 @@ static char *events_text(const char *path)
             CK(size == sizeof version && memcmp(data + 9, version + 9, size - 9) == 0);
         else
             put_event(&text, data, data + size);
-    CK_MSG(p == end, "%s: %zu bytes behind record %zu", path, (size_t)(end - p), records);
+    CK_MSG(p == end, "%s: %zu bytes after record %zu", path, (size_t)(end - p), records);
     free(file);
     return text.data;
 }
@@ -204,7 +204,7 @@ static outcome run(int tensorboard, int resume, int until)
     dm_train_options o = options(tensorboard);
     stop s = {0, until};
     o.resume = resume;
-    o.checkpoint_every = 2; /* what is written behind one is written again */
+    o.checkpoint_every = 2; /* what is written after one is written again */
     return train(&o, NULL, 2, stop_at, &s);
 }
 
@@ -227,7 +227,7 @@ static void runs(void)
     }
 }
 
-/* In a child that is killed, so that lines lie behind the last checkpoint. */
+/* In a child that is killed, so that lines lie after the last checkpoint. */
 static int die_at(void *context, const dmpo_event *event)
 {
     if (stop_at(context, event))

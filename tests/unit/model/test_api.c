@@ -123,8 +123,8 @@ static void check_options(void)
     refused(o, "batch", "1e3", "`batch`: '1e3' is not a whole number");
     refused(o, "batch", "", "is not a whole number");
     refused(o, "seed", "-1", "from 0 to 2^64-1");
-    refused(o, "objective", "ppo", "`objective`: 'ppo' is none of: sft, dmpo, dmpo-token, dpo, kto");
-    refused(o, "shuffle", "yes", "is none of: false, true");
+    refused(o, "objective", "ppo", "`objective`: 'ppo' is not one of: sft, dmpo, dmpo-token, dpo, kto");
+    refused(o, "shuffle", "yes", "is not one of: false, true");
     refused(o, "memory", "5 elephants", "512MiB");
     refused(o, "data", "", "`data`: '' is not a file");
     refused(o, "learning-rate", "1", "'learning-rate' is not an option of training");

@@ -67,7 +67,7 @@ static void check(const shape *s, int layout_a, int layout_b, size_t gap, int fi
     test_fill(gb.data, size_b, fill == 2 ? 3 : fill);
     a.data = ga.data;
     b.data = gb.data;
-    for (size_t i = 0; i < size_c; i++) /* SET must not look at C, and nobody at the gaps */
+    for (size_t i = 0; i < size_c; i++) /* SET must not read C, and no product the gaps */
         start[i] = mode == DM_GEMM_SET || i % ldc >= s->n ? NAN : test_uniform();
     memcpy(want, start, size_c * sizeof(float));
     reference(s, a, b, want, ldc, mode);

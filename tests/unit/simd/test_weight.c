@@ -1,7 +1,8 @@
 /* Stored weights: products, gathering and widening have the bits of the plain fmaf loop over the values of
  * tests/support/quantised.h, for every type, level and thread count.
  *
- *     weight --widen TYPE COLS    rows of blocks on standard input, f32 on standard output (tests/python/interop_quant.py) */
+ *     weight --widen TYPE COLS    rows of blocks on standard input, f32 on standard output
+ *     (tests/python/interop_quant.py) */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -218,7 +218,7 @@ static void check_random(dm_env *env)
         }
 }
 
-/* The expert goes on where others have erred, with actions that are possible. */
+/* The expert continues where others have erred, with actions that are possible. */
 static void check_advice(dm_env *env)
 {
     char answer[256], action[256];

@@ -1,6 +1,6 @@
-/* Environment `home`: tasks that no two splits share, an expert that knows only what was seen and goes on from
- * anywhere, what every action does and why it does not, few words and short texts. What holds for every environment is
- * in test_env. */
+/* Environment `home`: tasks that no two splits share, an expert that knows only what was seen and continues
+ * from anywhere, what every action does and why it does not, few words and short texts. What holds for every
+ * environment is in test_env. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

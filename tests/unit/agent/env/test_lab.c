@@ -1,5 +1,5 @@
 /* Environment `lab`: splits that do not overlap, few words and short texts, what its actions do, its physics, its
- * sub-goals, and an expert that goes on from wherever random play has led. What holds for every environment is in
+ * sub-goals, and an expert that continues from wherever random play has led. What holds for every environment is in
  * test_env. */
 #include <stdio.h>
 #include <stdlib.h>

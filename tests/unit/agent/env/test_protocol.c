@@ -148,7 +148,7 @@ static void check_wanted(void)
     dm_env_close(&env);
 }
 
-/* A child that dies or hangs is started anew, and the episode goes on as if nothing had been. */
+/* A child that dies or hangs is started anew, and the episode continues as if nothing had happened. */
 static void check_restart(void)
 {
     static const char *const modes[] = {"step-die-once", "step-hang-once"};
@@ -391,7 +391,7 @@ static void check_end(void)
     dm_error err;
     char text[32] = {0};
 
-    /* The other child was made while this one's pipes were open. It must not hold them: this one is told to end. */
+    /* The other child was made while this one's pipes were open. It must not hold them: this one is asked to end. */
     set_limits(NULL, NULL);
     unlink(marker);
     if (CK(open_child(&env, "end", marker, &err) == DM_OK) && CK(open_child(&other, "normal", NULL, &err) == DM_OK)) {

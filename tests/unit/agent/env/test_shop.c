@@ -359,7 +359,7 @@ static void check_expert(vocabulary *v)
     CK_MSG(v->n <= 150, "%zu words", v->n);
 }
 
-/* From states that others led to it goes on as it can: three random actions leave 9 turns. */
+/* From states that others led to it continues as it can: three random actions leave 9 turns. */
 static void check_recovery(void)
 {
     double sum = 0;

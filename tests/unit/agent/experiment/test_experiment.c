@@ -14,7 +14,7 @@
 
 static char work[64];
 
-/* ---- commands that are none ---- */
+/* ---- stand-ins for commands ---- */
 
 static bool has(const char *command, const char *option)
 {
@@ -253,7 +253,7 @@ static void test_keys(void)
         {RECIPE("'methods': [" SFT ", " DPO ", " DMPO "], 'tokenizer': {'vocabulary': 300}"), 1, 14},
         /* a second seed leaves the first as it is */
         {RECIPE("'methods': [" SFT ", " DPO ", " DMPO "], 'seeds': [1, 2]"), 14, 26},
-        /* a second setting shares what is in front of its pairs */
+        /* a second setting shares what comes before its pairs */
         {RECIPE("'methods': [" SFT ", " DPO ", " DMPO
                 "], 'settings': [{'name': 'a'}, {'name': 'b', 'pairs': {'margin': 0.5}}]"),
          14, 21},

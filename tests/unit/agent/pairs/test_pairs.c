@@ -168,7 +168,7 @@ static void check_sft(void)
 static void check_continuations(void)
 {
     RUNS(EXPLORED, {"abxy", 0.25, 0, 0}, {"pq", 0.5, 1, 0}, {"z", 0, 2, 0});
-    RUNS(CONTINUATIONS, {"abxyw", 0.25, 0, 0, 3},                              /* behind its turns 0 to 2: no better */
+    RUNS(CONTINUATIONS, {"abxyw", 0.25, 0, 0, 3},                              /* after its turns 0 to 2: no better */
          {"abcde", 0.75, 0, 0, 2}, {"abcdf", 1, 0, 1, 2}, {"abg", 1, 0, 2, 2}, /* the best is abcdf, the first of 1 */
          {"ah", 0.5, 0, 0, 1}, {"axyz", 0.25, 0, 1, 1},                        /* better, and earlier */
          {"k", 0, 0, 0, 0},                                                    /* worse */
@@ -212,7 +212,7 @@ static void check_degrade(void)
     o.degrade_turns = 4;
     bool seen[4] = {false};
     for (o.seed = 0; o.seed < 20; o.seed++) {
-        /* the loop is of one to three turns in front of g; of i alone in front of j; of h, which was answered */
+        /* the loop is of one to three turns before g; of i alone before j; of h, which was answered */
         static const char *const loops[] = {"", "deffffg", "defefefg", "defdefdg"};
         uint64_t counter = 0;
         const uint32_t k = 1 + dm_random_below(3, o.seed, DM_RNG_PAIRS, 1, &counter);
@@ -226,7 +226,7 @@ static void check_degrade(void)
     dm_pairs p, q;
     RUNS(EXPLORED, {"defg", 0, 0, 0, .logp = -1}, {"h", 0, 0, 1}, {"ij", 0, 0, 2});
     CK(dm_pairs_make(&p, &o, NULL) == DM_OK && p.n == 3);
-    for (size_t t = 0; p.n && t < 8; t++) { /* nobody chose what was put in */
+    for (size_t t = 0; p.n && t < 8; t++) { /* the inserted turns were not chosen by a policy */
         const dm_episode_turn *turn = &p.pair[0].rejected.turn[t];
         CK(t < 3 || t == 7 ? turn->tokens == 4 : turn->tokens == 0 && isnan(turn->logp));
     }
@@ -267,7 +267,7 @@ static void check_degrade(void)
     dm_observation answer = {0};
     o.invalid_answer = NULL;
     o.degrade_turns = 3;
-    expect_error(&o, DM_ERR_INPUT, "environment 'letters' is none of");
+    expect_error(&o, DM_ERR_INPUT, "environment 'letters' is not one of");
     RUNS(EXPERT, {"abc", 1, 3, .env = "home"});
     RUNS(EXPLORED, {"defg", 0, 3, .env = "home"});
     CK_MSG(dm_pairs_make(&p, &o, &err) == DM_OK && p.n == 1, "%s", err.message);

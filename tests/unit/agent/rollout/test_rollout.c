@@ -334,7 +334,7 @@ static void check_scores(const char *model, dm_template_kind kind)
     dm_train_defaults(&t, DM_OBJECTIVE_SFT);
     t.model = model;
     t.data = o.output;
-    t.skip_invalid = 1; /* a turn without words is none for training */
+    t.skip_invalid = 1; /* training has no turn without words */
     CK(dmpo_engine_open(&engine, NULL, 0, &error) == DMPO_OK);
     CK_MSG(dm_score(engine, &t, compare_scored, &c, NULL, NULL, &error) == DMPO_OK, "%s", error.message);
     CK_MSG(c.scored >= TASKS && c.turns >= (size_t)o.max_turns * TASKS, "%s: only %zu episodes were compared",
@@ -463,7 +463,7 @@ static void check_limits(const char *model)
     for (size_t i = 0; i < e.n; i++)
         for (size_t k = 0; k < e.episode[i].turns; k++) {
             const char *words = e.episode[i].turn[k].action, *stop = strchr(words, 'e');
-            CK_MSG(!stop || !stop[1], "'%s' goes on behind the text that stops it", words);
+            CK_MSG(!stop || !stop[1], "'%s' continues after the text that stops it", words);
             if (stop && CK_MSG((size_t)e.episode[i].turn[k].tokens == strlen(words) + 1, "'%s': %lld tokens", words,
                                (long long)e.episode[i].turn[k].tokens))
                 stopped++;
@@ -477,7 +477,7 @@ static void check_options(const char *model)
     dm_rollout_options o = speaker(model, at("none.jsonl"));
 
     o.env = "palace";
-    must_fail(&o, DM_ERR_ARGUMENT, "environment 'palace' is none of");
+    must_fail(&o, DM_ERR_ARGUMENT, "environment 'palace' is not one of");
     o.env = NULL;
     must_fail(&o, DM_ERR_ARGUMENT, "no environment given");
     o.env = "home";

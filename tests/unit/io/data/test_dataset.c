@@ -76,7 +76,7 @@ static void check_text_forms(void)
     static const struct {
         const char *text, *chosen, *rejected; /* rejected NULL: single conversations */
     } cases[] = {
-        /* the authors' pairs: the prompt's OK is no turn */
+        /* the authors' pairs: the prompt's OK is not a turn */
         {"[{\"id\":\"x\",\"prompt\":[" H("do") "," G("OK") "," H("see a") "],\"chosen\":[" G("go b") "," H("b") "," G(
              "go c") "],\"rejected\":[" G("wait") "],\"other\":{}}]",
          "go b|go c", "wait"},
@@ -93,7 +93,7 @@ static void check_text_forms(void)
         {"[{\"chosen\":[" U("do") "," A("same") "," U("a") "," A("x") "],\"rejected\":[" U("do") "," A("same") "," U(
              "a") "," A("y") "]}]",
          "x", "y"},
-        /* conversations: the first answer is no turn when an opening of human, gpt, human, gpt is there */
+        /* conversations: the first answer is not a turn when an opening of human, gpt, human, gpt is there */
         {"[{\"conversations\":[" H("do") "," G("OK") "," H("see a") "," G("go b") "," H("b") "," G("go c") "]}]",
          "go b|go c", NULL},
         {"[{\"conversations\":[" S("sys") "," H("do") "," G("OK") "," H("see a") "," G("go b") "]}]", "go b", NULL},
@@ -187,7 +187,7 @@ static void check_refused_text(void)
          ":1:41: item \"item 0\": messages[0]: part 0 of its content is not"},
         {"[{\"chosen\":[" G("b") "],\"rejected\":[" G("c") "]}]", ":1:2: item \"item 0\": \"prompt\" is missing, and"},
         {"[{\"prompt\":[" H("a") "],\n\"chosen\":[\n" H("b") "],\"rejected\":[" G("c") "]}]",
-         ":3:1: item \"item 0\": chosen[0]: the first message behind a prompt must be the agent's"},
+         ":3:1: item \"item 0\": chosen[0]: the first message after a prompt must be the agent's"},
         {"[{\"prompt\":[" H("a") ",\n" G("b") "],\"chosen\":[" G("b") "],\"rejected\":[" G("c") "]}]",
          ":1:12: item \"item 0\": prompt[1]: the last message of the prompt must not be the agent's"},
         {"[{\"prompt\":[],\"chosen\":[" G("b") "],\"rejected\":[" G("c") "]}]",
@@ -429,12 +429,12 @@ static void check_tokens(void)
         {TOK("1,2", "[0,1]"), ":1:23: item \"item 0\": turns[0] is [0, 1) of 2 tokens: it begins before token 1"},
         {TOK("1,2", "[-1,1]"), ":1:23: item \"item 0\": turns[0] is [-1, 1) of 2 tokens: it begins before token 1"},
         {TOK("1,2", "[1,1]"), ":1:23: item \"item 0\": turns[0] is [1, 1) of 2 tokens: it is empty"},
-        {TOK("1,2", "[1,3]"), ":1:23: item \"item 0\": turns[0] is [1, 3) of 2 tokens: it ends behind the last token"},
+        {TOK("1,2", "[1,3]"), ":1:23: item \"item 0\": turns[0] is [1, 3) of 2 tokens: it ends after the last token"},
         {TOK("1,2,3,4", "[2,4],[1,2]"),
-         ":1:33: item \"item 0\": turns[1] is [1, 2) of 4 tokens: it begins before the turn"},
+         ":1:33: item \"item 0\": turns[1] is [1, 2) of 4 tokens: it begins before the previous turn"},
         {TOK("1,2,3,4", "[1,3],[2,4]"),
-         ":1:33: item \"item 0\": turns[1] is [2, 4) of 4 tokens: it begins before the turn"},
-        {TOK("", "[1,2]"), ":1:20: item \"item 0\": turns[0] is [1, 2) of 0 tokens: it ends behind"},
+         ":1:33: item \"item 0\": turns[1] is [2, 4) of 4 tokens: it begins before the previous turn"},
+        {TOK("", "[1,2]"), ":1:20: item \"item 0\": turns[0] is [1, 2) of 0 tokens: it ends after"},
         {"{\"chosen\":" TOK("1,2", "[1,2]") ",\"rejected\":" TOK("1,200", "[1,2]") "}",
          ":1:62: item \"item 0\": rejected.ids[1] must be a token id from 0 to 99"},
         {"{\"chosen\":" TOK("1,2", "[1,2]") ",\"rejected\":[]}",
@@ -472,9 +472,9 @@ static void check_truncation(void)
     }
     o.max_length = 3;
     refused(pair, &o,
-            ":1:21: item \"p\": chosen: the first turn ends at token 4, behind the limit of 3: no action is left");
+            ":1:21: item \"p\": chosen: the first turn ends at token 4, after the limit of 3: no action is left");
 
-    /* Tokens behind the last turn count for the limit, but no turn is lost with them. */
+    /* Tokens after the last turn count for the limit, but no turn is lost with them. */
     o.max_length = 4;
     CK(open_text(&d, TOK("1,2,3,4,5", "[1,3]"), &o, &err) == DM_OK && d.items[0].chosen.n == 3);
     CK(d.report.truncated_items == 1 && d.report.truncated_tokens == 2 && d.report.truncated_turns == 0);

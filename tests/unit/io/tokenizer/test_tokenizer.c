@@ -374,8 +374,7 @@ static void check_broken(void)
         {PRE("{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"Isolated\",\"invert\":false}"), "Regex",
          DM_ERR_UNSUPPORTED},
         {PRE("{\"type\":\"Split\",\"behavior\":\"MergedWithNext\"}"), "Isolated", DM_ERR_UNSUPPORTED},
-        {PRE("{\"type\":\"Sequence\",\"pretokenizers\":[" BYTES "," BYTES "]}"), "behind ByteLevel",
-         DM_ERR_UNSUPPORTED},
+        {PRE("{\"type\":\"Sequence\",\"pretokenizers\":[" BYTES "," BYTES "]}"), "after ByteLevel", DM_ERR_UNSUPPORTED},
     };
     char path[128];
     snprintf(path, sizeof path, "%s/tokenizer.json", work);

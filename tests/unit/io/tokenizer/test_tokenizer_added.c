@@ -47,8 +47,8 @@ static void encodes(const dm_tokenizer *t, const char *text, size_t size, const 
 #define TOKEN(id, content, special)                                                                                    \
     "{\"id\": " #id ", \"content\": \"" content "\", \"special\": " #special ", \"normalized\": true}"
 
-/* All three become U+00C5. In some of the orders that ends what the tokenizer has of texts, so that a search that goes
- * on behind it reads what is not its own. */
+/* All three become U+00C5. In some of the orders it is the last of the tokenizer's texts, so that a search that
+ * continues after it reads memory that is not the tokenizer's. */
 static void check_same_form(void)
 {
     static const char nuls[] = "a\xC3\x85\0\0\0\0\0\0\0\0\0\0\0\0b";

@@ -52,16 +52,16 @@ static void check_broken_json(void)
              "\",\"prepend_scheme\":\"first\",\"add_prefix_space\":false}"),
          "add_prefix_space", DM_ERR_INPUT},
         {CUT("{\"type\":\"Metaspace\",\"replacement\":\"" DM_SPACE "\",\"split\":1}"), "split", DM_ERR_INPUT},
-        {CUT("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}," PRE "]}"), "behind another",
+        {CUT("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}," PRE "]}"), "after another",
          DM_ERR_UNSUPPORTED},
-        {CUT("{\"type\":\"Sequence\",\"pretokenizers\":[" PRE "," PRE "]}"), "behind ByteLevel or Metaspace",
+        {CUT("{\"type\":\"Sequence\",\"pretokenizers\":[" PRE "," PRE "]}"), "after ByteLevel or Metaspace",
          DM_ERR_UNSUPPORTED},
         {CUT("{\"type\":\"Digits\"}"), "only with ByteLevel", DM_ERR_UNSUPPORTED},
         {CUT("null"), "spaces must be", DM_ERR_UNSUPPORTED},
         {"{\"pre_tokenizer\":" PRE "," MODEL "}", "a decoder is needed", DM_ERR_UNSUPPORTED},
         {DECODE("{\"type\":\"Fuse\"}"), "spaces must be", DM_ERR_UNSUPPORTED},
         {DECODE("{\"type\":\"WordPiece\"}"), "WordPiece", DM_ERR_UNSUPPORTED},
-        {DECODE("{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}"), "behind Fuse", DM_ERR_UNSUPPORTED},
+        {DECODE("{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}"), "follow Fuse", DM_ERR_UNSUPPORTED},
         {DECODE("{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \","
                 "\"start\":2,\"stop\":0}]}"),
          "one \" \"", DM_ERR_UNSUPPORTED},
@@ -187,7 +187,7 @@ static void check_broken_models(void)
     m = good_model(), p_piece(&m, "a", 0, 1);
     try_model("twice", &m, DM_ERR_INPUT, "number 2 is the same");
     m = good_model(), p_piece(&m, "\xFF", 0, 1);
-    try_model("no UTF-8", &m, DM_ERR_INPUT, "piece[3] is no text");
+    try_model("no UTF-8", &m, DM_ERR_INPUT, "piece[3] is not text");
     m = good_model(), p_piece(&m, "<0xZZ>", 0, DM_PIECE_BYTE);
     try_model("no byte", &m, DM_ERR_INPUT, "like <0x0A>");
     m = good_model(), p_number(&m, 1, 5);
@@ -195,9 +195,9 @@ static void check_broken_models(void)
     m = good_model(), p_bytes(&inner, 3, "x", 1), p_bytes(&m, 2, inner.data, inner.size), dm_text_free(&inner);
     try_model("model_type as bytes", &m, DM_ERR_INPUT, "model_type is stored as another kind");
     m = good_model(), p_varint(&m, 9 << 3 | 3);
-    try_model("a group", &m, DM_ERR_INPUT, "no SentencePiece model");
+    try_model("a group", &m, DM_ERR_INPUT, "not a SentencePiece model");
     m = good_model(), p_varint(&m, 2), p_varint(&m, 0);
-    try_model("field 0", &m, DM_ERR_INPUT, "no SentencePiece model");
+    try_model("field 0", &m, DM_ERR_INPUT, "not a SentencePiece model");
     m = good_model(), p_varint(&m, 1 << 3 | 2), p_varint(&m, UINT64_MAX);
     try_model("length 2^64 - 1", &m, DM_ERR_INPUT, "longer than what is left");
     m = good_model(), p_varint(&m, 1 << 3 | 2), p_varint(&m, (uint64_t)1 << 63);
@@ -207,7 +207,7 @@ static void check_broken_models(void)
     m = good_model(), dm_text_add(&m, "\x08\x80", 2);
     try_model("ends in a number", &m, DM_ERR_INPUT, "ends inside a number");
     m = (dm_text){0}, dm_text_print(&m, "{\"model\": {\"type\": \"BPE\"}}");
-    try_model("JSON", &m, DM_ERR_INPUT, "no SentencePiece model");
+    try_model("JSON", &m, DM_ERR_INPUT, "not a SentencePiece model");
 }
 
 static void put_u32(char *p, uint32_t x)
@@ -240,7 +240,7 @@ static void check_broken_bins(void)
     }
     try_bin("good", file, n, 4, "");
     try_bin("more tokens than there are", file, n, 5, "inside token 4 of 5");
-    try_bin("fewer", file, n, 3, "10 bytes are left behind token 2");
+    try_bin("fewer", file, n, 3, "10 bytes are left after token 2");
     try_bin("none", file, n, 0, "too few");
     try_bin("huge", file, n, SIZE_MAX / 4, "too few");
     try_bin("no header", file, 3, 1, "too few");
@@ -269,12 +269,12 @@ static void check_broken_ggufs(void)
         {"gpt2", "ab", "a c", "does not have", 1, 3, 3},
         {"gpt2", "abc", "a b", "does not have", 1, 3, 3},
         {"gpt2", "a", "a b", "as is 0", 1, 3, 3},
-        {"gpt2", "\xFF", "a b", "no text", 1, 3, 3},
+        {"gpt2", "\xFF", "a b", "not text", 1, 3, 3},
         {"gpt2", "ab", "a b", "must be from 1 to 6", 7, 3, 3},
         {"gpt2", "ab", "a b", "2 values for 3 tokens", 1, 2, 3},
         {"llama", "ab", "a b", "2 values for 3 tokens", 1, 3, 2},
-        {"llama", "a", "a b", "is there twice", 1, 3, 3},
-        {"llama", "\xFF", "a b", "no text", 1, 3, 3},
+        {"llama", "a", "a b", "occurs twice", 1, 3, 3},
+        {"llama", "\xFF", "a b", "not text", 1, 3, 3},
         {"llama", "ab", "a b", "must be from 1 to 6", 0, 3, 3},
         {"llama", "ab", "a b", "like <0x0A>", 6, 3, 3},
     };

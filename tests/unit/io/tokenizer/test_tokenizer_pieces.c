@@ -301,7 +301,7 @@ static void check_rules(void)
     WANT(none, "a b", 4, 3, 5);
     WANT(prefix, "a", 9);
     WANT(prefix, " a", 3, 9);
-    WANT(prefix, "a<s>a", 9, 1, 9); /* the prefix stands behind control tokens too */
+    WANT(prefix, "a<s>a", 9, 1, 9); /* the prefix follows control tokens too */
     WANT(prefix, "a<u>a", 9, 10, 9);
     WANT(user, "a<u>a", 9, 10, 4); /* but text around a token that SentencePiece itself finds is one text */
     WANT(squeeze, "  a  b ", 9, 3, 5);

@@ -1,4 +1,4 @@
-/* Models as others stored them: the order of rows, and what is wrong with a file told in one line. */
+/* Models as others stored them: the order of rows, and the one line that says what is wrong with a file. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -267,7 +267,7 @@ static void check_keys(void)
             "\"blk.1.attn_norm.weight\" of shape [8]");
     refused(&(change){.key = "llama.vocab_size", .kind = K_U32, .value = 11},
             "has shape [10, 8], by its metadata it must be [11, 8]");
-    refused(&(change){.key = "llama.attention.value_length", .kind = K_U32, .value = 6}, "another than the keys' 4");
+    refused(&(change){.key = "llama.attention.value_length", .kind = K_U32, .value = 6}, "unlike the keys' 4");
     refused(&(change){.key = "llama.rope.dimension_count", .kind = K_U32, .value = 2}, "partial rotary");
     refused(&(change){.key = "llama.attention.head_count", .kind = K_ARRAY, .value = 2},
             "not the same for every layer");
@@ -318,7 +318,7 @@ static void check_tensors(void)
     }
     refused(&(change){.tensor = "blk.0.attn_q.weight", .what = 3, .value = 26}, "type I32 is not supported");
     refused(&(change){.tensor = "blk.0.attn_sinks.weight", .what = 5},
-            "\"blk.0.attn_sinks.weight\" of shape [2] is none");
+            "\"blk.0.attn_sinks.weight\" of shape [2] is not one");
     if (CK(open_changed(&s, &(change){.tensor = "blk.1.ffn_up.weight", .what = 4}, &err) == DM_OK)) {
         static const char hf[] = "model.layers.1.mlp.up_proj.weight";
         CK(dm_source_read_f32(s, hf, x, &err) == DM_ERR_NONFINITE && strstr(err.message, hf) &&
@@ -389,7 +389,7 @@ static void check_llama2c(int version, bool tied)
     }
     dm_source_close(&s);
     for (size_t n = 0; n < size; n += n < 300 ? 1 : 97)
-        refused_bytes("cut", bytes, n, n ? "" : "is no model");
+        refused_bytes("cut", bytes, n, n ? "" : "is not a model");
     memcpy(broken, bytes, size);
     refused_bytes("longer", broken, size + 1, "by its llama2.c header there must be");
     for (size_t i = 0; i < 7; i++)
@@ -422,8 +422,8 @@ static void check_others(void)
     CK(dm_source_open(&s, "/nonexistent/model", &err) == DM_ERR_FILE && strstr(err.message, "/nonexistent/model"));
     CK(dm_source_open(&s, "/dev/null", &err) == DM_ERR_FILE && strstr(err.message, "neither a directory nor"));
     CK(dm_source_open(&s, dir, &err) != DM_OK && strstr(err.message, "config.json"));
-    refused_bytes("text", "hello, this is a text and no model at all\n", 42, "is no model: must be");
-    refused_bytes("empty", "", 0, "is no model: must be");
+    refused_bytes("text", "hello, this is a text and no model at all\n", 42, "is not a model: must be");
+    refused_bytes("empty", "", 0, "is not a model: must be");
     dm_source_close(&s);
     dm_source_close(NULL);
 }

@@ -138,7 +138,7 @@ static void next_turn(question *q, const answer *a, size_t vocab)
 
 /* ---- an end that is given; conversations served ---- */
 
-/* What is put behind a cut answer has the log-probability that it has in the whole sequence. */
+/* What is appended to a cut answer has the log-probability that it has in the whole sequence. */
 static void check_end(dmpo_model *m, const question *q)
 {
     const int32_t end = 11, never = -1;
@@ -164,7 +164,7 @@ static void check_end(dmpo_model *m, const question *q)
     r.end = NULL;
     CK(dmpo_model_generate(m, &r, 1, NULL, NULL, &error) == DMPO_OK && r.n_out == 1);
     const int32_t greedy = out[0];
-    r.end = &greedy; /* what it ends with already is not put behind it */
+    r.end = &greedy; /* what it ends with already is not appended */
     CK(dmpo_model_generate(m, &r, 1, NULL, NULL, &error) == DMPO_OK && r.n_out == 1 && out[0] == greedy);
     r.end = &never;
     CK(dmpo_model_generate(m, &r, 1, NULL, NULL, &error) == DMPO_ERR_ARGUMENT);

@@ -114,7 +114,7 @@ static void test_phi_values(void)
     }
 }
 
-/* phi(0) = 1, descending, never negative; near gamma = 1 it goes over into (T - t) / T. */
+/* phi(0) = 1, descending, never negative; near gamma = 1 it approaches (T - t) / T. */
 static void test_phi_properties(void)
 {
     const double gammas[] = {0, 0.1, 0.5, 0.7, 0.99, 1 - 1e-12, 1};

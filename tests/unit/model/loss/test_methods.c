@@ -12,7 +12,7 @@
 #include "model/loss/objective.h"
 #include "tests/support/check.h"
 
-#define LIMIT 1e-12 /* relative; inputs are exact in f32, everything behind them is f64 */
+#define LIMIT 1e-12 /* relative; inputs are exact in f32, everything after them is f64 */
 #define ITEMS 8
 #define TOKENS 64
 

@@ -292,7 +292,7 @@ static void test_broken(void)
          "num_hidden_layers"},
         {"{\"model_type\": \"llama\", \"hidden_size\": 25, \"intermediate_size\": 40, \"num_hidden_layers\": 4, "
          "\"num_attention_heads\": 6, \"vocab_size\": 50}",
-         "hidden_size 25 is no multiple"},
+         "hidden_size 25 is not a multiple"},
         {"{\"model_type\": \"llama\", \"hidden_size\": 2147483646, \"intermediate_size\": 2147483647, "
          "\"num_hidden_layers\": 512, \"num_attention_heads\": 1, \"head_dim\": 2147483646, \"vocab_size\": "
          "2147483647}",

@@ -238,7 +238,7 @@ static void test_merged(void)
     dm_adapter_merge_close(&m);
     CK_MSG(s == DM_OK, "%s", err.message);
     CK(dm_adapter_merge_open(&m, &engine->e, at("base"), &err) == DM_ERR_ARGUMENT &&
-       strstr(err.message, "is no adapter"));
+       strstr(err.message, "is not an adapter"));
     dm_adapter_merge_close(&m);
     dmpo_engine_close(&engine);
     const sums merged = score(at("merged"), at("base")), apart = score(at("adapter"), at("base"));
@@ -295,9 +295,9 @@ static void test_options(void)
     refused(&o, DMPO_ERR_ARGUMENT, "`lora-rank` 1025 is out of range");
     o = options("bad");
     o.lora_targets = "q,nose";
-    refused(&o, DMPO_ERR_ARGUMENT, "'nose' is no projection");
+    refused(&o, DMPO_ERR_ARGUMENT, "'nose' is not a projection");
     o.lora_targets = "q,";
-    refused(&o, DMPO_ERR_ARGUMENT, "'' is no projection");
+    refused(&o, DMPO_ERR_ARGUMENT, "'' is not a projection");
     o.lora_targets = "q";
     o.lora_rank = 0;
     refused(&o, DMPO_ERR_ARGUMENT, "add `lora-rank`");

@@ -2,9 +2,8 @@
  *
  *     golden [--isa NAME] [--threads N] [--recompute] [DIR ...]        (default: every case in tests/golden)
  *
- * DIR holds model/, reference/, case.json and expected.safetensors (shared design, section 10). One line a figure with
- * its error. Without --isa, the same run under every level of this machine, 1, 2 and 3 threads and with recomputation
- * must give the same bits. */
+ * DIR holds model/, reference/, case.json and expected.safetensors. One line a figure with its error. Without --isa,
+ * the same run under every level of this machine, 1, 2 and 3 threads and with recomputation must give the same bits. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

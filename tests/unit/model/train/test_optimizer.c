@@ -71,7 +71,7 @@ static void test_rates(void)
     }
 }
 
-/* Up to the given rate in the warm-up, never up behind it, never 0 or below while there are steps. */
+/* Up to the given rate in the warm-up, never up after it, never 0 or below while there are steps. */
 static void test_rates_run(dm_lr_schedule schedule, int64_t warmup, int64_t total)
 {
     const double lr = 3e-4, pi = 3.14159265358979323846;

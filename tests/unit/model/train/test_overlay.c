@@ -81,7 +81,8 @@ static void check_recompute(dmpo_engine *engine, uint32_t recompute, const char 
     dm_run own = {0}, over = {0};
 
     if (open_run(&own, engine, &o, recompute, 0) && open_run(&over, engine, &o, recompute, 1)) {
-        CK_MSG(!own.memory.network.late && over.memory.network.late, "%s: an overlay where none is, or none", what);
+        CK_MSG(!own.memory.network.late && over.memory.network.late,
+               "%s: an overlay that should not be, or a missing one", what);
         CK_MSG(over.memory.arena.capacity < own.memory.arena.capacity, "%s: %zu bytes, without an overlay %zu", what,
                over.memory.arena.capacity, own.memory.arena.capacity);
         run_steps(&own, norm[0]);

@@ -47,7 +47,7 @@ static void in_work(char path[PATH], const char *a, const char *b)
 }
 
 /* ---- models: between them biases, q and k norms, grouped queries, a window in one layer, llama3 RoPE, tied and untied
- * heads, sizes that are no multiple of anything; vocabulary, product depth and sequence beyond one block ---- */
+ * heads, sizes that are not a multiple of anything; vocabulary, product depth and sequence beyond one block ---- */
 
 static void make_model(const char *name, const dm_config *c)
 {

@@ -122,7 +122,7 @@ static void resume(void)
 {
     for (int n = 1; n <= 9; n++)
         resume_after(DMPO_EVENT_STEP, n, 1 + (unsigned)n % 3);
-    for (int n = 1; n <= 3; n++) /* before the first step, behind the second, behind the fourth */
+    for (int n = 1; n <= 3; n++) /* before the first step, after the second, after the fourth */
         resume_after(DMPO_EVENT_EVAL, n, 2);
     resume_after(DMPO_EVENT_PROGRESS, 3, 1); /* the reference policy: nothing is done yet */
 }

@@ -37,7 +37,7 @@ REPLACES void *aligned_alloc(size_t alignment, size_t size);
 REPLACES void *memalign(size_t alignment, size_t size);
 REPLACES int posix_memalign(void **out, size_t alignment, size_t size);
 
-typedef struct block { /* ALIGN bytes in front of what is handed out */
+typedef struct block { /* ALIGN bytes before what is handed out */
     struct block *next;
     unsigned size_class;
 } block;
@@ -171,7 +171,7 @@ static int count(void *context, const dmpo_event *event)
     watch *w = context;
     const long now = calls;
     if (w->steps > 0 && now != w->seen && (event->kind == DMPO_EVENT_STEP || event->kind == DMPO_EVENT_EVAL))
-        CK_MSG(0, "%ld allocations in front of %s %lld, the last of %zu bytes", now - w->seen,
+        CK_MSG(0, "%ld allocations before %s %lld, the last of %zu bytes", now - w->seen,
                event->kind == DMPO_EVENT_STEP ? "step" : "the evaluation after step", (long long)event->metrics->step,
                (size_t)newest);
     if (event->kind == DMPO_EVENT_STEP && w->steps++ == 0)
@@ -201,8 +201,8 @@ static void check_loop(dm_objective_kind objective, dm_loss_link link, const cha
     const outcome got = train(&o, NULL, 2, count, &w);
     CK_MSG(got.status == DMPO_OK, "%s", got.message);
     CK_MSG(w.steps == 12 && w.evaluations == 4, "%ld steps, %ld evaluations", w.steps, w.evaluations);
-    CK_MSG(w.seen == w.at_first, "%ld allocations behind the first step", w.seen - w.at_first);
-    CK_MSG(w.at_first > 20, "only %ld allocations in front of it: they are not counted", w.at_first);
+    CK_MSG(w.seen == w.at_first, "%ld allocations after the first step", w.seen - w.at_first);
+    CK_MSG(w.at_first > 20, "only %ld allocations before it: they are not counted", w.at_first);
     dm_dir_remove(o.output, NULL);
     calls = 0;
 }

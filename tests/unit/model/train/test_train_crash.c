@@ -2,10 +2,10 @@
  *
  * The library's calls are counted on their way to the system: this program defines write, fsync, rename, mkdir,
  * unlinkat and ftruncate itself. Each round begins with the same directory, a run stopped after its second
- * step. A child resumes it, writes two more checkpoints and the finished model, and is killed (SIGKILL) in front of
+ * step. A child resumes it, writes two more checkpoints and the finished model, and is killed (SIGKILL) before
  * call number k, in the middle of a write too; k goes from 1 until nothing is left to kill. Then a new run resumes and
  * must end in the bits of a run that was never interrupted. Then the same with call k, and with call k and all
- * behind it, failing as on a full disk instead. */
+ * after it, failing as on a full disk instead. */
 #define _DEFAULT_SOURCE /* syscall */
 
 #include <dirent.h>
@@ -38,7 +38,7 @@ static void die(void)
         pause();
 }
 
-/* True when this call shall fail; does not return when this process shall die in front of it. */
+/* True when this call shall fail; does not return when this process shall die before it. */
 static int strikes(void)
 {
     if (plan.what == NOTHING || ++plan.calls < plan.at || (plan.what == FAIL_ONCE && plan.calls > plan.at))

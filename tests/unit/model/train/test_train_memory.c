@@ -171,8 +171,8 @@ static void check_methods(const shape *s)
     near_plan(s->name, "mrpo", plan.total, &got);
 }
 
-/* The number behind `text` in a message. */
-static uint64_t number_behind(const char *message, const char *text)
+/* The number after `text` in a message. */
+static uint64_t number_after(const char *message, const char *text)
 {
     const char *p = strstr(message, text);
     return p ? strtoull(p + strlen(text), NULL, 10) : 0;
@@ -202,7 +202,7 @@ static void check_limit(const shape *s)
     got = train_in_child(&o, s->threads);
     CK_MSG(got.status == DMPO_ERR_MEMORY, "%d %s", got.status, got.message);
     CK(!dm_dir_exists(o.output));
-    const uint64_t smallest = number_behind(got.message, "the smallest that works is ");
+    const uint64_t smallest = number_after(got.message, "the smallest that works is ");
     CK_MSG(smallest > o.memory && smallest < full.total, "%s", got.message);
     for (int i = 0; i < (fast() ? 2 : 5); i++) { /* at every start */
         o.memory = smallest;
