@@ -110,7 +110,7 @@ static void find_scores(const reader *k, const char *id, const char *const *give
 
 /* ---- pairs ---- */
 
-/* An agent's message, in either spelling; NULL: somebody else's. */
+/* An agent's message, in either spelling; NULL: another speaker's. */
 static const char *agent_words(const dm_json *m)
 {
     const dm_json *from = dm_json_get(m, "from"), *role = dm_json_get(m, "role");

@@ -93,7 +93,7 @@ dm_status dm_llama2c_header(dm_config *out, int *version, size_t *begin, bool *k
     return DM_OK;
 }
 
-/* The tensor of that name, at `from` or behind it. */
+/* The tensor of that name, at `from` or after it. */
 static size_t index_of(const dm_param_layout *layout, const char *name, size_t from)
 {
     while (strcmp(layout->tensors[from].name, name) != 0)

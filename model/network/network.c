@@ -59,7 +59,7 @@ static size_t most_rows(const dm_network_size *s)
     return s->rows > s->predictions ? s->rows : s->predictions;
 }
 
-/* How far behind the first activation gradients must begin that every layer's may begin at: those of layer `l` end
+/* How far after the first activation gradients must begin that every layer's may begin at: those of layer `l` end
  * `end` bytes after it. */
 static size_t lead_for(const dm_network *n, size_t l, size_t end)
 {

@@ -21,7 +21,7 @@ static uint32_t below(size_t n)
     return (uint32_t)(((uint64_t)state * n) >> 32);
 }
 
-/* A copy of the exact size, so that a byte read behind it is seen. */
+/* A copy of the exact size, so that a byte read past it is seen. */
 static void run(const fuzz_target *t, const char *data, size_t size)
 {
     uint8_t *copy = malloc(size ? size : 1);

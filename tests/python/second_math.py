@@ -28,7 +28,7 @@ def fma32(a, b, c):
 
 
 def product(a, b, acc=None):
-    """chain over k of a[i, k], b[k, j]; goes on from acc"""
+    """chain over k of a[i, k], b[k, j]; continues from acc"""
     acc = np.zeros((a.shape[0], b.shape[1]), f32) if acc is None else acc
     for k in range(a.shape[1]):
         acc = fma32(a[:, k:k + 1], b[k:k + 1, :], acc)

@@ -74,7 +74,7 @@ java=$(ps -eo pid=,pgid=,args= | awk -v dir="$work" '
     END { for (p in pid) if (pid[p] in group) print p }')
 # shellcheck disable=SC2086 # one process or a list
 check "a Java machine to kill" kill -9 $java
-check "the run goes on" wait $rollout
+check "the run continues" wait $rollout
 check "its episodes are the same" cmp "$work/undisturbed.jsonl" "$work/killed.jsonl"
 
 finish adapters

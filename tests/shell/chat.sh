@@ -90,7 +90,7 @@ check "/reset: the same answer" [ "$(sed -n '1s/, "stop.*//p' "$out")" = "$(sed 
 check "/stats" chat 'Look around.\n/stats\n'
 check "/stats: the context" says " of 2048 tokens, 2 messages"
 check "/stats: the answer" says "answer   12 tokens at "
-check "cut is told" says "(cut by --max-tokens 12)"
+check "the cut is reported" says "(cut by --max-tokens 12)"
 lone=$(sed -n 's/^context  \([0-9]*\) .*/\1/p' "$err")
 
 # ---- commands ----
@@ -237,7 +237,7 @@ status=0
 wait $pid || status=$?
 exec 3>&-
 check "Ctrl-C: status 1" [ "$status" = 1 ]
-check "Ctrl-C: is told" says "stopped after "
+check "Ctrl-C is reported" says "stopped after "
 check "Ctrl-C: what was said is there" [ "$(wc -c <"$out")" -gt 1 ]
 
 finish chat

@@ -189,12 +189,12 @@ check "score of the model itself" works score --quiet --model "$model" --referen
 check "its reward is zero" same "$(grep -c '"reward": 0}' "$out")" 2
 check "a limit cuts whole turns" works score --model "$model" --data "$work/sharegpt.json" --max-length 40
 check "one turn is left" grep -q '"side": "chosen", .*"turns": \[{[^}]*}\], ' "$out"
-check "the cut is told" grep -q '1 items cut to --max-length 40' "$err"
+check "the cut is reported" grep -q '1 items cut to --max-length 40' "$err"
 { cat "$work/trl.jsonl" && echo && echo '{"id": "broken", "chosen": [], "rejected": []}'; } >"$work/broken.jsonl"
 refuses 1 'item "broken"' score --quiet --model "$model" --data "$work/broken.jsonl"
 check "score --skip-invalid" works score --model "$model" --data "$work/broken.jsonl" --skip-invalid
 check "the sound item is there" cmp "$out" "$work/scored"
-check "the skipped one is told" grep -q '1 items skipped as invalid' "$err"
+check "the skipped one is reported" grep -q '1 items skipped as invalid' "$err"
 
 # Same bits as training: the reference's log-probabilities, as each of them leaves them in a cache.
 check "train with a cache" works train --quiet --model "$model" --reference "$work/other" --data "$work/sharegpt.json" \

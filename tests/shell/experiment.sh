@@ -95,7 +95,7 @@ for signal in $signals; do
     [ "$signal" = KILL ] || check "TERM: it says how to go on" says killed.err 'the same command continues$'
     check "$signal: not everything was done" test ! -f out-c/results.json
     done=$(records out-c)
-    check "$signal: goes on" experiment continued recipe.json --output out-c --jobs 2
+    check "$signal: continues" experiment continued recipe.json --output out-c --jobs 2
     check "$signal: with what was missing" test "$(grep -c '^[0-9]*/[0-9]* ' continued.err)" -le $((17 - done))
     check "$signal: the results are the same" results_are out-c
 done

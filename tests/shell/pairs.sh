@@ -48,7 +48,7 @@ check "one pair" same "$(wc -l <"$work/one.jsonl" | tr -d ' ')" 1
 check "its sides" grep -q '^{"id": "e/train/0/0: expert 0 > model 0", "prompt": .*"chosen": .*"Action: take".*"rejected": .*"Action: drop"' \
     "$work/one.jsonl"
 check "its scores" grep -q '"chosen_score": 1, "rejected_score": 0.5}$' "$work/one.jsonl"
-check "the tie is told" has "1      with rewards that differ by no more than the margin"
+check "the tie is reported" has "1      with rewards that differ by no more than the margin"
 check "a name with a comma" works --expert "$work/expert.jsonl" --explored "$work/b,c.jsonl" --output "$work/two.jsonl"
 check "two pairs" same "$(wc -l <"$work/two.jsonl" | tr -d ' ')" 2
 check "a list of files" works --json --expert "$work/expert.jsonl" --explored "$work/a.jsonl,$work/d.jsonl" \
@@ -113,7 +113,7 @@ refuses 1 "no/such/dir" --from-pairs "$work/two.jsonl" --output "$work/no/such/d
 refuses 1 "none.jsonl:1:1: expected a value" --from-pairs "$work/none.jsonl" --output "$work/one.jsonl"
 check "the output is as it was" cmp "$work/one.jsonl" "$work/before"
 for left in "$work"/*.tmp-*; do
-    check "$left is left behind" [ ! -e "$left" ]
+    check "$left is not left" [ ! -e "$left" ]
 done
 
 finish pairs

@@ -68,7 +68,7 @@ check "no command" refuses 2 "needs a command" play --env cmd: --expert
 check "nonsense" refuses 1 "the answer was: 'hello'" play --env "cmd:exec sh env_child.sh hello hello" --expert
 check "an error in words" refuses 1 "it reports: out of order" play \
     --env "cmd:exec sh env_child.sh reset '{\"error\": \"out of order\"}'" --expert
-check "a limit that is none" env DMPO_ENV_STEP=soon sh -c \
+check "a limit that is not a number" env DMPO_ENV_STEP=soon sh -c \
     "${EXEC_WRAPPER-} '$BUILD/dmpo' play --env 'cmd:true' --expert 2>&1 | grep -q 'DMPO_ENV_STEP is .soon., must be seconds'"
 
 sed 's/"env": "[^"]*"/"env": "cmd:touch ran"/' whole.jsonl >hostile.jsonl

@@ -131,12 +131,12 @@ stopped() {
 stopped KILL killed.jsonl
 check "killed in the middle" [ "$(wc -l <"$work/killed.jsonl")" -lt 21 ]
 (model killed.jsonl --quiet) >"$out" 2>"$err"
-check "it goes on to the same file" cmp -s "$work/whole.jsonl" "$work/killed.jsonl"
+check "it continues to the same file" cmp -s "$work/whole.jsonl" "$work/killed.jsonl"
 stopped TERM ended.jsonl
 check "interrupted: status 1, not $status" [ $status = 1 ]
 check "it says how to go on: $(tail -n 1 "$err")" warns 'stopped after [0-9]* of 21 episodes; the same command continues there'
 (model ended.jsonl --quiet) >"$out" 2>"$err"
-check "it goes on to the same file, too" cmp -s "$work/whole.jsonl" "$work/ended.jsonl"
+check "it continues to the same file, too" cmp -s "$work/whole.jsonl" "$work/ended.jsonl"
 
 # ---- eval ----
 

@@ -233,7 +233,7 @@ static void check_escapes(void)
         refuses(bad[i], strlen(bad[i]), 1, 2);
 }
 
-/* Every character as it stands (UTF-8), and every pair of bytes that is none. */
+/* Every character as it stands (UTF-8), and every pair of bytes that is not one. */
 static void check_characters(void)
 {
     for (unsigned plane = 0; plane < 17; plane++) {

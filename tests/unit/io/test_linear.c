@@ -87,7 +87,7 @@ static double long_added_token(size_t n)
     return took;
 }
 
-/* A token that is a space and takes the spaces behind it, in a text of spaces. */
+/* A token that is a space and takes the spaces after it, in a text of spaces. */
 static double spaces_behind_tokens(size_t n)
 {
     dm_text json = {0};
