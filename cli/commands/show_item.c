@@ -153,8 +153,6 @@ dm_status show_open(show_item *item, const dm_train_options *o, const char *only
     options.tokenizer = item->tokenizer;
     options.chat = item->tokenizer ? &item->chat : NULL;
     s = dm_dataset_open(&item->data, o->data, &options, err);
-    if (s == DM_ERR_ARGUMENT && !o->model && strstr(err->message, "holds text"))
-        return dm_fail(err, s, "%s: holds text, which needs a tokenizer; `model` names the model that has it", o->data);
     return s == DM_OK ? take(item, err) : s;
 }
 

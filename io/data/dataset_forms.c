@@ -152,7 +152,8 @@ static dm_status render(dm_item_reader *r, const dm_json *at, const char *name, 
     const dm_data_options *o = r->options;
 
     if (!o->tokenizer || !o->chat)
-        return dm_fail(r->m.err, DM_ERR_ARGUMENT, "%s: holds text: a tokenizer and a chat template are needed",
+        return dm_fail(r->m.err, DM_ERR_ARGUMENT,
+                       "%s: holds text: a tokenizer and a chat template are needed, of a `model` that has them",
                        dm_json_name(r->m.doc));
     dm_status s = dm_form_reserve(r, 2 * r->m.n); /* the second half is for what is compared */
     if (s != DM_OK)

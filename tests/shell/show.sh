@@ -94,7 +94,7 @@ check "and says so" has 'none trained: sft imitates the chosen side'
 
 refuses 1 'data.jsonl:2:28: item "broken": "chosen" is empty' data.jsonl --model model0 --item broken
 refuses 2 'has no item "none"; name one of its 7 items by its id, or by its number from 0' data.jsonl --item none
-refuses 2 'data.jsonl: holds text, which needs a tokenizer; --model names' data.jsonl
+refuses 2 'data.jsonl: holds text: a tokenizer and a chat template are needed, of a --model that has them' data.jsonl
 refuses 2 '--reference is compared with a policy; give --model' data.jsonl --item 1 --reference model0
 refuses 2 '--html writes a page with everything; leave --json out' data.jsonl --item 1 --html none --json
 refuses 2 'an argument is missing' --model model0
