@@ -110,6 +110,7 @@ dm_status cli_lines_next(cli_lines *l, cli_got *got, dm_error *err)
         if (line_end || l->end)
             break;
     }
+    l->cut = l->line.size >= CLI_LINE_MAX && isatty(STDIN_FILENO);
     if (l->line.size > 0 && l->line.data[l->line.size - 1] == '\r')
         l->line.data[--l->line.size] = 0;
     *got = CLI_GOT_LINE;

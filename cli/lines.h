@@ -6,10 +6,13 @@
 
 #include "io/json.h"
 
+#define CLI_LINE_MAX 4095 /* bytes of a line that Linux's terminals keep while it is typed */
+
 typedef enum cli_got { CLI_GOT_LINE, CLI_GOT_END, CLI_GOT_INTERRUPT } cli_got;
 
 typedef struct cli_lines {
     dm_text line;     /* the last one, without its line end (LF or CR LF); data NULL when it is empty */
+    bool cut;         /* it is as long as a terminal's lines may be: what was typed beyond that is lost */
     long long number; /* of the last one, from 1 */
     char buffer[4096];
     size_t at, n; /* buffer[at..n) is not consumed yet */

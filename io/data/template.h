@@ -51,7 +51,7 @@ typedef enum dm_role { DM_ROLE_SYSTEM, DM_ROLE_USER, DM_ROLE_ASSISTANT, DM_ROLE_
 /* A message as a template sees it: {"role", "content"} and whatever else it has. */
 typedef struct dm_message {
     dm_role role;
-    const char *text; /* the content; NULL: null, as beside tool_calls */
+    const char *text; /* the content; NULL: none, as beside tool_calls */
     size_t size;
     bool train;             /* assistant only: false for agent words that belong to the prompt ("OK") */
     const char *role_name;  /* what the template reads as message.role; NULL: system, user, assistant or tool */

@@ -18,7 +18,6 @@ struct dm_template {
     size_t before, behind;                 /* of the probe's turn: bytes that the template has around the words */
     char *around;                          /* [before + behind]: those bytes */
     bool follows_token;                    /* the generation prompt ends with a token, not with text */
-    bool no_system;                        /* a conversation with a system message is refused */
 };
 
 /* ---- template_builtin.c ---- */
@@ -36,11 +35,6 @@ typedef struct dm_template_builtin {
 extern const dm_template_builtin dm_template_builtins[DM_TEMPLATE_COUNT];
 
 /* ---- template_render.c ---- */
-
-/* A rendered text. */
-typedef struct dm_rendered {
-    jinja_text text;
-} dm_rendered;
 
 /* A conversation as values, for several renderings. */
 typedef struct dm_scene {

@@ -295,8 +295,8 @@ static dm_status probe(dm_chat_template *c, const dm_tokenizer *t, dm_error *err
 
 /* ---- opening ---- */
 
-static dm_status compile(struct dm_template *own, const char *jinja, const char *options, const char *where,
-                         dm_jinja **program, char **source, dm_error *err)
+static dm_status compile(const char *jinja, const char *options, const char *where, dm_jinja **program, char **source,
+                         dm_error *err)
 {
     dm_text text = {0};
     dm_status status = add_options(&text, options, err);
@@ -309,7 +309,6 @@ static dm_status compile(struct dm_template *own, const char *jinja, const char 
         *source = text.data;
     else
         dm_text_free(&text);
-    (void)own;
     return status;
 }
 
@@ -341,9 +340,9 @@ static dm_status open_text(dm_chat_template *out, const dm_template_choice *choi
     if (own == NULL)
         return no_memory(err);
     own->arena.limit = JINJA_MEMORY;
-    dm_status status = compile(own, jinja, options, where, &own->program, &own->source, err);
+    dm_status status = compile(jinja, options, where, &own->program, &own->source, err);
     if (status == DM_OK && tool_use != NULL)
-        status = compile(own, tool_use, options, where, &own->tools, NULL, err);
+        status = compile(tool_use, options, where, &own->tools, NULL, err);
     if (status == DM_OK)
         status = set_tokens(out, texts, t, err);
     if (status == DM_OK)

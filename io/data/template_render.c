@@ -16,11 +16,10 @@ static dm_status no_memory(dm_error *err)
 
 static bool set_text(jinja_arena *a, jinja_dict *d, const char *key, const char *text, size_t size, uint32_t origin)
 {
-    const jinja_string *k = jinja_string_of(a, key, strlen(key), 0);
-    const jinja_string *v = text != NULL ? jinja_string_of(a, text, size, origin) : NULL;
-    return k != NULL && (text == NULL || v != NULL) &&
+    const jinja_string *k = jinja_string_of(a, key, strlen(key), 0), *v = jinja_string_of(a, text, size, origin);
+    return k != NULL && v != NULL &&
            jinja_dict_set(a, d, (jinja_value){.type = JINJA_STRING, .as.string = k},
-                          text != NULL ? (jinja_value){.type = JINJA_STRING, .as.string = v} : jinja_none());
+                          (jinja_value){.type = JINJA_STRING, .as.string = v});
 }
 
 /* A name that cannot be mistaken for a token: then it is no data. */
@@ -48,6 +47,7 @@ static bool add_reasoning(jinja_arena *a, jinja_dict *d)
     return true;
 }
 
+/* What is null is left out, as transformers does. */
 static dm_status message_value(dm_scene *s, size_t i, jinja_value *out)
 {
     const dm_message *m = &s->talk->messages[i];
@@ -56,11 +56,11 @@ static dm_status message_value(dm_scene *s, size_t i, jinja_value *out)
     const uint32_t origin = (uint32_t)i + 1;
     jinja_dict *d = jinja_dict_new(a, 4 + (m->members != NULL ? m->members->length : 0));
     if (d == NULL || !set_text(a, d, "role", role, strlen(role), is_plain_name(role) ? 0 : origin) ||
-        !set_text(a, d, "content", m->text, m->size, origin))
+        (m->text != NULL && !set_text(a, d, "content", m->text, m->size, origin)))
         return no_memory(s->err);
     for (const dm_json *v = m->members != NULL ? m->members->child : NULL; v != NULL; v = v->next) {
         jinja_value value;
-        if (strcmp(v->key, "role") == 0 || strcmp(v->key, "content") == 0)
+        if (strcmp(v->key, "role") == 0 || strcmp(v->key, "content") == 0 || v->type == DM_JSON_NULL)
             continue;
         const dm_status status = dm_jinja_from_json(a, v, origin | DM_ORIGIN_MEMBER, &value, s->err);
         if (status != DM_OK)

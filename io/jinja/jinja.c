@@ -74,14 +74,6 @@ bool dm_jinja_marks(const dm_jinja *j)
     return j->generation;
 }
 
-bool dm_jinja_uses(const dm_jinja *j, const char *variable)
-{
-    for (size_t i = 0; i < j->n_variables; i++)
-        if (strcmp(j->variables[i], variable) == 0)
-            return true;
-    return false;
-}
-
 dm_status dm_jinja_render(const dm_jinja *j, jinja_arena *arena, const dm_jinja_input *input, jinja_text *text,
                           dm_error *err)
 {

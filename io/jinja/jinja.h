@@ -32,8 +32,6 @@ void dm_jinja_close(dm_jinja **j);
 
 /* Whether agents' words are marked by {% generation %}. */
 bool dm_jinja_marks(const dm_jinja *j);
-/* Whether the template reads (or sets) a variable of that name. */
-bool dm_jinja_uses(const dm_jinja *j, const char *variable);
 
 typedef struct dm_jinja_variable {
     const char *name;

@@ -397,7 +397,7 @@ static bool parse_body(jinja_parser *p, jinja_node *into, const char *const *end
 dm_status jinja_parse(dm_jinja *j, const char *source, size_t size, dm_error *err)
 {
     jinja_tokens tokens;
-    jinja_parser p = {.j = j, .where = j->where, .err = err};
+    jinja_parser p = {.j = j, .err = err};
     p.status = jinja_lex(&tokens, &j->arena, source, size, err);
     if (p.status == DM_OK) {
         p.at = tokens.items;

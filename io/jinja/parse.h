@@ -8,7 +8,6 @@
 typedef struct jinja_parser {
     dm_jinja *j;
     const jinja_token *at; /* the token at hand */
-    const char *where;
     unsigned depth;
     unsigned loops;   /* around the statement at hand, within its macro or call */
     unsigned macros;  /* around it */

@@ -99,13 +99,27 @@ void jinja_text_add(jinja_text *t, const char *data, size_t size, uint32_t origi
     t->runs[t->n_runs - 1].end = (uint32_t)t->size;
 }
 
+/* The run that the byte at `at` is in. */
+static size_t run_at(const jinja_string *s, size_t at)
+{
+    size_t low = 0, high = s->n_runs;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (s->runs[middle].end <= at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 void jinja_text_part(jinja_text *t, const jinja_string *s, size_t from, size_t to)
 {
     if (s->n_runs == 0) {
         jinja_text_add(t, s->data + from, to - from, s->origin);
         return;
     }
-    for (size_t i = 0; i < s->n_runs && from < to; i++) {
+    for (size_t i = run_at(s, from); i < s->n_runs && from < to; i++) {
         const size_t end = s->runs[i].end < to ? s->runs[i].end : to;
         if (end > from) {
             jinja_text_add(t, s->data + from, end - from, s->runs[i].origin);
@@ -152,10 +166,8 @@ const jinja_string *jinja_part(jinja_arena *a, const jinja_string *s, size_t fro
 
 uint32_t jinja_origin_at(const jinja_string *s, size_t at)
 {
-    for (size_t i = 0; i < s->n_runs; i++)
-        if (at < s->runs[i].end)
-            return s->runs[i].origin;
-    return s->origin;
+    const size_t run = run_at(s, at);
+    return run < s->n_runs ? s->runs[run].origin : s->origin;
 }
 
 /* ---- dicts ---- */

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Renders chat templates of others and compares with transformers: text, and what is refused.
+"""Renders chat templates of others and compares with transformers: text, ids and the agent's turns.
 
-    tests/python/interop_templates.py [PATH ...]     (needs transformers and jinja2; build/tests/jinja)
+    tests/python/interop_templates.py [PATH ...]     (needs transformers; build/tests/jinja and build/tests/template)
 
 PATH is a template (.jinja), a tokenizer_config.json, a GGUF file, a Python source whose strings are templates, or a
 directory that is searched for all of them. Without a PATH, the packages that this Python has are searched. Each
-template renders twelve conversations, with and without generation prompt. It prints one line for each template that is
-not equal and a summary; the exit status is 1 where a text differs without a word.
+template renders twelve conversations, with and without generation prompt; ids are those of a tokenizer with the
+template's markers as special tokens. Turns are compared with {% generation %} masks, or else with where the ids with
+generation prompt of the messages before a turn end. It prints one line for each template that is not equal and a
+summary; the exit status is 1 where something differs without a word.
 """
 import ast
 import collections
@@ -17,11 +19,13 @@ import struct
 import subprocess
 import sys
 import sysconfig
+import tempfile
 
 from transformers.utils.chat_template_utils import _alias_reasoning_fields, _compile_jinja_template
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TOOL = os.environ.get("JINJA_TOOL", os.path.join(ROOT, "build/tests/jinja"))
+BUILD = os.environ.get("BUILD", os.path.join(ROOT, "build"))
+TOOL, TEMPLATE_TOOL = os.path.join(BUILD, "tests/jinja"), os.path.join(BUILD, "tests/template")
 DATE = "2026-11-30 13:05:09"
 
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -139,11 +143,107 @@ class Clock:
 
 
 def variables_of(messages, tools, prompt, thinking):
-    v = {"messages": _alias_reasoning_fields(json.loads(json.dumps(messages))), "tools": tools, "documents": None,
+    v = {"messages": _alias_reasoning_fields([{k: x for k, x in m.items() if x is not None} for m in messages]), "tools": tools, "documents": None,
          "add_generation_prompt": prompt, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
     if thinking is not None:
         v["enable_thinking"] = thinking
     return v
+
+
+MARKERS = re.compile(r"<\|[^|<>\s'\"{}]+\|>|<｜[^｜\s]+｜>|\[/?[A-Z_]{3,}\]|<(?:start_of_turn|end_of_turn|bos|eos|start_of_image)>|<\|[a-z_]+>|</?s>")
+
+
+def tokenizer_of(source, where):
+    """A directory with a byte-level tokenizer whose special tokens are the template's markers, and that template."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+    special = sorted(set(MARKERS.findall(source)) | {"<s>", "</s>", "<unk>", "<pad>"})
+    t = Tokenizer(models.BPE())
+    t.pre_tokenizer, t.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    t.train_from_iterator([json.dumps(CONVERSATIONS) + source], trainers.BpeTrainer(
+        vocab_size=600, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    t.add_tokens([AddedToken(x, special=False, normalized=False) for x in ("<think>", "</think>", "<tool_call>", "</tool_call>")])
+    fast = PreTrainedTokenizerFast(tokenizer_object=t, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>",
+                                   chat_template=source)
+    fast.save_pretrained(where)
+    return fast
+
+
+def reference_turns(fast, messages, tools, ids, options):
+    """The agent's turns; None for one that cannot be told."""
+    ends = set(i for i, t in fast.added_tokens_decoder.items() if t.special)
+    if re.search(r"\{%-?\s*generation\s*-?%\}", fast.chat_template):
+        mask = fast.apply_chat_template(messages, tools=tools, return_dict=True, return_assistant_tokens_mask=True, **options)["assistant_masks"]
+        edges = [i for i in range(len(mask) + 1) if (i > 0 and mask[i - 1]) != (i < len(mask) and mask[i])]
+        return list(zip(edges[::2], edges[1::2]))
+    turns = []
+    for i, m in enumerate(messages):
+        if m["role"] != "assistant":
+            continue
+        try:
+            before = fast.apply_chat_template(messages[:i], tools=tools, add_generation_prompt=True, return_dict=False, **options)
+        except Exception:
+            return None
+        if ids[:len(before)] != before:
+            return None
+        turns.append(len(before))
+    return turns
+
+
+def compare_ids(templates, constructs):
+    """Prints and counts what differs."""
+    count, different = collections.Counter(), 0
+    for source, where in templates.items():
+        with tempfile.TemporaryDirectory() as directory:
+            fast = tokenizer_of(source, directory)
+            lines, wants = [], []
+            for name, (messages, tools) in CONVERSATIONS.items():
+                for prompt in (False, True):
+                    if prompt and messages[-1]["role"] == "assistant":
+                        continue
+                    lines.append(json.dumps({"messages": messages, "tools": tools, "prompt": prompt}))
+                    try:
+                        ids = fast.apply_chat_template(messages, tools=tools, add_generation_prompt=prompt, return_dict=False)
+                        wants.append((name, messages, tools, prompt, ids))
+                    except Exception as e:
+                        wants.append((name, messages, tools, prompt, e))
+            run = subprocess.run([TEMPLATE_TOOL, "--conversations", directory, "date=" + DATE], input="\n".join(lines).encode(), capture_output=True)
+            if run.returncode:
+                print(f"DIFFERENT: {where}: {run.stderr.decode()}")
+                different += 1
+                continue
+            said = set()
+            for (name, messages, tools, prompt, want), line in zip(wants, run.stdout.decode().splitlines()):
+                got = json.loads(line)
+                if "error" in got:
+                    kind = "both refuse" if isinstance(want, Exception) else "refused"
+                    if kind == "refused":
+                        constructs[re.sub(r"line \d+: |message \d+: |/tmp/[^:]*: ", "", got["error"])] += 1
+                elif isinstance(want, Exception):
+                    kind = "DIFFERENT"
+                elif got["ids"] != want and fast.decode(got["ids"]) == fast.decode(want):
+                    kind = "equal text, ids otherwise where a turn begins or data looks like a token"
+                else:
+                    kind = "equal" if got["ids"] == want else "DIFFERENT"
+                if kind == "equal" and not prompt:
+                    turns = reference_turns(fast, messages, tools, want, {})
+                    ours = list(zip(got["turns"][::2], got["turns"][1::2]))
+                    if turns is None:
+                        kind = "equal ids, turns without a reference"
+                    elif turns and isinstance(turns[0], int):
+                        kind = "equal" if [b for b, _ in ours] == turns else "DIFFERENT"
+                    else:
+                        kind = "equal" if ours == turns else "DIFFERENT"
+                count[kind] += 1
+                if kind == "DIFFERENT":
+                    different += 1
+                    if kind not in said:
+                        said.add(kind)
+                        print(f"DIFFERENT: {where}: {name}: {got.get('error')} want {want if isinstance(want, Exception) else fast.decode(want)!r:.500}\n"
+                              f"   got {fast.decode(got['ids'])!r:.500}\n   turns {got['turns']} {[fast.decode(got['ids'][b:e]) for b, e in zip(got['turns'][::2], got['turns'][1::2])]}"
+                              f" {reference_turns(fast, messages, tools, want, {}) if not isinstance(want, Exception) and not prompt else ''}"[:2500])
+    print(f"{len(templates)} templates, ids and turns: " + ", ".join(f"{n} {k}" for k, n in sorted(count.items())))
+    return different
 
 
 def main():
@@ -181,7 +281,8 @@ def main():
         if kind in ("refused", "DIFFERENT") and verdicts.get(where) != kind:
             verdicts[where] = kind
             print(f"{kind}: {where}: {name}: {detail[:600]}")
-    print(f"{len(templates)} templates, {len(cases)} renderings: " + ", ".join(f"{n} {k}" for k, n in sorted(count.items())))
+    print(f"{len(templates)} templates, {len(cases)} texts: " + ", ".join(f"{n} {k}" for k, n in sorted(count.items())))
+    count["DIFFERENT"] += compare_ids(templates, constructs)
     for construct, n in constructs.most_common():
         print(f"  refused {n} times: {construct}")
     return 1 if count["DIFFERENT"] else 0

@@ -200,6 +200,24 @@ static void check_characters(void)
                "byte %zu of the terminal's is %d", i, s.text[i]);
 }
 
+/* A terminal keeps 4095 bytes of a line: one that is cut is not taken for what was typed. */
+static void check_long_line(void)
+{
+    static char line[6002];
+    if (!CK(begin(ANYTHING)))
+        return;
+    EXPECT("> ");
+    memset(line, 'a', sizeof line - 2);
+    line[sizeof line - 2] = '\n';
+    type(line);
+    EXPECT("the terminal keeps 4095 bytes");
+    EXPECT("> ");
+    type("/stats\n");
+    EXPECT("0 messages");
+    type("/quit\n");
+    CK(finish() == 0);
+}
+
 static void check_leaving(void)
 {
     if (!CK(begin(ENDLESS)))
@@ -245,6 +263,7 @@ int main(void)
         check_conversation();
         check_characters();
         check_leaving();
+    check_long_line();
     }
     dm_error err;
     CK(dm_dir_remove(work, &err) == DM_OK);

@@ -3,6 +3,7 @@
  *     template                                          the tests
  *     template --render DIR NAME 0|1 < conversations    ids, then |, then the spans; 1: with generation prompt.
  *                                                       A conversation: [["user", "text"], ["assistant", "text"], ...]
+ *     template --conversations DIR OPTIONS < lines      {"messages", "tools", "prompt"} as {"ids", "turns"} or {"error"}
  *     template --save DIR NAME TO                       tokenizer.json and tokenizer_config.json into TO */
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 
 #include "core/file.h"
 #include "io/data/template.h"
+#include "io/json_writer.h"
 #include "io/json.h"
 #include "model/formats/source.h"
 #include "tests/support/check.h"
@@ -68,6 +70,59 @@ static int tool_render(const char *dir, const char *name, bool generation_prompt
         printf("\n");
         dm_ids_free(&ids);
     }
+    dm_json_close(&doc);
+    dm_tokenizer_close(&t);
+    return 0;
+}
+
+static size_t read_messages(const dm_json *list, dm_message *messages);
+
+/* {"messages", "tools", "prompt"} a line as {"ids", "turns"} or {"error"}. */
+static int tool_conversations(const char *dir, const char *options)
+{
+    dm_error err;
+    dm_tokenizer *t;
+    dm_chat_template c = {0};
+    dm_json_doc *doc;
+    if (tool_open(&t, dir, &err) != DM_OK || tool_input(&doc, &err) != DM_OK)
+        return tool_error(&err);
+    const dm_template_choice choice = {.options = *options != '\0' ? options : NULL};
+    const dm_status opened = dm_template_open(&c, &choice, dir, t, &err);
+    for (const dm_json *v = dm_json_root(doc)->child; v != NULL; v = v->next) {
+        dm_message messages[MESSAGES_MAX];
+        dm_span spans[MESSAGES_MAX];
+        const dm_json *tools = dm_json_get(v, "tools");
+        dm_conversation talk = {.messages = messages,
+                                .n = read_messages(dm_json_get(v, "messages"), messages),
+                                .tools = tools->type == DM_JSON_ARRAY ? tools : NULL};
+        dm_ids ids = {0};
+        dm_text out = {0};
+        dm_json_writer w = {.out = &out};
+        size_t n = 0;
+        const bool prompt = dm_json_get(v, "prompt")->boolean;
+        dm_status s = opened;
+        if (s == DM_OK)
+            s = dm_template_render(&c, t, &talk, prompt, &ids, prompt ? NULL : spans, &n, &err);
+        dm_json_open_object(&w, NULL);
+        if (s != DM_OK)
+            dm_json_put_string(&w, "error", err.message);
+        dm_json_put_bool(&w, "unsupported", s == DM_ERR_UNSUPPORTED);
+        dm_json_open_array(&w, "ids");
+        for (size_t i = 0; i < ids.size && s == DM_OK; i++)
+            dm_json_put_int(&w, NULL, ids.data[i]);
+        dm_json_close_value(&w);
+        dm_json_open_array(&w, "turns");
+        for (size_t i = 0; i < n; i++) {
+            dm_json_put_uint(&w, NULL, spans[i].begin);
+            dm_json_put_uint(&w, NULL, spans[i].end);
+        }
+        dm_json_close_value(&w);
+        dm_json_close_value(&w);
+        puts(out.data);
+        dm_text_free(&out);
+        dm_ids_free(&ids);
+    }
+    dm_template_close(&c);
     dm_json_close(&doc);
     dm_tokenizer_close(&t);
     return 0;
@@ -537,6 +592,8 @@ int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "--render") == 0)
         return tool_render(argv[2], argv[3], strcmp(argv[4], "1") == 0);
+    if (argc == 4 && strcmp(argv[1], "--conversations") == 0)
+        return tool_conversations(argv[2], argv[3]);
     if (argc == 5 && strcmp(argv[1], "--save") == 0)
         return tool_save(argv[2], argv[3], argv[4]);
     return run_tests();
