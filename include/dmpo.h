@@ -268,10 +268,10 @@ DMPO_API dmpo_status dmpo_score(dmpo_engine *engine, const dmpo_train_options *o
 /* The tokenizer of a model, and its chat template. */
 typedef struct dmpo_tokenizer dmpo_tokenizer;
 
-/* path: a model of any form (Hugging Face directory, GGUF or llama2.c file, adapter). chat_template: chatml, llama2,
- * llama3, mistral, vicuna, zephyr or plain, one of the model's named templates, or a file with one; NULL: the model's
- * own, or none, which dmpo_chat_render then reports. template_options: variables for it, "NAME=VALUE,NAME=VALUE", or
- * NULL. A model without a tokenizer is DMPO_ERR_INPUT. */
+/* path: a model of any form (Hugging Face directory, GGUF or llama2.c file, adapter). chat_template: as the option
+ * `template` of training, whose help lists the built-in names; NULL: the model's own, or none, which dmpo_chat_render
+ * then reports. template_options: variables for it, "NAME=VALUE,NAME=VALUE", or NULL. A model without a tokenizer is
+ * DMPO_ERR_INPUT. */
 DMPO_API dmpo_status dmpo_tokenizer_open(dmpo_tokenizer **tokenizer, const char *path, const char *chat_template,
                                          const char *template_options, dmpo_error *error);
 DMPO_API void dmpo_tokenizer_close(dmpo_tokenizer **tokenizer);

@@ -23,11 +23,10 @@ typedef struct play_options {
 } play_options;
 
 static const cli_option options[] = {
-    DM_OPTION_TEXT(play_options, env, "env", "SPEC", "home, shop, lab, or cmd:PROGRAM ARGUMENTS",
+    DM_OPTION_TEXT(play_options, env, "env", "SPEC", "a built-in environment, or cmd:PROGRAM ARGUMENTS",
                    .absent = "lists the built-in environments",
-                   .manual =
-                       "A built-in environment: home, shop or lab; or cmd:PROGRAM ARGUMENTS, a shell command that "
-                       "speaks the environment protocol (docs/protocol.md)."),
+                   .manual = "A built-in environment, or cmd:PROGRAM ARGUMENTS, a shell command that speaks the "
+                             "environment protocol (docs/protocol.md)."),
     DM_OPTION_CHOICE(play_options, split, "split", "NAME", dm_env_split_names, "the split of the tasks",
                      .manual = "The split of the tasks. What the tasks of seen ask for is asked for in training too, "
                                "but elsewhere; what those of unseen ask for never is."),

@@ -17,10 +17,12 @@ typedef struct rollout_options {
 #define COUNT_MAX (1 << 24) /* tokens of a model in memory, too */
 
 const cli_option cli_rollout_options[] = {
-    DM_OPTION_TEXT(rollout_options, rollout.env, "env", "SPEC", "home, shop, lab, or 'cmd:PROGRAM ARGUMENTS'",
+    DM_OPTION_TEXT(rollout_options, rollout.env, "env", "SPEC",
+                   "a built-in environment (dmpo play lists them), or 'cmd:PROGRAM ARGUMENTS'",
                    .absent = "required without `from`",
-                   .manual = "The environment: home, shop, lab, or cmd:PROGRAM ARGUMENTS, a shell command that speaks "
-                             "the environment protocol."),
+                   .manual =
+                       "A built-in environment, as dmpo play --list-envs lists them, or cmd:PROGRAM ARGUMENTS, a shell "
+                       "command that speaks the environment protocol."),
     DM_OPTION_CHOICE(rollout_options, rollout.split, "split", "NAME", dm_env_split_names, "the split of the tasks"),
     DM_OPTION_TEXT(rollout_options, rollout.model, "model", "PATH", "the policy: a model of any form with a tokenizer"),
     DM_OPTION_CHOICE(rollout_options, rollout.player, "policy", "NAME", dm_rollout_player_names, "who plays",

@@ -42,8 +42,8 @@ check "no command: status 2" [ "$status" = 2 ]
 check "no command: usage on standard error" grep -q '^usage: dmpo COMMAND' "$err"
 check "dmpo --help" works --help
 commands=$(sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p' "$out")
-check "--help lists commands" same "$(echo "$commands" | sort | tr '\n' ' ')" \
-    "chat convert eval experiment generate info init pairs plan play report rollout score show tokenizer train "
+check "--help lists the commands that have a page" same "$(echo "$commands" | sort | tr '\n' ' ')" \
+    "$(cd "$SRC/docs/man" && echo dmpo-*.1 | sed 's/dmpo-\([a-z]*\)[.]1/\1/g') "
 check "dmpo --version" works --version
 check "the version is the header's" has "$(sed -n 's/^#define DMPO_VERSION "\(.*\)"$/\1/p' "$SRC/include/dmpo.h")"
 status=0
@@ -77,10 +77,9 @@ for command in train score generate; do
         grep -q 'Hugging Face directory, GGUF or llama2.c file, or adapter\|directory, GGUF or llama2.c file, or adapter' "$out"
 done
 
-# ---- every command has a page and the options of all (what pages say of options: options.sh) ----
+# ---- every command has the options of all (what pages say of options: options.sh) ----
 
 for command in $commands; do
-    check "dmpo-$command.1" test -f "$SRC/docs/man/dmpo-$command.1"
     check "dmpo.1 names $command" grep -q "^\\\\fB$command\\\\fR$" "$SRC/docs/man/dmpo.1"
     refuses 2 "did you mean 'threads'" "$command" --thraeds 2
     action=
