@@ -258,8 +258,8 @@ typedef struct dmpo_scored {
 typedef int (*dmpo_score_fn)(void *context, const dmpo_scored *scored);
 
 /* Scores the option `data` under `model` and, when it is set, `reference`. Of the other options it reads those of the
- * loss (for the rewards), template, template-option, reference-cache, max-length, skip-invalid, share-prefix and memory.
- * The numbers equal those of dmpo_train before its first step, bit for bit. event may be NULL. */
+ * loss (for the rewards), template, template-option, reference-cache, max-length, skip-invalid, share-prefix and
+ * memory. The numbers equal those of dmpo_train before its first step, bit for bit. event may be NULL. */
 DMPO_API dmpo_status dmpo_score(dmpo_engine *engine, const dmpo_train_options *options, dmpo_score_fn score,
                                 void *score_context, dmpo_event_fn event, void *event_context, dmpo_error *error);
 

@@ -18,8 +18,8 @@ void dm_gguf_name(char out[DM_TENSOR_NAME], const dm_config *c, const char *name
 /* GGUF holds 1 + the tensor: Gemma 3's norms. */
 bool dm_gguf_is_offset(const dm_config *c, const dm_tensor *t);
 
-/* The heads in which GGUF has the rows of this tensor (Hugging Face's name; a bias is one column) in RoPE's pairs; 0: as they are. GGML turns
- * pairs of neighbours for llama and smollm3, halves for the others. */
+/* The heads in which GGUF has the rows of this tensor (Hugging Face's name; a bias is one column) in RoPE's pairs; 0:
+ * as they are. GGML turns pairs of neighbours for llama and smollm3, halves for the others. */
 unsigned dm_gguf_paired_heads(const dm_config *c, const char *name);
 
 #endif

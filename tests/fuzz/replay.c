@@ -1,6 +1,6 @@
-/* Every fuzz target on its corpus (tests/fuzz/corpus/NAME/), on beginnings of each of its files, and on copies with a few
- * bytes changed, the same ones every time. What is wrong ends the program; a sanitizer's build sees more. DMPO_TEST_FAST=1
- * changes fewer. With arguments: TARGET FILE...: these alone, unchanged. */
+/* Every fuzz target on its corpus (tests/fuzz/corpus/NAME/), on beginnings of each of its files, and on copies with a
+ * few bytes changed, the same ones every time. What is wrong ends the program; a sanitizer's build sees more.
+ * DMPO_TEST_FAST=1 changes fewer. With arguments: TARGET FILE...: these alone, unchanged. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

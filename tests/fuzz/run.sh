@@ -1,8 +1,8 @@
 #!/bin/sh
 # Fuzzes with libFuzzer, ASAN and UBSAN, from anywhere; needs clang.
 #
-#   tests/fuzz/run.sh SECONDS [TARGET...]   each target (default: all) for so long; new inputs go to build-fuzz/found/TARGET,
-#                                           what crashes to build-fuzz/crash-TARGET-*
+#   tests/fuzz/run.sh SECONDS [TARGET...]   each target (default: all) for so long; new inputs go to
+#                                           build-fuzz/found/TARGET, what crashes to build-fuzz/crash-TARGET-*
 #   tests/fuzz/run.sh merge [TARGET...]     makes each corpus smaller and puts what was found into it
 #   tests/fuzz/run.sh coverage              lines of each parser that its corpus runs (needs llvm-profdata and llvm-cov)
 #

@@ -5,34 +5,10 @@
 set -u
 
 . "$SRC/tests/tools/check.sh"
-out=$work/out err=$work/err
 
 same() { # two texts; the difference is shown
     [ "$1" = "$2" ] || { printf '  %s\n  instead of\n  %s\n' "$1" "$2" && false; }
 }
-
-works() { # works ARGS...: status 0; output in $out and $err
-    dmpo "$@" >"$out" 2>"$err" </dev/null || { sed 's/^/  /' "$err" && false; }
-}
-
-# refuses STATUS TEXT COMMAND ARGS...: that status, one line on standard error that says TEXT, nothing on standard
-# output
-refuses() {
-    want=$1 text=$2
-    shift 2
-    status=0
-    dmpo "$@" >"$out" 2>"$err" </dev/null || status=$?
-    if [ "$status" = "$want" ] && [ "$(wc -l <"$err")" -eq 1 ] && [ ! -s "$out" ] && grep -q "^dmpo $1: " "$err" &&
-        grep -qF -e "$text" "$err"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "failed: dmpo $*: status $status, not $want with '$text' in one line:"
-        sed 's/^/  /' "$err"
-    fi
-}
-
-has() { grep -qF -e "$1" "$out" || { echo "  no '$1' in:" && sed 's/^/  /' "$out" && false; }; }
 
 # ---- usage ----
 

@@ -5,11 +5,6 @@ set -u
 
 . "$SRC/tests/tools/check.sh"
 cd "$work" || exit 1
-out=$work/out err=$work/err
-
-works() { # works ARGS...
-    dmpo "$@" >"$out" 2>"$err" </dev/null || { sed 's/^/  /' "$err" && false; }
-}
 
 # refuses STATUS TEXT ARGS...: one line on standard error that says TEXT, and leaves nothing
 refuses() {
@@ -128,8 +123,6 @@ check "q8_0 by another" works convert wide.gguf --output wide3.gguf --type q8_0 
 check "JSON" grep -q '^{"output": "wide3.gguf", "form": "gguf", "type": "q8_0", "weights_sha256": "[0-9a-f]*"}$' "$out"
 
 # ---- what dmpo info says of them ----
-
-has() { grep -qF -e "$1" "$out" || { echo "  no '$1' in:" && sed 's/^/  /' "$out" && false; }; }
 
 check "info of a GGUF file" works info wide.gguf --tensors
 for text in "form                   gguf" "name                   wide" "template               chatml" \

@@ -4,25 +4,7 @@
 set -u
 
 . "$SRC/tests/tools/check.sh"
-out=$work/out err=$work/err
 
-works() { # works ARGS...: status 0; output in $out and $err
-    dmpo pairs "$@" >"$out" 2>"$err" </dev/null || { sed 's/^/  /' "$err" && false; }
-}
-
-# refuses STATUS TEXT ARGS...: that status, one line on standard error that says TEXT, nothing on standard output
-refuses() {
-    want=$1 text=$2
-    shift 2
-    status=0
-    dmpo pairs "$@" >"$out" 2>"$err" </dev/null || status=$?
-    check "dmpo pairs $*: status $want, not $status" [ "$status" = "$want" ]
-    check "dmpo pairs $*: one line" [ "$(wc -l <"$err")" -eq 1 ]
-    check "dmpo pairs $*: no output" [ ! -s "$out" ]
-    check "dmpo pairs $*: '$text' in: $(cat "$err")" grep -qF -e "$text" "$err"
-}
-
-has() { grep -qF -e "$1" "$out" || { echo "  no '$1' in:" && sed 's/^/  /' "$out" && false; }; }
 same() { [ "$1" = "$2" ] || { printf '  %s\n  instead of\n  %s\n' "$1" "$2" && false; }; }
 
 # episode POLICY TASK SAMPLE REWARD ACTION ACTION: an episode of two turns
@@ -43,15 +25,15 @@ episode() {
 
 # ---- made ----
 
-check "two files" works --expert "$work/expert.jsonl" --explored "$work/a.jsonl" --output "$work/one.jsonl"
+check "two files" works pairs --expert "$work/expert.jsonl" --explored "$work/a.jsonl" --output "$work/one.jsonl"
 check "one pair" same "$(wc -l <"$work/one.jsonl" | tr -d ' ')" 1
 check "its sides" grep -q '^{"id": "e/train/0/0: expert 0 > model 0", "prompt": .*"chosen": .*"Action: take".*"rejected": .*"Action: drop"' \
     "$work/one.jsonl"
 check "its scores" grep -q '"chosen_score": 1, "rejected_score": 0.5}$' "$work/one.jsonl"
 check "the tie is reported" has "1      with rewards that differ by no more than the margin"
-check "a name with a comma" works --expert "$work/expert.jsonl" --explored "$work/b,c.jsonl" --output "$work/two.jsonl"
+check "a name with a comma" works pairs --expert "$work/expert.jsonl" --explored "$work/b,c.jsonl" --output "$work/two.jsonl"
 check "two pairs" same "$(wc -l <"$work/two.jsonl" | tr -d ' ')" 2
-check "a list of files" works --json --expert "$work/expert.jsonl" --explored "$work/a.jsonl,$work/d.jsonl" \
+check "a list of files" works pairs --json --expert "$work/expert.jsonl" --explored "$work/a.jsonl,$work/d.jsonl" \
     --output "$work/three.json"
 check "the same pair, in a list" same "$(sed '1d;$d' "$work/three.json")" "$(cat "$work/one.jsonl")"
 check "brackets around it" same "$(sed -n '1p;$p' "$work/three.json" | tr -d '\n')" "[]"
@@ -64,19 +46,19 @@ check "figures: rewards" has '"rejected_reward": 0.5,'
 check "figures: shared turns" has '"shared_turns": {"mean": 1, "max": 1}}'
 
 cat "$work/a.jsonl" "$work/b,c.jsonl" >"$work/all.jsonl"
-check "among" works --explored "$work/all.jsonl" --among --form step --output "$work/among.jsonl"
+check "among" works pairs --explored "$work/all.jsonl" --among --form step --output "$work/among.jsonl"
 check "the best against the worst" same "$(sed 's/", "prompt.*//' "$work/among.jsonl" | tr '\n' ' ')" \
     '{"id": "e/train/0/0: model 0 > model 1 {"id": "e/train/1/0: model 0 > model 1 '
-check "sft" works --expert "$work/expert.jsonl" --explored "$work/a.jsonl" --form sft --output "$work/sft.jsonl"
+check "sft" works pairs --expert "$work/expert.jsonl" --explored "$work/a.jsonl" --form sft --output "$work/sft.jsonl"
 check "its runs" same "$(sed 's/", "conv.*//' "$work/sft.jsonl" | tr '\n' ' ')" \
     '{"id": "e/train/0/0: expert 0 {"id": "e/train/1/0: expert 0 {"id": "e/train/1/0: model 0 '
 check "options of a file" sh -c "printf '{\"command\": \"pairs\", \"cut\": 0, \"form\": \"segment\", \"min-chosen\": null}' >'$work/config.json'"
-check "--config" works --config "$work/config.json" --from-pairs "$work/two.jsonl" --output "$work/cut.jsonl"
+check "--config" works pairs --config "$work/config.json" --from-pairs "$work/two.jsonl" --output "$work/cut.jsonl"
 check "segments" grep -q '"Observation: go"}\], "chosen": \[{"from": "gpt", "value": "Action: open"}\], "rejected": \[{"from": "gpt", "value": "Action: eat"}\]' \
     "$work/cut.jsonl"
-check "the seed decides" works --from-pairs "$work/two.jsonl" --limit 1 --seed 3 --output "$work/limit.jsonl"
+check "the seed decides" works pairs --from-pairs "$work/two.jsonl" --limit 1 --seed 3 --output "$work/limit.jsonl"
 cp "$work/limit.jsonl" "$work/again.jsonl"
-check "and decides the same again" works --from-pairs "$work/two.jsonl" --limit 1 --seed 3 --output "$work/limit.jsonl"
+check "and decides the same again" works pairs --from-pairs "$work/two.jsonl" --limit 1 --seed 3 --output "$work/limit.jsonl"
 check "byte by byte" cmp "$work/limit.jsonl" "$work/again.jsonl"
 
 # What was made is training data.
@@ -92,25 +74,25 @@ check "its turns" grep -q '^turns  *min 2, median 2, max 2, total 4' "$out"
 # ---- refused ----
 
 cp "$work/one.jsonl" "$work/before"
-refuses 2 "no output given; --output FILE" --from-pairs "$work/one.jsonl"
-refuses 2 "no runs given" --output "$work/one.jsonl"
-refuses 2 "--margin 2 is out of range; legal: 0 to 1" --from-pairs "$work/one.jsonl" --margin 2 --output "$work/one.jsonl"
-refuses 2 "--min-chosen 1.5 is out of range; legal: 0 to 1" --min-chosen 1.5
-refuses 2 "--min-edit-distance 2 is out of range; legal: 0 to 1" --min-edit-distance 2
-refuses 2 "--cut -2 is out of range; legal: -1 to 1000000000" --cut -2
-refuses 2 "--degrade-turns 0 is out of range; legal: 1 to 10000" --degrade-turns 0
-refuses 2 "--per-task -1 is out of range; legal: 0 to 1000000000" --per-task -1
-refuses 2 "--max-length-ratio 0.5 is out of range; legal: 0 (any) or at least 1" --from-pairs "$work/one.jsonl" --max-length-ratio 0.5 \
+refuses 2 "no output given; --output FILE" pairs --from-pairs "$work/one.jsonl"
+refuses 2 "no runs given" pairs --output "$work/one.jsonl"
+refuses 2 "--margin 2 is out of range; legal: 0 to 1" pairs --from-pairs "$work/one.jsonl" --margin 2 --output "$work/one.jsonl"
+refuses 2 "--min-chosen 1.5 is out of range; legal: 0 to 1" pairs --min-chosen 1.5
+refuses 2 "--min-edit-distance 2 is out of range; legal: 0 to 1" pairs --min-edit-distance 2
+refuses 2 "--cut -2 is out of range; legal: -1 to 1000000000" pairs --cut -2
+refuses 2 "--degrade-turns 0 is out of range; legal: 1 to 10000" pairs --degrade-turns 0
+refuses 2 "--per-task -1 is out of range; legal: 0 to 1000000000" pairs --per-task -1
+refuses 2 "--max-length-ratio 0.5 is out of range; legal: 0 (any) or at least 1" pairs --from-pairs "$work/one.jsonl" --max-length-ratio 0.5 \
     --output "$work/one.jsonl"
-refuses 2 "--form: 'best' is not one of: pairs, sft, step, segment" --form best
-refuses 2 "has an empty name among its files" --explored "$work/a.jsonl," --among --output "$work/one.jsonl"
-refuses 2 "needs --invalid-answer TEXT" --from-pairs "$work/one.jsonl" --degrade meaningless --output "$work/one.jsonl"
-refuses 2 "unexpected argument" file.jsonl
-refuses 1 "cannot open" --from-pairs "$work/nosuch.json" --output "$work/one.jsonl"
-refuses 1 "no pair is left of 2: 2 with no other run of their task" --explored "$work/b,c.jsonl" --among --output "$work/one.jsonl"
-refuses 1 "no/such/dir" --from-pairs "$work/two.jsonl" --output "$work/no/such/dir/pairs.jsonl"
+refuses 2 "--form: 'best' is not one of: pairs, sft, step, segment" pairs --form best
+refuses 2 "has an empty name among its files" pairs --explored "$work/a.jsonl," --among --output "$work/one.jsonl"
+refuses 2 "needs --invalid-answer TEXT" pairs --from-pairs "$work/one.jsonl" --degrade meaningless --output "$work/one.jsonl"
+refuses 2 "unexpected argument" pairs file.jsonl
+refuses 1 "cannot open" pairs --from-pairs "$work/nosuch.json" --output "$work/one.jsonl"
+refuses 1 "no pair is left of 2: 2 with no other run of their task" pairs --explored "$work/b,c.jsonl" --among --output "$work/one.jsonl"
+refuses 1 "no/such/dir" pairs --from-pairs "$work/two.jsonl" --output "$work/no/such/dir/pairs.jsonl"
 : >"$work/none.jsonl"
-refuses 1 "none.jsonl:1:1: expected a value" --from-pairs "$work/none.jsonl" --output "$work/one.jsonl"
+refuses 1 "none.jsonl:1:1: expected a value" pairs --from-pairs "$work/none.jsonl" --output "$work/one.jsonl"
 check "the output is as it was" cmp "$work/one.jsonl" "$work/before"
 for left in "$work"/*.tmp-*; do
     check "$left is not left" [ ! -e "$left" ]

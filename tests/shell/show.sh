@@ -6,29 +6,11 @@
 set -u
 
 . "$SRC/tests/tools/check.sh"
-out=$work/out err=$work/err
 expected=$SRC/tests/data/show
-
-works() { # works ARGS...: status 0; output in $out and $err
-    dmpo "$@" >"$out" 2>"$err" </dev/null || { sed 's/^/  /' "$err" && false; }
-}
-
-refuses() { # refuses STATUS TEXT ARGS...: dmpo show ARGS: that status, one line that says TEXT, no output
-    want=$1 text=$2
-    shift 2
-    status=0
-    dmpo show "$@" >"$out" 2>"$err" </dev/null || status=$?
-    check "show $*: status $want with '$text'" test "$status" = "$want"
-    check "show $*: one line" test "$(wc -l <"$err")" -eq 1
-    check "show $*: says '$text'" grep -qF -e "$text" "$err"
-    check "show $*: prints nothing" test ! -s "$out"
-}
 
 like() { # like NAME FILE: FILE is tests/data/show/NAME
     cmp -s "$expected/$1" "$2" || { diff "$expected/$1" "$2" | head -20 | sed 's/^/  /' && false; }
 }
-
-has() { grep -qF -e "$1" "$out" || { echo "  no '$1' in:" && sed 's/^/  /' "$out" && false; }; }
 
 cp "$expected/data.jsonl" "$work/data.jsonl"
 cd "$work" || exit 1
@@ -79,7 +61,7 @@ check "tool calls in a template that has them" works show data.jsonl --model mod
     --template "$expected/tools.jinja"
 sed 's/^template  .*tools.jinja$/template      tools.jinja/' "$out" >tools.txt
 check "as expected" like tools.txt tools.txt
-refuses 1 'item "call": messages' data.jsonl --model model0 --item call
+refuses 1 'item "call": messages' show data.jsonl --model model0 --item call
 check "token ids without a model" works show data.jsonl --item 1
 cp "$out" ids.txt
 check "their tokens" works show data.jsonl --item 6 --tokens
@@ -92,15 +74,15 @@ check "and says so" has 'none trained: sft imitates the chosen side'
 
 # ---- what is refused ----
 
-refuses 1 'data.jsonl:2:28: item "broken": "chosen" is empty' data.jsonl --model model0 --item broken
-refuses 2 'has no item "none"; name one of its 7 items by its id, or by its number from 0' data.jsonl --item none
-refuses 2 'data.jsonl: holds text: a tokenizer and a chat template are needed, of a --model that has them' data.jsonl
-refuses 2 '--reference is compared with a policy; give --model' data.jsonl --item 1 --reference model0
-refuses 2 '--html writes a page with everything; leave --json out' data.jsonl --item 1 --html none --json
-refuses 2 'an argument is missing' --model model0
-refuses 1 'nosuch.jsonl' nosuch.jsonl
-refuses 1 'the first turn ends at token' data.jsonl --model model0 --max-length 5
-refuses 1 'nosuch/page.html' data.jsonl --item 1 --html nosuch/page.html
+refuses 1 'data.jsonl:2:28: item "broken": "chosen" is empty' show data.jsonl --model model0 --item broken
+refuses 2 'has no item "none"; name one of its 7 items by its id, or by its number from 0' show data.jsonl --item none
+refuses 2 'data.jsonl: holds text: a tokenizer and a chat template are needed, of a --model that has them' show data.jsonl
+refuses 2 '--reference is compared with a policy; give --model' show data.jsonl --item 1 --reference model0
+refuses 2 '--html writes a page with everything; leave --json out' show data.jsonl --item 1 --html none --json
+refuses 2 'an argument is missing' show --model model0
+refuses 1 'nosuch.jsonl' show nosuch.jsonl
+refuses 1 'the first turn ends at token' show data.jsonl --model model0 --max-length 5
+refuses 1 'nosuch/page.html' show data.jsonl --item 1 --html nosuch/page.html
 check "nothing was written" test ! -e none
 
 # ---- the weights are those of training ----

@@ -20,7 +20,8 @@ void f64_offset_rmsnorm(double *y, const double *x, const double *w, size_t rows
 /* In place, row t at position t; heads of head_dim, halves turned against each other. */
 void f64_rope(const dm_config *c, dm_rope_use use, double *x, size_t rows, size_t heads);
 
-/* Causal attention of n rows, scores divided by sqrt(scalar); row_of[i] (NULL: i) is where position i lies in q, k, v and out. */
+/* Causal attention of n rows, scores divided by sqrt(scalar); row_of[i] (NULL: i) is where position i lies in q, k, v
+ * and out. */
 void f64_attention(double *out, const double *q, const double *k, const double *v, const size_t *row_of, size_t n,
                    size_t heads, size_t kv_heads, size_t d, size_t window, double scalar);
 void f64_geglu(double *h, const double *gate, const double *up, size_t n);

@@ -1,6 +1,7 @@
-/* JSON by RFC 8259's grammar, one production after the other: everything that it allows is read, with its value; what it
- * forbids is refused at the byte where it is forbidden. Tables where the RFC has words, all texts where they are few:
- * every byte in every place, every escape, every character, every text of up to five characters that numbers have. */
+/* JSON by RFC 8259's grammar, one production after the other: everything that it allows is read, with its value; what
+ * it forbids is refused at the byte where it is forbidden. Tables where the RFC has words, all texts where they are
+ * few: every byte in every place, every escape, every character, every text of up to five characters that numbers
+ * have. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,9 @@
 /* The interpreter of chat templates.
  *
  *     jinja                         the tests
- *     jinja --render < cases        one case a line, {"template": text, "variables": {name: value}, "date": text or absent};
- *                                   one answer a line: {"text": text} or {"error": message, "unsupported": bool} */
+ *     jinja --render < cases        one case a line: {"template": text, "variables": {name: value}, "date": text or
+ *                                   absent}; one answer a line: {"text": text} or
+ *                                   {"error": message, "unsupported": bool} */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
