@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/place.h"
+
 const cli_option cli_common_options[] = {
     DM_OPTION_TEXT(cli_common, isa, "isa", "LEVEL", "instruction set: scalar, avx2, avx512 or neon",
                    .absent = "$DMPO_ISA, else the best here",
@@ -327,6 +329,31 @@ dm_status cli_in_range(const char *name, int64_t value, int64_t low, int64_t hig
                    (long long)low, (long long)high);
 }
 
+dm_status cli_check_inputs(const cli_option *table, const void *options, const cli_args *args, const char *output,
+                           dm_error *err)
+{
+    dm_status s = DM_OK;
+
+    for (int i = 0; s == DM_OK && i < args->n_positional; i++)
+        s = dm_place_apart(output, args->positional[i], err);
+    for (const cli_option *o = table; s == DM_OK && o->info.name; o++) {
+        dm_text value = {0};
+        if (o->offset == CLI_LIBRARY || !cli_names_path(o) || strcmp(o->info.name, "output") == 0)
+            continue;
+        if (dm_option_text(&value, o, options) && !value.failed) {
+            s = dm_place_apart(output, value.data, err);
+            for (char *at = value.data; s == DM_OK && (at = strrchr(value.data, ',')) != NULL; *at = '\0')
+                s = dm_place_apart(output, at + 1, err);
+            if (s == DM_OK)
+                s = dm_place_apart(output, value.data, err);
+        }
+        if (value.failed)
+            s = dm_fail(err, DM_ERR_MEMORY, "no memory for --%s", o->info.name);
+        dm_text_free(&value);
+    }
+    return s;
+}
+
 void cli_args_close(cli_args *args)
 {
     dm_json_close(&args->config);
@@ -337,6 +364,8 @@ void cli_options_json(dm_json_writer *w, const cli_option *table, const void *op
     for (const cli_option *o = table; o->info.name; o++) {
         const char *name = o->info.name, *text = NULL;
         dm_text own = {0};
+        if (strcmp(name, "overwrite") == 0) /* a run that is repeated from its record replaces nothing unasked */
+            continue;
         if (o->offset == CLI_LIBRARY)
             text = dmpo_train_options_get(train, name);
         else if (dm_option_text(&own, o, options))

@@ -46,6 +46,15 @@ typedef struct cli_common {
 
 extern const cli_option cli_common_options[];
 
+/* The row of every command that writes --output; the rule is core/place.h's. */
+#define CLI_OPTION_OVERWRITE(options)                                                                                  \
+    DM_OPTION_FLAG(options, overwrite, "overwrite", "replaces what is at `output` already")
+
+/* Fails when a path among the options of the command's own struct, or among its arguments, is the output under whatever
+ * name. A value may be a list with commas. */
+dm_status cli_check_inputs(const cli_option *table, const void *options, const cli_args *args, const char *output,
+                           dm_error *err);
+
 /* Copies the library's options of training that `names` (NULL-terminated; NULL: all) lists, in that order, and the end
  * of the table to out[0..room). Returns how many were copied. */
 size_t cli_library_options(cli_option *out, size_t room, const char *const *names);

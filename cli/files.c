@@ -39,10 +39,10 @@ dm_status cli_read(dm_text *out, const char *path, size_t limit, dm_error *err)
     return s == DM_OK && out->failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for the prompt") : s;
 }
 
-dm_status cli_sink_open(cli_sink *s, const char *path, dm_error *err)
+dm_status cli_sink_open(cli_sink *s, const char *path, bool overwrite, dm_error *err)
 {
     *s = (cli_sink){.file = path != NULL};
-    return path ? dm_output_open(&s->output, path, err) : DM_OK;
+    return path ? dm_output_open_new(&s->output, path, overwrite, err) : DM_OK;
 }
 
 dm_status cli_sink_add(cli_sink *s, const dm_text *text, dm_error *err)

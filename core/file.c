@@ -127,6 +127,12 @@ static int empty_dir(int fd, int depth)
     return why ? -1 : 0;
 }
 
+dm_status dm_dir_clear(const char *path, dm_error *err)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd >= 0 && empty_dir(fd, 0) == 0 ? DM_OK : fail_errno(err, "empty directory", path);
+}
+
 dm_status dm_dir_remove(const char *path, dm_error *err)
 {
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -15,7 +15,7 @@
  * *data is freed by the caller with free(). Larger files, directories and pipes are errors. */
 dm_status dm_file_read(const char *path, size_t limit, char **data, size_t *size, dm_error *err);
 
-/* Writes `path` atomically: into `path.tmp-PID`, flushed to disk, renamed over. */
+/* Writes `path` atomically: beside it, flushed to disk, renamed over (core/output.h). */
 dm_status dm_file_write(const char *path, const void *data, size_t size, dm_error *err);
 
 bool dm_file_exists(const char *path);
@@ -23,6 +23,9 @@ bool dm_dir_exists(const char *path);
 
 /* Creates `path` and missing parents. An existing directory is fine. */
 dm_status dm_dir_create(const char *path, dm_error *err);
+
+/* Removes everything in a directory (used only on directories that dm_* wrote). */
+dm_status dm_dir_clear(const char *path, dm_error *err);
 
 /* Removes a directory and everything below it (used only on directories that dm_* wrote). */
 dm_status dm_dir_remove(const char *path, dm_error *err);

@@ -2,11 +2,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* O_NONBLOCK: opening a pipe must not wait for its writer; regular files do not care. */
+/* What a clone without Git LFS has in place of large files. */
+static bool is_pointer(int fd, off_t size)
+{
+    static const char begin[] = "version https://git-lfs";
+    char data[sizeof begin - 1];
+    return size > (off_t)sizeof data && size < 1024 && pread(fd, data, sizeof data, 0) == (ssize_t)sizeof data &&
+           memcmp(data, begin, sizeof data) == 0;
+}
+
 dm_status dm_input_open(dm_input *in, const char *path, dm_error *err)
 {
     struct stat st;
@@ -18,6 +28,12 @@ dm_status dm_input_open(dm_input *in, const char *path, dm_error *err)
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 0) {
         close(fd);
         return dm_fail(err, DM_ERR_FILE, "%s: is not a regular file", path);
+    }
+    if (is_pointer(fd, st.st_size)) {
+        close(fd);
+        return dm_fail(
+            err, DM_ERR_INPUT,
+            "%s: is a Git LFS pointer, not the weights or data that it stands for; `git lfs pull` fetches them", path);
     }
     *in = (dm_input){path, fd, (uint64_t)st.st_size};
     return DM_OK;

@@ -179,7 +179,7 @@ static dm_status write_tensor(writer *w, size_t index, float *room)
     return s == DM_OK ? dm_output_add(&w->out, bytes, padding(dm_dtype_bytes(t->type, count)), w->err) : s;
 }
 
-dm_status dm_gguf_write(const char *path, const dm_gguf_meta *m, const dm_gguf_out *tensors, size_t n,
+dm_status dm_gguf_write(const char *path, bool overwrite, const dm_gguf_meta *m, const dm_gguf_out *tensors, size_t n,
                         dm_tensor_read read, void *context, char hex[DM_SHA256_HEX], dm_error *err)
 {
     writer w = {.tensors = tensors, .n = n, .read = read, .context = context, .err = err};
@@ -194,7 +194,7 @@ dm_status dm_gguf_write(const char *path, const dm_gguf_meta *m, const dm_gguf_o
     make_header(&header, &w, m);
     if (!room || header.failed || m->bytes.failed) {
         s = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for its header and its largest tensor", path);
-    } else if ((s = dm_output_open(&w.out, path, err)) == DM_OK) {
+    } else if ((s = dm_output_open_new(&w.out, path, overwrite, err)) == DM_OK) {
         s = dm_output_add(&w.out, header.data, header.size, err);
         dm_text_free(&header); /* a vocabulary is large */
         for (size_t i = 0; i < n && s == DM_OK; i++)

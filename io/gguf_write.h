@@ -38,7 +38,7 @@ typedef struct dm_gguf_out {
 
 /* Writes one file atomically; reads each tensor once, in order, and converts it. A number that is not finite in
  * the stored type is DM_ERR_NONFINITE. The same input gives the same bytes. hex (optional) receives the SHA-256. */
-dm_status dm_gguf_write(const char *path, const dm_gguf_meta *m, const dm_gguf_out *tensors, size_t n,
+dm_status dm_gguf_write(const char *path, bool overwrite, const dm_gguf_meta *m, const dm_gguf_out *tensors, size_t n,
                         dm_tensor_read read, void *context, char hex[DM_SHA256_HEX], dm_error *err);
 
 /* Puts the pairs that hold a tokenizer, its list padded to `vocabulary` tokens; bos (or -1) is the token that readers

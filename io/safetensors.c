@@ -412,6 +412,13 @@ static dm_status open_directory(dm_st *s, const char *path, dm_error *err)
         return st;
     if (dm_file_exists(name))
         return open_index(s, name, err);
+    if ((st = dm_path_join(name, sizeof name, path, "pytorch_model.bin", err)) != DM_OK)
+        return st;
+    if (dm_file_exists(name))
+        return dm_fail(err, DM_ERR_UNSUPPORTED,
+                       "%s: a pickle, which can run code and is not read; save the model as model.safetensors "
+                       "(save_pretrained of transformers does)",
+                       name);
     return dm_fail(err, DM_ERR_FILE, "%s: holds no model.safetensors and no model.safetensors.index.json", path);
 }
 

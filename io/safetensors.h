@@ -58,7 +58,7 @@ typedef struct dm_st_out {
     const float *data;
 } dm_st_out;
 
-/* Writes one file atomically (path.tmp-PID, fsync, rename). Header keys in the given order, 8-byte padded with spaces,
+/* Writes one file atomically (core/output.h). Header keys in the given order, 8-byte padded with spaces,
  * __metadata__ first: {"format":"pt"} plus the optional pairs. Data in the given order too, but F32 before 16-bit
  * tensors, so that each is aligned. Names are distinct. The same input gives the same bytes. A value that is not finite
  * in the stored type is DM_ERR_NONFINITE. `hex` (optional) receives the file's SHA-256, computed while writing. */

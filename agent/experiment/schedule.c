@@ -27,7 +27,7 @@
 
 #define WAIT_SHORTEST 1000000 /* nanoseconds */
 #define WAIT_LONGEST 50000000
-#define EXTRA_ARGS 5
+#define EXTRA_ARGS 6
 
 typedef struct job {
     pid_t pid; /* 0: free */
@@ -98,7 +98,8 @@ static dm_status write_record(schedule *x, const dm_stage *s, double seconds, dm
     return status;
 }
 
-/* A finished run needs its checkpoint no more, and an experiment has hundreds of them. */
+/* A finished run needs its checkpoint no more, and an experiment has hundreds of them. The record is written before: a
+ * stage that is killed here is done, and never continued from half a checkpoint. */
 static dm_status drop_checkpoint(const dm_stage *s, dm_error *err)
 {
     dm_path path;
@@ -113,7 +114,7 @@ typedef struct streams {
 
 static int run_child(schedule *x, const dm_stage *s, const streams *to)
 {
-    static char threads_option[] = "--threads", isa_option[] = "--isa";
+    static char overwrite_option[] = "--overwrite", threads_option[] = "--threads", isa_option[] = "--isa";
     char threads[16];
     char **argv = calloc(s->args + EXTRA_ARGS + 1, sizeof *argv);
     int argc = 0;
@@ -130,6 +131,8 @@ static int run_child(schedule *x, const dm_stage *s, const streams *to)
         return 1;
     }
     snprintf(threads, sizeof threads, "%u", x->options->threads);
+    if (!dm_stage_makes_file(s)) /* with log and result in it, it is not empty */
+        argv[argc++] = overwrite_option;
     argv[argc++] = threads_option;
     argv[argc++] = threads;
     if (x->options->isa) {
@@ -144,7 +147,7 @@ static int run_child(schedule *x, const dm_stage *s, const streams *to)
     const int status = x->commands->run(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout))
         return status ? status : 1;
-    if (status == 0 && (drop_checkpoint(s, &err) != DM_OK || write_record(x, s, dm_seconds() - start, &err) != DM_OK)) {
+    if (status == 0 && (write_record(x, s, dm_seconds() - start, &err) != DM_OK || drop_checkpoint(s, &err) != DM_OK)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
@@ -436,6 +439,10 @@ dm_status dm_schedule_run(dm_experiment_plan *plan, const dm_experiment_commands
     x.height = calloc(plan->stages + 1, sizeof *x.height);
     if (s == DM_OK && (!x.job || !x.height))
         s = dm_fail(err, DM_ERR_MEMORY, "no memory for %zu stages", plan->stages);
+    for (size_t i = 0; s == DM_OK && i < plan->stages;
+         i++) /* of those that were killed between their record and this */
+        if (plan->stage[i].state == DM_STAGE_DONE)
+            s = drop_checkpoint(&plan->stage[i], err);
     if (s == DM_OK) {
         measure_heights(&x);
         s = run(&x);

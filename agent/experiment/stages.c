@@ -277,6 +277,14 @@ static void make_plain(char *name)
     }
 }
 
+bool dm_stage_makes_file(const dm_stage *stage)
+{
+    for (size_t i = 0; i < stage->args; i++)
+        if (stage->arg[i].kind == DM_STAGE_ARG_OUTPUT)
+            return stage->arg[i].text[0] != '\0';
+    return false;
+}
+
 size_t dm_stage_end(dm_stage_builder *b, bool resumable, const char *fmt, ...)
 {
     dm_experiment_plan *p = b->plan;

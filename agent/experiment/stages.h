@@ -102,6 +102,9 @@ void dm_experiment_plan_close(dm_experiment_plan *plan); /* fine on a zeroed str
 /* Leaves out what the stages whose name matches the pattern (of fnmatch) do not need. */
 dm_status dm_experiment_plan_only(dm_experiment_plan *plan, const char *pattern, dm_error *err);
 
+/* What the stage makes is a file in its directory, not the directory. */
+bool dm_stage_makes_file(const dm_stage *stage);
+
 /* An argument as the command gets it, in memory of the plan; NULL when memory ran out. */
 const char *dm_experiment_plan_argument(dm_experiment_plan *plan, const dm_stage *stage, size_t i);
 /* The command as a user may type it, quoted for a shell where needed. */

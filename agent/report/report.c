@@ -4,12 +4,12 @@
 #include <math.h> /* isnan, sqrt only */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/report/report_doc.h"
 #include "agent/report/report_escape.h"
-#include "core/durable.h"
 #include "core/file.h"
+#include "core/output.h"
+#include "core/place.h"
 #include "core/path.h"
 
 /* ---- results.csv ---- */
@@ -93,30 +93,21 @@ static void compose(dm_report *r, dm_report_doc *d, const dm_report_figures *f, 
 }
 
 /* All of them beside their places first: hardly anything can fail after that. */
-static dm_status place(const files *f, const char *output, bool svg, dm_error *err)
+static dm_status place(const files *f, const char *output, bool svg, bool overwrite, dm_error *err)
 {
-    dm_path beside, from, to;
-    dm_status s = dm_path_print(&beside, err, "%s/report.tmp-%ld", output, (long)getpid());
+    dm_output_dir out;
+    dm_path path;
+    dm_status s = dm_output_dir_open(&out, output, overwrite, err);
 
-    if (s == DM_OK && (s = dm_path_in(&from, beside.text, "charts", err)) == DM_OK)
-        s = dm_dir_create(from.text, err);
+    if (s == DM_OK && svg && (s = dm_path_in(&path, out.temporary.text, "charts", err)) == DM_OK)
+        s = dm_dir_create(path.text, err);
     for (size_t i = 0; i < f->files && s == DM_OK; i++)
-        if ((s = dm_path_in(&from, beside.text, f->file[i].name, err)) == DM_OK)
-            s = dm_file_write(from.text, f->file[i].text.data, f->file[i].text.size, err);
-    if (s == DM_OK && svg && (s = dm_path_in(&to, output, "charts", err)) == DM_OK)
-        s = dm_dir_create(to.text, err);
-    for (size_t i = 0; i < f->files && s == DM_OK; i++)
-        if ((s = dm_path_in(&from, beside.text, f->file[i].name, err)) == DM_OK &&
-            (s = dm_path_in(&to, output, f->file[i].name, err)) == DM_OK)
-            s = dm_rename_durable(from.text, to.text, err);
-    if (dm_dir_exists(beside.text)) {
-        dm_error ignored;
-        dm_dir_remove(beside.text, s == DM_OK ? err : &ignored);
-    }
-    return s;
+        if ((s = dm_path_in(&path, out.temporary.text, f->file[i].name, err)) == DM_OK)
+            s = dm_file_write(path.text, f->file[i].text.data, f->file[i].text.size, err);
+    return dm_output_dir_close(&out, s, err);
 }
 
-dm_status dm_report_make(const char *dir, const char *output, bool svg, dm_text *table, dm_error *err)
+dm_status dm_report_make(const char *dir, const char *output, bool svg, bool overwrite, dm_text *table, dm_error *err)
 {
     dm_report r;
     dm_report_figures figures = {0};
@@ -133,7 +124,8 @@ dm_status dm_report_make(const char *dir, const char *output, bool svg, dm_text 
                                                         : r.status;
     }
     if (s == DM_OK)
-        s = place(&out, output ? output : dir, svg, err);
+        s = output && !dm_place_same(output, dir) ? place(&out, output, svg, overwrite, err)
+                                                  : place(&out, dir, svg, true, err);
     for (size_t i = 0; i < out.files; i++)
         dm_text_free(&out.file[i].text);
     dm_report_doc_free(&d);

@@ -7,7 +7,9 @@
 
 #include "agent/rollout/rollout_internal.h"
 #include "core/file.h"
+#include "core/lock.h"
 #include "core/path.h"
+#include "core/place.h"
 #include "core/system.h"
 
 #define RUN_BYTES ((size_t)1 << 20)
@@ -136,9 +138,7 @@ static dm_status prepare(const dm_rollout_file *f, const dm_rollout_options *o, 
 
     if (s != DM_OK)
         return s;
-    if (access(f->path, F_OK) == 0 && !dm_file_exists(f->path))
-        return dm_fail(err, DM_ERR_FILE, "%s: already exists and no regular file", f->path);
-    if (o->overwrite && access(f->path, F_OK) == 0 && truncate(f->path, 0) != 0)
+    if (o->overwrite && ftruncate(f->fd, 0) != 0)
         return fail_file(f->path, "overwrite", err);
     if (is_free(f->path))
         return dm_file_write(path.text, run->data, run->size, err);
@@ -160,13 +160,13 @@ dm_status dm_rollout_file_open(dm_rollout_file *f, const dm_rollout_options *o, 
     *f = (dm_rollout_file){.path = o->output, .fd = -1, .window = window, .total = a->n, .synced = dm_seconds()};
     if (!(f->line = calloc(window, sizeof *f->line)))
         return dm_fail(err, DM_ERR_MEMORY, "no memory for %zu episodes that wait", window);
-    dm_status s = prepare(f, o, run, err);
-    if (s != DM_OK)
-        return s;
-    f->fd = open(f->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (f->fd < 0)
-        return fail_file(f->path, "write", err);
-    if ((s = count_lines(f, a, err)) != DM_OK)
+    dm_status s = dm_place_apart(f->path, o->from, err);
+    if (s == DM_OK)
+        s = dm_place_apart(f->path, o->model, err);
+    if (s == DM_OK && access(f->path, F_OK) == 0 && !dm_file_exists(f->path))
+        s = dm_fail(err, DM_ERR_FILE, "%s: already exists and is no regular file", f->path);
+    if (s != DM_OK || (s = dm_lock_open(&f->fd, f->path, f->path, O_RDWR | O_CREAT | O_APPEND, false, err)) != DM_OK ||
+        (s = prepare(f, o, run, err)) != DM_OK || (s = count_lines(f, a, err)) != DM_OK)
         return s;
     return cut_torn_line(f, err);
 }
@@ -225,6 +225,8 @@ dm_status dm_rollout_file_close(dm_rollout_file *f, dm_error *err)
     free(f->line);
     if (f->fd >= 0 && fsync(f->fd) != 0)
         s = fail_file(f->path, "write", err);
+    if (f->fd >= 0 && s == DM_OK)
+        s = dm_lock_check(f->fd, f->path, err);
     if (f->fd >= 0 && close(f->fd) != 0 && s == DM_OK)
         s = fail_file(f->path, "write", err);
     *f = (dm_rollout_file){.fd = -1};

@@ -2,10 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/command.h"
-#include "core/file.h"
+#include "core/place.h"
 #include "model/api.h"
 #include "model/formats/merge.h"
 
@@ -14,7 +13,7 @@ enum { TO_AUTO, TO_HF, TO_GGUF, TO_LLAMA2C };
 typedef struct convert_options {
     const char *output;
     int to, type, version; /* version: index into versions */
-    bool merge;
+    bool merge, overwrite;
 } convert_options;
 
 static const char *const forms[] = {"auto", "hf", "gguf", "llama2c", NULL};
@@ -23,8 +22,7 @@ static const char *const versions[] = {"auto", "0", "1", NULL};
 static const dm_dtype dtypes[] = {DM_F32, DM_F16, DM_BF16, DM_Q8_0};
 
 static const cli_option options[] = {
-    DM_OPTION_TEXT(convert_options, output, "output", "PATH", "the file or directory to create, which must not exist",
-                   .absent = "required"),
+    DM_OPTION_TEXT(convert_options, output, "output", "PATH", "the file or directory to create", .absent = "required"),
     DM_OPTION_CHOICE(convert_options, to, "to", "FORM", forms, "form to write",
                      .manual = "Form to write. auto: gguf for an output whose name ends with .gguf, llama2c for .bin, "
                                "hf for any other."),
@@ -35,6 +33,7 @@ static const cli_option options[] = {
     DM_OPTION_CHOICE(convert_options, version, "version", "N", versions, "version of a llama2.c file",
                      .manual = "Version of a llama2.c file. llama2.c's run.c reads version 0, which auto means."),
     DM_OPTION_FLAG(convert_options, merge, "merge", "merges the LoRA adapter MODEL into its base"),
+    CLI_OPTION_OVERWRITE(convert_options),
     {.offset = 0},
 };
 
@@ -53,10 +52,8 @@ static int ends_with(const char *text, const char *end)
     return n > m && strcmp(text + n - m, end) == 0;
 }
 
-static dm_status check(convert_options *o, dm_error *err)
+static dm_status check(convert_options *o, const cli_args *args, dm_error *err)
 {
-    struct stat st;
-
     if (!o->output)
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output PATH names the file or directory to make");
     if (o->to == TO_AUTO)
@@ -68,9 +65,8 @@ static dm_status check(convert_options *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "--type q8_0 is not for hf; its types are f32, f16 and bf16");
     if (o->to != TO_LLAMA2C && o->version != 0)
         return dm_fail(err, DM_ERR_ARGUMENT, "--version is for llama2c; leave it out");
-    if (stat(o->output, &st) == 0) /* the input cannot be the output either */
-        return dm_fail(err, DM_ERR_FILE, "%s: already exists; remove it or name another --output", o->output);
-    return DM_OK;
+    const dm_status s = cli_check_inputs(options, o, args, o->output, err);
+    return s == DM_OK ? dm_place_check(o->output, o->overwrite, err) : s;
 }
 
 static dm_status write(const convert_options *o, const dm_source *source, dm_weight_reader weights, int quiet,
@@ -78,11 +74,14 @@ static dm_status write(const convert_options *o, const dm_source *source, dm_wei
 {
     const dm_dtype type = dtypes[o->type];
     bool no_tokenizer = false;
-    const dm_status s = o->to == TO_GGUF ? dm_write_gguf(o->output, source, weights, type, hex, err)
-                        : o->to == TO_LLAMA2C
-                            ? dm_write_llama2c(o->output, source, weights, strcmp(versions[o->version], "1") == 0,
-                                               &no_tokenizer, hex, err)
-                            : dm_write_hf(o->output, source, weights, type, hex, err);
+    dm_status s = dm_place_apart(o->output, dm_source_path(source), err); /* an adapter's base is an input, too */
+
+    if (s != DM_OK)
+        return s;
+    s = o->to == TO_GGUF      ? dm_write_gguf(o->output, o->overwrite, source, weights, type, hex, err)
+        : o->to == TO_LLAMA2C ? dm_write_llama2c(o->output, o->overwrite, source, weights,
+                                                 strcmp(versions[o->version], "1") == 0, &no_tokenizer, hex, err)
+                              : dm_write_hf(o->output, o->overwrite, source, weights, type, hex, err);
 
     if (s == DM_OK && no_tokenizer && !quiet)
         fprintf(stderr, "note: no tokenizer.bin: llama2.c supports only SentencePiece tokenizers\n");
@@ -130,7 +129,7 @@ int cli_convert(int argc, char **argv)
         cli_args_close(&args);
         return 0;
     }
-    if (s == DM_OK && (s = check(&o, &err)) == DM_OK && o.merge) {
+    if (s == DM_OK && (s = check(&o, &args, &err)) == DM_OK && o.merge) {
         const int status = cli_open_engine("convert", &common, &engine);
         if (status) {
             cli_args_close(&args);

@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/recipes.h"
 #include "core/file.h"
+#include "core/place.h"
 #include "core/system.h"
 
 #define RECIPE_MAX ((size_t)1 << 24)
@@ -18,7 +19,7 @@
 typedef struct experiment_options {
     const char *output, *seeds, *only;
     int64_t jobs;
-    bool plan, show, list;
+    bool plan, show, list, overwrite;
 } experiment_options;
 
 static const cli_option options[] = {
@@ -42,6 +43,8 @@ static const cli_option options[] = {
                              "runs none."),
     DM_OPTION_FLAG(experiment_options, show, "show", "prints the recipe"),
     DM_OPTION_FLAG(experiment_options, list, "list", "lists the built-in recipes"),
+    DM_OPTION_FLAG(experiment_options, overwrite, "overwrite",
+                   "writes into a directory that holds something else than an experiment"),
     {.offset = 0},
 };
 
@@ -238,14 +241,6 @@ typedef struct experiment {
     dm_experiment_run run;
 } experiment;
 
-static bool makes_file(const dm_stage *s)
-{
-    for (size_t i = 0; i < s->args; i++)
-        if (s->arg[i].kind == DM_STAGE_ARG_OUTPUT)
-            return s->arg[i].text[0] != '\0';
-    return false;
-}
-
 /* A script for sh. */
 static dm_status print_plan(experiment *x, dm_error *err)
 {
@@ -257,7 +252,7 @@ static dm_status print_plan(experiment *x, dm_error *err)
         if (s->state == DM_STAGE_LEFT_OUT)
             continue;
         dm_text_print(&t, "# %s%s\n", s->name, s->state == DM_STAGE_DONE ? ": done" : "");
-        if (s->state != DM_STAGE_DONE && makes_file(s)) { /* into a directory that must be there */
+        if (s->state != DM_STAGE_DONE && dm_stage_makes_file(s)) { /* into a directory that must be there */
             dm_text_add(&t, "mkdir -p", 8);
             dm_experiment_plan_word(&t, s->dir);
             dm_text_add(&t, "\n", 1);
@@ -297,7 +292,7 @@ static dm_status finish(experiment *x, dm_error *err)
     dm_status s = dm_experiment_results_read(&results, &x->plan, err);
 
     if (s == DM_OK && (s = dm_experiment_results_write(&results, &x->plan, &x->recipe, &x->run, err)) == DM_OK)
-        s = dm_report_make(output, NULL, false, json ? NULL : &table, err);
+        s = dm_report_make(output, NULL, false, false, json ? NULL : &table, err);
     if (s == DM_OK && json)
         s = print_results(output, err);
     else if (s == DM_OK)
@@ -307,6 +302,17 @@ static dm_status finish(experiment *x, dm_error *err)
     return s;
 }
 
+/* An experiment's own directory is continued; it has a lock file from its beginning. */
+static dm_status check_output(const experiment_options *o, dm_error *err)
+{
+    dm_path lock;
+    const dm_status s = dm_path_in(&lock, o->output, "lock", err);
+
+    if (s != DM_OK || dm_file_exists(lock.text))
+        return s;
+    return dm_place_check(o->output, o->overwrite, err);
+}
+
 static dm_status run(experiment *x, dm_error *err)
 {
     const unsigned jobs = x->run.jobs, threads = x->run.threads > jobs ? x->run.threads / jobs : 1;
@@ -314,8 +320,11 @@ static dm_status run(experiment *x, dm_error *err)
     const double start = dm_seconds();
     watch w = {&x->plan, x->common->quiet, isatty(2), 0, 0};
 
+    dm_status s = check_output(x->o, err);
+    if (s != DM_OK)
+        return s;
     cli_catch_interrupt();
-    dm_status s = dm_schedule_run(&x->plan, &x->commands, &schedule, on_event, &w, err);
+    s = dm_schedule_run(&x->plan, &x->commands, &schedule, on_event, &w, err);
     end_line(&w);
     x->run.seconds = dm_seconds() - start;
     if (x->o->only || (s != DM_OK && s != DM_ERR_INPUT))

@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "cli/command.h"
-#include "core/file.h"
+#include "core/output.h"
+#include "core/place.h"
 #include "io/data/template.h"
 #include "io/tokenizer/tokenizer.h"
 #include "model/formats/tensors.h"
@@ -15,7 +16,7 @@ typedef struct init_options {
     int arch;
     int64_t hidden, intermediate, layers, heads, kv_heads, head_dim, vocab, window, positions;
     double rope_theta, eps, std;
-    bool tied;
+    bool tied, overwrite;
     uint64_t seed;
 } init_options;
 
@@ -44,6 +45,7 @@ const cli_option cli_init_options[] = {
     DM_OPTION_REAL(init_options, std, "std", "X", "standard deviation of the matrices"),
     DM_OPTION_FLAG(init_options, tied, "tied", "uses the embedding as the head (`no-tied`: a head of its own)"),
     DM_OPTION_SEED(init_options, seed, "seed", "N", "the same seed gives the same weights on every machine"),
+    CLI_OPTION_OVERWRITE(init_options),
     {.offset = 0},
 };
 
@@ -99,8 +101,8 @@ static dm_status shape(const init_options *o, const dm_tokenizer *t, const dm_ch
     return dm_config_check(c, "the options", err) == DM_OK ? DM_OK : (err->status = DM_ERR_ARGUMENT);
 }
 
-static dm_status write_model(const init_options *o, const dm_config *c, char hex[DM_SHA256_HEX], size_t *parameters,
-                             dm_error *err)
+static dm_status write_model(const init_options *o, const dm_config *c, const char *dir, char hex[DM_SHA256_HEX],
+                             size_t *parameters, dm_error *err)
 {
     dm_param_layout layout = {0};
     dm_arena arena = {0};
@@ -110,8 +112,8 @@ static dm_status write_model(const init_options *o, const dm_config *c, char hex
     if (s == DM_OK) {
         float *w = dm_arena_zalloc(&arena, layout.floats, sizeof *w);
         dm_weights_init(w, &layout, o->seed, o->std);
-        if ((s = dm_dir_create(o->output, err)) == DM_OK && (s = dm_config_write(c, DM_F32, o->output, err)) == DM_OK)
-            s = dm_weights_write(w, &layout, o->output, hex, err);
+        if ((s = dm_config_write(c, DM_F32, dir, err)) == DM_OK)
+            s = dm_weights_write(w, &layout, dir, hex, err);
     }
     *parameters = layout.parameters;
     dm_arena_close(&arena);
@@ -135,6 +137,7 @@ int cli_init(int argc, char **argv)
     dm_error err = {0};
     dm_tokenizer *tokenizer = NULL;
     dm_chat_template chat = {0};
+    dm_output_dir out = {.fd = -1};
     dm_config config;
     char hex[DM_SHA256_HEX];
     size_t parameters = 0;
@@ -148,15 +151,16 @@ int cli_init(int argc, char **argv)
         s = dm_fail(&err, DM_ERR_ARGUMENT, "no output given; --output DIR names the new model's directory");
     if (s == DM_OK && !o.tokenizer && !o.vocab)
         s = dm_fail(&err, DM_ERR_ARGUMENT, "the vocabulary is unknown; give --tokenizer DIR or --vocab N");
-    const bool is_new = s == DM_OK && !dm_dir_exists(o.output);
+    if (s == DM_OK && (s = cli_check_inputs(cli_init_options, &o, &args, o.output, &err)) == DM_OK)
+        s = dm_place_check(o.output, o.overwrite, &err);
     if (s == DM_OK && o.tokenizer && (s = dm_tokenizer_open(&tokenizer, o.tokenizer, &err)) == DM_OK)
         s = dm_template_open(&chat, NULL, o.tokenizer, tokenizer, &err);
-    if (s == DM_OK && (s = shape(&o, tokenizer, tokenizer ? &chat : NULL, &config, &err)) == DM_OK)
-        s = write_model(&o, &config, hex, &parameters, &err);
-    if (s == DM_OK && tokenizer && (s = dm_tokenizer_save(tokenizer, o.output, &err)) == DM_OK)
-        s = dm_template_save(&chat, tokenizer, o.output, &err);
-    if (s != DM_OK && is_new && dm_dir_exists(o.output)) /* no half of a model */
-        dm_dir_remove(o.output, NULL);
+    if (s == DM_OK && (s = shape(&o, tokenizer, tokenizer ? &chat : NULL, &config, &err)) == DM_OK &&
+        (s = dm_output_dir_open(&out, o.output, o.overwrite, &err)) == DM_OK)
+        s = write_model(&o, &config, out.temporary.text, hex, &parameters, &err);
+    if (s == DM_OK && tokenizer && (s = dm_tokenizer_save(tokenizer, out.temporary.text, &err)) == DM_OK)
+        s = dm_template_save(&chat, tokenizer, out.temporary.text, &err);
+    s = dm_output_dir_close(&out, s, &err);
     if (s == DM_OK && common.json)
         printf("{\"parameters\": %zu, \"vocab\": %u, \"weights_sha256\": \"%s\"}\n", parameters, config.vocab, hex);
     else if (s == DM_OK)

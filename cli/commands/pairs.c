@@ -8,10 +8,13 @@
 #include "cli/command.h"
 #include "cli/facts.h"
 #include "core/file.h"
+#include "core/output.h"
+#include "core/place.h"
 #include "io/json_writer.h"
 
 typedef struct pairs_options {
     const char *expert, *explored, *continuations, *from_pairs, *output;
+    bool overwrite;
     dm_pairs_options pairs;
 } pairs_options;
 
@@ -119,6 +122,7 @@ const cli_option cli_pairs_options[] = {
                       .high = COUNT_MAX,
                       .manual = "Keeps N pairs in all (0: all), chosen by the seed, in their order."),
     DM_OPTION_SEED(pairs_options, pairs.seed, "seed", "N", "seed of `degrade` and `limit`"),
+    CLI_OPTION_OVERWRITE(pairs_options),
     {.offset = 0},
 };
 
@@ -262,7 +266,7 @@ static dm_status report(const dm_pairs *p, const pairs_options *o, int json, dm_
     return cli_report_print(&r, err);
 }
 
-static dm_status run(pairs_options *o, const cli_common *common, dm_error *err)
+static dm_status run(pairs_options *o, const cli_args *args, const cli_common *common, dm_error *err)
 {
     struct {
         const char *option, *typed;
@@ -280,6 +284,8 @@ static dm_status run(pairs_options *o, const cli_common *common, dm_error *err)
 
     if (!o->output)
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output FILE names the file of pairs");
+    if ((s = cli_check_inputs(cli_pairs_options, o, args, o->output, err)) == DM_OK)
+        s = dm_place_check(o->output, o->overwrite, err);
     for (size_t i = 0; s == DM_OK && i < 4; i++)
         s = open_list(&lists[i], inputs[i].files, inputs[i].option, inputs[i].typed, err);
     if (s == DM_OK)
@@ -287,7 +293,7 @@ static dm_status run(pairs_options *o, const cli_common *common, dm_error *err)
     if (s == DM_OK) {
         dm_pairs_write(&text, &pairs, is_list(o->output));
         s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for the text of %zu pairs", pairs.n)
-                        : dm_file_write(o->output, text.data, text.size, err);
+                        : dm_output_write(o->output, o->overwrite, text.data, text.size, err);
     }
     if (s == DM_OK)
         s = report(&pairs, o, common->json, err);
@@ -308,7 +314,7 @@ int cli_pairs(int argc, char **argv)
     dm_pairs_defaults(&o.pairs);
     dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
     if (s == DM_OK && !args.help)
-        s = run(&o, &common, &err);
+        s = run(&o, &args, &common, &err);
     cli_args_close(&args);
     return s == DM_OK ? 0 : cli_failed("pairs", s, err.message);
 }

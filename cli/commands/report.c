@@ -7,12 +7,13 @@
 
 typedef struct report_options {
     const char *output;
-    bool svg;
+    bool svg, overwrite;
 } report_options;
 
 static const cli_option options[] = {
     DM_OPTION_TEXT(report_options, output, "output", "DIR", "directory to write to", .absent = "that of results.json"),
     DM_OPTION_FLAG(report_options, svg, "svg", "also writes every chart as charts/NAME.svg and shows it in report.md"),
+    CLI_OPTION_OVERWRITE(report_options),
     {.offset = 0},
 };
 
@@ -55,7 +56,7 @@ int cli_report_main(int argc, char **argv)
         s = dm_fail(&err, DM_ERR_ARGUMENT, "no directory given; usage: dmpo report %s", command.usage);
     if (s == DM_OK && !args.help) {
         const char *output = o.output ? o.output : args.positional[0];
-        s = dm_report_make(args.positional[0], output, o.svg, NULL, &err);
+        s = dm_report_make(args.positional[0], output, o.svg, o.overwrite, NULL, &err);
         if (s == DM_OK && common.json)
             s = print_json(output, &err);
         else if (s == DM_OK && !common.quiet)

@@ -6,17 +6,19 @@
 
 #include "cli/command.h"
 #include "cli/files.h"
+#include "core/place.h"
 #include "dmpo.h"
 
 typedef struct score_options {
     const char *output;
-    bool token;
+    bool token, overwrite;
 } score_options;
 
 static const cli_option own_options[] = {
     DM_OPTION_TEXT(score_options, output, "output", "FILE", "the lines go here, and a summary to standard output",
                    .group = "output", .absent = "lines on standard output"),
     DM_OPTION_FLAG(score_options, token, "token", "prints ids and log-probabilities of every action token"),
+    CLI_OPTION_OVERWRITE(score_options),
 };
 #define OWN (sizeof own_options / sizeof *own_options)
 
@@ -189,6 +191,17 @@ static bool changed(const dmpo_train_options *o, const char *name)
     return false;
 }
 
+/* The output is none of the inputs; whether it is there already, its opening finds. */
+static dm_status check_output(const char *output, const dmpo_train_options *o, dm_error *err)
+{
+    static const char *const inputs[] = {"model", "data", "reference", "reference-cache"};
+    dm_status s = DM_OK;
+
+    for (size_t i = 0; output && s == DM_OK && i < sizeof inputs / sizeof *inputs; i++)
+        s = dm_place_apart(output, dmpo_train_options_get(o, inputs[i]), err);
+    return s;
+}
+
 static dm_status check(const dmpo_train_options *o, dm_error *err)
 {
     if (dmpo_train_options_get(o, "reference"))
@@ -209,7 +222,7 @@ static dm_status run(dmpo_engine *engine, const score_options *o, const dmpo_tra
     sink k = {.token = o->token};
     cli_progress progress;
     dmpo_error error = {0};
-    dm_status s = cli_sink_open(&k.out, o->output, err);
+    dm_status s = cli_sink_open(&k.out, o->output, o->overwrite, err);
 
     if (s != DM_OK)
         return s;
@@ -251,6 +264,8 @@ int cli_score(int argc, char **argv)
     s = s == DM_OK ? cli_parse(&command, &o, &common, &args, argc, argv, &err) : dm_fail(&err, s, "%s", error.message);
     if (s == DM_OK && !args.help)
         s = check(args.train, &err);
+    if (s == DM_OK && !args.help)
+        s = check_output(o.output, args.train, &err);
     int status = s != DM_OK ? cli_failed("score", s, err.message) : 0;
     if (!status && !args.help && (status = cli_open_engine("score", &common, &engine)) == 0) {
         cli_catch_interrupt();

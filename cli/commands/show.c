@@ -7,10 +7,11 @@
 #include "cli/command.h"
 #include "cli/commands/show.h"
 #include "cli/files.h"
+#include "core/place.h"
 
 typedef struct show_options {
     const char *item, *html;
-    bool tokens, logps;
+    bool tokens, logps, overwrite;
     int colour;
 } show_options;
 
@@ -22,6 +23,7 @@ static const cli_option own_options[] = {
     DM_OPTION_FLAG(show_options, logps, "logps",
                    "runs the models for log-probabilities; `no-logps` reads only the model's tokenizer"),
     DM_OPTION_TEXT(show_options, html, "html", "FILE", "writes a page instead of printing", .absent = "none"),
+    DM_OPTION_FLAG(show_options, overwrite, "overwrite", "replaces what is at `html` already"),
     DM_OPTION_AUTO(show_options, colour, "colour", "colours in the terminal",
                    .absent = "on a terminal, unless $NO_COLOR is set"),
 };
@@ -31,7 +33,7 @@ static const char *const library_options[] = {
     "model", "reference", "template",          "template-option", "objective",     "beta",
     "gamma", "phi",       "length-normalised", "max-length",      "join-messages", NULL};
 
-static cli_option options[24];
+static cli_option options[25];
 
 static const cli_command command = {
     "show",
@@ -71,7 +73,7 @@ static dm_status print(const show_item *item, const show_options *o, bool json, 
     else
         show_text(&out, item, &(show_look){wants_colour(o), o->tokens, terminal_width()});
     dm_status s = out.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to show item '%s'", item->id)
-                             : cli_sink_open(&sink, o->html, err);
+                             : cli_sink_open(&sink, o->html, o->overwrite, err);
     if (s == DM_OK) {
         s = cli_sink_add(&sink, &out, err);
         s = cli_sink_close(&sink, s, err);
@@ -89,7 +91,7 @@ static dm_status check(const show_options *o, const cli_common *common, const dm
                        common->json ? "json"
                        : o->tokens  ? "tokens"
                                     : "colour");
-    return DM_OK;
+    return o->html ? dm_place_apart(o->html, train->data, err) : DM_OK;
 }
 
 static dm_status run(const show_options *o, const cli_common *common, const dm_train_options *train, dm_error *err)

@@ -5,6 +5,8 @@
 
 #include "cli/command.h"
 #include "core/file.h"
+#include "core/output.h"
+#include "core/place.h"
 #include "io/data/template.h"
 #include "io/tokenizer/tokenizer.h"
 #include "model/formats/source.h"
@@ -13,7 +15,7 @@ typedef struct tokenizer_options {
     const char *output, *chat_template, *tokenizer;
     int64_t vocabulary, min_frequency;
     int split;
-    bool digits, special;
+    bool digits, special, overwrite;
 } tokenizer_options;
 
 static const char *const splits[] = {"gpt2", "llama3", "qwen2", NULL};
@@ -36,6 +38,7 @@ const cli_option cli_tokenizer_options[] = {
                              "of these files, or a model of any form that has a tokenizer (a GGUF file, a llama2.c "
                              "file with tokenizer.bin beside it)."),
     DM_OPTION_FLAG(tokenizer_options, special, "special", "encode: recognises special tokens; decode: shows them"),
+    CLI_OPTION_OVERWRITE(tokenizer_options),
     {.offset = 0},
 };
 
@@ -105,15 +108,16 @@ static dm_status train_on(const tokenizer_options *o, const texts *t, dm_error *
         return dm_fail(err, DM_ERR_ARGUMENT, "unknown template '%s'; --template takes " DM_TEMPLATE_NAMES,
                        o->chat_template);
     const size_t n = dm_template_specials((dm_template_kind)kind, &specials);
-    const bool is_new = !dm_dir_exists(o->output);
+    dm_output_dir out = {.fd = -1};
     dm_status s =
         dm_tokenizer_train(&tokenizer, t->text, t->size, t->n, (size_t)o->vocabulary, (size_t)o->min_frequency,
                            (dm_word_split)o->split, o->digits != 0, specials, n, err);
-    if (s == DM_OK && (s = dm_tokenizer_save(tokenizer, o->output, err)) == DM_OK &&
-        (s = dm_template_open(&chat, &(dm_template_choice){.name = o->chat_template}, NULL, tokenizer, err)) == DM_OK)
-        s = dm_template_save(&chat, tokenizer, o->output, err);
-    if (s != DM_OK && is_new && dm_dir_exists(o->output)) /* no half of a tokenizer */
-        dm_dir_remove(o->output, NULL);
+    if (s == DM_OK &&
+        (s = dm_template_open(&chat, &(dm_template_choice){.name = o->chat_template}, NULL, tokenizer, err)) == DM_OK &&
+        (s = dm_output_dir_open(&out, o->output, o->overwrite, err)) == DM_OK &&
+        (s = dm_tokenizer_save(tokenizer, out.temporary.text, err)) == DM_OK)
+        s = dm_template_save(&chat, tokenizer, out.temporary.text, err);
+    s = dm_output_dir_close(&out, s, err);
     if (s == DM_OK)
         printf("%s: %zu ids from %zu texts, template %s\n", o->output, dm_tokenizer_size(tokenizer), t->n,
                o->chat_template);
@@ -133,6 +137,9 @@ static dm_status train(const tokenizer_options *o, const cli_args *args, dm_erro
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the tokenizer's directory");
     if (args->n_positional < 2)
         return dm_fail(err, DM_ERR_ARGUMENT, "no data given; usage: dmpo tokenizer train --output DIR DATA...");
+    if ((s = cli_check_inputs(cli_tokenizer_options, o, args, o->output, err)) != DM_OK ||
+        (s = dm_place_check(o->output, o->overwrite, err)) != DM_OK)
+        return s;
     for (int i = 1; i < args->n_positional && s == DM_OK; i++) {
         size_t size = 0;
         if (is_json(args->positional[i])) {

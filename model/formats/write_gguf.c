@@ -219,7 +219,7 @@ static dm_status check_form(const dm_source *s, dm_error *err)
     return DM_OK;
 }
 
-dm_status dm_write_gguf(const char *path, const dm_source *s, dm_weight_reader w, dm_dtype type,
+dm_status dm_write_gguf(const char *path, bool overwrite, const dm_source *s, dm_weight_reader w, dm_dtype type,
                         char hex[DM_SHA256_HEX], dm_error *err)
 {
     const dm_config *c = &s->config;
@@ -237,7 +237,7 @@ dm_status dm_write_gguf(const char *path, const dm_source *s, dm_weight_reader w
         status = put_tokenizer(&m, s, err);
     }
     if (status == DM_OK)
-        status = dm_gguf_write(path, &m, out, list_tensors(out, s, type), read_tensor, &r, hex, err);
+        status = dm_gguf_write(path, overwrite, &m, out, list_tensors(out, s, type), read_tensor, &r, hex, err);
     dm_gguf_meta_free(&m);
     free(out);
     free(r.head);

@@ -1,10 +1,8 @@
 /* A model as a Hugging Face directory. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "core/durable.h"
-#include "core/file.h"
+#include "core/output.h"
 #include "core/path.h"
 #include "io/safetensors.h"
 #include "model/formats/sidecar.h"
@@ -55,35 +53,15 @@ static dm_status write_weights(const char *dir, const dm_param_layout *layout, d
     return s;
 }
 
-/* "a/b/" and "a/b" are the same directory, but "a/b/.tmp-1" is not beside it. */
-static dm_status temporary_name(dm_path *out, const char *dir, dm_error *err)
+dm_status dm_write_hf(const char *dir, bool overwrite, const dm_source *s, dm_weight_reader w, dm_dtype type,
+                      char hex[DM_SHA256_HEX], dm_error *err)
 {
-    size_t n = strlen(dir);
+    dm_output_dir out;
+    dm_status status = dm_output_dir_open(&out, dir, overwrite, err);
+    const char *beside = out.temporary.text;
 
-    while (n > 1 && dir[n - 1] == '/')
-        n--;
-    return dm_path_print(out, err, "%.*s.tmp-%ld", (int)n, dir, (long)getpid());
-}
-
-dm_status dm_write_hf(const char *dir, const dm_source *s, dm_weight_reader w, dm_dtype type, char hex[DM_SHA256_HEX],
-                      dm_error *err)
-{
-    dm_path temporary;
-    dm_status status = temporary_name(&temporary, dir, err);
-
-    if (status != DM_OK)
-        return status;
-    if (dm_dir_exists(dir) || dm_file_exists(dir))
-        return dm_fail(err, DM_ERR_FILE, "%s: already exists", dir);
-    if (dm_dir_exists(temporary.text) &&
-        (status = dm_dir_remove(temporary.text, err)) != DM_OK) /* of a run that was killed */
-        return status;
-    if ((status = dm_dir_create(temporary.text, err)) == DM_OK &&
-        (status = dm_sidecar_config(s, type, temporary.text, err)) == DM_OK &&
-        (status = dm_sidecar_tokenizer(s, NULL, temporary.text, err)) == DM_OK &&
-        (status = write_weights(temporary.text, &s->layout, w, type, hex, err)) == DM_OK)
-        status = dm_rename_durable(temporary.text, dir, err);
-    if (status != DM_OK && dm_dir_exists(temporary.text))
-        dm_dir_remove(temporary.text, NULL);
-    return status;
+    if (status == DM_OK && (status = dm_sidecar_config(s, type, beside, err)) == DM_OK &&
+        (status = dm_sidecar_tokenizer(s, NULL, beside, err)) == DM_OK)
+        status = write_weights(beside, &s->layout, w, type, hex, err);
+    return dm_output_dir_close(&out, status, err);
 }

@@ -115,7 +115,7 @@ static dm_status write_tensor(dm_output *o, const dm_source *s, dm_weight_reader
     return status;
 }
 
-static dm_status write_model(const char *path, const dm_source *s, dm_weight_reader w, int version,
+static dm_status write_model(const char *path, bool overwrite, const dm_source *s, dm_weight_reader w, int version,
                              char hex[DM_SHA256_HEX], dm_error *err)
 {
     dm_output o = {0};
@@ -129,7 +129,7 @@ static dm_status write_model(const char *path, const dm_source *s, dm_weight_rea
     size_t *order = calloc(s->layout.n + 1, sizeof *order);
     if (!room || !order) {
         status = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for its largest tensor", path);
-    } else if ((status = dm_output_open(&o, path, err)) == DM_OK) {
+    } else if ((status = dm_output_open_new(&o, path, overwrite, err)) == DM_OK) {
         n = dm_llama2c_order(order, &s->layout, &s->config, version);
         status = write_header(&o, &s->config, version, err);
         for (size_t i = 0; status == DM_OK && i < n; i++)
@@ -167,8 +167,8 @@ static dm_status write_tokenizer(const char *path, const dm_tokenizer *t, size_t
     return s;
 }
 
-dm_status dm_write_llama2c(const char *path, const dm_source *s, dm_weight_reader w, int version, bool *no_tokenizer,
-                           char hex[DM_SHA256_HEX], dm_error *err)
+dm_status dm_write_llama2c(const char *path, bool overwrite, const dm_source *s, dm_weight_reader w, int version,
+                           bool *no_tokenizer, char hex[DM_SHA256_HEX], dm_error *err)
 {
     dm_path place;
     dm_tokenizer *t = NULL;
@@ -186,7 +186,7 @@ dm_status dm_write_llama2c(const char *path, const dm_source *s, dm_weight_reade
     }
     dm_tokenizer_close(&t);
     if (status == DM_OK)
-        status = write_model(path, s, w, version, hex, err);
+        status = write_model(path, overwrite, s, w, version, hex, err);
     if (status != DM_OK && made && dm_llama2c_tokenizer_path(&place, path, NULL) == DM_OK)
         unlink(place.text);
     return status;

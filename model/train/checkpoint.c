@@ -1,9 +1,10 @@
 /* Checkpoints and the finished model.
  *
  * output/checkpoint/ holds model.safetensors, optimizer.safetensors and state.json (step, newest evaluation, the run's
- * identity, the metrics file's length, a SHA-256 for each file). It is written as checkpoint.new; then the old one is
- * moved to checkpoint.old, the new one into place, the old one removed: at every moment one of the three is whole, and
- * reading looks in the order checkpoint, checkpoint.old. */
+ * identity, the metrics file's length, a SHA-256 for each file and one of itself). It is written as checkpoint.new; then
+ * the previous one is moved to checkpoint.old, where it stays, and the new one into place: at every moment one of the
+ * three is whole. Reading takes the first whole one of checkpoint, checkpoint.new, checkpoint.old. The run's lock
+ * (model/train/train.c) keeps other processes away meanwhile. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -15,13 +16,21 @@
 
 #include "core/durable.h"
 #include "core/file.h"
+#include "core/lock.h"
 #include "core/path.h"
+#include "core/temporary.h"
 #include "io/safetensors.h"
 #include "model/formats/adapter.h"
 #include "model/formats/sidecar.h"
 #include "model/formats/hf_directory.h"
 #include "model/formats/tensors.h"
 #include "model/train/run.h"
+
+#define FORMAT 2 /* of state.json; 1 had no checksum of itself */
+#define STATE_BYTES 65536
+
+static const char *const places[] = {"checkpoint", "checkpoint.new", "checkpoint.old"};
+#define PLACES (sizeof places / sizeof *places)
 
 void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
 {
@@ -80,7 +89,8 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
                              const char *model, const char *optimizer, dm_error *err)
 {
     dm_path path;
-    char identity[DM_SHA256_HEX];
+    char identity[DM_SHA256_HEX], checksum[DM_SHA256_HEX];
+    dm_sha256 h;
     const int64_t events = dm_run_tensorboard_size(r);
     struct stat st;
     dm_text text = {0};
@@ -97,7 +107,7 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
         return dm_fail(err, DM_ERR_FILE, "%s/%s: cannot write: %s", r->options.output, DM_TENSORBOARD_FILE,
                        strerror(errno));
     dm_json_open_object(&w, NULL);
-    dm_json_put_int(&w, "format", 1);
+    dm_json_put_int(&w, "format", FORMAT);
     dm_json_put_int(&w, "step", step);
     dm_json_put_int(&w, "evaluated", result->after.step);
     dm_json_put_string(&w, "identity", identity);
@@ -107,6 +117,10 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
     dm_metrics_json(&w, "before", "eval", &result->before);
     if (events)
         dm_json_put_int(&w, "tensorboard_bytes", events);
+    dm_sha256_init(&h);
+    dm_sha256_update(&h, text.data, text.failed ? 0 : text.size);
+    dm_sha256_finish(&h, checksum);
+    dm_json_put_string(&w, "checksum", checksum);
     dm_json_close_value(&w);
     dm_text_add(&text, "\n", 1);
     s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path.text)
@@ -141,6 +155,36 @@ static dm_status put_in_place(const char *fresh, const char *now, const char *ol
     return dm_rename_durable(fresh, now, err);
 }
 
+dm_status dm_run_check_output(const dm_run *r, dm_error *err)
+{
+    dm_path path;
+    const dm_status s = dm_path_in(&path, r->options.output, "metrics.jsonl", err);
+    return s == DM_OK ? dm_lock_check(r->output.metrics_fd, path.text, err) : s;
+}
+
+static dm_status remove_place(const dm_run *r, const char *name, dm_error *err)
+{
+    dm_path path;
+    const dm_status s = dm_path_in(&path, r->options.output, name, err);
+    return s == DM_OK && dm_dir_exists(path.text) ? dm_dir_remove(path.text, err) : s;
+}
+
+dm_status dm_checkpoint_discard(const dm_run *r, dm_error *err)
+{
+    dm_status s = DM_OK;
+    for (size_t i = PLACES; s == DM_OK && i-- > 0;)
+        s = remove_place(r, places[i], err);
+    return s;
+}
+
+dm_status dm_checkpoint_keep_one(const dm_run *r, dm_error *err)
+{
+    dm_status s = DM_OK;
+    for (size_t i = PLACES; s == DM_OK && i-- > 1;)
+        s = remove_place(r, places[i], err);
+    return s;
+}
+
 dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *result, dm_error *err)
 {
     dm_path now, fresh, old;
@@ -148,20 +192,24 @@ dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *re
 
     if ((s = dm_path_in(&now, r->options.output, "checkpoint", err)) != DM_OK ||
         (s = dm_path_in(&fresh, r->options.output, "checkpoint.new", err)) != DM_OK ||
-        (s = dm_path_in(&old, r->options.output, "checkpoint.old", err)) != DM_OK)
+        (s = dm_path_in(&old, r->options.output, "checkpoint.old", err)) != DM_OK ||
+        (s = dm_run_check_output(r, err)) != DM_OK ||
+        (s = remove_place(r, "checkpoint.new", err)) != DM_OK) /* of a run that was killed here */
         return s;
-    if (dm_dir_exists(fresh.text) && (s = dm_dir_remove(fresh.text, err)) != DM_OK) /* of a run that was killed here */
-        return s;
-    if ((s = dm_dir_create(fresh.text, err)) == DM_OK && (s = write_files(r, fresh.text, step, result, err)) == DM_OK)
+    if ((s = dm_dir_create(fresh.text, err)) == DM_OK) {
+        dm_temporary_add(fresh.text);
+        s = write_files(r, fresh.text, step, result, err);
+        dm_temporary_drop(fresh.text);
+    }
+    if (s == DM_OK)
         s = put_in_place(fresh.text, now.text, old.text, err);
     if (s != DM_OK) { /* as it was before */
         if (!dm_dir_exists(now.text) && dm_dir_exists(old.text))
             dm_rename_durable(old.text, now.text, NULL);
         if (dm_dir_exists(fresh.text))
             dm_dir_remove(fresh.text, NULL);
-        return s;
     }
-    return dm_dir_exists(old.text) ? dm_dir_remove(old.text, err) : DM_OK;
+    return s;
 }
 
 static dm_status verify(const dm_json_doc *doc, const char *dir, const char *name, dm_error *err)
@@ -253,42 +301,88 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
     return s == DM_OK ? dm_run_tensorboard_open(r, events, err) : s;
 }
 
-/* What a run that was killed while it wrote left beside the whole checkpoint. */
-static void remove_leftovers(const dm_run *r)
+/* state.json as it was written: its last member is the SHA-256 of all before it. */
+static dm_status read_checked(dm_json_doc **doc, const char *path, dm_error *err)
 {
-    static const char *const names[] = {"checkpoint.new", "checkpoint.old"};
-    dm_path now, path;
+    static const char last[] = ", \"checksum\": \"";
+    char *data = NULL, hex[DM_SHA256_HEX];
+    size_t size = 0, end;
+    int64_t format = 0;
+    dm_sha256 h;
+    dm_status s = dm_file_read(path, STATE_BYTES, &data, &size, err);
 
-    if (dm_path_in(&now, r->options.output, "checkpoint", NULL) != DM_OK || !dm_dir_exists(now.text))
-        return;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (dm_path_in(&path, r->options.output, names[i], NULL) == DM_OK && dm_dir_exists(path.text))
-            dm_dir_remove(path.text, NULL);
+    if (s == DM_OK && (s = dm_json_parse(doc, data, size, path, err)) == DM_OK &&
+        (s = dm_json_get_int(*doc, dm_json_root(*doc), "format", 1, FORMAT, NULL, &format, err)) == DM_OK &&
+        format > 1) {
+        for (end = size; end > 0 && (size - end < sizeof last - 1 || memcmp(data + end, last, sizeof last - 1) != 0);)
+            end--;
+        dm_sha256_init(&h);
+        dm_sha256_update(&h, data, end);
+        dm_sha256_finish(&h, hex);
+        if (!dm_json_is(dm_json_get(dm_json_root(*doc), "checksum"), hex))
+            s = dm_fail(err, DM_ERR_INPUT, "%s: its own checksum differs; the checkpoint is damaged", path);
+    }
+    free(data);
+    return s;
 }
 
-dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dm_train_result *result, dm_error *err)
+/* Opens the state of the checkpoint at `dir` and verifies every file. */
+static dm_status open_checkpoint(dm_json_doc **doc, const char *dir, dm_error *err)
 {
-    dm_path dir, path;
+    dm_path path;
+    dm_status s = dm_path_in(&path, dir, "state.json", err);
+
+    if (s == DM_OK && (s = read_checked(doc, path.text, err)) == DM_OK &&
+        (s = verify(*doc, dir, "model.safetensors", err)) == DM_OK)
+        s = verify(*doc, dir, "optimizer.safetensors", err);
+    if (s != DM_OK)
+        dm_json_close(doc);
+    return s;
+}
+
+/* Says that one is damaged, and which one was taken instead; a half-written checkpoint.new is nothing unusual. */
+static void pass_over(dm_run *r, const char *place, const dm_error *why)
+{
+    char text[DM_ERROR_MAX + 64];
+    if (strcmp(place, "checkpoint.new") == 0)
+        return;
+    snprintf(text, sizeof text, "passed over: %s", why->message);
+    dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+}
+
+dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_train_result *result, dm_error *err)
+{
+    dm_path dir;
     dm_json_doc *doc = NULL;
-    dm_status s = dm_path_in(&dir, r->options.output, "checkpoint", err);
+    dm_error first = {0}, why;
+    dm_status s = DM_OK;
+    size_t i;
 
     *step = 0;
-    if (s == DM_OK && !dm_dir_exists(dir.text))
-        s = dm_path_in(&dir, r->options.output, "checkpoint.old", err);
-    if (s != DM_OK || !dm_dir_exists(dir.text))
-        return s;
-    if ((s = dm_path_in(&path, dir.text, "state.json", err)) != DM_OK ||
-        (s = dm_json_read(&doc, path.text, err)) != DM_OK)
-        return s;
-    if ((s = verify(doc, dir.text, "model.safetensors", err)) == DM_OK &&
-        (s = verify(doc, dir.text, "optimizer.safetensors", err)) == DM_OK &&
-        (s = read_state(r, doc, step, result, err)) == DM_OK &&
+    for (i = 0; i < PLACES; i++) {
+        if ((s = dm_path_in(&dir, r->options.output, places[i], err)) != DM_OK)
+            return s;
+        if (!dm_dir_exists(dir.text))
+            continue;
+        if ((s = open_checkpoint(&doc, dir.text, &why)) == DM_OK)
+            break;
+        if (s == DM_ERR_MEMORY)
+            return dm_fail(err, s, "%s", why.message);
+        pass_over(r, places[i], &why);
+        if (first.status == DM_OK && i != 1)
+            first = why;
+    }
+    if (i == PLACES)
+        return first.status == DM_OK
+                   ? DM_OK
+                   : dm_fail(err, first.status, "%s; no other is whole; `overwrite` without `resume` begins anew",
+                             first.message);
+    *place = places[i];
+    if ((s = read_state(r, doc, step, result, err)) == DM_OK &&
         (s = read_table(r->memory.trained, r->models.trained_layout, dir.text, "model.safetensors", err)) == DM_OK)
         s = read_moments(r, dir.text, err);
     dm_json_close(&doc);
-    if (s == DM_OK)
-        remove_leftovers(r);
-    return s;
+    return s == DM_OK && i == 0 ? remove_place(r, "checkpoint.new", err) : s;
 }
 
 dm_status dm_run_write_model(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err)

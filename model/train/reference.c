@@ -2,16 +2,19 @@
  *
  * Cache file: for the reference, then for the second one where there is one, a text header (one line, the key below)
  * and the f32 values of all parts (training data, evaluation data, kto's mismatched sequences of both) in the order of
- * dm_run_references. The key names everything they depend on (weights, configuration, the items as token ids and turns,
+ * dm_run_references; at the end the SHA-256 of all of this, in hex. The key names everything they depend on (weights, configuration, the items as token ids and turns,
  * packing), so a stale cache is recomputed, never used. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/file.h"
+#include "core/input.h"
+#include "core/place.h"
 #include "model/train/run.h"
 
 #define KEY_MAX 512
+#define KIND "dmpo reference log-probabilities " /* how every such file begins */
 
 typedef struct part {
     const dm_dataset *data;
@@ -50,8 +53,8 @@ static void cache_key(dm_run *r, int which, char key[KEY_MAX])
         size += (size_t)snprintf(counts + size, sizeof counts - size, "%s%zu", i ? "+" : "", parts[i].ref->n);
     }
     dm_sha256_finish(&h, items);
-    snprintf(key, KEY_MAX, "dmpo reference log-probabilities 2 model=%s items=%s share_prefix=%d values=%s\n",
-             dm_run_reference_sha256(r, which), items, r->options.share_prefix, counts);
+    snprintf(key, KEY_MAX, KIND "3 model=%s items=%s share_prefix=%d values=%s\n", dm_run_reference_sha256(r, which),
+             items, r->options.share_prefix, counts);
 }
 
 const char *dm_run_reference_sha256(const dm_run *r, int which)
@@ -86,12 +89,49 @@ static const char *cache_take(dm_run *r, int which, const char *data, const char
     return data;
 }
 
+static void checksum(const char *data, size_t size, char hex[DM_SHA256_HEX])
+{
+    dm_sha256 h;
+    dm_sha256_init(&h);
+    dm_sha256_update(&h, data, size);
+    dm_sha256_finish(&h, hex);
+}
+
+/* The file ends with the checksum of what comes before. */
+static bool is_sound(const char *data, size_t size)
+{
+    char hex[DM_SHA256_HEX];
+    if (size < DM_SHA256_HEX)
+        return false;
+    size -= DM_SHA256_HEX - 1;
+    checksum(data, size, hex);
+    return memcmp(data + size, hex, DM_SHA256_HEX - 1) == 0;
+}
+
+/* Nothing is replaced but another cache. */
+static dm_status check_place(const char *path, dm_error *err)
+{
+    char begin[sizeof KIND - 1];
+    dm_input in;
+    dm_status s;
+
+    if (dm_place_is_free(path))
+        return DM_OK;
+    if ((s = dm_input_open(&in, path, err)) != DM_OK)
+        return s;
+    if (in.size < sizeof begin || dm_input_read(&in, begin, sizeof begin, 0, NULL) != DM_OK ||
+        memcmp(begin, KIND, sizeof begin) != 0)
+        s = dm_fail(err, DM_ERR_FILE, "%s: already exists and is not a `reference-cache`; name another file", path);
+    dm_input_close(&in);
+    return s;
+}
+
 /* True when the cache held this run's values. An unreadable or foreign cache is not an error: it is written anew. */
 static int cache_read(dm_run *r)
 {
     part parts[PARTS];
     const size_t n = parts_of(r, parts);
-    size_t most = KEY_MAX, size = 0;
+    size_t most = KEY_MAX + DM_SHA256_HEX, size = 0;
     char *data = NULL;
 
     for (size_t i = 0; i < n; i++)
@@ -99,10 +139,11 @@ static int cache_read(dm_run *r)
     if (!dm_file_exists(r->options.reference_cache) ||
         dm_file_read(r->options.reference_cache, most * (size_t)references(r), &data, &size, NULL) != DM_OK)
         return 0;
-    const char *at = data;
+    const char *end = data + size, *at = is_sound(data, size) ? data : NULL;
+    end -= at ? DM_SHA256_HEX - 1 : 0;
     for (int which = 0; at && which < references(r); which++)
-        at = cache_take(r, which, at, data + size);
-    const int hit = at == data + size;
+        at = cache_take(r, which, at, end);
+    const int hit = at == end;
     free(data);
     return hit;
 }
@@ -119,6 +160,11 @@ static dm_status cache_write(dm_run *r, dm_error *err)
         dm_text_add(&text, key, strlen(key));
         for (size_t i = 0; i < n; i++)
             dm_text_add(&text, (const char *)values_of(&parts[i], which), parts[i].ref->n * sizeof(float));
+    }
+    if (!text.failed) {
+        char hex[DM_SHA256_HEX];
+        checksum(text.data, text.size, hex);
+        dm_text_add(&text, hex, sizeof hex - 1);
     }
     const dm_status s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", r->options.reference_cache)
                                     : dm_file_write(r->options.reference_cache, text.data, text.size, err);
@@ -199,6 +245,8 @@ dm_status dm_run_reference(dm_run *r, dm_error *err)
 
     if (!r->train.reference.logp)
         return DM_OK;
+    if (r->options.reference_cache && (s = check_place(r->options.reference_cache, err)) != DM_OK)
+        return s;
     for (int which = 0; which < references(r); which++)
         if (r->models.reference[which].source && (s = dm_loaded_model_hash(&r->models.reference[which], err)) != DM_OK)
             return s;

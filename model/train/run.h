@@ -80,7 +80,7 @@ typedef struct dm_run_output {
     dm_text line;                   /* one metrics line, reused */
 } dm_run_output;
 
-typedef struct dm_train_result { /* dmpo_train_result, with its metrics */
+typedef struct dm_train_result { /* dm_train_result, with its metrics */
     int64_t steps;
     dmpo_metrics before, after; /* step -1: there is none */
     char weights_sha256[DM_SHA256_HEX], data_sha256[DM_SHA256_HEX], model_sha256[DM_SHA256_HEX];
@@ -141,11 +141,18 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
 dm_status dm_run_steps(dm_run *r, int64_t first, dm_train_result *result, dm_error *err);
 
 /* ---- output directory (model/train/checkpoint.c) ---- */
-/* Writes output/checkpoint: beside, then renamed; the previous one is kept until the new one is durable. */
+/* Fails when the directory was removed, moved or replaced since the run opened it. */
+dm_status dm_run_check_output(const dm_run *r, dm_error *err);
+/* Writes output/checkpoint: beside, then renamed; the previous one is kept as output/checkpoint.old. */
 dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *result, dm_error *err);
-/* *step: steps done, 0 when there is no checkpoint. Verifies every checksum and that the run is the same one. Fills
- * result->before, and result->after.step with the newest evaluation in metrics.jsonl (-1: none). */
-dm_status dm_checkpoint_read(dm_run *r, int64_t *step, dm_train_result *result, dm_error *err);
+/* Reads the newest whole checkpoint; an event names those that are damaged. *step: steps done, 0 when there is none.
+ * Verifies every checksum and that the run is the same one. Fills result->before, and result->after.step with the newest
+ * evaluation in metrics.jsonl (-1: none), and *place with the name of its directory. All damaged: an error that names the first. */
+dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_train_result *result, dm_error *err);
+/* Removes all checkpoints: a run begins anew. */
+dm_status dm_checkpoint_discard(const dm_run *r, dm_error *err);
+/* Removes all but output/checkpoint: the run is done. */
+dm_status dm_checkpoint_keep_one(const dm_run *r, dm_error *err);
 /* The finished model in output/. */
 dm_status dm_run_write_model(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err);
 

@@ -8,25 +8,49 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/lock.h"
 #include "core/path.h"
+#include "core/place.h"
 #include "core/system.h"
 #include "model/api.h"
 #include "model/train/train.h"
 
-/* The output directory is made before the long work starts, so that an unwritable one fails at once. */
+/* A run's own output is continued with `resume`; everything else that is there is somebody's. */
+static dm_status check_output(const dm_train_options *o, dm_error *err)
+{
+    const char *const inputs[] = {o->model, o->data, o->eval_data, o->reference, o->reference2};
+    dm_path metrics;
+    dm_status s = DM_OK;
+
+    if (!o->output)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; `output` names the directory for the trained model");
+    for (size_t i = 0; s == DM_OK && i < sizeof inputs / sizeof *inputs; i++)
+        s = dm_place_apart(o->output, inputs[i], err);
+    if (s != DM_OK || (s = dm_path_in(&metrics, o->output, "metrics.jsonl", err)) != DM_OK)
+        return s;
+    if (!dm_file_exists(metrics.text))
+        return dm_place_check(o->output, o->overwrite, err);
+    return o->resume || o->overwrite || dm_place_is_free(metrics.text)
+               ? DM_OK
+               : dm_fail(err, DM_ERR_FILE,
+                         "%s: holds a run already; `resume` continues it, `overwrite` replaces it, or name another "
+                         "`output`",
+                         o->output);
+}
+
+/* The output directory is made before the long work starts, so that an unwritable one fails at once. Its metrics.jsonl
+ * is the lock: who has it sees what an earlier holder has left. */
 static dm_status open_output(dm_run *r, dm_error *err)
 {
     dm_path path;
     dm_status s;
 
-    if (!r->options.output)
-        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; `output` names the directory for the trained model");
     if ((s = dm_dir_create(r->options.output, err)) != DM_OK ||
-        (s = dm_path_in(&path, r->options.output, "metrics.jsonl", err)) != DM_OK)
+        (s = dm_path_in(&path, r->options.output, "metrics.jsonl", err)) != DM_OK ||
+        (s = dm_lock_open(&r->output.metrics_fd, path.text, r->options.output, O_WRONLY | O_CREAT | O_APPEND, false,
+                          err)) != DM_OK)
         return s;
-    r->output.metrics_fd = open(path.text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    return r->output.metrics_fd >= 0 ? DM_OK
-                                     : dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path.text, strerror(errno));
+    return check_output(&r->options, err);
 }
 
 /* A run that failed before it had anything to say leaves no trace. */
@@ -48,16 +72,20 @@ static void discard_output(const dm_run *r, bool is_new)
 static dm_status begin(dm_run *r, int64_t *first, dm_train_result *result, dm_error *err)
 {
     char text[128];
-    dm_status s = r->options.resume ? dm_checkpoint_read(r, first, result, err) : DM_OK;
+    const char *place = NULL;
+    dm_status s = r->options.resume ? dm_checkpoint_read(r, &place, first, result, err) : DM_OK;
 
     if (s != DM_OK)
+        return s;
+    if (*first == 0 && (s = dm_checkpoint_discard(r, err)) != DM_OK)
         return s;
     if (*first == 0 && ftruncate(r->output.metrics_fd, 0) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot empty: %s", r->options.output, strerror(errno));
     if (*first == 0 && r->output.tensorboard_fd < 0 && (s = dm_run_tensorboard_open(r, 0, err)) != DM_OK)
         return s;
     if (*first > 0) {
-        snprintf(text, sizeof text, "resumed after step %lld of %lld", (long long)*first, (long long)r->steps);
+        snprintf(text, sizeof text, "resumed after step %lld of %lld, from %s", (long long)*first, (long long)r->steps,
+                 place);
         dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
     }
     return DM_OK;
@@ -75,7 +103,8 @@ static dm_status train(dm_run *r, dm_train_result *result, dm_error *err)
     memcpy(result->data_sha256, r->train.data.sha256, sizeof result->data_sha256);
     memcpy(result->model_sha256, r->models.policy.sha256, sizeof result->model_sha256);
     if ((s = dm_run_steps(r, first, result, err)) != DM_OK ||
-        (s = dm_run_write_model(r, result->weights_sha256, err)) != DM_OK)
+        (s = dm_run_write_model(r, result->weights_sha256, err)) != DM_OK ||
+        (s = dm_run_check_output(r, err)) != DM_OK || (s = dm_checkpoint_keep_one(r, err)) != DM_OK)
         return s;
     result->peak_memory = dm_rss_peak();
     return DM_OK;
@@ -85,11 +114,14 @@ dmpo_status dm_train(dmpo_engine *engine, const dm_train_options *options, dmpo_
                      dm_train_result *result, dmpo_error *error)
 {
     dm_error err = {0};
-    dm_run run;
+    dm_run run = {0};
 
     *result = (dm_train_result){.before = {.step = -1, .kl = NAN}, .after = {.step = -1, .kl = NAN}};
     const bool is_new = options->output && !dm_dir_exists(options->output);
-    dm_status s = dm_run_open(&run, &engine->e, options, event, context, &err);
+    run.output.metrics_fd = run.output.tensorboard_fd = -1;
+    dm_status s = check_output(options, &err);
+    if (s == DM_OK)
+        s = dm_run_open(&run, &engine->e, options, event, context, &err);
     if (s == DM_OK)
         s = train(&run, result, &err);
     if (s != DM_OK && run.output.metrics_fd >= 0)

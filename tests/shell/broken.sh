@@ -44,6 +44,7 @@ bad() {
 # good COMMAND ARGS...: what the broken files are made from is itself fine
 good() {
     status=0
+    rm -rf out
     dmpo "$@" >stdout 2>stderr </dev/null || status=$?
     if [ "$status" = 0 ]; then
         passed=$((passed + 1))

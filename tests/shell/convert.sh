@@ -148,8 +148,9 @@ refuses 1 "tiny.gguf: has 4 bytes" info tiny.gguf
 # ---- what is refused ----
 
 refuses 2 "no output given" convert plain
-refuses 1 "tied.0.bin: already exists" convert plain --output tied.0.bin
-refuses 1 "plain: already exists" convert plain --output plain
+refuses 1 "tied.0.bin: already exists; name another --output, or --overwrite replaces it" convert plain --output tied.0.bin
+refuses 1 "plain: is an input of this command" convert plain --output plain
+refuses 1 "is an input of this command" convert plain --output ./plain/ --overwrite
 refuses 2 "--type f16 is not for llama2c" convert plain --output new.bin --type f16
 refuses 2 "--type q8_0 is not for hf" convert plain --output new --type q8_0
 refuses 2 "--version: '2'" convert plain --output new.bin --version 2

@@ -58,7 +58,7 @@ check "segments" grep -q '"Observation: go"}\], "chosen": \[{"from": "gpt", "val
     "$work/cut.jsonl"
 check "the seed decides" works pairs --from-pairs "$work/two.jsonl" --limit 1 --seed 3 --output "$work/limit.jsonl"
 cp "$work/limit.jsonl" "$work/again.jsonl"
-check "and decides the same again" works pairs --from-pairs "$work/two.jsonl" --limit 1 --seed 3 --output "$work/limit.jsonl"
+check "and decides the same again" works pairs --from-pairs "$work/two.jsonl" --limit 1 --seed 3 --output "$work/limit.jsonl" --overwrite
 check "byte by byte" cmp "$work/limit.jsonl" "$work/again.jsonl"
 
 # What was made is training data.
@@ -75,25 +75,32 @@ check "its turns" grep -q '^turns  *min 2, median 2, max 2, total 4' "$out"
 
 cp "$work/one.jsonl" "$work/before"
 refuses 2 "no output given; --output FILE" pairs --from-pairs "$work/one.jsonl"
-refuses 2 "no runs given" pairs --output "$work/one.jsonl"
-refuses 2 "--margin 2 is out of range; legal: 0 to 1" pairs --from-pairs "$work/one.jsonl" --margin 2 --output "$work/one.jsonl"
+refuses 2 "no runs given" pairs --output "$work/refused.jsonl"
+refuses 2 "--margin 2 is out of range; legal: 0 to 1" pairs --from-pairs "$work/one.jsonl" --margin 2 --output "$work/refused.jsonl"
 refuses 2 "--min-chosen 1.5 is out of range; legal: 0 to 1" pairs --min-chosen 1.5
 refuses 2 "--min-edit-distance 2 is out of range; legal: 0 to 1" pairs --min-edit-distance 2
 refuses 2 "--cut -2 is out of range; legal: -1 to 1000000000" pairs --cut -2
 refuses 2 "--degrade-turns 0 is out of range; legal: 1 to 10000" pairs --degrade-turns 0
 refuses 2 "--per-task -1 is out of range; legal: 0 to 1000000000" pairs --per-task -1
 refuses 2 "--max-length-ratio 0.5 is out of range; legal: 0 (any) or at least 1" pairs --from-pairs "$work/one.jsonl" --max-length-ratio 0.5 \
-    --output "$work/one.jsonl"
+    --output "$work/refused.jsonl"
 refuses 2 "--form: 'best' is not one of: pairs, sft, step, segment" pairs --form best
-refuses 2 "has an empty name among its files" pairs --explored "$work/a.jsonl," --among --output "$work/one.jsonl"
-refuses 2 "needs --invalid-answer TEXT" pairs --from-pairs "$work/one.jsonl" --degrade meaningless --output "$work/one.jsonl"
+refuses 2 "has an empty name among its files" pairs --explored "$work/a.jsonl," --among --output "$work/refused.jsonl"
+refuses 2 "needs --invalid-answer TEXT" pairs --from-pairs "$work/one.jsonl" --degrade meaningless --output "$work/refused.jsonl"
 refuses 2 "unexpected argument" pairs file.jsonl
-refuses 1 "cannot open" pairs --from-pairs "$work/nosuch.json" --output "$work/one.jsonl"
-refuses 1 "no pair is left of 2: 2 with no other run of their task" pairs --explored "$work/b,c.jsonl" --among --output "$work/one.jsonl"
+refuses 1 "cannot open" pairs --from-pairs "$work/nosuch.json" --output "$work/refused.jsonl"
+refuses 1 "no pair is left of 2: 2 with no other run of their task" pairs --explored "$work/b,c.jsonl" --among --output "$work/refused.jsonl"
 refuses 1 "no/such/dir" pairs --from-pairs "$work/two.jsonl" --output "$work/no/such/dir/pairs.jsonl"
 : >"$work/none.jsonl"
-refuses 1 "none.jsonl:1:1: expected a value" pairs --from-pairs "$work/none.jsonl" --output "$work/one.jsonl"
+refuses 1 "none.jsonl:1:1: expected a value" pairs --from-pairs "$work/none.jsonl" --output "$work/refused.jsonl"
+refuses 1 "already exists; name another --output, or --overwrite replaces it" pairs --from-pairs "$work/two.jsonl" --output "$work/one.jsonl"
+for force in "" --overwrite; do
+    # shellcheck disable=SC2086 # an option or none
+    refuses 1 "is an input of this command" pairs --from-pairs "$work/two.jsonl,$work/one.jsonl" --output "$work/./one.jsonl" $force
+done
 check "the output is as it was" cmp "$work/one.jsonl" "$work/before"
+check "unless it may be overwritten" works pairs --from-pairs "$work/two.jsonl" --output "$work/one.jsonl" --overwrite
+check "which it is" eval '! cmp -s "$work/one.jsonl" "$work/before"'
 for left in "$work"/*.tmp-*; do
     check "$left is not left" [ ! -e "$left" ]
 done

@@ -10,7 +10,7 @@ case=$SRC/tests/golden/llama-tied-gqa
 train() {
     name=$1
     shift
-    dmpo train --data "$case/case.json" --steps 1 --batch 2 --lr 1e-3 --output "$work/out" \
+    dmpo train --data "$case/case.json" --steps 1 --batch 2 --lr 1e-3 --output "$work/out" --overwrite \
         "$@" >"$work/$name.all" 2>"$work/$name.log" || return 1
     grep '^weights' "$work/$name.all" >"$work/$name.txt"
 }

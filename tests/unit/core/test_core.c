@@ -352,7 +352,7 @@ static void check_files(const char *dir)
     /* A failed write leaves the old file and no temporary one: the target is a directory, so rename fails. */
     CK(dm_path_join(other, sizeof other, dir, "a", &err) == DM_OK);
     CK(dm_file_write(other, "x", 1, &err) == DM_ERR_FILE && dm_dir_exists(other));
-    snprintf(path, sizeof path, "%s/a.tmp-%ld", dir, (long)getpid());
+    snprintf(path, sizeof path, "%s/a.tmp-dmpo", dir);
     CK(!dm_file_exists(path));
 
     /* Removal takes links away and leaves what they point to. */

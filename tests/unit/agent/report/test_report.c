@@ -179,7 +179,7 @@ static void test_golden(void)
     const char *out = in(work, "golden");
     dm_error err;
 
-    if (!CK(dm_report_make(data, out, true, NULL, &err) == DM_OK)) {
+    if (!CK(dm_report_make(data, out, true, true, NULL, &err) == DM_OK)) {
         printf("%s\n", err.message);
         return;
     }
@@ -258,7 +258,7 @@ static void test_one_seed(void)
                            "dpo", "preference", "[0.5, 0.5, 1, 1]") "]}");
     dm_error err;
 
-    CK(dm_report_make(dir, NULL, false, NULL, &err) == DM_OK);
+    CK(dm_report_make(dir, NULL, false, true, NULL, &err) == DM_OK);
     char *report = text_of(dir, "report.md"), *page = text_of(dir, "report.html");
     CK(has(report, "# one\n") && has(report, "There is one seed: intervals are"));
     /* Student's t for 3 degrees of freedom is 3.18245; the deviations are 0.408248 and 0.288675 */
@@ -279,13 +279,13 @@ static void test_one_seed(void)
 
     dir = results("equal", "{'name': 'n', 'evaluations': [" EVALUATION("a", "sft", "[0, 0.5]") ", " EVALUATION(
                                "b", "preference", "[0.5, 0]") "]}");
-    CK(dm_report_make(dir, NULL, false, NULL, &err) == DM_OK);
+    CK(dm_report_make(dir, NULL, false, true, NULL, &err) == DM_OK);
     report = text_of(dir, "report.md"); /* none is the best of equals */
     CK(has(report, "| b | 0.250 ") && !has(report, "**0.250") && !has(report, "The highest mean"));
     free(report);
 
     dir = results("empty", "{'name': 'empty'}"); /* every stage failed */
-    CK(dm_report_make(dir, NULL, true, NULL, &err) == DM_OK);
+    CK(dm_report_make(dir, NULL, true, true, NULL, &err) == DM_OK);
     page = text_of(dir, "report.html");
     well_formed("no results", page);
     free(page);
@@ -303,7 +303,7 @@ static void test_escaping(void)
         "'reward_by_turn': [0, 0.5]}]}");
     dm_error err;
 
-    CK(dm_report_make(dir, NULL, true, NULL, &err) == DM_OK);
+    CK(dm_report_make(dir, NULL, true, true, NULL, &err) == DM_OK);
     char *report = text_of(dir, "report.md"), *page = text_of(dir, "report.html"), *csv = text_of(dir, "results.csv"),
          *chart = text_of(dir, "charts/sweep-i-k.svg");
     well_formed("escaped page", page);
@@ -328,7 +328,7 @@ static void refused(const char *text, const char *message)
     const char *dir = results("bad", text), *out = in(work, "none");
     dm_error err = {0};
 
-    CK_MSG(dm_report_make(dir, out, true, NULL, &err) != DM_OK && strstr(err.message, message), "%s: %s", text,
+    CK_MSG(dm_report_make(dir, out, true, true, NULL, &err) != DM_OK && strstr(err.message, message), "%s: %s", text,
            err.message);
     CK_MSG(!dm_dir_exists(out), "%s", text);
 }
@@ -358,11 +358,11 @@ static void test_refused(void)
     refused("{'name': 'n', 'stages': [{'name': 's'}]}", "\"key\" is missing");
     refused("{'name': 'n'} x", "results.json:1:");
 
-    CK(dm_report_make(in(work, "nowhere"), NULL, false, NULL, &err) == DM_ERR_FILE);
-    CK(dm_report_make(in(work, "golden"), NULL, false, NULL, &err) == DM_ERR_FILE &&
+    CK(dm_report_make(in(work, "nowhere"), NULL, false, true, NULL, &err) == DM_ERR_FILE);
+    CK(dm_report_make(in(work, "golden"), NULL, false, true, NULL, &err) == DM_ERR_FILE &&
        has(err.message, "results.json: no such file; dmpo experiment RECIPE --output "));
     CK(dm_file_write(file, "x", 1, &err) == DM_OK);
-    CK(dm_report_make(data, file, false, NULL, &err) == DM_ERR_FILE && has(err.message, "file"));
+    CK(dm_report_make(data, file, false, true, NULL, &err) == DM_ERR_FILE && has(err.message, "file"));
 }
 
 /* A file that results name is broken: that file is blamed. One that is gone is left out. */
@@ -374,13 +374,14 @@ static void test_files(void)
                *stage = in(work, "files/stages/a");
     dm_error err = {0};
 
-    CK(dm_report_make(dir, NULL, false, NULL, &err) == DM_OK);
+    CK(dm_report_make(dir, NULL, false, true, NULL, &err) == DM_OK);
     CK(dm_dir_create(stage, &err) == DM_OK);
     CK(dm_file_write(in(stage, "metrics.jsonl"), "{}\n{\"kind\"\n", 11, &err) == DM_OK);
-    CK(dm_report_make(dir, NULL, false, NULL, &err) == DM_ERR_INPUT && has(err.message, "stages/a/metrics.jsonl:2:"));
+    CK(dm_report_make(dir, NULL, false, true, NULL, &err) == DM_ERR_INPUT &&
+       has(err.message, "stages/a/metrics.jsonl:2:"));
     static const char odd[] = "{}\n[]\n3\n{\"kind\": \"train\", \"loss\": 1e300, \"epoch\": 1}\n";
     CK(dm_file_write(in(stage, "metrics.jsonl"), odd, sizeof odd - 1, &err) == DM_OK);
-    CK(dm_report_make(dir, NULL, true, NULL, &err) == DM_OK);
+    CK(dm_report_make(dir, NULL, true, true, NULL, &err) == DM_OK);
     char *chart = text_of(dir, "charts/loss-e.svg");
     well_formed("a huge loss", chart);
     CK(!has(chart, "nan") && !has(chart, "inf"));

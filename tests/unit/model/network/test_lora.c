@@ -35,6 +35,7 @@ static dm_train_options options(const char *output)
     o.batch = 3;
     o.steps = 6;
     o.seed = 5;
+    o.overwrite = true; /* cases share directories */
     return o;
 }
 
@@ -234,7 +235,7 @@ static void test_merged(void)
     CK(dmpo_engine_open(&engine, NULL, 2, &error) == DMPO_OK);
     dm_status s = dm_adapter_merge_open(&m, &engine->e, at("adapter"), &err);
     if (s == DM_OK)
-        s = dm_write_hf(at("merged"), m.loaded.source, dm_weight_reader_of_merge(&m), DM_F32, hex, &err);
+        s = dm_write_hf(at("merged"), false, m.loaded.source, dm_weight_reader_of_merge(&m), DM_F32, hex, &err);
     dm_adapter_merge_close(&m);
     CK_MSG(s == DM_OK, "%s", err.message);
     CK(dm_adapter_merge_open(&m, &engine->e, at("base"), &err) == DM_ERR_ARGUMENT &&

@@ -110,7 +110,7 @@ static void resume_after(dmpo_event_kind kind, int n, unsigned threads)
     o.resume = 1;
     got = train(&o, NULL, 3, stop_at, &second);
     CK_MSG(got.status == DMPO_OK, "%s: %s", what, got.message);
-    snprintf(note, sizeof note, "resumed after step %lld of 9", done);
+    snprintf(note, sizeof note, "resumed after step %lld of 9, from checkpoint", done);
     CK_MSG(strcmp(second.resumed, done ? note : "") == 0, "%s: '%s'", what, second.resumed);
     check_same_run(at("base"), at("other"), what);
     CK_MSG(same_metrics(&got.result.before, &base.result.before), "%s: before", what);

@@ -276,6 +276,7 @@ static void other_cache(void)
     CK(train(&o, NULL, 2, NULL, NULL).status == DMPO_OK);
     CK(!same_file(at("base/model.safetensors"), at("other/model.safetensors")));
     o.reference2 = NULL;
+    o.overwrite = true;
     CK(train(&o, NULL, 2, NULL, NULL).status == DMPO_OK);
     dm_dir_remove(at("other"), NULL);
     check_again(mrpo(), "without a cache", NULL, 2);
