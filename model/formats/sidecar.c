@@ -45,8 +45,8 @@ dm_status dm_sidecar_template(const dm_source *s, dm_text *out, dm_error *err)
     static const char key[] = "tokenizer.chat_template";
     const char *text;
 
-    if (s->kind == DM_SOURCE_HF)
-        return dm_template_text(out, s->path, err);
+    if (s->kind == DM_SOURCE_HF || dm_source_adapter_has_template(s))
+        return dm_template_text(out, dm_source_adapter_has_template(s) ? s->adapter : s->path, err);
     if (s->kind != DM_SOURCE_GGUF || !dm_gguf_has(s->gguf, key))
         return DM_OK;
     const dm_status status = dm_gguf_string(s->gguf, key, &text, err);
@@ -108,6 +108,22 @@ static dm_status add_end(const char *dir, const char *name, int32_t id, dm_error
     return status;
 }
 
+/* The end of turn of the template that an adapter brings is an end of the merged model, too. */
+static dm_status add_adapters_end(const dm_source *s, const char *dir, dm_error *err)
+{
+    dm_tokenizer *t = NULL;
+    dm_chat_template chat = {0};
+    dm_status status = DM_OK;
+
+    if (!dm_source_adapter_has_template(s) || dm_source_tokenizer(s, &t, &chat, NULL, NULL) != DM_OK || !t)
+        return DM_OK; /* without a tokenizer or a template that can be used */
+    if ((status = add_end(dir, "config.json", chat.end_of_turn, err)) == DM_OK)
+        status = add_end(dir, "generation_config.json", chat.end_of_turn, err);
+    dm_template_close(&chat);
+    dm_tokenizer_close(&t);
+    return status;
+}
+
 /* The chosen template in the files that were copied. */
 static dm_status put_template(const dm_chat_template *chat, const dm_tokenizer *t, const char *dir, dm_error *err)
 {
@@ -140,7 +156,7 @@ dm_status dm_sidecar_tokenizer(const dm_source *s, const dm_chat_template *chat,
     const bool chosen = chat && chat->chosen;
 
     if (s->kind == DM_SOURCE_HF && ((status = copy_files(s, !chosen, dir, err)) != DM_OK || !chosen))
-        return status;
+        return status == DM_OK ? add_adapters_end(s, dir, err) : status;
     if ((status = dm_source_tokenizer(s, &t, NULL, NULL, err)) != DM_OK || !t)
         return status;
     if (s->kind == DM_SOURCE_HF) {

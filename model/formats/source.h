@@ -42,6 +42,8 @@ dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out,
  * dm_template_open. */
 dm_status dm_source_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_chat_template *chat,
                               const dm_template_choice *choice, dm_error *err);
+/* Whether the adapter's directory, and not the base's, says which chat template the model was trained with. */
+bool dm_source_adapter_has_template(const dm_source *s);
 
 /* SHA-256 that stands for configuration and weights: of a directory over the hashes of config.json and weight files, of
  * a file its own; with an adapter, over that of the base and those of the adapter's files. */

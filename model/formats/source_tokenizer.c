@@ -67,13 +67,12 @@ static dm_status llama2c_tokenizer(const dm_source *s, dm_tokenizer **tokenizer,
     return dm_template_from_text(chat, choice, &texts, *tokenizer, err);
 }
 
-/* Whether an adapter's directory says which chat template it was trained with. */
-static bool has_template(const char *dir)
+bool dm_source_adapter_has_template(const dm_source *s)
 {
     static const char *const names[] = {"tokenizer_config.json", "chat_template.jinja"};
     dm_path path;
-    for (size_t i = 0; i < 2; i++)
-        if (dm_path_in(&path, dir, names[i], NULL) == DM_OK && dm_file_exists(path.text))
+    for (size_t i = 0; s->adapter && i < 2; i++)
+        if (dm_path_in(&path, s->adapter, names[i], NULL) == DM_OK && dm_file_exists(path.text))
             return true;
     return false;
 }
@@ -105,7 +104,7 @@ static dm_status base_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm
 dm_status dm_source_tokenizer(const dm_source *s, dm_tokenizer **tokenizer, dm_chat_template *chat,
                               const dm_template_choice *choice, dm_error *err)
 {
-    const bool own = chat && s->adapter && has_template(s->adapter);
+    const bool own = chat && dm_source_adapter_has_template(s);
     dm_status status = base_tokenizer(s, tokenizer, own ? NULL : chat, choice, err);
 
     if (status == DM_OK && own && *tokenizer &&
