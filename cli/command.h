@@ -86,7 +86,8 @@ void cli_progress_open(cli_progress *p, const cli_common *common);
 int cli_progress_event(void *progress, const dmpo_event *event); /* a dmpo_event_fn; stops after Ctrl-C */
 void cli_progress_close(cli_progress *p);
 
-/* First Ctrl-C (or SIGTERM) asks the run to stop with a checkpoint, the second ends the process. */
+/* The first Ctrl-C, SIGTERM or SIGHUP asks the run to stop with a checkpoint, the second ends the process. Without this
+ * call the first one ends it; either way what is half-written is removed. */
 void cli_catch_interrupt(void);
 int cli_interrupted(void);
 

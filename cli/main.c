@@ -1,9 +1,12 @@
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/env/child.h"
 #include "cli/command.h"
+#include "core/temporary.h"
 #include "core/system.h"
 
 static const cli_entry commands[] = {
@@ -25,20 +28,50 @@ static const cli_entry commands[] = {
     {"report", cli_report_main, "write an experiment's tables, charts and examples as HTML, Markdown and CSV"},
 };
 
+static const int endings[] = {SIGINT, SIGTERM, SIGHUP};
 static volatile sig_atomic_t interrupts;
+
+/* At once, but with nothing of ours left running or lying about; the parent sees which signal it was. */
+static void end_by(int number)
+{
+    dm_temporary_remove_all();
+    dm_child_kill_all();
+    signal(number, SIG_DFL);
+    raise(number); /* it waits until the handler returns */
+}
 
 static void on_signal(int number)
 {
     if (++interrupts > 1)
-        _exit(128 + number);
+        end_by(number);
+    dm_child_interrupt();
+}
+
+/* A signal that whoever started us ignores, as nohup does, stays ignored; `asked`: but for Ctrl-C, which a shell ignores
+ * for everything that it starts with &. */
+static void catch_endings(void (*handler)(int), bool asked)
+{
+    struct sigaction action = {.sa_handler = handler}, old;
+
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (sigaction(endings[i], NULL, &old) != 0 || old.sa_handler != SIG_IGN || (asked && endings[i] == SIGINT))
+            sigaction(endings[i], &action, NULL);
 }
 
 void cli_catch_interrupt(void)
 {
-    struct sigaction action = {.sa_handler = on_signal};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    catch_endings(on_signal, true);
+}
+
+/* A standard stream that is closed would lend its number to the first file that is opened. It becomes /dev/null, opened
+ * for the other direction, so that using it stays an error; messages have nowhere to go. */
+static void open_standard_streams(void)
+{
+    static const int direction[] = {O_WRONLY, O_RDONLY, O_WRONLY};
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", direction[fd]) != fd)
+            _exit(1);
 }
 
 int cli_interrupted(void)
@@ -96,6 +129,8 @@ static int printed(const char *name, int status)
 
 int main(int argc, char **argv)
 {
+    open_standard_streams();
+    catch_endings(end_by, false);
     signal(SIGXFSZ, SIG_IGN); /* a file at its size limit is an error like a full disk, not the end of the process */
     if (argc < 2) {
         usage(stderr);

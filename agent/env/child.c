@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -22,6 +23,45 @@ extern char **environ;
 #define GRACE_CLOSED 2.0
 #define GRACE_TERM 1.0
 #define GRACE_SILENT 0.25
+
+#define WAIT_LONGEST 200 /* milliseconds: a signal may interrupt another thread than the one that waits */
+
+/* ---- all of them, for signal handlers ---- */
+
+#define CHILDREN 512
+
+static atomic_int interrupted;
+static atomic_long running[CHILDREN]; /* process numbers; 0: free. More than fit are not remembered */
+
+static void remember(pid_t pid)
+{
+    for (int i = 0; i < CHILDREN; i++) {
+        long free_place = 0;
+        if (atomic_compare_exchange_strong(&running[i], &free_place, (long)pid))
+            return;
+    }
+}
+
+static void forget(pid_t pid)
+{
+    for (int i = 0; i < CHILDREN; i++) {
+        long its_place = (long)pid;
+        if (atomic_compare_exchange_strong(&running[i], &its_place, 0))
+            return;
+    }
+}
+
+void dm_child_interrupt(void)
+{
+    interrupted = 1;
+}
+
+void dm_child_kill_all(void)
+{
+    for (int i = 0; i < CHILDREN; i++)
+        if (running[i] > 0)
+            kill(-(pid_t)running[i], SIGKILL);
+}
 
 /* ---- its beginning ---- */
 
@@ -60,6 +100,7 @@ static int plain_signals(posix_spawnattr_t *attributes)
     sigaddset(&usual, SIGPIPE);
     sigaddset(&usual, SIGINT);
     sigaddset(&usual, SIGTERM);
+    sigaddset(&usual, SIGHUP);
     sigaddset(&usual, SIGXFSZ);
     int e = posix_spawnattr_setsigmask(attributes, &none);
     if (!e)
@@ -123,6 +164,7 @@ static int start(dm_child *c, const char *command)
     } else {
         c->in = in[1];
         c->out = out[0];
+        remember(c->pid);
     }
     pthread_mutex_unlock(&lock);
     return e;
@@ -172,11 +214,12 @@ void dm_child_stop(dm_child *c, bool at_once)
     if (c->pid) {
         close_fd(&c->in);
         close_fd(&c->out);
-        if (!at_once && !ends_within(c, GRACE_CLOSED, &info)) {
+        if (!at_once && !interrupted && !ends_within(c, GRACE_CLOSED, &info)) {
             kill(-c->pid, SIGTERM);
             ends_within(c, GRACE_TERM, &info);
         }
         kill(-c->pid, SIGKILL); /* and what it has left behind */
+        forget(c->pid);
         while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
             ;
     }
@@ -260,7 +303,7 @@ static int milliseconds_until(double deadline)
 {
     const double left = (deadline - dm_seconds()) * 1000;
 
-    return left <= 0 ? 0 : left >= 1e6 ? 1000000 : (int)left + 1;
+    return left <= 0 ? 0 : left >= WAIT_LONGEST ? WAIT_LONGEST : (int)left + 1;
 }
 
 /* The beginning of what it said, for a message. */
@@ -294,6 +337,8 @@ dm_status dm_child_ask(dm_child *c, const char *request, size_t size, double sec
         const int ready = poll(fds, sent < size ? 2 : 1, milliseconds_until(deadline));
         if (ready < 0 && errno != EINTR)
             return dm_fail(err, DM_ERR_FILE, "poll failed: %s", strerror(errno));
+        if (interrupted)
+            return dm_fail(err, DM_ERR_INTERRUPTED, "stopped while it was waited for");
         if (ready <= 0) {
             if (dm_seconds() >= deadline)
                 return dm_fail(err, DM_ERR_FILE, "no answer within %g seconds", seconds);

@@ -25,9 +25,14 @@ dm_status dm_child_start(dm_child *c, const char *command, dm_error *err);
 
 /* Sends request[0..size), which ends with a line end, and waits for one line; *line is without its line end, terminated
  * by NUL, valid until the next call. DM_ERR_FILE: it ended, or was silent for longer than `seconds`; a new child may do
- * better. DM_ERR_INPUT: it wrote more than one line, or one without an end. After either, stop it. */
+ * better. DM_ERR_INTERRUPTED: by dm_child_interrupt. DM_ERR_INPUT: it wrote more than one line, or one without an end. After either, stop it. */
 dm_status dm_child_ask(dm_child *c, const char *request, size_t size, double seconds, const char **line, size_t *length,
                        dm_error *err);
+
+/* For a signal handler: every wait for an answer, now or later, ends with DM_ERR_INTERRUPTED. */
+void dm_child_interrupt(void);
+/* For a signal handler that ends the process: kills every child and what it has started. */
+void dm_child_kill_all(void);
 
 /* Closes its standard input and waits a moment for it to end, unless `at_once`; then terminates and then kills it.
  * Nothing of it is left when this returns. A zeroed child is fine. */

@@ -206,6 +206,7 @@ static dm_status start(schedule *x, job *j, size_t index)
         setpgid(0, 0); /* Ctrl-C reaches the experiment alone, and it passes it on */
         signal(SIGINT, SIG_DFL);
         signal(SIGTERM, SIG_DFL);
+        signal(SIGHUP, SIG_DFL);
 #ifdef __linux__
         prctl(PR_SET_PDEATHSIG, SIGTERM);
 #endif

@@ -341,17 +341,18 @@ static bool is_blank(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-char *dm_episode_action(const char *words, size_t size)
+bool dm_episode_action(char **action, const char *words, size_t size)
 {
     static const char mark[] = "Action:";
     const size_t mark_size = sizeof mark - 1;
     size_t begin = size + 1, end;
 
+    *action = NULL;
     for (size_t i = 0; i + mark_size <= size; i++)
         if (memcmp(words + i, mark, mark_size) == 0)
             begin = i + mark_size;
     if (begin > size)
-        return NULL;
+        return true;
     while (begin < size && is_blank(words[begin]) && words[begin] != '\n')
         begin++;
     for (end = begin; end < size && words[end] != '\n' && words[end]; end++)
@@ -359,11 +360,11 @@ char *dm_episode_action(const char *words, size_t size)
     while (end > begin && is_blank(words[end - 1]))
         end--;
     if (begin == end)
-        return NULL;
-    char *action = malloc(end - begin + 1);
-    if (action) {
-        memcpy(action, words + begin, end - begin);
-        action[end - begin] = '\0';
-    }
-    return action;
+        return true;
+    char *copy = *action = malloc(end - begin + 1);
+    if (!copy)
+        return false;
+    memcpy(copy, words + begin, end - begin);
+    copy[end - begin] = '\0';
+    return true;
 }

@@ -60,8 +60,8 @@ typedef struct dm_episodes {
 dm_status dm_episodes_read(dm_episodes *out, const char *const *paths, size_t n, dm_error *err);
 void dm_episodes_close(dm_episodes *e); /* fine on a zeroed struct */
 
-/* The action in an agent's words: what follows the last "Action:" up to the line's end, blanks stripped; NULL when
- * the words have none. The caller frees it. */
-char *dm_episode_action(const char *words, size_t size);
+/* *action: the action in an agent's words, which follows the last "Action:" up to the line's end, blanks stripped; NULL
+ * when the words have none. The caller frees it. False: no memory for it. */
+bool dm_episode_action(char **action, const char *words, size_t size);
 
 #endif

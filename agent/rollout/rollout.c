@@ -167,6 +167,7 @@ dm_status dm_rollout(dmpo_engine *engine, const dm_rollout_options *options, dm_
     result->written = (int64_t)r.file.written;
     result->reward = r.file.reward;
     result->success = r.file.success;
+    result->failed = (int64_t)r.file.failed;
     const dm_status closed = dm_rollout_file_close(&r.file, s == DM_OK ? err : &lost);
     for (size_t i = 0; r.flight && i < r.flights; i++)
         close_flight(&r.flight[i]);

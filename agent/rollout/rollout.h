@@ -67,6 +67,7 @@ typedef struct dm_rollout_status {
     double reward;       /* sum over the `written` ones, in the file's order */
     double success;      /* how many of these have a reward of 1 */
     int64_t written;     /* episodes in the file: done, but for those that wait for an earlier one */
+    int64_t failed;      /* of these, whose environment failed */
 } dm_rollout_status;
 
 /* Called often, on the calling thread. note: something a person should know, or NULL. Nonzero stops: episodes that are

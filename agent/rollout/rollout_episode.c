@@ -55,6 +55,8 @@ static dm_status environment_failed(dm_rollout_run *r, dm_rollout_flight *f, con
 {
     dm_text note = {0};
 
+    if (why->status == DM_ERR_INTERRUPTED && dm_rollout_report(r, NULL))
+        return r->s;
     if (why->status != DM_ERR_FILE && why->status != DM_ERR_INPUT)
         return dm_fail(r->err, why->status, "%s: %s", f->episode.id, why->message);
     if (++r->failures >= FAILURES)
@@ -98,7 +100,9 @@ static dm_status step(dm_rollout_run *r, dm_rollout_flight *f, dm_episode_turn *
 {
     dm_error why = {0};
     dm_episode *e = &f->episode;
-    char *action = dm_episode_action(t->action, strlen(t->action));
+    char *action;
+    if (!dm_episode_action(&action, t->action, strlen(t->action)))
+        return dm_rollout_no_memory(r);
     const dm_status status = dm_env_step(f->env, action ? action : "", &f->seen, &why);
 
     free(action);

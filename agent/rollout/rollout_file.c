@@ -85,6 +85,7 @@ static dm_status count_lines(dm_rollout_file *f, const dm_rollout_assignments *a
                         i + 1, e.episode[i].id, name.data);
         f->reward += e.episode[i].reward;
         f->success += e.episode[i].reward >= 1;
+        f->failed += e.episode[i].end && strcmp(e.episode[i].end, "environment") == 0;
     }
     f->written = e.n;
     dm_text_free(&name);
@@ -183,6 +184,7 @@ static dm_status put(dm_rollout_file *f, dm_rollout_line *line, dm_error *err)
     }
     f->reward += line->reward;
     f->success += line->reward >= 1;
+    f->failed += line->failed;
     f->written++;
     dm_text_free(&line->text);
     return DM_OK;

@@ -51,6 +51,7 @@ typedef struct dm_rollout_file {
     dm_rollout_line *line; /* [window] episode i waits in line[i % window] */
     size_t window, total;
     size_t written;         /* episodes in the file */
+    size_t failed;          /* of these, whose environment failed */
     double reward, success; /* sums over them */
     double synced;          /* when, in seconds */
 } dm_rollout_file;

@@ -230,9 +230,11 @@ static dm_status show_help(const game *g, dm_error *err)
 /* *quit: the person has had enough. */
 static dm_status take_line(game *g, char *line, size_t size, int *quit, dm_error *err)
 {
-    char *action = dm_episode_action(line, size);
+    char *action;
     dm_status s = DM_OK;
 
+    if (!dm_episode_action(&action, line, size))
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for an action");
     line += strspn(line, " \t\r\n");
     for (size = strlen(line); size && strchr(" \t\r\n", line[size - 1]);)
         line[--size] = 0;

@@ -186,6 +186,8 @@ int cli_rollout(int argc, char **argv)
         cli_progress_open(&w.progress, &common);
         s = dm_rollout(engine, &o.rollout, on_status, &w, &result, &err);
         cli_progress_close(&w.progress);
+        if (s == DM_OK && result.written > 0 && result.failed == result.written)
+            s = dm_fail(&err, DM_ERR_INPUT, "%s: the environment failed in every episode", o.rollout.output);
         if (s == DM_OK)
             s = print_summary(&o.rollout, &result, &w, common.json, &err);
         if (s != DM_OK)

@@ -164,4 +164,69 @@ while [ $i -lt "${DMPO_RACES-6}" ]; do
     check "convert, pair $i: the other is refused: $(cat err1 err2)" eval 'refusal "$first" err1 && refusal "$second" err2'
 done
 
+# ---- closed standard streams: no data file gets their numbers ----
+
+closed() { # closed WHAT STREAMS: the run's episodes and metrics are the usual ones, whichever streams are closed
+    rm -rf closed closed.jsonl*
+    eval "dmpo rollout --env home --policy expert --tasks 12 --output closed.jsonl $2" >closed.out
+    cmp -s closed.jsonl some.jsonl
+}
+dmpo rollout --env home --policy expert --tasks 12 --quiet --output some.jsonl >out
+check "closed standard error" closed error '2>&-'
+check "closed standard output" closed output '2>err >&-'
+check "closed standard input" closed input '2>err <&-'
+check "all of them closed" closed all '<&- >&- 2>&-'
+# shellcheck disable=SC2086
+check "train with a closed standard error" eval "dmpo $train --steps 2 --output closed 2>&- >out"
+check "its metrics are lines of JSON" [ "$(grep -c -v '^{' closed/metrics.jsonl)" = 0 ]
+
+# ---- signals: what is half-written goes away ----
+
+for signal in TERM HUP; do
+    rm -rf cut*
+    # shellcheck disable=SC2086
+    ${EXEC_WRAPPER-} "$BUILD/dmpo" init --hidden 1024 --layers 24 --vocab 30000 \
+        --output cut >out 2>err &
+    job=$!
+    tries=0
+    until [ -e cut.tmp-dmpo/model.safetensors.tmp-dmpo ] || [ $tries -ge 400 ] || ! kill -0 $job 2>/dev/null; do
+        sleep 0.02 2>/dev/null || sleep 1
+        tries=$((tries + 1))
+    done
+    kill -$signal $job
+    status=0
+    wait $job 2>/dev/null || status=$?
+    check "$signal ends init: $status" [ $status -gt 128 ]
+    check "$signal: nothing is left" [ -z "$(find . -name 'cut*')" ]
+done
+
+# ---- a hung environment answers a signal at once ----
+
+cat >hang.sh <<'CHILD'
+while read -r line; do
+    case $line in
+    *hello*) echo '{"version": 1, "name": "t", "instruction": "Play.", "tasks": {"train": 7}, "max_turns": 3}' ;;
+    *) echo $$ >hung.pid; exec sleep 600 ;;
+    esac
+done
+CHILD
+for signals in TERM HUP "TERM TERM"; do
+    rm -f hung*
+    # shellcheck disable=SC2086
+    ${EXEC_WRAPPER-} "$BUILD/dmpo" rollout --env 'cmd:exec sh hang.sh' --policy random --output hung.jsonl >out 2>err &
+    job=$!
+    tries=0
+    until [ -s hung.pid ] || [ $tries -ge 200 ]; do
+        sleep 0.05 2>/dev/null || sleep 1
+        tries=$((tries + 1))
+    done
+    begin=$(date +%s)
+    for signal in $signals; do kill -"$signal" $job 2>/dev/null; done
+    status=0
+    wait $job 2>/dev/null || status=$?
+    check "$signals: the run ends" [ $status != 0 ]
+    check "$signals: within seconds" [ $(($(date +%s) - begin)) -le 10 ]
+    check "$signals: and its environment with it" eval '! kill -0 "$(cat hung.pid)" 2>/dev/null'
+done
+
 finish outputs

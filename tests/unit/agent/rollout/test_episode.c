@@ -239,11 +239,13 @@ static void check_actions(void)
         {"", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char *a = dm_episode_action(cases[i].words, strlen(cases[i].words));
+        char *a;
+        CK(dm_episode_action(&a, cases[i].words, strlen(cases[i].words)));
         CK_MSG(same_text(a, cases[i].action), "'%s' gave '%s'", cases[i].words, a ? a : "nothing");
         free(a);
     }
-    char *a = dm_episode_action("Action: abcdef", 11); /* `size` bounds it */
+    char *a;
+    CK(dm_episode_action(&a, "Action: abcdef", 11)); /* `size` bounds it */
     CK(same_text(a, "abc"));
     free(a);
 }
