@@ -460,10 +460,11 @@ static dm_status read_message(talk *t, cli_got *got, dm_error *err)
         if (s != DM_OK)
             return s;
         if (*got == CLI_GOT_LINE && t->lines.cut)
-            return dm_fail(err, DM_ERR_INPUT,
-                           "the terminal keeps %d bytes of a line and lost the rest of this one, so it is not sent; end "
-                           "lines with \\, or give a long text to dmpo generate --prompt-file",
-                           CLI_LINE_MAX);
+            return dm_fail(
+                err, DM_ERR_INPUT,
+                "the terminal keeps %d bytes of a line and lost the rest of this one, so it is not sent; end "
+                "lines with \\, or give a long text to dmpo generate --prompt-file",
+                CLI_LINE_MAX);
         if (*got == CLI_GOT_END && more)
             *got = CLI_GOT_LINE; /* the end of the input ends the message, too */
         else if (*got == CLI_GOT_LINE && t->lines.line.size)

@@ -18,9 +18,10 @@
 static int32_t chosen_ids[CHOSEN] = {1, 5, 2, 9, 9, 4, 7, 3, 0, 10, 6, 2, 8};
 static int32_t rejected_ids[REJECTED] = {1, 5, 2, 9, 9, 4, 0, 7, 7, 3, 10};
 static dm_span chosen_turns[] = {{2, 4}, {6, 9}, {11, 13}}, rejected_turns[] = {{2, 4}, {6, 8}};
-const dm_data_item pair = {.id = "pair",
-                           .chosen = {chosen_ids, CHOSEN, chosen_turns, 3, 7},
-                           .rejected = {rejected_ids, REJECTED, rejected_turns, 2, 4}};
+const dm_data_item pair = {
+    .id = "pair",
+    .chosen = {.ids = chosen_ids, .n = CHOSEN, .turns = chosen_turns, .n_turns = 3, .n_actions = 7},
+    .rejected = {.ids = rejected_ids, .n = REJECTED, .turns = rejected_turns, .n_turns = 2, .n_actions = 4}};
 
 const char *where;
 double worst;

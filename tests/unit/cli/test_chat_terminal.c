@@ -263,7 +263,7 @@ int main(void)
         check_conversation();
         check_characters();
         check_leaving();
-    check_long_line();
+        check_long_line();
     }
     dm_error err;
     CK(dm_dir_remove(work, &err) == DM_OK);
