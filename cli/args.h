@@ -50,7 +50,7 @@ extern const cli_option cli_common_options[];
 #define CLI_OPTION_OVERWRITE(options)                                                                                  \
     DM_OPTION_FLAG(options, overwrite, "overwrite", "replaces what is at `output` already")
 
-/* Fails when a path among the options of the command's own struct, or among its arguments, is the output under whatever
+/* Fails when a path among the options, or among the arguments, is the output under whatever
  * name. A value may be a list with commas. */
 dm_status cli_check_inputs(const cli_option *table, const void *options, const cli_args *args, const char *output,
                            dm_error *err);

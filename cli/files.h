@@ -20,7 +20,8 @@ typedef struct cli_sink {
     dm_output output;
 } cli_sink;
 
-/* path NULL: standard output. A place that is taken (core/output.h) or cannot be written fails here, before the work. */
+/* path NULL: standard output. A place that is taken (core/output.h) or cannot be written fails here, before the
+ * work. */
 dm_status cli_sink_open(cli_sink *s, const char *path, bool overwrite, dm_error *err);
 dm_status cli_sink_add(cli_sink *s, const dm_text *text, dm_error *err);
 /* With status DM_OK the file is put in its place, with any other, or where that fails, nothing is left. */

@@ -47,8 +47,8 @@ static void on_signal(int number)
     dm_child_interrupt();
 }
 
-/* A signal that whoever started us ignores, as nohup does, stays ignored; `asked`: but for Ctrl-C, which a shell ignores
- * for everything that it starts with &. */
+/* A signal that whoever started us ignores, as nohup does, stays ignored; `asked`: but for Ctrl-C, which a shell
+ * ignores for everything that it starts with &. */
 static void catch_endings(void (*handler)(int), bool asked)
 {
     struct sigaction action = {.sa_handler = handler}, old;

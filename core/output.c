@@ -14,6 +14,8 @@
 #include "core/place.h"
 #include "core/temporary.h"
 
+#define TRIES 8
+
 /* ---- files ---- */
 
 static dm_status open_temporary(dm_output *o, const char *path, bool wait, dm_error *err)
@@ -102,6 +104,19 @@ dm_status dm_output_write(const char *path, bool overwrite, const void *data, si
 
 /* ---- directories ---- */
 
+/* A name beside the place, or in it when it is a directory already; created and locked. */
+static dm_status lock_dir(dm_output_dir *o, bool overwrite, dm_error *err)
+{
+    const char *path = o->path.text;
+    dm_status s = dm_place_check(path, overwrite, err);
+
+    if (s == DM_OK)
+        s = dm_path_print(&o->temporary, err, "%s%s" DM_OUTPUT_SUFFIX, path, dm_dir_exists(path) ? "/" : "");
+    if (s == DM_OK && (s = dm_dir_create(o->temporary.text, err)) == DM_OK)
+        s = dm_lock_open(&o->fd, o->temporary.text, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, false, err);
+    return s;
+}
+
 dm_status dm_output_dir_open(dm_output_dir *o, const char *path, bool overwrite, dm_error *err)
 {
     size_t n = strlen(path);
@@ -110,12 +125,13 @@ dm_status dm_output_dir_open(dm_output_dir *o, const char *path, bool overwrite,
     while (n > 1 && path[n - 1] == '/') /* "a/b/" and "a/b" are one directory, but "a/b/.tmp" is not beside it */
         n--;
     o->fd = -1;
-    if ((s = dm_place_check(path, overwrite, err)) != DM_OK ||
-        (s = dm_path_print(&o->path, err, "%.*s", (int)n, path)) != DM_OK ||
-        (s = dm_path_print(&o->temporary, err, "%s%s" DM_OUTPUT_SUFFIX, o->path.text,
-                           dm_dir_exists(path) ? "/" : "")) != DM_OK ||
-        (s = dm_dir_create(o->temporary.text, err)) != DM_OK ||
-        (s = dm_lock_open(&o->fd, o->temporary.text, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, false, err)) != DM_OK)
+    if ((s = dm_path_print(&o->path, err, "%.*s", (int)n, path)) != DM_OK)
+        return s;
+    /* Another writer may put its directory into place between our making one of that name and opening it. */
+    for (int tries = 0; (s = lock_dir(o, overwrite, err)) != DM_OK && tries < TRIES; tries++)
+        if (dm_dir_exists(o->temporary.text) || !dm_dir_exists(path))
+            break;
+    if (s != DM_OK)
         return s;
     dm_temporary_add(o->temporary.text);
     if ((s = dm_place_check(path, overwrite, err)) == DM_OK)

@@ -1,8 +1,8 @@
 /* A file written piece by piece, or a directory of files, that appears whole or not at all.
  *
- * Both are made beside their place, as PATH.tmp-dmpo (in a directory that is there already: as PATH/.tmp-dmpo), which is
- * locked while it is written: two processes never write one output, and what a killed one left is written over by the
- * next. */
+ * Both are made beside their place, as PATH.tmp-dmpo (in a directory that is there already: as PATH/.tmp-dmpo), which
+ * is locked while it is written: two processes never write one output, and what a killed one left is written over by
+ * the next. */
 #ifndef DM_CORE_OUTPUT_H
 #define DM_CORE_OUTPUT_H
 

@@ -23,9 +23,10 @@ typedef struct dm_child { /* zeroed: not running */
 /* sh -c COMMAND */
 dm_status dm_child_start(dm_child *c, const char *command, dm_error *err);
 
-/* Sends request[0..size), which ends with a line end, and waits for one line; *line is without its line end, terminated
- * by NUL, valid until the next call. DM_ERR_FILE: it ended, or was silent for longer than `seconds`; a new child may do
- * better. DM_ERR_INTERRUPTED: by dm_child_interrupt. DM_ERR_INPUT: it wrote more than one line, or one without an end. After either, stop it. */
+/* Sends request[0..size), which ends with a line end, and waits for one line; *line is without its line end,
+ * terminated by NUL, valid until the next call. DM_ERR_FILE: it ended, or was silent for longer than `seconds`; a new
+ * child may do better. DM_ERR_INTERRUPTED: by dm_child_interrupt. DM_ERR_INPUT: it wrote more than one line, or one
+ * without an end. After either, stop it. */
 dm_status dm_child_ask(dm_child *c, const char *request, size_t size, double seconds, const char **line, size_t *length,
                        dm_error *err);
 

@@ -6,7 +6,6 @@
 
 #include "cli/command.h"
 #include "cli/files.h"
-#include "core/place.h"
 #include "dmpo.h"
 
 typedef struct score_options {
@@ -191,17 +190,6 @@ static bool changed(const dmpo_train_options *o, const char *name)
     return false;
 }
 
-/* The output is none of the inputs; whether it is there already, its opening finds. */
-static dm_status check_output(const char *output, const dmpo_train_options *o, dm_error *err)
-{
-    static const char *const inputs[] = {"model", "data", "reference", "reference-cache"};
-    dm_status s = DM_OK;
-
-    for (size_t i = 0; output && s == DM_OK && i < sizeof inputs / sizeof *inputs; i++)
-        s = dm_place_apart(output, dmpo_train_options_get(o, inputs[i]), err);
-    return s;
-}
-
 static dm_status check(const dmpo_train_options *o, dm_error *err)
 {
     if (dmpo_train_options_get(o, "reference"))
@@ -264,8 +252,8 @@ int cli_score(int argc, char **argv)
     s = s == DM_OK ? cli_parse(&command, &o, &common, &args, argc, argv, &err) : dm_fail(&err, s, "%s", error.message);
     if (s == DM_OK && !args.help)
         s = check(args.train, &err);
-    if (s == DM_OK && !args.help)
-        s = check_output(o.output, args.train, &err);
+    if (s == DM_OK && !args.help && o.output)
+        s = cli_check_inputs(options, &o, &args, o.output, &err);
     int status = s != DM_OK ? cli_failed("score", s, err.message) : 0;
     if (!status && !args.help && (status = cli_open_engine("score", &common, &engine)) == 0) {
         cli_catch_interrupt();

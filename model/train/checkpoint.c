@@ -1,10 +1,10 @@
 /* Checkpoints and the finished model.
  *
- * output/checkpoint/ holds model.safetensors, optimizer.safetensors and state.json (step, newest evaluation, the run's
- * identity, the metrics file's length, a SHA-256 for each file and one of itself). It is written as checkpoint.new; then
- * the previous one is moved to checkpoint.old, where it stays, and the new one into place: at every moment one of the
- * three is whole. Reading takes the first whole one of checkpoint, checkpoint.new, checkpoint.old. The run's lock
- * (model/train/train.c) keeps other processes away meanwhile. */
+ * output/checkpoint/ holds model.safetensors, optimizer.safetensors and state.json (step, newest evaluation, the
+ * run's identity, the metrics file's length, a SHA-256 for each file and one of itself). It is written as
+ * checkpoint.new; then the previous one is moved to checkpoint.old, where it stays, and the new one into place: at
+ * every moment one of the three is whole. Reading takes the first whole one of checkpoint, checkpoint.new,
+ * checkpoint.old. The run's lock (model/train/train.c) keeps other processes away meanwhile. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>

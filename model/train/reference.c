@@ -2,8 +2,8 @@
  *
  * Cache file: for the reference, then for the second one where there is one, a text header (one line, the key below)
  * and the f32 values of all parts (training data, evaluation data, kto's mismatched sequences of both) in the order of
- * dm_run_references; at the end the SHA-256 of all of this, in hex. The key names everything they depend on (weights, configuration, the items as token ids and turns,
- * packing), so a stale cache is recomputed, never used. */
+ * dm_run_references; at the end the SHA-256 of all of this, in hex. The key names everything they depend on (weights,
+ * configuration, the items as token ids and turns, packing), so a stale cache is recomputed, never used. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

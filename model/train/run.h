@@ -146,8 +146,9 @@ dm_status dm_run_check_output(const dm_run *r, dm_error *err);
 /* Writes output/checkpoint: beside, then renamed; the previous one is kept as output/checkpoint.old. */
 dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *result, dm_error *err);
 /* Reads the newest whole checkpoint; an event names those that are damaged. *step: steps done, 0 when there is none.
- * Verifies every checksum and that the run is the same one. Fills result->before, and result->after.step with the newest
- * evaluation in metrics.jsonl (-1: none), and *place with the name of its directory. All damaged: an error that names the first. */
+ * Verifies every checksum and that the run is the same one. Fills result->before, result->after.step with the newest
+ * evaluation in metrics.jsonl (-1: none), and *place with the name of its directory. All damaged: an error that names
+ * the first. */
 dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_train_result *result, dm_error *err);
 /* Removes all checkpoints: a run begins anew. */
 dm_status dm_checkpoint_discard(const dm_run *r, dm_error *err);
