@@ -29,6 +29,7 @@ static dm_status open_temporary(dm_output *o, const char *path, bool wait, dm_er
     dm_status s = dm_lock_open(&o->fd, o->temporary, path, O_RDWR | O_CREAT | O_NOFOLLOW, wait, err);
     if (s == DM_OK && ftruncate(o->fd, 0) != 0) {
         s = dm_fail(err, DM_ERR_FILE, "%s: cannot write: %s", o->temporary, strerror(errno));
+        unlink(o->temporary);
         close(o->fd);
     }
     if (s != DM_OK) {

@@ -350,6 +350,17 @@ static void pass_over(dm_run *r, const char *place, const dm_error *why)
     dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
 }
 
+/* A whole checkpoint.new whose writer was killed before its last rename. */
+static dm_status finish_place(const dm_run *r, const char *fresh, dm_error *err)
+{
+    dm_path now;
+    dm_status s = dm_path_in(&now, r->options.output, "checkpoint", err);
+
+    if (s == DM_OK && (s = remove_place(r, "checkpoint", err)) == DM_OK) /* one that is damaged */
+        s = dm_rename_durable(fresh, now.text, err);
+    return s;
+}
+
 dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_train_result *result, dm_error *err)
 {
     dm_path dir;
@@ -382,7 +393,11 @@ dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_tr
         (s = read_table(r->memory.trained, r->models.trained_layout, dir.text, "model.safetensors", err)) == DM_OK)
         s = read_moments(r, dir.text, err);
     dm_json_close(&doc);
-    return s == DM_OK && i == 0 ? remove_place(r, "checkpoint.new", err) : s;
+    if (s == DM_OK && i == 0)
+        s = remove_place(r, "checkpoint.new", err);
+    else if (s == DM_OK && i == 1)
+        s = finish_place(r, dir.text, err);
+    return s;
 }
 
 dm_status dm_run_write_model(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err)
