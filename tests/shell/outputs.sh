@@ -197,7 +197,8 @@ for signal in TERM HUP; do
     status=0
     wait $job 2>/dev/null || status=$?
     check "$signal ends init: $status" [ $status -gt 128 ]
-    check "$signal: nothing is left" [ -z "$(find . -name 'cut*')" ]
+    check "$signal: nothing half-written is left" [ -z "$(find . -name '*.tmp-dmpo')" ]
+    [ ! -e cut ] || check "$signal: what is there is whole" dmpo info cut >out
 done
 
 # ---- a hung environment answers a signal at once ----

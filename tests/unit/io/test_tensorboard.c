@@ -204,6 +204,7 @@ static outcome run(int tensorboard, int resume, int until)
     dm_train_options o = options(tensorboard);
     stop s = {0, until};
     o.resume = resume;
+    o.overwrite = !resume;
     o.checkpoint_every = 2; /* what is written after one is written again */
     return train(&o, NULL, 2, stop_at, &s);
 }

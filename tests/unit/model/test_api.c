@@ -171,6 +171,8 @@ static void check_sizes(const char *dir)
     CK_MSG(dmpo_train(engine, o, NULL, NULL, &result, &error) == DMPO_OK, "%s", error.message);
     CK(result.steps == 1 && !result.before && !result.after && strlen(result.weights_sha256) == 64);
     CK(dmpo_train_options_set(o, "eval-data", at("pairs"), &error) == DMPO_OK);
+    CK(dmpo_train(engine, o, NULL, NULL, NULL, &error) == DMPO_ERR_FILE && strstr(error.message, "`overwrite`"));
+    CK(dmpo_train_options_set(o, "overwrite", "true", &error) == DMPO_OK);
     CK(dmpo_train(engine, o, NULL, NULL, &result, &error) == DMPO_OK && result.before && result.after);
     CK(result.before && result.before->step == 0 && result.after && result.after->step == 1);
     CK(dmpo_train(engine, o, NULL, NULL, NULL, NULL) == DMPO_OK);
