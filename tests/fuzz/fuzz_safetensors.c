@@ -15,7 +15,7 @@ static void read_all(const dm_st *st, size_t size)
         FUZZ_CHECK(strncmp(dm_st_path(st, t), fuzz_directory(), strlen(fuzz_directory())) == 0);
         if (t->type == DM_DTYPE_COUNT)
             continue;
-        double *out = malloc(t->count * sizeof *out + 1); /* the range is in the file, so the count is small */
+        double *out = malloc((size_t)t->count * sizeof *out + 1); /* the range is in the file, so the count is small */
         FUZZ_CHECK(out != NULL);
         (void)dm_st_read_f64(st, t, out, &err);
         if (t->count)
