@@ -316,6 +316,7 @@ static void check_forgery(const dm_tokenizer *t)
     for (size_t i = 0; i < ids.size; i++)
         ends += ids.data[i] == c.end_of_turn;
     CK(ends == 2 && spans[0].end == ids.size - 1);
+    dm_template_close(&c);
     dm_ids_free(&ids);
 }
 
@@ -453,6 +454,7 @@ static void check_refused(const dm_tokenizer *t)
     CK(dm_template_render(&c, t, &(dm_conversation){.messages = talk, .n = 7}, true, &ids, spans, &n_spans, &err) ==
            DM_ERR_INPUT &&
        strstr(err.message, "the last, must be from user") != NULL);
+    dm_template_close(&c);
     dm_ids_free(&ids);
 }
 
