@@ -101,6 +101,6 @@ void fuzz_results(const uint8_t *data, size_t size)
         dm_report_figures f = {0};
         dm_report_draw(&r, &f);
         dm_report_figures_free(&f);
-        dm_report_close(&r);
     }
+    dm_report_close(&r);
 }

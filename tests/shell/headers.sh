@@ -28,7 +28,7 @@ mkdir alone level
 # shellcheck disable=SC2046,SC2086
 compiles() {
     ${CC:-cc} -std=c11 -D_POSIX_C_SOURCE=200809L $(setting CPPFLAGS) $(setting CFLAGS) $(setting ARCH_FLAGS) -I"$BUILD" \
-        -I"$SRC" -I"$SRC/include" -fsyntax-only -Werror "$@"
+        -I"$SRC" -I"$SRC/include" -fsyntax-only -Werror -Wno-unused-command-line-argument "$@"
 }
 
 number=0
