@@ -98,6 +98,7 @@ flip() { # flip FILE: one bit of a byte in its middle
     done
     kill -KILL $job 2>/dev/null
     wait $job 2>/dev/null
+    rm -rf stopped/checkpoint.new # a whole third one, when the signal came just before its last rename
 }
 same() { cmp -s whole/model.safetensors "$1/model.safetensors"; }
 if [ -d stopped/checkpoint.old ] && [ -d stopped/checkpoint ]; then
