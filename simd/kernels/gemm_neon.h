@@ -3,6 +3,7 @@
 #define DM_SIMD_KERNELS_GEMM_NEON_H
 
 #include <arm_neon.h>
+#include <stddef.h>
 
 #define GEMM_LEVEL(name) name##_neon
 #define GEMM_VL 4

@@ -65,14 +65,14 @@ class Error(ctypes.Structure):  # dmpo_error
 
 
 class Sampling(ctypes.Structure):  # dmpo_sampling
-    _fields_ = [("temperature", ctypes.c_double), ("top_k", ctypes.c_int64), ("top_p", ctypes.c_double),
+    _fields_ = [("size", ctypes.c_size_t), ("temperature", ctypes.c_double), ("top_k", ctypes.c_int64), ("top_p", ctypes.c_double),
                 ("seed", ctypes.c_uint64), ("episode", ctypes.c_uint64), ("max_tokens", ctypes.c_int64),
                 ("stop", ctypes.POINTER(ctypes.c_int32)), ("n_stop", ctypes.c_size_t)]
 
 
 class Request(ctypes.Structure):
-    _fields_ = [("slot", ctypes.c_size_t), ("ids", ctypes.POINTER(ctypes.c_int32)), ("n", ctypes.c_size_t),
-                ("sampling", Sampling), ("out", ctypes.POINTER(ctypes.c_int32)),
+    _fields_ = [("size", ctypes.c_size_t), ("slot", ctypes.c_size_t), ("ids", ctypes.POINTER(ctypes.c_int32)), ("n", ctypes.c_size_t),
+                ("sampling", ctypes.POINTER(Sampling)), ("out", ctypes.POINTER(ctypes.c_int32)),
                 ("logps", ctypes.POINTER(ctypes.c_float)), ("end", ctypes.POINTER(ctypes.c_int32)),
                 ("n_out", ctypes.c_size_t), ("reused", ctypes.c_size_t)]
 
@@ -126,8 +126,8 @@ class Model:
 
     def generate(self, ids, count, temperature=0.0, top_k=0, top_p=1.0, seed=0, episode=0):
         given, out = (ctypes.c_int32 * len(ids))(*ids), (ctypes.c_int32 * count)()
-        sampling = Sampling(temperature, top_k, top_p, seed, episode, count)
-        request = Request(ids=given, n=len(ids), sampling=sampling, out=out)
+        sampling = Sampling(ctypes.sizeof(Sampling), temperature, top_k, top_p, seed, episode, count)
+        request = Request(size=ctypes.sizeof(Request), ids=given, n=len(ids), sampling=ctypes.pointer(sampling), out=out)
         self.engine.call("dmpo_model_generate", self.handle, ctypes.byref(request), ctypes.c_size_t(1), None, None)
         return list(out)[:request.n_out]
 

@@ -228,7 +228,7 @@ def check_pieces(work):
                                    model_type="bpe", byte_fallback=True, normalization_rule_name="identity",
                                    remove_extra_whitespaces=False, max_sentence_length=10000)
     with open(base + "/tokenizer_config.json", "w") as f:
-        json.dump({"bos_token": "<s>", "eos_token": "</s>", "chat_template": "{{ bos_token }}[INST] <<SYS>>"}, f)
+        json.dump({"bos_token": "<s>", "eos_token": "</s>", "chat_template": LLAMA2}, f)
     sp = spm.SentencePieceProcessor(model_file=base + "/tokenizer.model")
     dmpo("init", "--output", base + "-m", "--tokenizer", base, "--hidden", 32, "--intermediate", 64, "--layers", 2,
          "--vocab", 610)
@@ -307,6 +307,10 @@ def check_llama2c(work):
                 check(np.abs(got["cos"] - np.cos(angle)).max() < 1e-6 and np.abs(got["sin"] - np.sin(angle)).max() < 1e-6,
                       "llama2.c: other angles")
     print("llama2.c: versions 0 and 1 as its export.py orders them")
+
+
+LLAMA2 = ("{% for m in messages %}{% if m['role'] == 'user' %}{{ bos_token + '[INST] ' + m['content'] + ' [/INST]' }}"
+          "{% else %}{{ ' ' + m['content'] + ' ' + eos_token }}{% endif %}{% endfor %}")
 
 
 def main():

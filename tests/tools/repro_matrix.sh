@@ -98,7 +98,7 @@ native() {
 shared_repro() {
     so=$2/libdmpo.so.$version
     make -C "$2" "./$(basename "$so")" >/dev/null || return 1
-    "$1" "$2/obj/tests/unit/model/train/test_repro.o" "$so" "$2/obj/engine.a" -o "$2/repro-shared" -pthread -lm || return 1
+    "$1" "$2/obj/tests/unit/model/train/test_repro.o" "$so" "$2/obj/support.a" "$2/obj/engine.a" -o "$2/repro-shared" -pthread -lm || return 1
     nm -D --undefined-only "$2/repro-shared" | grep -q ' dmpo_train$' || { echo "not linked with $so" && return 1; }
     soname=$(LC_ALL=C readelf -d "$so" | sed -n 's/.*(SONAME).*\[\(.*\)\]$/\1/p')
     ln -sf "$so" "$2/$soname"
@@ -106,7 +106,7 @@ shared_repro() {
 }
 
 static_repro() {
-    "$1" -static "$2/obj/tests/unit/model/train/test_repro.o" "$2/obj/engine.a" -o "$2/repro-static" -pthread -lm && "$2/repro-static"
+    "$1" -static "$2/obj/tests/unit/model/train/test_repro.o" "$2/obj/support.a" "$2/obj/engine.a" -o "$2/repro-static" -pthread -lm && "$2/repro-static"
 }
 
 # cross ARCH TRIPLET COMPILER FLAGS LEVEL...: a cross build; its levels under qemu
