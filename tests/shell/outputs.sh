@@ -1,7 +1,7 @@
 #!/bin/sh
 # Outputs: nothing is replaced without --overwrite, an input never; two processes never write one output; a damaged
 # checkpoint is passed over. DMPO_RACES: how many pairs of processes compete (default 3).
-# shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
+# shellcheck disable=SC1091,SC2016,SC2154 # tests/tools/check.sh
 set -u
 
 . "$SRC/tests/tools/check.sh"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # repro_matrix.sh [WORD...]: builds build/tests/repro with every compiler, optimisation level, C library and
-# architecture at hand, static and shared, runs it, and prints a table of the hashes, which must all be the committed
-# one. WORDs keep the rows that contain all of them (gcc, clang, musl, aarch64, arm, -O0, shared). Skips and names what
+# architecture at hand, runs it, and prints a table of the hashes, which must all be the committed
+# one. WORDs keep the rows that contain all of them (gcc, clang, musl, aarch64, arm, -O0). Skips and names what
 # is not installed.
 # SRC: the source directory; JOBS: for make. Ends with "repro_matrix: N passed, N failed".
 set -u
@@ -12,7 +12,6 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/repro-matrix.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 want=$(sed -n 's/^static const char expected\[\] = "\([0-9a-f]*\)";$/\1/p' "$src/tests/unit/model/train/test_repro.c")
-version=$(sed -n 's/^#define DMPO_VERSION "\(.*\)"$/\1/p' "$src/include/dmpo.h")
 words=$*
 passed=0 failed=0 skipped=0
 
@@ -72,7 +71,7 @@ folder() { printf '%s' "$*" | tr -c 'A-Za-z0-9' _; }
 native() {
     cc=$1 flags=$2 title="$(uname -m) $1 $2"
     shift 2
-    wanted "$title" "$title shared" "$title -static" || return 0
+    wanted "$title" "$title -static" || return 0
     if ! command -v "$cc" >/dev/null 2>&1; then
         row "$title" - "skipped (no $cc)"
         return 0
@@ -87,22 +86,10 @@ native() {
     for kind in "$@"; do
         case $kind in
         plain) run "$title" "$dir/tests/repro" ;;
-        shared) run "$title shared" shared_repro "$cc" "$dir" ;;
         -static) run "$title -static" static_repro "$cc" "$dir" ;;
         esac
     done
     rm -rf "$dir"
-}
-
-# What trains comes from libdmpo.so, what the test calls below it from the archive that hides nothing.
-shared_repro() {
-    so=$2/libdmpo.so.$version
-    make -C "$2" "./$(basename "$so")" >/dev/null || return 1
-    "$1" "$2/obj/tests/unit/model/train/test_repro.o" "$so" "$2/obj/support.a" "$2/obj/engine.a" -o "$2/repro-shared" -pthread -lm || return 1
-    nm -D --undefined-only "$2/repro-shared" | grep -q ' dmpo_train$' || { echo "not linked with $so" && return 1; }
-    soname=$(LC_ALL=C readelf -d "$so" | sed -n 's/.*(SONAME).*\[\(.*\)\]$/\1/p')
-    ln -sf "$so" "$2/$soname"
-    LD_LIBRARY_PATH=$2 "$2/repro-shared"
 }
 
 static_repro() {
@@ -136,16 +123,16 @@ cross() {
 }
 
 printf '%-34s %-64s %s\n' build hash result
-native gcc -O3 plain shared # all of its runs; the others are short
+native gcc -O3 plain # all of its runs; the others are short
 DMPO_TEST_FAST=1
 export DMPO_TEST_FAST
 native gcc -O0 plain
 native gcc -O1 plain
-native gcc -O2 plain shared -static
+native gcc -O2 plain -static
 native gcc '-O3 -march=native' plain
 native clang -O0 plain
 native clang -O1 plain
-native clang -O2 plain shared
+native clang -O2 plain
 native clang -O3 plain
 native clang '-O3 -march=native' plain
 native musl-gcc -O2 plain -static
