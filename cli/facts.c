@@ -110,6 +110,32 @@ void cli_report_list(cli_report *r, const char *key, const char *const *value, s
     dm_text_free(&text);
 }
 
+void cli_report_types(cli_report *r, const char *(*type)(const void *of, size_t i), const void *of, size_t tensors,
+                      size_t most, bool count_one)
+{
+    const char *name[40], *list[40];
+    size_t count[40], n = 0;
+    char text[40][64];
+
+    for (size_t i = 0; i < tensors; i++) {
+        size_t k = 0;
+        while (k < n && strcmp(name[k], type(of, i)) != 0)
+            k++;
+        if (k == most)
+            continue;
+        if (k == n) {
+            name[n] = type(of, i);
+            count[n++] = 0;
+        }
+        count[k]++;
+    }
+    for (size_t k = 0; k < n; k++) {
+        snprintf(text[k], sizeof text[k], "%.32s x %zu", name[k], count[k]);
+        list[k] = n == 1 && !count_one ? name[k] : text[k];
+    }
+    cli_report_list(r, "dtype", list, n);
+}
+
 /* JSON as a terminal may get it: DEL and C1, which only strings can hold, as \u00XX. */
 static void print_json(const dm_text *t)
 {

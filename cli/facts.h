@@ -2,6 +2,7 @@
 #ifndef DM_CLI_FACTS_H
 #define DM_CLI_FACTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dmpo.h"
@@ -22,6 +23,10 @@ void cli_report_double(cli_report *r, const char *key, double value);
 void cli_report_bool(cli_report *r, const char *key, int value);
 void cli_report_bytes(cli_report *r, const char *key, uint64_t value); /* "3.9 MiB" and the exact number */
 void cli_report_list(cli_report *r, const char *key, const char *const *value, size_t n);
+/* "dtype": the types of `tensors` tensors with their numbers, "Q4_1 x 210, F32 x 61"; types after the first `most` (at
+ * most 40) are left out. count_one: a single type has its number too. */
+void cli_report_types(cli_report *r, const char *(*type)(const void *of, size_t i), const void *of, size_t tensors,
+                      size_t most, bool count_one);
 
 /* The caller gives both forms; `json` is a whole value. */
 void cli_report_row(cli_report *r, const char *key, const char *json, const char *text);

@@ -26,31 +26,9 @@ dm_status cli_info_memory(cli_report *r, const dmpo_engine *engine, const dm_sou
     return status;
 }
 
-/* "Q4_1 x 210, F32 x 61" */
-static void report_types(cli_report *r, const dm_gguf *g)
+static const char *type_at(const void *g, size_t i)
 {
-    const char *name[40], *list[40];
-    size_t count[40], n = 0;
-    char text[40][64];
-
-    for (size_t i = 0; i < dm_gguf_count(g); i++) {
-        const char *type = dm_gguf_at(g, i)->type_name;
-        size_t k = 0;
-        while (k < n && strcmp(name[k], type) != 0)
-            k++;
-        if (k == sizeof name / sizeof *name)
-            continue;
-        if (k == n) {
-            name[n] = type;
-            count[n++] = 0;
-        }
-        count[k]++;
-    }
-    for (size_t k = 0; k < n; k++) {
-        snprintf(text[k], sizeof text[k], "%.32s x %zu", name[k], count[k]);
-        list[k] = text[k];
-    }
-    cli_report_list(r, "dtype", list, n);
+    return dm_gguf_at(g, i)->type_name;
 }
 
 /* People get a line for each tensor, JSON a list of objects. Rows come first, as Hugging Face has them. */
@@ -133,7 +111,7 @@ static dm_status describe_gguf(cli_report *r, const dmpo_engine *engine, const c
 
     report_string_of(r, "name", g, "general.name");
     cli_report_int(r, "tensors", (int64_t)dm_gguf_count(g));
-    report_types(r, g);
+    cli_report_types(r, type_at, g, dm_gguf_count(g), 40, true);
     if (status == DM_OK) {
         status = report_source(r, engine, s, choice, err);
     } else {

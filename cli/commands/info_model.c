@@ -11,32 +11,9 @@
 
 /* ---- weights ---- */
 
-/* "F32 x 38" for each type there is. */
-static void report_types(cli_report *r, const dm_st *st)
+static const char *type_at(const void *st, size_t i)
 {
-    const char *name[16];
-    size_t count[16], n = 0;
-    char text[16][64];
-    const char *list[16];
-
-    for (size_t i = 0; i < dm_st_count(st); i++) {
-        const char *type = dm_st_at(st, i)->type_name;
-        size_t k = 0;
-        while (k < n && strcmp(name[k], type) != 0)
-            k++;
-        if (k == sizeof name / sizeof *name)
-            continue;
-        if (k == n) {
-            name[n] = type;
-            count[n++] = 0;
-        }
-        count[k]++;
-    }
-    for (size_t k = 0; k < n; k++) {
-        snprintf(text[k], sizeof text[k], "%.32s x %zu", name[k], count[k]);
-        list[k] = n == 1 ? name[k] : text[k];
-    }
-    cli_report_list(r, "dtype", list, n);
+    return dm_st_at(st, i)->type_name;
 }
 
 /* The files with their sizes and what sha256sum prints for them. */
@@ -142,7 +119,7 @@ static dm_status report_weights(cli_report *r, const dm_config *c, const char *d
 
     if (s == DM_OK && (s = dm_st_open(&st, dir, err)) == DM_OK) {
         cli_report_int(r, "parameters", (int64_t)layout.parameters);
-        report_types(r, st);
+        cli_report_types(r, type_at, st, dm_st_count(st), 16, false);
         s = report_files(r, st, err);
         if (s == DM_OK && tensors)
             report_shapes(r, st);
@@ -252,7 +229,7 @@ dm_status cli_info_tensors(cli_report *r, const char *path, dm_error *err)
     for (size_t i = 0; i < dm_st_count(st); i++)
         values += dm_st_at(st, i)->count;
     cli_report_int(r, "values", (int64_t)values);
-    report_types(r, st);
+    cli_report_types(r, type_at, st, dm_st_count(st), 16, false);
     s = report_files(r, st, err);
     if (s == DM_OK)
         report_shapes(r, st);
