@@ -5,7 +5,7 @@
 
 Needs torch, transformers, safetensors. Models, log-probabilities, gradients and AdamW steps are transformers' and torch's
 in float64 throughout (what transformers casts to float32 on the way is left in float64); only the losses are written
-here, from docs/losses.md.
+in golden_steps.py, from docs/losses.md.
 """
 import json
 import os
@@ -19,6 +19,8 @@ torch.float32 = torch.float = torch.float64  # transformers casts to these by na
 torch.Tensor.float = torch.Tensor.double
 
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, SmolLM3Config  # noqa: E402
+
+from golden_steps import steps_of, token_logps  # noqa: E402
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -70,36 +72,6 @@ def random_pairs(generator, vocab):
     return pairs
 
 
-def token_logps(model, side):
-    logp = model(torch.tensor([side["ids"]])).logits[0].log_softmax(-1)
-    return torch.stack([logp[i - 1, side["ids"][i]] for begin, end in side["turns"] for i in range(begin, end)])
-
-
-def phi(loss, side):
-    if loss["method"] == "dpo":
-        return torch.ones(sum(e - b for b, e in side["turns"]))
-    lengths = [e - b for b, e in side["turns"]]
-    if loss["method"] == "dmpo-token":
-        lengths = [1] * sum(lengths)
-    g, turns = loss["gamma"], len(lengths)
-    return torch.cat([torch.full((n,), g**t * (1 - g ** (turns - t)) / (1 - g**turns)) for t, n in enumerate(lengths)])
-
-
-def loss_of(loss, pairs, logps, references):
-    if loss["method"] == "sft":
-        chosen = torch.cat([l[0] for l in logps])
-        return -chosen.sum() / len(chosen)
-    total = 0
-    for p, l, r in zip(pairs, logps, references):
-        score = [(phi(loss, p[s]) * (l[i] - r[i])).sum() for i, s in enumerate(("chosen", "rejected"))]
-        total = total - torch.nn.functional.logsigmoid(loss["beta"] * (score[0] - score[1]))
-    return total / len(pairs)
-
-
-def norm_of(parameters):
-    return torch.sqrt(sum((p.grad**2).sum() for p in parameters)).item()
-
-
 def make_model(config, seed, where):
     """Random weights, exact in f32, and the directory that holds them."""
     generator = torch.Generator().manual_seed(seed)
@@ -128,35 +100,8 @@ def make(case, config, out):
         references = [[token_logps(reference, p[s]) for s in ("chosen", "rejected")] for p in pairs]
     model = make_model(config, seed, os.path.join(out, "model"))
     trained = dict(model.named_parameters())
-    logps = lambda: [[token_logps(model, p[s]) for s in ("chosen", "rejected")] for p in pairs]
-    expected, entries = {}, []
-    for loss in LOSSES:
-        model.zero_grad()
-        now = logps()
-        value = loss_of(loss, pairs, now, references)
-        value.backward()
-        entries.append(dict(loss, loss=value.item(), grad_norm=norm_of(trained.values())))
-        if loss["name"] in GRADIENTS:
-            expected.update({f"grad.{loss['name']}.{n}": p.grad.clone() for n, p in trained.items()})
-    for p, l, r in zip(pairs, now, references):
-        for i, s in enumerate(("chosen", "rejected")):
-            p[s]["logps"], p[s]["reference_logps"] = l[i].tolist(), r[i].tolist()
-
-    optimizer = torch.optim.AdamW(trained.values(), lr=0, betas=TRAINING["betas"], eps=TRAINING["eps"],
-                                  weight_decay=TRAINING["weight_decay"])
-    loss, history = next(l for l in LOSSES if l["name"] == TRAINING["loss"]), []
-    for step in range(TRAINING["steps"]):
-        model.zero_grad()
-        value = loss_of(loss, pairs, logps(), references)
-        value.backward()
-        norm, lr = norm_of(trained.values()), TRAINING["lr"] * min(1, (step + 1) / TRAINING["warmup_steps"])
-        for p in trained.values():
-            p.grad *= min(1, TRAINING["max_grad_norm"] / norm)
-        optimizer.param_groups[0]["lr"] = lr
-        optimizer.step()
-        history.append(dict(loss=value.item(), grad_norm=norm, lr=lr))
-    expected.update({f"trained.{n}": p.detach().clone() for n, p in trained.items()})
-    safetensors.torch.save_file(dict(sorted(expected.items())), os.path.join(out, "expected.safetensors"))
+    entries, history, expected = steps_of(model, trained, pairs, references, LOSSES, GRADIENTS, TRAINING)
+    safetensors.torch.save_file(expected, os.path.join(out, "expected.safetensors"))
     json.dump(dict(case=case, pairs=pairs, losses=entries, training=dict(TRAINING, history=history)),
               open(os.path.join(out, "case.json"), "w"))
 

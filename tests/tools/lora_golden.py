@@ -4,7 +4,7 @@
     python3 tests/tools/lora_golden.py [DIR]        (default: tests/golden-lora; same bytes every time)
 
 Needs torch, transformers, peft, safetensors. Model, adapter, log-probabilities, gradients and AdamW steps are
-transformers', PEFT's and torch's in float64; only the losses are written here, from docs/losses.md. The policy is a
+transformers', PEFT's and torch's in float64; only the losses are written in golden_steps.py, from docs/losses.md. The policy is a
 random adapter on the base of a golden case, the reference that base with the adapter switched off.
 """
 import json
@@ -15,6 +15,8 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
+
+from golden_steps import steps_of, token_logps
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -34,37 +36,6 @@ LOSSES = [
 ]
 TRAINING = dict(loss="dmpo", steps=5, max_grad_norm=0.5, warmup_steps=2, lr=0.002, betas=[0.9, 0.999], eps=1e-8,
                 weight_decay=0.01)
-
-
-def token_logps(model, side):
-    """Log-probabilities of the action tokens, turn after turn."""
-    ids = torch.tensor([side["ids"]])
-    logp = model(ids).logits[0].log_softmax(-1)
-    at = [i for begin, end in side["turns"] for i in range(begin, end)]
-    return torch.stack([logp[i - 1, side["ids"][i]] for i in at])
-
-
-def phi(loss, side):
-    if loss["method"] == "dpo":
-        return torch.ones(sum(e - b for b, e in side["turns"]))
-    g, turns = loss["gamma"], len(side["turns"])
-    return torch.cat([torch.full((e - b,), g**t * (1 - g ** (turns - t)) / (1 - g**turns))
-                      for t, (b, e) in enumerate(side["turns"])])
-
-
-def loss_of(loss, pairs, logps, references):
-    if loss["method"] == "sft":
-        chosen = torch.cat([l[0] for l in logps])
-        return -chosen.sum() / len(chosen)
-    total = 0
-    for p, l, r in zip(pairs, logps, references):
-        score = [(phi(loss, p[s]) * (l[i] - r[i])).sum() for i, s in enumerate(("chosen", "rejected"))]
-        total = total - torch.nn.functional.logsigmoid(loss["beta"] * (score[0] - score[1]))
-    return total / len(pairs)
-
-
-def norm_of(parameters):
-    return torch.sqrt(sum((p.grad**2).sum() for p in parameters)).item()
 
 
 def saved_name(name):
@@ -96,36 +67,10 @@ def make(case, base, options, out):
     json.dump(config, open(path, "w"), indent=1, sort_keys=True)
 
     trained = {saved_name(n): p for n, p in model.named_parameters() if p.requires_grad}
-    logps = lambda: [[token_logps(model, p[s]) for s in ("chosen", "rejected")] for p in pairs]
     with torch.no_grad(), model.disable_adapter():
-        references = logps()
-    expected, entries = {}, []
-    for loss in LOSSES:
-        model.zero_grad()
-        now = logps()
-        value = loss_of(loss, pairs, now, references)
-        value.backward()
-        entries.append(dict(loss, loss=value.item(), grad_norm=norm_of(trained.values())))
-        expected.update({f"grad.{loss['name']}.{n}": p.grad.clone() for n, p in trained.items()})
-    for p, l, r in zip(pairs, now, references):
-        for i, s in enumerate(("chosen", "rejected")):
-            p[s]["logps"], p[s]["reference_logps"] = l[i].tolist(), r[i].tolist()
-
-    optimizer = torch.optim.AdamW(trained.values(), lr=0, betas=TRAINING["betas"], eps=TRAINING["eps"],
-                                  weight_decay=TRAINING["weight_decay"])
-    loss, history = next(l for l in LOSSES if l["name"] == TRAINING["loss"]), []
-    for step in range(TRAINING["steps"]):
-        model.zero_grad()
-        value = loss_of(loss, pairs, logps(), references)
-        value.backward()
-        norm, lr = norm_of(trained.values()), TRAINING["lr"] * min(1, (step + 1) / TRAINING["warmup_steps"])
-        for p in trained.values():
-            p.grad *= min(1, TRAINING["max_grad_norm"] / norm)
-        optimizer.param_groups[0]["lr"] = lr
-        optimizer.step()
-        history.append(dict(loss=value.item(), grad_norm=norm, lr=lr))
-    expected.update({f"trained.{n}": p.detach().clone() for n, p in trained.items()})
-    save_file(dict(sorted(expected.items())), os.path.join(out, "expected.safetensors"))
+        references = [[token_logps(model, p[s]) for s in ("chosen", "rejected")] for p in pairs]
+    entries, history, expected = steps_of(model, trained, pairs, references, LOSSES, [x["name"] for x in LOSSES], TRAINING)
+    save_file(expected, os.path.join(out, "expected.safetensors"))
     case = dict(case=case, reference=f"../../golden/{base}/model", pairs=pairs, losses=entries,
                 training=dict(TRAINING, history=history))
     json.dump(case, open(os.path.join(out, "case.json"), "w"), indent=1)
