@@ -15,7 +15,7 @@
 
 #include "config.h"
 #include "core/cpu.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/system.h"
 
 /* ---- the clock ---- */

@@ -16,7 +16,7 @@
 
 #include "bench/peak.h"
 #include "bench/shapes.h"
-#include "core/philox.h"
+#include "core/numbers/philox.h"
 #include "core/system.h"
 #include "io/json.h"
 #include "model/train/run.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/place.h"
+#include "core/files/place.h"
 
 const cli_option cli_common_options[] = {
     DM_OPTION_TEXT(cli_common, isa, "isa", "LEVEL", "instruction set: scalar, avx2, avx512 or neon",

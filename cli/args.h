@@ -46,7 +46,7 @@ typedef struct cli_common {
 
 extern const cli_option cli_common_options[];
 
-/* The row of every command that writes --output; the rule is core/place.h's. */
+/* The row of every command that writes --output; the rule is core/files/place.h's. */
 #define CLI_OPTION_OVERWRITE(options)                                                                                  \
     DM_OPTION_FLAG(options, overwrite, "overwrite", "replaces what is at `output` already")
 

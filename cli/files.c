@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/file.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
 
 static dm_status read_stdin(dm_text *out, size_t limit, dm_error *err)
 {

@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #include "core/error.h"
-#include "core/output.h"
+#include "core/files/output.h"
 #include "core/text.h"
 
 /* Appends a file's bytes, at most `limit`. path NULL or "-": standard input; on a terminal it says what it waits
@@ -20,7 +20,7 @@ typedef struct cli_sink {
     dm_output output;
 } cli_sink;
 
-/* path NULL: standard output. A place that is taken (core/output.h) or cannot be written fails here, before the
+/* path NULL: standard output. A place that is taken (core/files/output.h) or cannot be written fails here, before the
  * work. */
 dm_status cli_sink_open(cli_sink *s, const char *path, bool overwrite, dm_error *err);
 dm_status cli_sink_add(cli_sink *s, const dm_text *text, dm_error *err);

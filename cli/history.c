@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/data/dataset.h"
 #include "io/tokenizer/unicode.h"
 

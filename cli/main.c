@@ -6,7 +6,7 @@
 
 #include "agent/env/child.h"
 #include "cli/command.h"
-#include "core/temporary.h"
+#include "core/files/temporary.h"
 #include "core/system.h"
 
 static const cli_entry commands[] = {

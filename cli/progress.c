@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/system.h"
 
 #define BAR 8              /* characters: with the figures of a step it fits into 80 columns */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "config.h"
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/block.h"
+#include "core/numbers/block.h"
 #include "io/gguf_internal.h"
 #include "io/gguf_types.h"
 

@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/dtype.h"
 #include "core/error.h"
-#include "core/input.h"
+#include "core/files/input.h"
+#include "core/numbers/dtype.h"
 
 #define DM_GGUF_DIMS 4
 

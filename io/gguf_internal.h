@@ -36,7 +36,7 @@ typedef struct dm_gguf_pair {
 struct dm_gguf {
     char *path;
     dm_input in;
-    unsigned char *head; /* the file's beginning, up to where it was parsed: pages (core/block.h) */
+    unsigned char *head; /* the file's beginning, up to where it was parsed: pages (core/numbers/block.h) */
     size_t head_size;
     uint64_t alignment;
     dm_text text; /* keys, string values and tensor names, each followed by a NUL */

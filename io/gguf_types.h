@@ -2,7 +2,7 @@
 #ifndef DM_IO_GGUF_TYPES_H
 #define DM_IO_GGUF_TYPES_H
 
-#include "core/dtype.h"
+#include "core/numbers/dtype.h"
 
 typedef struct dm_gguf_type {
     const char *name; /* NULL: the number is unused */

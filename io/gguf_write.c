@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/output.h"
+#include "core/files/output.h"
 #include "io/gguf_internal.h"
 #include "io/gguf_types.h"
-#include "core/half.h"
+#include "core/numbers/half.h"
 
 enum { ALIGNMENT = 32, CHUNK = 4096 }; /* elements converted at a time: whole blocks */
 

@@ -7,7 +7,7 @@
 #include "core/sha256.h"
 #include "io/gguf.h"
 #include "io/json.h"
-#include "core/narrow.h"
+#include "core/numbers/narrow.h"
 #include "io/tokenizer/tokenizer.h"
 
 typedef struct dm_gguf_meta {

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/block.h"
+#include "core/numbers/block.h"
 #include "core/hash.h"
-#include "core/input.h"
+#include "core/files/input.h"
 #include "io/json_internal.h"
 #include "core/utf8.h"
 

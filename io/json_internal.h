@@ -2,7 +2,7 @@
 #ifndef DM_IO_JSON_INTERNAL_H
 #define DM_IO_JSON_INTERNAL_H
 
-#include "core/block.h"
+#include "core/numbers/block.h"
 #include "io/json.h"
 
 struct dm_json_doc {

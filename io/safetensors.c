@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/safetensors_internal.h"
 
 #define HEADER_MAX ((uint64_t)100 * 1000 * 1000) /* bytes, as in the reference implementation */

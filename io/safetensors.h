@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/dtype.h"
+#include "core/numbers/dtype.h"
 #include "core/error.h"
 #include "core/sha256.h"
-#include "core/narrow.h"
+#include "core/numbers/narrow.h"
 
 #define DM_ST_DIMS 8
 
@@ -58,7 +58,7 @@ typedef struct dm_st_out {
     const float *data;
 } dm_st_out;
 
-/* Writes one file atomically (core/output.h). Header keys in the given order, 8-byte padded with spaces,
+/* Writes one file atomically (core/files/output.h). Header keys in the given order, 8-byte padded with spaces,
  * __metadata__ first: {"format":"pt"} plus the optional pairs. Data in the given order too, but F32 before 16-bit
  * tensors, so that each is aligned. Names are distinct. The same input gives the same bytes. A value that is not finite
  * in the stored type is DM_ERR_NONFINITE. `hex` (optional) receives the file's SHA-256, computed while writing. */

@@ -2,7 +2,7 @@
 #ifndef DM_IO_SAFETENSORS_INTERNAL_H
 #define DM_IO_SAFETENSORS_INTERNAL_H
 
-#include "core/input.h"
+#include "core/files/input.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/half.h"
+#include "core/numbers/half.h"
 #include "io/safetensors_internal.h"
 
 enum { CHUNK = 4096 }; /* elements converted at a time */

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/output.h"
+#include "core/files/output.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 

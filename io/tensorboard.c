@@ -1,4 +1,4 @@
-#include "core/bits.h"
+#include "core/numbers/bits.h"
 #include "io/tensorboard.h"
 
 #include <math.h>

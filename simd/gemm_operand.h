@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "core/dtype.h"
+#include "core/numbers/dtype.h"
 #include "simd/kernels/kernels.h"
 
 /* A strided view: element (i, j) at data[i*rs + j*cs]. */

@@ -1,8 +1,8 @@
 /* Products with a weight matrix as it is stored: f32, 16-bit or quantised. Stored types are dequantised while
  * they are packed for GEMM, a tile at a time: no f32 copy of the matrix ever exists.
  *
- * Numeric order: an element's value is what core/dtype.h says, in f32; then everything is as in simd/gemm.h, so the
- * products have the bits of products with the same matrix widened to f32 first. */
+ * Numeric order: an element's value is what core/numbers/dtype.h says, in f32; then everything is as in simd/gemm.h, so
+ * the products have the bits of products with the same matrix widened to f32 first. */
 #ifndef DM_SIMD_WEIGHT_H
 #define DM_SIMD_WEIGHT_H
 

@@ -9,7 +9,7 @@
 #include "agent/env/env.h"
 #include "agent/experiment/method.h"
 #include "core/error.h"
-#include "core/block.h"
+#include "core/numbers/block.h"
 #include "io/json.h"
 
 const char *dm_recipe_part_command(dm_recipe_part part);

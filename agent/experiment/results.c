@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
 #include "io/json_writer.h"
 
 #define RESULT_MAX ((size_t)1 << 24) /* bytes of a small file of JSON */

@@ -20,8 +20,8 @@
 #include <sys/prctl.h>
 #endif
 
-#include "core/file.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
 #include "core/system.h"
 #include "io/json_writer.h"
 

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "agent/experiment/stages_internal.h"
-#include "core/file.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
 
 #define KEY_SHOWN 12
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "agent/pairs/pairs_internal.h"
-#include "core/philox.h"
+#include "core/numbers/philox.h"
 
 const dm_pairs_drop_text dm_pairs_drop_texts[DM_PAIRS_DROPS] = {
     [DM_PAIRS_DROP_UNMATCHED] = {"unmatched", "with no other run of their task"},

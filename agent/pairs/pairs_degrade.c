@@ -5,7 +5,7 @@
 
 #include "agent/pairs/pairs_internal.h"
 #include "agent/env/registry.h"
-#include "core/philox.h"
+#include "core/numbers/philox.h"
 
 enum { LOOP = 3 }; /* most turns of a loop */
 

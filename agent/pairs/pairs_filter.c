@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "agent/pairs/pairs_internal.h"
-#include "core/exact.h"
+#include "core/numbers/exact.h"
 
 static bool is_blank(const char *text)
 {

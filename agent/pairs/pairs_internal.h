@@ -4,7 +4,7 @@
 
 #include "agent/pairs/pairs.h"
 #include "core/sha256.h"
-#include "core/block.h"
+#include "core/numbers/block.h"
 
 typedef struct dm_pairs_digest {
     char hex[DM_SHA256_HEX];

@@ -7,10 +7,10 @@
 
 #include "agent/report/report_doc.h"
 #include "agent/report/report_escape.h"
-#include "core/file.h"
-#include "core/output.h"
-#include "core/place.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/output.h"
+#include "core/files/place.h"
+#include "core/files/path.h"
 
 /* ---- results.csv ---- */
 

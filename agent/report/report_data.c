@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "agent/report/report_data.h"
-#include "core/file.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
 
 #define TASKS_MAX 10000000
 #define REWARD_MAX 1000000

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "agent/rollout/eval.h"
-#include "core/block.h"
+#include "core/numbers/block.h"
 #include "core/text.h"
 #include "io/json.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "agent/report/report_data.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "model/loss/loss.h"
 
 #define EPISODE_FILES 64

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "agent/report/report_data.h"
-#include "core/file.h"
+#include "core/files/file.h"
 
 #define BINS 40
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
-#include "core/block.h"
+#include "core/files/file.h"
+#include "core/numbers/block.h"
 #include "io/json_writer.h"
 
 const char *const dm_episode_end_names[DM_EPISODE_ENDS + 1] = {"done", "turns", "length", "environment", NULL};

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/exact.h"
+#include "core/numbers/exact.h"
 
 /* ---- estimates ---- */
 

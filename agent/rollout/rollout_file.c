@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "agent/rollout/rollout_internal.h"
-#include "core/file.h"
-#include "core/lock.h"
-#include "core/path.h"
-#include "core/place.h"
+#include "core/files/file.h"
+#include "core/files/lock.h"
+#include "core/files/path.h"
+#include "core/files/place.h"
 #include "core/system.h"
 
 #define RUN_BYTES ((size_t)1 << 20)

@@ -4,7 +4,7 @@
 
 #include "agent/rollout/rollout.h"
 #include "core/sha256.h"
-#include "core/block.h"
+#include "core/numbers/block.h"
 #include "io/data/template.h"
 #include "model/network/config.h"
 

@@ -4,7 +4,7 @@
 
 #include "agent/env/registry.h"
 #include "agent/rollout/rollout_internal.h"
-#include "core/file.h"
+#include "core/files/file.h"
 
 #define LIST_MAX ((uint64_t)1 << 24)
 

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "agent/rollout/rollout_internal.h"
-#include "core/file.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
 #include "model/formats/source.h"
 
 #define CACHE_BYTES ((uint64_t)1 << 31)

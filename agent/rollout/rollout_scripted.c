@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "agent/rollout/rollout_internal.h"
-#include "core/philox.h"
+#include "core/numbers/philox.h"
 
 static const char *scripted_action(dm_rollout_run *r, const dm_rollout_flight *f)
 {

@@ -9,7 +9,7 @@
 #include "cli/history.h"
 #include "cli/lines.h"
 #include "cli/stream.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/system.h"
 #include "model/infer/sampling.h"
 #include "model/formats/source.h"

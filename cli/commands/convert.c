@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/command.h"
-#include "core/place.h"
+#include "core/files/place.h"
 #include "model/api.h"
 #include "model/formats/merge.h"
 

@@ -9,8 +9,8 @@
 #include "agent/experiment/schedule.h"
 #include "cli/command.h"
 #include "cli/recipes.h"
-#include "core/file.h"
-#include "core/place.h"
+#include "core/files/file.h"
+#include "core/files/place.h"
 #include "core/system.h"
 
 #define RECIPE_MAX ((size_t)1 << 24)

@@ -7,7 +7,7 @@
 #include "cli/facts.h"
 #include "model/formats/adapter.h"
 #include "core/cpu.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/threads.h"
 
 static const cli_option options[] = {

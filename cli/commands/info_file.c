@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "cli/facts.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/gguf.h"
 #include "model/api.h"
 #include "model/infer/memory_estimate.h"

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 
 #include "cli/facts.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/safetensors.h"
 #include "model/formats/hf_directory.h"
 #include "model/train/run.h"

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "cli/command.h"
-#include "core/output.h"
-#include "core/place.h"
+#include "core/files/output.h"
+#include "core/files/place.h"
 #include "io/data/template.h"
 #include "io/tokenizer/tokenizer.h"
 #include "model/formats/tensors.h"

@@ -7,9 +7,9 @@
 #include "agent/pairs/pairs.h"
 #include "cli/command.h"
 #include "cli/facts.h"
-#include "core/file.h"
-#include "core/output.h"
-#include "core/place.h"
+#include "core/files/file.h"
+#include "core/files/output.h"
+#include "core/files/place.h"
 #include "io/json_writer.h"
 
 typedef struct pairs_options {

@@ -11,7 +11,7 @@
 #include "cli/command.h"
 #include "cli/facts.h"
 #include "cli/stream.h"
-#include "core/block.h"
+#include "core/numbers/block.h"
 #include "io/json_writer.h"
 
 typedef struct play_options {

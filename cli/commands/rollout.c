@@ -6,7 +6,7 @@
 #include "agent/rollout/rollout.h"
 #include "cli/command.h"
 #include "cli/facts.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/system.h"
 
 typedef struct rollout_options {

@@ -7,7 +7,7 @@
 #include "cli/command.h"
 #include "cli/commands/show.h"
 #include "cli/files.h"
-#include "core/place.h"
+#include "core/files/place.h"
 
 typedef struct show_options {
     const char *item, *html;

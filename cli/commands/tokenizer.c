@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "cli/command.h"
-#include "core/file.h"
-#include "core/output.h"
-#include "core/place.h"
+#include "core/files/file.h"
+#include "core/files/output.h"
+#include "core/files/place.h"
 #include "io/data/template.h"
 #include "io/tokenizer/tokenizer.h"
 #include "model/formats/source.h"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/block.h"
+#include "core/numbers/block.h"
 #include "io/data/dataset_internal.h"
 
 /* What an item adds to the report if it is kept. */

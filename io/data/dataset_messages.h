@@ -3,7 +3,7 @@
 #ifndef DM_IO_DATA_DATASET_MESSAGES_H
 #define DM_IO_DATA_DATASET_MESSAGES_H
 
-#include "core/block.h"
+#include "core/numbers/block.h"
 #include "io/data/dataset.h"
 #include "io/json.h"
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/data/template_internal.h"
 
 static dm_status no_memory(dm_error *err)

@@ -13,8 +13,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "core/block.h"
 #include "core/error.h"
+#include "core/numbers/block.h"
 
 /* ---- memory ---- */
 

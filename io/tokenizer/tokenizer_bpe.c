@@ -4,7 +4,7 @@
 
 #include "io/tokenizer/tokenizer_internal.h"
 #include "io/tokenizer/unicode.h"
-#include "core/bits.h"
+#include "core/numbers/bits.h"
 #include "core/utf8.h"
 
 #define SHORT_WORD 48 /* up to here the lowest rank is found by looking at all, above with a heap */

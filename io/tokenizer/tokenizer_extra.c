@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 
 /* A file beside the model; *doc NULL where it is not. */
 static dm_status read_beside(dm_json_doc **doc, const char *model, const char *name, dm_error *err)

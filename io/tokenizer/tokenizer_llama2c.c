@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/bits.h"
-#include "core/file.h"
+#include "core/files/file.h"
+#include "core/numbers/bits.h"
 #include "io/tokenizer/tokenizer_pieces.h"
 
 #define FILE_BYTES ((size_t)1 << 28)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/tokenizer/tokenizer_internal.h"
 
 static const char *bool_text(bool b)

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "core/path.h"
+#include "core/files/path.h"
 #include "core/sha256.h"
 #include "model/network/lora.h"
 

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "core/file.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
 #include "io/safetensors.h"
 
 dm_status dm_hf_directory_tokenizer(dm_tokenizer **tokenizer, dm_chat_template *chat, const dm_config *config,

@@ -12,8 +12,8 @@
 #include <stdbool.h>
 
 #include "core/error.h"
-#include "core/input.h"
-#include "core/path.h"
+#include "core/files/input.h"
+#include "core/files/path.h"
 #include "model/network/params.h"
 
 #define DM_LLAMA2C_EPS 1e-5

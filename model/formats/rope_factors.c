@@ -2,8 +2,8 @@
 
 #include <math.h>
 
-#include "core/exact.h"
-#include "core/numeric.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
 
 static const double pi = 3.14159265358979323846;
 

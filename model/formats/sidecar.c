@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
 #include "io/json_edit.h"
 #include "model/formats/source_internal.h"
 

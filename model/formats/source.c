@@ -5,9 +5,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/file.h"
-#include "core/half.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
+#include "core/numbers/half.h"
 #include "model/formats/adapter.h"
 #include "model/formats/hf_directory.h"
 #include "model/formats/llama2c.h"

@@ -4,7 +4,7 @@
 #ifndef DM_MODEL_FORMATS_SOURCE_H
 #define DM_MODEL_FORMATS_SOURCE_H
 
-#include "core/dtype.h"
+#include "core/numbers/dtype.h"
 #include "core/sha256.h"
 #include "io/data/template.h"
 #include "model/network/config.h"
@@ -32,7 +32,7 @@ const dm_config *dm_source_config(const dm_source *s);
 /* The stored type of a tensor by its Hugging Face name. */
 dm_dtype dm_source_type(const dm_source *s, const char *name);
 
-/* Reads a tensor as f32 (exactly as core/dtype.h says), out [count]. NaN and infinity name the tensor. */
+/* Reads a tensor as f32 (exactly as core/numbers/dtype.h says), out [count]. NaN and infinity name the tensor. */
 dm_status dm_source_read_f32(const dm_source *s, const char *name, float *out, dm_error *err);
 /* Reads a tensor's rows as they are stored (F16, BF16 or blocks, rows in Hugging Face's order), out
  * [rows * dm_dtype_bytes(type, cols)]. Scales that are NaN or infinite name the tensor. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/half.h"
+#include "core/numbers/half.h"
 #include "model/formats/gguf_names.h"
 #include "model/formats/rope_factors.h"
 #include "model/formats/source_internal.h"

@@ -2,7 +2,7 @@
 #ifndef DM_MODEL_FORMATS_SOURCE_INTERNAL_H
 #define DM_MODEL_FORMATS_SOURCE_INTERNAL_H
 
-#include "core/input.h"
+#include "core/files/input.h"
 #include "io/gguf.h"
 #include "io/safetensors.h"
 #include "model/formats/llama2c.h"

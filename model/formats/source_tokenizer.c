@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/file.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
 #include "model/formats/hf_directory.h"
 #include "model/formats/llama2c.h"
 #include "model/formats/source_internal.h"

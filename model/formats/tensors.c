@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "core/path.h"
+#include "core/files/path.h"
 #include "model/formats/source_check.h"
 
 static dm_status check_shape(const dm_st *st, const dm_tensor *t, const char *where, const char *by, dm_error *err)

@@ -1,6 +1,6 @@
 /* Models written in the forms that others read, from a source of any form. Weights come one tensor at a time: the
  * largest is what is in memory. Files appear whole or not at all; an existing one is replaced with `overwrite` only
- * (core/output.h). */
+ * (core/files/output.h). */
 #ifndef DM_MODEL_FORMATS_WRITE_H
 #define DM_MODEL_FORMATS_WRITE_H
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "io/gguf_write.h"
 #include "model/formats/sidecar.h"
 #include "model/formats/gguf_names.h"

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/output.h"
-#include "core/path.h"
+#include "core/files/output.h"
+#include "core/files/path.h"
 #include "io/safetensors.h"
 #include "model/formats/sidecar.h"
 #include "model/formats/source_internal.h"

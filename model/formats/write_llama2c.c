@@ -4,12 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/exact.h"
-#include "core/file.h"
-#include "core/numeric.h"
-#include "core/output.h"
-#include "core/narrow.h"
-#include "core/path.h"
+#include "core/numbers/exact.h"
+#include "core/files/file.h"
+#include "core/numbers/numeric.h"
+#include "core/files/output.h"
+#include "core/numbers/narrow.h"
+#include "core/files/path.h"
 #include "model/formats/gguf_names.h"
 #include "model/formats/llama2c.h"
 #include "model/formats/source_internal.h"

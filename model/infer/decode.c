@@ -6,7 +6,7 @@
  * changes a bit: a row's result depends on its own sequence only (simd/attention.h). */
 #include <string.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "model/infer/session.h"
 
 typedef struct decoding {

@@ -3,10 +3,10 @@
 #include <float.h>
 #include <string.h>
 
-#include "core/bits.h"
-#include "core/exact.h"
-#include "core/numeric.h"
-#include "core/philox.h"
+#include "core/numbers/bits.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
+#include "core/numbers/philox.h"
 #include "model/api.h"
 #include "model/network/head.h"
 

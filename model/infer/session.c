@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/exact.h"
-#include "core/numeric.h"
-#include "core/philox.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
+#include "core/numbers/philox.h"
 #include "model/infer/session.h"
 
 static void layout_model(dmpo_model *m, dm_arena *a)

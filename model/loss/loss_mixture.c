@@ -7,8 +7,8 @@
  * one is clipped. */
 #include <math.h>
 
-#include "core/exact.h"
-#include "core/numeric.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
 #include "model/loss/loss.h"
 
 /* |of| / (|of| + |other|); a half where both are 0. */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "core/block.h"
+#include "core/numbers/block.h"
 
 static size_t prompt_of(const dm_data_trajectory *t)
 {

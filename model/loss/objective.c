@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 
 void dm_objective_place(dm_objective *o, dm_arena *arena, const dm_pack_size *max)
 {

@@ -1,4 +1,4 @@
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "model/network/layer.h"
 #include "model/network/ops.h"
 #include "simd/attention.h"

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/file.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
 #include "io/json.h"
 #include "model/network/config_internal.h"
 

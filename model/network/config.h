@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/dtype.h"
 #include "core/error.h"
+#include "core/numbers/dtype.h"
 
 #define DM_LAYERS_MAX 512
 #define DM_GEMMA_PATTERN 6    /* Gemma 3: every sixth layer sees everything */

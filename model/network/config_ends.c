@@ -1,8 +1,8 @@
 /* The tokens that end a text. */
 #include <string.h>
 
-#include "core/file.h"
-#include "core/path.h"
+#include "core/files/file.h"
+#include "core/files/path.h"
 #include "model/network/config_internal.h"
 
 bool dm_config_add_end(dm_config *c, int32_t id)

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/json.h"
 #include "model/network/config.h"
 

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "model/network/layer.h"
 #include "model/network/ops.h"
 #include "simd/attention.h"

@@ -3,8 +3,8 @@
 #include <float.h>
 #include <string.h>
 
-#include "core/exact.h"
-#include "core/numeric.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
 #include "model/network/network.h"
 #include "model/network/ops.h"
 #include "simd/gemm.h"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/numeric.h"
-#include "core/philox.h"
+#include "core/numbers/numeric.h"
+#include "core/numbers/philox.h"
 #include "model/network/layer.h"
 #include "model/network/ops.h"
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "model/network/head.h"
 #include "model/network/rope.h"
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/numeric.h"
-#include "core/philox.h"
+#include "core/numbers/numeric.h"
+#include "core/numbers/philox.h"
 
 #define TENSOR_ALIGN ((size_t)16) /* floats: 64 bytes */
 #define LAYER_TENSORS ((size_t)17)

@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 #include "core/arena.h"
-#include "core/dtype.h"
+#include "core/numbers/dtype.h"
 #include "model/network/config.h"
 
 #define DM_TENSOR_NAME 96

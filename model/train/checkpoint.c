@@ -14,11 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/durable.h"
-#include "core/file.h"
-#include "core/lock.h"
-#include "core/path.h"
-#include "core/temporary.h"
+#include "core/files/durable.h"
+#include "core/files/file.h"
+#include "core/files/lock.h"
+#include "core/files/path.h"
+#include "core/files/temporary.h"
 #include "io/safetensors.h"
 #include "model/formats/adapter.h"
 #include "model/formats/sidecar.h"

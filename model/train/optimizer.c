@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/exact.h"
-#include "core/numeric.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
 
 #define NORM_CHUNK ((size_t)4096) /* part of the numerics contract */
 #define UPDATE_GRAIN ((size_t)1024)

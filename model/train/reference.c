@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
-#include "core/input.h"
-#include "core/place.h"
+#include "core/files/file.h"
+#include "core/files/input.h"
+#include "core/files/place.h"
 #include "model/train/run.h"
 
 #define KEY_MAX 512

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "model/api.h"
 #include "model/train/train.h"
 

@@ -1,9 +1,9 @@
 /* The steps of a run: order of the data, batches, loss, gradient, update; evaluation. No allocation in here. */
 #include <math.h>
 
-#include "core/file.h"
-#include "core/numeric.h"
-#include "core/philox.h"
+#include "core/files/file.h"
+#include "core/numbers/numeric.h"
+#include "core/numbers/philox.h"
 #include "core/system.h"
 #include "model/network/ops.h"
 #include "model/train/run.h"

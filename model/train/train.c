@@ -7,10 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/file.h"
-#include "core/lock.h"
-#include "core/path.h"
-#include "core/place.h"
+#include "core/files/file.h"
+#include "core/files/lock.h"
+#include "core/files/path.h"
+#include "core/files/place.h"
 #include "core/system.h"
 #include "model/api.h"
 #include "model/train/train.h"

@@ -17,7 +17,7 @@
 
 #include <stddef.h>
 
-#include "core/dtype.h"
+#include "core/numbers/dtype.h"
 
 typedef void (*dm_gemm_micro_fn)(size_t m, size_t n, size_t k, const float *a, const float *b, float *c, size_t ldc,
                                  int first);
@@ -33,9 +33,9 @@ typedef void (*dm_gemm_pack_fn)(float *dst, const float *src, size_t rows, size_
 typedef void (*dm_gemm_skinny_fn)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *w, size_t ldw,
                                   float *c, size_t ldc, int first);
 
-/* The same with stored weights (core/dtype.h, not F32): rows of W of k elements lie `row` bytes apart, n of at least
- * DM_GEMM_QUANTISED_MIN. Every byte of W is read once for each group of rows of A that the level takes together, 4 or
- * 8. */
+/* The same with stored weights (core/numbers/dtype.h, not F32): rows of W of k elements lie `row` bytes apart, n of at
+ * least DM_GEMM_QUANTISED_MIN. Every byte of W is read once for each group of rows of A that the level takes together,
+ * 4 or 8. */
 #define DM_GEMM_QUANTISED_MIN 32
 typedef void (*dm_gemm_quantised_fn)(dm_dtype type, size_t m, size_t n, size_t k, const float *a, size_t lda,
                                      const void *w, size_t row, float *c, size_t ldc, int first);

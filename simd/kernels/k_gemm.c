@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "simd/kernels/families.h"
 #include "simd/kernels/gemm_level.h"
 

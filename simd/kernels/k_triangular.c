@@ -2,7 +2,7 @@
  * see takes no step, and the tile stays in registers meanwhile. */
 #include <stddef.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "simd/kernels/families.h"
 #include "simd/kernels/gemm_kernel.h"
 #include "simd/kernels/gemm_level.h"

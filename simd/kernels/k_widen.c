@@ -1,5 +1,5 @@
-/* Stored weights to f32, lanes along the row: fma(q, d, m) of core/dtype.h. A quantised row is cut into pieces of 32
- * elements, which for the K types are eighths of a block. */
+/* Stored weights to f32, lanes along the row: fma(q, d, m) of core/numbers/dtype.h. A quantised row is cut into pieces
+ * of 32 elements, which for the K types are eighths of a block. */
 #include "simd/kernels/vec.h"
 
 #define PIECE 32

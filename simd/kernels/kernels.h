@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #include "core/cpu.h"
-#include "core/dtype.h"
+#include "core/numbers/dtype.h"
 #include "simd/kernels/gemm_kernel.h"
 
 /* AdamW (Loshchilov & Hutter 2019, as torch.optim.AdamW). All rounded once from f64 by the caller. */
@@ -103,7 +103,7 @@ typedef struct dm_kernels {
 
     /* ---- GeGLU (Shazeer 2020) with the tanh form of GELU (Hendrycks & Gimpel 2016) ----
      * 0.5 (1 + tanh z) is sigmoid(2z): c = min(max(g, -16), 16); s = sigmoid(c * fma(C3, c*c, C1)); h = (g*s) * u,
-     * with C1 = 2 sqrt(2/pi), C3 = 0.044715 C1 (core/exact_coeffs.h). h == g or h == u in place allowed. */
+     * with C1 = 2 sqrt(2/pi), C3 = 0.044715 C1 (core/numbers/exact_coeffs.h). h == g or h == u in place allowed. */
     void (*geglu)(float *h, const float *g, const float *u, size_t n);
     /* c, s as above; du = dh * (g*s); t = c * fma(3 C3, c*c, C1); dg = (dh*u) * (s * fma(t, 1 - s, 1)).
      * In place: dg may be g, du may be u. dh may equal neither output. */
@@ -130,8 +130,8 @@ typedef struct dm_kernels {
     void (*from_f16)(float *y, const uint16_t *x, size_t n);
     void (*to_f16)(uint16_t *y, const float *x, size_t n);
 
-    /* ---- stored weights (core/dtype.h): y[i] = value of element first + i of a row of F32, F16, BF16 or blocks ----
-     * For blocks first and n are multiples of 32. row: aligned to the element of plain types; blocks: not at all. */
+    /* ---- stored weights (core/numbers/dtype.h): y[i] = value of element first + i of a row of F32, F16, BF16 or
+     * blocks ---- For blocks first and n are multiples of 32. row: aligned to the element of plain types; blocks: not at all. */
     void (*widen)(float *y, dm_dtype type, const void *row, size_t first, size_t n);
 } dm_kernels;
 

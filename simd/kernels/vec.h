@@ -30,7 +30,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "simd/kernels/families.h"
 
 #define VF 16 /* lanes */

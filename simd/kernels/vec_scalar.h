@@ -2,7 +2,7 @@
 #ifndef DM_SIMD_KERNELS_VEC_SCALAR_H
 #define DM_SIMD_KERNELS_VEC_SCALAR_H
 
-#include "core/bits.h"
+#include "core/numbers/bits.h"
 
 typedef struct vf {
     float l[VF];

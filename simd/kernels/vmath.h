@@ -1,8 +1,8 @@
-/* exp and sigmoid on 16 lanes: the operations of core/exact_coeffs.h in the same order, so the same bits. */
+/* exp and sigmoid on 16 lanes: the operations of core/numbers/exact_coeffs.h in the same order, so the same bits. */
 #ifndef DM_SIMD_KERNELS_VMATH_H
 #define DM_SIMD_KERNELS_VMATH_H
 
-#include "core/exact_coeffs.h"
+#include "core/numbers/exact_coeffs.h"
 #include "simd/kernels/vec.h"
 
 /* Sixteen lanes in an array are a long function: inlined everywhere it cost a fifth of the time of a build. */

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "tests/checkasm/checkasm.h"
 
 static const size_t depths[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 67};

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdint.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "tests/checkasm/checkasm.h"
 #include "tests/support/check.h"
 #include "tests/support/quantised.h"

@@ -3,9 +3,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/exact.h"
-#include "core/exact_coeffs.h"
-#include "core/numeric.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/exact_coeffs.h"
+#include "core/numbers/numeric.h"
 #include "tests/checkasm/checkasm.h"
 
 static float sum_of(float lane[16])

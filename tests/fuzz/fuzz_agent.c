@@ -7,7 +7,7 @@
 #include "agent/report/report_chart.h"
 #include "agent/report/report_data.h"
 #include "agent/rollout/episode.h"
-#include "core/path.h"
+#include "core/files/path.h"
 #include "tests/fuzz/targets.h"
 
 /* Episodes that were read are written and read again, with the same bytes. */

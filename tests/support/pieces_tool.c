@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/gguf.h"
 #include "tests/support/check.h"
 #include "tests/support/gguf_tool.h"

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/dtype.h"
+#include "core/numbers/dtype.h"
 
 #define STORED_TYPES 11
 extern const dm_dtype stored_types[STORED_TYPES];

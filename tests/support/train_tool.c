@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/file.h"
-#include "core/philox.h"
+#include "core/files/file.h"
+#include "core/numbers/philox.h"
 #include "dmpo.h"
 #include "model/formats/tensors.h"
 #include "model/network/config.h"

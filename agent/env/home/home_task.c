@@ -1,6 +1,6 @@
 /* How home's houses and tasks are drawn. */
 #include "agent/env/home/home.h"
-#include "core/philox.h"
+#include "core/numbers/philox.h"
 
 typedef struct dice {
     uint64_t seed, stream, counter;

@@ -2,7 +2,7 @@
  * and place in turn, each time with another variant (start, vessel, boxes ...) of that combination. */
 #include "agent/env/lab/lab.h"
 
-#include "core/philox.h"
+#include "core/numbers/philox.h"
 
 /* Every fourth combination is unseen's: along a row of objects and along a column of places alike, so that each
  * object and each place occurs in training, in other company. */

@@ -1,7 +1,7 @@
 /* What there is in the lab, how a world is laid out for a task, and what time does to it. */
 #include "agent/env/lab/lab.h"
 
-#include "core/philox.h"
+#include "core/numbers/philox.h"
 
 #define SUBSTANCE(name, melts, boils)                                                                                  \
     {                                                                                                                  \

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "core/philox.h"
+#include "core/numbers/philox.h"
 
 enum {
     COTTON,

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "tests/support/check.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/system.h"
 #include "io/tokenizer/unicode.h"
 

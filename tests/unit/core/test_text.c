@@ -1,10 +1,10 @@
-/* core/text.h, core/path.h and io/json_writer.h: strings that grow, numbers in any locale, paths, JSON out. */
+/* core/text.h, core/files/path.h and io/json_writer.h: strings that grow, numbers in any locale, paths, JSON out. */
 #include <locale.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/path.h"
+#include "core/files/path.h"
 #include "io/json_writer.h"
 #include "tests/support/check.h"
 

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/system.h"
 #include "io/gguf.h"
 #include "io/json.h"

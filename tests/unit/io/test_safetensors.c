@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/file.h"
-#include "core/half.h"
+#include "core/files/file.h"
+#include "core/numbers/half.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "tests/support/check.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "dmpo.h"
 #include "io/json.h"
 #include "io/tensorboard.h"

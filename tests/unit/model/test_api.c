@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "dmpo.h"
 #include "io/data/template.h"
 #include "tests/support/check.h"

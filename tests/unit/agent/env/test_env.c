@@ -8,7 +8,7 @@
 #include "agent/env/env.h"
 #include "agent/env/registry.h"
 #include "tests/support/check.h"
-#include "core/philox.h"
+#include "core/numbers/philox.h"
 #include "core/sha256.h"
 #include "core/utf8.h"
 

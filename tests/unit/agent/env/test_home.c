@@ -8,7 +8,7 @@
 #include "agent/env/home/home.h"
 #include "agent/env/registry.h"
 #include "tests/support/check.h"
-#include "core/philox.h"
+#include "core/numbers/philox.h"
 
 static dm_env *env;
 static dm_observation now;

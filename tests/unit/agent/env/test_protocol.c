@@ -11,8 +11,8 @@
 #include "agent/env/message.h"
 #include "agent/env/protocol.h"
 #include "agent/env/registry.h"
-#include "core/file.h"
-#include "core/philox.h"
+#include "core/files/file.h"
+#include "core/numbers/philox.h"
 #include "core/system.h"
 #include "tests/support/check.h"
 

@@ -9,7 +9,7 @@
 
 #include "agent/experiment/schedule.h"
 #include "agent/experiment/stages_internal.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "tests/support/check.h"
 
 static char work[64];

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "agent/env/registry.h"
-#include "core/philox.h"
+#include "core/numbers/philox.h"
 #include "io/json.h"
 #include "tests/support/check.h"
 #include "tests/support/pairs_tool.h"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
-#include "core/philox.h"
+#include "core/files/file.h"
+#include "core/numbers/philox.h"
 #include "io/data/dataset.h"
 #include "io/json.h"
 #include "tests/support/check.h"

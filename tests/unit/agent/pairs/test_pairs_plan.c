@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "agent/pairs/pairs.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "tests/support/check.h"
 
 static void add_run(dm_text *t, int64_t task, int64_t sample, const char *plan, double reward)

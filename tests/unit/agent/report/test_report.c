@@ -9,9 +9,9 @@
 
 #include "agent/report/report.h"
 #include "agent/report/report_chart.h"
-#include "core/exact.h"
-#include "core/file.h"
-#include "core/block.h"
+#include "core/numbers/exact.h"
+#include "core/files/file.h"
+#include "core/numbers/block.h"
 #include "tests/support/check.h"
 
 static char work[64], data[4096];

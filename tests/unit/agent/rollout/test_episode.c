@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "agent/rollout/episode.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/data/dataset.h"
 #include "tests/support/check.h"
 

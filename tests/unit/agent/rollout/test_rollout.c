@@ -12,7 +12,7 @@
 
 #include "agent/rollout/rollout.h"
 #include "core/cpu.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "dmpo.h"
 #include "io/data/template.h"
 #include "io/json.h"

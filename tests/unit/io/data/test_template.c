@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/data/template.h"
 #include "io/json_writer.h"
 #include "io/json.h"

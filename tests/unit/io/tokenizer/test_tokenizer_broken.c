@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/json.h"
 #include "tests/support/check.h"
 #include "tests/support/gguf_tool.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/json.h"
 #include "model/formats/source.h"
 #include "tests/support/check.h"

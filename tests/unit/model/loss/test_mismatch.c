@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "model/loss/mismatch.h"
 #include "tests/support/check.h"
 

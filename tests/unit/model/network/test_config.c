@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "model/formats/source.h"

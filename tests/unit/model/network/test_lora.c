@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "core/cpu.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "dmpo.h"
 #include "model/api.h"
 #include "model/formats/adapter.h"

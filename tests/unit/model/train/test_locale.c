@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/text.h"
 #include "dmpo.h"
 #include "io/json.h"

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "core/cpu.h"
-#include "core/file.h"
-#include "core/philox.h"
+#include "core/files/file.h"
+#include "core/numbers/philox.h"
 #include "dmpo.h"
 #include "model/train/train.h"
 #include "io/json.h"

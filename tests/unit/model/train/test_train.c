@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/file.h"
-#include "core/philox.h"
+#include "core/files/file.h"
+#include "core/numbers/philox.h"
 #include "dmpo.h"
 #include "model/api.h"
 #include "model/train/run.h"

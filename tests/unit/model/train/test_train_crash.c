@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "dmpo.h"
 #include "tests/support/check.h"
 #include "tests/support/train_tool.h"

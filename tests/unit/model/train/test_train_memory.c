@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "dmpo.h"
 #include "tests/support/check.h"
 #include "tests/support/train_tool.h"

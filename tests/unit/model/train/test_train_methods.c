@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "dmpo.h"
 #include "io/data/dataset.h"
 #include "model/loss/mismatch.h"

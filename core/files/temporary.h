@@ -1,0 +1,18 @@
+/* What this process has made and not finished, for a signal handler to remove: nothing half-written stays behind. */
+#ifndef DM_CORE_FILES_TEMPORARY_H
+#define DM_CORE_FILES_TEMPORARY_H
+
+/* Remembers a file or directory that is removed if the process ends now. Names that are longer than a path may be, or
+ * more than there is room for, are not remembered; the next writer of the same output clears them away. */
+void dm_temporary_add(const char *path);
+
+/* Forgets it, and what was remembered below it. */
+void dm_temporary_drop(const char *path);
+
+/* `path` lies in a directory that is remembered. */
+int dm_temporary_covers(const char *path);
+
+/* Removes everything that is remembered, the newest first. Async-signal-safe. */
+void dm_temporary_remove_all(void);
+
+#endif
