@@ -203,9 +203,10 @@ static dm_status check_cover(const dm_st_file *f, const dm_st_tensor *tensors, s
 
 static dm_status grow(dm_st *s, size_t more, dm_error *err)
 {
-    if (s->n + more <= s->capacity)
+    if (s->tensors != NULL && s->n + more <= s->capacity)
         return DM_OK;
-    const size_t capacity = s->n + more > 2 * s->capacity ? s->n + more : 2 * s->capacity;
+    const size_t wanted = s->n + more > 0 ? s->n + more : 1; /* a file may have no tensor */
+    const size_t capacity = wanted > 2 * s->capacity ? wanted : 2 * s->capacity;
     dm_st_tensor *t = capacity <= SIZE_MAX / sizeof *t ? realloc(s->tensors, capacity * sizeof *t) : NULL;
     if (!t)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for the names of %zu tensors", capacity);

@@ -74,6 +74,8 @@ bool dm_jinja_marks(const dm_jinja *j)
     return j->generation;
 }
 
+static char empty[1];
+
 dm_status dm_jinja_render(const dm_jinja *j, jinja_arena *arena, const dm_jinja_input *input, jinja_text *text,
                           dm_error *err)
 {
@@ -87,6 +89,8 @@ dm_status dm_jinja_render(const dm_jinja *j, jinja_arena *arena, const dm_jinja_
                 !jinja_assign(&e, e.frame, (uint16_t)k, input->variables[i].value))
                 return e.status;
     jinja_execute(&e, j->root);
+    if (text->data == NULL) /* nothing was written; readers add 0 to it */
+        text->data = empty;
     return e.status;
 }
 

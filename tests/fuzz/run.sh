@@ -6,7 +6,7 @@
 #   tests/fuzz/run.sh merge [TARGET...]     makes each corpus smaller and puts what was found into it
 #   tests/fuzz/run.sh coverage              lines of each parser that its corpus runs (needs llvm-profdata and llvm-cov)
 #
-# CC, LLVM_PROFDATA and LLVM_COV name other versions.
+# CC, LLVM_PROFDATA and LLVM_COV name other versions; SEED makes a run the same again.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 corpus=$root/tests/fuzz/corpus
@@ -75,7 +75,7 @@ merge)
     build build-fuzz "-fsanitize=fuzzer-no-link -g" fuzz --enable-sanitize=address,undefined
     for target; do
         mkdir -p "found/$target"
-        DMPO_FUZZ=$target ./fuzz -max_total_time="$what" -max_len=16384 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        DMPO_FUZZ=$target ./fuzz -max_total_time="$what" ${SEED:+-seed=$SEED} -max_len=16384 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
             -artifact_prefix="crash-$target-" "found/$target" "$corpus/$target" >"log-$target" 2>&1 || {
             grep -h 'ERROR\|SUMMARY\|not so' "log-$target"
             echo "$target: see build-fuzz/log-$target"
