@@ -56,6 +56,10 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
         dm_sha256_update(&h, text, strlen(text));
         dm_train_options_hash(o, DM_IDENTITY_MRPO, &h);
     }
+    if (o->shards > 1) {
+        dm_sha256_update(&h, " shards", 7);
+        dm_train_options_hash(o, DM_IDENTITY_SHARDS, &h);
+    }
     if (r->models.policy.lora.o.rank) {
         const dm_lora_options *l = &r->models.policy.lora.o;
         char alpha[DM_DOUBLE_TEXT];

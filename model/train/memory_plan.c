@@ -40,6 +40,22 @@ static void add_line(plan_lines *lines, const char *what, size_t bytes)
     lines->before += bytes;
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t largest_batch(const dm_run *r)
+{
+    return smaller((size_t)r->options.batch, r->train.data.n);
+}
+
+/* That have an item of a batch. */
+static size_t most_shards(const dm_run *r)
+{
+    return smaller((size_t)r->options.shards, largest_batch(r));
+}
+
 static void place_parameters(dm_run *r, dm_arena *a, plan_lines *lines)
 {
     dm_run_models *models = &r->models;
@@ -61,6 +77,11 @@ static void place_parameters(dm_run *r, dm_arena *a, plan_lines *lines)
     m->gradient = dm_arena_zalloc(
         a, overlay ? dm_param_layout_begin(&models->layout, models->config.layers, 0) : trained, sizeof(float));
     add_line(lines, overlay ? "gradients of the embedding" : "gradients", a->used - lines->before);
+    m->level[0] = m->gradient;
+    for (size_t i = 1; i < dm_shard_levels(most_shards(r)); i++)
+        m->level[i] = dm_arena_alloc(a, trained, sizeof(float));
+    if (most_shards(r) > 1)
+        add_line(lines, "gradients of shards", a->used - lines->before);
     m->adam_m = dm_arena_zalloc(a, trained, sizeof(float));
     m->adam_v = dm_arena_zalloc(a, trained, sizeof(float));
     add_line(lines, "optimizer moments", a->used - lines->before);
@@ -78,10 +99,12 @@ static void place_items(dm_run *r, dm_arena *a)
         place_set_references(&r->train, a, r->loss.two_references);
         place_set_references(&r->eval, a, r->loss.two_references);
     }
-    if (dm_loss_needs_batch(&r->loss) && !r->score_only) {
-        const size_t batch = (size_t)r->options.batch < r->train.data.n ? (size_t)r->options.batch : r->train.data.n;
-        m->scores_room = batch > DM_EVAL_GROUP ? batch : DM_EVAL_GROUP;
-        m->scores = dm_arena_alloc(a, 2 * m->scores_room, sizeof *m->scores);
+    if (!r->score_only) {
+        m->results_room = largest_batch(r) > DM_EVAL_GROUP ? largest_batch(r) : DM_EVAL_GROUP;
+        m->results = dm_arena_alloc(a, m->results_room, sizeof *m->results);
+        if (dm_loss_needs_batch(&r->loss) || dm_loss_needs_mismatched(&r->loss))
+            for (int side = 0; side < 2; side++)
+                m->scores[side] = dm_arena_alloc(a, m->results_room, sizeof *m->scores[side]);
     }
     dm_pack_place(&m->pack, a, &r->data.pack_max);
     dm_objective_place(&m->objective, a, &r->data.pack_max);

@@ -59,15 +59,17 @@ typedef struct dm_run_data {
 typedef struct dm_run_memory {
     dm_arena arena;
     dm_network_size network_size;
-    float *weights;         /* [layout.floats] the base's */
-    float *trained;         /* [trained_layout->floats] the base's weights or the adapter's values */
-    float *gradient;        /* like trained; in an overlay [network.split]; scoring: the base's weights */
-    float *adam_m, *adam_v; /* like trained: AdamW's moments, one directly after the other; scoring: NULL */
-    float *norm_partial;    /* for dm_grad_norm */
-    uint32_t *order;        /* [train.data.n] in which the items of epoch order_epoch come */
-    int64_t order_epoch;    /* -1: none yet */
-    double *scores;         /* [2 * scores_room] of a batch's pairs: chosen, then rejected; kto-pair only */
-    size_t scores_room;
+    float *weights;                /* [layout.floats] the base's */
+    float *trained;                /* [trained_layout->floats] the base's weights or the adapter's values */
+    float *gradient;               /* like trained; in an overlay [network.split]; scoring: the base's weights */
+    float *adam_m, *adam_v;        /* like trained: AdamW's moments, one directly after the other; scoring: NULL */
+    float *norm_partial;           /* for dm_grad_norm */
+    uint32_t *order;               /* [train.data.n] in which the items of epoch order_epoch come */
+    int64_t order_epoch;           /* -1: none yet */
+    float *level[DM_SHARD_LEVELS]; /* [0]: gradient, or NULL in an overlay; others like trained, for shards */
+    dm_loss_pair *results;         /* [results_room] what each item of a batch comes to */
+    double *scores[2];             /* [results_room] of each item, chosen and rejected; kto and kto-pair only */
+    size_t results_room;
     dm_pack pack;
     dm_objective objective;
     dm_network network;

@@ -10,6 +10,11 @@
 
 #define EVALUATION ((int64_t)-1) /* in place of a step's number */
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 typedef struct totals { /* sums over items, in order */
     double loss, reward_chosen, reward_rejected, margin, accurate, logp_chosen, logp_rejected, nll, kl;
     int64_t tokens, actions;
@@ -42,13 +47,19 @@ static void count_loss(totals *t, const dm_loss_pair *l, bool both)
     t->logp_rejected += l->logp_rejected;
 }
 
-static void count_item(totals *t, const dm_data_item *item)
+static void count_item(const dm_run *r, totals *t, const dm_data_item *item, const dm_loss_pair *result)
 {
+    const bool both = item->chosen.n > 0 && item->rejected.n > 0;
+
     t->chosen += item->chosen.n > 0;
     t->rejected += item->rejected.n > 0;
-    t->pairs += item->chosen.n > 0 && item->rejected.n > 0;
+    t->pairs += both;
     t->tokens += (int64_t)(item->chosen.n + item->rejected.n);
     t->actions += (int64_t)(item->chosen.n_actions + item->rejected.n_actions);
+    if (is_sft(r))
+        t->nll += result->loss;
+    else
+        count_loss(t, result, both);
 }
 
 /* NaN where there was nothing to take a mean of. */
@@ -91,23 +102,46 @@ static dm_status non_finite(int64_t step, const dm_data_item *item, double loss,
                    (long long)(step + 1), what, item->id);
 }
 
+/* Shards first, so that a rank computes its own alone: the next of `n` items after j, and after a shard's last one the
+ * first of the next shard; n: there is none. */
+static size_t next_item(const dm_run *r, size_t j, size_t n)
+{
+    const size_t shards = (size_t)r->options.shards;
+
+    if (j + shards < n)
+        return j + shards;
+    const size_t shard = j % shards + 1;
+    return shard < shards && shard < n ? shard : n;
+}
+
+static void forward(dm_run *r, const dm_data_item *item)
+{
+    dm_pack_build(&r->memory.pack, item, r->options.share_prefix);
+    if (r->memory.pack.predictions)
+        dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
+}
+
 /* kto's divergence from the sequences that stand for these items. */
 static double mismatched_kl(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n)
 {
     double sum = 0;
     size_t sequences = 0;
 
-    for (size_t j = 0; j < n; j++) {
+    for (size_t j = 0; j < n; j = next_item(r, j, n)) {
         const dm_objective_reference reference = reference_of(&set->mismatched_reference, items[j]);
-        dm_pack_build(&r->memory.pack, &set->mismatched.items[items[j]], r->options.share_prefix);
-        if (r->memory.pack.predictions == 0)
-            continue;
-        dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
+        forward(r, &set->mismatched.items[items[j]]);
         for (int s = 0; s < 2; s++) {
             const dm_loss_side side = dm_objective_side(&r->memory.objective, &r->memory.pack, s, reference.first[s]);
-            if (side.n == 0)
+            r->memory.scores[s][j] = side.n ? dm_loss_side_score(&r->loss, &side) : 0;
+        }
+    }
+    for (size_t j = 0; j < n; j++) {
+        const dm_data_item *item = &set->mismatched.items[items[j]];
+        const size_t actions[] = {item->chosen.n_actions, item->rejected.n_actions};
+        for (size_t s = 0; s < 2; s++) {
+            if (actions[s] == 0)
                 continue;
-            sum += dm_loss_side_score(&r->loss, &side);
+            sum += r->memory.scores[s][j];
             sequences++;
         }
     }
@@ -132,52 +166,15 @@ static dm_loss_batch batch_statistics(dm_run *r, const dm_run_set *set, const ui
     if (!dm_loss_needs_batch(&r->loss)) /* r->memory.scores exists for these only */
         return (dm_loss_batch){.pairs = n};
 
-    double *chosen = r->memory.scores, *rejected = r->memory.scores + r->memory.scores_room;
-    for (size_t j = 0; j < n; j++) {
+    for (size_t j = 0; j < n; j = next_item(r, j, n)) {
         const dm_objective_reference reference = reference_of(&set->reference, items[j]);
         double s[2];
-        dm_pack_build(&r->memory.pack, &set->data.items[items[j]], r->options.share_prefix);
-        dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
+        forward(r, &set->data.items[items[j]]);
         dm_objective_scores(&r->memory.objective, &r->loss, &r->memory.pack, &reference, s);
-        chosen[j] = s[0];
-        rejected[j] = s[1];
+        r->memory.scores[0][j] = s[0];
+        r->memory.scores[1][j] = s[1];
     }
-    return dm_loss_batch_of(&r->loss, chosen, rejected, n);
-}
-
-/* Loss (and, with dw, gradient) of a list of items; sums go to *t. */
-static dm_status run_items(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n, int64_t step, float *dw,
-                           totals *t, dm_error *err)
-{
-    size_t sft_tokens = 0;
-
-    for (size_t j = 0; j < n; j++)
-        sft_tokens += set->data.items[items[j]].chosen.n_actions;
-    const dm_loss_batch stats = batch_statistics(r, set, items, n);
-    t->kl += stats.kl * (double)n;
-    for (size_t j = 0; j < n; j++) {
-        const dm_data_item *item = &set->data.items[items[j]];
-        double loss;
-
-        dm_pack_build(&r->memory.pack, item, r->options.share_prefix);
-        dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
-        if (is_sft(r)) {
-            loss = dm_objective_sft(&r->memory.objective, &r->memory.pack, sft_tokens);
-            t->nll += loss;
-        } else {
-            const dm_objective_reference reference = reference_of(&set->reference, items[j]);
-            const dm_loss_pair l =
-                dm_objective_pair(&r->memory.objective, &r->loss, &r->memory.pack, &reference, &stats, dw != NULL);
-            loss = l.loss;
-            count_loss(t, &l, item->chosen.n > 0 && item->rejected.n > 0);
-        }
-        if (!isfinite(loss))
-            return non_finite(step, item, loss, err);
-        count_item(t, item);
-        if (dw)
-            dm_objective_backward(&r->memory.objective, &r->memory.network, r->memory.weights, dw, &r->memory.pack);
-    }
-    return DM_OK;
+    return dm_loss_batch_of(&r->loss, r->memory.scores[0], r->memory.scores[1], n);
 }
 
 dm_gradient dm_run_gradient_at(const dm_run *r)
@@ -202,16 +199,69 @@ static void clear_gradient(dm_run *r)
     dm_op_zero(r->engine, g.high + behind, g.n - g.split - behind);
 }
 
-static dm_status batch_gradient(dm_run *r, const uint32_t *items, size_t n, int64_t step, totals *t, dm_error *err)
+/* What one item comes to (SFT: loss is the negative log-likelihood); with dw its gradient is added there. False when
+ * the loss is not finite. */
+static bool run_item(dm_run *r, const dm_run_set *set, uint32_t index, const dm_loss_batch *stats, size_t sft_tokens,
+                     float *dw, dm_loss_pair *out)
 {
-    clear_gradient(r);
-    return run_items(r, &r->train, items, n, step, r->memory.gradient, t, err);
+    forward(r, &set->data.items[index]);
+    if (is_sft(r)) {
+        *out = (dm_loss_pair){.loss = dm_objective_sft(&r->memory.objective, &r->memory.pack, sft_tokens)};
+    } else {
+        const dm_objective_reference reference = reference_of(&set->reference, index);
+        *out = dm_objective_pair(&r->memory.objective, &r->loss, &r->memory.pack, &reference, stats, dw != NULL);
+    }
+    if (isfinite(out->loss) && dw)
+        dm_objective_backward(&r->memory.objective, &r->memory.network, r->memory.weights, dw, &r->memory.pack);
+    return isfinite(out->loss);
+}
+
+/* Where shard `shard`'s gradient is to be computed, made 0 for it. */
+static float *begin_shard(dm_run *r, size_t shard)
+{
+    const size_t level = dm_shard_level(shard);
+
+    if (level == 0) {
+        clear_gradient(r);
+        return r->memory.gradient;
+    }
+    dm_op_zero(r->engine, r->memory.level[level], r->models.trained_layout->floats);
+    return r->memory.level[level];
+}
+
+/* Loss (and gradient) of a list of items; sums go to *t, in the order of the list. */
+static dm_status run_items(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n, int64_t step, totals *t,
+                           dm_error *err)
+{
+    const size_t shards = smaller((size_t)r->options.shards, n);
+    dm_loss_pair *results = r->memory.results;
+    size_t sft_tokens = 0;
+    bool finite = true;
+    float *dw = NULL;
+
+    for (size_t j = 0; j < n; j++)
+        sft_tokens += set->data.items[items[j]].chosen.n_actions;
+    const dm_loss_batch stats = batch_statistics(r, set, items, n);
+    for (size_t j = 0; finite && j < n; j = next_item(r, j, n)) {
+        if (step != EVALUATION && j < shards)
+            dw = begin_shard(r, j);
+        results[j].loss = 0;
+        finite = run_item(r, set, items[j], &stats, sft_tokens, dw, &results[j]);
+        if (!finite)
+            return non_finite(step, &set->data.items[items[j]], results[j].loss, err);
+        if (dw && j + shards >= n)
+            dm_shard_merge(r->engine, r->memory.level, j % shards, shards, 0, r->models.trained_layout->floats);
+    }
+    t->kl += stats.kl * (double)n;
+    for (size_t j = 0; j < n; j++)
+        count_item(r, t, &set->data.items[items[j]], &results[j]);
+    return DM_OK;
 }
 
 dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, dmpo_metrics *out, dm_error *err)
 {
     totals t = {0};
-    const dm_status s = batch_gradient(r, items, n, 0, &t, err);
+    const dm_status s = run_items(r, &r->train, items, n, 0, &t, err);
     if (s == DM_OK)
         *out = means(r, &t, n);
     return s;
@@ -230,7 +280,7 @@ static dm_status evaluate(dm_run *r, dmpo_metrics *out, dm_error *err)
         const size_t n = r->eval.data.n - i < most ? r->eval.data.n - i : most;
         for (size_t j = 0; j < n; j++)
             group[j] = (uint32_t)(i + j);
-        const dm_status s = run_items(r, &r->eval, group, n, EVALUATION, NULL, &t, err);
+        const dm_status s = run_items(r, &r->eval, group, n, EVALUATION, &t, err);
         if (s != DM_OK)
             return s;
         dm_run_event(r, DMPO_EVENT_PROGRESS, NULL, (int64_t)(i + n), (int64_t)r->eval.data.n, NULL);
@@ -260,7 +310,7 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     totals t = {0};
 
     order_for(r, step / r->steps_per_epoch);
-    const dm_status s = batch_gradient(r, r->memory.order + first, n, step, &t, err);
+    const dm_status s = run_items(r, &r->train, r->memory.order + first, n, step, &t, err);
     if (s != DM_OK)
         return s;
     const dm_gradient g = dm_run_gradient_at(r);

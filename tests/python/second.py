@@ -418,18 +418,24 @@ def train(o, config, weights, items):
     for step in range(o["steps"]):
         order = shuffled(len(items), o["seed"], step // per_epoch)
         batch = order[step % per_epoch * o["batch"]:][:o["batch"]]
-        dw, loss = {k: np.zeros_like(weights[k]) for k in names}, 0.0
+        loss, shards = 0.0, min(o.get("shards", 1), len(batch))
+        sums = [{k: np.zeros_like(weights[k]) for k in names} for _ in range(shards)]
         tokens = sum(len(packs[i].entry_of[0]) for i in batch)
         if not sft:
             logps = [net.forward(packs[i]) for i in batch]
             scores = [[score(o, packs[i], l, reference[i], side)[0] for side in (0, 1)] for i, l in zip(batch, logps)]
             known = Batch(o["beta"], scores)
-        for i in batch:
+        for j, i in enumerate(batch):
             logp = net.forward(packs[i])
             one, coef = (sft_loss(logp, packs[i], tokens) if sft else
                          pair_loss(o, logp, packs[i], reference[i], known))
             loss += one
-            net.backward(packs[i], coef, dw)
+            net.backward(packs[i], coef, sums[j % shards])
+        for w in (1 << k for k in range(8)):
+            for s in range(0, shards - w, 2 * w):
+                for k in names:
+                    sums[s][k] += sums[s + w][k]
+        dw = sums[0]
         flat = np.concatenate([np.pad(dw[k].ravel(), (0, -dw[k].size % 16)) for k in names])
         norm = 0.0
         for begin in range(0, len(flat), 4096):
@@ -500,13 +506,14 @@ def main():
     pairs = dict(common, objective="dmpo", link="sigmoid", beta=0.3, gamma=0.6)
     pairs |= {"sft-weight": 0, "label-smoothing": 0}
     token_wise = dict(pairs, objective="dmpo-token", gamma=0.99) | {"sft-weight": 0.2}
+    sharded = dict(pairs, batch=4, shards=3)
     links = [dict(pairs, link=name, steps=2) | {"label-smoothing": e} for name, e in
              (("sigmoid", 0.1), ("robust", 0.2), ("hinge", 0), ("ipo", 0), ("kto-pair", 0))]
     llama3 = dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
                   original_max_position_embeddings=24)
     half = dict(use_sliding_window=True, sliding_window=7, layer_types=["full_attention", "sliding_attention"])
     linear = dict(rope_scaling=dict(rope_type="linear", factor=2.0))
-    cases = [("qwen2", [pairs], ["--vocab", 2100, "--kv-heads", 1], dict(half, rope_scaling=llama3)),
+    cases = [("qwen2", [pairs, sharded], ["--vocab", 2100, "--kv-heads", 1], dict(half, rope_scaling=llama3)),
              ("qwen3", [token_wise], ["--vocab", 67, "--kv-heads", 2, "--no-tied"], {}),
              ("mistral", links, ["--vocab", 50, "--window", 6], linear)]
     with tempfile.TemporaryDirectory() as work:
@@ -523,7 +530,7 @@ def main():
             items = make_items(4, config["vocab_size"])
             tuned = check_run(arch + "-sft", model, config, items, sft, work)
             for o in runs:
-                check_run(f"{arch}-{o['objective']}-{o['link']}", tuned, config, items, o, work)
+                check_run(f"{arch}-{o['objective']}-{o['link']}-{o.get('shards', 1)}", tuned, config, items, o, work)
     print(f"second: {passed} passed, {failed} failed")
     return failed > 0
 

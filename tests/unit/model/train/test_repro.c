@@ -1,6 +1,6 @@
 /* The same bits everywhere: trains two small models, SFT and then DMPO on what that gave, and hashes weights, optimizer
  * state and metrics of the four runs. The hash must be the one below for every level of this machine, 1, 2, 3 and 8
- * threads, with and without recomputation, killed and resumed anywhere; tests/tools/repro_matrix.sh repeats that for
+ * threads, with and without recomputation, killed and resumed anywhere; so must the second one, of two runs with shards; tests/tools/repro_matrix.sh repeats that for
  * compilers, optimisation levels, C libraries and architectures.
  *
  *     repro [--isa NAME] [--threads N]
@@ -26,6 +26,7 @@
 
 /* Changes with the numerics contract (docs/numerics.md) only: then say so in CHANGELOG.md. */
 static const char expected[] = "7c094a83f4c83141a140eb2d31d9e2418fe1cab6454f1031e3d09a92e43d8434";
+static const char expected_shards[] = "093b198282923f3ce4ae599eaff87d01d6c63c30c8971ea22d9c90e85b37d95e";
 
 #define SEED 2406
 #define STEPS 4
@@ -172,15 +173,19 @@ static void make_data(const char *name, size_t pairs, size_t n, uint32_t vocab, 
 typedef struct stage {
     const char *name, *model, *data, *eval;
     dm_objective_kind objective;
+    int shards;
 } stage;
 
 static const stage stages[] = {
-    {"a-sft", "a", "a-train", "a-eval", DM_OBJECTIVE_SFT},
-    {"a-dmpo", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO},
-    {"b-sft", "b", "b-train", "b-eval", DM_OBJECTIVE_SFT},
-    {"b-kto", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN},
+    {"a-sft", "a", "a-train", "a-eval", DM_OBJECTIVE_SFT, 1},
+    {"a-dmpo", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO, 1},
+    {"b-sft", "b", "b-train", "b-eval", DM_OBJECTIVE_SFT, 1},
+    {"b-kto", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN, 1},
+    {"a-shards", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO, 3},
+    {"b-shards", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN, 2},
 };
 #define STAGES (sizeof stages / sizeof *stages)
+#define UNSHARDED ((size_t)4) /* the first ones, which the first hash is of */
 
 typedef struct paths {
     char model[PATH], data[PATH], eval[PATH], output[PATH];
@@ -201,7 +206,8 @@ static dm_train_options options_of(const stage *g, const variant *v, const char 
     o.output = p->output;
     o.recompute = v->recompute;
     o.lr = 2e-3;
-    o.batch = 2;
+    o.batch = g->shards > 1 ? 3 : 2;
+    o.shards = g->shards;
     o.steps = STEPS;
     o.warmup_steps = 2;
     o.weight_decay = 0.05;
@@ -310,7 +316,12 @@ static void print_hash(const variant *v, const digest hex[STAGES], digest whole)
     dm_sha256 h;
 
     dm_sha256_init(&h);
-    for (size_t i = 0; i < STAGES; i++)
+    for (size_t i = UNSHARDED; i < STAGES; i++)
+        dm_sha256_update(&h, hex[i], sizeof hex[i] - 1);
+    dm_sha256_finish(&h, whole);
+    CK_MSG(strcmp(whole, expected_shards) == 0, "the shards' hash is %s, not %s", whole, expected_shards);
+    dm_sha256_init(&h);
+    for (size_t i = 0; i < UNSHARDED; i++)
         dm_sha256_update(&h, hex[i], sizeof hex[i] - 1);
     dm_sha256_finish(&h, whole);
     printf("%s %s, %u thread%s%s\n", whole, dm_isa_name(v->isa), v->threads, v->threads > 1 ? "s" : "",
