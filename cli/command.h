@@ -45,6 +45,13 @@ int cli_failed(const char *name, int status, const char *message);
                        "sample from the most probable tokens that together have probability X", .low = 1e-300,         \
                        .high = 1, .legal = "above 0, to 1")
 
+/* The text that ends an answer (model/infer/stop_text.h). */
+#define CLI_STOP_OPTION(options, field)                                                                                \
+    DM_OPTION_TEXT(options, field, "stop", "TEXT", "text that ends the answer, which is shown up to it",               \
+                   .absent = "none",                                                                                   \
+                   .manual = "Text that ends the answer, as the end-of-turn token always does. The answer is shown "   \
+                             "up to it, wherever the tokens end.")
+
 /* How a conversation becomes tokens: --template and --template-option. */
 #define CLI_TEMPLATE_OPTIONS(options, template, values)                                                                \
     DM_OPTION_TEXT(options, template, "template", "NAME", "chat template: " DM_TEMPLATE_NAMES ", or a file with one",  \

@@ -101,20 +101,53 @@ dm_status cli_history_ask(cli_history *h, const char *text, size_t size, size_t 
     return s;
 }
 
+/* The ids of the first n messages up to the end of the agent's last turn; none where it has none. */
+static dm_status ids_of(const cli_history *h, size_t n, dm_ids *ids, dm_error *err)
+{
+    size_t turns = 0;
+    dm_span span;
+
+    ids->size = 0;
+    while (n > 0 && h->messages[n - 1].role != DM_ROLE_ASSISTANT)
+        n--;
+    if (n == 0)
+        return DM_OK;
+    dm_message *messages = malloc(n * sizeof *messages);
+    if (!messages)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for the conversation");
+    for (size_t i = 0; i < n; i++) {
+        messages[i] = h->messages[i];
+        messages[i].train = i == n - 1; /* the span of this one */
+    }
+    const dm_status s = dm_template_render(h->chat, h->tokenizer, &(dm_conversation){.messages = messages, .n = n},
+                                           false, ids, &span, &turns, err);
+    free(messages);
+    if (s == DM_OK && turns > 0)
+        ids->size = span.end; /* what separates it from a next message comes with that */
+    return s;
+}
+
 dm_status cli_history_answer(cli_history *h, const int32_t *ids, size_t n, const char *text, size_t size, dm_error *err)
 {
-    const size_t before = h->ids.size;
-    dm_status s = DM_OK;
+    const size_t before = h->ids.size, messages = h->n;
+    dm_ids anew = {0};
 
+    dm_template_words(h->chat, h->tokenizer, &text, &size);
+    dm_status s = add(h, &(dm_message){.role = DM_ROLE_ASSISTANT, .text = text, .size = size, .train = true}, err);
+    if (s == DM_OK && !ids && (s = ids_of(h, h->n, &anew, err)) == DM_OK) {
+        dm_ids_free(&h->ids);
+        h->ids = anew;
+        return DM_OK;
+    }
     for (size_t i = 0; i < n && s == DM_OK; i++)
         s = dm_ids_push(&h->ids, ids[i], err);
     if (s == DM_OK)
         s = dm_ids_push(&h->ids, h->chat->end_of_turn, err);
-    dm_template_words(h->chat, h->tokenizer, &text, &size);
-    if (s == DM_OK)
-        s = add(h, &(dm_message){.role = DM_ROLE_ASSISTANT, .text = text, .size = size, .train = true}, err);
-    if (s != DM_OK)
+    if (s != DM_OK) {
         h->ids.size = before;
+        drop(h, messages);
+    }
+    dm_ids_free(&anew);
     return s;
 }
 
@@ -174,32 +207,6 @@ dm_status cli_history_save(const cli_history *h, const char *path, bool overwrit
     const dm_status s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
                                  : dm_file_write(path, t.data, t.size, err);
     dm_text_free(&t);
-    return s;
-}
-
-/* The ids of the first n messages up to the end of the agent's last turn; none where it has none. */
-static dm_status ids_of(const cli_history *h, size_t n, dm_ids *ids, dm_error *err)
-{
-    size_t turns = 0;
-    dm_span span;
-
-    ids->size = 0;
-    while (n > 0 && h->messages[n - 1].role != DM_ROLE_ASSISTANT)
-        n--;
-    if (n == 0)
-        return DM_OK;
-    dm_message *messages = malloc(n * sizeof *messages);
-    if (!messages)
-        return dm_fail(err, DM_ERR_MEMORY, "no memory for the conversation");
-    for (size_t i = 0; i < n; i++) {
-        messages[i] = h->messages[i];
-        messages[i].train = i == n - 1; /* the span of this one */
-    }
-    const dm_status s = dm_template_render(h->chat, h->tokenizer, &(dm_conversation){.messages = messages, .n = n},
-                                           false, ids, &span, &turns, err);
-    free(messages);
-    if (s == DM_OK && turns > 0)
-        ids->size = span.end; /* what separates it from a next message comes with that */
     return s;
 }
 

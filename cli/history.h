@@ -23,7 +23,8 @@ void cli_history_reset(cli_history *h);
  * failure. */
 dm_status cli_history_ask(cli_history *h, const char *text, size_t size, size_t limit, dm_error *err);
 /* Appends the answer: the generated ids, without the one that ended the answer, and their text. Adds the end-of-turn
- * token and leaves out the template's spaces around the text. Changes nothing on failure. */
+ * token and leaves out the template's spaces around the text. ids NULL: the conversation is rendered anew with the
+ * text. Changes nothing on failure. */
 dm_status cli_history_answer(cli_history *h, const int32_t *ids, size_t n, const char *text, size_t size,
                              dm_error *err);
 /* Takes back the last question, answered or not, as long as it was asked since the last cli_history_take_back. */

@@ -8,14 +8,16 @@
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
-void cli_stream_open(cli_stream *s, FILE *out)
+void cli_stream_open(cli_stream *s, FILE *out, const char *stop)
 {
     *s = (cli_stream){.out = out, .terminal = out && isatty(fileno(out))};
+    dm_stop_text_begin(&s->stop, stop);
 }
 
 void cli_stream_close(cli_stream *s)
 {
     dm_text_free(&s->text);
+    dm_stop_text_free(&s->stop);
 }
 
 /* Whether more bytes can make p[0..n), which is not a character yet, one. */
@@ -71,17 +73,31 @@ static void settle(cli_stream *s)
     }
 }
 
-dm_status cli_stream_add(cli_stream *s, const char *bytes, size_t n, dm_error *err)
+static void show(cli_stream *s, const char *bytes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         s->pending[s->n_pending++] = (unsigned char)bytes[i];
         settle(s);
     }
+}
+
+dm_status cli_stream_add(cli_stream *s, const char *bytes, size_t n, dm_error *err)
+{
+    const dm_status status = dm_stop_text_add(&s->stop, bytes, n, &bytes, &n, err);
+
+    if (status != DM_OK)
+        return status;
+    show(s, bytes, n);
     return check(s, err);
 }
 
 dm_status cli_stream_end(cli_stream *s, dm_error *err)
 {
+    const char *rest;
+    size_t n;
+
+    dm_stop_text_end(&s->stop, &rest, &n);
+    show(s, rest, n);
     if (s->n_pending > 0)
         put(s, REPLACEMENT, strlen(REPLACEMENT));
     s->n_pending = 0;

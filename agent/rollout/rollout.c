@@ -26,9 +26,8 @@ static dm_status check_options(const dm_rollout_options *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output FILE is where the episodes go");
     if ((o->player == DM_ROLLOUT_PLAYER_MODEL) != (o->model != NULL))
         return dm_fail(err, DM_ERR_ARGUMENT, "who plays is either a model, --model DIR, or --policy expert or random");
-    if (o->stop && !*o->stop)
-        return dm_fail(err, DM_ERR_ARGUMENT, "--stop must not be empty");
-    return dm_sampling_check(&sampling, err);
+    const dm_status s = dm_stop_text_check(o->stop, err);
+    return s == DM_OK ? dm_sampling_check(&sampling, err) : s;
 }
 
 static void put_int(dm_json_writer *w, const char *key, int64_t value)
@@ -147,7 +146,7 @@ static void close_flight(dm_rollout_flight *f)
     dm_env_close(&f->env);
     dm_block_free(&f->memory);
     dm_text_free(&f->name);
-    dm_text_free(&f->said);
+    dm_stop_text_free(&f->said);
     dm_ids_free(&f->ids);
     free(f->episode.turn);
     free(f->out);

@@ -6,6 +6,7 @@
 #include "core/sha256.h"
 #include "core/numbers/block.h"
 #include "io/data/template.h"
+#include "model/infer/stop_text.h"
 #include "model/network/config.h"
 
 /* ---- which episodes (agent/rollout/rollout_list.c) ---- */
@@ -84,7 +85,7 @@ typedef struct dm_rollout_flight {
     dm_ids ids; /* all of it so far */
     int32_t *out;
     float *logps;
-    dm_text said; /* bytes of the turn at hand, where a text can end it */
+    dm_stop_text said; /* bytes of the turn at hand, where a text can end it */
     dmpo_sampling sampling;
 } dm_rollout_flight;
 

@@ -55,13 +55,20 @@ static dm_status decode(const dm_rollout_run *r, int32_t id, dm_text *out)
     return s == DM_OK && out->failed ? dm_rollout_no_memory(r) : s;
 }
 
-static bool ends_turn(const dm_text *said, const char *stop)
+/* Whether the turn ends with that token's text. */
+static bool stop_met(dm_rollout_run *r, dm_rollout_flight *f, int32_t id)
 {
-    const size_t n = strlen(stop);
-    for (size_t i = 0; i + n <= said->size; i++)
-        if (memcmp(said->data + i, stop, n) == 0)
-            return true;
-    return false;
+    dm_text bytes = {0};
+    const char *none;
+    size_t n;
+
+    if (!r->o->stop)
+        return false;
+    r->s = decode(r, id, &bytes);
+    if (r->s == DM_OK)
+        r->s = dm_stop_text_add(&f->said, bytes.data ? bytes.data : "", bytes.size, &none, &n, r->err);
+    dm_text_free(&bytes);
+    return f->said.met;
 }
 
 static int on_token(void *context, size_t index, int32_t id, float logp)
@@ -73,11 +80,8 @@ static int on_token(void *context, size_t index, int32_t id, float logp)
     if (!isfinite(logp) && r->s == DM_OK)
         r->s = dm_fail(r->err, DM_ERR_NONFINITE, "%s: turn %zu: a token's log-probability is %s", f->episode.id,
                        f->episode.turns + 1, isnan(logp) ? "NaN" : "infinite");
-    if (r->s == DM_OK && r->o->stop)
-        r->s = decode(r, id, &f->said);
-    if (dm_rollout_report(r, NULL))
-        return 1;
-    return r->o->stop && ends_turn(&f->said, r->o->stop);
+    const bool met = r->s == DM_OK && stop_met(r, f, id);
+    return dm_rollout_report(r, NULL) || met;
 }
 
 /* The slot's request has its answer. */
@@ -94,6 +98,10 @@ static dm_status take_answer(dm_rollout_run *r, dm_rollout_flight *f, const dmpo
     }
     const char *words = text.data ? text.data : "";
     size_t size = text.size;
+    if (f->said.met && f->said.at + strlen(r->o->stop) < size) { /* its last token says more than that */
+        size = f->said.at + strlen(r->o->stop);
+        f->ids.size = 0; /* the next turn sees the words that count */
+    }
     dm_template_words(&r->chat, r->tokenizer, &words, &size);
     if (status == DM_OK)
         status = dm_rollout_flight_turn(r, f, words, size, logp, (int64_t)q->n_out);
@@ -126,7 +134,7 @@ static int next_request(void *context, size_t index)
     }
     if (r->s != DM_OK)
         return -1;
-    f->said.size = 0;
+    dm_stop_text_begin(&f->said, r->o->stop);
     f->sampling = (dmpo_sampling){.size = sizeof f->sampling,
                                   .temperature = r->o->temperature,
                                   .top_k = r->o->top_k,

@@ -18,7 +18,7 @@
 #define LENGTH_DEFAULT 2048           /* the cache of keys and values is as long, all of it from the beginning */
 
 typedef struct chat_options {
-    const char *model, *chat_template, *template_options, *system;
+    const char *model, *chat_template, *template_options, *system, *stop;
     dmpo_sampling sampling;
     int64_t max_length;
 } chat_options;
@@ -36,6 +36,7 @@ static const cli_option options[] = {
                                 "2048). The memory for keys and values grows with it."),
     DM_OPTION_INTEGER(chat_options, sampling.max_tokens, "max-tokens", "N", "maximum tokens of an answer", .low = 1,
                       .high = LENGTH_MAX),
+    CLI_STOP_OPTION(chat_options, stop),
     CLI_SAMPLING_OPTIONS(chat_options, sampling.temperature, sampling.top_k, sampling.top_p),
     DM_OPTION_SEED(chat_options, sampling.seed, "seed", "N",
                    "seed of sampling; the same seed and messages give the same answers on every machine"),
@@ -60,6 +61,7 @@ typedef struct answer {
     const dm_tokenizer *tokenizer;
     cli_stream stream;
     bool skip_space; /* the template's, before the words */
+    size_t skipped;  /* bytes: 1, where it was there */
     size_t n;
     double start, first, end; /* seconds: begin, first token, last token */
     dm_error err;
@@ -106,10 +108,11 @@ static int take_token(void *context, size_t index, int32_t id, float logp)
     const size_t skip = a->skip_space && bytes.size > 0 && bytes.data[0] == ' ';
     if (bytes.size > 0)
         a->skip_space = false;
+    a->skipped += skip;
     if (s == DM_OK && bytes.size > skip)
         s = cli_stream_add(&a->stream, bytes.data + skip, bytes.size - skip, &a->err);
     dm_text_free(&bytes);
-    return s != DM_OK || cli_lines_interrupted();
+    return s != DM_OK || a->stream.stop.met || cli_lines_interrupted();
 }
 
 static double rate(double n, double seconds)
@@ -125,11 +128,13 @@ static bool is_blank(const char *text, size_t size)
     return true;
 }
 
-static const char *how_it_ended(const talk *t, const dmpo_request *r)
+static const char *how_it_ended(const talk *t, const answer *a, const dmpo_request *r)
 {
     for (size_t i = 0; r->n_out && i < t->n_stop; i++)
         if (t->stop[i] == r->out[r->n_out - 1])
             return "end";
+    if (a->stream.stop.met)
+        return "text";
     if (cli_lines_interrupted())
         return "interrupted";
     return (int64_t)r->n_out < r->sampling->max_tokens ? "context" : "length";
@@ -186,6 +191,20 @@ static void count(talk *t, const answer *a, const dmpo_request *r)
     t->all_seconds += t->seconds + t->prompt_seconds;
 }
 
+/* The answer's ids, [*n] of r->out, without the text that stopped it; NULL where a token has bytes of both. */
+static dm_status ids_before_stop(const int32_t **ids, size_t *n, const answer *a, const dmpo_request *r, dm_error *err)
+{
+    dm_text bytes = {0};
+    dm_status s = DM_OK;
+
+    for (*n = 0; s == DM_OK && *n < r->n_out && bytes.size < a->stream.stop.at + a->skipped; ++*n)
+        if ((size_t)r->out[*n] < dm_tokenizer_size(a->tokenizer))
+            s = dm_tokenizer_decode(a->tokenizer, &r->out[*n], 1, true, &bytes, err);
+    *ids = bytes.size == a->stream.stop.at + a->skipped ? r->out : NULL;
+    dm_text_free(&bytes);
+    return s;
+}
+
 /* Generates what follows the history and appends it. */
 static dm_status generate(talk *t, answer *a, dmpo_request *r, dm_error *err)
 {
@@ -201,7 +220,7 @@ static dm_status generate(talk *t, answer *a, dmpo_request *r, dm_error *err)
         return err->status;
     }
     count(t, a, r);
-    const char *stop = how_it_ended(t, r), *text = a->stream.text.data ? a->stream.text.data : "";
+    const char *stop = how_it_ended(t, a, r), *text = a->stream.text.data ? a->stream.text.data : "";
     const size_t size = a->stream.text.size;
     if (t->common->json)
         print_json(t, a, stop);
@@ -212,7 +231,11 @@ static dm_status generate(talk *t, answer *a, dmpo_request *r, dm_error *err)
         t->asked = false;
         return DM_OK;
     }
-    if ((s = cli_history_answer(&t->history, r->out, r->n_out - (*stop == 'e'), text, size, err)) == DM_OK)
+    const int32_t *ids = r->out;
+    size_t n = r->n_out - (*stop == 'e');
+    if (*stop == 't' && (s = ids_before_stop(&ids, &n, a, r, err)) != DM_OK)
+        return s;
+    if ((s = cli_history_answer(&t->history, ids, n, text, size, err)) == DM_OK)
         say_how(t, stop);
     return s;
 }
@@ -225,7 +248,7 @@ static dm_status answer_question(talk *t, dm_error *err)
 
     dm_template_words(&t->chat, t->tokenizer, &spaced, &size);
     a.skip_space = size == 1;
-    cli_stream_open(&a.stream, t->common->json ? NULL : stdout);
+    cli_stream_open(&a.stream, t->common->json ? NULL : stdout, t->o->stop);
     dmpo_sampling sampling = t->o->sampling;
     sampling.stop = t->stop;
     sampling.n_stop = t->n_stop;
@@ -515,7 +538,8 @@ static dm_status check(const chat_options *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "no model given; --model PATH names it");
     if (o->max_length == 1)
         return cli_in_range("max-length", 1, 2, LENGTH_MAX, err);
-    return dm_sampling_check(&o->sampling, err);
+    const dm_status s = dm_stop_text_check(o->stop, err);
+    return s == DM_OK ? dm_sampling_check(&o->sampling, err) : s;
 }
 
 /* Finds whatever can be wrong before it reads the weights. */

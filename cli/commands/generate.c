@@ -13,7 +13,7 @@
 #define LENGTH_MAX (1 << 24) /* dmpo_model_open's */
 
 typedef struct generate_options {
-    const char *model, *prompt, *prompt_file, *chat, *chat_template, *template_options;
+    const char *model, *prompt, *prompt_file, *chat, *chat_template, *template_options, *stop;
     dmpo_sampling sampling;
     bool raw;
 } generate_options;
@@ -37,6 +37,7 @@ static const cli_option options[] = {
                              "recognised. No beginning-of-sequence token is added."),
     DM_OPTION_INTEGER(generate_options, sampling.max_tokens, "max-tokens", "N", "maximum number of tokens to generate",
                       .low = 0, .high = LENGTH_MAX),
+    CLI_STOP_OPTION(generate_options, stop),
     CLI_SAMPLING_OPTIONS(generate_options, sampling.temperature, sampling.top_k, sampling.top_p),
     DM_OPTION_SEED(generate_options, sampling.seed, "seed", "N",
                    "seed of sampling; the same seed gives the same text on every machine"),
@@ -48,9 +49,9 @@ static const cli_command command = {
     "Prints a model's answer to a prompt, as it is generated.",
     "--model PATH [--prompt TEXT] [options]",
     "The model's chat template turns the prompt into a conversation that the agent answers. The answer ends with the\n"
-    "agent's end-of-turn token or after --max-tokens. One newline at the end of a prompt from a file or standard input\n"
+    "agent's end-of-turn token, before --stop or after --max-tokens. One newline at the end of a prompt from a file or standard input\n"
     "is dropped. Invalid UTF-8 is shown as U+FFFD. --json prints one object at the end:\n"
-    "{\"text\", \"ids\", \"logps\", \"logp\", \"stop\": \"end\" | \"length\", \"prompt_tokens\", \"tokens\", ...}; "
+    "{\"text\", \"ids\", \"logps\", \"logp\", \"stop\": \"end\" | \"text\" | \"length\", \"prompt_tokens\", \"tokens\", ...}; "
     "logps are in nats,\n"
     "under the unmodified distribution. Ctrl-C stops after the current token.",
     options,
@@ -138,7 +139,7 @@ static int take_token(void *context, size_t index, int32_t id, float logp)
     dm_text_print(&a->logps, "%s%.9g", a->n > 0 ? ", " : "", (double)logp);
     a->logp += (double)logp;
     a->n++;
-    return s != DM_OK || cli_interrupted();
+    return s != DM_OK || a->stream.stop.met || cli_interrupted();
 }
 
 static double rate(double n, double seconds)
@@ -152,7 +153,7 @@ static const char *how_it_ended(const answer *a, const dmpo_sampling *o)
     for (size_t i = 0; i < o->n_stop; i++)
         if (o->stop[i] == last)
             return "end";
-    return "length";
+    return a->stream.stop.met ? "text" : "length";
 }
 
 static void print_json(const answer *a, size_t prompt, const dmpo_sampling *o)
@@ -184,7 +185,7 @@ static void print_rates(const answer *a, size_t prompt, const dmpo_sampling *o)
             n);
     if (n > 1)
         fprintf(stderr, ", %.1f/s", rate((double)(n - 1), a->end - a->first));
-    fputs(how_it_ended(a, o)[0] == 'e' ? "\n" : ", cut by --max-tokens\n", stderr);
+    fputs(how_it_ended(a, o)[0] != 'l' ? "\n" : ", cut by --max-tokens\n", stderr);
 }
 
 static dm_status run(dmpo_engine *engine, const generate_options *o, const dmpo_encoding *prompt, answer *a,
@@ -236,7 +237,7 @@ static dm_status check(const generate_options *o, dm_error *err)
                        o->chat            ? "--chat"
                        : o->chat_template ? "--template"
                                           : "--template-option");
-    return DM_OK;
+    return dm_stop_text_check(o->stop, err);
 }
 
 /* Finds whatever can be wrong before it reads the weights. */
@@ -278,7 +279,7 @@ int cli_generate(int argc, char **argv)
     if (!status && !args.help && (status = cli_open_engine("generate", &common, &engine)) == 0) {
         s = prepare(&o, &a, &prompt, &err);
         cli_catch_interrupt(); /* while a prompt is typed, Ctrl-C just ends the program */
-        cli_stream_open(&a.stream, common.json ? NULL : stdout);
+        cli_stream_open(&a.stream, common.json ? NULL : stdout, o.stop);
         if (s == DM_OK)
             s = run(engine, &o, prompt, &a, &common, &err);
         if (s != DM_OK)

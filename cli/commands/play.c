@@ -73,7 +73,7 @@ static dm_status show(const game *g, const char *before, const char *text, dm_er
     cli_stream s;
     if (!g->out)
         return DM_OK;
-    cli_stream_open(&s, g->out);
+    cli_stream_open(&s, g->out, NULL);
     dm_status status = cli_stream_add(&s, before, strlen(before), err);
     if (status == DM_OK && (status = cli_stream_add(&s, text, strlen(text), err)) == DM_OK)
         status = cli_stream_end(&s, err);

@@ -93,6 +93,26 @@ check "/stats: the answer" says "answer   12 tokens at "
 check "the cut is reported" says "(cut by --max-tokens 12)"
 lone=$(sed -n 's/^context  \([0-9]*\) .*/\1/p' "$err")
 
+# ---- a text that stops ----
+
+chat 'Look around.\n' --quiet # its answer holds "ame mealth", of the tokens "ame", " m", "eal", "th"
+check "the answer has the text" has "ame mealth"
+head=$(sed 's/ame mealth.*//' "$out")
+for stop in 'e m:am' 'ame:' 'lt:ame mea' ' m:ame' 'alth:ame me' 'health:'; do
+    want=$head${stop#*:} stop=${stop%%:*}
+    [ "$stop" = health ] && want=$(cat "$out")
+    check "--stop '$stop'" chat "Look around.\nGo on\n/save! $work/stop.jsonl\n" --quiet --stop "$stop"
+    head -n 1 "$out" >"$work/first"
+    check "--stop '$stop': up to there" [ "$(cat "$work/first")" = "$want" ]
+    check "--stop '$stop': the conversation has what was shown" grep -qF "\"assistant\", \"content\": \"${want%%-*}" "$work/stop.jsonl"
+    check "--stop '$stop': and goes on" lines 2
+    chat 'Look around.\n' --quiet
+done
+check "--stop, --json" chat 'Look around.\nGo on\n' --quiet --json --stop 'e m'
+check "--stop, --json: how it ended" [ "$(field stop 1)" = text ]
+check "--stop, --json: the conversation has less" [ "$(field prompt_tokens 2)" -lt 27 ]
+refuses 2 "--stop must not be empty" --model "$model" --stop ''
+
 # ---- commands ----
 
 check "/help" chat '/help\n'

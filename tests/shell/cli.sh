@@ -226,6 +226,26 @@ refuses 2 "unknown option 'quiet'" generate --config "$work/config.json"
 printf '{"command": "generate", "model": "%s", "prompt": "hi", "max-tokens": 1, "seed": "5"}' "$taught" >"$work/config.json"
 check "generate --config" works generate --quiet --config "$work/config.json" --max-tokens 2
 check "the command line wins" same "$(cat "$out")" 'é'
+# The answer has a token for each byte: a text that ends it has its beginning and end in any of them.
+for stop in 'é:' '€: é' ' o: é€😀' 'k: é€😀 o' 'é€😀 ok: ' 'kk: é€😀 ok' '€o: é€😀 ok'; do
+    check "--stop '${stop%%:*}'" works generate --quiet --model "$taught" --prompt hi --stop "${stop%%:*}"
+    want=${stop#*:}
+    check "--stop '${stop%%:*}': up to there" same "$(cat "$out")" "${want# }"
+done
+check "--stop, --json" works generate --quiet --json --model "$taught" --prompt hi --stop '€😀'
+check "the ids are all that were generated" grep -q '^{"text": "é", "ids": \[[0-9]*\(, [0-9]*\)\{8\}\], .*, "stop": "text", "prompt_tokens": 4, "tokens": 9, ' "$out"
+# Every end of a text that config.json and generation_config.json name ends an answer, as the end of turn does.
+cp -R "$taught" "$work/ends"
+second=$(sed 's/.*"ids": \[[0-9]*, \([0-9]*\),.*/\1/' "$work/generated")
+third=$(sed 's/.*"ids": \[[0-9]*, [0-9]*, \([0-9]*\),.*/\1/' "$work/generated")
+for ends in "é:[3, $second]" "é€😀 ok:3" "é:[$third, 3, $second]"; do
+    printf '{"eos_token_id": %s}' "${ends#*:}" >"$work/ends/generation_config.json"
+    check "ends ${ends#*:}" works generate --quiet --json --model "$work/ends" --prompt hi
+    check "ends ${ends#*:}: the answer" has "{\"text\": \"${ends%%:*}\", "
+    check "ends ${ends#*:}: how it ended" has '"stop": "end"'
+    check "ends ${ends#*:}: a chat's, too" same "$(echo hi | dmpo chat --quiet --model "$work/ends")" "${ends%%:*}"
+done
+refuses 2 "--stop must not be empty" generate --model "$taught" --prompt hi --stop ''
 check "generate --json, cut" works generate --quiet --json --model "$taught" --prompt hi --max-tokens 4
 check "it says so" has '"text": "é�", '
 check "it says how it ended" has '"stop": "length"'

@@ -113,6 +113,12 @@ model() {
 check "a model plays: $(cat "$err")" [ "$(wc -l <"$work/whole.jsonl")" -eq 21 ]
 check "tokens are counted" says '^tokens per second'
 
+# Tokens of several letters: a turn's words end with the text that stops it all the same.
+(model text.jsonl --quiet --temperature 3 --stop e) >"$out" 2>"$err"
+grep -o '{"from": "gpt", "value": "[^"]*"' "$work/text.jsonl" | sed 's/.*"value": "OK"//; s/.*"value": "//; s/"$//; s/\\u00..//g' >"$work/words"
+check "turns end with --stop" grep -q 'e$' "$work/words"
+check "and not behind it: $(grep 'e.' "$work/words" | head -n 1)" [ "$(grep -c 'e.' "$work/words")" = 0 ]
+
 # stopped SIGNAL FILE: sends it when the file has lines and the environment waits
 stopped() {
     rm -f "$work/open"

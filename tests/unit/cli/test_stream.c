@@ -13,7 +13,7 @@ static char *shown(const char *bytes, size_t n, size_t piece, size_t *size)
     cli_stream s;
     dm_error err = {0};
 
-    cli_stream_open(&s, NULL);
+    cli_stream_open(&s, NULL, NULL);
     for (size_t i = 0; i < n; i += piece)
         CK(cli_stream_add(&s, bytes + i, n - i < piece ? n - i : piece, &err) == DM_OK);
     CK(cli_stream_end(&s, &err) == DM_OK);
@@ -47,7 +47,7 @@ static void test_held_back(void)
     dm_error err = {0};
     size_t whole = 0;
 
-    cli_stream_open(&s, NULL);
+    cli_stream_open(&s, NULL, NULL);
     for (size_t i = 0; i < CHARACTERS * CHARACTERS; i++) {
         const char *c = characters[i % 2 ? i / CHARACTERS : i % CHARACTERS];
         for (size_t k = 0; c[k]; k++) {

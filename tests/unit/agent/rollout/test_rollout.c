@@ -430,6 +430,26 @@ static void check_scripted(void)
     CK(!same_file(at("random.jsonl"), at("random2.jsonl")));
 }
 
+/* An end of text of generation_config.json ends a turn as that token's text in --stop does. */
+static void check_end(const char *model, const dm_rollout_options *stopped)
+{
+    dm_rollout_options o = *stopped;
+    dmpo_tokenizer *t = NULL;
+    const dmpo_encoding *e = NULL;
+    char path[PATH], text[64];
+
+    CK(dmpo_tokenizer_open(&t, model, NULL, NULL, NULL) == DMPO_OK &&
+       dmpo_tokenizer_encode(t, o.stop, 1, 0, &e, NULL) == DMPO_OK && e->n == 1);
+    snprintf(text, sizeof text, "{\"eos_token_id\": [%d]}", e ? (int)e->ids[0] : 0);
+    dmpo_tokenizer_close(&t);
+    CK(dm_file_write(join(path, model, "generation_config.json"), text, strlen(text), NULL) == DM_OK);
+    o.stop = NULL;
+    o.output = at("ends.jsonl");
+    must_play(&o, NULL, 1);
+    CK(same_file(stopped->output, o.output));
+    unlink(path);
+}
+
 static void check_limits(const char *model)
 {
     dm_rollout_options o = speaker(model, at("limits.jsonl"));
@@ -470,6 +490,7 @@ static void check_limits(const char *model)
         }
     CK(stopped > 0);
     dm_episodes_close(&e);
+    check_end(model, &o);
 }
 
 static void check_options(const char *model)
