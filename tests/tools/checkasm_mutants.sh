@@ -80,7 +80,7 @@ mutant weigh simd/kernels/k_weigh.c 's/vf_fma(vf_set1(b\[i\].p\[j\]), \(.*\), ac
 mutant widen simd/kernels/k_widen.c 's/s\[8 + i\] >> 4 | s\[4 + i\] >> 6 << 4/s[8 + i] >> 4 | s[i] >> 6 << 4/'
 mutant skinny-quantised simd/kernels/k_quantised.c 's/vf_fma(vf_set1(x->a\[i\]\[column\]), value, acc\[i\])/vf_add(vf_mul(vf_set1(x->a[i][column]), value), acc[i])/'
 mutant skinny-edge simd/kernels/k_skinny.c 's/r\[l\] = l < rows ?/r[l] = l <= rows ?/'
-mutant attention-scale simd/attention_internal.h 's/return (float)(1.0 \/ sqrt((double)head_dim));/return 1.0f \/ sqrtf((float)head_dim);/'
+mutant attention-scale simd/attention_internal.h 's/(float)(1.0 \/ sqrt((double)a->head_dim));/1.0f \/ sqrtf((float)a->head_dim);/'
 mutant attention-window simd/attention_internal.h 's/position - s->window + 1;/position - s->window;/'
 
 printf 'mutants: %d passed, %d failed\n' "$noticed" "$survived"
