@@ -91,6 +91,18 @@ void dm_double_text(char buf[DM_DOUBLE_TEXT], double x)
     put_point(buf);
 }
 
+void dm_float_text(char buf[DM_DOUBLE_TEXT], float x)
+{
+    for (int digits = 6; isfinite(x) && digits <= 9; digits++) {
+        snprintf(buf, DM_DOUBLE_TEXT, "%.*g", digits, (double)x);
+        if ((float)strtod(buf, NULL) == x) {
+            put_point(buf);
+            return;
+        }
+    }
+    dm_double_text(buf, (double)x);
+}
+
 void dm_double_hex(char buf[DM_DOUBLE_TEXT], double x)
 {
     snprintf(buf, DM_DOUBLE_TEXT, "%a", x);

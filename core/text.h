@@ -22,6 +22,9 @@ void dm_text_print(dm_text *t, const char *fmt, ...) DM_PRINTF(2, 3);
 /* Shortest of 15 to 17 digits that reads back to x, with a '.' in any locale; "inf", "-inf", "nan". */
 void dm_double_text(char buf[DM_DOUBLE_TEXT], double x);
 
+/* Shortest of 6 to 9 digits that reads back to x as a double that is narrowed. */
+void dm_float_text(char buf[DM_DOUBLE_TEXT], float x);
+
 /* "%a" of a finite x: exact, with a '.' in any locale; 0 and subnormals as the GNU C library writes them. */
 void dm_double_hex(char buf[DM_DOUBLE_TEXT], double x);
 

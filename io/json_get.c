@@ -164,3 +164,17 @@ dm_status dm_json_get_bool(const dm_json_doc *doc, const dm_json *v, const char 
     *out = m->boolean;
     return DM_OK;
 }
+
+const dm_json *dm_json_token_ids(const dm_json *list, int32_t *out)
+{
+    size_t n = 0;
+
+    if (!list || list->type != DM_JSON_ARRAY || list->length == 0)
+        return list;
+    for (const dm_json *v = list->child; v; v = v->next) {
+        if (!v->is_integer || v->integer < 0 || v->integer > INT32_MAX)
+            return v;
+        out[n++] = (int32_t)v->integer;
+    }
+    return NULL;
+}

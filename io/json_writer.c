@@ -139,6 +139,14 @@ void dm_json_put_double(dm_json_writer *w, const char *key, double value)
     dm_text_json_double(w->out, value);
 }
 
+void dm_json_put_float(dm_json_writer *w, const char *key, float value)
+{
+    char text[DM_DOUBLE_TEXT];
+
+    dm_float_text(text, value);
+    dm_json_put_raw(w, key, isfinite(value) ? text : "null");
+}
+
 void dm_json_put_fixed(dm_json_writer *w, const char *key, double value, int decimals)
 {
     char text[DM_FIXED_TEXT];

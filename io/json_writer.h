@@ -38,7 +38,8 @@ void dm_json_put_string(dm_json_writer *w, const char *key, const char *text); /
 void dm_json_put_bytes(dm_json_writer *w, const char *key, const char *bytes, size_t size);
 void dm_json_put_int(dm_json_writer *w, const char *key, int64_t value);
 void dm_json_put_uint(dm_json_writer *w, const char *key, uint64_t value);
-void dm_json_put_double(dm_json_writer *w, const char *key, double value);              /* not finite: null */
+void dm_json_put_double(dm_json_writer *w, const char *key, double value); /* not finite: null */
+void dm_json_put_float(dm_json_writer *w, const char *key, float value);   /* shortest that reads back to it, or null */
 void dm_json_put_fixed(dm_json_writer *w, const char *key, double value, int decimals); /* 0 to 9 of them */
 void dm_json_put_bool(dm_json_writer *w, const char *key, bool value);
 void dm_json_put_null(dm_json_writer *w, const char *key);

@@ -88,7 +88,8 @@ extern const dm_pairs_drop_text dm_pairs_drop_texts[DM_PAIRS_DROPS];
 typedef struct dm_pairs_side {
     const dm_episode_turn *turn;
     size_t turns;
-    double score; /* NaN: not known */
+    double score;          /* NaN: not known */
+    const char *tokenizer; /* of the turns' ids; NULL: they have none */
 } dm_pairs_side;
 
 typedef struct dm_pair {

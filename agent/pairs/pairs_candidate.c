@@ -23,14 +23,16 @@ static dm_status make_segment(dm_pairs_maker *m, dm_pair *p, size_t most, dm_pai
     memcpy(prompt, p->prompt, n * sizeof *prompt);
     for (size_t i = 0; i < s; i++) {
         const dm_episode_turn *t = &p->chosen.turn[i];
-        prompt[n + 2 * i] = (dm_message){.role = DM_ROLE_ASSISTANT, .text = t->action, .size = strlen(t->action)};
+        prompt[n + 2 * i] = (dm_message){
+            .role = DM_ROLE_ASSISTANT, .text = t->action, .size = strlen(t->action), .ids = t->ids, .n_ids = t->n_ids};
         prompt[n + 2 * i + 1] =
             (dm_message){.role = DM_ROLE_USER, .text = t->observation, .size = strlen(t->observation)};
     }
     p->prompt = prompt;
     p->n_prompt = n + 2 * s;
-    p->chosen = (dm_pairs_side){p->chosen.turn + s, turns, p->chosen.score};
-    p->rejected = (dm_pairs_side){p->rejected.turn + s, turns, p->rejected.score};
+    p->chosen.turn += s;
+    p->rejected.turn += s;
+    p->chosen.turns = p->rejected.turns = turns;
     if (dm_pairs_sides_shared(&p->chosen, &p->rejected) == turns) /* one action that was answered in two ways */
         *why = DM_PAIRS_DROP_IDENTICAL;
     return DM_OK;

@@ -14,7 +14,7 @@ static bool is_blank(const char *text)
 bool dm_pairs_side_empty(const dm_pairs_side *s)
 {
     for (size_t i = 0; i < s->turns; i++)
-        if (is_blank(s->turn[i].action))
+        if (is_blank(s->turn[i].action) && !s->turn[i].ids)
             return true;
     return s->turns == 0;
 }

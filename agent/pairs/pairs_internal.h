@@ -53,7 +53,7 @@ dm_status dm_pairs_maker_count(dm_pairs_maker *m, size_t task, bool *full);     
 dm_status dm_pairs_maker_keep(dm_pairs_maker *m, const dm_pair *p);
 
 /* pairs_filter.c: what a side is like. */
-bool dm_pairs_side_empty(const dm_pairs_side *s);     /* no turn, or an agent's message of white space */
+bool dm_pairs_side_empty(const dm_pairs_side *s);     /* no turn, or white space for one whose tokens are not known */
 size_t dm_pairs_side_repeats(const dm_pairs_side *s); /* how often its commonest action with one answer occurs */
 size_t dm_pairs_sides_shared(const dm_pairs_side *a, const dm_pairs_side *b); /* leading turns that are the same */
 size_t dm_pairs_side_bytes(const dm_pairs_side *s);                           /* of all its messages */

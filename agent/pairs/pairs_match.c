@@ -41,7 +41,7 @@ static int by_task(const void *left, const void *right)
 
 static dm_pairs_side side_of(const dm_episode *e)
 {
-    return (dm_pairs_side){e->turn, e->turns, e->reward};
+    return (dm_pairs_side){e->turn, e->turns, e->reward, e->tokenizer};
 }
 
 static bool same_prompt(const dm_episode *a, const dm_episode *b)
@@ -172,7 +172,7 @@ static dm_status best_against_worst(dm_pairs_maker *m, const group *g)
 static bool continues(const dm_episode *c, const dm_episode *run)
 {
     const size_t t = (size_t)c->replayed;
-    const dm_pairs_side a = {c->turn, c->turns, 0}, b = {run->turn, run->turns, 0};
+    const dm_pairs_side a = {.turn = c->turn, .turns = c->turns}, b = {.turn = run->turn, .turns = run->turns};
 
     if (t >= run->turns || t >= c->turns)
         return false;

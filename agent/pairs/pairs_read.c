@@ -9,6 +9,7 @@ typedef struct reader {
     dm_pairs_maker *m;
     const dm_json_doc *doc;
     const char *id;
+    const char *tokenizer; /* of the item's ids; NULL: it has none */
 } reader;
 
 static const char *const roles[2][3] = {{"system", "human", "gpt"}, {"system", "user", "assistant"}}; /* by dm_role */
@@ -34,6 +35,18 @@ static dm_status read_message(const reader *r, const dm_json *v, const char *nam
     if (!text || text->type != DM_JSON_STRING || strlen(text->text) != text->length)
         return wrong(r, text ? text : v, name, index, "its words must be a string without NUL");
     *out = (dm_message){.role = (dm_role)i, .text = text->text, .size = text->length};
+    const dm_json *list = r->tokenizer ? dm_json_get(v, "ids") : NULL;
+    if (!list)
+        return DM_OK;
+    const size_t room = list->type == DM_JSON_ARRAY ? list->length : 0;
+    int32_t *ids = dm_pairs_maker_alloc(r->m, room * sizeof *ids + 1);
+    if (!ids)
+        return DM_ERR_MEMORY;
+    const dm_json *bad = dm_json_token_ids(list, ids);
+    if (bad)
+        return wrong(r, bad, name, index, "its \"ids\" must be a list of token ids");
+    out->ids = ids;
+    out->n_ids = room;
     return DM_OK;
 }
 
@@ -101,9 +114,11 @@ static dm_status read_side(const reader *r, const dm_json *item, const char *nam
         if (index % 2)
             turn[index / 2].observation = message.text;
         else
-            turn[index / 2] = (dm_episode_turn){.action = message.text, .logp = NAN};
+            turn[index / 2] =
+                (dm_episode_turn){.action = message.text, .logp = NAN, .ids = message.ids, .n_ids = message.n_ids};
     }
     out->turn = turn;
+    out->tokenizer = r->tokenizer;
     return DM_OK;
 }
 
@@ -151,6 +166,8 @@ static dm_status read_item(reader *r, const dm_json *item, size_t index)
 
     if (item->type != DM_JSON_OBJECT)
         return dm_json_fail(r->doc, item, r->m->err, "item %zu: must be an object", index);
+    const dm_json *tokenizer = dm_json_get(item, "tokenizer");
+    r->tokenizer = tokenizer && tokenizer->type == DM_JSON_STRING ? tokenizer->text : NULL;
     if ((s = read_id(r, item, index)) != DM_OK || (s = read_prompt(r, item, p)) != DM_OK ||
         (s = read_side(r, item, "chosen", &p->chosen)) != DM_OK ||
         (s = read_side(r, item, "rejected", &p->rejected)) != DM_OK ||

@@ -1,42 +1,65 @@
 /* Pairs as a file of data, and figures of them. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/pairs/pairs_internal.h"
 #include "io/json_writer.h"
 
-/* spell_training: every message of the agent says whether it is trained. */
-static void put_message(dm_json_writer *w, dm_role role, const char *text, bool spell_training, bool train)
+typedef struct style {
+    bool spell_training;   /* every message of the agent says whether it is trained */
+    const char *tokenizer; /* whose ids are written; NULL: none */
+} style;
+
+/* Sides that were sampled with two tokenizers keep the ids of the chosen one. */
+static const char *tokenizer_of(const dm_pair *p)
+{
+    return p->chosen.tokenizer ? p->chosen.tokenizer : p->rejected.tokenizer;
+}
+
+static void put_message(dm_json_writer *w, const dm_message *m, const style *how)
 {
     static const char *const names[] = {"system", "human", "gpt"};
 
     dm_json_open_object(w, NULL);
-    dm_json_put_string(w, "from", names[role]);
-    dm_json_put_string(w, "value", text);
-    if (spell_training && role == DM_ROLE_ASSISTANT)
-        dm_json_put_bool(w, "train", train);
+    dm_json_put_string(w, "from", names[m->role]);
+    dm_json_put_string(w, "value", m->text);
+    if (how->spell_training && m->role == DM_ROLE_ASSISTANT)
+        dm_json_put_bool(w, "train", m->train);
+    if (how->tokenizer)
+        dm_episode_put_ids(w, &(dm_episode_turn){.ids = m->ids, .n_ids = m->n_ids});
     dm_json_close_value(w);
 }
 
+/* The prompt is the chosen side's. */
 static void put_prompt(dm_json_writer *w, const dm_pair *p, bool spell_training)
 {
+    const style how = {spell_training, p->chosen.tokenizer};
+
     for (size_t i = 0; i < p->n_prompt; i++)
-        put_message(w, p->prompt[i].role, p->prompt[i].text, spell_training, false);
+        put_message(w, &p->prompt[i], &how);
 }
 
-static void put_side(dm_json_writer *w, const dm_pairs_side *s, bool spell_training)
+static void put_side(dm_json_writer *w, const dm_pair *p, const dm_pairs_side *s, bool spell_training)
 {
+    const bool same = s->tokenizer && strcmp(s->tokenizer, tokenizer_of(p)) == 0;
+    const style how = {spell_training, same ? s->tokenizer : NULL};
+
     for (size_t i = 0; i < s->turns; i++) {
-        put_message(w, DM_ROLE_ASSISTANT, s->turn[i].action, spell_training, true);
+        const dm_episode_turn *t = &s->turn[i];
+        put_message(w,
+                    &(dm_message){
+                        .role = DM_ROLE_ASSISTANT, .text = t->action, .train = true, .ids = t->ids, .n_ids = t->n_ids},
+                    &how);
         if (i + 1 < s->turns)
-            put_message(w, DM_ROLE_USER, s->turn[i].observation, false, false);
+            put_message(w, &(dm_message){.role = DM_ROLE_USER, .text = t->observation}, &how);
     }
 }
 
-static void put_list(dm_json_writer *w, const char *key, const dm_pairs_side *s)
+static void put_list(dm_json_writer *w, const char *key, const dm_pair *p, const dm_pairs_side *s)
 {
     dm_json_open_array(w, key);
-    put_side(w, s, false);
+    put_side(w, p, s, false);
     dm_json_close_value(w);
 }
 
@@ -60,19 +83,21 @@ static void write_pair(dm_text *out, const dm_pair *p)
 
     dm_json_open_object(&w, NULL);
     dm_json_put_string(&w, "id", p->id);
+    if (tokenizer_of(p))
+        dm_json_put_string(&w, "tokenizer", tokenizer_of(p));
     if (p->rejected.turns == 0) {
         const bool spell_training = !authors_prompt(p);
         dm_json_open_array(&w, "conversations");
         put_prompt(&w, p, spell_training);
-        put_side(&w, &p->chosen, spell_training);
+        put_side(&w, p, &p->chosen, spell_training);
         dm_json_close_value(&w);
         put_score(&w, "score", p->chosen.score);
     } else {
         dm_json_open_array(&w, "prompt");
         put_prompt(&w, p, false);
         dm_json_close_value(&w);
-        put_list(&w, "chosen", &p->chosen);
-        put_list(&w, "rejected", &p->rejected);
+        put_list(&w, "chosen", p, &p->chosen);
+        put_list(&w, "rejected", p, &p->rejected);
         put_score(&w, "chosen_score", p->chosen.score);
         put_score(&w, "rejected_score", p->rejected.score);
     }

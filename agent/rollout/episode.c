@@ -9,7 +9,6 @@
 
 #include "core/files/file.h"
 #include "core/numbers/block.h"
-#include "io/json_writer.h"
 
 const char *const dm_episode_end_names[DM_EPISODE_ENDS + 1] = {"done", "turns", "length", "environment", NULL};
 
@@ -28,11 +27,29 @@ static void put_seed(dm_json_writer *w, const char *key, uint64_t seed)
     dm_json_put_string(w, key, digits);
 }
 
-static void put_message(dm_json_writer *w, bool agent, const char *words)
+static void put_message(dm_json_writer *w, bool agent, const char *words, const dm_episode_turn *turn)
 {
     dm_json_open_object(w, NULL);
     dm_json_put_string(w, "from", agent ? "gpt" : "human");
     dm_json_put_string(w, "value", words);
+    if (turn)
+        dm_episode_put_ids(w, turn);
+    if (turn && turn->token_logps) {
+        dm_json_open_array(w, "logps");
+        for (size_t i = 0; i < turn->n_ids; i++)
+            dm_json_put_float(w, NULL, turn->token_logps[i]);
+        dm_json_close_value(w);
+    }
+    dm_json_close_value(w);
+}
+
+void dm_episode_put_ids(dm_json_writer *w, const dm_episode_turn *turn)
+{
+    if (!turn->ids)
+        return;
+    dm_json_open_array(w, "ids");
+    for (size_t i = 0; i < turn->n_ids; i++)
+        dm_json_put_int(w, NULL, turn->ids[i]);
     dm_json_close_value(w);
 }
 
@@ -53,11 +70,11 @@ static void put_turns(dm_json_writer *w, const dm_episode *e)
     dm_json_close_value(w);
     dm_json_open_array(w, "conversations");
     for (size_t i = 0; i < DM_EPISODE_PROMPT; i++)
-        put_message(w, i % 2 == 1, e->prompt[i]);
+        put_message(w, i % 2 == 1, e->prompt[i], NULL);
     for (size_t i = 0; i < e->turns; i++) {
-        put_message(w, true, e->turn[i].action);
+        put_message(w, true, e->turn[i].action, &e->turn[i]);
         if (i + 1 < e->turns)
-            put_message(w, false, e->turn[i].observation);
+            put_message(w, false, e->turn[i].observation, NULL);
     }
     dm_json_close_value(w);
     dm_json_put_string(w, "final", e->turns ? e->turn[e->turns - 1].observation : NULL);
@@ -76,6 +93,7 @@ void dm_episode_write(dm_text *out, const dm_episode *e)
     dm_json_put_int(&w, "sample", e->sample);
     dm_json_put_string(&w, "policy", e->policy);
     dm_json_put_string(&w, "model", e->model);
+    dm_json_put_string(&w, "tokenizer", e->tokenizer);
     dm_json_put_double(&w, "temperature", e->temperature);
     put_seed(&w, "sampling_seed", e->sampling_seed);
     dm_json_put_int(&w, "replayed", e->replayed);
@@ -185,6 +203,38 @@ static dm_status read_message(const reader *r, const dm_json *v, size_t index, c
     return DM_OK;
 }
 
+/* The record of a turn's tokens, where there is one. */
+static dm_status read_tokens(const reader *r, const dm_json *v, size_t index, dm_episode_turn *t)
+{
+    const dm_json *ids = dm_json_get(v, "ids"), *logps = dm_json_get(v, "logps");
+    size_t n = 0;
+
+    if (!ids)
+        return DM_OK;
+    const size_t room = ids->type == DM_JSON_ARRAY ? ids->length : 0;
+    int32_t *id = dm_block_alloc(&r->m->blocks, room * sizeof *id + 1);
+    float *logp = dm_block_alloc(&r->m->blocks, room * sizeof *logp + 1);
+    if (!id || !logp)
+        return dm_fail(r->err, DM_ERR_MEMORY, "%s: no memory for its episodes", dm_json_name(r->doc));
+    const dm_json *bad = dm_json_token_ids(ids, id);
+    if (bad)
+        return dm_json_fail(r->doc, bad, r->err, "conversations[%zu]: \"ids\" must be a list of token ids", index);
+    t->ids = id;
+    t->n_ids = room;
+    if (!logps)
+        return DM_OK;
+    if (logps->type != DM_JSON_ARRAY || logps->length != room)
+        return dm_json_fail(r->doc, logps, r->err,
+                            "conversations[%zu]: \"logps\" must be a list of as many numbers as \"ids\" has", index);
+    for (const dm_json *x = logps->child; x; x = x->next) {
+        if (x->type != DM_JSON_NUMBER)
+            return dm_json_fail(r->doc, x, r->err, "conversations[%zu]: logps[%zu] must be a number", index, n);
+        logp[n++] = (float)x->number;
+    }
+    t->token_logps = logp;
+    return DM_OK;
+}
+
 static dm_status read_conversation(const reader *r, const dm_json *object, dm_episode *e)
 {
     const dm_json *list = dm_json_get(object, "conversations");
@@ -205,7 +255,9 @@ static dm_status read_conversation(const reader *r, const dm_json *object, dm_ep
         const char **words = index < DM_EPISODE_PROMPT ? &e->prompt[index]
                              : after % 2               ? &e->turn[after / 2].observation
                                                        : &e->turn[after / 2].action;
-        const dm_status s = read_message(r, v, index, words);
+        dm_status s = read_message(r, v, index, words);
+        if (s == DM_OK && index >= DM_EPISODE_PROMPT && after % 2 == 0)
+            s = read_tokens(r, v, index, &e->turn[after / 2]);
         if (s != DM_OK)
             return s;
     }
@@ -254,6 +306,7 @@ static dm_status read_episode(const reader *r, const dm_json *v, dm_episode *e)
         (s = dm_json_get_int(r->doc, v, "sample", 0, INT64_MAX, NULL, &e->sample, r->err)) != DM_OK ||
         (s = get_string(r, v, "policy", false, &e->policy)) != DM_OK ||
         (s = get_string(r, v, "model", true, &e->model)) != DM_OK ||
+        (s = get_string(r, v, "tokenizer", true, &e->tokenizer)) != DM_OK ||
         (s = dm_json_get_double(r->doc, v, "temperature", 0, DBL_MAX, NULL, &e->temperature, r->err)) != DM_OK ||
         (s = get_seed(r, v, "sampling_seed", &e->sampling_seed)) != DM_OK ||
         (s = dm_json_get_double(r->doc, v, "reward", 0, 1, NULL, &e->reward, r->err)) != DM_OK ||

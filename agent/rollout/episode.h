@@ -8,6 +8,7 @@
 
 #include "agent/env/env.h"
 #include "io/json.h"
+#include "io/json_writer.h"
 
 #define DM_EPISODE_PROMPT 3 /* messages before the agent's first turn */
 
@@ -24,6 +25,11 @@ typedef struct dm_episode_turn {
     double score;   /* after it */
     double logp;    /* of the words and the end of turn under the policy, nats; NaN: not a model's */
     int64_t tokens; /* of these; 0: not a model's */
+    /* [n_ids] the tokens of the words and the end of turn as the model had them, also of a given turn; NULL: the text
+     * alone is known. */
+    const int32_t *ids;
+    size_t n_ids;
+    const float *token_logps; /* [n_ids] of each under the policy, nats; NULL: a given turn's */
 } dm_episode_turn;
 
 typedef struct dm_episode {
@@ -31,11 +37,12 @@ typedef struct dm_episode {
     const char *env; /* its specification */
     dm_env_split split;
     int64_t task;
-    uint64_t seed;      /* of the environment */
-    int64_t sample;     /* number among the samples of one task */
-    const char *policy; /* "expert", "random", or "model" */
-    const char *model;  /* SHA-256 of the weights in hex; NULL: not a model's */
-    double temperature; /* 0: greedy */
+    uint64_t seed;         /* of the environment */
+    int64_t sample;        /* number among the samples of one task */
+    const char *policy;    /* "expert", "random", or "model" */
+    const char *model;     /* SHA-256 of the weights in hex; NULL: not a model's */
+    const char *tokenizer; /* dm_template_identity of what its ids are of; NULL: there are none */
+    double temperature;    /* 0: greedy */
     uint64_t sampling_seed;
     int64_t replayed; /* leading turns that were given, not chosen by the policy */
     double reward;    /* [0, 1], the last score */
@@ -45,6 +52,9 @@ typedef struct dm_episode {
     dm_episode_turn *turn; /* [turns] */
     size_t turns;
 } dm_episode;
+
+/* Member "ids" of a message, where the turn has them. */
+void dm_episode_put_ids(dm_json_writer *w, const dm_episode_turn *turn);
 
 /* Appends the record as one line of JSON with its line end. */
 void dm_episode_write(dm_text *out, const dm_episode *e);

@@ -139,6 +139,10 @@ static dm_status replay(dm_rollout_run *r, dm_rollout_flight *f, const dm_rollou
         dm_episode_turn *t = add_turn(r, f, given->action, strlen(given->action));
         if (!t)
             return dm_rollout_no_memory(r);
+        if (f->episode.tokenizer && source->tokenizer && strcmp(f->episode.tokenizer, source->tokenizer) == 0) {
+            t->ids = given->ids;
+            t->n_ids = given->n_ids;
+        }
         const dm_status status = step(r, f, t);
         if (status != DM_OK || failed(f))
             return status;
@@ -170,6 +174,7 @@ dm_status dm_rollout_flight_begin(dm_rollout_run *r, dm_rollout_flight *f)
                               .sample = a->sample,
                               .policy = dm_rollout_player_names[o->player],
                               .model = o->player == DM_ROLLOUT_PLAYER_MODEL ? r->model_sha256 : NULL,
+                              .tokenizer = o->player == DM_ROLLOUT_PLAYER_MODEL ? r->identity : NULL,
                               .temperature = o->temperature,
                               .sampling_seed = o->seed,
                               .turn = f->episode.turn};
@@ -203,15 +208,33 @@ dm_status dm_rollout_flight_finish(dm_rollout_run *r, dm_rollout_flight *f)
     return status;
 }
 
-dm_status dm_rollout_flight_turn(dm_rollout_run *r, dm_rollout_flight *f, const char *words, size_t size, double logp,
-                                 int64_t tokens)
+static dm_status keep_tokens(const dm_rollout_run *r, dm_rollout_flight *f, dm_episode_turn *t,
+                             const dmpo_request *said)
+{
+    int32_t *ids = dm_block_alloc(&f->memory, said->n_out * sizeof *ids);
+    float *logps = dm_block_alloc(&f->memory, said->n_out * sizeof *logps);
+
+    if (!ids || !logps)
+        return dm_rollout_no_memory(r);
+    memcpy(ids, said->out, said->n_out * sizeof *ids);
+    memcpy(logps, said->logps, said->n_out * sizeof *logps);
+    t->ids = ids;
+    t->token_logps = logps;
+    t->n_ids = said->n_out;
+    t->tokens = (int64_t)said->n_out;
+    t->logp = 0;
+    for (size_t i = 0; i < said->n_out; i++)
+        t->logp += (double)logps[i];
+    return DM_OK;
+}
+
+dm_status dm_rollout_flight_turn(dm_rollout_run *r, dm_rollout_flight *f, const char *words, size_t size,
+                                 const dmpo_request *said)
 {
     dm_episode_turn *t = add_turn(r, f, words, size);
 
-    if (!t)
+    if (!t || (said && keep_tokens(r, f, t, said) != DM_OK))
         return dm_rollout_no_memory(r);
-    t->logp = logp;
-    t->tokens = tokens;
     r->status.turns++;
     return step(r, f, t);
 }

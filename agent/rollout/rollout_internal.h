@@ -108,6 +108,7 @@ typedef struct dm_rollout_run {
     dm_tokenizer *tokenizer;
     dm_chat_template chat;
     char model_sha256[DM_SHA256_HEX], tokenizer_sha256[DM_SHA256_HEX];
+    char identity[DM_SHA256_HEX]; /* dm_template_identity */
     size_t max_length;
     int32_t stop[DM_ENDS_MAX + 1]; /* [n_stop] ends of a text, end of a turn */
     size_t n_stop;
@@ -124,9 +125,9 @@ dm_status dm_rollout_no_memory(const dm_rollout_run *r);
 bool dm_rollout_flight_claim(dm_rollout_run *r, dm_rollout_flight *f);
 /* Resets the environment and replays what is given. */
 dm_status dm_rollout_flight_begin(dm_rollout_run *r, dm_rollout_flight *f);
-/* One turn: the policy's words and the environment's answer to them. */
-dm_status dm_rollout_flight_turn(dm_rollout_run *r, dm_rollout_flight *f, const char *words, size_t size, double logp,
-                                 int64_t tokens);
+/* One turn: the policy's words and the environment's answer to them. said: the model's tokens; NULL: not a model's. */
+dm_status dm_rollout_flight_turn(dm_rollout_run *r, dm_rollout_flight *f, const char *words, size_t size,
+                                 const dmpo_request *said);
 /* Hands the episode to the file; the flight is idle. */
 dm_status dm_rollout_flight_finish(dm_rollout_run *r, dm_rollout_flight *f);
 

@@ -37,6 +37,11 @@ static dm_status render(dm_rollout_run *r, dm_rollout_flight *f)
                            : after % 2           ? e->turn[after / 2].observation
                                                  : e->turn[after / 2].action;
         m[i] = (dm_message){.role = i % 2 ? DM_ROLE_ASSISTANT : DM_ROLE_USER, .text = text, .size = strlen(text)};
+        if (i >= DM_EPISODE_PROMPT && i % 2) {
+            m[i].train = true; /* it begins with a token of its own, as where it is trained */
+            m[i].ids = e->turn[after / 2].ids;
+            m[i].n_ids = e->turn[after / 2].n_ids;
+        }
     }
     const dm_status status = f->ids.size == 0
                                  ? dm_template_render(&r->chat, r->tokenizer, &talk, true, &f->ids, NULL, &none, r->err)
@@ -87,25 +92,28 @@ static int on_token(void *context, size_t index, int32_t id, float logp)
 /* The slot's request has its answer. */
 static dm_status take_answer(dm_rollout_run *r, dm_rollout_flight *f, const dmpo_request *q)
 {
-    double logp = 0;
     dm_text text = {0};
     dm_status status = DM_OK;
 
     for (size_t i = 0; i < q->n_out && status == DM_OK; i++) {
-        logp += (double)q->logps[i];
         if ((status = dm_ids_push(&f->ids, q->out[i], r->err)) == DM_OK)
             status = decode(r, q->out[i], &text);
     }
     const char *words = text.data ? text.data : "";
     size_t size = text.size;
-    if (f->said.met && f->said.at + strlen(r->o->stop) < size) { /* its last token says more than that */
+    const bool longer = f->said.met && f->said.at + strlen(r->o->stop) < size; /* its last token says more than that */
+    if (longer)
         size = f->said.at + strlen(r->o->stop);
-        f->ids.size = 0; /* the next turn sees the words that count */
-    }
     dm_template_words(&r->chat, r->tokenizer, &words, &size);
     if (status == DM_OK)
-        status = dm_rollout_flight_turn(r, f, words, size, logp, (int64_t)q->n_out);
+        status = dm_rollout_flight_turn(r, f, words, size, q);
     dm_text_free(&text);
+    if (longer && status == DM_OK) { /* the next turn, and who trains it, sees the words that count */
+        f->ids.size = 0;
+        f->episode.turn[f->episode.turns - 1].ids = NULL;
+        f->episode.turn[f->episode.turns - 1].token_logps = NULL;
+        f->episode.turn[f->episode.turns - 1].n_ids = 0;
+    }
     if (status != DM_OK || f->episode.end)
         return status;
     return render(r, f);
@@ -182,6 +190,7 @@ static dm_status open_policy(dm_rollout_run *r, const dm_source *source)
     if (!r->tokenizer)
         return dm_fail(r->err, DM_ERR_INPUT, "%s: has no tokenizer (tokenizer.json), which an agent's words need",
                        o->model);
+    dm_template_identity(&r->chat, r->tokenizer, r->identity);
     const int64_t most = r->config.max_positions;
     r->max_length = (size_t)(o->max_length ? o->max_length : most < LENGTH_DEFAULT ? most : LENGTH_DEFAULT);
     r->n_stop = dm_config_stops(r->stop, &r->config, r->chat.end_of_turn);

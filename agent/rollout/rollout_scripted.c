@@ -1,6 +1,4 @@
 /* Players that need no model: an environment's expert, and chance. */
-#include <math.h>
-
 #include "agent/rollout/rollout_internal.h"
 #include "core/numbers/philox.h"
 
@@ -40,8 +38,7 @@ dm_status dm_rollout_scripted(dm_rollout_run *r)
             if (!action)
                 break;
             dm_text_print(&words, "Action: %s", action);
-            r->s =
-                words.failed ? dm_rollout_no_memory(r) : dm_rollout_flight_turn(r, f, words.data, words.size, NAN, 0);
+            r->s = words.failed ? dm_rollout_no_memory(r) : dm_rollout_flight_turn(r, f, words.data, words.size, NULL);
             dm_text_free(&words);
             dm_rollout_report(r, NULL);
         }

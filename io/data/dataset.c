@@ -366,6 +366,12 @@ dm_status dm_dataset_open(dm_dataset *out, const char *path, const dm_data_optio
     dm_error reason = {0}; /* of an item that is skipped, too */
     dm_item_reader r = {.m = {.doc = doc, .id = "", .join = options->join_messages, .err = &reason},
                         .options = options};
+    char identity[DM_SHA256_HEX];
+    if (options->tokenizer && options->chat) {
+        dm_template_identity(options->chat, options->tokenizer, identity);
+        r.m.identity = options->chat->rewrites ? "" : identity; /* what was seen is no part of the whole there */
+        r.m.end_of_turn = options->chat->end_of_turn;
+    }
     const dm_json *root = dm_json_root(doc), *pairs = dm_json_get(root, "pairs");
     if (root->type != DM_JSON_ARRAY && root->type != DM_JSON_OBJECT)
         st = dm_json_fail(doc, root, &reason, "must be a list of items, one item a line, or an object with \"pairs\"");
@@ -373,6 +379,7 @@ dm_status dm_dataset_open(dm_dataset *out, const char *path, const dm_data_optio
         st = read_items(out, &r, &memory, pairs && pairs->type == DM_JSON_ARRAY ? pairs : root);
     out->report.openings = r.openings;
     out->report.rendered = r.rendered;
+    out->report.retokenized = r.m.retokenized;
     dm_messages_close(&r.m);
     free(r.spans);
     dm_ids_free(&r.ids);

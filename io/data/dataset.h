@@ -6,7 +6,9 @@
  * JSON or JSON lines. Every message of the agent is a turn, but for those of a prompt and for the "OK" of conversations
  * that open human, gpt "OK", human, gpt (the authors' instruction and task). A message's own "train": bool or "weight":
  * 0|1 wins outside of a prompt. A pair without `prompt` takes the messages that both sides begin with (TRL's implicit
- * prompt). What the chat template would leave out (calls, thoughts, tools) is refused by name. */
+ * prompt). In an item that names its "tokenizer" (dm_template_identity) the agent's messages may have "ids", their
+ * tokens as they were sampled, which are taken when it is this one. What the chat template would leave out (calls,
+ * thoughts, tools) is refused by name. */
 #ifndef DM_IO_DATA_DATASET_H
 #define DM_IO_DATA_DATASET_H
 
@@ -38,6 +40,7 @@ typedef struct dm_data_report {
     char first_skipped[256];               /* why, for the first one */
     size_t equal, equal_by_cut;            /* pairs left out by drop_equal; those whose sides a cut made equal */
     bool rendered;                         /* some item was text, and the chat template rendered it */
+    size_t retokenized;                    /* turns whose sampled ids are another tokenizer's: their text was taken */
     size_t openings; /* `conversations` whose first answer is trained, since it is more than an "OK" */
 } dm_data_report;
 

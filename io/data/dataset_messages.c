@@ -370,10 +370,17 @@ static bool is_there(const dm_json *v)
     return v && v->type != DM_JSON_NULL && (v->type == DM_JSON_BOOL || v->type == DM_JSON_NUMBER || v->length > 0);
 }
 
-static bool has_more(const dm_json *message, const spelling *s)
+/* How a message was sampled: not what it says. */
+static bool is_record(const dm_json *member)
+{
+    return same_key(member, "ids") || same_key(member, "logps");
+}
+
+static bool has_more(const dm_message_reader *r, const dm_json *message, const spelling *s)
 {
     for (const dm_json *v = message->child; v; v = v->next)
-        if (!same_key(v, s->role) && !same_key(v, s->text) && !is_mark(v) && is_there(v))
+        if (!same_key(v, s->role) && !same_key(v, s->text) && !is_mark(v) && !(r->recorded && is_record(v)) &&
+            is_there(v))
             return true;
     return false;
 }
@@ -421,6 +428,34 @@ static dm_status read_train(dm_message_reader *r, const dm_json *v, const char *
     return DM_OK;
 }
 
+/* The agent's tokens as they were sampled. Where another tokenizer gave them the text stands for them, and of an answer
+ * without words only its end is left. */
+static dm_status read_sampled(dm_message_reader *r, const dm_json *v, const char *name, size_t index, dm_message *m)
+{
+    const dm_json *list = dm_json_get(v, "ids");
+
+    if (!list || list->type == DM_JSON_NULL)
+        return DM_OK;
+    if (!r->same) {
+        const bool blank = r->identity && m->text && is_blank(m->text, m->size);
+        r->retokenized++;
+        m->ids = blank ? &r->end_of_turn : NULL;
+        m->n_ids = blank;
+        return DM_OK;
+    }
+    const bool is_list = list->type == DM_JSON_ARRAY;
+    int32_t *ids = dm_block_alloc(&r->made, (is_list ? list->length : 0) * sizeof *ids + 1);
+    if (!ids)
+        return fail_memory(r);
+    const dm_json *wrong = dm_json_token_ids(list, ids);
+    if (wrong)
+        return dm_messages_fail(r, wrong, "%s[%zu]: \"ids\" must be a list of token ids that is not empty", name,
+                                index);
+    m->ids = ids;
+    m->n_ids = list->length;
+    return DM_OK;
+}
+
 /* ---- the order of speakers ---- */
 
 static bool opens(const dm_message_reader *r)
@@ -455,7 +490,7 @@ static dm_status join(dm_message_reader *r, const dm_json *v, const char *name, 
 {
     dm_message *last = &r->messages[r->n - 1];
 
-    if (last->members || m->members || !last->text || !m->text)
+    if (last->members || m->members || last->ids || m->ids || !last->text || !m->text)
         return dm_messages_fail(r, v,
                                 "%s[%zu]: cannot be joined to the message before it: one of them has more than "
                                 "text",
@@ -512,7 +547,7 @@ dm_status dm_messages_add(dm_message_reader *r, const dm_json *v, const char *na
     if ((st = check_order(r, v, name, index, m.role)) != DM_OK ||
         (st = read_content(r, v, s, name, index, &m)) != DM_OK)
         return st;
-    if (has_more(v, s)) {
+    if (has_more(r, v, s)) {
         m.members = given = v;
         st = parse_calls(r, v, &m.members);
     }
@@ -530,7 +565,9 @@ dm_status dm_messages_add(dm_message_reader *r, const dm_json *v, const char *na
     if (st != DM_OK)
         return st;
     if (m.role == DM_ROLE_ASSISTANT) {
-        if (m.text && is_blank(m.text, m.size) && !m.members)
+        if (r->recorded && (st = read_sampled(r, v, name, index, &m)) != DM_OK)
+            return st;
+        if (m.text && is_blank(m.text, m.size) && !m.members && !m.ids)
             return dm_messages_fail(r, v, "%s[%zu]: the agent's message is empty", name, index);
         m.train = train && !in_prompt;
         if ((st = read_train(r, v, name, index, in_prompt, &m.train)) != DM_OK)
@@ -585,9 +622,13 @@ dm_status dm_messages_begin(dm_message_reader *r, const dm_json *item)
 {
     const dm_json *system = dm_json_get(item, "system"), *variables = dm_json_get(item, "chat_template_kwargs");
 
+    const dm_json *sampled_with = dm_json_get(item, "tokenizer");
+
     release(r);
     r->n = 0;
     r->tools = NULL;
+    r->recorded = sampled_with && sampled_with->type == DM_JSON_STRING;
+    r->same = r->recorded && r->identity && strcmp(sampled_with->text, r->identity) == 0;
     if (!item)
         return DM_OK;
     if (is_there(variables))

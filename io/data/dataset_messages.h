@@ -20,6 +20,12 @@ typedef struct dm_message_reader {
     size_t n, capacity;
     const dm_json *tools; /* the item's */
 
+    const char *identity; /* dm_template_identity of what renders them; NULL: nothing does */
+    int32_t end_of_turn;  /* its token */
+    bool recorded;        /* the item says which tokenizer it was sampled with: its messages may have ids */
+    bool same;            /* and it is this one: they are taken */
+    size_t retokenized;   /* messages whose ids another tokenizer gave, all items together */
+
     dm_block *made; /* texts and values that were made for them */
     struct dm_made_doc *docs;
 } dm_message_reader;
@@ -27,8 +33,8 @@ typedef struct dm_message_reader {
 /* "file:line:column: item "id": message" */
 dm_status dm_messages_fail(dm_message_reader *r, const dm_json *v, const char *fmt, ...) DM_PRINTF(3, 4);
 
-/* Drops the messages; `item` (NULL: none) then gives what belongs to all of them: "tools", and "system" as the first
- * message. */
+/* Drops the messages; `item` (NULL: none) then gives what belongs to all of them: "tools", "tokenizer", and "system" as
+ * the first message. */
 dm_status dm_messages_begin(dm_message_reader *r, const dm_json *item);
 void dm_messages_close(dm_message_reader *r);
 

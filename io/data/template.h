@@ -27,6 +27,7 @@
 #ifndef DM_IO_DATA_TEMPLATE_H
 #define DM_IO_DATA_TEMPLATE_H
 
+#include "core/sha256.h"
 #include "io/json.h"
 #include "io/tokenizer/tokenizer.h"
 
@@ -57,6 +58,10 @@ typedef struct dm_message {
     const char *role_name;  /* what the template reads as message.role; NULL: system, user, assistant or tool */
     const dm_json *members; /* an object whose members the template reads (tool_calls, tool_call_id, name,
                              * reasoning_content ...), but for role and content; NULL: none */
+    /* assistant only: the turn as it was sampled, its end included, [n_ids] of this tokenizer and template; the text is
+     * then what people read. NULL: the tokens of the text. */
+    const int32_t *ids;
+    size_t n_ids;
 } dm_message;
 
 typedef struct dm_conversation {
@@ -114,6 +119,7 @@ dm_status dm_template_text(dm_text *out, const char *dir, dm_error *err);
 
 /* Appends the conversation's ids to *ids; the span of every assistant message with train == true goes to
  * spans[0..*n_spans) (room for talk->n). generation_prompt: ends with the header that precedes the agent's words.
+ * Turns with ids stand as these, between what the template puts around a turn: what the model saw and said.
  * What the template refuses, or leaves out although it would have to be trained, is an error. */
 dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, const dm_conversation *talk,
                              bool generation_prompt, dm_ids *ids, dm_span *spans, size_t *n_spans, dm_error *err);
@@ -124,6 +130,9 @@ dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, c
  * *ids becomes the whole conversation's ids. */
 dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t, const dm_conversation *talk,
                                dm_ids *ids, dm_error *err);
+
+/* SHA-256 over the vocabulary and the template's text: where it is equal, the ids of sampled turns mean the same. */
+void dm_template_identity(const dm_chat_template *c, const dm_tokenizer *t, char hex[DM_SHA256_HEX]);
 
 /* Narrows the text of a generated turn to the agent's words: without what the template and the tokenizer have around
  * them. */

@@ -61,9 +61,13 @@ dm_status dm_scene_render(const dm_scene *s, size_t n, bool generation_prompt, j
 typedef struct dm_turn {
     size_t begin, end;  /* bytes, the end-of-turn token included */
     bool ends_in_token; /* a special token ends at `end` */
+    size_t message;     /* whose turn it is */
 } dm_turn;
 
-/* The turns of the messages with train == true in `text`, the rendering of all of them; room for talk->n. */
+/* Whether a message of the agent has to be found in the text: to be trained, or to be replaced by its ids. */
+bool dm_turn_wanted(const dm_message *m);
+
+/* The turns of the messages that are wanted in `text`, the rendering of all of them; room for talk->n. */
 dm_status dm_turns_find(const dm_scene *s, const dm_tokenizer *t, const jinja_text *text, dm_turn *turns, size_t *n);
 
 /* Where the token that ends a turn stands in bytes [from, to): behind its text; 0: nowhere. */

@@ -47,6 +47,12 @@ static bool add_reasoning(jinja_arena *a, jinja_dict *d)
     return true;
 }
 
+/* An answer without words has no place in the text: a word stands there for its ids. */
+static bool needs_stand_in(const dm_message *m)
+{
+    return m->ids != NULL && m->text != NULL && strspn(m->text, " \t\n\v\f\r") == m->size;
+}
+
 /* What is null is left out, as transformers does. */
 static dm_status message_value(dm_scene *s, size_t i, jinja_value *out)
 {
@@ -56,7 +62,8 @@ static dm_status message_value(dm_scene *s, size_t i, jinja_value *out)
     const uint32_t origin = (uint32_t)i + 1;
     jinja_dict *d = jinja_dict_new(a, 4 + (m->members != NULL ? m->members->length : 0));
     if (d == NULL || !set_text(a, d, "role", role, strlen(role), is_plain_name(role) ? 0 : origin) ||
-        (m->text != NULL && !set_text(a, d, "content", m->text, m->size, origin)))
+        (needs_stand_in(m) ? !set_text(a, d, "content", "OK", 2, origin)
+                           : m->text != NULL && !set_text(a, d, "content", m->text, m->size, origin)))
         return no_memory(s->err);
     for (const dm_json *v = m->members != NULL ? m->members->child : NULL; v != NULL; v = v->next) {
         jinja_value value;
@@ -172,6 +179,8 @@ typedef struct encoder {
     size_t n_data, next_data;
     size_t at;
     dm_text_place place;
+    const char *end; /* [end_size] text of the token that ends a turn */
+    size_t end_size;
     dm_ids *ids;
     dm_error *err;
 } encoder;
@@ -199,20 +208,37 @@ static dm_status encode_to(encoder *e, size_t to, size_t watch, size_t *watched)
 
 static dm_status encoder_open(encoder *e, const dm_scene *s, const dm_tokenizer *t, const jinja_text *text, dm_ids *ids)
 {
+    const char *end = dm_tokenizer_token(t, s->c->end_of_turn, NULL);
     *e = (encoder){.t = t, .text = text, .place = DM_TEXT_FIRST, .ids = ids, .err = s->err};
+    e->end = end != NULL ? end : "";
+    e->end_size = strlen(e->end);
     dm_status status = data_ranges(s, text, &e->data, &e->n_data);
     if (status == DM_OK && (e->piece = jinja_alloc(&s->c->own->arena, (e->n_data + 1) * sizeof *e->piece)) == NULL)
         status = no_memory(s->err);
     return status;
 }
 
+/* A turn that is given as ids. */
+static dm_status put_ids(encoder *e, const dm_turn *turn, const dm_message *m)
+{
+    dm_status status = DM_OK;
+    for (size_t i = 0; i < m->n_ids && status == DM_OK; i++)
+        status = dm_ids_push(e->ids, m->ids[i], e->err);
+    e->at = turn->end;
+    if (!turn->ends_in_token && e->text->size - e->at >= e->end_size &&
+        memcmp(e->text->data + e->at, e->end, e->end_size) == 0)
+        e->at += e->end_size; /* the ids have it */
+    e->place = DM_TEXT_BEHIND_TOKEN;
+    return status;
+}
+
 /* A cut where a turn begins; none where it ends with a token, for the token may take what follows it. */
-static dm_status encode_turns(encoder *e, const dm_turn *turns, size_t n, dm_span *spans)
+static dm_status encode_turns(encoder *e, const dm_message *messages, const dm_turn *turns, size_t n, dm_span *spans)
 {
     dm_status status = DM_OK;
     for (size_t i = 0; i <= n && status == DM_OK; i++) {
         const size_t end = i < n ? turns[i].begin : e->text->size;
-        if (i == 0 || !turns[i - 1].ends_in_token) {
+        if (i == 0 || !turns[i - 1].ends_in_token || messages[turns[i - 1].message].ids != NULL) {
             status = encode_to(e, end, SIZE_MAX, NULL);
         } else {
             status = encode_to(e, end, turns[i - 1].end, &spans[i - 1].end);
@@ -221,9 +247,10 @@ static dm_status encode_turns(encoder *e, const dm_turn *turns, size_t n, dm_spa
         }
         if (i == n || status != DM_OK)
             break;
+        const dm_message *m = &messages[turns[i].message];
         spans[i].begin = e->ids->size;
-        if (!turns[i].ends_in_token) {
-            status = encode_to(e, turns[i].end, SIZE_MAX, NULL);
+        if (m->ids != NULL || !turns[i].ends_in_token) {
+            status = m->ids != NULL ? put_ids(e, &turns[i], m) : encode_to(e, turns[i].end, SIZE_MAX, NULL);
             spans[i].end = e->ids->size;
         }
     }
@@ -272,16 +299,40 @@ dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, c
     if (status == DM_OK)
         status = check_complete(&s, &text);
     dm_turn *turns = status == DM_OK ? jinja_alloc(&c->own->arena, (talk->n + 1) * sizeof *turns) : NULL;
-    if (status == DM_OK && turns == NULL)
+    dm_span *all = turns != NULL ? jinja_alloc(&c->own->arena, (talk->n + 1) * sizeof *all) : NULL;
+    if (status == DM_OK && all == NULL)
         status = no_memory(err);
     size_t n = 0;
-    if (status == DM_OK && spans != NULL)
+    bool sampled = false;
+    for (size_t i = 0; i < talk->n; i++)
+        sampled = sampled || talk->messages[i].ids != NULL;
+    if (status == DM_OK && (spans != NULL || sampled))
         status = dm_turns_find(&s, t, &text, turns, &n);
     if (status == DM_OK)
         status = encoder_open(&e, &s, t, &text, ids);
     if (status == DM_OK)
-        status = encode_turns(&e, turns, n, spans);
-    *n_spans = status == DM_OK ? n : 0;
+        status = encode_turns(&e, talk->messages, turns, n, all);
+    for (size_t i = 0; i < n && spans != NULL && status == DM_OK; i++)
+        if (talk->messages[turns[i].message].train)
+            spans[(*n_spans)++] = all[i];
+    return status;
+}
+
+/* What was before looks otherwise now: everything from its text. */
+static dm_status render_anew(const dm_chat_template *c, const dm_tokenizer *t, const dm_conversation *talk, dm_ids *ids,
+                             dm_error *err)
+{
+    dm_message *messages = malloc(talk->n * sizeof *messages);
+    size_t none;
+    if (messages == NULL)
+        return no_memory(err);
+    memcpy(messages, talk->messages, talk->n * sizeof *messages);
+    for (size_t i = 0; i < talk->n; i++)
+        messages[i].ids = NULL;
+    ids->size = 0;
+    const dm_conversation plain = {.messages = messages, .n = talk->n, .tools = talk->tools};
+    const dm_status status = dm_template_render(c, t, &plain, true, ids, NULL, &none, err);
+    free(messages);
     return status;
 }
 
@@ -309,13 +360,28 @@ dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t,
         if ((before.runs[i].origin & JINJA_ORIGIN & ~DM_ORIGIN_MEMBER) == answer)
             last = before.runs[i].end;
     end = dm_turn_end(c, t, &before, last, before.size);
-    if (end > 0 && last > 0 && end <= now.size && memcmp(before.data, now.data, end) == 0) {
-        e.at = end;
-        e.place = DM_TEXT_BEHIND_TOKEN;
-    } else {
-        ids->size = 0;
-    }
+    if (end == 0 || last == 0 || end > now.size || memcmp(before.data, now.data, end) != 0)
+        return render_anew(c, t, talk, ids, err);
+    e.at = end;
+    e.place = DM_TEXT_BEHIND_TOKEN;
     return encode_to(&e, now.size, SIZE_MAX, NULL);
+}
+
+void dm_template_identity(const dm_chat_template *c, const dm_tokenizer *t, char hex[DM_SHA256_HEX])
+{
+    const char *source = dm_template_source(c);
+    dm_sha256 h;
+    dm_sha256_init(&h);
+    for (size_t id = 0; id < dm_tokenizer_size(t); id++) {
+        bool special = false;
+        const char *token = dm_tokenizer_token(t, (int32_t)id, &special);
+        const unsigned char kind = token == NULL ? 0 : special ? 2 : 1;
+        dm_sha256_update(&h, &kind, 1);
+        if (token != NULL)
+            dm_sha256_update(&h, token, strlen(token) + 1);
+    }
+    dm_sha256_update(&h, source, strlen(source));
+    dm_sha256_finish(&h, hex);
 }
 
 void dm_template_words(const dm_chat_template *c, const dm_tokenizer *t, const char **text, size_t *size)

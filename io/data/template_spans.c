@@ -154,6 +154,11 @@ static dm_status find_turn(const dm_scene *s, const dm_tokenizer *t, const jinja
     return DM_OK;
 }
 
+bool dm_turn_wanted(const dm_message *m)
+{
+    return m->role == DM_ROLE_ASSISTANT && (m->train || m->ids != NULL);
+}
+
 /* {% generation %} marks, those of each message in one piece. */
 static dm_status find_marks(const dm_scene *s, const dm_tokenizer *t, const jinja_text *text, dm_turn *turns, size_t *n)
 {
@@ -175,7 +180,10 @@ static dm_status find_marks(const dm_scene *s, const dm_tokenizer *t, const jinj
             train = false;
         }
         mark.end = end;
-        train = train || (m > 0 && s->talk->messages[m - 1].train);
+        if (m > 0 && !train && dm_turn_wanted(&s->talk->messages[m - 1])) {
+            train = true;
+            mark.message = m - 1;
+        }
         marked[m] = true;
         if (*n == s->talk->n)
             return dm_fail(s->err, DM_ERR_UNSUPPORTED, "the template has more {%% generation %%} marks than messages");
@@ -183,7 +191,7 @@ static dm_status find_marks(const dm_scene *s, const dm_tokenizer *t, const jinj
     if (mark.end > 0 && train)
         turns[(*n)++] = mark;
     for (size_t i = 0; i < s->talk->n; i++)
-        if (s->talk->messages[i].train && s->talk->messages[i].role == DM_ROLE_ASSISTANT && !marked[i + 1])
+        if (dm_turn_wanted(&s->talk->messages[i]) && !marked[i + 1])
             return dm_fail(s->err, DM_ERR_INPUT,
                            "message %zu: the template has none of it between {%% generation %%} marks", i);
     const char *token = dm_tokenizer_token(t, s->c->end_of_turn, NULL);
@@ -208,8 +216,9 @@ dm_status dm_turns_find(const dm_scene *s, const dm_tokenizer *t, const jinja_te
     find_places(text, places, messages);
     for (size_t i = 0; i < messages; i++) {
         const dm_message *m = &s->talk->messages[i];
-        if (m->role != DM_ROLE_ASSISTANT || !m->train)
+        if (!dm_turn_wanted(m))
             continue;
+        turns[*n].message = i;
         if (i == 0)
             return dm_fail(s->err, DM_ERR_INPUT, "message 0: the agent's first words answer nothing");
         const dm_status status =

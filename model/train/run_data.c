@@ -22,6 +22,12 @@ static void say_report(dm_run *r, const char *path, const dm_data_report *report
                  path, report->equal, report->equal_by_cut);
         dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
     }
+    if (report->retokenized) {
+        snprintf(text, sizeof text,
+                 "%s: %zu turns were sampled with another tokenizer or chat template: their words are tokenized anew",
+                 path, report->retokenized);
+        dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+    }
     if (report->openings) {
         snprintf(text, sizeof text,
                  "%s: %zu conversations begin with an answer that is more than an OK, which is trained; \"train\": "

@@ -9,8 +9,8 @@
 
 static void add_run(dm_text *t, int64_t task, int64_t sample, const char *plan, double reward)
 {
-    dm_episode_turn turn[2] = {{plan, "Observation: well", 0, 0, 0},
-                               {"Action: go on", "Observation: end", reward, 0, 0}};
+    dm_episode_turn turn[2] = {{.action = plan, .observation = "Observation: well"},
+                               {.action = "Action: go on", .observation = "Observation: end", .score = reward}};
     char id[64], prompt[64];
     dm_episode e = {.id = id,
                     .env = "none",

@@ -20,10 +20,13 @@ static dm_status read_text(dm_episodes *e, const char *text, dm_error *err)
     return dm_episodes_read(e, paths, 1, err);
 }
 
+static const int32_t ids[3] = {0, 7, INT32_MAX};
+static const float logps[3] = {-1.0F / 3, -1e-45F, -0.1F};
+
 static dm_episode_turn turns[3] = {
-    {"Action: look", "Observation: \"a\tdoor\"\n\xF0\x9F\x98\x80", 0.1, -1.0 / 3, 7},
-    {"Thought: hm.\nAction: open door", "Observation: It is open.", 0.5, NAN, 0},
-    {"Action: go", "Observation: Done.", 2.0 / 3, -1e-300, 3},
+    {"Action: look", "Observation: \"a\tdoor\"\n\xF0\x9F\x98\x80", 0.1, -1.0 / 3, 7, NULL, 0, NULL},
+    {"Thought: hm.\nAction: open door", "Observation: It is open.", 0.5, NAN, 0, ids + 1, 2, NULL},
+    {"Action: go", "Observation: Done.", 2.0 / 3, -1e-300, 3, ids, 3, logps},
 };
 
 static const dm_episode example = {
@@ -35,6 +38,7 @@ static const dm_episode example = {
     .sample = 1,
     .policy = "model",
     .model = "0123456789abcdef",
+    .tokenizer = "fedcba9876543210",
     .temperature = 0.7,
     .sampling_seed = (uint64_t)1 << 53,
     .replayed = 2,
@@ -59,7 +63,7 @@ static bool same_number(double a, double b)
 static void check_same(const dm_episode *a, const dm_episode *b)
 {
     CK(same_text(a->id, b->id) && same_text(a->env, b->env) && same_text(a->policy, b->policy));
-    CK(same_text(a->model, b->model) && same_text(a->end, b->end));
+    CK(same_text(a->model, b->model) && same_text(a->end, b->end) && same_text(a->tokenizer, b->tokenizer));
     CK(a->split == b->split && a->task == b->task && a->seed == b->seed && a->sample == b->sample);
     CK(a->sampling_seed == b->sampling_seed && a->replayed == b->replayed && a->done == b->done);
     CK(same_number(a->temperature, b->temperature) && same_number(a->reward, b->reward));
@@ -71,7 +75,13 @@ static void check_same(const dm_episode *a, const dm_episode *b)
         CK(same_text(a->turn[i].action, b->turn[i].action));
         CK(same_text(a->turn[i].observation, b->turn[i].observation));
         CK(same_number(a->turn[i].score, b->turn[i].score) && same_number(a->turn[i].logp, b->turn[i].logp));
-        CK(a->turn[i].tokens == b->turn[i].tokens);
+        CK(a->turn[i].tokens == b->turn[i].tokens && a->turn[i].n_ids == b->turn[i].n_ids);
+        CK(!a->turn[i].ids == !b->turn[i].ids && !a->turn[i].token_logps == !b->turn[i].token_logps);
+        for (size_t k = 0; k < a->turn[i].n_ids; k++) {
+            CK(a->turn[i].ids[k] == b->turn[i].ids[k]);
+            CK(!a->turn[i].token_logps ||
+               memcmp(&a->turn[i].token_logps[k], &b->turn[i].token_logps[k], sizeof(float)) == 0);
+        }
     }
 }
 
@@ -194,6 +204,10 @@ static void check_broken(void)
         {"\"conversations\": [", "\"conversations\": [{\"from\": \"human\", \"value\": \"\"}, ", "has 9 messages"},
         {"\"gpt\", \"value\": \"OK\"", "\"human\", \"value\": \"OK\"", "conversations[1] must be {\"from\": \"gpt\""},
         {"\"OK\"", "7", "conversations[1] must be"},
+        {"\"ids\": [7", "\"ids\": [-7", "conversations[5]: \"ids\" must be a list of token ids"},
+        {"\"ids\": [7, 2147483647]", "\"ids\": []", "conversations[5]: \"ids\" must be"},
+        {", -1.4013e-45", "", "conversations[7]: \"logps\" must be a list of as many numbers"},
+        {"-1.4013e-45", "null", "conversations[7]: logps[1] must be a number"},
         {"\"final\": \"", "\"final\": 3, \"x\": \"", "\"final\" must be a string without NUL"},
     };
     dm_text line = {0}, bad = {0};
