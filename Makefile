@@ -53,7 +53,8 @@ sources = $(patsubst $(SRC)/%,%,$(sort $(wildcard $(SRC)/$(1))))
 sources_of = $(foreach folder,$(1),$(call sources,$(folder)/*.c))
 
 SIMD_FAMILIES = $(call sources,simd/kernels/k_*.c)
-LIB_SOURCES = $(filter-out $(SIMD_FAMILIES),$(call sources_of,$(LIB_FOLDERS)))
+AMX_SOURCE = simd/kernels/amx.c
+LIB_SOURCES = $(filter-out $(SIMD_FAMILIES) $(AMX_SOURCE),$(call sources_of,$(LIB_FOLDERS)))
 AGENT_SOURCES = $(call sources_of,$(AGENT_FOLDERS))
 CLI_SOURCES = $(call sources_of,$(CLI_FOLDERS))
 RECIPES = $(addprefix $(SRC)/,$(call sources,agent/experiment/recipes/*.json))
@@ -66,7 +67,8 @@ SHELL_TESTS = $(call sources,tests/shell/*.sh)
 BENCHES = $(patsubst bench/%.c,$(B)/bench/%,$(call sources,bench/*.c))
 
 # A kernel family is one source and one object for every instruction set.
-SIMD_OBJECTS = $(foreach isa,$(ISAS),$(SIMD_FAMILIES:%.c=$(B)/obj/%_$(isa).o))
+SIMD_OBJECTS = $(foreach isa,$(ISAS),$(SIMD_FAMILIES:%.c=$(B)/obj/%_$(isa).o)) \
+    $(if $(AMX),$(AMX_SOURCE:%.c=$(B)/obj/%.o))
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(B)/obj/%.o) $(SIMD_OBJECTS)
 AGENT_OBJECTS = $(AGENT_SOURCES:%.c=$(B)/obj/%.o)
 CLI_OBJECTS = $(CLI_SOURCES:%.c=$(B)/obj/%.o) $(B)/obj/recipes.o
@@ -99,7 +101,7 @@ LINK = $(CC) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) -pthread $(HARDEN_LINK) $(LDFLAGS
 # line.
 BUILT_WITH = $(B)/obj/built-with
 tools := $(strip $(CC) $(CPPFLAGS) $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) $(ARCH_FLAGS) $(AR) $(OBJCOPY) \
-    $(LDFLAGS) $(STATIC_FLAGS) $(SHARED_FLAGS) $(HARDEN_FLAGS) $(HARDEN_LINK) $(HARDEN_PROGRAM) $(foreach isa,$(ISAS),$(ISA_FLAGS_$(isa))))
+    $(LDFLAGS) $(STATIC_FLAGS) $(SHARED_FLAGS) $(HARDEN_FLAGS) $(HARDEN_LINK) $(HARDEN_PROGRAM) $(foreach isa,$(ISAS),$(ISA_FLAGS_$(isa))) $(AMX_FLAGS))
 ifdef ISAS # configured, and the goal is to build
 ifneq ($(tools),$(shell cat $(BUILT_WITH) 2>/dev/null))
 $(shell mkdir -p $(B)/obj && printf '%s\n' '$(subst ','\'',$(tools))' >$(BUILT_WITH))
@@ -126,6 +128,9 @@ $(B)/obj/simd/kernels/k_%_$(1).o: $(SRC)/simd/kernels/k_%.c $(BUILT_WITH)
 	$$(call compile,$$(ISA_FLAGS_$(1)))
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
+
+$(AMX_SOURCE:%.c=$(B)/obj/%.o): $(SRC)/$(AMX_SOURCE) $(BUILT_WITH)
+	$(call compile,$(AMX_FLAGS))
 
 # Recipes are part of the command: their lines as C strings (cli/recipes.h).
 $(B)/obj/recipes.c: $(RECIPES)

@@ -94,7 +94,7 @@ static float *random_floats(size_t n)
 
 static void run_gemm(const job *j)
 {
-    dm_gemm(j->e, j->m, j->n, j->k, j->a, j->b, j->c, j->ldc, j->mode);
+    dm_gemm(j->e, DM_PRECISION_F32, j->m, j->n, j->k, j->a, j->b, j->c, j->ldc, j->mode);
 }
 
 /* Weak: where libdl is a library of its own and not linked, there is no OpenBLAS to compare with. */

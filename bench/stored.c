@@ -30,9 +30,9 @@ static void run(const job *j, size_t type)
 {
     const dm_weight w = j->w[type];
     if (j->backward)
-        dm_weight_backward(j->e, j->m, j->x, w.rows, w, j->y, DM_GEMM_SET);
+        dm_weight_backward(j->e, DM_PRECISION_F32, j->m, j->x, w.rows, w, j->y, DM_GEMM_SET);
     else
-        dm_weight_forward(j->e, j->m, j->x, w, j->y, w.rows);
+        dm_weight_forward(j->e, DM_PRECISION_F32, j->m, j->x, w, j->y, w.rows);
 }
 
 /* Seconds of every type, samples taken in turn so that all see the same machine. */

@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE /* syscall */
 #include "core/cpu.h"
 
 #include <stdio.h>
@@ -9,9 +10,13 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if HAVE_AMX
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
-static const char *const names[DM_ISA_COUNT] = {"scalar", "avx2", "avx512", "neon"};
+static const char *const names[DM_ISA_COUNT] = {"scalar", "avx2", "avx512", "amx", "neon"};
 
 const char *dm_isa_name(dm_isa isa)
 {
@@ -30,9 +35,12 @@ const char *dm_isa_name(dm_isa isa)
 /* CPUID leaf 7 */
 #define EBX_AVX2 BIT(5)
 #define EBX_AVX512 (BIT(16) | BIT(17) | BIT(30) | BIT(31)) /* F, DQ, BW, VL */
+#define EDX_AMX (BIT(22) | BIT(24))                        /* BF16, TILE */
 /* XCR0: which registers the operating system saves */
 #define XCR0_YMM (BIT(1) | BIT(2))
 #define XCR0_ZMM (XCR0_YMM | BIT(5) | BIT(6) | BIT(7))
+
+#define XCR0_TILES (XCR0_ZMM | BIT(17) | BIT(18))
 
 static bool all(unsigned value, unsigned bits)
 {
@@ -46,6 +54,22 @@ static unsigned xcr0(void)
     return low;
 }
 
+#if HAVE_AMX
+/* Linux gives a process the state of tiles when it is asked (Documentation/arch/x86/xstate.rst). */
+#define REQUEST_PERMISSION 0x1023
+#define TILE_DATA 18
+
+static bool may_use_tiles(void)
+{
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+#else
+static bool may_use_tiles(void)
+{
+    return false;
+}
+#endif
+
 static bool machine_runs(dm_isa isa)
 {
     unsigned eax, ebx, ecx, edx;
@@ -57,7 +81,9 @@ static bool machine_runs(dm_isa isa)
         return false;
     if (isa == DM_ISA_AVX2)
         return all(xcr0(), XCR0_YMM);
-    return all(ebx, EBX_AVX512) && all(xcr0(), XCR0_ZMM);
+    if (!all(ebx, EBX_AVX512) || !all(xcr0(), XCR0_ZMM))
+        return false;
+    return isa == DM_ISA_AVX512 || (all(edx, EDX_AMX) && all(xcr0(), XCR0_TILES) && may_use_tiles());
 }
 
 #else
@@ -76,7 +102,7 @@ static bool machine_runs(dm_isa isa)
 
 bool dm_isa_built(dm_isa isa)
 {
-    static const bool built[DM_ISA_COUNT] = {true, HAVE_AVX2, HAVE_AVX512, HAVE_NEON};
+    static const bool built[DM_ISA_COUNT] = {true, HAVE_AVX2, HAVE_AVX512, HAVE_AMX, HAVE_NEON};
     return (unsigned)isa < DM_ISA_COUNT && built[isa];
 }
 
@@ -87,7 +113,7 @@ bool dm_isa_usable(dm_isa isa)
 
 dm_isa dm_isa_best(void)
 {
-    static const dm_isa order[] = {DM_ISA_AVX512, DM_ISA_AVX2, DM_ISA_NEON};
+    static const dm_isa order[] = {DM_ISA_AMX, DM_ISA_AVX512, DM_ISA_AVX2, DM_ISA_NEON};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         if (dm_isa_usable(order[i]))
             return order[i];
@@ -119,7 +145,7 @@ dm_status dm_isa_choose(dm_isa *out, const char *name, dm_error *err)
     while (i < DM_ISA_COUNT && strcmp(name, names[i]) != 0)
         i++;
     if (i == DM_ISA_COUNT)
-        return dm_fail(err, DM_ERR_ARGUMENT, "%s '%s': must be scalar, avx2, avx512 or neon", where, name);
+        return dm_fail(err, DM_ERR_ARGUMENT, "%s '%s': must be scalar, avx2, avx512, amx or neon", where, name);
     if (!dm_isa_usable((dm_isa)i)) {
         char usable[64];
         list_usable(usable, sizeof usable);

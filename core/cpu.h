@@ -6,13 +6,14 @@
 
 #include "core/error.h"
 
-typedef enum dm_isa { DM_ISA_SCALAR, DM_ISA_AVX2, DM_ISA_AVX512, DM_ISA_NEON, DM_ISA_COUNT } dm_isa;
+typedef enum dm_isa { DM_ISA_SCALAR, DM_ISA_AVX2, DM_ISA_AVX512, DM_ISA_AMX, DM_ISA_NEON, DM_ISA_COUNT } dm_isa;
 
-/* "scalar", "avx2" (with FMA and F16C), "avx512" (F, VL, DQ, BW), "neon". */
+/* "scalar", "avx2" (with FMA and F16C), "avx512" (F, VL, DQ, BW), "amx" (avx512, and tiles of bf16), "neon". */
 const char *dm_isa_name(dm_isa isa);
 
 /* This build contains the level (configure's HAVE_AVX2 ...) and the machine can run it (CPUID and, on
- * x86, XCR0: the OS saves the registers). scalar is always usable. */
+ * x86, XCR0: the OS saves the registers; Linux is asked for the tiles of AMX, once for the process). scalar is always
+ * usable. */
 bool dm_isa_usable(dm_isa isa);
 bool dm_isa_built(dm_isa isa); /* this build contains it; the machine is not checked */
 dm_isa dm_isa_best(void);

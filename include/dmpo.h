@@ -88,7 +88,7 @@ DMPO_API dmpo_status dmpo_version_check(int number, dmpo_error *error);
 /* A pool of threads and the kernels of an instruction set. */
 typedef struct dmpo_engine dmpo_engine;
 
-/* isa: "scalar", "avx2", "avx512", "neon", or NULL for $DMPO_ISA and without it the best of this machine. A level that
+/* isa: "scalar", "avx2", "avx512", "amx", "neon", or NULL for $DMPO_ISA and without it the best of this machine. A level that
  * the machine lacks is DMPO_ERR_UNSUPPORTED. threads: 1 to 256, or 0 for $DMPO_THREADS and without it every processor.
  * Neither changes a bit of any result. */
 DMPO_API dmpo_status dmpo_engine_open(dmpo_engine **engine, const char *isa, unsigned threads, dmpo_error *error);

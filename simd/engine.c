@@ -27,9 +27,7 @@ static float *buffer(dm_engine *e, size_t floats)
 
 static int open_buffers(dm_engine *e)
 {
-    const dm_gemm_kernel *g = &e->k.gemm;
-
-    e->pack_b = buffer(e, g->kc * g->nc);
+    e->pack_b = buffer(e, dm_gemm_shared_pack(&e->k));
     e->pack_a = calloc(e->threads, sizeof *e->pack_a);
     if (!e->pack_b || !e->pack_a)
         return 0;
@@ -38,6 +36,22 @@ static int open_buffers(dm_engine *e)
         if (!(e->pack_a[t] = buffer(e, dm_gemm_local_pack(&e->k))))
             return 0;
     return 1;
+}
+
+/* The tiles' order is AMX's to keep; the level below it keeps the contract by plain arithmetic. */
+static dm_status check_tiles(const dm_kernels *k, dm_error *err)
+{
+    dm_kernels plain;
+    bool agree;
+
+    dm_kernels_init(&plain, DM_ISA_AVX512);
+    const dm_status s = dm_gemm_bf16_agree(&plain.gemm_bf16, &k->gemm_bf16, &agree, err);
+    if (s == DM_OK && !agree)
+        return dm_fail(
+            err, DM_ERR_UNSUPPORTED,
+            "this machine's AMX adds in another order than the numerics contract; choose the instruction set "
+            "avx512 (--isa, DMPO_ISA)");
+    return s;
 }
 
 dm_status dm_engine_open(dm_engine *e, dm_isa isa, unsigned threads, dm_error *err)
@@ -53,6 +67,10 @@ dm_status dm_engine_open(dm_engine *e, dm_isa isa, unsigned threads, dm_error *e
         return status;
     e->threads = threads;
     dm_kernels_init(&e->k, isa);
+    if (isa == DM_ISA_AMX && (status = check_tiles(&e->k, err)) != DM_OK) {
+        dm_engine_close(e);
+        return status;
+    }
     if (!open_buffers(e)) {
         dm_engine_close(e);
         return dm_fail(err, DM_ERR_MEMORY, "no memory for the packing buffers of %u threads", threads);

@@ -11,21 +11,32 @@
 #include "simd/engine.h"
 #include "simd/gemm_operand.h"
 
+/* How a product computes: f32 inputs and one chain of fma, or inputs rounded to bf16 in the order of the bf16 product.
+ * Operands and C are f32 in memory either way. */
+typedef enum dm_precision { DM_PRECISION_F32, DM_PRECISION_BF16 } dm_precision;
+
 typedef enum dm_gemm_mode { DM_GEMM_SET, DM_GEMM_ADD } dm_gemm_mode;
 
 /* On all threads of the engine; not from inside a task. c: row-major, ldc >= n. */
-void dm_gemm(const dm_engine *e, size_t m, size_t n, size_t k, dm_gemm_operand a, dm_gemm_operand b, float *c,
-             size_t ldc, dm_gemm_mode mode);
+void dm_gemm(const dm_engine *e, dm_precision precision, size_t m, size_t n, size_t k, dm_gemm_operand a,
+             dm_gemm_operand b, float *c, size_t ldc, dm_gemm_mode mode);
 
 /* The same with any right operand. */
-void dm_gemm_right(const dm_engine *e, size_t m, size_t n, size_t k, dm_gemm_operand a, dm_gemm_right_operand b,
-                   float *c, size_t ldc, dm_gemm_mode mode);
+void dm_gemm_right(const dm_engine *e, dm_precision precision, size_t m, size_t n, size_t k, dm_gemm_operand a,
+                   dm_gemm_right_operand b, float *c, size_t ldc, dm_gemm_mode mode);
 
-/* On the calling thread alone, for use inside a task: `pack` is e->pack_a[part]. */
+/* In f32 on the calling thread alone, for use inside a task: `pack` is e->pack_a[part]. */
 void dm_gemm_local(const dm_kernels *kernels, float *pack, size_t m, size_t n, size_t k, dm_gemm_operand a,
                    dm_gemm_operand b, float *c, size_t ldc, dm_gemm_mode mode);
 
 /* Floats that `pack` needs: a block of A, a panel of B, and where stored weights are widened. */
 size_t dm_gemm_local_pack(const dm_kernels *kernels);
+
+/* Floats of the engine's shared block of B. */
+size_t dm_gemm_shared_pack(const dm_kernels *kernels);
+
+/* Whether `other` gives the bits of a kernel of the bf16 product that is `known` to keep the contract: for a few
+ * products of ordinary numbers, around 2^-126, and with infinities and NaN, whole tiles and edges. */
+dm_status dm_gemm_bf16_agree(const dm_gemm_kernel *known, const dm_gemm_kernel *other, bool *agree, dm_error *err);
 
 #endif

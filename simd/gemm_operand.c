@@ -32,13 +32,30 @@ static const float *widen(const dm_kernels *k, float *scratch, const dm_weight *
     return scratch + (column - begin);
 }
 
-/* B = W^T: a panel is nr rows of W. */
-static void pack_rows(const dm_kernels *k, float *dst, float *scratch, const dm_weight *w, size_t p, size_t depth,
-                      size_t j, size_t columns)
+static void finish_panels(dm_gemm_finish_fn finish, float *dst, size_t rows, size_t k, size_t width, size_t panel)
 {
-    const dm_gemm_kernel *g = &k->gemm;
+    for (size_t i = 0; finish && i < rows; i += width, dst += panel)
+        finish(dst, width, k);
+}
 
-    for (size_t i = 0; i < columns; i += g->nr, dst += g->nr * depth) {
+void dm_gemm_pack(const dm_gemm_kernel *g, dm_gemm_finish_fn finish, float *dst, const float *src, size_t rows,
+                  size_t k, size_t rs, size_t cs, size_t width)
+{
+    const size_t panel = dm_gemm_panel(g, width, k);
+
+    if (panel == width * k)
+        g->pack(dst, src, rows, k, rs, cs, width);
+    else
+        for (size_t i = 0; i < rows; i += width)
+            g->pack(dst + i / width * panel, src + i * rs, smaller(width, rows - i), k, rs, cs, width);
+    finish_panels(finish, dst, rows, k, width, panel);
+}
+
+/* B = W^T: a panel is nr rows of W. */
+static void pack_rows(const dm_kernels *k, const dm_gemm_kernel *g, float *dst, float *scratch, const dm_weight *w,
+                      size_t p, size_t depth, size_t j, size_t columns)
+{
+    for (size_t i = 0; i < columns; i += g->nr, dst += dm_gemm_panel(g, g->nr, depth)) {
         const size_t rows = smaller(g->nr, columns - i);
         for (size_t q = 0; q < depth; q += SPAN) {
             const size_t span = smaller(SPAN, depth - q);
@@ -50,11 +67,10 @@ static void pack_rows(const dm_kernels *k, float *dst, float *scratch, const dm_
 }
 
 /* B = W: a panel is nr columns of W. Spans of whole panels, so that pieces are widened once. */
-static void pack_columns(const dm_kernels *k, float *dst, float *scratch, const dm_weight *w, size_t p, size_t depth,
-                         size_t j, size_t columns)
+static void pack_columns(const dm_kernels *k, const dm_gemm_kernel *g, float *dst, float *scratch, const dm_weight *w,
+                         size_t p, size_t depth, size_t j, size_t columns)
 {
-    const dm_gemm_kernel *g = &k->gemm;
-    const size_t whole = g->nr < SPAN ? SPAN / g->nr * g->nr : g->nr;
+    const size_t whole = g->nr < SPAN ? SPAN / g->nr * g->nr : g->nr, panel = dm_gemm_panel(g, g->nr, depth);
 
     for (size_t i = 0; i < columns; i += whole) {
         const size_t span = smaller(whole, columns - i);
@@ -63,23 +79,24 @@ static void pack_columns(const dm_kernels *k, float *dst, float *scratch, const 
             size_t stride;
             const float *from = widen(k, scratch, w, p + q, rows, j + i, span, &stride);
             for (size_t l = 0; l < span; l += g->nr)
-                g->pack(dst + (i + l) * depth + q * g->nr, from + l, smaller(g->nr, span - l), rows, 1, stride, g->nr);
+                g->pack(dst + (i + l) / g->nr * panel + q * g->nr, from + l, smaller(g->nr, span - l), rows, 1, stride,
+                        g->nr);
         }
     }
 }
 
-void dm_gemm_right_pack(const dm_kernels *k, float *dst, float *scratch, const dm_gemm_right_operand *b, size_t p,
-                        size_t depth, size_t j, size_t columns)
+void dm_gemm_right_pack(const dm_kernels *k, const dm_gemm_kernel *g, float *dst, float *scratch,
+                        const dm_gemm_right_operand *b, size_t p, size_t depth, size_t j, size_t columns)
 {
     const dm_gemm_operand m = b->f32;
 
     j += b->first;
-    if (!b->weights)
-        k->gemm.pack(dst, m.data + p * m.rs + j * m.cs, columns, depth, m.cs, m.rs, k->gemm.nr);
-    else if (b->transposed)
-        pack_rows(k, dst, scratch, b->weights, p, depth, j, columns);
-    else
-        pack_columns(k, dst, scratch, b->weights, p, depth, j, columns);
+    if (!b->weights) {
+        dm_gemm_pack(g, g->finish_b, dst, m.data + p * m.rs + j * m.cs, columns, depth, m.cs, m.rs, g->nr);
+        return;
+    }
+    (b->transposed ? pack_rows : pack_columns)(k, g, dst, scratch, b->weights, p, depth, j, columns);
+    finish_panels(g->finish_b, dst, columns, depth, g->nr, dm_gemm_panel(g, g->nr, depth));
 }
 
 void dm_gemm_right_skinny(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_gemm_operand a,

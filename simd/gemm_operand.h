@@ -32,10 +32,15 @@ typedef struct dm_gemm_right_operand {
     size_t first;             /* first column of B in the whole matrix */
 } dm_gemm_right_operand;
 
-/* Packs rows [p, p + depth) of columns [j, j + columns) into panels of nr columns (simd/kernels/gemm_kernel.h).
- * scratch: dm_gemm_right_scratch floats. */
-void dm_gemm_right_pack(const dm_kernels *k, float *dst, float *scratch, const dm_gemm_right_operand *b, size_t p,
-                        size_t depth, size_t j, size_t columns);
+/* Packs rows [0, rows) x [0, k) of an operand with element (i, p) at src[i*rs + p*cs] into panels of `width` rows that
+ * g's micro-kernel reads: finish is finish_a or finish_b of g. */
+void dm_gemm_pack(const dm_gemm_kernel *g, dm_gemm_finish_fn finish, float *dst, const float *src, size_t rows,
+                  size_t k, size_t rs, size_t cs, size_t width);
+
+/* Packs rows [p, p + depth) of columns [j, j + columns) into panels of g->nr columns. scratch: dm_gemm_right_scratch
+ * floats. */
+void dm_gemm_right_pack(const dm_kernels *k, const dm_gemm_kernel *g, float *dst, float *scratch,
+                        const dm_gemm_right_operand *b, size_t p, size_t depth, size_t j, size_t columns);
 
 /* C [m, n] (+)= A * W^T with m <= DM_GEMM_SKINNY contiguous rows of A and columns [b->first, b->first + n) of W^T,
  * whole rows of W: nothing packed. first: C begins at +0, else it is resumed. */

@@ -8,15 +8,17 @@ static dm_gemm_right_operand right(const dm_weight *w, bool transposed)
     return (dm_gemm_right_operand){.weights = w, .transposed = transposed};
 }
 
-void dm_weight_forward(const dm_engine *e, size_t m, const float *x, dm_weight w, float *y, size_t ldy)
+void dm_weight_forward(const dm_engine *e, dm_precision precision, size_t m, const float *x, dm_weight w, float *y,
+                       size_t ldy)
 {
-    dm_gemm_right(e, m, w.rows, w.cols, (dm_gemm_operand){x, w.cols, 1}, right(&w, true), y, ldy, DM_GEMM_SET);
+    dm_gemm_right(e, precision, m, w.rows, w.cols, (dm_gemm_operand){x, w.cols, 1}, right(&w, true), y, ldy,
+                  DM_GEMM_SET);
 }
 
-void dm_weight_backward(const dm_engine *e, size_t m, const float *dy, size_t lddy, dm_weight w, float *dx,
-                        dm_gemm_mode mode)
+void dm_weight_backward(const dm_engine *e, dm_precision precision, size_t m, const float *dy, size_t lddy, dm_weight w,
+                        float *dx, dm_gemm_mode mode)
 {
-    dm_gemm_right(e, m, w.cols, w.rows, (dm_gemm_operand){dy, lddy, 1}, right(&w, false), dx, w.cols, mode);
+    dm_gemm_right(e, precision, m, w.cols, w.rows, (dm_gemm_operand){dy, lddy, 1}, right(&w, false), dx, w.cols, mode);
 }
 
 typedef struct gather {

@@ -9,11 +9,12 @@
 #include "simd/gemm.h"
 
 /* y [m, w.rows] = x [m, w.cols] * W^T, rows of y `ldy` floats apart. On all threads; not from inside a task. */
-void dm_weight_forward(const dm_engine *e, size_t m, const float *x, dm_weight w, float *y, size_t ldy);
+void dm_weight_forward(const dm_engine *e, dm_precision precision, size_t m, const float *x, dm_weight w, float *y,
+                       size_t ldy);
 
 /* dx [m, w.cols] (+)= dy [m, w.rows] * W, rows of dy `lddy` floats apart: the data gradient. Likewise. */
-void dm_weight_backward(const dm_engine *e, size_t m, const float *dy, size_t lddy, dm_weight w, float *dx,
-                        dm_gemm_mode mode);
+void dm_weight_backward(const dm_engine *e, dm_precision precision, size_t m, const float *dy, size_t lddy, dm_weight w,
+                        float *dx, dm_gemm_mode mode);
 
 /* out [w.rows, w.cols] = W as f32. Likewise. Without an engine, a row at a time: dm_kernels.widen. */
 void dm_weight_widen(const dm_engine *e, float *out, dm_weight w);

@@ -13,10 +13,10 @@ static void project_backward(dm_network *n, const float *w, float *dw, size_t la
     float *gradient = dm_gradient_of(n, dw, t);
 
     if (gradient)
-        dm_gemm(n->e, t->rows, t->cols, rows, (dm_gemm_operand){dy, 1, t->rows}, (dm_gemm_operand){x, t->cols, 1},
-                gradient, t->cols, DM_GEMM_ADD);
+        dm_gemm(n->e, n->size.precision, t->rows, t->cols, rows, (dm_gemm_operand){dy, 1, t->rows},
+                (dm_gemm_operand){x, t->cols, 1}, gradient, t->cols, DM_GEMM_ADD);
     if (dx)
-        dm_weight_backward(n->e, rows, dy, t->rows, dm_weight_of(w, t), dx, mode);
+        dm_weight_backward(n->e, n->size.precision, rows, dy, t->rows, dm_weight_of(w, t), dx, mode);
     if (n->adapter)
         dm_lora_backward(n, dw, layer, p, dy, x, dx, rows);
 }

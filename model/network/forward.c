@@ -11,7 +11,7 @@ static void project(dm_network *n, const float *w, size_t layer, dm_projection p
 {
     const dm_tensor *t = n->layout->layers[layer].projection[p];
 
-    dm_weight_forward(n->e, rows, x, dm_weight_of(w, t), y, t->rows);
+    dm_weight_forward(n->e, n->size.precision, rows, x, dm_weight_of(w, t), y, t->rows);
     if (n->adapter)
         dm_lora_forward(n, layer, p, x, y, rows);
 }

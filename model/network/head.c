@@ -23,7 +23,7 @@ typedef struct head_task {
 static void chunk_logits(dm_network *n, const float *w, const head_task *t)
 {
     const dm_weight head = dm_weight_rows(dm_weight_of(w, n->layout->head), t->first, t->count);
-    dm_weight_forward(n->e, t->predictions, n->hnorm, head, t->logits, t->ld);
+    dm_weight_forward(n->e, n->size.precision, t->predictions, n->hnorm, head, t->logits, t->ld);
 }
 
 static head_task head_of(dm_network *n, const int32_t *target, size_t predictions)
@@ -121,9 +121,10 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
         if (!n->size.keep_logits)
             chunk_logits(n, w, &t);
         dm_pool_run_sized(n->e->pool, predictions * t.count, grad_rows, &t);
-        dm_weight_backward(n->e, predictions, t.logits, t.ld, head, n->dout, first ? DM_GEMM_ADD : DM_GEMM_SET);
+        dm_weight_backward(n->e, n->size.precision, predictions, t.logits, t.ld, head, n->dout,
+                           first ? DM_GEMM_ADD : DM_GEMM_SET);
         if (!n->lora)
-            dm_gemm(n->e, t.count, d, predictions, (dm_gemm_operand){t.logits, 1, t.ld},
+            dm_gemm(n->e, n->size.precision, t.count, d, predictions, (dm_gemm_operand){t.logits, 1, t.ld},
                     (dm_gemm_operand){n->hnorm, d, 1}, dm_gradient_of(n, dw, l->head) + first * d, d, DM_GEMM_ADD);
     }
     dm_op_rmsnorm_backward(n->e, n->dout, dm_gradient_of(n, dw, l->norm), n->dout, n->out,
@@ -135,5 +136,5 @@ void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, flo
     const size_t vocab = n->c->vocab, d = n->c->hidden;
     dm_op_rmsnorm(n->e, n->hnorm, NULL, n->out + row0 * d, dm_norm_weights(n, w, n->layout->norm), rows, d,
                   (float)n->c->eps);
-    dm_weight_forward(n->e, rows, n->hnorm, dm_weight_of(w, n->layout->head), logits, vocab);
+    dm_weight_forward(n->e, n->size.precision, rows, n->hnorm, dm_weight_of(w, n->layout->head), logits, vocab);
 }

@@ -103,7 +103,7 @@ void dm_lora_init(float *w, const dm_lora *lora, uint64_t seed)
 /* n->low [rows, r] = (x A^T) * s */
 static void lower(dm_network *n, const dm_tensor *a, const float *x, size_t rows)
 {
-    dm_gemm(n->e, rows, a->rows, a->cols, (dm_gemm_operand){x, a->cols, 1},
+    dm_gemm(n->e, n->size.precision, rows, a->rows, a->cols, (dm_gemm_operand){x, a->cols, 1},
             (dm_gemm_operand){n->adapter + a->offset, 1, a->cols}, n->low, a->rows, DM_GEMM_SET);
     dm_op_scale(n->e, n->low, n->lora->scale, rows * a->rows);
 }
@@ -115,7 +115,7 @@ void dm_lora_forward(dm_network *n, size_t layer, dm_projection p, const float *
     if (!t->a)
         return;
     lower(n, t->a, x, rows);
-    dm_gemm(n->e, rows, t->b->rows, t->b->cols, (dm_gemm_operand){n->low, t->b->cols, 1},
+    dm_gemm(n->e, n->size.precision, rows, t->b->rows, t->b->cols, (dm_gemm_operand){n->low, t->b->cols, 1},
             (dm_gemm_operand){n->adapter + t->b->offset, 1, t->b->cols}, y, t->b->rows, DM_GEMM_ADD);
 }
 
@@ -128,14 +128,14 @@ void dm_lora_backward(dm_network *n, float *dw, size_t layer, dm_projection p, c
         return;
     const size_t r = t->a->rows, in = t->a->cols, out = t->b->rows;
     lower(n, t->a, x, rows);
-    dm_gemm(n->e, out, r, rows, (dm_gemm_operand){dy, 1, out}, (dm_gemm_operand){n->low, r, 1}, dw + t->b->offset, r,
-            DM_GEMM_ADD);
-    dm_gemm(n->e, rows, r, out, (dm_gemm_operand){dy, out, 1}, (dm_gemm_operand){n->adapter + t->b->offset, r, 1},
-            n->low, r, DM_GEMM_SET);
+    dm_gemm(n->e, n->size.precision, out, r, rows, (dm_gemm_operand){dy, 1, out}, (dm_gemm_operand){n->low, r, 1},
+            dw + t->b->offset, r, DM_GEMM_ADD);
+    dm_gemm(n->e, n->size.precision, rows, r, out, (dm_gemm_operand){dy, out, 1},
+            (dm_gemm_operand){n->adapter + t->b->offset, r, 1}, n->low, r, DM_GEMM_SET);
     dm_op_scale(n->e, n->low, n->lora->scale, rows * r);
-    dm_gemm(n->e, r, in, rows, (dm_gemm_operand){n->low, 1, r}, (dm_gemm_operand){x, in, 1}, dw + t->a->offset, in,
-            DM_GEMM_ADD);
+    dm_gemm(n->e, n->size.precision, r, in, rows, (dm_gemm_operand){n->low, 1, r}, (dm_gemm_operand){x, in, 1},
+            dw + t->a->offset, in, DM_GEMM_ADD);
     if (dx)
-        dm_gemm(n->e, rows, in, r, (dm_gemm_operand){n->low, r, 1}, (dm_gemm_operand){n->adapter + t->a->offset, in, 1},
-                dx, in, DM_GEMM_ADD);
+        dm_gemm(n->e, n->size.precision, rows, in, r, (dm_gemm_operand){n->low, r, 1},
+                (dm_gemm_operand){n->adapter + t->a->offset, in, 1}, dx, in, DM_GEMM_ADD);
 }

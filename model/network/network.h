@@ -62,6 +62,7 @@ typedef struct dm_network_size {
     uint32_t rank;      /* largest of the adapters that it will compute with; 0: none */
     bool overlay;       /* TRAIN: the layers' gradients lie where activations were (below) */
     bool keep_logits;   /* of the whole vocabulary, for the head's backward */
+    dm_precision precision; /* of the products with weights and adapters */
 } dm_network_size;
 
 typedef struct dm_network {

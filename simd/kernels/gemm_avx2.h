@@ -11,6 +11,7 @@
 #define GEMM_NV 2
 #define GEMM_ROWS(F) F(0) F(1) F(2) F(3) F(4) F(5)
 #define GEMM_COLS(F, i) F(i, 0) F(i, 1)
+#define GEMM_MODE 1  /* the processor can flush subnormals */
 #define GEMM_MC 96   /* 96 x 512 floats of A: 192 KiB of L2 */
 #define GEMM_KC 512  /* 512 x 16 floats of B: a 32 KiB L1, or L2 in order */
 #define GEMM_NC 1536 /* 1.5 MiB of B in L3 */
@@ -73,6 +74,11 @@ static inline void gv_storen(float *p, gv x, size_t n)
 static inline gv gv_fma(gv x, gv y, gv z)
 {
     return _mm256_fmadd_ps(x, y, z);
+}
+
+static inline gv gv_add(gv x, gv y)
+{
+    return _mm256_add_ps(x, y);
 }
 
 /* In the lanes from n on; z in those below. */

@@ -10,6 +10,7 @@
 #define GEMM_NV 2
 #define GEMM_ROWS(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13)
 #define GEMM_COLS(F, i) F(i, 0) F(i, 1)
+#define GEMM_MODE 1  /* the processor can flush subnormals */
 #define GEMM_MC 168  /* 168 x 512 floats of A: a third of a 1 MiB L2 */
 #define GEMM_KC 512  /* 512 x 32 floats of B: 64 KiB, read in order from L2; longer chains touch C less often */
 #define GEMM_NC 1536 /* 1.5 MiB of B in L3 */
@@ -54,6 +55,11 @@ static inline void gv_storen(float *p, gv x, size_t n)
 static inline gv gv_fma(gv x, gv y, gv z)
 {
     return _mm512_fmadd_ps(x, y, z);
+}
+
+static inline gv gv_add(gv x, gv y)
+{
+    return _mm512_add_ps(x, y);
 }
 
 /* In the lanes from n on; z in those below. */

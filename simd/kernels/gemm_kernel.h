@@ -49,14 +49,38 @@ typedef void (*dm_gemm_lanes_fn)(size_t m, size_t k, const float *a, const float
 typedef void (*dm_gemm_rows_fn)(size_t m, size_t n, size_t k, const float *a, const float *b, float *c, size_t ldc,
                                 ptrdiff_t late);
 
+/* The bf16 product: inputs rounded to bf16, sums in f32, in the order of AMX's TDPBF16PS (Intel's SDM). Packing rounds
+ * to nearest even (a NaN stays one), a subnormal becomes a zero of its sign. For each block of 32 steps of k, counted
+ * from the product's first one; what the last lacks is +0:
+ *
+ *   e = the chain fma(a[i][p], b[p][j], e) over the block's even p ascending, from +0;  o = the same over the odd p
+ *   C = C + (e + o)                              first != 0: C is +0 for the first block
+ *
+ * Every fma and every sum is f32, to nearest even; a result that is smaller than 2^-126 after rounding to 24 bits
+ * becomes a zero of its sign, and a subnormal C counts as such a zero. Blocks of k are whole steps (kc % 32 == 0). */
+#define DM_GEMM_BF16_STEP 32u
+
+/* Turns a panel of `width`, as `pack` or pieces of it left it, into what the micro-kernel reads. */
+typedef void (*dm_gemm_finish_fn)(float *panel, size_t width, size_t k);
+
 typedef struct dm_gemm_kernel {
     size_t mr, nr;     /* register tile */
     size_t mc, kc, nc; /* cache blocks: mc multiple of mr, nc multiple of nr; data, not contract */
     dm_gemm_micro_fn micro;
     dm_gemm_pack_fn pack;
+    dm_gemm_finish_fn finish_a, finish_b; /* NULL: panels are ready when they are packed */
+    size_t grain;                         /* a panel has room for a multiple of so many steps of k, */
+    size_t trailer;                       /* and for so many floats behind them */
+    void (*enter)(void), (*leave)(void);  /* before and after a thread's calls of micro; NULL: nothing to do */
 } dm_gemm_kernel;
 
-#define DM_GEMM_MR_MAX 16
+/* Floats from one panel to the next. */
+static inline size_t dm_gemm_panel(const dm_gemm_kernel *g, size_t width, size_t k)
+{
+    return width * ((k + g->grain - 1) / g->grain * g->grain) + g->trailer;
+}
+
+#define DM_GEMM_MR_MAX 32
 #define DM_GEMM_NR_MAX 64
 
 #endif

@@ -11,6 +11,7 @@
 #define GEMM_NV 3
 #define GEMM_ROWS(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7)
 #define GEMM_COLS(F, i) F(i, 0) F(i, 1) F(i, 2)
+#define GEMM_MODE 0 /* it judges tininess before rounding: other bits */
 #define GEMM_MC 120 /* 120 x 256 floats of A: 120 KiB of L2 */
 #define GEMM_KC 256 /* 256 x 12 floats of B: 12 KiB of L1 */
 #define GEMM_NC 768 /* 0.75 MiB of B */
@@ -66,6 +67,19 @@ static inline void gv_storen(float *p, gv x, size_t n)
 static inline gv gv_fma(gv x, gv y, gv z)
 {
     return vfmaq_f32(z, x, y);
+}
+
+static inline gv gv_add(gv x, gv y)
+{
+    return vaddq_f32(x, y);
+}
+
+/* Subnormal numbers become zeros of their sign. */
+static inline gv gv_flush(gv x)
+{
+    const uint32x4_t kept = vorrq_u32(vcageq_f32(x, vdupq_n_f32(0x1p-126f)), vdupq_n_u32(0x80000000u));
+    return vreinterpretq_f32_u32(
+        vandq_u32(vreinterpretq_u32_f32(x), vorrq_u32(kept, vmvnq_u32(vceqq_f32(x, x))))); /* a NaN stays */
 }
 
 /* In the lanes from n on; z in those below. */

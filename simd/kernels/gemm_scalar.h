@@ -11,6 +11,7 @@
 #define GEMM_NV 4
 #define GEMM_ROWS(F) F(0) F(1) F(2) F(3)
 #define GEMM_COLS(F, i) F(i, 0) F(i, 1) F(i, 2) F(i, 3)
+#define GEMM_MODE 0
 #define GEMM_MC 128
 #define GEMM_KC 256
 #define GEMM_NC 512
@@ -51,6 +52,17 @@ static inline void gv_storen(float *p, gv x, size_t n)
 static inline gv gv_fma(gv x, gv y, gv z)
 {
     return fmaf(x, y, z);
+}
+
+static inline gv gv_add(gv x, gv y)
+{
+    return x + y;
+}
+
+/* A subnormal number becomes a zero of its sign. */
+static inline gv gv_flush(gv x)
+{
+    return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x;
 }
 
 /* In the lanes from n on; z in those below. */

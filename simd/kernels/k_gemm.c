@@ -201,5 +201,6 @@ void GEMM_LEVEL(dm_k_gemm_init)(dm_kernels *k)
         .nc = GEMM_NC,
         .micro = micro,
         .pack = pack,
+        .grain = 1,
     };
 }

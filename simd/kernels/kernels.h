@@ -38,7 +38,7 @@ typedef struct dm_adamw_step {
 
 typedef struct dm_kernels {
     dm_isa isa;
-    dm_gemm_kernel gemm;
+    dm_gemm_kernel gemm, gemm_bf16;
     dm_gemm_skinny_fn skinny;
     dm_gemm_quantised_fn skinny_quantised; /* NULL: widening pieces and `skinny` are as fast */
     dm_gemm_lanes_fn lanes;

@@ -98,7 +98,7 @@ static void check_forward(const matrix *x, size_t m, size_t gap)
     for (size_t i = 0; i < all.n; i++) {
         for (size_t j = 0; j < size; j++)
             got.data[j] = NAN; /* the gaps stay so */
-        dm_weight_forward(&all.e[i], m, in.data, x->w, got.data, ldy);
+        dm_weight_forward(&all.e[i], DM_PRECISION_F32, m, in.data, x->w, got.data, ldy);
         compare("forward", &all.e[i], x, m, got.data, want, size, ldy);
     }
     guarded_close(&in);
@@ -123,7 +123,7 @@ static void check_backward(const matrix *x, size_t m, size_t gap, dm_gemm_mode m
         }
     for (size_t i = 0; i < all.n; i++) {
         memcpy(got.data, start, m * cols * sizeof(float));
-        dm_weight_backward(&all.e[i], m, dy.data, lddy, x->w, got.data, mode);
+        dm_weight_backward(&all.e[i], DM_PRECISION_F32, m, dy.data, lddy, x->w, got.data, mode);
         compare("backward", &all.e[i], x, m, got.data, want, m * cols, cols);
     }
     guarded_close(&dy);

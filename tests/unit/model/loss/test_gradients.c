@@ -75,17 +75,18 @@ static void test_linear(const dm_engine *e, size_t rows, size_t in, size_t out)
     const array dw0 = copy_of(dw), db0 = copy_of(db), dx0 = copy_of(dx);
     float *y = floats(rows * out);
 
-    dm_gemm(e, rows, out, in, (dm_gemm_operand){p.x.f, in, 1}, (dm_gemm_operand){p.w.f, 1, in}, y, out, DM_GEMM_SET);
+    dm_gemm(e, DM_PRECISION_F32, rows, out, in, (dm_gemm_operand){p.x.f, in, 1}, (dm_gemm_operand){p.w.f, 1, in}, y,
+            out, DM_GEMM_SET);
     dm_op_bias(e, y, p.b.f, rows, out);
     check_forward("linear", &p, y);
-    dm_gemm(e, rows, in, out, (dm_gemm_operand){p.dy.f, out, 1}, (dm_gemm_operand){p.w.f, in, 1}, dx.f, in,
-            DM_GEMM_ADD);
+    dm_gemm(e, DM_PRECISION_F32, rows, in, out, (dm_gemm_operand){p.dy.f, out, 1}, (dm_gemm_operand){p.w.f, in, 1},
+            dx.f, in, DM_GEMM_ADD);
     check_gradient("linear dx", &p, p.x, dx.f, &dx0, OP_LIMIT);
-    dm_gemm(e, rows, in, out, (dm_gemm_operand){p.dy.f, out, 1}, (dm_gemm_operand){p.w.f, in, 1}, dx.f, in,
-            DM_GEMM_SET);
+    dm_gemm(e, DM_PRECISION_F32, rows, in, out, (dm_gemm_operand){p.dy.f, out, 1}, (dm_gemm_operand){p.w.f, in, 1},
+            dx.f, in, DM_GEMM_SET);
     check_gradient("linear dx, set", &p, p.x, dx.f, NULL, OP_LIMIT);
-    dm_gemm(e, out, in, rows, (dm_gemm_operand){p.dy.f, 1, out}, (dm_gemm_operand){p.x.f, in, 1}, dw.f, in,
-            DM_GEMM_ADD);
+    dm_gemm(e, DM_PRECISION_F32, out, in, rows, (dm_gemm_operand){p.dy.f, 1, out}, (dm_gemm_operand){p.x.f, in, 1},
+            dw.f, in, DM_GEMM_ADD);
     check_gradient("linear dw", &p, p.w, dw.f, &dw0, OP_LIMIT);
     dm_op_bias_backward(e, db.f, p.dy.f, rows, out);
     check_gradient("bias db", &p, p.b, db.f, &db0, OP_LIMIT);

@@ -1,0 +1,135 @@
+/* Checks and times the kernel of the bf16 product against simd/kernels/gemm_kernel.h: panels as they are packed, finished,
+ * multiplied. The reference is tests/support/amx_model.h's one element at a time. */
+#include <math.h>
+#include <string.h>
+
+#include "tests/checkasm/checkasm.h"
+#include "tests/support/amx_model.h"
+
+static const size_t depths[] = {0, 1, 2, 3, 15, 29, 30, 31, 32, 33, 34, 62, 63, 64, 65, 97};
+#define DEPTHS (sizeof depths / sizeof *depths)
+
+/* Numbers whose products lie around 2^-126, of both signs. */
+static void set_near_the_end(ck *c, float *p, size_t n, uint32_t exponent)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = (ck_random(c) & 0x807fffff) | (exponent + (uint32_t)ck_below(c, 13)) << 23;
+        memcpy(p + i, &bits, sizeof bits);
+    }
+}
+
+/* A panel as the packer leaves it, raw, and finished. */
+static const float *panel(ck *c, const dm_gemm_kernel *g, dm_gemm_finish_fn finish, size_t k, size_t width, size_t used,
+                          bool near_the_end, const float **raw)
+{
+    float *plain = ck_aligned(c, k * width);
+
+    if (near_the_end)
+        set_near_the_end(c, plain, k * width, 58);
+    else
+        ck_set(c, plain, k * width);
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = used; j < width; j++)
+            plain[i * width + j] = 0.0f;
+    ck_seal(c);
+    float *out = ck_aligned(c, dm_gemm_panel(g, width, k));
+    if (k > 0) {
+        memcpy(out, plain, k * width * sizeof *out);
+        finish(out, width, k);
+    }
+    ck_seal(c);
+    *raw = plain;
+    return out;
+}
+
+static void check_tile(ck *c, const dm_gemm_kernel *g, size_t m, size_t n, size_t k, int first)
+{
+    const size_t ldc = n + ck_below(c, 20), total = (m - 1) * ldc + n;
+    const bool near_the_end = ck_below(c, 3) == 0;
+    const float *raw_a, *raw_b;
+
+    ck_release(c, 0);
+    const float *a = panel(c, g, g->finish_a, k, g->mr, m, near_the_end, &raw_a);
+    const float *b = panel(c, g, g->finish_b, k, g->nr, n, near_the_end, &raw_b);
+    const ck_floats y = ck_inout(c, total);
+    if (near_the_end) {
+        set_near_the_end(c, y.want, total, 0);
+        memcpy(y.got, y.want, total * sizeof *y.got);
+    }
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            float *want = y.want + i * ldc + j;
+            if (first)
+                y.got[i * ldc + j] = NAN; /* must not be read */
+            *want = amx_model_chain(first ? 0.0f : *want, k, raw_a + i, g->mr, raw_b + j, g->nr);
+        }
+    if (g->enter)
+        g->enter();
+    g->micro(m, n, k, a, b, y.got, ldc, first);
+    if (g->leave)
+        g->leave();
+    const unsigned long before = c->differences;
+    ck_same(c, "C", y, total);
+    if (c->differences != before)
+        ck_differ(c, "m %zu, n %zu, k %zu, ldc %zu, first %d%s", m, n, k, ldc, first,
+                  near_the_end ? ", around 2^-126" : "");
+}
+
+static void check_tiles(ck *c, const dm_gemm_kernel *g, size_t cases)
+{
+    for (size_t i = 0; i < cases; i++) {
+        const size_t m = i % 4 ? 1 + ck_below(c, g->mr) : g->mr, n = i % 3 ? 1 + ck_below(c, g->nr) : g->nr;
+        check_tile(c, g, m, n, depths[ck_below(c, DEPTHS)], (int)ck_below(c, 2));
+    }
+}
+
+static void check_gemm_bf16(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+{
+    (void)ref;
+    (void)n;
+    check_tiles(c, &k->gemm_bf16, 24);
+}
+
+/* AMX's kernel by the model of its tiles: once, for it does not depend on the level. */
+static void check_gemm_bf16_amx(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+{
+    dm_gemm_kernel g;
+
+    (void)ref;
+    (void)n;
+    if (k->isa != DM_ISA_SCALAR)
+        return;
+    amx_model_init(&g, k->gemm.pack);
+    check_tiles(c, &g, 6);
+}
+
+enum { BENCH_K = 256 };
+
+static size_t bench_gemm_bf16(const dm_kernels *k, ck_bench *b)
+{
+    static _Alignas(64) float x[(BENCH_K + 1) * DM_GEMM_NR_MAX], y[(BENCH_K + 1) * DM_GEMM_NR_MAX];
+    static _Alignas(64) float tile[DM_GEMM_MR_MAX * DM_GEMM_NR_MAX];
+    static dm_isa finished = DM_ISA_COUNT;
+    const dm_gemm_kernel *g = &k->gemm_bf16;
+
+    (void)b;
+    if (finished != k->isa) { /* zeros, whose smallest magnitude is infinite, or whatever AMX has for them */
+        memset(x, 0, sizeof x);
+        memset(y, 0, sizeof y);
+        g->finish_a(x, g->mr, BENCH_K);
+        g->finish_b(y, g->nr, BENCH_K);
+        finished = k->isa;
+    }
+    if (g->enter)
+        g->enter();
+    g->micro(g->mr, g->nr, BENCH_K, x, y, tile, g->nr, 0);
+    if (g->leave)
+        g->leave();
+    return g->mr * g->nr * BENCH_K;
+}
+
+const ck_kernel ck_bf16_kernels[] = {
+    {"gemm_bf16", check_gemm_bf16, bench_gemm_bf16, true},
+    {"gemm_amx_model", check_gemm_bf16_amx, NULL, true},
+    {0},
+};
