@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/numeric.h"
-#include "core/philox.h"
+#include "core/numbers/numeric.h"
+#include "core/numbers/philox.h"
 #include "simd/gemm.h"
 
 #define ROWS 64

@@ -7,7 +7,7 @@
  * of something that is not. Behind each panel is its smallest magnitude but 0, which says so. */
 #include <stdint.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "simd/kernels/bf16.h"
 #include "simd/kernels/gemm_level.h"
 #include "simd/kernels/vec.h"

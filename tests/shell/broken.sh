@@ -426,7 +426,7 @@ option 2 '--eval-every -1 is out of range; legal: 0 or more' --eval-every -1
 option 2 '--checkpoint-every -1 is out of range; legal: 0 or more' --checkpoint-every -1
 option 2 '--threads 300 is out of range; legal: 1 to 256' --threads 300
 option 2 '--threads -1 is out of range; legal: 1 to 256' --threads -1
-option 2 "instruction set 'mmx': must be scalar, avx2, avx512 or neon" --isa mmx
+option 2 "instruction set 'mmx': must be scalar, avx2, avx512, amx or neon" --isa mmx
 option 1 'is too small for this run: the smallest that works is' --memory 1
 option 2 "--output: '' is not a directory" --output=
 # shellcheck disable=SC2086

@@ -376,7 +376,7 @@ refuses 1 'model.safetensors' info "$work/short"
 refuses 1 'cut.json:1:' info "$work/cut.json"
 refuses 2 'unexpected argument' info "$model" "$model"
 refuses 2 'are for a data file' info "$model" --max-length 10
-refuses 2 "must be scalar, avx2, avx512 or neon" info --isa mmx
+refuses 2 "must be scalar, avx2, avx512, amx or neon" info --isa mmx
 sed 's/"hidden_size": 32/"hidden_size": 34/' "$model/config.json" >"$work/plainless/config.json"
 refuses 1 'by config.json it must be' info "$work/plainless"
 
