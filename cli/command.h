@@ -45,6 +45,12 @@ int cli_failed(const char *name, int status, const char *message);
                        "sample from the most probable tokens that together have probability X", .low = 1e-300,         \
                        .high = 1, .legal = "above 0, to 1")
 
+#define CLI_BASE_OPTION(options, field)                                                                                \
+    DM_OPTION_TEXT(options, field, "base", "PATH", "an adapter's base model",                                          \
+                   .absent = "where the adapter says it is",                                                           \
+                   .manual = "The base model of an adapter, where the adapter names one which is not here, such as a " \
+                             "name on a hub.")
+
 /* The text that ends an answer (model/infer/stop_text.h). */
 #define CLI_STOP_OPTION(options, field)                                                                                \
     DM_OPTION_TEXT(options, field, "stop", "TEXT", "text that ends the answer, which is shown up to it",               \

@@ -43,7 +43,8 @@ dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *d
                          int tensors, dm_error *err);
 dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *path, const dm_template_choice *choice,
                         int tensors, dm_error *err); /* GGUF, llama2.c */
-dm_status cli_info_adapter(cli_report *r, const char *dir, dm_error *err);
+/* base: where it is instead of where the adapter says, or NULL. */
+dm_status cli_info_adapter(cli_report *r, const char *dir, const char *base, dm_error *err);
 dm_status cli_info_tensors(cli_report *r, const char *path, dm_error *err);
 
 /* Parts of these. */
@@ -53,7 +54,7 @@ dm_status cli_info_tokenizer(cli_report *r, const dm_source *s, const dm_templat
                              dm_error *err);
 
 typedef struct cli_info_data_options {
-    const char *model, *chat_template, *template_options;
+    const char *model, *base, *chat_template, *template_options;
     int64_t max_length;
     bool tensors; /* of a model: list them */
 } cli_info_data_options;

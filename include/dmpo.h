@@ -275,6 +275,9 @@ typedef struct dmpo_tokenizer dmpo_tokenizer;
  * DMPO_ERR_INPUT. */
 DMPO_API dmpo_status dmpo_tokenizer_open(dmpo_tokenizer **tokenizer, const char *path, const char *chat_template,
                                          const char *template_options, dmpo_error *error);
+/* The same of an adapter whose base is at `base`, wherever the adapter says it is; NULL: there. */
+DMPO_API dmpo_status dmpo_tokenizer_open_on(dmpo_tokenizer **tokenizer, const char *path, const char *base,
+                                            const char *chat_template, const char *template_options, dmpo_error *error);
 DMPO_API void dmpo_tokenizer_close(dmpo_tokenizer **tokenizer);
 
 DMPO_API size_t dmpo_tokenizer_size(const dmpo_tokenizer *tokenizer);          /* number of ids */
@@ -332,6 +335,9 @@ typedef struct dmpo_model dmpo_model;
  * layers * 2 * kv_heads * head_dim * max_length floats. */
 DMPO_API dmpo_status dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t slots,
                                      size_t max_length, dmpo_error *error);
+/* The same of an adapter whose base is at `base`, wherever the adapter says it is; NULL: there. */
+DMPO_API dmpo_status dmpo_model_open_on(dmpo_model **model, dmpo_engine *engine, const char *path, const char *base,
+                                        size_t slots, size_t max_length, dmpo_error *error);
 DMPO_API void dmpo_model_close(dmpo_model **model);
 DMPO_API size_t dmpo_model_vocabulary(const dmpo_model *model);
 DMPO_API size_t dmpo_model_positions(const dmpo_model *model); /* the longest sequence that it was made for */

@@ -23,10 +23,11 @@ struct dmpo_tokenizer {
 _Static_assert(sizeof(dmpo_span) == sizeof(dm_span) && offsetof(dmpo_span, end) == offsetof(dm_span, end),
                "spans are handed out as they are");
 
-static dm_status open_tokenizer(dmpo_tokenizer *t, const char *path, const dm_template_choice *choice, dm_error *err)
+static dm_status open_tokenizer(dmpo_tokenizer *t, const char *path, const char *base, const dm_template_choice *choice,
+                                dm_error *err)
 {
     dm_source *source = NULL;
-    dm_status s = dm_source_open(&source, path, err);
+    dm_status s = dm_source_open_on(&source, path, base, err);
 
     if (s != DM_OK)
         return s;
@@ -50,10 +51,17 @@ static dm_status open_tokenizer(dmpo_tokenizer *t, const char *path, const dm_te
 dmpo_status dmpo_tokenizer_open(dmpo_tokenizer **tokenizer, const char *path, const char *chat_template,
                                 const char *template_options, dmpo_error *error)
 {
+    return dmpo_tokenizer_open_on(tokenizer, path, NULL, chat_template, template_options, error);
+}
+
+dmpo_status dmpo_tokenizer_open_on(dmpo_tokenizer **tokenizer, const char *path, const char *base,
+                                   const char *chat_template, const char *template_options, dmpo_error *error)
+{
     dm_error err = {0};
     dmpo_tokenizer *t = calloc(1, sizeof *t);
     const dm_status s =
-        t ? open_tokenizer(t, path, &(dm_template_choice){.name = chat_template, .options = template_options}, &err)
+        t ? open_tokenizer(t, path, base, &(dm_template_choice){.name = chat_template, .options = template_options},
+                           &err)
           : dm_fail(&err, DM_ERR_MEMORY, "no memory for a tokenizer");
 
     if (s != DM_OK)

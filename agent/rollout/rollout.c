@@ -74,8 +74,12 @@ static void describe(dm_text *t, const dm_rollout_run *r)
     put_string(&w, "output", NULL);
     put_string(&w, "env", r->todo.env);
     put_string(&w, "model", o->model);
+    if (o->base) /* what is given seldom is not in earlier files */
+        put_string(&w, "base", o->base);
     put_string(&w, "policy", dm_rollout_player_names[o->player]);
     put_string(&w, "template", model ? dm_template_name(r->chat.kind) : NULL);
+    if (model && o->template_options)
+        put_string(&w, "template-option", o->template_options);
     put_string(&w, "split", dm_env_split_names[o->split]);
     put_int(&w, "first", o->first);
     put_int(&w, "tasks", o->tasks);

@@ -30,6 +30,7 @@ typedef struct dm_rollout_options {
     int split;                    /* dm_env_split */
     int player;                   /* dm_rollout_player */
     const char *model;            /* directory, of DM_ROLLOUT_PLAYER_MODEL only */
+    const char *base;             /* of an adapter as model; NULL: where it says */
     const char *chat_template;    /* NULL: the model's own */
     const char *template_options; /* NAME=VALUE,...; NULL: none */
     const char *output;           /* file */

@@ -164,6 +164,8 @@ dm_status dm_rollout_file_open(dm_rollout_file *f, const dm_rollout_options *o, 
     dm_status s = dm_place_apart(f->path, o->from, err);
     if (s == DM_OK)
         s = dm_place_apart(f->path, o->model, err);
+    if (s == DM_OK)
+        s = dm_place_apart(f->path, o->base, err);
     if (s == DM_OK && access(f->path, F_OK) == 0 && !dm_file_exists(f->path))
         s = dm_fail(err, DM_ERR_FILE, "%s: already exists and is no regular file", f->path);
     if (s != DM_OK || (s = dm_lock_open(&f->fd, f->path, f->path, O_RDWR | O_CREAT | O_APPEND, false, err)) != DM_OK ||

@@ -206,7 +206,7 @@ static dm_status open_policy(dm_rollout_run *r, const dm_source *source)
 dm_status dm_rollout_policy(dm_rollout_run *r)
 {
     dm_source *source = NULL;
-    dm_status s = dm_source_open(&source, r->o->model, r->err);
+    dm_status s = dm_source_open_on(&source, r->o->model, r->o->base, r->err);
 
     if (s == DM_OK)
         s = open_policy(r, source);
@@ -245,7 +245,7 @@ dm_status dm_rollout_model(dm_rollout_run *r, dmpo_engine *engine)
         if (!r->flight[i].out || !r->flight[i].logps)
             return dm_rollout_no_memory(r);
     }
-    int s = dmpo_model_open(&r->model, engine, r->o->model, r->flights, r->max_length, &error);
+    int s = dmpo_model_open_on(&r->model, engine, r->o->model, r->o->base, r->flights, r->max_length, &error);
     if (s == DMPO_ERR_MEMORY)
         return dm_fail(r->err, DM_ERR_MEMORY, "%s; %zu episodes at once of %zu tokens: lower --at-once or --max-length",
                        error.message, r->flights, r->max_length);

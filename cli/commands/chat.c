@@ -18,7 +18,7 @@
 #define LENGTH_DEFAULT 2048           /* the cache of keys and values is as long, all of it from the beginning */
 
 typedef struct chat_options {
-    const char *model, *chat_template, *template_options, *system, *stop;
+    const char *model, *base, *chat_template, *template_options, *system, *stop;
     dmpo_sampling sampling;
     int64_t max_length;
 } chat_options;
@@ -26,6 +26,7 @@ typedef struct chat_options {
 static const cli_option options[] = {
     DM_OPTION_TEXT(chat_options, model, "model", "PATH", "the model, which must have a tokenizer",
                    .absent = "required"),
+    CLI_BASE_OPTION(chat_options, base),
     DM_OPTION_TEXT(chat_options, system, "system", "TEXT", "the system message",
                    .absent = "the template's own, if it has one"),
     CLI_TEMPLATE_OPTIONS(chat_options, chat_template, template_options),
@@ -547,7 +548,7 @@ static dm_status prepare(talk *t, dm_error *err)
 {
     const chat_options *o = t->o;
     dm_source *source = NULL;
-    dm_status s = dm_source_open(&source, o->model, err);
+    dm_status s = dm_source_open_on(&source, o->model, o->base, err);
 
     if (s != DM_OK)
         return s;
@@ -579,7 +580,8 @@ static dm_status run(talk *t, dmpo_engine *engine, dm_error *err)
 
     if (s != DM_OK)
         return s;
-    if ((s = (dm_status)dmpo_model_open(&t->model, engine, t->o->model, 1, t->max_length, &error)) != DM_OK)
+    s = (dm_status)dmpo_model_open_on(&t->model, engine, t->o->model, t->o->base, 1, t->max_length, &error);
+    if (s != DM_OK)
         return dm_fail(err, s, "%s", error.message);
     t->terminal = isatty(STDIN_FILENO);
     if (t->terminal && !t->common->quiet)

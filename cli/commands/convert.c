@@ -6,12 +6,13 @@
 #include "cli/command.h"
 #include "core/files/place.h"
 #include "model/api.h"
+#include "model/formats/adapter.h"
 #include "model/formats/merge.h"
 
 enum { TO_AUTO, TO_HF, TO_GGUF, TO_LLAMA2C };
 
 typedef struct convert_options {
-    const char *output;
+    const char *output, *base;
     int to, type, version; /* version: index into versions */
     bool merge, overwrite;
 } convert_options;
@@ -32,6 +33,7 @@ static const cli_option options[] = {
                                "error."),
     DM_OPTION_CHOICE(convert_options, version, "version", "N", versions, "version of a llama2.c file",
                      .manual = "Version of a llama2.c file. llama2.c's run.c reads version 0, which auto means."),
+    CLI_BASE_OPTION(convert_options, base),
     DM_OPTION_FLAG(convert_options, merge, "merge", "merges the LoRA adapter MODEL into its base"),
     CLI_OPTION_OVERWRITE(convert_options),
     {.offset = 0},
@@ -41,7 +43,8 @@ static const cli_command command = {
     "convert",
     "Writes a model in another form. Every number that the new type can represent stays the same.",
     "MODEL --output PATH [options]",
-    "MODEL is a Hugging Face directory, a GGUF file, a llama2.c file or, with --merge, an adapter's directory.",
+    "MODEL is a Hugging Face directory, a GGUF file, a llama2.c file or an adapter's directory, with --merge or for a\n"
+    "GGUF file, which llama.cpp's --lora reads.",
     options,
     1,
     1};
@@ -92,7 +95,7 @@ static dm_status merge(const convert_options *o, const char *input, const dmpo_e
                        char hex[DM_SHA256_HEX], dm_error *err)
 {
     dm_adapter_merge m;
-    dm_status s = dm_adapter_merge_open(&m, &engine->e, input, err);
+    dm_status s = dm_adapter_merge_open(&m, &engine->e, input, o->base, err);
 
     if (s == DM_OK)
         s = write(o, m.loaded.source, dm_weight_reader_of_merge(&m), quiet, hex, err);
@@ -103,15 +106,32 @@ static dm_status merge(const convert_options *o, const char *input, const dmpo_e
 static dm_status convert(const convert_options *o, const char *input, int quiet, char hex[DM_SHA256_HEX], dm_error *err)
 {
     dm_source *source = NULL;
-    dm_status s = dm_source_open(&source, input, err);
+    dm_status s = dm_source_open_on(&source, input, o->base, err);
 
     if (s != DM_OK)
         return s;
     s = dm_source_adapter(source)
-            ? dm_fail(err, DM_ERR_ARGUMENT, "%s: is an adapter, not a whole model; --merge merges it into its base",
+            ? dm_fail(err, DM_ERR_ARGUMENT,
+                      "%s: is an adapter, not a whole model; --merge merges it into its base, and --to gguf writes it "
+                      "for llama.cpp's --lora",
                       input)
             : write(o, source, dm_weight_reader_of_source(source), quiet, hex, err);
     dm_source_close(&source);
+    return s;
+}
+
+static dm_status convert_adapter(const convert_options *o, const char *input, char hex[DM_SHA256_HEX], dm_error *err)
+{
+    dm_loaded_model m;
+    dm_status s = dm_loaded_model_open(&m, input, o->base, err);
+
+    if (s == DM_OK && (s = dm_place_apart(o->output, dm_source_path(m.source), err)) == DM_OK &&
+        !(m.adapter = malloc(m.lora.layout.floats * sizeof *m.adapter)))
+        s = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for the adapter", input);
+    if (s == DM_OK && (s = dm_loaded_model_read_adapter(&m, err)) == DM_OK)
+        s = dm_write_gguf_adapter(o->output, o->overwrite, &m, dtypes[o->type], hex, err);
+    free(m.adapter);
+    dm_loaded_model_close(&m);
     return s;
 }
 
@@ -138,7 +158,9 @@ int cli_convert(int argc, char **argv)
         s = merge(&o, args.positional[0], engine, common.quiet, hex, &err);
         dmpo_engine_close(&engine);
     } else if (s == DM_OK) {
-        s = convert(&o, args.positional[0], common.quiet, hex, &err);
+        const char *input = args.positional[0];
+        s = dm_adapter_is(input) && o.to == TO_GGUF ? convert_adapter(&o, input, hex, &err)
+                                                    : convert(&o, input, common.quiet, hex, &err);
     }
     if (s == DM_OK && common.json) {
         dm_text out = {0};

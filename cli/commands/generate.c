@@ -13,7 +13,7 @@
 #define LENGTH_MAX (1 << 24) /* dmpo_model_open's */
 
 typedef struct generate_options {
-    const char *model, *prompt, *prompt_file, *chat, *chat_template, *template_options, *stop;
+    const char *model, *base, *prompt, *prompt_file, *chat, *chat_template, *template_options, *stop;
     dmpo_sampling sampling;
     bool raw;
 } generate_options;
@@ -23,6 +23,7 @@ static const cli_option options[] = {
                    "the model: Hugging Face directory, GGUF or llama2.c file, or adapter", .absent = "required",
                    .manual = "The model, with a tokenizer: a Hugging Face directory, a GGUF or llama2.c file, or the "
                              "directory of an adapter."),
+    CLI_BASE_OPTION(generate_options, base),
     DM_OPTION_TEXT(generate_options, prompt, "prompt", "TEXT", "the user's message", .absent = "standard input"),
     DM_OPTION_TEXT(generate_options, prompt_file, "prompt-file", "FILE",
                    "reads the user's message from FILE; -: standard input"),
@@ -49,8 +50,8 @@ static const cli_command command = {
     "Prints a model's answer to a prompt, as it is generated.",
     "--model PATH [--prompt TEXT] [options]",
     "The model's chat template turns the prompt into a conversation that the agent answers. The answer ends with the\n"
-    "agent's end-of-turn token, before --stop or after --max-tokens. One newline at the end of a prompt from a file or standard input\n"
-    "is dropped. Invalid UTF-8 is shown as U+FFFD. --json prints one object at the end:\n"
+    "agent's end-of-turn token, before --stop or after --max-tokens. One newline at the end of a prompt from a\n"
+    "file or standard input is dropped. Invalid UTF-8 is shown as U+FFFD. --json prints one object at the end:\n"
     "{\"text\", \"ids\", \"logps\", \"logp\", \"stop\": \"end\" | \"text\" | \"length\", \"prompt_tokens\", \"tokens\", ...}; "
     "logps are in nats,\n"
     "under the unmodified distribution. Ctrl-C stops after the current token.",
@@ -197,7 +198,7 @@ static dm_status run(dmpo_engine *engine, const generate_options *o, const dmpo_
     dmpo_request request = {
         .size = sizeof request, .ids = prompt->ids, .n = prompt->n, .sampling = &o->sampling, .out = a->ids};
 
-    dmpo_status s = dmpo_model_open(&model, engine, o->model, 1, length, &error);
+    dmpo_status s = dmpo_model_open_on(&model, engine, o->model, o->base, 1, length, &error);
     if (s == DMPO_OK && length > dmpo_model_positions(model) && !common->quiet)
         fprintf(stderr, "prompt and answer may reach %zu tokens; the model was made for %zu\n", length,
                 dmpo_model_positions(model));
@@ -246,7 +247,8 @@ static dm_status prepare(generate_options *o, answer *a, const dmpo_encoding **p
     dmpo_error error;
     dm_status s;
 
-    if (dmpo_tokenizer_open(&a->tokenizer, o->model, o->chat_template, o->template_options, &error) != DMPO_OK)
+    if (dmpo_tokenizer_open_on(&a->tokenizer, o->model, o->base, o->chat_template, o->template_options, &error) !=
+        DMPO_OK)
         return failed(err, &error);
     o->sampling.stop = dmpo_tokenizer_stops(a->tokenizer, &o->sampling.n_stop);
     s = o->chat ? render_chat(prompt, o->chat, a->tokenizer, err) : render_text(prompt, o, a->tokenizer, err);

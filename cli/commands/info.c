@@ -13,6 +13,7 @@
 static const cli_option options[] = {
     DM_OPTION_TEXT(cli_info_data_options, model, "model", "DIR",
                    "for a data file: measures it in this model's tokens, not in bytes"),
+    CLI_BASE_OPTION(cli_info_data_options, base),
     CLI_TEMPLATE_OPTIONS(cli_info_data_options, chat_template, template_options),
     DM_OPTION_INTEGER(cli_info_data_options, max_length, "max-length", "N",
                       "for a data file: reports what this limit of dmpo train would cut (0: no limit)", .low = 0,
@@ -116,7 +117,9 @@ static dm_status describe(cli_report *r, const dmpo_engine *engine, const char *
         return dm_fail(err, DM_ERR_ARGUMENT, "--model and --max-length are for a data file; %s is a %s", path,
                        directory ? "directory" : "model");
     if (directory && dm_adapter_is(path))
-        return cli_info_adapter(r, path, err);
+        return cli_info_adapter(r, path, o->base, err);
+    if (o->base && (directory || file || !o->model))
+        return dm_fail(err, DM_ERR_ARGUMENT, "%s: is not an adapter, which `base` is for; leave `base` out", path);
     if (directory)
         return cli_info_model(r, engine, path, &choice, o->tensors, err);
     if (file)

@@ -24,19 +24,20 @@ static dm_status byte_tokenizer(dm_tokenizer **t, dm_chat_template *chat, dm_err
 static dm_status open_data(dm_dataset *d, const char *path, const cli_info_data_options *o, const char **unit,
                            dm_error *err)
 {
-    dm_config config = {0};
+    dm_source *model = NULL;
     dm_tokenizer *tokenizer = NULL;
     dm_chat_template chat = {0};
     dm_data_options options = {.max_length = (size_t)o->max_length, .skip_invalid = true};
     dm_status s = DM_OK;
 
-    if (o->model && (s = dm_config_read(&config, o->model, err)) == DM_OK)
-        s = dm_hf_directory_tokenizer(&tokenizer, &chat, &config, o->model,
-                                      &(dm_template_choice){.name = o->chat_template, .options = o->template_options},
-                                      err);
+    if (o->model && (s = dm_source_open_on(&model, o->model, o->base, err)) == DM_OK) {
+        options.vocabulary = dm_source_config(model)->vocab;
+        s = dm_source_tokenizer(model, &tokenizer, &chat,
+                                &(dm_template_choice){.name = o->chat_template, .options = o->template_options}, err);
+    }
+    dm_source_close(&model);
     if (s != DM_OK)
         return s;
-    options.vocabulary = config.vocab;
     *unit = "tokens";
     if (tokenizer || (s = dm_dataset_open(d, path, &options, err)) == DM_ERR_ARGUMENT) {
         if (!tokenizer && o->model)

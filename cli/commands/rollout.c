@@ -66,6 +66,7 @@ const cli_option cli_rollout_options[] = {
                                 "\"end\": \"length\"."),
     DM_OPTION_TEXT(rollout_options, rollout.stop, "stop", "TEXT",
                    "text that ends a turn, as the end-of-turn token always does"),
+    CLI_BASE_OPTION(rollout_options, rollout.base),
     CLI_TEMPLATE_OPTIONS(rollout_options, rollout.chat_template, rollout.template_options),
     DM_OPTION_INTEGER(rollout_options, rollout.at_once, "at-once", "N",
                       "number of episodes to play at once (0: at most 32, by memory and the environment's cost)",

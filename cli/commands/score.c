@@ -22,9 +22,9 @@ static const cli_option own_options[] = {
 #define OWN (sizeof own_options / sizeof *own_options)
 
 const char *const cli_score_options[] = {
-    "model",        "data",   "reference", "reference-cache",   "template",   "template-option", "objective",
-    "beta",         "gamma",  "phi",       "length-normalised", "max-length", "skip-invalid",    "join-messages",
-    "share-prefix", "memory", NULL};
+    "model",         "base",         "data",   "reference", "reference-cache",   "template",   "template-option",
+    "objective",     "beta",         "gamma",  "phi",       "length-normalised", "max-length", "skip-invalid",
+    "join-messages", "share-prefix", "memory", NULL};
 
 static cli_option options[24];
 

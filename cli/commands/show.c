@@ -30,10 +30,10 @@ static const cli_option own_options[] = {
 #define OWN (sizeof own_options / sizeof *own_options)
 
 static const char *const library_options[] = {
-    "model", "reference", "template",          "template-option", "objective",     "beta",
-    "gamma", "phi",       "length-normalised", "max-length",      "join-messages", NULL};
+    "model", "base", "reference",         "template",   "template-option", "objective", "beta",
+    "gamma", "phi",  "length-normalised", "max-length", "join-messages",   NULL};
 
-static cli_option options[25];
+static cli_option options[26];
 
 static const cli_command command = {
     "show",

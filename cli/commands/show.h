@@ -30,9 +30,9 @@ typedef struct show_side {
 } show_side;
 
 typedef struct show_item {
-    const char *path, *model, *reference; /* NULL: none */
-    const char *template;                 /* NULL: token ids */
-    const char *form;                     /* "pair", "conversation", "completion, desirable" or "..., undesirable" */
+    const char *path, *model, *reference, *base; /* NULL: none */
+    const char *template;                        /* NULL: token ids */
+    const char *form; /* "pair", "conversation", "completion, desirable" or "..., undesirable" */
     const char *id;
     size_t number;
     dm_loss_options loss; /* with the objective that this item can be trained with */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/commands/show.h"
+#include "model/formats/adapter.h"
 #include "model/formats/source.h"
 #include "model/network/pack.h"
 
@@ -13,7 +14,7 @@ static dm_status open_tokenizer(show_item *item, size_t *vocabulary, const dm_tr
 {
     const dm_template_choice choice = {.name = o->chat_template, .options = o->template_options};
     dm_source *source = NULL;
-    dm_status s = dm_source_open(&source, o->model, err);
+    dm_status s = dm_source_open_on(&source, o->model, o->base, err);
 
     if (s == DM_OK) {
         *vocabulary = dm_source_config(source)->vocab;
@@ -144,6 +145,7 @@ dm_status show_open(show_item *item, const dm_train_options *o, const char *only
     *item = (show_item){.path = o->data,
                         .model = o->model,
                         .reference = o->reference,
+                        .base = o->base,
                         .loss = dm_train_loss_options(o),
                         .max_length = o->max_length};
     if ((s = dm_loss_check(&item->loss, err)) != DM_OK)
@@ -180,7 +182,8 @@ static dm_status run_model(const show_item *item, dmpo_engine *engine, const cha
 {
     dmpo_model *model = NULL;
     dmpo_error error = {0};
-    dmpo_status s = dmpo_model_open(&model, engine, path, 1, longest(item), &error);
+    const char *base = dm_adapter_is(path) ? item->base : NULL; /* a reference may be whole */
+    dmpo_status s = dmpo_model_open_on(&model, engine, path, base, 1, longest(item), &error);
 
     for (int k = 0; k < 2 && s == DMPO_OK; k++)
         if (item->side[k].name) {

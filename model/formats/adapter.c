@@ -172,8 +172,8 @@ static dm_status find_base(dm_path *base, const dm_json_doc *doc, const dm_json 
     if (v->text[0] != '/' && dm_path_in(base, dir, v->text, NULL) == DM_OK && is_there(base))
         return DM_OK;
     return dm_json_fail(doc, v, err,
-                        "the base model \"%s\" is neither here nor in the adapter's directory; write its path into "
-                        "base_model_name_or_path",
+                        "the base model \"%s\" is neither here nor in the adapter's directory; `base` gives its path, "
+                        "or base_model_name_or_path does",
                         v->text);
 }
 
@@ -266,7 +266,7 @@ dm_status dm_adapter_read(float *w, const dm_lora *lora, const char *dir, const 
         s = dm_fail(
             err, DM_ERR_INPUT,
             "%s: was trained on another base model (SHA-256 %.12s..., this one has %.12s...); name the right one "
-            "in %s",
+            "with `base` or in %s",
             path.text, trained_on, base_sha256, CONFIG);
     if (s == DM_OK)
         s = dm_tensors_read(w, &lora->layout, st, path.text, CONFIG, err);

@@ -73,3 +73,14 @@ unsigned dm_gguf_paired_heads(const dm_config *c, const char *name)
            : strncmp(end, "self_attn.k_proj.", 17) == 0 ? c->kv_heads
                                                         : 0;
 }
+
+void dm_gguf_pair_rows(float *x, size_t rows, size_t cols, size_t heads, float *head)
+{
+    const size_t dim = rows / heads, half = dim / 2;
+
+    for (size_t h = 0; h < heads; h++, x += dim * cols) {
+        memcpy(head, x, dim * cols * sizeof *x);
+        for (size_t i = 0; i < dim; i++)
+            memcpy(x + i * cols, head + (i % 2 * half + i / 2) * cols, cols * sizeof *x);
+    }
+}

@@ -22,4 +22,7 @@ bool dm_gguf_is_offset(const dm_config *c, const dm_tensor *t);
  * as they are. GGML turns pairs of neighbours for llama and smollm3, halves for the others. */
 unsigned dm_gguf_paired_heads(const dm_config *c, const char *name);
 
+/* x [rows, cols] from Hugging Face's order of rows, halves, to RoPE's pairs. head: room for [rows / heads, cols]. */
+void dm_gguf_pair_rows(float *x, size_t rows, size_t cols, size_t heads, float *head);
+
 #endif

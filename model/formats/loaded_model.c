@@ -4,13 +4,13 @@
 
 #include "model/formats/adapter.h"
 
-dm_status dm_loaded_model_open(dm_loaded_model *o, const char *path, dm_error *err)
+dm_status dm_loaded_model_open(dm_loaded_model *o, const char *path, const char *base, dm_error *err)
 {
     dm_lora_options lora = {0};
     dm_status s;
 
     *o = (dm_loaded_model){0};
-    if ((s = dm_source_open(&o->source, path, err)) != DM_OK || !dm_source_adapter(o->source))
+    if ((s = dm_source_open_on(&o->source, path, base, err)) != DM_OK || !dm_source_adapter(o->source))
         return s;
     if ((s = dm_adapter_config(&lora, NULL, dm_source_adapter(o->source), err)) != DM_OK)
         return s;

@@ -12,9 +12,9 @@ typedef struct dm_loaded_model {
     char sha256[DM_SHA256_HEX], base_sha256[DM_SHA256_HEX]; /* base and adapter; the base: by dm_loaded_model_hash */
 } dm_loaded_model;
 
-/* path: what dm_source_open takes, an adapter's directory included. dm_loaded_model_close is fine on a zeroed
+/* path, base: what dm_source_open_on takes. dm_loaded_model_close is fine on a zeroed
  * struct. */
-dm_status dm_loaded_model_open(dm_loaded_model *o, const char *path, dm_error *err);
+dm_status dm_loaded_model_open(dm_loaded_model *o, const char *path, const char *base, dm_error *err);
 void dm_loaded_model_close(dm_loaded_model *o);
 dm_status dm_loaded_model_hash(dm_loaded_model *o, dm_error *err);
 

@@ -7,13 +7,14 @@
 #include "model/formats/adapter.h"
 #include "model/network/ops.h"
 
-dm_status dm_adapter_merge_open(dm_adapter_merge *m, const dm_engine *e, const char *path, dm_error *err)
+dm_status dm_adapter_merge_open(dm_adapter_merge *m, const dm_engine *e, const char *path, const char *base,
+                                dm_error *err)
 {
     size_t most = 0;
     dm_status s;
 
     *m = (dm_adapter_merge){.e = e};
-    if ((s = dm_loaded_model_open(&m->loaded, path, err)) != DM_OK)
+    if ((s = dm_loaded_model_open(&m->loaded, path, base, err)) != DM_OK)
         return s;
     const dm_param_layout *l = &m->loaded.lora.layout;
     if (!l->n)

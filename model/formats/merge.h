@@ -11,8 +11,10 @@ typedef struct dm_adapter_merge {
     float *scaled; /* [largest B] s B */
 } dm_adapter_merge;
 
-/* path: an adapter's directory. dm_adapter_merge_close is fine on a zeroed struct. */
-dm_status dm_adapter_merge_open(dm_adapter_merge *m, const dm_engine *e, const char *path, dm_error *err);
+/* path: an adapter's directory; base: as dm_source_open_on takes it. dm_adapter_merge_close is fine on a zeroed
+ * struct. */
+dm_status dm_adapter_merge_open(dm_adapter_merge *m, const dm_engine *e, const char *path, const char *base,
+                                dm_error *err);
 void dm_adapter_merge_close(dm_adapter_merge *m);
 
 /* The base's tensors in f32, projections with what the adapter adds: w = fma((B[o, k] * s), A[k, i], w), k

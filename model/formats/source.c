@@ -87,14 +87,24 @@ static dm_status open_base(dm_source **out, const char *path, dm_error *err)
 
 dm_status dm_source_open(dm_source **out, const char *path, dm_error *err)
 {
-    dm_path base;
+    return dm_source_open_on(out, path, NULL, err);
+}
+
+dm_status dm_source_open_on(dm_source **out, const char *path, const char *base, dm_error *err)
+{
+    dm_path named;
     dm_lora_options options;
     dm_status s;
 
-    if (!dm_adapter_is(path))
-        return open_base(out, path, err);
     *out = NULL;
-    if ((s = dm_adapter_config(&options, &base, path, err)) != DM_OK || (s = open_base(out, base.text, err)) != DM_OK)
+    if (!dm_adapter_is(path))
+        return base
+                   ? dm_fail(err, DM_ERR_ARGUMENT, "%s: is not an adapter, which `base` is for; leave `base` out", path)
+                   : open_base(out, path, err);
+    if (base && dm_adapter_is(base))
+        return dm_fail(err, DM_ERR_ARGUMENT, "%s: is an adapter, too; `base` must be a whole model", base);
+    if ((s = dm_adapter_config(&options, base ? NULL : &named, path, err)) != DM_OK ||
+        (s = open_base(out, base ? base : named.text, err)) != DM_OK)
         return s;
     if (!((*out)->adapter = strdup(path))) {
         dm_source_close(out);

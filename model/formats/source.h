@@ -23,6 +23,9 @@ typedef struct dm_source dm_source;
  * found and what would be right. Reads and checks the configuration and the list of tensors (names, shapes, none
  * missing, none unknown). */
 dm_status dm_source_open(dm_source **out, const char *path, dm_error *err);
+/* The same, with an adapter's base at `base` instead of where the adapter says; NULL: there. A path that is no adapter
+ * is refused beside a base. */
+dm_status dm_source_open_on(dm_source **out, const char *path, const char *base, dm_error *err);
 void dm_source_close(dm_source **s);
 
 dm_source_kind dm_source_kind_of(const dm_source *s);

@@ -351,8 +351,9 @@ static dm_status read_whole(const reader *r)
     if (s == DM_OK && dm_gguf_has(r->g, "general.type"))
         s = dm_gguf_string(r->g, "general.type", &type, r->err);
     if (s == DM_OK && strcmp(type, "model") != 0)
-        return dm_fail(r->err, DM_ERR_UNSUPPORTED, "%s: general.type is \"%.40s\", must be \"model\"",
-                       dm_gguf_path(r->g), type);
+        return dm_fail(r->err, DM_ERR_UNSUPPORTED, "%s: general.type is \"%.40s\", must be \"model\"%s",
+                       dm_gguf_path(r->g), type,
+                       strcmp(type, "adapter") == 0 ? "; of an adapter, PEFT's directory is read" : "");
     return s;
 }
 

@@ -63,8 +63,7 @@ static void put_shape(dm_gguf_meta *m, const dm_config *c)
     put_u32(m, c, "vocab_size", c->vocab);
 }
 
-/* llama.cpp's numbers for what most of a file's tensors are. */
-static uint32_t file_type(dm_dtype type)
+uint32_t dm_gguf_file_type(dm_dtype type)
 {
     return type == DM_F32 ? 0 : type == DM_F16 ? 1 : type == DM_Q8_0 ? 7 : 32;
 }
@@ -90,7 +89,7 @@ static void put_general(dm_gguf_meta *m, const dm_source *s, dm_dtype type)
             begin--;
         dm_gguf_put_string(m, "general.name", s->path + begin, end - begin);
     }
-    dm_gguf_put_u32(m, "general.file_type", file_type(type));
+    dm_gguf_put_u32(m, "general.file_type", dm_gguf_file_type(type));
     dm_gguf_put_u32(m, "general.quantization_version", 2);
 }
 
@@ -146,18 +145,6 @@ typedef struct reading {
     float *head; /* rows of one head */
 } reading;
 
-/* From Hugging Face's order of rows, halves, to RoPE's pairs. */
-static void pair_rows(float *x, size_t rows, size_t cols, size_t heads, float *head)
-{
-    const size_t dim = rows / heads, half = dim / 2;
-
-    for (size_t h = 0; h < heads; h++, x += dim * cols) {
-        memcpy(head, x, dim * cols * sizeof *x);
-        for (size_t i = 0; i < dim; i++)
-            memcpy(x + i * cols, head + (i % 2 * half + i / 2) * cols, cols * sizeof *x);
-    }
-}
-
 static dm_status read_tensor(void *context, size_t i, float *out, dm_error *err)
 {
     const reading *r = context;
@@ -172,7 +159,7 @@ static dm_status read_tensor(void *context, size_t i, float *out, dm_error *err)
     const unsigned heads = dm_gguf_paired_heads(c, t->name);
     const dm_status s = r->w.read(r->w.context, t->name, out, err);
     if (s == DM_OK && heads) /* a bias is a column */
-        pair_rows(out, t->dims == 2 ? t->rows : t->cols, t->dims == 2 ? t->cols : 1, heads, r->head);
+        dm_gguf_pair_rows(out, t->dims == 2 ? t->rows : t->cols, t->dims == 2 ? t->cols : 1, heads, r->head);
     for (size_t k = 0; s == DM_OK && dm_gguf_is_offset(c, t) && k < t->cols; k++)
         out[k] += 1.0f;
     return s;
@@ -197,7 +184,7 @@ static size_t list_tensors(dm_gguf_out *out, const dm_source *s, dm_dtype type)
 }
 
 /* What llama.cpp assumes of an architecture and no key says. */
-static dm_status check_form(const dm_source *s, dm_error *err)
+dm_status dm_gguf_check_form(const dm_source *s, dm_error *err)
 {
     const dm_config *c = &s->config;
     dm_config usual = *c;
@@ -225,7 +212,7 @@ dm_status dm_write_gguf(const char *path, bool overwrite, const dm_source *s, dm
     const dm_config *c = &s->config;
     dm_gguf_meta m = {0};
 
-    const dm_status fits = check_form(s, err);
+    const dm_status fits = dm_gguf_check_form(s, err);
     if (fits != DM_OK)
         return fits;
     dm_gguf_out *out = calloc(s->layout.n + 1, sizeof *out);

@@ -44,12 +44,12 @@ static void layout_model(dmpo_model *m, dm_arena *a)
     dm_network_place(&m->network, a, m->e, &m->config, &m->layout, &size);
 }
 
-static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)
+static dm_status open_model(dmpo_model *m, const char *path, const char *base, dm_error *err)
 {
     dm_arena measure = dm_arena_measure();
     dm_status s;
 
-    if ((s = dm_loaded_model_open(&m->loaded, path, err)) != DM_OK ||
+    if ((s = dm_loaded_model_open(&m->loaded, path, base, err)) != DM_OK ||
         (s = dm_loaded_model_layout(&m->layout, &m->loaded, 1, err)) != DM_OK)
         return s;
     m->config = *dm_source_config(m->loaded.source);
@@ -74,6 +74,12 @@ static dm_status open_model(dmpo_model *m, const char *path, dm_error *err)
 dmpo_status dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t slots, size_t max_length,
                             dmpo_error *error)
 {
+    return dmpo_model_open_on(model, engine, path, NULL, slots, max_length, error);
+}
+
+dmpo_status dmpo_model_open_on(dmpo_model **model, dmpo_engine *engine, const char *path, const char *base,
+                               size_t slots, size_t max_length, dmpo_error *error)
+{
     dm_error err = {0};
     dm_status s;
 
@@ -93,7 +99,7 @@ dmpo_status dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char 
     m->e = &engine->e;
     m->slots = slots;
     m->max_length = max_length;
-    if ((s = open_model(m, path, &err)) != DM_OK)
+    if ((s = open_model(m, path, base, &err)) != DM_OK)
         dmpo_model_close(&m);
     *model = m;
     return dm_api_report(error, s, &err);

@@ -87,7 +87,7 @@ static dm_status open_reference(dm_run *r, int which, const char *path, dm_error
 
     if (!path)
         return DM_OK;
-    if ((s = dm_loaded_model_open(o, path, err)) != DM_OK)
+    if ((s = dm_loaded_model_open(o, path, dm_adapter_is(path) ? r->options.base : NULL, err)) != DM_OK)
         return s;
     const char *key = difference(dm_source_config(o->source), &r->models.config);
     if (key)
@@ -117,11 +117,18 @@ static int same_types(const dm_run *r)
     return 1;
 }
 
+/* A base is no policy's that is whole, where a reference is an adapter. */
+static const char *base_of_policy(const dm_train_options *o)
+{
+    const bool other = (o->reference && dm_adapter_is(o->reference)) || (o->reference2 && dm_adapter_is(o->reference2));
+    return other && !dm_adapter_is(o->model) ? NULL : o->base;
+}
+
 dm_status dm_run_open_models(dm_run *r, dm_error *err)
 {
     dm_status s;
 
-    if ((s = dm_loaded_model_open(&r->models.policy, r->options.model, err)) != DM_OK)
+    if ((s = dm_loaded_model_open(&r->models.policy, r->options.model, base_of_policy(&r->options), err)) != DM_OK)
         return s;
     r->models.config = *dm_source_config(r->models.policy.source);
     if ((!r->score_only && (s = choose_adapter(r, err)) != DM_OK) ||

@@ -18,7 +18,7 @@
 /* A run's own output is continued with `resume`; everything else that is there is somebody's. */
 static dm_status check_output(const dm_train_options *o, dm_error *err)
 {
-    const char *const inputs[] = {o->model, o->data, o->eval_data, o->reference, o->reference2};
+    const char *const inputs[] = {o->model, o->base, o->data, o->eval_data, o->reference, o->reference2};
     dm_path metrics;
     dm_status s = DM_OK;
 

@@ -3,7 +3,7 @@
 
     BUILD=DIR SRC=DIR python3 tests/python/interop_lora.py [BUILD]
 
-Needs torch, transformers, peft, safetensors. One line a figure; ends with "interop_lora: N passed, N failed".
+Adapters that dmpo wrote for llama.cpp, opened by the gguf package. Needs torch, transformers, peft, safetensors, gguf. One line a figure; ends with "interop_lora: N passed, N failed".
 """
 import json
 import os
@@ -67,6 +67,34 @@ def compare(what, model, adapter, base, data):
         check(worst <= LIMIT, f"{what}: {key} is off by {worst}")
 
 
+def compare_gguf(what, model, adapter, work):
+    """The GGUF adapter's products beside PEFT's: every change of a weight, the rows of q and k in llama.cpp's order."""
+    from gguf import GGUFReader
+    path, config = os.path.join(work, "adapter.gguf"), model.get_base_model().config
+    dmpo("convert", adapter, "--output", path)
+    reader = GGUFReader(path)
+    fields = {k: f.contents() for k, f in reader.fields.items()}
+    check(fields["general.type"] == "adapter" and fields["adapter.type"] == "lora", f"{what}: {fields}")
+    tensors = {t.name: torch.from_numpy(t.data.copy()).double() for t in reader.tensors}
+    names = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+             "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
+             "ffn_down": "mlp.down_proj"}
+    worst, changed = 0, 0
+    for name in sorted(n for n in tensors if n.endswith(".lora_a")):
+        _, layer, part, _, _ = name.split(".")
+        a, b = tensors[name], tensors[name[:-1] + "b"]
+        got = b @ a * (fields["adapter.lora.alpha"] / b.shape[1])
+        module = model.get_submodule(f"base_model.model.model.layers.{layer}.{names[part]}")
+        want = module.get_delta_weight("default")
+        heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}.get(part)
+        if heads and fields["general.architecture"] == "llama":
+            want = want.reshape(heads, 2, -1, want.shape[1]).swapaxes(1, 2).reshape(want.shape)
+        worst, changed = max(worst, (got - want).abs().max().item()), max(changed, want.abs().max().item())
+    check(len(tensors) == 2 * sum(hasattr(m, "lora_A") for m in model.modules()), f"{what}: {len(tensors)} tensors")
+    print(f"{what + ' in GGUF':<60} {worst:.2e} of {changed:.2e} (limit 1e-6)")
+    check(worst <= 1e-6 < changed, f"{what}: GGUF off by {worst}")
+
+
 def main():
     torch.manual_seed(0)
     for case, options in CASES.items():
@@ -75,7 +103,10 @@ def main():
             ours, theirs = os.path.join(work, "ours"), os.path.join(work, "theirs")
             dmpo("train", "--model", base, "--data", data, "--output", ours, "--steps", 6, "--batch", 3, "--lr", 0.01,
                  *options)
-            compare(f"{case}: dmpo's", PeftModel.from_pretrained(base_of(base), ours), ours, base, data)
+            opened = PeftModel.from_pretrained(base_of(base), ours)
+            compare(f"{case}: dmpo's", opened, ours, base, data)
+            if case != "mistral-window":  # which llama.cpp has no form for
+                compare_gguf(f"{case}: dmpo's", opened, ours, work)
             model = get_peft_model(base_of(base), LoraConfig(r=3, lora_alpha=7, bias="none", lora_dropout=0.0,
                                                              target_modules="all-linear", task_type="CAUSAL_LM"))
             for p in model.parameters():

@@ -166,4 +166,21 @@ refuses 1 "config.json" convert tokenizer/.. --output new.gguf
 sed 's/"vocab_size": 90/"vocab_size": 91/' plain/config.json >out.json && cp -r plain torn && cp out.json torn/config.json
 refuses 1 "embed_tokens.weight\" has shape [90, 24]" convert torn --output new.gguf
 
+# ---- an adapter, whose base is given ----
+
+cp -R "$SRC/tests/golden-lora/llama-all/model" adapter && cp "$SRC/tests/golden-lora/llama-all/case.json" .
+base=$SRC/tests/golden/llama-tied-gqa/model
+refuses 1 "neither here nor in the adapter's directory; --base gives its path" convert adapter --output adapter.gguf
+refuses 2 "is not an adapter, which --base is for; leave --base out" convert "$base" --base "$base" --output new.gguf
+refuses 2 "adapter: is an adapter, not a whole model" convert adapter --base "$base" --output new
+check "an adapter as GGUF" works convert adapter --base "$base" --output adapter.gguf
+check "merged into it" works convert adapter --base "$base" --merge --output merged
+refuses 1 "of an adapter, PEFT's directory is read" convert adapter.gguf --output new
+for command in "info adapter" "plan --model adapter --data case.json" "score --model adapter --data case.json" \
+    "show case.json --model adapter --logps" "train --model adapter --data case.json --steps 1 --batch 1 --output trained"; do
+    # shellcheck disable=SC2086 # words
+    check "$command --base" works $command --base "$base"
+done
+check "what is trained on names it" grep -q "\"base_model_name_or_path\": \"$base\"" trained/adapter_config.json
+
 finish convert

@@ -233,12 +233,12 @@ static void test_merged(void)
     dm_adapter_merge m;
 
     CK(dmpo_engine_open(&engine, NULL, 2, &error) == DMPO_OK);
-    dm_status s = dm_adapter_merge_open(&m, &engine->e, at("adapter"), &err);
+    dm_status s = dm_adapter_merge_open(&m, &engine->e, at("adapter"), NULL, &err);
     if (s == DM_OK)
         s = dm_write_hf(at("merged"), false, m.loaded.source, dm_weight_reader_of_merge(&m), DM_F32, hex, &err);
     dm_adapter_merge_close(&m);
     CK_MSG(s == DM_OK, "%s", err.message);
-    CK(dm_adapter_merge_open(&m, &engine->e, at("base"), &err) == DM_ERR_ARGUMENT &&
+    CK(dm_adapter_merge_open(&m, &engine->e, at("base"), NULL, &err) == DM_ERR_ARGUMENT &&
        strstr(err.message, "is not an adapter"));
     dm_adapter_merge_close(&m);
     dmpo_engine_close(&engine);
@@ -344,9 +344,13 @@ static void test_broken(void)
                   "empty");
     refuse_config("\"bias\": \"none\"", "\"bias\": \"all\"", "bias is not supported");
     refuse_config("\"use_rslora\": false", "\"use_rslora\": false, \"use_dora\": true", "use_dora is not supported");
-    refuse_config("\"use_rslora\": false", "\"use_rslora\": false, \"init_lora_weights\": \"pissa\"",
-                  "init_lora_weights \"pissa\" is not supported");
-    refuse_config("\"use_rslora\": false", "\"use_rslora\": false, \"init_lora_weights\": \"olora\"", "\"olora\"");
+    static const char *const changing[] = {"pissa", "pissa_niter_16", "olora", "corda", "loftq", "lora_ga", "new"};
+    for (size_t i = 0; i < sizeof changing / sizeof *changing; i++) {
+        char with[96], says[96];
+        snprintf(with, sizeof with, "\"use_rslora\": false, \"init_lora_weights\": \"%s\"", changing[i]);
+        snprintf(says, sizeof says, "init_lora_weights \"%s\" is not supported", changing[i]);
+        refuse_config("\"use_rslora\": false", with, says);
+    }
     refuse_config("\"use_rslora\": false",
                   "\"use_rslora\": false, \"init_lora_weights\": true, \"loftq_config\": {\"bits\": 4}",
                   "loftq_config is not supported");
