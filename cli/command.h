@@ -5,6 +5,7 @@
 #include "cli/args.h"
 #include "dmpo.h"
 #include "io/data/template.h"
+#include "simd/precision.h"
 
 typedef int (*cli_main_fn)(int argc, char **argv);
 
@@ -50,6 +51,11 @@ int cli_failed(const char *name, int status, const char *message);
                    .absent = "where the adapter says it is",                                                           \
                    .manual = "The base model of an adapter, where the adapter names one which is not here, such as a " \
                              "name on a hub.")
+
+/* How products with weights compute. */
+#define CLI_PRECISION_OPTION(options, field)                                                                           \
+    DM_OPTION_CHOICE(options, field, "precision", "NAME", dm_precision_names,                                          \
+                     "of the inputs of products with weights: f32, or rounded to bf16")
 
 /* The text that ends an answer (model/infer/stop_text.h). */
 #define CLI_STOP_OPTION(options, field)                                                                                \

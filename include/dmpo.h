@@ -339,6 +339,10 @@ DMPO_API dmpo_status dmpo_model_open(dmpo_model **model, dmpo_engine *engine, co
 DMPO_API dmpo_status dmpo_model_open_on(dmpo_model **model, dmpo_engine *engine, const char *path, const char *base,
                                         size_t slots, size_t max_length, dmpo_error *error);
 DMPO_API void dmpo_model_close(dmpo_model **model);
+
+/* How products with weights compute: "f32", as after opening, or "bf16", as with the option `precision` of training.
+ * Another one than before forgets what the slots remember. */
+DMPO_API dmpo_status dmpo_model_set_precision(dmpo_model *model, const char *name, dmpo_error *error);
 DMPO_API size_t dmpo_model_vocabulary(const dmpo_model *model);
 DMPO_API size_t dmpo_model_positions(const dmpo_model *model); /* the longest sequence that it was made for */
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+const char *const dm_precision_names[] = {[DM_PRECISION_F32] = "f32", [DM_PRECISION_BF16] = "bf16", NULL};
+
 typedef struct product {
     const dm_engine *e;
     const dm_gemm_kernel *g;

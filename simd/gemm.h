@@ -10,10 +10,7 @@
 
 #include "simd/engine.h"
 #include "simd/gemm_operand.h"
-
-/* How a product computes: f32 inputs and one chain of fma, or inputs rounded to bf16 in the order of the bf16 product.
- * Operands and C are f32 in memory either way. */
-typedef enum dm_precision { DM_PRECISION_F32, DM_PRECISION_BF16 } dm_precision;
+#include "simd/precision.h"
 
 typedef enum dm_gemm_mode { DM_GEMM_SET, DM_GEMM_ADD } dm_gemm_mode;
 

@@ -9,6 +9,7 @@
 #include "agent/rollout/rollout_internal.h"
 #include "io/json_writer.h"
 #include "model/infer/sampling.h"
+#include "simd/precision.h"
 
 void dm_rollout_defaults(dm_rollout_options *o)
 {
@@ -94,6 +95,8 @@ static void describe(dm_text *t, const dm_rollout_run *r)
     put_int(&w, "top-k", o->top_k);
     put_double(&w, "top-p", o->top_p);
     put_digits(&w, "seed", o->seed);
+    if (o->precision != DM_PRECISION_F32)
+        put_string(&w, "precision", dm_precision_names[o->precision]);
     put_string(&w, "stop", o->stop);
     put_int(&w, "max-turns", o->max_turns);
     put_int(&w, "max-tokens", o->max_tokens);

@@ -48,6 +48,7 @@ typedef struct dm_rollout_options {
     int64_t top_k;      /* 0: all */
     double top_p;       /* (0, 1] */
     uint64_t seed;      /* of sampling, and of the random player */
+    int precision;      /* dm_precision, of products with weights */
     const char *stop;   /* text that ends a turn, or NULL; the end-of-turn token always does */
 
     int64_t max_turns;  /* of an episode, given ones included; 0: the environment's own limit */

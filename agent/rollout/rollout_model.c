@@ -9,6 +9,7 @@
 #include "core/files/file.h"
 #include "core/files/path.h"
 #include "model/formats/source.h"
+#include "simd/precision.h"
 
 #define CACHE_BYTES ((uint64_t)1 << 31)
 #define LENGTH_DEFAULT 4096
@@ -249,6 +250,8 @@ dm_status dm_rollout_model(dm_rollout_run *r, dmpo_engine *engine)
     if (s == DMPO_ERR_MEMORY)
         return dm_fail(r->err, DM_ERR_MEMORY, "%s; %zu episodes at once of %zu tokens: lower --at-once or --max-length",
                        error.message, r->flights, r->max_length);
+    if (s == DMPO_OK)
+        s = dmpo_model_set_precision(r->model, dm_precision_names[r->o->precision], &error);
     if (s == DMPO_OK)
         s = dmpo_model_generate_continuous(r->model, r->request, r->flights, next_request, on_token, r, &error);
     if (r->s == DM_OK && s != DMPO_OK)

@@ -20,6 +20,7 @@
 typedef struct chat_options {
     const char *model, *base, *chat_template, *template_options, *system, *stop;
     dmpo_sampling sampling;
+    int precision; /* dm_precision */
     int64_t max_length;
 } chat_options;
 
@@ -41,6 +42,7 @@ static const cli_option options[] = {
     CLI_SAMPLING_OPTIONS(chat_options, sampling.temperature, sampling.top_k, sampling.top_p),
     DM_OPTION_SEED(chat_options, sampling.seed, "seed", "N",
                    "seed of sampling; the same seed and messages give the same answers on every machine"),
+    CLI_PRECISION_OPTION(chat_options, precision),
     {.offset = 0},
 };
 
@@ -581,6 +583,8 @@ static dm_status run(talk *t, dmpo_engine *engine, dm_error *err)
     if (s != DM_OK)
         return s;
     s = (dm_status)dmpo_model_open_on(&t->model, engine, t->o->model, t->o->base, 1, t->max_length, &error);
+    if (s == DM_OK)
+        s = (dm_status)dmpo_model_set_precision(t->model, dm_precision_names[t->o->precision], &error);
     if (s != DM_OK)
         return dm_fail(err, s, "%s", error.message);
     t->terminal = isatty(STDIN_FILENO);

@@ -15,6 +15,7 @@
 typedef struct generate_options {
     const char *model, *base, *prompt, *prompt_file, *chat, *chat_template, *template_options, *stop;
     dmpo_sampling sampling;
+    int precision; /* dm_precision */
     bool raw;
 } generate_options;
 
@@ -42,6 +43,7 @@ static const cli_option options[] = {
     CLI_SAMPLING_OPTIONS(generate_options, sampling.temperature, sampling.top_k, sampling.top_p),
     DM_OPTION_SEED(generate_options, sampling.seed, "seed", "N",
                    "seed of sampling; the same seed gives the same text on every machine"),
+    CLI_PRECISION_OPTION(generate_options, precision),
     {.offset = 0},
 };
 
@@ -199,6 +201,8 @@ static dm_status run(dmpo_engine *engine, const generate_options *o, const dmpo_
         .size = sizeof request, .ids = prompt->ids, .n = prompt->n, .sampling = &o->sampling, .out = a->ids};
 
     dmpo_status s = dmpo_model_open_on(&model, engine, o->model, o->base, 1, length, &error);
+    if (s == DMPO_OK)
+        s = dmpo_model_set_precision(model, dm_precision_names[o->precision], &error);
     if (s == DMPO_OK && length > dmpo_model_positions(model) && !common->quiet)
         fprintf(stderr, "prompt and answer may reach %zu tokens; the model was made for %zu\n", length,
                 dmpo_model_positions(model));

@@ -52,6 +52,7 @@ const cli_option cli_rollout_options[] = {
     CLI_SAMPLING_OPTIONS(rollout_options, rollout.temperature, rollout.top_k, rollout.top_p),
     DM_OPTION_SEED(rollout_options, rollout.seed, "seed", "N",
                    "seed of sampling and of `policy` random; the same seed gives the same episodes"),
+    CLI_PRECISION_OPTION(rollout_options, rollout.precision),
     DM_OPTION_INTEGER(rollout_options, rollout.max_turns, "max-turns", "N",
                       "maximum turns of an episode (0: the environment's limit)", .low = 0, .high = COUNT_MAX,
                       .manual = "Maximum turns of an episode, kept ones included (0: the environment's limit, which "

@@ -21,10 +21,25 @@ static const cli_option own_options[] = {
 };
 #define OWN (sizeof own_options / sizeof *own_options)
 
-const char *const cli_score_options[] = {
-    "model",         "base",         "data",   "reference", "reference-cache",   "template",   "template-option",
-    "objective",     "beta",         "gamma",  "phi",       "length-normalised", "max-length", "skip-invalid",
-    "join-messages", "share-prefix", "memory", NULL};
+const char *const cli_score_options[] = {"model",
+                                         "base",
+                                         "data",
+                                         "reference",
+                                         "reference-cache",
+                                         "template",
+                                         "template-option",
+                                         "objective",
+                                         "beta",
+                                         "gamma",
+                                         "phi",
+                                         "length-normalised",
+                                         "max-length",
+                                         "skip-invalid",
+                                         "join-messages",
+                                         "share-prefix",
+                                         "memory",
+                                         "precision",
+                                         NULL};
 
 static cli_option options[24];
 

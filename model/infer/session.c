@@ -116,6 +116,22 @@ void dmpo_model_close(dmpo_model **model)
     *model = NULL;
 }
 
+dmpo_status dmpo_model_set_precision(dmpo_model *m, const char *name, dmpo_error *error)
+{
+    dm_error err = {0};
+    int p = 0;
+
+    while (dm_precision_names[p] && strcmp(name, dm_precision_names[p]) != 0)
+        p++;
+    if (!dm_precision_names[p])
+        return dm_api_report(error, dm_fail(&err, DM_ERR_ARGUMENT, "precision '%s': must be f32 or bf16", name), &err);
+    if (m->network.size.precision != (dm_precision)p)
+        for (size_t i = 0; i < m->slots; i++)
+            m->slot[i].n = 0;
+    m->network.size.precision = (dm_precision)p;
+    return dm_api_report(error, DM_OK, &err);
+}
+
 size_t dmpo_model_vocabulary(const dmpo_model *m)
 {
     return m->config.vocab;

@@ -82,6 +82,8 @@ static void output_backward(dm_network *n, const float *w, float *dw, size_t lay
     if (o->bias[DM_PROJECTION_O] && !n->lora)
         dm_op_bias_backward(e, dm_gradient_of(n, dw, o->bias[DM_PROJECTION_O]), dy, late, d);
     if (!narrow) {
+        if (a->att_bf16)
+            dm_op_from_bf16(e, a->att, a->att_bf16, rows * hq);
         project_backward(n, w, dw, layer, DM_PROJECTION_O, dy, a->att, n->datt, DM_GEMM_SET, rows);
         return;
     }

@@ -105,6 +105,8 @@ void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_netw
     const size_t rows = narrow ? r->n_wanted : r->rows;
 
     attend(n, w, layer, r);
+    if (a->att_bf16)
+        dm_op_to_bf16(e, a->att_bf16, a->att, r->rows * hq);
     if (narrow) {
         dm_op_gather(e, n->narrow, a->att, r->wanted, rows, hq);
         dm_op_gather(e, n->delta, a->x, r->wanted, rows, d);

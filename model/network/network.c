@@ -23,8 +23,9 @@ static float *floats(dm_arena *a, size_t rows, size_t cols)
 }
 
 /* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. late: rows from mid
- * on. */
-static void place_shared(dm_layer_activations *acts, dm_arena *a, const dm_config *c, size_t rows, size_t late)
+ * on. bf16: what products alone read is kept as that. */
+static void place_shared(dm_layer_activations *acts, dm_arena *a, const dm_config *c, size_t rows, size_t late,
+                         bool bf16)
 {
     const size_t hq = (size_t)c->heads * c->head_dim, hk = (size_t)c->kv_heads * c->head_dim;
     acts->inv1 = floats(a, rows, 1);
@@ -35,7 +36,10 @@ static void place_shared(dm_layer_activations *acts, dm_arena *a, const dm_confi
         acts->q_inv = floats(a, rows, c->heads);
         acts->k_inv = floats(a, rows, c->kv_heads);
     }
-    acts->att = floats(a, rows, hq);
+    if (bf16)
+        acts->att_bf16 = (uint16_t *)(void *)floats(a, rows, (hq + 1) / 2);
+    else
+        acts->att = floats(a, rows, hq);
     if (dm_config_is_gemma(c)) {
         acts->o_raw = floats(a, late, c->hidden);
         acts->o_inv = floats(a, late, 1);
@@ -70,6 +74,7 @@ static size_t lead_for(const dm_network *n, size_t l, size_t end)
 static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const dm_network_size *s)
 {
     const int train = s->mode == DM_NETWORK_TRAIN, generate = s->mode == DM_NETWORK_GENERATE;
+    const bool bf16 = train && s->precision == DM_PRECISION_BF16;
     const uint32_t shared = train ? s->recompute : c->layers; /* layers that share one set of activations */
     dm_layer_activations common = {0};
     size_t lead = 0;
@@ -80,7 +85,7 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
     n->narrow = floats(a, s->predictions, (size_t)c->heads * c->head_dim);
     const dm_arena_marker block = dm_arena_mark(a);
     if (shared > 0)
-        place_shared(&common, a, c, s->rows, most_rows(s));
+        place_shared(&common, a, c, s->rows, most_rows(s), bf16);
     if (shared > 0 && !generate)
         place_keys(&common, a, c, s->rows);
     if (!train)
@@ -89,7 +94,7 @@ static void place_layers(dm_network *n, dm_arena *a, const dm_config *c, const d
         const int own = l >= shared;
         dm_layer_activations layer = common;
         if (own)
-            place_shared(&layer, a, c, s->rows, l + 1 < c->layers ? s->rows : s->predictions);
+            place_shared(&layer, a, c, s->rows, l + 1 < c->layers ? s->rows : s->predictions, bf16);
         if (own || generate)
             place_keys(&layer, a, c, generate ? s->cache : s->rows);
         if (train)
@@ -142,6 +147,8 @@ void dm_network_place(dm_network *n, dm_arena *a, const dm_engine *e, const dm_c
         n->dffn = floats(a, most, f);
         n->datt = floats(a, s->rows, hq);
         n->dq = floats(a, most, hq);
+        for (uint32_t l = 0; n->acts && s->precision == DM_PRECISION_BF16 && l < c->layers; l++)
+            n->acts[l].att = n->dq; /* free until attention's backward */
         n->dk = floats(a, s->rows, hk);
         n->dv = floats(a, s->rows, hk);
     }

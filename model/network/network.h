@@ -26,6 +26,7 @@
 #include "model/network/params.h"
 #include "model/network/lora.h"
 #include "model/network/pack.h"
+#include "simd/precision.h"
 #include "simd/weight.h"
 #include "simd/engine.h"
 
@@ -34,12 +35,13 @@ typedef struct dm_layer_activations {     /* activations of one layer that its b
     float *inv1;                          /* [R] 1/rms of x */
     float *q, *k, *v;                     /* [R, heads*head_dim], [R, kv_heads*head_dim] x 2, as attention sees them */
     float *q_raw, *k_raw, *q_inv, *k_inv; /* before the qk-norm and its 1/rms; Qwen3 only */
-    float *att;                           /* [R, heads*head_dim] */
-    float *mid;                           /* [R, d]; from here on [predictions, ...] in a narrow last layer */
-    float *inv2;                          /* [R] */
-    float *gate, *up;                     /* [R, f] */
-    float *o_raw, *o_inv;                 /* [R, d], [R] the attention's output before its norm; Gemma 3 only */
-    float *f_raw, *f_inv;                 /* the FFN's likewise */
+    float *att;           /* [R, heads*head_dim]; bf16: every layer's in one place, until the next one's */
+    uint16_t *att_bf16;   /* bf16: the layer's own, rounded: products alone read it */
+    float *mid;           /* [R, d]; from here on [predictions, ...] in a narrow last layer */
+    float *inv2;          /* [R] */
+    float *gate, *up;     /* [R, f] */
+    float *o_raw, *o_inv; /* [R, d], [R] the attention's output before its norm; Gemma 3 only */
+    float *f_raw, *f_inv; /* the FFN's likewise */
 } dm_layer_activations;
 
 typedef struct dm_network_angles {
@@ -54,14 +56,14 @@ typedef enum dm_network_mode {
 
 typedef struct dm_network_size {
     dm_network_mode mode;
-    size_t rows;        /* most packed rows (TRAIN, SCORE), most rows computed at once (GENERATE) */
-    size_t cache;       /* GENERATE: rows of the cache, all regions together */
-    size_t predictions; /* most predictions */
-    size_t longest;     /* longest logical sequence */
-    uint32_t recompute; /* layers, from the first, of which only the input is kept */
-    uint32_t rank;      /* largest of the adapters that it will compute with; 0: none */
-    bool overlay;       /* TRAIN: the layers' gradients lie where activations were (below) */
-    bool keep_logits;   /* of the whole vocabulary, for the head's backward */
+    size_t rows;            /* most packed rows (TRAIN, SCORE), most rows computed at once (GENERATE) */
+    size_t cache;           /* GENERATE: rows of the cache, all regions together */
+    size_t predictions;     /* most predictions */
+    size_t longest;         /* longest logical sequence */
+    uint32_t recompute;     /* layers, from the first, of which only the input is kept */
+    uint32_t rank;          /* largest of the adapters that it will compute with; 0: none */
+    bool overlay;           /* TRAIN: the layers' gradients lie where activations were (below) */
+    bool keep_logits;       /* of the whole vocabulary, for the head's backward */
     dm_precision precision; /* of the products with weights and adapters */
 } dm_network_size;
 

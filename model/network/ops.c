@@ -7,6 +7,8 @@ typedef struct op {
     const dm_kernels *k;
     float *y, *z;
     const float *x, *w, *u, *inv;
+    uint16_t *halves;
+    const uint16_t *stored;
     const int32_t *ids;
     const uint32_t *position;
     size_t rows, n, heads;
@@ -137,6 +139,30 @@ void dm_op_rope(const dm_engine *e, float *x, const float *cos, const float *sin
               .heads = heads,
               .n = head_dim,
               .flag = inverse});
+}
+
+static void to_bf16(void *ctx, unsigned part, unsigned parts)
+{
+    const op *o = ctx;
+    const dm_range r = dm_range_split(o->n, 1024, part, parts);
+    o->k->to_bf16(o->halves + r.begin, o->x + r.begin, r.end - r.begin);
+}
+
+void dm_op_to_bf16(const dm_engine *e, uint16_t *y, const float *x, size_t n)
+{
+    run(e, to_bf16, &(op){.halves = y, .x = x, .n = n});
+}
+
+static void from_bf16(void *ctx, unsigned part, unsigned parts)
+{
+    const op *o = ctx;
+    const dm_range r = dm_range_split(o->n, 1024, part, parts);
+    o->k->from_bf16(o->y + r.begin, o->stored + r.begin, r.end - r.begin);
+}
+
+void dm_op_from_bf16(const dm_engine *e, float *y, const uint16_t *x, size_t n)
+{
+    run(e, from_bf16, &(op){.y = y, .stored = x, .n = n});
 }
 
 static void zero(void *ctx, unsigned part, unsigned parts)

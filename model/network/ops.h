@@ -29,6 +29,10 @@ void dm_op_bias_backward(const dm_engine *e, float *db, const float *dy, size_t 
 void dm_op_rope(const dm_engine *e, float *x, const float *cos, const float *sin, const uint32_t *position, size_t rows,
                 size_t heads, size_t head_dim, bool inverse);
 
+/* Storage as bf16, to nearest even, and back. */
+void dm_op_to_bf16(const dm_engine *e, uint16_t *y, const float *x, size_t n);
+void dm_op_from_bf16(const dm_engine *e, float *y, const uint16_t *x, size_t n);
+
 void dm_op_zero(const dm_engine *e, float *y, size_t n);
 void dm_op_add(const dm_engine *e, float *y, const float *x, size_t n); /* y += x */
 void dm_op_scale(const dm_engine *e, float *y, float a, size_t n);      /* y *= a */

@@ -60,6 +60,10 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
         dm_sha256_update(&h, " shards", 7);
         dm_train_options_hash(o, DM_IDENTITY_SHARDS, &h);
     }
+    if (o->precision != DM_PRECISION_F32) {
+        dm_sha256_update(&h, " precision", 10);
+        dm_train_options_hash(o, DM_IDENTITY_PRECISION, &h);
+    }
     if (r->models.policy.lora.o.rank) {
         const dm_lora_options *l = &r->models.policy.lora.o;
         char alpha[DM_DOUBLE_TEXT];

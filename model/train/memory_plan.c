@@ -226,7 +226,8 @@ dm_status dm_run_plan(dm_run *r, dm_error *err)
                                                .predictions = max->predictions,
                                                .longest = max->longest,
                                                .rank = largest_rank(r),
-                                               .overlay = may_overlay(r)};
+                                               .overlay = may_overlay(r),
+                                               .precision = r->options.precision};
     return choose_plan(r, err);
 }
 

@@ -10,6 +10,7 @@
 #include "model/option.h"
 #include "model/train/optimizer.h"
 #include "model/train/shards.h"
+#include "simd/precision.h"
 
 typedef struct dm_train_options { /* a field for each row, typed by it */
 #define TEXT(field, ...) const char *field;
@@ -41,7 +42,8 @@ typedef enum dm_identity { /* which part of a run's identity an option's value i
                            DM_IDENTITY_NUMBERS,
                            DM_IDENTITY_KTO,
                            DM_IDENTITY_MRPO,
-                           DM_IDENTITY_SHARDS
+                           DM_IDENTITY_SHARDS,
+                           DM_IDENTITY_PRECISION
 } dm_identity;
 
 /* Hashes " VALUE" for each option of this part, in the table's order: exact, and the same in every locale. */

@@ -3,7 +3,7 @@
  * Cache file: for the reference, then for the second one where there is one, a text header (one line, the key below)
  * and the f32 values of all parts (training data, evaluation data, kto's mismatched sequences of both) in the order of
  * dm_run_references; at the end the SHA-256 of all of this, in hex. The key names everything they depend on (weights,
- * configuration, the items as token ids and turns, packing), so a stale cache is recomputed, never used. */
+ * configuration, the items as token ids and turns, packing, precision), so a stale cache is recomputed, never used. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,8 +53,9 @@ static void cache_key(dm_run *r, int which, char key[KEY_MAX])
         size += (size_t)snprintf(counts + size, sizeof counts - size, "%s%zu", i ? "+" : "", parts[i].ref->n);
     }
     dm_sha256_finish(&h, items);
-    snprintf(key, KEY_MAX, KIND "3 model=%s items=%s share_prefix=%d values=%s\n", dm_run_reference_sha256(r, which),
-             items, r->options.share_prefix, counts);
+    snprintf(key, KEY_MAX, KIND "3 model=%s items=%s share_prefix=%d%s values=%s\n", dm_run_reference_sha256(r, which),
+             items, r->options.share_prefix, r->options.precision == DM_PRECISION_BF16 ? " precision=bf16" : "",
+             counts);
 }
 
 const char *dm_run_reference_sha256(const dm_run *r, int which)

@@ -34,6 +34,7 @@ done
 refused() { ! train "$@" --objective sft --resume && grep -q 'the checkpoint belongs to a run with other' "$work/$1.log"; }
 check "another learning rate is refused" refused lr --lr 2e-4
 check "other shards are refused" refused shards --shards 2
+check "another precision is refused" refused precision --precision bf16
 check "other items are refused" refused items --max-length 20
 sed 's/"rms_norm_eps": [^,]*/"rms_norm_eps": 0.25/' "$case/model/config.json" >"$work/model/config.json"
 check "another configuration is refused" refused config

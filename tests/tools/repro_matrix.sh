@@ -1,7 +1,7 @@
 #!/bin/sh
 # repro_matrix.sh [WORD...]: builds build/tests/repro with every compiler, optimisation level, C library and
-# architecture at hand, runs it, and prints a table of the hashes, which must all be the committed
-# one. WORDs keep the rows that contain all of them (gcc, clang, musl, aarch64, arm, -O0). Skips and names what
+# architecture at hand, runs it, and prints a table of the hashes (f32, with shards, bf16, as they sort; their first 20
+# digits), which must all be the committed ones. WORDs keep the rows that contain all of them (gcc, clang, musl, aarch64, arm, -O0). Skips and names what
 # is not installed.
 # SRC: the source directory; JOBS: for make. Ends with "repro_matrix: N passed, N failed".
 set -u
@@ -11,7 +11,10 @@ jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
 work=$(mktemp -d "${TMPDIR:-/tmp}/repro-matrix.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-want=$(sed -n 's/^static const char expected\[\] = "\([0-9a-f]*\)";$/\1/p' "$src/tests/unit/model/train/test_repro.c")
+# f32, shards, bf16
+want=$(sed -n 's/^static const char expected[a-z0-9_]*\[\] = "\([0-9a-f]*\)";$/\1/p' "$src/tests/unit/model/train/test_repro.c" |
+    sort | tr '\n' ' ')
+want=${want% }
 words=$*
 passed=0 failed=0 skipped=0
 
@@ -41,7 +44,7 @@ run() { # run NAME COMMAND...: one line of the table
     hash=$(sed -n 's/^\([0-9a-f]\{64\}\) .*/\1/p' "$work/out" | sort -u | tr '\n' ' ')
     hash=${hash% }
     if [ "$status" = 0 ] && [ "$hash" = "$want" ]; then
-        row "$name" "$hash" "passed ($(grep -c "^$want " "$work/out") runs, $seconds s)"
+        row "$name" "$(printf %s "$hash" | tr ' ' '\n' | cut -c1-20 | tr '\n' ' ')" "passed ($(grep -c '^[0-9a-f]\{64\} ' "$work/out") runs, $seconds s)"
     else
         row "$name" "${hash:--}" "FAILED (status $status)"
         grep -v '^[0-9a-f]\{64\} ' "$work/out" | tail -n 5 | sed 's/^/    /'

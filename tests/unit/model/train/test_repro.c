@@ -1,7 +1,7 @@
 /* The same bits everywhere: trains two small models, SFT and then DMPO on what that gave, and hashes weights, optimizer
  * state and metrics of the four runs. The hash must be the one below for every level of this machine, 1, 2, 3 and 8
- * threads, with and without recomputation, killed and resumed anywhere; so must the second one, of two runs with shards; tests/tools/repro_matrix.sh repeats that for
- * compilers, optimisation levels, C libraries and architectures.
+ * threads, with and without recomputation, killed and resumed anywhere; so must those of runs with shards and of runs in
+ * bf16. tests/tools/repro_matrix.sh repeats that for compilers, optimisation levels, C libraries and architectures.
  *
  *     repro [--isa NAME] [--threads N]
  *
@@ -27,6 +27,7 @@
 /* Changes with the numerics contract (docs/numerics.md) only: then say so in CHANGELOG.md. */
 static const char expected[] = "7c094a83f4c83141a140eb2d31d9e2418fe1cab6454f1031e3d09a92e43d8434";
 static const char expected_shards[] = "093b198282923f3ce4ae599eaff87d01d6c63c30c8971ea22d9c90e85b37d95e";
+static const char expected_bf16[] = "4b827392d64413bd48a7e500631c2b2a86ddf916cae4d5ed4954b0c7d7ff7ed8";
 
 #define SEED 2406
 #define STEPS 4
@@ -174,18 +175,27 @@ typedef struct stage {
     const char *name, *model, *data, *eval;
     dm_objective_kind objective;
     int shards;
+    dm_precision precision;
 } stage;
 
 static const stage stages[] = {
-    {"a-sft", "a", "a-train", "a-eval", DM_OBJECTIVE_SFT, 1},
-    {"a-dmpo", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO, 1},
-    {"b-sft", "b", "b-train", "b-eval", DM_OBJECTIVE_SFT, 1},
-    {"b-kto", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN, 1},
-    {"a-shards", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO, 3},
-    {"b-shards", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN, 2},
+    {"a-sft", "a", "a-train", "a-eval", DM_OBJECTIVE_SFT, 1, DM_PRECISION_F32},
+    {"a-dmpo", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO, 1, DM_PRECISION_F32},
+    {"b-sft", "b", "b-train", "b-eval", DM_OBJECTIVE_SFT, 1, DM_PRECISION_F32},
+    {"b-kto", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN, 1, DM_PRECISION_F32},
+    {"a-shards", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO, 3, DM_PRECISION_F32},
+    {"b-shards", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN, 2, DM_PRECISION_F32},
+    {"a-bf16", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO, 1, DM_PRECISION_BF16},
+    {"b-bf16", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN, 1, DM_PRECISION_BF16},
 };
 #define STAGES (sizeof stages / sizeof *stages)
-#define UNSHARDED ((size_t)4) /* the first ones, which the first hash is of */
+
+static const struct {
+    const char *name;
+    size_t begin, end; /* the stages that it is of */
+    const char *expected;
+} hashes[] = {{"", 0, 4, expected}, {", shards", 4, 6, expected_shards}, {", bf16", 6, STAGES, expected_bf16}};
+#define HASHES (sizeof hashes / sizeof *hashes)
 
 typedef struct paths {
     char model[PATH], data[PATH], eval[PATH], output[PATH];
@@ -208,6 +218,7 @@ static dm_train_options options_of(const stage *g, const variant *v, const char 
     o.lr = 2e-3;
     o.batch = g->shards > 1 ? 3 : 2;
     o.shards = g->shards;
+    o.precision = g->precision;
     o.steps = STEPS;
     o.warmup_steps = 2;
     o.weight_decay = 0.05;
@@ -311,36 +322,31 @@ static void hash_output(const char *output, digest hex)
 
 /* ---- checks ---- */
 
-static void print_hash(const variant *v, const digest hex[STAGES], digest whole)
+static void print_hashes(const variant *v, const digest hex[STAGES])
 {
-    dm_sha256 h;
-
-    dm_sha256_init(&h);
-    for (size_t i = UNSHARDED; i < STAGES; i++)
-        dm_sha256_update(&h, hex[i], sizeof hex[i] - 1);
-    dm_sha256_finish(&h, whole);
-    CK_MSG(strcmp(whole, expected_shards) == 0, "the shards' hash is %s, not %s", whole, expected_shards);
-    dm_sha256_init(&h);
-    for (size_t i = 0; i < UNSHARDED; i++)
-        dm_sha256_update(&h, hex[i], sizeof hex[i] - 1);
-    dm_sha256_finish(&h, whole);
-    printf("%s %s, %u thread%s%s\n", whole, dm_isa_name(v->isa), v->threads, v->threads > 1 ? "s" : "",
-           v->recompute ? ", recomputing" : "");
+    for (size_t i = 0; i < HASHES; i++) {
+        digest whole;
+        dm_sha256 h;
+        dm_sha256_init(&h);
+        for (size_t k = hashes[i].begin; k < hashes[i].end; k++)
+            dm_sha256_update(&h, hex[k], sizeof hex[k] - 1);
+        dm_sha256_finish(&h, whole);
+        printf("%s %s, %u thread%s%s%s\n", whole, dm_isa_name(v->isa), v->threads, v->threads > 1 ? "s" : "",
+               v->recompute ? ", recomputing" : "", hashes[i].name);
+        CK_MSG(strcmp(whole, hashes[i].expected) == 0,
+               "the hash is not %s; if the numerics contract was changed on purpose, put the "
+               "new one into tests/unit/model/train/test_repro.c",
+               hashes[i].expected);
+    }
 }
 
 /* The run that all others are compared with stage by stage; it leaves the models that they start from. */
 static void run_first(const variant *v, digest want[STAGES])
 {
-    digest whole;
-
     for (size_t i = 0; i < STAGES; i++)
         if (train(&stages[i], v, stages[i].name, (ending){0}))
             hash_output(stages[i].name, want[i]);
-    print_hash(v, want, whole);
-    CK_MSG(strcmp(whole, expected) == 0,
-           "the hash is not %s; if the numerics contract was changed on purpose, put the "
-           "new one into tests/unit/model/train/test_repro.c",
-           expected);
+    print_hashes(v, (const digest *)want);
 }
 
 static void check_stage(size_t i, const char *how, digest hex, const digest want[STAGES])
@@ -355,12 +361,12 @@ static void check_stage(size_t i, const char *how, digest hex, const digest want
 
 static void check_variant(const variant *v, const digest want[STAGES])
 {
-    digest hex[STAGES] = {{0}}, whole;
+    digest hex[STAGES] = {{0}};
 
     for (size_t i = 0; i < STAGES; i++)
         if (train(&stages[i], v, "again", (ending){0}))
             check_stage(i, "", hex[i], want);
-    print_hash(v, (const digest *)hex, whole);
+    print_hashes(v, (const digest *)hex);
 }
 
 /* Killed as `one`, resumed as `two`. */
