@@ -101,7 +101,7 @@ LINK = $(CC) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) -pthread $(HARDEN_LINK) $(LDFLAGS
 # line.
 BUILT_WITH = $(B)/obj/built-with
 tools := $(strip $(CC) $(CPPFLAGS) $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) $(ARCH_FLAGS) $(AR) $(OBJCOPY) \
-    $(LDFLAGS) $(STATIC_FLAGS) $(SHARED_FLAGS) $(HARDEN_FLAGS) $(HARDEN_LINK) $(HARDEN_PROGRAM) $(foreach isa,$(ISAS),$(ISA_FLAGS_$(isa))) $(AMX_FLAGS))
+    $(LDFLAGS) $(STATIC_FLAGS) $(SHARED_FLAGS) $(HARDEN_FLAGS) $(HARDEN_LINK) $(HARDEN_PROGRAM) $(MPI_FLAGS) $(MPI_LIBS) $(foreach isa,$(ISAS),$(ISA_FLAGS_$(isa))) $(AMX_FLAGS))
 ifdef ISAS # configured, and the goal is to build
 ifneq ($(tools),$(shell cat $(BUILT_WITH) 2>/dev/null))
 $(shell mkdir -p $(B)/obj && printf '%s\n' '$(subst ','\'',$(tools))' >$(BUILT_WITH))
@@ -121,7 +121,7 @@ $(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
 endef
 
 $(B)/obj/%.o: $(SRC)/%.c $(BUILT_WITH)
-	$(call compile,$(if $(filter core/% simd/%,$*),,$(HARDEN_FLAGS)))
+	$(call compile,$(if $(filter core/% simd/%,$*),,$(HARDEN_FLAGS)) $(if $(filter cli/ranks_mpi,$*),$(MPI_FLAGS)))
 
 define isa_rule
 $(B)/obj/simd/kernels/k_%_$(1).o: $(SRC)/simd/kernels/k_%.c $(BUILT_WITH)
@@ -176,7 +176,7 @@ $(B)/$(SHARED_FILE): $(LIB_OBJECTS)
 
 $(B)/dmpo: $(CLI_OBJECTS) $(AGENT) $(ENGINE)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) $(STATIC_FLAGS) $(HARDEN_PROGRAM) -o $@ $^ -lm
+	$(Q)$(LINK) $(STATIC_FLAGS) $(HARDEN_PROGRAM) -o $@ $^ -lm $(MPI_LIBS)
 
 define unit_rule
 $(B)/tests/%: $(B)/obj/$(1)/test_%.o $(SUPPORT) $(AGENT) $(ENGINE)

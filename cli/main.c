@@ -6,6 +6,8 @@
 
 #include "agent/env/child.h"
 #include "cli/command.h"
+#include "cli/ranks.h"
+#include "core/ranks.h"
 #include "core/files/temporary.h"
 #include "core/system.h"
 
@@ -94,6 +96,12 @@ void cli_note(const char *text)
 
 int cli_failed(const char *name, int status, const char *message)
 {
+    const unsigned self = dm_ranks_here()->self;
+
+    if (self > 0 && dm_ranks_agreed_to_fail()) /* rank 0 says it */
+        return status == DMPO_ERR_ARGUMENT ? 2 : 1;
+    if (self > 0)
+        fprintf(stderr, "rank %u: ", self);
     fprintf(stderr, "dmpo %s: ", name);
     cli_note(message);
     return status == DMPO_ERR_ARGUMENT ? 2 : 1;
@@ -127,6 +135,30 @@ static int printed(const char *name, int status)
     return 1;
 }
 
+/* Which commands several processes do together (core/ranks.h). */
+static bool knows_ranks(const char *name)
+{
+    static const char *const names[] = {"train"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static int run(const cli_entry *command, int argc, char **argv)
+{
+    static const dm_ranks_fact none[DM_RANKS_FACTS];
+    dm_error err = {0};
+    dm_status s = cli_ranks_open(&err);
+
+    if (s == DM_OK && dm_ranks_here()->count > 1 && !knows_ranks(command->name))
+        s = dm_fail(&err, DM_ERR_ARGUMENT, "one process does this; start it without mpirun");
+    if (dm_ranks_here()->count > 1)
+        s = dm_ranks_agree(s, none, &err);
+    return s == DM_OK ? command->run(argc, argv) : cli_failed(command->name, s, err.message);
+}
+
 int main(int argc, char **argv)
 {
     open_standard_streams();
@@ -149,7 +181,9 @@ int main(int argc, char **argv)
             continue;
         char name[64];
         snprintf(name, sizeof name, "dmpo %s", argv[1]);
-        return printed(name, commands[i].run(argc - 2, argv + 2));
+        const int status = printed(name, run(&commands[i], argc - 2, argv + 2));
+        cli_ranks_close(status);
+        return status;
     }
     fprintf(stderr, "dmpo: unknown command '%s'; dmpo --help lists the commands\n", argv[1]);
     return 2;

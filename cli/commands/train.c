@@ -6,7 +6,9 @@
 
 #include "cli/command.h"
 #include "cli/files.h"
+#include "core/ranks.h"
 #include "dmpo.h"
+#include "model/train/train.h"
 
 static cli_command train_command = {
     .name = "train",
@@ -17,21 +19,33 @@ static cli_command train_command = {
                "Ctrl-C finishes the step, writes a checkpoint and stops; --resume continues with the same bits.\n"
                "dmpo train --config OUTPUT/run.json repeats a run. --no-NAME switches the flag --NAME off."};
 
+typedef struct plan_options {
+    int64_t ranks;
+} plan_options;
+
+static const cli_option plan_own[] = {
+    DM_OPTION_INTEGER(
+        plan_options, ranks, "ranks", "N", "also prints what each of N ranks needs and sends in a step (docs/ranks.md)",
+        .group = "several machines", .absent = "one process", .low = 0, .high = DM_RANKS_MAX, .legal = "1 to 256"),
+};
+
 static cli_command plan_command = {.name = "plan",
                                    .summary =
                                        "Says what memory a training run will need, line by line, without running it.",
                                    .usage = "--model PATH --data FILE [options of dmpo train]"};
 
-/* Options at their defaults, then as the command line has them. */
-static dm_status parse(cli_command *c, cli_common *common, cli_args *args, int argc, char **argv, dm_error *err)
+/* Options at their defaults, then as the command line has them. table: NULL: those of dmpo train, and `own` is not
+ * used. */
+static dm_status parse(cli_command *c, const cli_option *table, void *own, cli_common *common, cli_args *args, int argc,
+                       char **argv, dm_error *err)
 {
     dmpo_error error;
     const dmpo_status s = dmpo_train_options_open(&args->train, &error);
 
     if (s != DMPO_OK)
         return dm_fail(err, (dm_status)s, "%s", error.message);
-    c->options = cli_train_options();
-    return cli_parse(c, NULL, common, args, argc, argv, err);
+    c->options = table ? table : cli_train_options();
+    return cli_parse(c, own, common, args, argc, argv, err);
 }
 
 static void metrics_json(dm_json_writer *w, const char *name, const dmpo_metrics *m)
@@ -118,7 +132,7 @@ int cli_train(int argc, char **argv)
     dm_error err = {0};
     dmpo_error error = {0};
 
-    dm_status s = parse(&train_command, &common, &args, argc, argv, &err);
+    dm_status s = parse(&train_command, NULL, NULL, &common, &args, argc, argv, &err);
     if (s == DM_OK && !args.help && !dmpo_train_options_get(args.train, "output"))
         s = dm_fail(&err, DM_ERR_ARGUMENT, "no output given; --output DIR names the directory for the trained model");
     int status = s != DM_OK ? cli_failed("train", s, err.message) : 0;
@@ -130,6 +144,8 @@ int cli_train(int argc, char **argv)
     cli_progress_close(&progress);
     if (s != DM_OK)
         status = cli_failed("train", s, error.message);
+    else if (dm_ranks_here()->self > 0)
+        status = 0; /* rank 0 has the results */
     else if ((s = write_run(args.train, engine, &result, &err)) != DM_OK)
         status = cli_failed("train", s, err.message);
     else
@@ -141,7 +157,7 @@ done:
     return status;
 }
 
-static void plan_json(const dmpo_plan *p)
+static void plan_json(const dmpo_plan *p, const dm_rank_plan *rank, unsigned ranks)
 {
     dm_text t = {0};
     dm_json_writer w = {.out = &t};
@@ -159,6 +175,18 @@ static void plan_json(const dmpo_plan *p)
     dm_json_put_uint(&w, "trained", p->trained);
     for (size_t i = 0; i < p->lines; i++)
         dm_json_put_uint(&w, p->line[i].what, p->line[i].bytes);
+    if (ranks)
+        dm_json_open_array(&w, "ranks");
+    for (unsigned i = 0; i < ranks; i++) {
+        dm_json_open_object(&w, NULL);
+        dm_json_put_uint(&w, "first_shard", rank[i].shards.begin);
+        dm_json_put_uint(&w, "shards", rank[i].shards.end - rank[i].shards.begin);
+        dm_json_put_uint(&w, "total", rank[i].memory);
+        dm_json_put_uint(&w, "step_bytes", rank[i].step_bytes);
+        dm_json_close_value(&w);
+    }
+    if (ranks)
+        dm_json_close_value(&w);
     dm_json_close_value(&w);
     puts(t.data);
     dm_text_free(&t);
@@ -181,8 +209,20 @@ static void print_plan(const dmpo_plan *p)
            (unsigned long long)p->tokens, (unsigned long long)p->packed_tokens);
 }
 
+static void print_ranks(const dm_rank_plan *p, unsigned ranks)
+{
+    char memory[32], bytes[32];
+
+    for (unsigned i = 0; i < ranks; i++)
+        printf("rank %-3u shards %3zu to %-3zu peak %12s, sends in a step %12s\n", i, p[i].shards.begin,
+               p[i].shards.end - 1, cli_bytes(memory, (double)p[i].memory), cli_bytes(bytes, (double)p[i].step_bytes));
+}
+
 int cli_plan(int argc, char **argv)
 {
+    static cli_option table[80];
+    static dm_rank_plan rank[DM_RANKS_MAX];
+    plan_options own = {0};
     cli_common common = {0};
     cli_args args = {0};
     dmpo_engine *engine = NULL;
@@ -190,15 +230,21 @@ int cli_plan(int argc, char **argv)
     dm_error err = {0};
     dmpo_error error = {0};
 
-    dm_status s = parse(&plan_command, &common, &args, argc, argv, &err);
+    memcpy(table, plan_own, sizeof plan_own);
+    cli_library_options(table + 1, sizeof table / sizeof *table - 1, NULL);
+    dm_status s = parse(&plan_command, table, &own, &common, &args, argc, argv, &err);
     int status = s != DM_OK ? cli_failed("plan", s, err.message) : 0;
     if (!status && !args.help && (status = cli_open_engine("plan", &common, &engine)) == 0) {
-        if (dmpo_plan_train(engine, args.train, &plan, &error) != DMPO_OK)
+        const unsigned ranks = (unsigned)own.ranks;
+        if (dmpo_plan_train(engine, args.train, &plan, &error) != DMPO_OK ||
+            (ranks && dm_plan_ranks(engine, dm_train_options_values(args.train), ranks, rank, &error) != DMPO_OK)) {
             status = cli_failed("plan", error.status, error.message);
-        else if (common.json)
-            plan_json(&plan);
-        else
+        } else if (common.json) {
+            plan_json(&plan, rank, ranks);
+        } else {
             print_plan(&plan);
+            print_ranks(rank, ranks);
+        }
     }
     dmpo_engine_close(&engine);
     dmpo_train_options_close(&args.train);

@@ -158,6 +158,8 @@ void dm_network_backward(dm_network *n, const float *w, float *dw, const dm_netw
         if (n->late)
             clear_gradients(n, l);
         dm_layer_backward(n, w, dw, l, r);
+        if (n->layer_done)
+            n->layer_done(n->layer_context, l);
     }
     if (!n->lora && dm_config_is_gemma(n->c))
         dm_op_scale(n->e, n->dx, dm_embedding_scale(n->c), r->rows * n->c->hidden);

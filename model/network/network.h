@@ -99,6 +99,9 @@ typedef struct dm_network {
     float *log_sum; /* [predictions] log sum exp(logit - maximum) */
     float *target;  /* [predictions] logit of the target */
     float *logp;    /* [predictions] */
+    /* Called once the gradient of a layer, and of all after it, has got this backward's share; NULL: nobody asks. */
+    void (*layer_done)(void *context, size_t layer);
+    void *layer_context;
 } dm_network;
 
 /* Rows of one sequence among others (GENERATE): they continue a region of the cache. */

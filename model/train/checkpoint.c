@@ -196,8 +196,10 @@ dm_status dm_checkpoint_keep_one(const dm_run *r, dm_error *err)
 dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *result, dm_error *err)
 {
     dm_path now, fresh, old;
-    dm_status s;
+    dm_status s = dm_run_gather_moments(r, err);
 
+    if (s != DM_OK || r->ranks.self > 0)
+        return s;
     if ((s = dm_path_in(&now, r->options.output, "checkpoint", err)) != DM_OK ||
         (s = dm_path_in(&fresh, r->options.output, "checkpoint.new", err)) != DM_OK ||
         (s = dm_path_in(&old, r->options.output, "checkpoint.old", err)) != DM_OK ||

@@ -50,10 +50,13 @@ static size_t largest_batch(const dm_run *r)
     return smaller((size_t)r->options.batch, r->train.data.n);
 }
 
-/* That have an item of a batch. */
+/* That this rank computes, and that have an item of a batch. */
 static size_t most_shards(const dm_run *r)
 {
-    return smaller((size_t)r->options.shards, largest_batch(r));
+    const dm_shard_block own = dm_shard_block_of((size_t)r->options.shards, r->ranks.count, r->ranks.self);
+    const size_t end = smaller(own.end, largest_batch(r));
+
+    return end > own.begin ? end - own.begin : 0;
 }
 
 static void place_parameters(dm_run *r, dm_arena *a, plan_lines *lines)
@@ -82,8 +85,8 @@ static void place_parameters(dm_run *r, dm_arena *a, plan_lines *lines)
         m->level[i] = dm_arena_alloc(a, trained, sizeof(float));
     if (most_shards(r) > 1)
         add_line(lines, "gradients of shards", a->used - lines->before);
-    m->adam_m = dm_arena_zalloc(a, trained, sizeof(float));
-    m->adam_v = dm_arena_zalloc(a, trained, sizeof(float));
+    m->adam_m = dm_arena_zalloc(a, dm_run_moments(r), sizeof(float));
+    m->adam_v = dm_arena_zalloc(a, dm_run_moments(r), sizeof(float));
     add_line(lines, "optimizer moments", a->used - lines->before);
     m->norm_partial = dm_arena_alloc(a, (trained + 4095) / 4096, sizeof(float));
 }
@@ -105,6 +108,7 @@ static void place_items(dm_run *r, dm_arena *a)
         if (dm_loss_needs_batch(&r->loss) || dm_loss_needs_mismatched(&r->loss))
             for (int side = 0; side < 2; side++)
                 m->scores[side] = dm_arena_alloc(a, m->results_room, sizeof *m->scores[side]);
+        dm_run_ranks_place(r, a);
     }
     dm_pack_place(&m->pack, a, &r->data.pack_max);
     dm_objective_place(&m->objective, a, &r->data.pack_max);
@@ -202,7 +206,8 @@ static dm_status choose_plan(dm_run *r, dm_error *err)
  * reference with another base has its weights there). */
 static bool may_overlay(const dm_run *r)
 {
-    bool lone = !r->score_only && !r->models.policy.lora.o.rank && (r->options.batch == 1 || r->train.data.n == 1);
+    bool lone = !r->score_only && r->ranks.count == 1 && !r->models.policy.lora.o.rank &&
+                (r->options.batch == 1 || r->train.data.n == 1);
 
     for (int i = 0; i < 2; i++)
         lone = lone && (!r->models.reference[i].source || r->models.same_base[i]);

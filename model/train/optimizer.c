@@ -6,7 +6,6 @@
 #include "core/numbers/exact.h"
 #include "core/numbers/numeric.h"
 
-#define NORM_CHUNK ((size_t)4096) /* part of the numerics contract */
 #define UPDATE_GRAIN ((size_t)1024)
 
 double dm_learning_rate(dm_lr_schedule schedule, double lr, int64_t s, int64_t warmup, int64_t total)
@@ -53,25 +52,31 @@ static const float *values_at(const dm_gradient *g, size_t begin, size_t n, floa
 static void norm_part(void *context, unsigned part, unsigned parts)
 {
     const norm_task *t = context;
-    const dm_range chunks = dm_range_split((t->g->n + NORM_CHUNK - 1) / NORM_CHUNK, 1, part, parts);
-    float copy[NORM_CHUNK];
+    const dm_range chunks = dm_range_split((t->g->n + DM_NORM_CHUNK - 1) / DM_NORM_CHUNK, 1, part, parts);
+    float copy[DM_NORM_CHUNK];
 
     for (size_t i = chunks.begin; i < chunks.end; i++) {
-        const size_t begin = i * NORM_CHUNK, n = smaller(NORM_CHUNK, t->g->n - begin);
+        const size_t begin = i * DM_NORM_CHUNK, n = smaller(DM_NORM_CHUNK, t->g->n - begin);
         const float *x = values_at(t->g, begin, n, copy);
         t->partial[i] = t->e->k.dot(x, x, n);
     }
 }
 
+double dm_grad_norm_of(const float *partial, size_t chunks)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < chunks; i++)
+        sum += (double)partial[i];
+    return sqrt(sum);
+}
+
 double dm_grad_norm(const dm_engine *e, const dm_gradient *g, float *partial)
 {
     norm_task task = {e, g, partial};
-    double sum = 0;
 
     dm_pool_run_sized(e->pool, g->n, norm_part, &task);
-    for (size_t i = 0; i < (g->n + NORM_CHUNK - 1) / NORM_CHUNK; i++)
-        sum += (double)partial[i];
-    return sqrt(sum);
+    return dm_grad_norm_of(partial, (g->n + DM_NORM_CHUNK - 1) / DM_NORM_CHUNK);
 }
 
 typedef struct adamw_task {

@@ -7,6 +7,8 @@
 
 #include "simd/engine.h"
 
+#define DM_NORM_CHUNK ((size_t)4096) /* part of the numerics contract */
+
 typedef enum dm_lr_schedule { DM_SCHEDULE_CONSTANT, DM_SCHEDULE_LINEAR, DM_SCHEDULE_COSINE } dm_lr_schedule;
 
 /* Learning rate of step s (from 0) of `total`: linear warm-up lr*min(1, (s+1)/warmup), then constant, or linear or
@@ -27,6 +29,8 @@ static inline dm_gradient dm_gradient_whole(float *g, size_t n)
 /* Global L2 norm: chunks of 4096 floats, each a lanes16 dot in f32, partial sums added in order in f64. `partial` is
  * scratch for (n + 4095) / 4096 floats. */
 double dm_grad_norm(const dm_engine *e, const dm_gradient *g, float *partial);
+/* From the chunks' partial sums. */
+double dm_grad_norm_of(const float *partial, size_t chunks);
 
 typedef struct dm_adamw_options {
     double beta1, beta2, eps, weight_decay;

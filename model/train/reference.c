@@ -173,12 +173,34 @@ static dm_status cache_write(dm_run *r, dm_error *err)
     return s;
 }
 
+/* Each rank has computed every `count`-th item: all get all. */
+static dm_status share_part(const dm_run *r, const part *p, float *out, dm_error *err)
+{
+    static const char what[] = "log-probabilities of the reference";
+    const dm_run_ranks *k = &r->ranks;
+    dm_status s = DM_OK;
+
+    if (k->count == 1)
+        return s;
+    for (size_t i = 0; s == DM_OK && i < p->data->n; i++) {
+        const unsigned owner = (unsigned)(i % k->count);
+        const size_t begin = p->ref->begin[2 * i], end = i + 1 < p->data->n ? p->ref->begin[2 * i + 2] : p->ref->n;
+        if (owner == 0)
+            continue;
+        if (k->self == owner)
+            s = dm_ranks_send(0, DM_RANK_ITEMS, out + begin, (end - begin) * sizeof *out, what, err);
+        else if (k->self == 0)
+            s = dm_ranks_receive(owner, DM_RANK_ITEMS, out + begin, (end - begin) * sizeof *out, what, err);
+    }
+    return s == DM_OK ? dm_ranks_share(DM_RANK_ITEMS, out, p->ref->n * sizeof *out, what, err) : s;
+}
+
 /* done, total: items of this reference, for progress. */
 static dm_status run_part(dm_run *r, const float *w, const part *p, int which, size_t done, size_t total, dm_error *err)
 {
     float *out = values_of(p, which);
 
-    for (size_t i = 0; i < p->data->n; i++) {
+    for (size_t i = r->ranks.self; i < p->data->n; i += r->ranks.count) {
         dm_pack_build(&r->memory.pack, &p->data->items[i], r->options.share_prefix);
         if (r->memory.pack.predictions) /* a mismatched sequence may have been cut to nothing */
             dm_objective_forward(&r->memory.objective, &r->memory.network, w, &r->memory.pack);
@@ -190,7 +212,7 @@ static dm_status run_part(dm_run *r, const float *w, const part *p, int which, s
         if (r->stop)
             return dm_fail(err, DM_ERR_INTERRUPTED, "stopped while running the reference policy; nothing was written");
     }
-    return DM_OK;
+    return share_part(r, p, out, err);
 }
 
 static dm_status run_reference(dm_run *r, const float *w, int which, dm_error *err)
@@ -240,21 +262,45 @@ static dm_status run_references(dm_run *r, dm_error *err)
     return s;
 }
 
+/* Rank 0's cache holds this run's values: then all have them. */
+static dm_status read_cache(dm_run *r, int *hit, dm_error *err)
+{
+    part parts[PARTS];
+    const size_t n = parts_of(r, parts);
+    dm_status s;
+
+    *hit = r->ranks.self == 0 && r->options.reference_cache && cache_read(r);
+    if (*hit)
+        dm_run_event(r, DMPO_EVENT_NOTE, "reference log-probabilities read from the cache", 0, 0, NULL);
+    s = dm_ranks_share(DM_RANK_ITEMS, hit, sizeof *hit, "the reference's cache", err);
+    for (int which = 0; *hit && which < references(r); which++)
+        for (size_t i = 0; s == DM_OK && i < n; i++)
+            s = dm_ranks_share(DM_RANK_ITEMS, values_of(&parts[i], which), parts[i].ref->n * sizeof(float),
+                               "the reference's cache", err);
+    return s;
+}
+
+static dm_status open_references(dm_run *r, dm_error *err)
+{
+    dm_status s = DM_OK;
+
+    if (r->options.reference_cache && r->ranks.self == 0)
+        s = check_place(r->options.reference_cache, err);
+    for (int which = 0; s == DM_OK && which < references(r); which++)
+        if (r->models.reference[which].source)
+            s = dm_loaded_model_hash(&r->models.reference[which], err);
+    return dm_run_agree(r, s, err);
+}
+
 dm_status dm_run_reference(dm_run *r, dm_error *err)
 {
+    int hit;
     dm_status s;
 
     if (!r->train.reference.logp)
         return DM_OK;
-    if (r->options.reference_cache && (s = check_place(r->options.reference_cache, err)) != DM_OK)
+    if ((s = open_references(r, err)) != DM_OK || (s = read_cache(r, &hit, err)) != DM_OK || hit)
         return s;
-    for (int which = 0; which < references(r); which++)
-        if (r->models.reference[which].source && (s = dm_loaded_model_hash(&r->models.reference[which], err)) != DM_OK)
-            return s;
-    if (r->options.reference_cache && cache_read(r)) {
-        dm_run_event(r, DMPO_EVENT_NOTE, "reference log-probabilities read from the cache", 0, 0, NULL);
-        return DM_OK;
-    }
     s = run_references(r, err);
-    return s == DM_OK && r->options.reference_cache ? cache_write(r, err) : s;
+    return s == DM_OK && r->options.reference_cache && r->ranks.self == 0 ? cache_write(r, err) : s;
 }

@@ -18,6 +18,7 @@
 #include "model/loss/mismatch.h"
 #include "model/loss/objective.h"
 #include "model/train/options.h"
+#include "model/train/run_ranks.h"
 #include "model/formats/loaded_model.h"
 
 #define DM_EVAL_GROUP 64 /* most items that an evaluation takes as one batch */
@@ -62,7 +63,7 @@ typedef struct dm_run_memory {
     float *weights;                /* [layout.floats] the base's */
     float *trained;                /* [trained_layout->floats] the base's weights or the adapter's values */
     float *gradient;               /* like trained; in an overlay [network.split]; scoring: the base's weights */
-    float *adam_m, *adam_v;        /* like trained: AdamW's moments, one directly after the other; scoring: NULL */
+    float *adam_m, *adam_v;        /* [dm_run_moments] AdamW's, one directly after the other; scoring: NULL */
     float *norm_partial;           /* for dm_grad_norm */
     uint32_t *order;               /* [train.data.n] in which the items of epoch order_epoch come */
     int64_t order_epoch;           /* -1: none yet */
@@ -94,6 +95,7 @@ typedef struct dm_run {
     dm_train_options options;
     bool score_only; /* forward only; any data form; the reference only when one is named */
     dm_loss_options loss;
+    dm_run_ranks ranks;
     dm_run_models models;
     dm_run_data data;
     dm_run_set train, eval;
@@ -106,6 +108,9 @@ typedef struct dm_run {
 
 dm_status dm_run_open(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event, void *context,
                       dm_error *err);
+/* As rank `self` of `count`, to be planned only. */
+dm_status dm_run_open_as(dm_run *r, const dm_engine *e, const dm_train_options *o, unsigned self, unsigned count,
+                         dm_error *err);
 dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event,
                             void *context, dm_error *err);
 dm_status dm_run_place(dm_run *r, dm_error *err);
@@ -145,7 +150,7 @@ dm_status dm_run_steps(dm_run *r, int64_t first, dm_train_result *result, dm_err
 /* ---- output directory (model/train/checkpoint.c) ---- */
 /* Fails when the directory was removed, moved or replaced since the run opened it. */
 dm_status dm_run_check_output(const dm_run *r, dm_error *err);
-/* Writes output/checkpoint: beside, then renamed; the previous one is kept as output/checkpoint.old. */
+/* Writes output/checkpoint: beside, then renamed; the previous one is kept as output/checkpoint.old. Rank 0 writes. */
 dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *result, dm_error *err);
 /* Reads the newest whole checkpoint; an event names those that are damaged. *step: steps done, 0 when there is none.
  * Verifies every checksum and that the run is the same one. Fills result->before, result->after.step with the newest

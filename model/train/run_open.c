@@ -1,19 +1,24 @@
 /* Opening and closing a run: options, then its stages in their order. */
 #include "model/train/run.h"
 
-static dm_status open_run(dm_run *r, const dm_engine *e, const dm_train_options *o, bool score_only,
-                          dmpo_event_fn event, void *context, dm_error *err)
+static dm_status open_run(dm_run *r, const dm_engine *e, const dm_train_options *o, bool score_only, unsigned self,
+                          unsigned count, dmpo_event_fn event, void *context, dm_error *err)
 {
     dm_status s;
 
     *r = (dm_run){.engine = e,
                   .options = *o,
                   .score_only = score_only,
+                  .ranks = {.self = self, .count = count},
                   .memory = {.order_epoch = -1},
-                  .output = {.event = event, .event_context = context, .metrics_fd = -1, .tensorboard_fd = -1}};
+                  .output = {.event = self ? NULL : event, /* rank 0 reports */
+                             .event_context = context,
+                             .metrics_fd = -1,
+                             .tensorboard_fd = -1}};
     r->loss = dm_train_loss_options(o);
     if ((s = dm_train_options_check(o, err)) != DM_OK || (s = dm_loss_check(&r->loss, err)) != DM_OK ||
-        (s = dm_run_open_models(r, err)) != DM_OK || (s = dm_run_open_data(r, err)) != DM_OK)
+        (!score_only && (s = dm_run_ranks_check(r, err)) != DM_OK) || (s = dm_run_open_models(r, err)) != DM_OK ||
+        (s = dm_run_open_data(r, err)) != DM_OK)
         return s;
     return dm_run_plan(r, err);
 }
@@ -21,13 +26,23 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dm_train_options 
 dm_status dm_run_open(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event, void *context,
                       dm_error *err)
 {
-    return open_run(r, e, o, false, event, context, err);
+    const dm_ranks *ranks = dm_ranks_here();
+
+    return open_run(r, e, o, false, ranks->self, ranks->count, event, context, err);
+}
+
+dm_status dm_run_open_as(dm_run *r, const dm_engine *e, const dm_train_options *o, unsigned self, unsigned count,
+                         dm_error *err)
+{
+    return open_run(r, e, o, false, self, count, NULL, NULL, err);
 }
 
 dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event,
                             void *context, dm_error *err)
 {
-    return open_run(r, e, o, true, event, context, err);
+    const dm_ranks *ranks = dm_ranks_here();
+
+    return open_run(r, e, o, true, ranks->self, ranks->count, event, context, err);
 }
 
 dm_status dm_run_place(dm_run *r, dm_error *err)

@@ -102,16 +102,19 @@ static dm_status non_finite(int64_t step, const dm_data_item *item, double loss,
                    (long long)(step + 1), what, item->id);
 }
 
-/* Shards first, so that a rank computes its own alone: the next of `n` items after j, and after a shard's last one the
- * first of the next shard; n: there is none. */
+/* This rank's items of a batch of n, shard after shard: the first one, and the next one after j; n: there is none. */
+static size_t first_item(const dm_run *r, size_t n)
+{
+    return smaller(r->ranks.shards.begin, n);
+}
+
 static size_t next_item(const dm_run *r, size_t j, size_t n)
 {
-    const size_t shards = (size_t)r->options.shards;
+    const size_t shards = (size_t)r->options.shards, next = j % shards + 1;
 
     if (j + shards < n)
         return j + shards;
-    const size_t shard = j % shards + 1;
-    return shard < shards && shard < n ? shard : n;
+    return next < r->ranks.shards.end && next < n ? next : n;
 }
 
 static void forward(dm_run *r, const dm_data_item *item)
@@ -121,13 +124,23 @@ static void forward(dm_run *r, const dm_data_item *item)
         dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
 }
 
+static dm_status share_scores(dm_run *r, size_t n, dm_error *err)
+{
+    dm_status s = DM_OK;
+
+    for (int side = 0; s == DM_OK && side < 2; side++)
+        s = dm_run_share_items(r, r->memory.scores[side], sizeof *r->memory.scores[side], n, err);
+    return s;
+}
+
 /* kto's divergence from the sequences that stand for these items. */
-static double mismatched_kl(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n)
+static dm_status mismatched_kl(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n, double *kl,
+                               dm_error *err)
 {
     double sum = 0;
     size_t sequences = 0;
 
-    for (size_t j = 0; j < n; j = next_item(r, j, n)) {
+    for (size_t j = first_item(r, n); j < n; j = next_item(r, j, n)) {
         const dm_objective_reference reference = reference_of(&set->mismatched_reference, items[j]);
         forward(r, &set->mismatched.items[items[j]]);
         for (int s = 0; s < 2; s++) {
@@ -135,17 +148,19 @@ static double mismatched_kl(dm_run *r, const dm_run_set *set, const uint32_t *it
             r->memory.scores[s][j] = side.n ? dm_loss_side_score(&r->loss, &side) : 0;
         }
     }
+    const dm_status s = share_scores(r, n, err);
     for (size_t j = 0; j < n; j++) {
         const dm_data_item *item = &set->mismatched.items[items[j]];
         const size_t actions[] = {item->chosen.n_actions, item->rejected.n_actions};
-        for (size_t s = 0; s < 2; s++) {
-            if (actions[s] == 0)
+        for (int side = 0; side < 2; side++) {
+            if (actions[side] == 0)
                 continue;
-            sum += r->memory.scores[s][j];
+            sum += r->memory.scores[side][j];
             sequences++;
         }
     }
-    return dm_loss_kl_estimate(sum, sequences);
+    *kl = dm_loss_kl_estimate(sum, sequences);
+    return s;
 }
 
 /* How many trajectories the items have: a labelled completion is one, a pair two. */
@@ -159,14 +174,17 @@ static size_t sides_of(const dm_run_set *set, const uint32_t *items, size_t n)
 }
 
 /* What a loss needs of the whole batch before any gradient: kto-pair every pair forward once, kto its divergence. */
-static dm_loss_batch batch_statistics(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n)
+static dm_status batch_statistics(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n, dm_loss_batch *out,
+                                  dm_error *err)
 {
-    if (dm_loss_needs_mismatched(&r->loss))
-        return (dm_loss_batch){.pairs = n, .kl = mismatched_kl(r, set, items, n), .examples = sides_of(set, items, n)};
+    *out = (dm_loss_batch){.pairs = n};
+    if (dm_loss_needs_mismatched(&r->loss)) {
+        out->examples = sides_of(set, items, n);
+        return mismatched_kl(r, set, items, n, &out->kl, err);
+    }
     if (!dm_loss_needs_batch(&r->loss)) /* r->memory.scores exists for these only */
-        return (dm_loss_batch){.pairs = n};
-
-    for (size_t j = 0; j < n; j = next_item(r, j, n)) {
+        return DM_OK;
+    for (size_t j = first_item(r, n); j < n; j = next_item(r, j, n)) {
         const dm_objective_reference reference = reference_of(&set->reference, items[j]);
         double s[2];
         forward(r, &set->data.items[items[j]]);
@@ -174,7 +192,10 @@ static dm_loss_batch batch_statistics(dm_run *r, const dm_run_set *set, const ui
         r->memory.scores[0][j] = s[0];
         r->memory.scores[1][j] = s[1];
     }
-    return dm_loss_batch_of(&r->loss, r->memory.scores[0], r->memory.scores[1], n);
+    const dm_status s = share_scores(r, n, err);
+    if (s == DM_OK)
+        *out = dm_loss_batch_of(&r->loss, r->memory.scores[0], r->memory.scores[1], n);
+    return s;
 }
 
 dm_gradient dm_run_gradient_at(const dm_run *r)
@@ -199,62 +220,96 @@ static void clear_gradient(dm_run *r)
     dm_op_zero(r->engine, g.high + behind, g.n - g.split - behind);
 }
 
-/* What one item comes to (SFT: loss is the negative log-likelihood); with dw its gradient is added there. False when
- * the loss is not finite. */
-static bool run_item(dm_run *r, const dm_run_set *set, uint32_t index, const dm_loss_batch *stats, size_t sft_tokens,
-                     float *dw, dm_loss_pair *out)
+/* What one item comes to (SFT: loss is the negative log-likelihood); with dw its gradient is added there. */
+static dm_loss_pair run_item(dm_run *r, const dm_run_set *set, uint32_t index, const dm_loss_batch *stats,
+                             size_t sft_tokens, float *dw)
 {
+    dm_loss_pair out;
+
     forward(r, &set->data.items[index]);
     if (is_sft(r)) {
-        *out = (dm_loss_pair){.loss = dm_objective_sft(&r->memory.objective, &r->memory.pack, sft_tokens)};
+        out = (dm_loss_pair){.loss = dm_objective_sft(&r->memory.objective, &r->memory.pack, sft_tokens)};
     } else {
         const dm_objective_reference reference = reference_of(&set->reference, index);
-        *out = dm_objective_pair(&r->memory.objective, &r->loss, &r->memory.pack, &reference, stats, dw != NULL);
+        out = dm_objective_pair(&r->memory.objective, &r->loss, &r->memory.pack, &reference, stats, dw != NULL);
     }
-    if (isfinite(out->loss) && dw)
+    if (dw && (isfinite(out.loss) || r->ranks.count > 1)) /* the other ranks wait for its gradient */
         dm_objective_backward(&r->memory.objective, &r->memory.network, r->memory.weights, dw, &r->memory.pack);
-    return isfinite(out->loss);
+    return out;
 }
 
-/* Where shard `shard`'s gradient is to be computed, made 0 for it. */
-static float *begin_shard(dm_run *r, size_t shard)
+/* Where the gradient of this rank's i-th shard is to be computed, made 0 for it. */
+static float *begin_shard(dm_run *r, size_t i)
 {
-    const size_t level = dm_shard_level(shard);
+    float *dw = i ? r->memory.level[dm_shard_level(i)] : r->memory.gradient;
 
-    if (level == 0) {
+    if (i)
+        dm_op_zero(r->engine, dw, r->models.trained_layout->floats);
+    else
         clear_gradient(r);
-        return r->memory.gradient;
+    return dw;
+}
+
+static void layer_done(void *context, size_t layer)
+{
+    dm_run_gradient_ready(context, layer + 1);
+}
+
+/* This rank's items: their losses, and with `gradient` their gradients. The first loss that is not finite ends it. */
+static void run_own_items(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n, const dm_loss_batch *stats,
+                          size_t sft_tokens, bool gradient)
+{
+    const size_t shards = (size_t)r->options.shards, own = smaller(r->ranks.shards.end, n) - first_item(r, n);
+    dm_network *network = &r->memory.network;
+    float *dw = NULL;
+
+    for (size_t j = first_item(r, n); j < n; j = next_item(r, j, n)) {
+        const size_t i = j % shards - r->ranks.shards.begin; /* of this rank's shards */
+        const bool last = next_item(r, j, n) == n;
+        if (gradient && j < shards)
+            dw = begin_shard(r, i);
+        if (gradient && last && r->ranks.count > 1) {
+            network->layer_done = layer_done;
+            network->layer_context = r;
+        }
+        r->memory.results[j] = run_item(r, set, items[j], stats, sft_tokens, dw);
+        network->layer_done = NULL;
+        if (!isfinite(r->memory.results[j].loss) && r->ranks.count == 1)
+            return;
+        if (gradient && j + shards >= n && (!last || r->ranks.count == 1)) /* else dm_run_gradient_ready has done it */
+            dm_shard_merge(r->engine, r->memory.level, i, own, 0, r->models.trained_layout->floats);
     }
-    dm_op_zero(r->engine, r->memory.level[level], r->models.trained_layout->floats);
-    return r->memory.level[level];
 }
 
 /* Loss (and gradient) of a list of items; sums go to *t, in the order of the list. */
 static dm_status run_items(dm_run *r, const dm_run_set *set, const uint32_t *items, size_t n, int64_t step, totals *t,
                            dm_error *err)
 {
-    const size_t shards = smaller((size_t)r->options.shards, n);
+    const bool gradient = step != EVALUATION;
     dm_loss_pair *results = r->memory.results;
+    dm_loss_batch stats;
     size_t sft_tokens = 0;
-    bool finite = true;
-    float *dw = NULL;
+    dm_status s = batch_statistics(r, set, items, n, &stats, err);
 
-    for (size_t j = 0; j < n; j++)
+    if (s != DM_OK)
+        return s;
+    for (size_t j = 0; j < n; j++) {
         sft_tokens += set->data.items[items[j]].chosen.n_actions;
-    const dm_loss_batch stats = batch_statistics(r, set, items, n);
-    for (size_t j = 0; finite && j < n; j = next_item(r, j, n)) {
-        if (step != EVALUATION && j < shards)
-            dw = begin_shard(r, j);
         results[j].loss = 0;
-        finite = run_item(r, set, items[j], &stats, sft_tokens, dw, &results[j]);
-        if (!finite)
-            return non_finite(step, &set->data.items[items[j]], results[j].loss, err);
-        if (dw && j + shards >= n)
-            dm_shard_merge(r->engine, r->memory.level, j % shards, shards, 0, r->models.trained_layout->floats);
     }
+    if (gradient)
+        dm_run_gradient_begin(r, n);
+    run_own_items(r, set, items, n, &stats, sft_tokens, gradient);
+    if ((gradient && (s = dm_run_gradient_end(r, err)) != DM_OK) ||
+        (s = dm_run_share_items(r, results, sizeof *results, n, err)) != DM_OK)
+        return s;
     t->kl += stats.kl * (double)n;
-    for (size_t j = 0; j < n; j++)
-        count_item(r, t, &set->data.items[items[j]], &results[j]);
+    for (size_t j = 0; j < n; j++) {
+        const dm_data_item *item = &set->data.items[items[j]];
+        if (!isfinite(results[j].loss))
+            return dm_ranks_fail_together(non_finite(step, item, results[j].loss, err));
+        count_item(r, t, item, &results[j]);
+    }
     return DM_OK;
 }
 
@@ -310,23 +365,25 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     totals t = {0};
 
     order_for(r, step / r->steps_per_epoch);
-    const dm_status s = run_items(r, &r->train, r->memory.order + first, n, step, &t, err);
+    dm_status s = run_items(r, &r->train, r->memory.order + first, n, step, &t, err);
     if (s != DM_OK)
         return s;
-    const dm_gradient g = dm_run_gradient_at(r);
-    const double norm = dm_grad_norm(r->engine, &g, r->memory.norm_partial);
+    double norm;
+    if ((s = dm_run_norm(r, &norm, err)) != DM_OK)
+        return s;
     if (!isfinite(norm))
-        return dm_fail(err, DM_ERR_NONFINITE,
-                       "step %lld: the gradient is not finite (batch of %zu items from '%s' to '%s'); the weights were "
-                       "not touched",
-                       (long long)(step + 1), n, r->train.data.items[r->memory.order[first]].id,
-                       r->train.data.items[r->memory.order[first + n - 1]].id);
+        return dm_ranks_fail_together(dm_fail(
+            err, DM_ERR_NONFINITE,
+            "step %lld: the gradient is not finite (batch of %zu items from '%s' to '%s'); the weights were not touched",
+            (long long)(step + 1), n, r->train.data.items[r->memory.order[first]].id,
+            r->train.data.items[r->memory.order[first + n - 1]].id));
 
     const double clip = r->options.max_grad_norm;
     const double scale = clip > 0 && norm > clip ? clip / norm : 1.0;
     const double lr = dm_learning_rate(r->options.schedule, r->options.lr, step, r->warmup, r->steps);
     const dm_adamw_options adamw = {r->options.beta1, r->options.beta2, r->options.eps, r->options.weight_decay};
-    dm_adamw_update(r->engine, r->memory.trained, r->memory.adam_m, r->memory.adam_v, &g, &adamw, lr, scale, step + 1);
+    if ((s = dm_run_update(r, &adamw, lr, scale, step + 1, err)) != DM_OK)
+        return s;
 
     *out = means(r, &t, n);
     out->step = step + 1;
@@ -347,7 +404,7 @@ static dm_status evaluate_now(dm_run *r, int64_t step, int written, dmpo_metrics
         return s;
     out->step = step;
     out->epoch = (double)step / (double)r->steps_per_epoch;
-    if (written)
+    if (written && r->ranks.self == 0)
         s = dm_metrics_write(r, "eval", out, err);
     dm_run_event(r, DMPO_EVENT_EVAL, NULL, step, r->steps, out);
     return s;
@@ -380,20 +437,25 @@ dm_status dm_run_steps(dm_run *r, int64_t first, dm_train_result *result, dm_err
         dm_run_event(r, DMPO_EVENT_PHASE, "training", first, r->steps, NULL);
     for (int64_t step = first; step < r->steps; step++) {
         dmpo_metrics m;
-        if ((s = dm_run_step(r, step, &m, err)) != DM_OK || (s = dm_metrics_write(r, "train", &m, err)) != DM_OK)
+        if ((s = dm_run_step(r, step, &m, err)) != DM_OK ||
+            (r->ranks.self == 0 && (s = dm_metrics_write(r, "train", &m, err)) != DM_OK))
             return s;
         dm_run_event(r, DMPO_EVENT_STEP, NULL, step + 1, r->steps, &m);
+        if ((s = dm_run_share_stop(r, err)) != DM_OK)
+            return s;
         const int last = step + 1 == r->steps, due = evaluation_due(r, step + 1);
-        if (due && !r->stop && (s = evaluate_now(r, step + 1, 1, &result->after, err)) != DM_OK)
+        if (due && !r->stop &&
+            ((s = evaluate_now(r, step + 1, 1, &result->after, err)) != DM_OK ||
+             (s = dm_run_share_stop(r, err)) != DM_OK))
             return s;
         if ((last || r->stop || (r->options.checkpoint_every && (step + 1) % r->options.checkpoint_every == 0)) &&
             (s = dm_checkpoint_write(r, step + 1, result, err)) != DM_OK)
             return s;
         result->steps = step + 1;
         if (r->stop && (!last || (due && result->after.step != r->steps)))
-            return dm_fail(err, DM_ERR_INTERRUPTED,
-                           "stopped after step %lld of %lld; `resume` continues from %s/checkpoint",
-                           (long long)(step + 1), (long long)r->steps, r->options.output);
+            return dm_ranks_fail_together(dm_fail(
+                err, DM_ERR_INTERRUPTED, "stopped after step %lld of %lld; `resume` continues from %s/checkpoint",
+                (long long)(step + 1), (long long)r->steps, r->options.output));
     }
     return DM_OK;
 }

@@ -91,20 +91,47 @@ static dm_status begin(dm_run *r, int64_t *first, dm_train_result *result, dm_er
     return DM_OK;
 }
 
+/* Where rank 0 begins, all do. */
+static dm_status begin_together(dm_run *r, int64_t *first, dm_train_result *result, dm_error *err)
+{
+    int64_t places[2];
+    dm_status s = dm_run_agree(r, r->ranks.self == 0 ? begin(r, first, result, err) : DM_OK, err);
+
+    if (s != DM_OK || r->ranks.count == 1)
+        return s;
+    places[0] = *first;
+    places[1] = result->after.step;
+    s = dm_ranks_share(DM_RANK_STATE, places, sizeof places, "the first step", err);
+    *first = places[0];
+    result->after.step = places[1];
+    return s == DM_OK && *first > 0 ? dm_run_share_state(r, err) : s;
+}
+
+static dm_status write_result(dm_run *r, dm_train_result *result, dm_error *err)
+{
+    dm_status s;
+
+    if (r->ranks.self > 0)
+        return DM_OK;
+    if ((s = dm_run_write_model(r, result->weights_sha256, err)) != DM_OK || (s = dm_run_check_output(r, err)) != DM_OK)
+        return s;
+    return dm_checkpoint_keep_one(r, err);
+}
+
 static dm_status train(dm_run *r, dm_train_result *result, dm_error *err)
 {
     int64_t first = 0;
-    dm_status s;
+    dm_status s = r->ranks.self == 0 ? open_output(r, err) : DM_OK;
 
-    if ((s = open_output(r, err)) != DM_OK || (s = dm_run_place(r, err)) != DM_OK ||
-        (s = dm_run_reference(r, err)) != DM_OK || (s = begin(r, &first, result, err)) != DM_OK)
+    if (s == DM_OK)
+        s = dm_run_place(r, err);
+    if ((s = dm_run_agree(r, s, err)) != DM_OK || (s = dm_run_reference(r, err)) != DM_OK ||
+        (s = begin_together(r, &first, result, err)) != DM_OK)
         return s;
     result->planned_memory = r->plan.total;
     memcpy(result->data_sha256, r->train.data.sha256, sizeof result->data_sha256);
     memcpy(result->model_sha256, r->models.policy.sha256, sizeof result->model_sha256);
-    if ((s = dm_run_steps(r, first, result, err)) != DM_OK ||
-        (s = dm_run_write_model(r, result->weights_sha256, err)) != DM_OK ||
-        (s = dm_run_check_output(r, err)) != DM_OK || (s = dm_checkpoint_keep_one(r, err)) != DM_OK)
+    if ((s = dm_run_steps(r, first, result, err)) != DM_OK || (s = write_result(r, result, err)) != DM_OK)
         return s;
     result->peak_memory = dm_rss_peak();
     return DM_OK;
@@ -119,9 +146,11 @@ dmpo_status dm_train(dmpo_engine *engine, const dm_train_options *options, dmpo_
     *result = (dm_train_result){.before = {.step = -1, .kl = NAN}, .after = {.step = -1, .kl = NAN}};
     const bool is_new = options->output && !dm_dir_exists(options->output);
     run.output.metrics_fd = run.output.tensorboard_fd = -1;
-    dm_status s = check_output(options, &err);
+    run.ranks.count = dm_ranks_here()->count;
+    dm_status s = dm_ranks_here()->self == 0 ? check_output(options, &err) : DM_OK;
     if (s == DM_OK)
         s = dm_run_open(&run, &engine->e, options, event, context, &err);
+    s = dm_run_agree(&run, s, &err);
     if (s == DM_OK)
         s = train(&run, result, &err);
     if (s != DM_OK && run.output.metrics_fd >= 0)
@@ -141,6 +170,22 @@ dmpo_status dm_plan_train(dmpo_engine *engine, const dm_train_options *options, 
     const dm_status s = dm_run_open(&run, &engine->e, options, NULL, NULL, &err);
 
     *plan = run.plan;
+    dm_run_close(&run);
+    return dm_api_report(error, s, &err);
+}
+
+dmpo_status dm_plan_ranks(dmpo_engine *engine, const dm_train_options *options, unsigned ranks, dm_rank_plan *out,
+                          dmpo_error *error)
+{
+    dm_error err = {0};
+    dm_run run;
+    dm_status s = dm_run_open_as(&run, &engine->e, options, 0, ranks, &err);
+
+    for (unsigned rank = 0; s == DM_OK && rank < ranks; rank++) {
+        run.ranks.self = rank;
+        s = dm_run_plan(&run, &err);
+        out[rank] = (dm_rank_plan){run.ranks.shards, run.plan.total, dm_run_step_bytes(&run)};
+    }
     dm_run_close(&run);
     return dm_api_report(error, s, &err);
 }

@@ -1,0 +1,15 @@
+/* The ranks of this process: one, or as many as mpirun started when configure found MPI. */
+#ifndef DM_CLI_RANKS_H
+#define DM_CLI_RANKS_H
+
+#include <stdbool.h>
+
+#include "core/error.h"
+
+/* Joins the others when an MPI launcher started this process; fills core/ranks.h's table. */
+dm_status cli_ranks_open(dm_error *err);
+
+/* Leaves. status: the exit status; when it is a failure that the others do not know of, it ends them too. */
+void cli_ranks_close(int status);
+
+#endif

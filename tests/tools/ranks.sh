@@ -1,0 +1,196 @@
+#!/bin/sh
+# ranks.sh: a build with MPI (BUILD, configured --with-mpi) under mpirun (MPIRUN, "mpirun"): training, references,
+# checkpoints and files are the same, byte for byte, on 1, 2, 3, 4, 8 and 16 ranks and in one process; a rank that is
+# killed, hangs, or has another version of an input ends the run, which resumes on another number of ranks to the same
+# bytes. KILLS (3): how many runs are killed. Needs a kernel with SIGSTOP and enough memory for 16 small processes; all
+# of them share the machine's cores. Ends with "ranks: N passed, N failed".
+# shellcheck disable=SC1091,SC2154,SC2086,SC2317,SC2015 # tests/tools/check.sh; MPIRUN is a list of words
+set -u
+
+SRC=$(cd "${SRC:-$(dirname "$0")/../..}" && pwd -P)
+BUILD=$(cd "${BUILD:?names a build that was configured --with-mpi}" && pwd -P)
+EXEC_WRAPPER=
+export SRC BUILD EXEC_WRAPPER
+. "$SRC/tests/tools/check.sh"
+mpirun=${MPIRUN:-mpirun}
+kills=${KILLS:-3}
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export OMPI_MCA_hwloc_base_binding_policy=none
+export DMPO_THREADS=1
+
+# pairs FILE COUNT SEED: pre-tokenized pairs with a common beginning
+pairs() {
+    awk -v n="$2" -v seed="$3" '
+        function draw() { state = (state * 1103515245 + 12345) % 2147483648; return int(state / 65536) }
+        function side(k, i, s) {
+            s = "{\"ids\": [" common
+            for (i = 0; i < k; i++) s = s ", " draw() % 200
+            return s "], \"turns\": [[2, 5], [8, " 9 + k "]]}"
+        }
+        BEGIN {
+            state = seed
+            for (j = 0; j < n; j++) {
+                common = draw() % 200
+                for (i = 0; i < 8; i++) common = common ", " draw() % 200
+                print "{\"id\": \"p" j "\", \"chosen\": " side(3 + draw() % 14) ", \"rejected\": " side(3 + draw() % 14) "}"
+            }
+        }' >"$1"
+}
+pairs "$work/train.jsonl" 40 7
+pairs "$work/eval.jsonl" 10 8
+dmpo init --output "$work/model" --arch qwen2 --hidden 48 --intermediate 80 --layers 3 --heads 4 --vocab 200 --seed 1 \
+    >"$work/init.log" 2>&1 || { cat "$work/init.log"; exit 1; }
+
+# on RANKS COMMAND...: 0 ranks: without mpirun
+on() {
+    ranks=$1
+    shift
+    if [ "$ranks" = 0 ]; then timeout 120 "$BUILD/dmpo" "$@"; else timeout 120 $mpirun -n "$ranks" "$BUILD/dmpo" "$@"; fi
+}
+
+common="--model $work/model --data $work/train.jsonl --eval-data $work/eval.jsonl --batch 20 --steps 5 --eval-every 2
+    --checkpoint-every 2 --lr 1e-3 --shards 16 --quiet"
+
+# digest DIR: what a run has to give everywhere
+digest() {
+    (cd "$1" && { find . -name '*.safetensors' -o -name config.json -o -name adapter_config.json; } | LC_ALL=C sort |
+        xargs sha256sum && sed 's/, "tokens_per_second".*, "tokens"/, "tokens"/; s/, "peak_memory".*//' metrics.jsonl)
+}
+
+train() { # train RANKS OUTPUT OPTION...
+    ranks=$1 output=$work/$2
+    shift 2
+    on "$ranks" train $common --output "$output" "$@" >"$output.log" 2>&1 || { tail -n 3 "$output.log"; return 1; }
+}
+
+# same RANKS NAME OPTION...: as $work/NAME.want says
+same() {
+    ranks=$1 name=$2
+    shift 2
+    train "$ranks" "$name.$ranks" "$@" && digest "$work/$name.$ranks" >"$work/$name.got" &&
+        cmp "$work/$name.want" "$work/$name.got" && rm -r "$work/$name.$ranks"
+}
+
+# everywhere NAME RANKS... -- OPTION...
+everywhere() {
+    name=$1 counts=
+    shift
+    while [ "$1" != -- ]; do counts="$counts $1" && shift; done
+    shift
+    check "$name in one process" train 0 "$name" "$@"
+    digest "$work/$name" >"$work/$name.want"
+    for ranks in $counts; do check "$name on $ranks ranks" same "$ranks" "$name" "$@"; done
+}
+
+everywhere dmpo 1 2 3 4 8 16 --
+everywhere lora 2 4 -- --lora-rank 4
+everywhere kto 3 8 -- --objective kto
+everywhere kto-pair 2 -- --link kto-pair --max-grad-norm 0.1
+everywhere sft 3 -- --objective sft --batch 7 --shards 5
+everywhere mrpo 2 -- --reference "$work/model" --reference2 "$work/sft" --max-length 64
+
+# Two levels of instructions in one run.
+levels() {
+    timeout 120 $mpirun -n 1 "$BUILD/dmpo" train $common --output "$work/levels" --isa scalar : \
+        -n 1 "$BUILD/dmpo" train $common --output "$work/levels" >"$work/levels.log" 2>&1 &&
+        digest "$work/levels" | cmp "$work/dmpo.want" -
+}
+check "ranks with two instruction sets" levels
+
+# A reference cache is rank 0's.
+cache() { # cache RANKS NAME
+    train "$1" "$2" --reference-cache "$work/cache" --overwrite && digest "$work/$2" | cmp "$work/dmpo.want" -
+}
+check "a reference cache is written" cache 3 cached
+cp "$work/cache" "$work/cache.first"
+check "a reference cache is read" cache 2 cached
+check "it is the same" cmp "$work/cache" "$work/cache.first"
+
+# ---- faults ----
+
+refused() { # refused MESSAGE RANKS COMMAND...: fails, and rank 0 says why once
+    message=$1
+    shift
+    ! on "$@" >"$work/refused.log" 2>&1 && [ "$(grep -c "$message" "$work/refused.log")" = 1 ] ||
+        { head -n 5 "$work/refused.log"; return 1; }
+}
+check "more ranks than shards are refused" \
+    refused '3 ranks for --shards 2' 3 train $common --shards 2 --output "$work/refused"
+check "a command for one process is refused" refused 'without mpirun' 2 info --machine
+check "what no rank can read is said once" refused 'no-such-file' 3 train $common --data "$work/no-such-file" \
+    --output "$work/refused"
+
+other() { # other MESSAGE OPTION...: rank 1 has another option or input
+    message=$1
+    shift
+    ! timeout 120 $mpirun -n 1 "$BUILD/dmpo" train $common --output "$work/other" : \
+        -n 1 "$BUILD/dmpo" train $common --output "$work/other" "$@" >"$work/other.log" 2>&1 &&
+        grep -q "rank 1 has another $message than rank 0" "$work/other.log" || { cat "$work/other.log"; return 1; }
+}
+check "another option is named" other 'set of options' --lr 2e-3
+head -n 39 "$work/train.jsonl" >"$work/less.jsonl"
+check "other data are named" other data --data "$work/less.jsonl"
+dmpo init --output "$work/model2" --arch qwen2 --hidden 48 --intermediate 80 --layers 3 --heads 4 --vocab 200 --seed 2 \
+    >/dev/null 2>&1
+check "another model is named" other model --model "$work/model2"
+
+# The processes of the run in $work/NAME, oldest first.
+processes() { pgrep -f "^$BUILD/dmpo train .*--output $work/$1( |\$)"; }
+
+lines_of() { if [ -f "$work/$1/metrics.jsonl" ]; then wc -l <"$work/$1/metrics.jsonl"; else echo 0; fi; }
+
+# killed I: run I loses a rank at some moment, and goes on with another number of ranks.
+killed() {
+    rm -rf "$work/killed"
+    started="4 2 3 8" resumed="2 3 1 4"
+    set -- "$1" $started
+    shift $((1 + $1 % 4))
+    ranks=$1
+    set -- $resumed
+    shift $((i % 4))
+    next=$1
+    on "$ranks" train $common --steps 40 --output "$work/killed" >"$work/killed.log" 2>&1 &
+    launcher=$!
+    lines=$((i * 7 % 37))
+    for _ in $(seq 600); do
+        kill -0 "$launcher" 2>/dev/null || break
+        [ "$(lines_of killed)" -ge "$lines" ] && break
+        sleep 0.02
+    done
+    victim=$(processes killed | awk -v k="$i" '{ p[NR] = $1 } END { if (NR) print p[k % NR + 1] }')
+    [ -z "$victim" ] || kill -9 "$victim" 2>/dev/null
+    wait "$launcher"
+    on "$next" train $common --steps 40 --output "$work/killed" --resume >"$work/killed.log" 2>&1 ||
+        { tail -n 3 "$work/killed.log"; return 1; }
+    digest "$work/killed" | cmp "$work/long.want" -
+}
+check "forty steps" train 0 long --steps 40
+digest "$work/long" >"$work/long.want"
+i=1
+while [ "$i" -le "$kills" ]; do
+    check "killed $i and resumed" killed "$i"
+    i=$((i + 1))
+done
+
+# A rank that hangs is named, and not one that waits for it.
+hangs() {
+    rm -rf "$work/hangs"
+    DMPO_RANK_TIMEOUT=4 on 4 train $common --steps 100000 --output "$work/hangs" >"$work/hangs.log" 2>&1 &
+    launcher=$!
+    for _ in $(seq 600); do
+        [ "$(lines_of hangs)" -ge 3 ] && break
+        sleep 0.05
+    done
+    victim=
+    for pid in $(processes hangs); do
+        tr '\0' '\n' <"/proc/$pid/environ" | grep -q '^\(OMPI_COMM_WORLD_RANK\|PMI_RANK\)=2$' && victim=$pid
+    done
+    [ -n "$victim" ] && kill -STOP "$victim"
+    wait "$launcher" && return 1
+    kill -KILL "$victim" 2>/dev/null
+    grep -q 'rank 2 does not answer' "$work/hangs.log" && [ -f "$work/hangs/checkpoint/state.json" ] ||
+        { cat "$work/hangs.log"; return 1; }
+}
+check "a rank that hangs is named" hangs
+
+finish ranks
