@@ -130,8 +130,8 @@ typedef struct dm_kernels {
     void (*from_f16)(float *y, const uint16_t *x, size_t n);
     void (*to_f16)(uint16_t *y, const float *x, size_t n);
 
-    /* ---- stored weights (core/numbers/dtype.h): y[i] = value of element first + i of a row of F32, F16, BF16 or
-     * blocks ---- For blocks first and n are multiples of 32. row: aligned to the element of plain types; blocks: not at all. */
+    /* ---- stored weights (core/numbers/dtype.h): y[i] = value of element first + i of a row of type `type` ----
+     * For blocks first and n are multiples of 32. row: aligned to the element of plain types; blocks: not at all. */
     void (*widen)(float *y, dm_dtype type, const void *row, size_t first, size_t n);
 } dm_kernels;
 
