@@ -7,6 +7,8 @@
 #ifndef DM_CORE_ERROR_H
 #define DM_CORE_ERROR_H
 
+#include <stdbool.h>
+
 typedef enum dm_status {
     DM_OK = 0,
     DM_ERR_ARGUMENT = -1,    /* a value the caller chose is out of its legal range (exit status 2) */
@@ -18,6 +20,13 @@ typedef enum dm_status {
     DM_ERR_INTERRUPTED = -7, /* the caller asked to stop */
     DM_ERR_INTERNAL = -8     /* the engine contradicts itself: a bug */
 } dm_status;
+
+/* True for what a file says, which is the same the next time; false for what reading it met (a disk, memory), which
+ * must never pass for what the file says. */
+static inline bool dm_is_of_content(dm_status s)
+{
+    return s == DM_OK || s == DM_ERR_ARGUMENT || s == DM_ERR_INPUT || s == DM_ERR_UNSUPPORTED;
+}
 
 #define DM_ERROR_MAX 1024
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/numbers/block.h"
+#include "core/files/file.h"
 #include "core/hash.h"
 #include "core/files/input.h"
 #include "io/json_internal.h"
@@ -607,7 +608,7 @@ dm_status dm_json_read_data(dm_json_doc **out, const char *path, char sha256[DM_
     if (!standard && (stat(path, &info) != 0 || S_ISREG(info.st_mode) || S_ISDIR(info.st_mode)))
         return read_file(out, path, ANY, sha256, err);
     *out = NULL;
-    const int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = standard ? STDIN_FILENO : dm_open(path, O_RDONLY);
     if (fd < 0)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot open: %s", name, strerror(errno));
     const dm_status s = read_stream(&doc, fd, name, err);

@@ -119,7 +119,7 @@ static int run_child(schedule *x, const dm_stage *s, const streams *to)
     char **argv = calloc(s->args + EXTRA_ARGS + 1, sizeof *argv);
     int argc = 0;
     dm_error err = {.message = "no memory for the arguments"};
-    const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    const int null = dm_open("/dev/null", O_RDONLY);
 
     if (null < 0 || dup2(null, 0) < 0 || dup2(to->result, 1) < 0 || dup2(to->log, 2) < 0)
         return 1; /* the others close themselves when a stage starts a program */
@@ -163,7 +163,7 @@ static dm_status open_stream(int *fd, const dm_stage *s, const char *name, int f
 
     if (status != DM_OK)
         return status;
-    *fd = open(path.text, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0666);
+    *fd = dm_open(path.text, O_WRONLY | O_CREAT | O_NOFOLLOW | flags);
     return *fd >= 0 ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: cannot write: %s", path.text, strerror(errno));
 }
 
@@ -417,7 +417,7 @@ static dm_status open_lock(schedule *x)
         s = dm_path_in(&path, x->plan->output, "lock", x->err);
     if (s != DM_OK)
         return s;
-    x->lock = open(path.text, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    x->lock = dm_open(path.text, O_RDWR | O_CREAT | O_NOFOLLOW);
     if (x->lock < 0)
         return dm_fail(x->err, DM_ERR_FILE, "%s: cannot open: %s", path.text, strerror(errno));
     if (!take_lock(x->lock, 0, F_SETLK))

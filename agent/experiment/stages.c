@@ -1,6 +1,7 @@
 /* Stages: arguments, keys, directories. */
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -78,7 +79,7 @@ static dm_status list_directory(const char *path, char ***names, size_t *n, dm_e
     *n = 0;
     if (!dir)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot read the directory", path);
-    while (!full && (entry = readdir(dir)) != NULL) {
+    while (!full && (errno = 0, entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] == '.')
             continue;
         if (*n == room) {
@@ -92,7 +93,13 @@ static dm_status list_directory(const char *path, char ***names, size_t *n, dm_e
         if (name)
             (*names)[(*n)++] = strcpy(name, entry->d_name);
     }
+    const int why = full ? 0 : errno;
     closedir(dir);
+    if (why) {
+        free_names(*names, *n);
+        *names = NULL;
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot read the directory: %s", path, strerror(why));
+    }
     if (!full && *n)
         qsort(*names, *n, sizeof **names, by_name); /* names in a directory differ */
     if (!full)

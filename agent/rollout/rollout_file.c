@@ -122,7 +122,7 @@ static bool is_free(const char *path)
 {
     char *data;
     size_t size;
-    if (access(path, F_OK) != 0)
+    if (!dm_file_exists(path))
         return true;
     const bool empty = dm_file_read(path, 0, &data, &size, NULL) == DM_OK;
     free(data);

@@ -1,4 +1,5 @@
 /* What a model in one file is, GGUF or llama2.c; and the memory that a model of any form asks for. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,8 +76,9 @@ static dm_status report_hash(cli_report *r, const char *path, dm_error *err)
 
     if (s != DM_OK)
         return s;
-    if (stat(path, &info) == 0)
-        cli_report_bytes(r, "weights_bytes", (uint64_t)info.st_size);
+    if (stat(path, &info) != 0)
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot read its size: %s", path, strerror(errno));
+    cli_report_bytes(r, "weights_bytes", (uint64_t)info.st_size);
     cli_report_string(r, "model_sha256", hex);
     return DM_OK;
 }
@@ -114,6 +116,8 @@ static dm_status describe_gguf(cli_report *r, const dmpo_engine *engine, const c
     cli_report_types(r, type_at, g, dm_gguf_count(g), 40, true);
     if (status == DM_OK) {
         status = report_source(r, engine, s, choice, err);
+    } else if (!dm_is_of_content(status)) {
+        status = dm_fail(err, status, "%s", why.message);
     } else {
         report_string_of(r, "architecture", g, "general.architecture");
         cli_report_problem(r, "problem", why.message);

@@ -1,4 +1,5 @@
 /* What a model directory, or a file of tensors, holds. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -33,7 +34,9 @@ static dm_status report_files(cli_report *r, const dm_st *st, dm_error *err)
             continue;
         last = path;
         s = dm_file_sha256(path, hex, err);
-        if (s != DM_OK || stat(path, &info) != 0)
+        if (s == DM_OK && stat(path, &info) != 0)
+            s = dm_fail(err, DM_ERR_FILE, "%s: cannot read its size: %s", path, strerror(errno));
+        if (s != DM_OK)
             break;
         total += (uint64_t)info.st_size;
         dm_text_print(&json, "%s{\"name\": ", json.size ? ", " : "[");
@@ -137,7 +140,7 @@ static dm_status report_weights(cli_report *r, const dm_config *c, const char *d
 static dm_status report_template(cli_report *r, dm_status s, const dm_chat_template *chat, const char *why,
                                  const dm_template_choice *choice, const dm_tokenizer *t, dm_error *err)
 {
-    if (s != DM_OK && (choice->name || choice->options))
+    if (!dm_is_of_content(s) || (s != DM_OK && (choice->name || choice->options)))
         return dm_fail(err, s, "%s", why);
     cli_report_string(r, "template", s == DM_OK ? dm_template_name(chat->kind) : NULL);
     if (s != DM_OK) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/files/file.h"
 #include "core/files/path.h"
 
 int dm_sync_parent(const char *path)
@@ -25,7 +26,7 @@ int dm_sync_parent(const char *path)
     if (end == 0)
         dir[end++] = '.';
     dir[end] = '\0';
-    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd = dm_open(dir, O_RDONLY | O_DIRECTORY);
     if (fd < 0)
         return -1;
     const int failed = fsync(fd) != 0 && errno != EINVAL;

@@ -57,16 +57,31 @@ dm_status dm_file_write(const char *path, const void *data, size_t size, dm_erro
     return dm_output_close(&out, status, NULL, err);
 }
 
-bool dm_file_exists(const char *path)
+int dm_open(const char *path, int flags)
+{
+    int fd;
+    do
+        fd = open(path, flags | O_CLOEXEC, 0666);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static bool exists(const char *path, mode_t type)
 {
     struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    if (stat(path, &st) == 0)
+        return (st.st_mode & S_IFMT) == type;
+    return errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG && errno != ELOOP;
+}
+
+bool dm_file_exists(const char *path)
+{
+    return exists(path, S_IFREG);
 }
 
 bool dm_dir_exists(const char *path)
 {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    return exists(path, S_IFDIR);
 }
 
 dm_status dm_dir_create(const char *path, dm_error *err)
@@ -83,8 +98,11 @@ dm_status dm_dir_create(const char *path, dm_error *err)
         part[i] = '\0';
         if (!dm_dir_exists(part)) {
             if (mkdir(part, 0777) == 0) {
-                if (dm_sync_parent(part) != 0)
-                    return fail_errno(err, "flush its directory to disk", part);
+                if (dm_sync_parent(part) != 0) {
+                    const dm_status s = fail_errno(err, "flush its directory to disk", part);
+                    rmdir(part);
+                    return s;
+                }
             } else if (errno != EEXIST) {
                 return fail_errno(err, "create directory", part);
             } else if (!dm_dir_exists(part)) {
@@ -114,7 +132,10 @@ static int empty_dir(int fd, int depth)
         const char *name = entry->d_name;
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             continue;
-        const int child = openat(dirfd(dir), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int child;
+        do
+            child = openat(dirfd(dir), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        while (child < 0 && errno == EINTR);
         if (child >= 0 && empty_dir(child, depth + 1) != 0)
             why = errno;
         else if (unlinkat(dirfd(dir), name, child >= 0 ? AT_REMOVEDIR : 0) != 0)
@@ -129,13 +150,13 @@ static int empty_dir(int fd, int depth)
 
 dm_status dm_dir_clear(const char *path, dm_error *err)
 {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const int fd = dm_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     return fd >= 0 && empty_dir(fd, 0) == 0 ? DM_OK : fail_errno(err, "empty directory", path);
 }
 
 dm_status dm_dir_remove(const char *path, dm_error *err)
 {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const int fd = dm_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (fd < 0 || empty_dir(fd, 0) != 0 || rmdir(path) != 0)
         return fail_errno(err, "remove directory", path);
     return DM_OK;

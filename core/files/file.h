@@ -18,6 +18,11 @@ dm_status dm_file_read(const char *path, size_t limit, char **data, size_t *size
 /* Writes `path` atomically: beside it, flushed to disk, renamed over (core/files/output.h). */
 dm_status dm_file_write(const char *path, const void *data, size_t size, dm_error *err);
 
+/* open(2) with O_CLOEXEC and mode 0666; begins again when a signal interrupts it. */
+int dm_open(const char *path, int flags);
+
+/* False when nothing is there, or something else. What cannot be looked at (a failing disk, a directory without
+ * permission) is taken to be there, so that using it reports why: a failure never reads as an absent file. */
 bool dm_file_exists(const char *path);
 bool dm_dir_exists(const char *path);
 

@@ -7,7 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* O_NONBLOCK: opening a pipe must not wait for its writer; regular files do not care. */
+#include "core/files/file.h"
+
 /* What a clone without Git LFS has in place of large files. */
 static bool is_pointer(int fd, off_t size)
 {
@@ -20,7 +21,8 @@ static bool is_pointer(int fd, off_t size)
 dm_status dm_input_open(dm_input *in, const char *path, dm_error *err)
 {
     struct stat st;
-    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    /* O_NONBLOCK: opening a pipe must not wait for its writer; regular files do not care. */
+    const int fd = dm_open(path, O_RDONLY | O_NONBLOCK);
 
     *in = (dm_input){0};
     if (fd < 0)

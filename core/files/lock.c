@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/files/file.h"
+
 #define LINE 256
 
 /* The process that holds a lock on the file, from Linux's list of locks; 0: not known. */
@@ -60,7 +62,7 @@ static dm_status fail_held(const char *path, long pid, dm_error *err)
 dm_status dm_lock_open(int *fd, const char *path, const char *named, int flags, bool wait, dm_error *err)
 {
     for (;;) { /* until what is locked is what the name means: a finished writer renames or removes it */
-        *fd = open(path, flags | O_CLOEXEC, 0666);
+        *fd = dm_open(path, flags);
         if (*fd < 0)
             return dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", named, strerror(errno));
         const int held = lock(*fd, wait);

@@ -15,6 +15,7 @@
 #include "core/files/temporary.h"
 
 #define TRIES 8
+#define DIRECTORY (O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
 
 /* ---- files ---- */
 
@@ -113,8 +114,14 @@ static dm_status lock_dir(dm_output_dir *o, bool overwrite, dm_error *err)
 
     if (s == DM_OK)
         s = dm_path_print(&o->temporary, err, "%s%s" DM_OUTPUT_SUFFIX, path, dm_dir_exists(path) ? "/" : "");
-    if (s == DM_OK && (s = dm_dir_create(o->temporary.text, err)) == DM_OK)
-        s = dm_lock_open(&o->fd, o->temporary.text, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, false, err);
+    if (s != DM_OK || (s = dm_dir_create(o->temporary.text, err)) != DM_OK)
+        return s;
+    s = dm_lock_open(&o->fd, o->temporary.text, path, DIRECTORY, false, err);
+    if (s != DM_OK && dm_lock_open(&o->fd, o->temporary.text, path, DIRECTORY, false, NULL) == DM_OK) {
+        rmdir(o->temporary.text); /* nobody has it: ours, or a dead process's, when it is empty */
+        close(o->fd);
+        o->fd = -1;
+    }
     return s;
 }
 
@@ -130,7 +137,7 @@ dm_status dm_output_dir_open(dm_output_dir *o, const char *path, bool overwrite,
         return s;
     /* Another writer may put its directory into place between our making one of that name and opening it. */
     for (int tries = 0; (s = lock_dir(o, overwrite, err)) != DM_OK && tries < TRIES; tries++)
-        if (dm_dir_exists(o->temporary.text) || !dm_dir_exists(path))
+        if (dm_dir_exists(o->temporary.text))
             break;
     if (s != DM_OK)
         return s;
@@ -148,7 +155,7 @@ static dm_status move_files(const char *from, const char *to, dm_error *err)
 
     if (s == DM_OK && !dir)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot list: %s", from, strerror(errno));
-    while (s == DM_OK && (entry = readdir(dir)) != NULL) {
+    while (s == DM_OK && (errno = 0, entry = readdir(dir)) != NULL) {
         char a[DM_PATH_MAX], b[DM_PATH_MAX];
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
@@ -156,6 +163,8 @@ static dm_status move_files(const char *from, const char *to, dm_error *err)
             (s = dm_path_join(b, sizeof b, to, entry->d_name, err)) == DM_OK)
             s = dm_dir_exists(a) ? move_files(a, b, err) : dm_rename_durable(a, b, err);
     }
+    if (s == DM_OK && errno != 0)
+        s = dm_fail(err, DM_ERR_FILE, "%s: cannot list: %s", from, strerror(errno));
     if (dir)
         closedir(dir);
     return s;

@@ -1,6 +1,7 @@
 #include "core/files/place.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,9 +19,10 @@ static bool is_empty_dir(const char *path)
     DIR *dir = opendir(path);
     const struct dirent *entry;
     bool empty = dir != NULL;
-    while (empty && (entry = readdir(dir)) != NULL)
+    while (empty && (errno = 0, entry = readdir(dir)) != NULL)
         empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
                 strcmp(entry->d_name, DM_OUTPUT_SUFFIX) == 0;
+    empty = empty && errno == 0;
     if (dir)
         closedir(dir);
     return empty;
@@ -30,7 +32,7 @@ bool dm_place_is_free(const char *path)
 {
     struct stat st;
     if (lstat(path, &st) != 0)
-        return true;
+        return errno == ENOENT || errno == ENOTDIR; /* what cannot be looked at may be something */
     if (S_ISLNK(st.st_mode) && stat(path, &st) != 0)
         return false; /* a link to nowhere is somebody's, too */
     return S_ISDIR(st.st_mode) ? is_empty_dir(path) : S_ISREG(st.st_mode) && st.st_size == 0;

@@ -24,7 +24,8 @@ dm_status dm_sidecar_config(const dm_source *s, dm_dtype stored, const char *dir
                                    : dm_config_write(&s->config, stored, dir, err);
 }
 
-static dm_status copy_file(const char *from, const char *to, const char *name, dm_error *err)
+/* *copied: it is there. */
+static dm_status copy_file(bool *copied, const char *from, const char *to, const char *name, dm_error *err)
 {
     dm_path source, target;
     char *data = NULL;
@@ -36,6 +37,7 @@ static dm_status copy_file(const char *from, const char *to, const char *name, d
         (s = dm_file_read(source.text, (size_t)1 << 30, &data, &size, err)) != DM_OK)
         return s;
     s = dm_file_write(target.text, data, size, err);
+    *copied = true;
     free(data);
     return s;
 }
@@ -70,12 +72,13 @@ static dm_status copy_files(const dm_source *s, bool template, const char *dir, 
 {
     dm_status status = DM_OK;
     for (size_t i = 0; status == DM_OK && i < sizeof model_files / sizeof *model_files; i++) {
-        dm_path own;
+        bool copied = false;
         if (!template && strcmp(model_files[i], "chat_template.jinja") == 0)
             continue;
-        if (s->adapter && (status = dm_path_in(&own, s->adapter, model_files[i], err)) != DM_OK)
-            return status;
-        status = copy_file(s->adapter && dm_file_exists(own.text) ? s->adapter : s->path, dir, model_files[i], err);
+        if (s->adapter)
+            status = copy_file(&copied, s->adapter, dir, model_files[i], err);
+        if (status == DM_OK && !copied)
+            status = copy_file(&copied, s->path, dir, model_files[i], err);
     }
     return status;
 }
@@ -115,8 +118,10 @@ static dm_status add_adapters_end(const dm_source *s, const char *dir, dm_error 
     dm_chat_template chat = {0};
     dm_status status = DM_OK;
 
-    if (!dm_source_adapter_has_template(s) || dm_source_tokenizer(s, &t, &chat, NULL, NULL) != DM_OK || !t)
-        return DM_OK; /* without a tokenizer or a template that can be used */
+    if (!dm_source_adapter_has_template(s))
+        return DM_OK;
+    if ((status = dm_source_tokenizer(s, &t, &chat, NULL, err)) != DM_OK || !t)
+        return dm_is_of_content(status) ? DM_OK : status; /* without a tokenizer or a template that can be used */
     if ((status = add_end(dir, "config.json", chat.end_of_turn, err)) == DM_OK)
         status = add_end(dir, "generation_config.json", chat.end_of_turn, err);
     dm_template_close(&chat);

@@ -15,23 +15,33 @@
 
 /* ---- opening ---- */
 
-int dm_source_file_kind(const char *path)
+/* *kind: -1 when it is neither. Fails when it cannot be read. */
+static dm_status find_kind(int *kind, const char *path, dm_error *err)
 {
     static const char magic[] = "GGUF";
     unsigned char head[DM_LLAMA2C_HEADER];
     dm_config config;
     dm_input in;
     size_t begin, size;
-    int version, kind = -1;
+    int version;
     bool known = false;
+    const dm_status s = dm_llama2c_head(&in, head, &size, path, err);
 
-    if (dm_llama2c_head(&in, head, &size, path, NULL) != DM_OK)
+    *kind = -1;
+    if (s != DM_OK)
         size = 0;
     if (size >= 4 && memcmp(head, magic, 4) == 0)
-        kind = DM_SOURCE_GGUF;
+        *kind = DM_SOURCE_GGUF;
     else if (dm_llama2c_header(&config, &version, &begin, &known, head, size, path, NULL) != DM_OK || known)
-        kind = DM_SOURCE_LLAMA2C;
+        *kind = DM_SOURCE_LLAMA2C;
     dm_input_close(&in);
+    return s;
+}
+
+int dm_source_file_kind(const char *path)
+{
+    int kind;
+    find_kind(&kind, path, NULL);
     return kind;
 }
 
@@ -40,7 +50,11 @@ static dm_status open_file(dm_source *s, bool empty, dm_error *err)
     bool known = false;
 
     s->kind = DM_SOURCE_GGUF;
-    if (dm_source_file_kind(s->path) == DM_SOURCE_GGUF)
+    int kind;
+    const dm_status readable = find_kind(&kind, s->path, err);
+    if (readable != DM_OK)
+        return readable;
+    if (kind == DM_SOURCE_GGUF)
         return dm_source_open_gguf(s, err);
     s->kind = DM_SOURCE_LLAMA2C;
     const dm_status status = empty ? DM_OK : dm_source_open_llama2c(s, &known, err);

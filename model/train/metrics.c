@@ -139,7 +139,7 @@ dm_status dm_run_tensorboard_open(dm_run *r, int64_t bytes, dm_error *err)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot cut: %s", path.text, strerror(errno));
     if (!r->options.tensorboard)
         return DM_OK;
-    r->output.tensorboard_fd = open(path.text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    r->output.tensorboard_fd = dm_open(path.text, O_WRONLY | O_CREAT | O_APPEND);
     if (r->output.tensorboard_fd < 0)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot create: %s", path.text, strerror(errno));
     return bytes ? DM_OK
