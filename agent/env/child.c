@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/env/pipes.h"
+#include "agent/env/watcher.h"
 #include "core/files/file.h"
 #include "core/system.h"
 
@@ -72,24 +74,6 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-/* A pipe whose ends no other program inherits, and none of which is a standard stream: a dup2 onto itself in the child
- * would leave it close-on-exec. */
-static int open_pipe(int end[2])
-{
-    int given[2];
-
-    end[0] = end[1] = -1;
-    if (pipe(given) != 0)
-        return errno;
-    int failed = 0;
-    for (int i = 0; i < 2; i++) {
-        if (!failed && (end[i] = fcntl(given[i], F_DUPFD_CLOEXEC, 3)) < 0)
-            failed = errno;
-        close(given[i]);
-    }
-    return failed;
-}
-
 /* The signals that we ignore or block are the child's as they are by default. */
 static int plain_signals(posix_spawnattr_t *attributes)
 {
@@ -113,14 +97,32 @@ static int plain_signals(posix_spawnattr_t *attributes)
     return e;
 }
 
-static int spawn(pid_t *pid, const char *command, int in, int out)
+/* Our environment variables and one more; NULL: no memory. */
+static char **with_entry(char *entry)
+{
+    size_t n = 0;
+    while (environ[n])
+        n++;
+    char **all = malloc((n + 2) * sizeof *all);
+    if (!all)
+        return NULL;
+    memcpy(all, environ, n * sizeof *all);
+    all[n] = entry;
+    all[n + 1] = NULL;
+    return all;
+}
+
+static int spawn(pid_t *pid, const char *command, char *mark, int in, int out)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
-    char *text = strdup(command);
+    char *text = strdup(command), **variables = with_entry(mark);
 
-    if (!text)
+    if (!text || !variables) {
+        free(text);
+        free(variables);
         return ENOMEM;
+    }
     char *const argv[] = {(char[]){"sh"}, (char[]){"-c"}, text, NULL};
     int e = posix_spawn_file_actions_init(&files);
     if (!e) {
@@ -132,29 +134,33 @@ static int spawn(pid_t *pid, const char *command, int in, int out)
             if (!e)
                 e = posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO);
             if (!e)
-                e = posix_spawn(pid, "/bin/sh", &files, &attributes, argv, environ);
+                e = posix_spawn(pid, "/bin/sh", &files, &attributes, argv, variables);
             posix_spawnattr_destroy(&attributes);
         }
         posix_spawn_file_actions_destroy(&files);
     }
     free(text);
+    free(variables);
     return e;
 }
 
 /* One at a time, so that no child is made while another's pipe is not yet close-on-exec. */
+static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+
 static int start(dm_child *c, const char *command)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     int in[2], out[2] = {-1, -1};
 
-    pthread_mutex_lock(&lock);
-    int e = open_pipe(in);
+    pthread_mutex_lock(&one_at_a_time);
+    int e = dm_pipe_open(in);
     if (!e)
-        e = open_pipe(out);
+        e = dm_pipe_open(out);
     if (!e && (fcntl(in[1], F_SETFL, O_NONBLOCK) != 0 || fcntl(out[0], F_SETFL, O_NONBLOCK) != 0))
         e = errno;
-    if (!e)
-        e = spawn(&c->pid, command, in[0], out[1]);
+    if (!e && (e = dm_watcher_expect(c->mark)) == 0) {
+        e = spawn(&c->pid, command, c->mark, in[0], out[1]);
+        dm_watcher_add(e ? 0 : c->pid);
+    }
     close_fd(&in[0]);
     close_fd(&out[1]);
     if (e) {
@@ -166,7 +172,7 @@ static int start(dm_child *c, const char *command)
         c->out = out[0];
         remember(c->pid);
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&one_at_a_time);
     return e;
 }
 
@@ -219,6 +225,10 @@ void dm_child_stop(dm_child *c, bool at_once)
             ends_within(c, GRACE_TERM, &info);
         }
         kill(-c->pid, SIGKILL); /* and what it has left behind */
+        dm_watcher_kill_marked(c->mark);
+        pthread_mutex_lock(&one_at_a_time);
+        dm_watcher_drop(c->pid);
+        pthread_mutex_unlock(&one_at_a_time);
         forget(c->pid);
         while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
             ;
@@ -244,29 +254,6 @@ static dm_status over(const dm_child *c, dm_error *err)
 
 /* ---- a question and its answer ---- */
 
-/* write(2) without the SIGPIPE of a reader that is gone, whatever the program does about that signal. */
-static ssize_t write_quietly(int fd, const char *data, size_t size)
-{
-    sigset_t broken, before, pending;
-    int number;
-
-    sigemptyset(&broken);
-    sigaddset(&broken, SIGPIPE);
-    sigpending(&pending);
-    const int was_pending = sigismember(&pending, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &broken, &before);
-    const ssize_t n = write(fd, data, size);
-    const int e = errno;
-    if (n < 0 && e == EPIPE && !was_pending) {
-        sigpending(&pending);
-        if (sigismember(&pending, SIGPIPE))
-            sigwait(&broken, &number);
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = e;
-    return n;
-}
-
 static int transient(int e)
 {
     return e == EINTR || e == EAGAIN || e == EWOULDBLOCK;
@@ -288,7 +275,7 @@ static dm_status receive(dm_child *c, int *end, dm_error *err)
 /* Sends what the pipe takes. A reader that is gone is no error yet: an answer may be on its way. */
 static dm_status transmit(dm_child *c, const char *request, size_t size, size_t *sent, dm_error *err)
 {
-    const ssize_t n = write_quietly(c->in, request + *sent, size - *sent);
+    const ssize_t n = dm_pipe_write(c->in, request + *sent, size - *sent);
 
     if (n > 0)
         *sent += (size_t)n;

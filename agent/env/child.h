@@ -1,7 +1,8 @@
 /* A child process that answers each line with a line, over its standard input and output.
  *
  * It is a shell command in a process group of its own: Ctrl-C does not reach it, and stopping it stops what it started
- * too. Its standard error is ours. Every wait has a time limit. Children do not hold each other's pipes. */
+ * too, wherever that is (agent/env/watcher.h), and so does our own end. Its standard error is ours. Every wait has a
+ * time limit. Children do not hold each other's pipes. */
 #ifndef DM_AGENT_ENV_CHILD_H
 #define DM_AGENT_ENV_CHILD_H
 
@@ -9,15 +10,17 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "agent/env/watcher.h"
 #include "core/error.h"
 
 #define DM_CHILD_LINE ((size_t)1 << 20) /* bytes of an answer, its line end included */
 
-typedef struct dm_child { /* zeroed: not running */
-    pid_t pid;            /* 0: none */
-    int in, out;          /* our ends of its standard input and output */
-    char *data;           /* [DM_CHILD_LINE] what it said */
-    size_t size;          /* bytes of it */
+typedef struct dm_child {       /* zeroed: not running */
+    pid_t pid;                  /* 0: none */
+    int in, out;                /* our ends of its standard input and output */
+    char *data;                 /* [DM_CHILD_LINE] what it said */
+    size_t size;                /* bytes of it */
+    char mark[DM_WATCHER_MARK]; /* of everything that it starts */
 } dm_child;
 
 /* sh -c COMMAND */

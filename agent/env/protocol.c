@@ -35,7 +35,8 @@ typedef struct cmd_env {
     int64_t task;
     uint64_t seed;
     int restarts;
-    turn *turn; /* [turns], of room for `room` */
+    bool unconfirmed; /* the program has answered since it was last asked hello */
+    turn *turn;       /* [turns], of room for `room` */
     size_t turns, room;
 } cmd_env;
 
@@ -81,6 +82,7 @@ static dm_status start(cmd_env *e, dm_error *err)
         s = dm_message_read_hello(&hello, line, size, err);
     if (s != DM_OK)
         return s;
+    e->unconfirmed = false;
     if (!e->hello.doc) {
         e->hello = hello;
         return DM_OK;
@@ -88,6 +90,32 @@ static dm_status start(cmd_env *e, dm_error *err)
     const bool same = dm_message_hello_equal(&e->hello, &hello);
     dm_message_hello_free(&hello);
     return same ? DM_OK : dm_fail(err, DM_ERR_INPUT, "started again, it is another environment than before");
+}
+
+/* Whether the program has answered each question once: after an episode its next answer is the one to another hello,
+ * and nothing that was left over from before. One that has ended by itself has left nothing over. */
+static dm_status confirm(cmd_env *e, dm_error *err)
+{
+    const char *line;
+    size_t size;
+    dm_message_hello hello;
+
+    if (!e->child.pid || !e->unconfirmed)
+        return DM_OK;
+    e->unconfirmed = false;
+    dm_message_ask_hello(emptied(&e->request));
+    dm_status s = ask(e, RESET, &line, &size, err);
+    if (s == DM_OK && dm_message_read_hello(&hello, line, size, NULL) == DM_OK) {
+        const bool same = dm_message_hello_equal(&e->hello, &hello);
+        dm_message_hello_free(&hello);
+        if (same)
+            return DM_OK;
+    }
+    if (s == DM_OK)
+        s = dm_fail(err, DM_ERR_INPUT, "after an episode it answers hello with '%.80s': it has answered more than once",
+                    line);
+    dm_child_stop(&e->child, true);
+    return s == DM_ERR_FILE ? DM_OK : s;
 }
 
 static bool same_answer(const turn *t, const dm_message_answer *a)
@@ -107,6 +135,7 @@ static dm_status take_turn(cmd_env *e, size_t i, dm_error *err)
     else
         dm_message_ask_reset(emptied(&e->request), e->split, e->task, e->seed, e->wants);
     dm_message_answer_free(&e->answer);
+    e->unconfirmed = true;
     dm_status s = ask(e, t->action ? STEP : RESET, &line, &size, err);
     if (s == DM_OK)
         s = dm_message_read_answer(&e->answer, !t->action, line, size, err);
@@ -186,6 +215,9 @@ static dm_status play(cmd_env *e, const char *action, dm_observation *o, dm_erro
 
     if (s == DM_OK)
         s = answer_from(e, e->turns - 1, err);
+    const bool done = s == DM_OK && (e->answer.done || e->turns > (size_t)e->hello.max_turns);
+    if (done)
+        s = confirm(e, err);
     emptied(&e->text);
     if (s == DM_OK && !action)
         dm_text_print(&e->text, "%s\n\nObservation: ", e->answer.task);
@@ -199,7 +231,7 @@ static dm_status play(cmd_env *e, const char *action, dm_observation *o, dm_erro
     }
     o->text = e->text.data;
     o->score = e->answer.score;
-    o->done = e->answer.done || e->turns > (size_t)e->hello.max_turns;
+    o->done = done;
     return DM_OK;
 }
 
@@ -274,7 +306,9 @@ static dm_status cmd_reset(dm_env *env, dm_env_split split, int64_t task, uint64
     e->task = task;
     e->seed = seed;
     e->restarts = 0;
-    const dm_status s = play(e, NULL, o, err);
+    dm_status s = confirm(e, err); /* of an episode that was left before its end */
+    if (s == DM_OK)
+        s = play(e, NULL, o, err);
     return s == DM_OK ? s : in_command(e, "reset", s, err);
 }
 

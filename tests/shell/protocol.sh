@@ -51,6 +51,48 @@ check "it was killed in the middle" test "$(wc -l <killed.jsonl)" -lt 100
 (rollout killed.jsonl) >out 2>&1
 check "continued, it is the same" cmp whole.jsonl killed.jsonl
 
+# ---- nothing that an environment has started outlives us ----
+
+# It starts a program in a session of its own, and hangs at the first reset.
+cat >escape.sh <<'CHILD'
+while read -r line; do
+    case $line in
+    *hello*)
+        setsid sh -c 'echo $$ >escaped.pid; exec sleep 600' >/dev/null 2>&1 </dev/null &
+        while [ ! -s escaped.pid ]; do :; done
+        echo '{"version": 1, "name": "t", "instruction": "Play.", "tasks": {"train": 7}, "max_turns": 3}'
+        ;;
+    *reset*)
+        [ "$1" != hang ] || { echo $$ >hung.pid && exec sleep 600; }
+        echo '{"task": "t", "observation": "o", "score": 1, "done": true}'
+        ;;
+    esac
+done
+CHILD
+gone() { # gone PID: within ten seconds
+    tries=0
+    while kill -0 "$1" 2>/dev/null && ! grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -lt 100 ] || return 1
+        sleep 0.1 2>/dev/null || sleep 1
+    done
+}
+if command -v setsid >out 2>&1 && [ -r /proc/self/environ ]; then
+    dmpo play --quiet --env 'cmd:exec sh escape.sh end' --expert >out 2>err </dev/null
+    check "a session of its own ends with us" gone "$(cat escaped.pid)"
+    rm escaped.pid
+    (exec ${EXEC_WRAPPER-} "$BUILD/dmpo" rollout --quiet --env 'cmd:exec sh escape.sh hang' --policy random \
+        --output escape.jsonl) >out 2>err &
+    pid=$!
+    while [ ! -s hung.pid ] && kill -0 $pid 2>/dev/null; do sleep 0.05 2>/dev/null || sleep 1; done
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    check "killed: its environment ends" gone "$(cat hung.pid)"
+    check "killed: what that had started ends" gone "$(cat escaped.pid)"
+else
+    skip "no setsid or no /proc here"
+fi
+
 # ---- refused ----
 
 # refuses STATUS TEXT COMMAND...: one line that says TEXT

@@ -196,6 +196,27 @@ static void check_broken(int latest, const char *hangs, const char *mode, const 
     CK_MSG(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD, "%s: a child is left", mode);
 }
 
+/* A second answer that comes after the first was taken: however late, the episode does not end without its being
+ * noticed. */
+static void check_twice(void)
+{
+    dm_env *env;
+    dm_error err = {0};
+    dm_observation o;
+
+    set_limits(NULL, NULL);
+    if (!CK_MSG(open_child(&env, "step-late", NULL, &err) == DM_OK, "%s", err.message))
+        return;
+    dm_status s = dm_env_reset(env, DM_ENV_SPLIT_TRAIN, 1, 0, &o, &err);
+    CK_MSG(s == DM_OK, "%s", err.message);
+    for (int i = 0; i < 6 && s == DM_OK; i++) {
+        s = dm_env_step(env, "add 2", &o, &err);
+        CK_MSG(s != DM_OK || !o.done, "an episode ended that was answered twice");
+    }
+    CK_MSG(s == DM_ERR_INPUT, "answered twice: status %d, %s", s, err.message);
+    dm_env_close(&env);
+}
+
 static void check_deaths(void)
 {
     check_broken(OPEN, "DMPO_ENV_START", "start-hang", NULL, "start: no answer within 0.15 seconds");
@@ -216,6 +237,7 @@ static void check_deaths(void)
     check_broken(STEP, NULL, "step-lines", NULL, "step: ");
     check_broken(STEP, NULL, "step-flood", NULL, "step: it says 1048576 bytes without a line end");
     check_broken(STEP, NULL, "step-twice", NULL, "step: it answers with more than one line");
+    check_twice();
     check_broken(STEP, NULL, "change", marker, "step: started again, it is another environment than before");
     check_broken(STEP, NULL, "random", marker,
                  "turn 1 is answered by 'The number is 3.' instead of 'The number is 2.'");
