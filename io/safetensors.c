@@ -494,6 +494,12 @@ const char *dm_st_path(const dm_st *st, const dm_st_tensor *t)
     return st->files[t->file].path;
 }
 
+dm_status dm_st_sha256(const dm_st *st, char hex[DM_SHA256_HEX], dm_error *err)
+{
+    return st->n_files == 1 ? dm_input_sha256(&st->files[0].in, hex, err)
+                            : dm_fail(err, DM_ERR_INTERNAL, "a hash of %zu files", st->n_files);
+}
+
 const char *dm_st_metadata(const dm_st *st, const char *key)
 {
     for (size_t i = 0; i < st->n_files; i++) {

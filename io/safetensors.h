@@ -36,7 +36,9 @@ size_t dm_st_count(const dm_st *st);
 const dm_st_tensor *dm_st_at(const dm_st *st, size_t i); /* in order of (file, offset) */
 const dm_st_tensor *dm_st_find(const dm_st *st, const char *name);
 const char *dm_st_path(const dm_st *st, const dm_st_tensor *t); /* the file it is in */
-const char *dm_st_metadata(const dm_st *st, const char *key);   /* __metadata__ value, or NULL */
+/* SHA-256 of the file that a set of one file has open. */
+dm_status dm_st_sha256(const dm_st *st, char hex[DM_SHA256_HEX], dm_error *err);
+const char *dm_st_metadata(const dm_st *st, const char *key); /* __metadata__ value, or NULL */
 
 /* Reads a tensor as f32 (F32, F16, BF16 exactly; F64 rounded) into out[count] with pread(2), no mmap, through a small
  * fixed buffer. A NaN or infinity in it is DM_ERR_NONFINITE naming tensor and element; integers and unknown types

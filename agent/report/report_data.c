@@ -31,6 +31,17 @@ static const char *get_string(dm_report *r, const dm_json *v, const char *key)
     const char *text = get_optional(r, v, key);
     if (r->status == DM_OK && !text)
         FAIL(r, v, "\"%s\" is missing; it must be a string", key);
+    if (r->status == DM_OK && !*text)
+        FAIL(r, dm_json_get(v, key), "\"%s\" is empty", key);
+    return text;
+}
+
+/* A file of a stage: below stages/, and nowhere else. */
+static const char *get_place(dm_report *r, const dm_json *v, const char *key)
+{
+    const char *text = get_string(r, v, key);
+    if (r->status == DM_OK && !dm_report_is_stages(text))
+        FAIL(r, dm_json_get(v, key), "\"%s\" must be a path that begins with stages/, without ..", key);
     return text;
 }
 
@@ -160,7 +171,7 @@ static void read_training(dm_report *r, const dm_json *v, void *row)
 
     read_subject(r, v, &x->of);
     get_string(r, v, "stage");
-    x->metrics = get_string(r, v, "metrics");
+    x->metrics = get_place(r, v, "metrics");
     x->weights = get_optional(r, v, "weights_sha256");
     dm_report_read_metrics(r, x);
 }
@@ -200,8 +211,10 @@ static void read_example(dm_report *r, const dm_json *v, void *row)
     dm_report_example *x = row;
 
     read_subject(r, v, &x->of);
-    x->scores = get_string(r, v, "scores");
-    x->file = get_string(r, v, "pairs");
+    x->scores = get_place(r, v, "scores");
+    x->file = get_string(r, v, "pairs"); /* a stage's, or the recipe's data */
+    if (r->status == DM_OK && strncmp(x->file, "stages/", 7) == 0 && !dm_report_is_stages(x->file))
+        FAIL(r, dm_json_get(v, "pairs"), "\"pairs\" must not lead out of stages/");
     dm_report_read_example(r, x);
 }
 

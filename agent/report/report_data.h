@@ -155,7 +155,10 @@ void dm_report_terminal(const dm_report *r, dm_text *out);
 void *dm_report_alloc(dm_report *r, size_t n, size_t size);                       /* zeroed; NULL: r->status says why */
 const char *dm_report_format(dm_report *r, const char *fmt, ...) DM_PRINTF(2, 3); /* never NULL */
 
-/* Where a path of results.json is: those that begin with "stages/" are in the report's directory. */
+/* A path of results.json that begins with "stages/" and stays there: no "..". */
+bool dm_report_is_stages(const char *path);
+
+/* Where a path of results.json is: those that are dm_report_is_stages are in the report's directory. */
 const char *dm_report_path(dm_report *r, const char *path);
 
 bool dm_report_same(const char *a, const char *b);                                   /* equal, or both NULL */

@@ -76,7 +76,10 @@ static void read_episodes(reader *k)
         const size_t size = strcspn(p, " '");
         if (size < sizeof file || strncmp(p + size + 1 - sizeof file, file, sizeof file - 1) != 0)
             continue;
-        list[n] = dm_report_path(r, dm_report_format(r, "%.*s", (int)size, p));
+        const char *episodes = dm_report_format(r, "%.*s", (int)size, p);
+        if (!dm_report_is_stages(episodes))
+            continue;
+        list[n] = dm_report_path(r, episodes);
         n += dm_file_exists(list[n]);
     }
     if (n && r->status == DM_OK)

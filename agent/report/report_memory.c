@@ -28,10 +28,22 @@ const char *dm_report_format(dm_report *r, const char *fmt, ...)
     return text ? text : "";
 }
 
+bool dm_report_is_stages(const char *path)
+{
+    if (strncmp(path, "stages/", 7) != 0)
+        return false;
+    for (const char *p = path; p; p = strchr(p, '/')) {
+        p += *p == '/';
+        if (strncmp(p, "..", 2) == 0 && (p[2] == '/' || p[2] == '\0'))
+            return false;
+    }
+    return true;
+}
+
 const char *dm_report_path(dm_report *r, const char *path)
 {
     const size_t n = strlen(r->dir);
-    if (strncmp(path, "stages/", 7) != 0)
+    if (!dm_report_is_stages(path))
         return path;
     return dm_report_format(r, "%s%s%s", r->dir, n && r->dir[n - 1] == '/' ? "" : "/", path);
 }

@@ -162,22 +162,30 @@ dm_status dm_dir_remove(const char *path, dm_error *err)
     return DM_OK;
 }
 
-dm_status dm_file_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err)
+dm_status dm_input_sha256(const dm_input *in, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    dm_input in;
     unsigned char buffer[16384];
     dm_sha256 h;
-    dm_status status = dm_input_open(&in, path, err);
+    dm_status status = DM_OK;
     dm_sha256_init(&h);
-    for (uint64_t at = 0; status == DM_OK && at < in.size;) {
-        const size_t n = in.size - at < sizeof buffer ? (size_t)(in.size - at) : sizeof buffer;
-        status = dm_input_read(&in, buffer, n, at, err);
+    for (uint64_t at = 0; status == DM_OK && at < in->size;) {
+        const size_t n = in->size - at < sizeof buffer ? (size_t)(in->size - at) : sizeof buffer;
+        status = dm_input_read(in, buffer, n, at, err);
         if (status == DM_OK)
             dm_sha256_update(&h, buffer, n);
         at += n;
     }
-    dm_input_close(&in);
     if (status == DM_OK)
         dm_sha256_finish(&h, hex);
+    return status;
+}
+
+dm_status dm_file_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err)
+{
+    dm_input in;
+    dm_status status = dm_input_open(&in, path, err);
+    if (status == DM_OK)
+        status = dm_input_sha256(&in, hex, err);
+    dm_input_close(&in);
     return status;
 }

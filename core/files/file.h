@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "core/error.h"
+#include "core/files/input.h"
 #include "core/files/path.h"
 #include "core/sha256.h"
 
@@ -35,6 +36,8 @@ dm_status dm_dir_clear(const char *path, dm_error *err);
 /* Removes a directory and everything below it (used only on directories that dm_* wrote). */
 dm_status dm_dir_remove(const char *path, dm_error *err);
 
+/* Of the file at `path`, or of one that is open. */
 dm_status dm_file_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err);
+dm_status dm_input_sha256(const dm_input *in, char hex[DM_SHA256_HEX], dm_error *err);
 
 #endif

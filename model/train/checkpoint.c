@@ -222,38 +222,40 @@ dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *re
     return s;
 }
 
-static dm_status verify(const dm_json_doc *doc, const char *dir, const char *name, dm_error *err)
+/* One that is read: what was verified is what is read, whatever its names mean meanwhile. */
+typedef struct checkpoint {
+    dm_json_doc *state;
+    dm_st *model, *optimizer;
+} checkpoint;
+
+static void close_checkpoint(checkpoint *c)
+{
+    dm_json_close(&c->state);
+    dm_st_close(&c->model);
+    dm_st_close(&c->optimizer);
+}
+
+/* Opens a file of the checkpoint and compares its bytes with what state.json says. */
+static dm_status open_part(dm_st **st, const checkpoint *c, const char *dir, const char *name, dm_error *err)
 {
     dm_path path;
     char hex[DM_SHA256_HEX];
     dm_status s = dm_path_in(&path, dir, name, err);
 
-    if (s == DM_OK && (s = dm_file_sha256(path.text, hex, err)) == DM_OK &&
-        !dm_json_is(dm_json_get(dm_json_root(doc), name), hex))
+    if (s == DM_OK && (s = dm_st_open(st, path.text, err)) == DM_OK && (s = dm_st_sha256(*st, hex, err)) == DM_OK &&
+        !dm_json_is(dm_json_get(dm_json_root(c->state), name), hex))
         s = dm_fail(err, DM_ERR_INPUT, "%s: the checksum differs from state.json's; the checkpoint is damaged",
                     path.text);
     return s;
 }
 
-static dm_status read_table(float *w, const dm_param_layout *table, const char *dir, const char *name, dm_error *err)
-{
-    dm_path path;
-    dm_st *st = NULL;
-    dm_status s = dm_path_in(&path, dir, name, err);
-
-    if (s == DM_OK && (s = dm_st_open(&st, path.text, err)) == DM_OK)
-        s = dm_tensors_read(w, table, st, path.text, "the run", err);
-    dm_st_close(&st);
-    return s;
-}
-
-static dm_status read_moments(dm_run *r, const char *dir, dm_error *err)
+static dm_status read_parts(dm_run *r, const checkpoint *c, const char *dir, dm_error *err)
 {
     dm_param_layout table = {0};
-    dm_status s = moments(r, &table, err);
+    dm_status s = dm_tensors_read(r->memory.trained, r->models.trained_layout, c->model, dir, "the run", err);
 
-    if (s == DM_OK)
-        s = read_table(r->memory.adam_m, &table, dir, "optimizer.safetensors", err);
+    if (s == DM_OK && (s = moments(r, &table, err)) == DM_OK)
+        s = dm_tensors_read(r->memory.adam_m, &table, c->optimizer, dir, "the run", err);
     dm_param_layout_free(&table);
     return s;
 }
@@ -336,17 +338,18 @@ static dm_status read_checked(dm_json_doc **doc, const char *path, dm_error *err
     return s;
 }
 
-/* Opens the state of the checkpoint at `dir` and verifies every file. */
-static dm_status open_checkpoint(dm_json_doc **doc, const char *dir, dm_error *err)
+/* Opens the checkpoint at `dir` and verifies every file. */
+static dm_status open_checkpoint(checkpoint *c, const char *dir, dm_error *err)
 {
     dm_path path;
     dm_status s = dm_path_in(&path, dir, "state.json", err);
 
-    if (s == DM_OK && (s = read_checked(doc, path.text, err)) == DM_OK &&
-        (s = verify(*doc, dir, "model.safetensors", err)) == DM_OK)
-        s = verify(*doc, dir, "optimizer.safetensors", err);
+    *c = (checkpoint){0};
+    if (s == DM_OK && (s = read_checked(&c->state, path.text, err)) == DM_OK &&
+        (s = open_part(&c->model, c, dir, "model.safetensors", err)) == DM_OK)
+        s = open_part(&c->optimizer, c, dir, "optimizer.safetensors", err);
     if (s != DM_OK)
-        dm_json_close(doc);
+        close_checkpoint(c);
     return s;
 }
 
@@ -374,7 +377,7 @@ static dm_status finish_place(const dm_run *r, const char *fresh, dm_error *err)
 dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_train_result *result, dm_error *err)
 {
     dm_path dir;
-    dm_json_doc *doc = NULL;
+    checkpoint c = {0};
     dm_error first = {0}, why;
     dm_status s = DM_OK;
     size_t i;
@@ -385,7 +388,7 @@ dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_tr
             return s;
         if (!dm_dir_exists(dir.text))
             continue;
-        if ((s = open_checkpoint(&doc, dir.text, &why)) == DM_OK)
+        if ((s = open_checkpoint(&c, dir.text, &why)) == DM_OK)
             break;
         if (s == DM_ERR_MEMORY)
             return dm_fail(err, s, "%s", why.message);
@@ -399,10 +402,9 @@ dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_tr
                    : dm_fail(err, first.status, "%s; no other is whole; `overwrite` without `resume` begins anew",
                              first.message);
     *place = places[i];
-    if ((s = read_state(r, doc, step, result, err)) == DM_OK &&
-        (s = read_table(r->memory.trained, r->models.trained_layout, dir.text, "model.safetensors", err)) == DM_OK)
-        s = read_moments(r, dir.text, err);
-    dm_json_close(&doc);
+    if ((s = read_state(r, c.state, step, result, err)) == DM_OK)
+        s = read_parts(r, &c, dir.text, err);
+    close_checkpoint(&c);
     if (s == DM_OK && i == 0)
         s = remove_place(r, "checkpoint.new", err);
     else if (s == DM_OK && i == 1)

@@ -82,6 +82,17 @@ check "no such directory" bad 1 'nowhere' nowhere
 mkdir -p stages broken && printf '{"name": "n",\n "evaluations": [{}]}\n' >broken/results.json
 check "a directory without results" bad 1 'dmpo experiment RECIPE --output stages writes it' stages
 check "broken results" bad 1 'broken/results.json:2:18: "env" is missing' broken
+subject='"env": "e", "method": "m", "kind": "k", "seed": 1'
+for row in "{$subject, \"stage\": \"s\", \"metrics\": \"stages/../../secret/metrics.jsonl\"}" \
+    "{$subject, \"stage\": \"s\", \"metrics\": \"/etc/passwd\"}"; do
+    echo "{\"name\": \"n\", \"trainings\": [$row]}" >broken/results.json
+    check "a path that leaves stages/" bad 1 '"metrics" must be a path that begins with stages/, without ..' broken
+done
+for member in env method kind; do
+    row=$(echo "{$subject}" | sed "s/\"$member\": \"[emk]\"/\"$member\": \"\"/")
+    echo "{\"name\": \"n\", \"evaluations\": [$row]}" >broken/results.json
+    check "a row without a name: $member" bad 1 "\"$member\" is empty" broken
+done
 check "leave nothing" test "$(ls broken)" = results.json
 if [ "$(id -u)" != 0 ]; then
     mkdir locked && chmod a-w locked
