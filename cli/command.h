@@ -32,6 +32,9 @@ int cli_experiment(int argc, char **argv);
 int cli_pairs(int argc, char **argv);
 int cli_report_main(int argc, char **argv); /* cli_report is a type, of cli/facts.h */
 
+/* Of several ranks the one that writes and prints; true for a process alone. */
+bool cli_is_first(void);
+
 /* Prints "dmpo NAME: message" and returns the exit status: 2 for a wrong argument, 1 for everything else. */
 int cli_failed(const char *name, int status, const char *message);
 

@@ -94,6 +94,11 @@ void cli_note(const char *text)
     dm_text_free(&explained);
 }
 
+bool cli_is_first(void)
+{
+    return dm_ranks_here()->self == 0;
+}
+
 int cli_failed(const char *name, int status, const char *message)
 {
     const unsigned self = dm_ranks_here()->self;
@@ -138,7 +143,7 @@ static int printed(const char *name, int status)
 /* Which commands several processes do together (core/ranks.h). */
 static bool knows_ranks(const char *name)
 {
-    static const char *const names[] = {"train"};
+    static const char *const names[] = {"train", "experiment"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0)

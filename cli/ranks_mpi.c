@@ -2,11 +2,15 @@
  * is nobody's promise. */
 #include "cli/ranks.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "core/ranks.h"
+#include "core/threads.h"
 
 #if HAVE_MPI
 
@@ -89,6 +93,23 @@ static bool was_launched(void)
     return false;
 }
 
+/* Ranks of one machine that mpirun has not bound to processors of their own share them. */
+static void share_processors(void)
+{
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    char text[24];
+    int here = 1;
+    MPI_Comm machine;
+
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
+    MPI_Comm_size(machine, &here);
+    MPI_Comm_free(&machine);
+    if (here < 2 || (long)dm_cpu_count() * here <= online)
+        return;
+    snprintf(text, sizeof text, "%ld", online > here ? online / here : 1);
+    setenv("DMPO_THREADS", text, 0); /* what the user sets counts */
+}
+
 dm_status cli_ranks_open(dm_error *err)
 {
     const char *limit = getenv("DMPO_RANK_TIMEOUT");
@@ -109,6 +130,12 @@ dm_status cli_ranks_open(dm_error *err)
             return dm_fail(err, DM_ERR_ARGUMENT, "DMPO_RANK_TIMEOUT '%s' is not a number of seconds above 0", limit);
         dm_ranks_limit(seconds);
     }
+    if (self > 0) { /* rank 0 prints results */
+        const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        if (null >= 0)
+            dup2(null, STDOUT_FILENO);
+    }
+    share_processors();
     if (count > (int)DM_RANKS_MAX)
         return dm_fail(err, DM_ERR_ARGUMENT, "%d ranks are too many; at most %u work together", count, DM_RANKS_MAX);
     return DM_OK;

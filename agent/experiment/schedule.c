@@ -20,172 +20,46 @@
 #include <sys/prctl.h>
 #endif
 
+#include "agent/experiment/stage_run.h"
 #include "core/files/file.h"
 #include "core/files/path.h"
+#include "core/ranks.h"
 #include "core/system.h"
-#include "io/json_writer.h"
+#include "io/json.h"
 
 #define WAIT_SHORTEST 1000000 /* nanoseconds */
 #define WAIT_LONGEST 50000000
-#define EXTRA_ARGS 6
 
 typedef struct job {
-    pid_t pid; /* 0: free */
+    bool taken;
+    unsigned rank; /* where it runs */
+    pid_t pid;     /* there, when that is here */
     size_t stage;
 } job;
 
+/* Between rank 0 and the others. */
+typedef struct work {
+    int64_t stage;          /* or an order: */
+    int32_t status;         /* to rank 0: as waitpid has it */
+    char why[DM_ERROR_MAX]; /* to rank 0: not "": the stage could not be started */
+} work;
+#define ORDER_END (-1)
+#define ORDER_STOP (-2)
+
 typedef struct schedule {
-    dm_experiment_plan *plan;
-    const dm_experiment_commands *commands;
-    const dm_schedule_options *options;
+    dm_stage_runner runner;
     dm_schedule_fn fn;
     void *context;
     dm_error *err;
-    int lock;
-    job *job;
+    job *job; /* [jobs] */
+    size_t jobs;
     unsigned *height; /* of each stage: length of the longest chain of stages that wait for it */
     bool stopping;
     size_t running, failed, total, done;
     double start;
 } schedule;
 
-/* ---- in the child ---- */
-
-static bool take_lock(int fd, off_t at, int command)
-{
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
-    int status;
-    do
-        status = fcntl(fd, command, &lock);
-    while (status != 0 && errno == EINTR);
-    return status == 0;
-}
-
-static off_t lock_of(const dm_stage *s)
-{
-    const char digits[9] = {s->key[0], s->key[1], s->key[2], s->key[3], s->key[4], s->key[5], s->key[6], s->key[7], 0};
-    return 1 + (off_t)(strtoul(digits, NULL, 16) >> 2); /* fits a signed 32-bit offset */
-}
-
-static dm_status write_record(schedule *x, const dm_stage *s, double seconds, dm_error *err)
-{
-    dm_path path;
-    dm_text command = {0}, t = {0};
-    dm_json_writer w = {.out = &t};
-
-    dm_experiment_plan_command(x->plan, s, &command);
-    dm_json_open_object(&w, NULL);
-    dm_json_put_string(&w, "name", s->name);
-    dm_json_put_string(&w, "key", s->key);
-    dm_json_put_string(&w, "version", x->commands->version);
-    dm_json_put_string(&w, "command", command.data);
-    dm_json_open_array(&w, "inputs");
-    for (size_t i = 0; i < s->args; i++)
-        if (s->arg[i].kind == DM_STAGE_ARG_INPUT || s->arg[i].kind == DM_STAGE_ARG_FILE)
-            dm_json_put_string(
-                &w, NULL, s->arg[i].kind == DM_STAGE_ARG_INPUT ? x->plan->stage[s->arg[i].stage].key : s->arg[i].text);
-    dm_json_close_value(&w);
-    dm_json_put_fixed(&w, "seconds", seconds, 3);
-    dm_json_put_uint(&w, "peak_memory", dm_rss_peak());
-    dm_json_close_value(&w);
-    dm_text_add(&t, "\n", 1);
-    dm_status status = dm_path_in(&path, s->dir, DM_STAGE_RECORD, err);
-    if (status == DM_OK)
-        status = t.failed || command.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path.text)
-                                            : dm_file_write(path.text, t.data, t.size, err);
-    dm_text_free(&t);
-    dm_text_free(&command);
-    return status;
-}
-
-/* A finished run needs its checkpoint no more, and an experiment has hundreds of them. The record is written before: a
- * stage that is killed here is done, and never continued from half a checkpoint. */
-static dm_status drop_checkpoint(const dm_stage *s, dm_error *err)
-{
-    dm_path path;
-    const dm_status status = dm_path_in(&path, s->dir, "checkpoint", err);
-    return status == DM_OK && dm_dir_exists(path.text) ? dm_dir_remove(path.text, err) : status;
-}
-
-/* Where a stage's output goes. */
-typedef struct streams {
-    int log, result;
-} streams;
-
-static int run_child(schedule *x, const dm_stage *s, const streams *to)
-{
-    static char overwrite_option[] = "--overwrite", threads_option[] = "--threads", isa_option[] = "--isa";
-    char threads[16];
-    char **argv = calloc(s->args + EXTRA_ARGS + 1, sizeof *argv);
-    int argc = 0;
-    dm_error err = {.message = "no memory for the arguments"};
-    const int null = dm_open("/dev/null", O_RDONLY);
-
-    if (null < 0 || dup2(null, 0) < 0 || dup2(to->result, 1) < 0 || dup2(to->log, 2) < 0)
-        return 1; /* the others close themselves when a stage starts a program */
-    for (size_t i = 0; argv && i < s->args; i++)
-        if (!(argv[argc++] = (char *)(uintptr_t)dm_experiment_plan_argument(x->plan, s, i)))
-            break;
-    if (!argv || !argv[argc - 1]) {
-        fprintf(stderr, "%s\n", err.message);
-        return 1;
-    }
-    snprintf(threads, sizeof threads, "%u", x->options->threads);
-    if (!dm_stage_makes_file(s)) /* with log and result in it, it is not empty */
-        argv[argc++] = overwrite_option;
-    argv[argc++] = threads_option;
-    argv[argc++] = threads;
-    if (x->options->isa) {
-        argv[argc++] = isa_option;
-        argv[argc++] = (char *)(uintptr_t)x->options->isa;
-    }
-    if (!take_lock(x->lock, lock_of(s), F_SETLKW)) {
-        fprintf(stderr, "cannot lock %s/lock: %s\n", x->plan->output, strerror(errno));
-        return 1;
-    }
-    const double start = dm_seconds();
-    const int status = x->commands->run(argc, argv);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        return status ? status : 1;
-    if (status == 0 && (write_record(x, s, dm_seconds() - start, &err) != DM_OK || drop_checkpoint(s, &err) != DM_OK)) {
-        fprintf(stderr, "%s\n", err.message);
-        return 1;
-    }
-    return status;
-}
-
 /* ---- starting ---- */
-
-static dm_status open_stream(int *fd, const dm_stage *s, const char *name, int flags, dm_error *err)
-{
-    dm_path path;
-    const dm_status status = dm_path_in(&path, s->dir, name, err);
-
-    if (status != DM_OK)
-        return status;
-    *fd = dm_open(path.text, O_WRONLY | O_CREAT | O_NOFOLLOW | flags);
-    return *fd >= 0 ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: cannot write: %s", path.text, strerror(errno));
-}
-
-static dm_status prepare(const schedule *x, const dm_stage *s, streams *to)
-{
-    dm_status status = DM_OK;
-
-    if (!s->resumable && dm_dir_exists(s->dir))
-        status = dm_dir_remove(s->dir, x->err);
-    if (status == DM_OK && (status = dm_dir_create(s->dir, x->err)) == DM_OK &&
-        (status = open_stream(&to->log, s, DM_STAGE_LOG, O_APPEND, x->err)) == DM_OK)
-        status = open_stream(&to->result, s, DM_STAGE_STDOUT, O_TRUNC, x->err);
-    return status;
-}
-
-static void close_streams(const streams *to)
-{
-    if (to->log >= 0)
-        close(to->log);
-    if (to->result >= 0)
-        close(to->result);
-}
 
 static int tell(schedule *x, dm_schedule_event_kind kind, const dm_stage *stage, const char *text)
 {
@@ -193,16 +67,17 @@ static int tell(schedule *x, dm_schedule_event_kind kind, const dm_stage *stage,
     return x->fn ? x->fn(x->context, &e) : 0;
 }
 
-static dm_status start(schedule *x, job *j, size_t index)
+static dm_status start_here(schedule *x, job *j, size_t index)
 {
-    dm_stage *s = &x->plan->stage[index];
+    dm_stage *s = &x->runner.plan->stage[index];
     const pid_t parent = getpid();
-    streams to = {-1, -1};
-    const dm_status status = prepare(x, s, &to);
+    dm_stage_streams to = {-1, -1};
+    const dm_status status = dm_stage_prepare(s, &to, x->err);
 
     fflush(NULL); /* the child would print it again */
     const pid_t pid = status == DM_OK ? fork() : -1;
     if (pid == 0) {
+        dm_ranks_use(NULL);
         setpgid(0, 0); /* Ctrl-C reaches the experiment alone, and it passes it on */
         signal(SIGINT, SIG_DFL);
         signal(SIGTERM, SIG_DFL);
@@ -210,16 +85,35 @@ static dm_status start(schedule *x, job *j, size_t index)
 #ifdef __linux__
         prctl(PR_SET_PDEATHSIG, SIGTERM);
 #endif
-        const int code = getppid() == parent ? run_child(x, s, &to) : 1;
+        const int code = getppid() == parent ? dm_stage_run(&x->runner, s, &to) : 1;
         fflush(NULL);
         _exit(code);
     }
-    close_streams(&to);
+    dm_stage_close_streams(&to);
     if (status != DM_OK)
         return status;
     if (pid < 0)
         return dm_fail(x->err, DM_ERR_MEMORY, "cannot start a process for the stage %s: %s", s->name, strerror(errno));
-    *j = (job){pid, index};
+    j->pid = pid;
+    return DM_OK;
+}
+
+static dm_status tell_rank(const schedule *x, unsigned rank, int64_t stage)
+{
+    const work order = {.stage = stage};
+    return dm_ranks_send(rank, DM_RANK_WORK, &order, sizeof order, "a rank to take work", x->err);
+}
+
+/* Here, or on the job's rank. */
+static dm_status start(schedule *x, job *j, size_t index)
+{
+    dm_stage *s = &x->runner.plan->stage[index];
+    const dm_status status = j->rank ? tell_rank(x, j->rank, (int64_t)index) : start_here(x, j, index);
+
+    if (status != DM_OK)
+        return status;
+    j->taken = true;
+    j->stage = index;
     s->state = DM_STAGE_RUNNING;
     x->running++;
     tell(x, DM_SCHEDULE_STARTED, s, NULL);
@@ -248,11 +142,11 @@ static size_t choose(schedule *x)
 {
     size_t best = DM_STAGE_NONE;
 
-    for (size_t i = 0; i < x->plan->stages; i++) {
-        dm_stage *s = &x->plan->stage[i];
+    for (size_t i = 0; i < x->runner.plan->stages; i++) {
+        dm_stage *s = &x->runner.plan->stage[i];
         if (s->state != DM_STAGE_WAITING)
             continue;
-        const dm_stage_state inputs = inputs_of(x->plan, s);
+        const dm_stage_state inputs = inputs_of(x->runner.plan, s);
         if (inputs == DM_STAGE_FAILED)
             s->state = DM_STAGE_LEFT_OUT;
         else if (inputs == DM_STAGE_DONE && (best == DM_STAGE_NONE || x->height[i] > x->height[best]))
@@ -263,12 +157,12 @@ static size_t choose(schedule *x)
 
 static dm_status start_ready(schedule *x)
 {
-    while (x->running < x->options->jobs) {
+    while (x->running < x->jobs) {
         const size_t next = choose(x);
         size_t k = 0;
         if (next == DM_STAGE_NONE)
             break;
-        while (x->job[k].pid)
+        while (x->job[k].taken)
             k++;
         const dm_status status = start(x, &x->job[k], next);
         if (status != DM_OK)
@@ -279,9 +173,9 @@ static dm_status start_ready(schedule *x)
 
 static void measure_heights(schedule *x)
 {
-    for (size_t i = x->plan->stages; i-- > 0;) /* inputs come first */
-        for (size_t a = 0; a < x->plan->stage[i].args; a++) {
-            const dm_stage_arg *arg = &x->plan->stage[i].arg[a];
+    for (size_t i = x->runner.plan->stages; i-- > 0;) /* inputs come first */
+        for (size_t a = 0; a < x->runner.plan->stage[i].args; a++) {
+            const dm_stage_arg *arg = &x->runner.plan->stage[i].arg[a];
             if (arg->kind == DM_STAGE_ARG_INPUT && x->height[arg->stage] < x->height[i] + 1)
                 x->height[arg->stage] = x->height[i] + 1;
         }
@@ -308,12 +202,16 @@ static void last_line(const char *path, char *out, size_t size)
     free(data);
 }
 
-static void report_failure(schedule *x, const dm_stage *s, int status)
+static void report_failure(schedule *x, const dm_stage *s, int status, const char *why)
 {
     dm_path path;
     char line[600], how[64];
     dm_error text;
 
+    if (*why) {
+        tell(x, DM_SCHEDULE_FAILED, s, why);
+        return;
+    }
     if (dm_path_in(&path, s->dir, DM_STAGE_LOG, NULL) != DM_OK)
         path.text[0] = '\0';
     last_line(path.text, line, sizeof line);
@@ -337,13 +235,14 @@ static void read_seconds(dm_stage *s)
     dm_json_close(&doc);
 }
 
-static void ended(schedule *x, job *j, int status)
+/* why: "", or that it could not be started. */
+static void ended(schedule *x, job *j, int status, const char *why)
 {
-    dm_stage *s = &x->plan->stage[j->stage];
+    dm_stage *s = &x->runner.plan->stage[j->stage];
 
-    j->pid = 0;
+    j->taken = false;
     x->running--;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    if (!*why && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         s->state = DM_STAGE_DONE;
         read_seconds(s);
         x->done++;
@@ -353,30 +252,69 @@ static void ended(schedule *x, job *j, int status)
     } else {
         s->state = DM_STAGE_FAILED;
         x->failed++;
-        report_failure(x, s, status);
+        report_failure(x, s, status, why);
     }
 }
 
-/* True when a stage ended. */
-static bool look(schedule *x)
+/* One of this rank's processes has ended. */
+static bool has_ended(job *j, int *status)
 {
-    bool any = false;
-    for (unsigned k = 0; k < x->options->jobs; k++) {
-        int status;
-        if (x->job[k].pid && waitpid(x->job[k].pid, &status, WNOHANG) == x->job[k].pid) {
-            ended(x, &x->job[k], status);
-            any = true;
-        }
+    return j->taken && j->rank == dm_ranks_here()->self && waitpid(j->pid, status, WNOHANG) == j->pid;
+}
+
+static dm_status hear_others(schedule *x, bool *any)
+{
+    unsigned from;
+    size_t bytes;
+
+    while (dm_ranks_here()->count > 1 && dm_ranks_here()->arrived(DM_RANK_WORK, &from, &bytes)) {
+        work done;
+        const dm_status s = dm_ranks_receive(from, DM_RANK_WORK, &done, sizeof done, "the end of a stage", x->err);
+        if (s != DM_OK)
+            return s;
+        for (size_t k = 0; k < x->jobs; k++)
+            if (x->job[k].taken && x->job[k].rank == from && (int64_t)x->job[k].stage == done.stage)
+                ended(x, &x->job[k], done.status, done.why);
+        *any = true;
     }
-    return any;
+    return DM_OK;
+}
+
+/* any: a stage ended. */
+static dm_status look(schedule *x, bool *any)
+{
+    int status;
+
+    *any = false;
+    for (size_t k = 0; k < x->jobs; k++)
+        if (has_ended(&x->job[k], &status)) {
+            ended(x, &x->job[k], status, "");
+            *any = true;
+        }
+    return hear_others(x, any);
+}
+
+static void stop_here(schedule *x)
+{
+    x->stopping = true;
+    for (size_t k = 0; k < x->jobs; k++)
+        if (x->job[k].taken && x->job[k].rank == dm_ranks_here()->self)
+            kill(x->job[k].pid, SIGTERM);
+}
+
+static dm_status tell_all(const schedule *x, int64_t order)
+{
+    dm_status s = DM_OK;
+
+    for (unsigned rank = 1; s == DM_OK && rank < dm_ranks_here()->count; rank++)
+        s = tell_rank(x, rank, order);
+    return s;
 }
 
 static void stop(schedule *x)
 {
-    x->stopping = true;
-    for (unsigned k = 0; k < x->options->jobs; k++)
-        if (x->job[k].pid)
-            kill(x->job[k].pid, SIGTERM);
+    stop_here(x);
+    tell_all(x, ORDER_STOP);
 }
 
 static dm_status run(schedule *x)
@@ -389,7 +327,11 @@ static dm_status run(schedule *x)
             stop(x); /* what cannot be started ends the run, with its message */
         if (x->running == 0)
             break;
-        if (look(x)) {
+        bool any;
+        const dm_status heard = look(x, &any);
+        if (heard != DM_OK)
+            return heard;
+        if (any) {
             wait.tv_nsec = WAIT_SHORTEST;
             continue;
         }
@@ -409,48 +351,149 @@ static dm_status run(schedule *x)
     return DM_OK;
 }
 
+/* Of the directory: an experiment has it for itself, those who run single stages share it. */
 static dm_status open_lock(schedule *x)
 {
+    struct flock shared = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
+
     dm_path path;
-    dm_status s = dm_path_in(&path, x->plan->output, DM_STAGE_CACHE, x->err);
+    dm_status s = dm_path_in(&path, x->runner.plan->output, DM_STAGE_CACHE, x->err);
     if (s == DM_OK && (s = dm_dir_create(path.text, x->err)) == DM_OK)
-        s = dm_path_in(&path, x->plan->output, "lock", x->err);
+        s = dm_path_in(&path, x->runner.plan->output, "lock", x->err);
     if (s != DM_OK)
         return s;
-    x->lock = dm_open(path.text, O_RDWR | O_CREAT | O_NOFOLLOW);
-    if (x->lock < 0)
+    x->runner.lock = dm_open(path.text, O_RDWR | O_CREAT | O_NOFOLLOW);
+    if (x->runner.lock < 0)
         return dm_fail(x->err, DM_ERR_FILE, "%s: cannot open: %s", path.text, strerror(errno));
-    if (!take_lock(x->lock, 0, F_SETLK))
+    if (dm_ranks_here()->self > 0) /* rank 0 has it */
+        return DM_OK;
+    if (x->runner.options->beside ? fcntl(x->runner.lock, F_SETLK, &shared) != 0
+                                  : !dm_stage_take_lock(x->runner.lock, 0, F_SETLK))
         return dm_fail(x->err, DM_ERR_FILE, "%s: another dmpo experiment is running in this directory",
-                       x->plan->output);
+                       x->runner.plan->output);
     return DM_OK;
+}
+
+static dm_status place_jobs(schedule *x, unsigned ranks)
+{
+    x->jobs = (size_t)x->runner.options->jobs * ranks;
+    x->job = calloc(x->jobs, sizeof *x->job);
+    x->height = calloc(x->runner.plan->stages + 1, sizeof *x->height);
+    if (!x->job || !x->height)
+        return dm_fail(x->err, DM_ERR_MEMORY, "no memory for %zu stages", x->runner.plan->stages);
+    for (size_t k = 0; k < x->jobs; k++) /* the first ones go to different ranks */
+        x->job[k].rank = ranks > 1 ? (unsigned)(k % ranks) : dm_ranks_here()->self;
+    return DM_OK;
+}
+
+static void close_schedule(schedule *x)
+{
+    free(x->job);
+    free(x->height);
+    if (x->runner.lock >= 0)
+        close(x->runner.lock);
 }
 
 dm_status dm_schedule_run(dm_experiment_plan *plan, const dm_experiment_commands *commands,
                           const dm_schedule_options *options, dm_schedule_fn fn, void *context, dm_error *err)
 {
-    schedule x = {plan, commands, options, fn, context, err, .lock = -1, .start = dm_seconds()};
+    schedule x = {{plan, commands, options, -1}, fn, context, err, .start = dm_seconds()};
 
     for (size_t i = 0; i < plan->stages; i++) {
         x.total += plan->stage[i].state != DM_STAGE_LEFT_OUT;
         x.done += plan->stage[i].state == DM_STAGE_DONE;
     }
     dm_status s = open_lock(&x);
-    x.job = calloc(options->jobs, sizeof *x.job);
-    x.height = calloc(plan->stages + 1, sizeof *x.height);
-    if (s == DM_OK && (!x.job || !x.height))
-        s = dm_fail(err, DM_ERR_MEMORY, "no memory for %zu stages", plan->stages);
-    for (size_t i = 0; s == DM_OK && i < plan->stages;
+    if (s == DM_OK)
+        s = place_jobs(&x, dm_ranks_here()->count);
+    for (size_t i = 0; s == DM_OK && i < plan->stages && !options->beside;
          i++) /* of those that were killed between their record and this */
         if (plan->stage[i].state == DM_STAGE_DONE)
-            s = drop_checkpoint(&plan->stage[i], err);
+            s = dm_stage_drop_checkpoint(&plan->stage[i], err);
     if (s == DM_OK) {
         measure_heights(&x);
         s = run(&x);
+        dm_error lost;
+        x.err = &lost;
+        tell_all(&x, ORDER_END);
     }
-    free(x.job);
-    free(x.height);
-    if (x.lock >= 0)
-        close(x.lock);
+    close_schedule(&x);
+    return s;
+}
+
+/* ---- on the other ranks ---- */
+
+static dm_status report(schedule *x, size_t stage, int status, const char *why)
+{
+    work done = {.stage = (int64_t)stage, .status = status};
+
+    snprintf(done.why, sizeof done.why, "%s", why);
+    return dm_ranks_send(0, DM_RANK_WORK, &done, sizeof done, "rank 0 to hear of a stage", x->err);
+}
+
+/* Takes an order. end: it was the last one. */
+static dm_status obey(schedule *x, bool *end)
+{
+    work order;
+    size_t k = 0;
+    dm_error why;
+    dm_status s = dm_ranks_receive(0, DM_RANK_WORK, &order, sizeof order, "work", x->err);
+
+    *end = s == DM_OK && order.stage == ORDER_END;
+    if (s != DM_OK || *end)
+        return s;
+    if (order.stage == ORDER_STOP) {
+        stop_here(x);
+        return s;
+    }
+    while (k + 1 < x->jobs && x->job[k].taken)
+        k++;
+    x->err = &why; /* a stage that cannot be started is rank 0's to report */
+    s = start_here(x, &x->job[k], (size_t)order.stage);
+    if (s != DM_OK)
+        return report(x, (size_t)order.stage, 0, why.message);
+    x->job[k].taken = true;
+    x->job[k].stage = (size_t)order.stage;
+    return DM_OK;
+}
+
+static dm_status serve(schedule *x, dm_error *err)
+{
+    const struct timespec wait = {0, WAIT_LONGEST / 5};
+    dm_status s = DM_OK;
+    unsigned from;
+    size_t bytes;
+    bool end = false;
+
+    while (s == DM_OK && !end) {
+        int status;
+        x->err = err;
+        if (dm_ranks_here()->arrived(DM_RANK_WORK, &from, &bytes)) {
+            s = obey(x, &end);
+            continue;
+        }
+        for (size_t k = 0; s == DM_OK && k < x->jobs; k++)
+            if (has_ended(&x->job[k], &status)) {
+                x->job[k].taken = false;
+                s = report(x, x->job[k].stage, status, "");
+            }
+        if (tell(x, DM_SCHEDULE_TICK, NULL, NULL) && !x->stopping)
+            stop_here(x);
+        nanosleep(&wait, NULL);
+    }
+    return s;
+}
+
+dm_status dm_schedule_serve(dm_experiment_plan *plan, const dm_experiment_commands *commands,
+                            const dm_schedule_options *options, dm_schedule_fn fn, void *context, dm_error *err)
+{
+    schedule x = {{plan, commands, options, -1}, fn, context, err, .start = dm_seconds()};
+    dm_status s = open_lock(&x);
+
+    if (s == DM_OK)
+        s = place_jobs(&x, 1);
+    if (s == DM_OK)
+        s = serve(&x, err);
+    close_schedule(&x);
     return s;
 }

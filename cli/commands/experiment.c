@@ -11,16 +11,21 @@
 #include "cli/recipes.h"
 #include "core/files/file.h"
 #include "core/files/place.h"
+#include "core/ranks.h"
 #include "core/system.h"
 
 #define RECIPE_MAX ((size_t)1 << 24)
 #define LINE_MAX_SHOWN 79
 
 typedef struct experiment_options {
-    const char *output, *seeds, *only;
+    const char *output, *seeds, *only, *stage;
     int64_t jobs;
+    int form;
     bool plan, show, list, overwrite;
 } experiment_options;
+
+enum { FORM_SH, FORM_MAKE, FORM_SLURM };
+static const char *const form_names[] = {"sh", "make", "slurm", NULL};
 
 static const cli_option options[] = {
     DM_OPTION_TEXT(experiment_options, output, "output", "DIR", "directory for stages, results.json and the report",
@@ -31,16 +36,25 @@ static const cli_option options[] = {
     DM_OPTION_INTEGER(
         experiment_options, jobs, "jobs", "N",
         "number of stages to run at once (0: as many as threads); never changes a result", .low = 0, .high = 256,
-        .manual = "Number of stages to run at once (0: as many as `threads`). Each gets `threads` divided "
-                  "by `jobs`, at least one. Never changes a result."),
+        .manual = "Number of stages to run at once (0: as many as `threads`; on several ranks one on each). Each gets "
+                  "`threads` divided by `jobs`, at least one. Never changes a result."),
     DM_OPTION_TEXT(experiment_options, seeds, "seeds", "LIST", "seeds to use, such as 1,2,3", .absent = "the recipe's"),
     DM_OPTION_TEXT(experiment_options, only, "only", "STAGE",
                    "runs only this stage, or those that match a pattern such as 'home-*-s1', and what they need",
                    .manual = "Runs only this stage and what it needs, and prints no table. STAGE may be a shell "
                              "pattern: 'home-*-s1'."),
-    DM_OPTION_FLAG(experiment_options, plan, "plan", "prints the stages as commands for sh and runs none",
+    DM_OPTION_TEXT(experiment_options, stage, "stage", "STAGE",
+                   "runs this one stage, whose inputs are done, beside others that do the same",
+                   .manual = "Runs this one stage, whose inputs must be done, and nothing else. Others may run other "
+                             "stages in the same directory meanwhile: it is what `form` make and slurm call."),
+    DM_OPTION_FLAG(experiment_options, plan, "plan", "prints the stages as commands and runs none",
                    .manual = "Prints the stages, their commands and which of them are done, as a script for sh, and "
                              "runs none."),
+    DM_OPTION_CHOICE(experiment_options, form, "form", "NAME", form_names, "how `plan` prints the stages",
+                     .manual = "How `plan` prints the stages: sh, their commands one after another; make, a makefile "
+                               "for make -j; slurm, a script that submits arrays of jobs, each after those it needs. "
+                               "The last two run `stage` for each that is not done, and then the experiment, which "
+                               "finds all of them done and collects the results."),
     DM_OPTION_FLAG(experiment_options, show, "show", "prints the recipe"),
     DM_OPTION_FLAG(experiment_options, list, "list", "lists the built-in recipes"),
     DM_OPTION_FLAG(experiment_options, overwrite, "overwrite",
@@ -235,34 +249,132 @@ static int on_event(void *context, const dm_schedule_event *e)
 typedef struct experiment {
     const experiment_options *o;
     const cli_common *common;
+    const char *what; /* the recipe, as it was given */
     dm_experiment_commands commands;
     dm_recipe recipe;
     dm_experiment_plan plan;
     dm_experiment_run run;
 } experiment;
 
-/* A script for sh. */
-static dm_status print_plan(experiment *x, dm_error *err)
+/* The command that runs one stage, or with NULL collects the results. */
+static void own_command(dm_text *t, const experiment *x, const char *stage)
 {
-    dm_text t = {0};
+    dm_text_print(t, "dmpo experiment");
+    dm_experiment_plan_word(t, x->what);
+    dm_text_print(t, " --output");
+    dm_experiment_plan_word(t, x->o->output);
+    if (x->o->seeds) {
+        dm_text_print(t, " --seeds");
+        dm_experiment_plan_word(t, x->o->seeds);
+    }
+    if (stage)
+        dm_text_print(t, " --stage %s", stage);
+}
+
+/* Of a stage that is not done: 1 + the most of those that it needs; 0: it is done, or not asked for. */
+static size_t level_of(const experiment *x, size_t stage)
+{
+    const dm_stage *s = &x->plan.stage[stage];
+    size_t level = 0;
+
+    if (s->state != DM_STAGE_WAITING)
+        return 0;
+    for (size_t a = 0; a < s->args; a++)
+        if (s->arg[a].kind == DM_STAGE_ARG_INPUT && level_of(x, s->arg[a].stage) > level)
+            level = level_of(x, s->arg[a].stage);
+    return level + 1;
+}
+
+static void add_target(dm_text *t, const dm_stage *s)
+{
+    dm_text_print(t, " %s/" DM_STAGE_RECORD, s->dir);
+}
+
+static void make_form(dm_text *t, const experiment *x)
+{
+    dm_text_print(t, "# make -j N -f THIS_FILE\n.PHONY: results\nresults:");
+    for (size_t i = 0; i < x->plan.stages; i++)
+        if (level_of(x, i))
+            add_target(t, &x->plan.stage[i]);
+    dm_text_print(t, "\n\t");
+    own_command(t, x, NULL);
+    for (size_t i = 0; i < x->plan.stages; i++) {
+        const dm_stage *s = &x->plan.stage[i];
+        if (!level_of(x, i))
+            continue;
+        dm_text_print(t, "\n\n%s/" DM_STAGE_RECORD ":", s->dir);
+        for (size_t a = 0; a < s->args; a++)
+            if (s->arg[a].kind == DM_STAGE_ARG_INPUT && level_of(x, s->arg[a].stage))
+                add_target(t, &x->plan.stage[s->arg[a].stage]);
+        dm_text_print(t, "\n\t");
+        own_command(t, x, s->name);
+    }
+    dm_text_print(t, "\n");
+}
+
+/* An array of jobs for each level: those of one level need only earlier ones. */
+static void slurm_form(dm_text *t, const experiment *x)
+{
+    size_t found = 1;
+
+    dm_text_print(t,
+                  "#!/bin/sh\n# SBATCH_OPTIONS: what each job asks for, such as '--cpus-per-task=8 --time=2:00:00'\n"
+                  "set -eu\nafter=\n"
+                  "submit() { after=--dependency=afterok:$(sbatch --parsable $after ${SBATCH_OPTIONS-} \"$@\"); }\n");
+    for (size_t level = 1; found; level++) {
+        found = 0;
+        for (size_t i = 0; i < x->plan.stages; i++) {
+            if (level_of(x, i) != level)
+                continue;
+            if (found++ == 0)
+                dm_text_print(t, "set --");
+            dm_text_print(t, " %s", x->plan.stage[i].name);
+        }
+        if (!found)
+            break;
+        dm_text_print(t, "\nsubmit --array=1-%zu --wrap \"set -- $*; shift \\$((SLURM_ARRAY_TASK_ID - 1)); exec ",
+                      found);
+        own_command(t, x, "\\$1");
+        dm_text_print(t, "\"\n");
+    }
+    dm_text_print(t, "submit --wrap \"");
+    own_command(t, x, NULL);
+    dm_text_print(t, "\"\n");
+}
+
+static void sh_form(dm_text *t, experiment *x)
+{
     size_t done = 0, wanted = 0;
 
     for (size_t i = 0; i < x->plan.stages; i++) {
         const dm_stage *s = &x->plan.stage[i];
         if (s->state == DM_STAGE_LEFT_OUT)
             continue;
-        dm_text_print(&t, "# %s%s\n", s->name, s->state == DM_STAGE_DONE ? ": done" : "");
+        dm_text_print(t, "# %s%s\n", s->name, s->state == DM_STAGE_DONE ? ": done" : "");
         if (s->state != DM_STAGE_DONE && dm_stage_makes_file(s)) { /* into a directory that must be there */
-            dm_text_add(&t, "mkdir -p", 8);
-            dm_experiment_plan_word(&t, s->dir);
-            dm_text_add(&t, "\n", 1);
+            dm_text_add(t, "mkdir -p", 8);
+            dm_experiment_plan_word(t, s->dir);
+            dm_text_add(t, "\n", 1);
         }
-        dm_experiment_plan_command(&x->plan, s, &t);
-        dm_text_add(&t, "\n", 1);
+        dm_experiment_plan_command(&x->plan, s, t);
+        dm_text_add(t, "\n", 1);
         done += s->state == DM_STAGE_DONE;
         wanted++;
     }
-    dm_text_print(&t, "# %zu stages, %zu of them done\n", wanted, done);
+    dm_text_print(t, "# %zu stages, %zu of them done\n", wanted, done);
+}
+
+/* A script or makefile. */
+static dm_status print_plan(experiment *x, dm_error *err)
+{
+    dm_text t = {0};
+
+    if (x->o->form == FORM_SH)
+        sh_form(&t, x);
+    else if (x->o->form == FORM_MAKE)
+        make_form(&t, x);
+    else
+        slurm_form(&t, x);
     const dm_status s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for the plan") : DM_OK;
     if (s == DM_OK)
         fwrite(t.data, 1, t.size, stdout);
@@ -313,21 +425,41 @@ static dm_status check_output(const experiment_options *o, dm_error *err)
     return dm_place_check(o->output, o->overwrite, err);
 }
 
+static int on_tick(void *context, const dm_schedule_event *e)
+{
+    (void)context;
+    (void)e;
+    return cli_interrupted();
+}
+
+/* All ranks must have the same stages to run. */
+static dm_status agree(const experiment *x, dm_status s, dm_error *err)
+{
+    dm_ranks_fact facts[DM_RANKS_FACTS] = {{"version", ""}, {"recipe", ""}};
+    dm_sha256 h;
+
+    dm_sha256_init(&h);
+    for (size_t i = 0; i < x->plan.stages; i++)
+        dm_sha256_update(&h, x->plan.stage[i].key, DM_SHA256_HEX - 1);
+    dm_sha256_finish(&h, facts[1].value);
+    snprintf(facts[0].value, sizeof facts[0].value, "%s", dmpo_version());
+    return dm_ranks_agree(s, facts, err);
+}
+
 static dm_status run(experiment *x, dm_error *err)
 {
     const unsigned jobs = x->run.jobs, threads = x->run.threads > jobs ? x->run.threads / jobs : 1;
-    const dm_schedule_options schedule = {jobs, threads, x->common->isa};
+    const dm_schedule_options schedule = {jobs, threads, x->common->isa, x->o->stage != NULL};
     const double start = dm_seconds();
     watch w = {&x->plan, x->common->quiet, isatty(2), 0, 0};
 
-    dm_status s = check_output(x->o, err);
-    if (s != DM_OK)
-        return s;
     cli_catch_interrupt();
-    s = dm_schedule_run(&x->plan, &x->commands, &schedule, on_event, &w, err);
+    if (dm_ranks_here()->self > 0)
+        return dm_schedule_serve(&x->plan, &x->commands, &schedule, on_tick, NULL, err);
+    dm_status s = dm_schedule_run(&x->plan, &x->commands, &schedule, on_event, &w, err);
     end_line(&w);
     x->run.seconds = dm_seconds() - start;
-    if (x->o->only || (s != DM_OK && s != DM_ERR_INPUT))
+    if (x->o->only || x->o->stage || (s != DM_OK && s != DM_ERR_INPUT))
         return s;
     dm_error why; /* what is there without the failed stages is worth a table, too */
     const dm_status t = finish(x, s == DM_OK ? err : &why);
@@ -342,8 +474,14 @@ static dm_status prepare(experiment *x, const char *what, const dm_text *text, d
         s = dm_recipe_set_seeds(&x->recipe, x->o->seeds, err);
     if (s == DM_OK)
         s = dm_experiment_plan_make(&x->plan, &x->recipe, &x->commands, x->o->output, err);
-    if (s == DM_OK && x->o->only)
-        s = dm_experiment_plan_only(&x->plan, x->o->only, err);
+    if (s == DM_OK && (x->o->only || x->o->stage))
+        s = dm_experiment_plan_only(&x->plan, x->o->stage ? x->o->stage : x->o->only, err);
+    for (size_t i = 0; s == DM_OK && x->o->stage && i < x->plan.stages; i++)
+        if (x->plan.stage[i].state == DM_STAGE_WAITING && strcmp(x->plan.stage[i].name, x->o->stage) != 0)
+            s = dm_fail(err, DM_ERR_ARGUMENT, "--stage %s needs %s, which is not done", x->o->stage,
+                        x->plan.stage[i].name);
+    if (s == DM_OK && dm_ranks_here()->self == 0 && !x->o->plan)
+        s = check_output(x->o, err);
     return s;
 }
 
@@ -360,7 +498,7 @@ static int look_at_machine(experiment *x)
                                  .threads = dmpo_engine_threads(engine),
                                  .jobs = (unsigned)x->o->jobs};
     if (x->run.jobs == 0)
-        x->run.jobs = x->run.threads;
+        x->run.jobs = dm_ranks_here()->count > 1 ? 1 : x->run.threads;
     dmpo_engine_close(&engine);
     return 0;
 }
@@ -371,6 +509,8 @@ static dm_status check(const experiment_options *o, const cli_args *args, dm_err
         return DM_OK;
     if (args->n_positional == 0)
         return dm_fail(err, DM_ERR_ARGUMENT, "no recipe given; usage: dmpo experiment %s", command.usage);
+    if (o->only && o->stage)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--only and --stage exclude each other");
     if (!o->output && !o->show)
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the directory for results");
     return DM_OK;
@@ -395,11 +535,13 @@ int cli_experiment(int argc, char **argv)
         list_recipes();
         goto done;
     }
+    x.what = args.positional[0];
     if ((s = load(&text, args.positional[0], &err)) != DM_OK)
         goto done;
     if (o.show)
         fwrite(text.data, 1, text.size, stdout);
-    else if ((status = look_at_machine(&x)) == 0 && (s = prepare(&x, args.positional[0], &text, &err)) == DM_OK)
+    else if ((status = look_at_machine(&x)) == 0 &&
+             (s = agree(&x, prepare(&x, args.positional[0], &text, &err), &err)) == DM_OK)
         s = o.plan ? print_plan(&x, &err) : run(&x, &err);
 done:
     dm_experiment_plan_close(&x.plan);

@@ -43,7 +43,8 @@ typedef enum dm_identity { /* which part of a run's identity an option's value i
                            DM_IDENTITY_KTO,
                            DM_IDENTITY_MRPO,
                            DM_IDENTITY_SHARDS,
-                           DM_IDENTITY_PRECISION
+                           DM_IDENTITY_PRECISION,
+                           DM_IDENTITIES
 } dm_identity;
 
 /* Hashes " VALUE" for each option of this part, in the table's order: exact, and the same in every locale. */

@@ -146,7 +146,6 @@ static void fact(dm_ranks_fact *f, const char *name, dm_sha256 *h)
 
 dm_status dm_run_agree(const dm_run *r, dm_status s, dm_error *err)
 {
-    static const dm_identity parts[] = {DM_IDENTITY_NUMBERS, DM_IDENTITY_KTO, DM_IDENTITY_MRPO, DM_IDENTITY_SHARDS};
     dm_ranks_fact facts[DM_RANKS_FACTS] = {{"version", ""}};
     const dm_train_options *o = &r->options;
     char text[320];
@@ -158,8 +157,8 @@ dm_status dm_run_agree(const dm_run *r, dm_status s, dm_error *err)
     if (s != DM_OK)
         return dm_ranks_agree(s, facts, err);
     dm_sha256_init(&h);
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        dm_train_options_hash(o, parts[i], &h);
+    for (int part = DM_IDENTITY_ELSEWHERE + 1; part < DM_IDENTITIES; part++)
+        dm_train_options_hash(o, (dm_identity)part, &h);
     snprintf(text, sizeof text, "%lld %lld %d %d", (long long)o->eval_every, (long long)o->checkpoint_every, o->resume,
              r->score_only);
     dm_sha256_update(&h, text, strlen(text));

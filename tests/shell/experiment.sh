@@ -206,6 +206,45 @@ change 's/}$//'
 check "JSON" bad 1 'broken.json:' broken.json --output out-g
 check "nothing was made" test ! -e out-g
 
+# ---- the same stages by make, and by Slurm ----
+
+mkdir bin
+printf '#!/bin/sh\nexec %s "%s" "$@"\n' "${EXEC_WRAPPER-}" "$BUILD/dmpo" >bin/dmpo
+# As Slurm has it: jobs wait for those they name. Here each runs when it is submitted.
+cat >bin/sbatch <<'END'
+#!/bin/sh
+count=1 script=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --array=1-*) count=${1#--array=1-} ;;
+    --dependency=afterok:*) [ -f "job-${1#*:}" ] || exit 1 ;;
+    --wrap) script=$2 && shift ;;
+    esac
+    shift
+done
+for task in $(seq "$count"); do SLURM_ARRAY_TASK_ID=$task sh -c "$script" >>sbatch.out 2>&1 || exit 1; done
+next=$(find . -name 'job-*' | wc -l)
+: >"job-$next" && echo "$next"
+END
+chmod +x bin/dmpo bin/sbatch
+
+by() { # by FORM COMMAND...: the stages, as that form has them, give the first run's results
+    form=$1
+    shift
+    experiment plan recipe.json --output "out-by-$form" --plan --form "$form" || return 1
+    cp plan.out "$form.plan"
+    PATH=$PWD/bin:$PATH "$@" >"$form.log" 2>&1 || { tail -n 3 "$form.log"; return 1; }
+    sed 's|out-by-[a-z]*/|DIR/|g; s/"reused": [a-z]*/"reused": R/' "out-by-$form/results.json" >by.plain
+    results by.plain | grep '"rewards"' >by.rewards
+    grep '"rewards"' first.plain | cmp - by.rewards
+}
+check "a makefile" by make make -f make.plan
+check "a script for Slurm" by slurm sh slurm.plan
+check "of levels" test "$(grep -c '^submit' slurm.plan)" = 10
+check "a stage alone, again" experiment alone recipe.json --output out-by-make --stage home-dmpo-s3
+check "a stage without its inputs is refused" refuses 2 'home-expert, which is not done' experiment recipe.json \
+    --output out-i --stage home-init-s3
+
 # ---- the recipes that come with dmpo ----
 
 check "they are listed" experiment list --list

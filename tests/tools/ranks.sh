@@ -193,4 +193,36 @@ hangs() {
 }
 check "a rank that hangs is named" hangs
 
+# ---- experiments: stages on ranks ----
+
+cat >"$work/recipe.json" <<'END'
+{"name": "tiny", "seeds": [3], "environments": [{"env": "home"}],
+ "expert": {"tasks": 8}, "tokenizer": {"vocabulary": 400},
+ "model": {"hidden": 16, "intermediate": 32, "layers": 1, "heads": 2, "positions": 1024},
+ "sft": {"lr": 0.01, "batch": 2, "epochs": 2},
+ "explore": {"tasks": 8, "temperature": 1, "max-turns": 3, "max-tokens": 8},
+ "train": {"lr": 0.001, "batch": 2, "epochs": 1},
+ "evaluate": {"tasks": 5, "max-turns": 4, "max-tokens": 8},
+ "methods": [{"name": "SFT", "kind": "sft"}, {"name": "DPO", "kind": "preference", "train": {"objective": "dpo"}}]}
+END
+experiment() { # experiment RANKS OUTPUT
+    on "$1" experiment "$work/recipe.json" --output "$work/$2" --quiet >"$work/$2.log" 2>&1 ||
+        { tail -n 5 "$work/$2.log"; return 1; }
+    grep '"rewards"' "$work/$2/results.json" >"$work/$2.rewards" && [ -s "$work/$2.rewards" ]
+}
+stops() { # a rank that is killed ends the experiment
+    on 4 experiment "$work/recipe.json" --output "$work/xb" >"$work/xb.log" 2>&1 &
+    launcher=$!
+    for _ in $(seq 600); do
+        grep -q '^4/' "$work/xb.log" && break
+        sleep 0.02
+    done
+    pgrep -f "^$BUILD/dmpo experiment .*--output $work/xb" | tail -n 1 | xargs -r kill -9
+    ! wait "$launcher"
+}
+check "an experiment in one process" experiment 0 xa
+check "a rank of an experiment is killed" stops
+check "it goes on with three ranks" experiment 3 xb
+check "to the same rewards" cmp "$work/xa.rewards" "$work/xb.rewards"
+
 finish ranks

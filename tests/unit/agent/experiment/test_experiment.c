@@ -381,7 +381,7 @@ static dm_status execute(const char *text, const char *output, unsigned jobs, co
         return status;
     status = only ? dm_experiment_plan_only(&m.plan, only, err) : DM_OK;
     if (status == DM_OK)
-        status = dm_schedule_run(&m.plan, &commands, &(dm_schedule_options){jobs, 1, NULL}, watch, s, err);
+        status = dm_schedule_run(&m.plan, &commands, &(dm_schedule_options){.jobs = jobs, .threads = 1}, watch, s, err);
     unmake(&m);
     return status;
 }
@@ -489,7 +489,9 @@ static void test_locked(void)
 
     if (!make(&m, RECIPE("'methods': [" SFT "]"), in_work("locked")))
         return;
-    CK(dm_schedule_run(&m.plan, &commands, &(dm_schedule_options){1, 1, NULL}, second, &s, &err) == DM_OK && s.stop);
+    CK(dm_schedule_run(&m.plan, &commands, &(dm_schedule_options){.jobs = 1, .threads = 1}, second, &s, &err) ==
+           DM_OK &&
+       s.stop);
     unmake(&m);
 }
 
