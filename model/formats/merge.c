@@ -66,8 +66,8 @@ static dm_status read_merged(void *context, const char *name, float *out, dm_err
     const size_t rows = t->b->rows, rank = t->b->cols, cols = t->a->cols;
     memcpy(m->scaled, b, rows * rank * sizeof *b);
     dm_op_scale(m->e, m->scaled, m->loaded.lora.scale, rows * rank);
-    dm_gemm(m->e, DM_PRECISION_F32, rows, cols, rank, (dm_gemm_operand){m->scaled, rank, 1}, (dm_gemm_operand){a, cols, 1}, out, cols,
-            DM_GEMM_ADD);
+    dm_gemm(m->e, DM_PRECISION_F32, rows, cols, rank, (dm_gemm_operand){m->scaled, rank, 1},
+            (dm_gemm_operand){a, cols, 1}, out, cols, DM_GEMM_ADD);
     return DM_OK;
 }
 

@@ -1,5 +1,5 @@
-/* The bf16 product on AMX's tiles. On the machine the operations of simd/kernels/amx.c are instructions; a test compiles
- * the same file with a model of them in C (tests/support/amx_model.c). */
+/* The bf16 product on AMX's tiles. On the machine the operations of simd/kernels/amx.c are instructions; a test
+ * compiles the same file with a model of them in C (tests/support/amx_model.c). */
 #ifndef DM_SIMD_KERNELS_AMX_H
 #define DM_SIMD_KERNELS_AMX_H
 

@@ -10,7 +10,8 @@
     X(norm)                                                                                                            \
     X(rope)                                                                                                            \
     X(softmax)                                                                                                         \
-    X(swiglu) X(geglu) X(head) X(adamw) X(convert) X(widen) X(quantised) X(gemm) X(gemm_bf16) X(triangular) X(skinny) X(weigh)
+    X(swiglu)                                                                                                          \
+    X(geglu) X(head) X(adamw) X(convert) X(widen) X(quantised) X(gemm) X(gemm_bf16) X(triangular) X(skinny) X(weigh)
 
 #define DM_FAMILY_INIT(family)                                                                                         \
     void dm_k_##family##_init_scalar(dm_kernels *k);                                                                   \

@@ -3,8 +3,8 @@
  * the odd ones has the registers; sums of C lie there, too, until the last block.
  *
  * x86 flushes what is tiny after rounding, as the contract wants it. Elsewhere plain IEEE arithmetic has the same bits
- * unless a product of two inputs may have digits below 2^-126: then a sum of products may be tiny, else it is a multiple
- * of something that is not. Behind each panel is its smallest magnitude but 0, which says so. */
+ * unless a product of two inputs may have digits below 2^-126: then a sum of products may be tiny, else it is a
+ * multiple of something that is not. Behind each panel is its smallest magnitude but 0, which says so. */
 #include <stdint.h>
 
 #include "core/numbers/numeric.h"

@@ -1,5 +1,5 @@
-/* Checks and times the kernel of the bf16 product against simd/kernels/gemm_kernel.h: panels as they are packed, finished,
- * multiplied. The reference is tests/support/amx_model.h's one element at a time. */
+/* Checks and times the kernel of the bf16 product against simd/kernels/gemm_kernel.h: panels as they are packed,
+ * finished, multiplied. The reference is tests/support/amx_model.h's one element at a time. */
 #include <math.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* A model of AMX's tiles in C, by which the driver of simd/kernels/amx.c runs on any machine (Intel, Software Developer's
- * Manual, volume 2, TDPBF16PS). The file is compiled a second time with these in place of the instructions. */
+/* A model of AMX's tiles in C, by which the driver of simd/kernels/amx.c runs on any machine (Intel, Software
+ * Developer's Manual, volume 2, TDPBF16PS). The file is compiled a second time with these in place of instructions. */
 #ifndef DM_TESTS_SUPPORT_AMX_MODEL_H
 #define DM_TESTS_SUPPORT_AMX_MODEL_H
 
@@ -11,8 +11,8 @@
 /* The kernel by the model. pack: a level's packer. */
 void amx_model_init(dm_gemm_kernel *g, dm_gemm_pack_fn pack);
 
-/* One step of a chain: a * b + c rounded once to f32's 24 bits as if exponents had no end; what is then below 2^-126 is a
- * zero of its sign. a, b: bf16 numbers; none subnormal. */
+/* One step of a chain: a * b + c rounded once to f32's 24 bits as if exponents had no end; what is then below 2^-126 is
+ * a zero of its sign. a, b: bf16 numbers; none subnormal. */
 float amx_model_fma(float a, float b, float c);
 
 /* x rounded to bf16, to nearest even, and a zero where that is subnormal. */

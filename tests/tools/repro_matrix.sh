@@ -1,8 +1,8 @@
 #!/bin/sh
 # repro_matrix.sh [WORD...]: builds build/tests/repro with every compiler, optimisation level, C library and
 # architecture at hand, runs it, and prints a table of the hashes (f32, with shards, bf16, as they sort; their first 20
-# digits), which must all be the committed ones. WORDs keep the rows that contain all of them (gcc, clang, musl, aarch64, arm, -O0). Skips and names what
-# is not installed.
+# digits), which must all be the committed ones. WORDs keep the rows that contain all of them (gcc, clang, musl,
+# aarch64, arm, -O0). Skips and names what is not installed.
 # SRC: the source directory; JOBS: for make. Ends with "repro_matrix: N passed, N failed".
 set -u
 

@@ -1,5 +1,6 @@
-/* Matrix products against the plain loop, bit for bit: all orientations, odd sizes, strides larger than needed, on every
- * level and for several thread counts, in f32 and bf16; bf16 by the model of AMX's tiles, too. Inputs and C end at a forbidden page, C's gaps must stay as they are. */
+/* Matrix products against the plain loop, bit for bit: all orientations, odd sizes, strides larger than needed, on
+ * every level and for several thread counts, in f32 and bf16; bf16 by the model of AMX's tiles, too. Inputs and C end
+ * at a forbidden page, C's gaps must stay as they are. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

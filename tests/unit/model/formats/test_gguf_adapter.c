@@ -1,6 +1,6 @@
 /* Adapters in GGUF, as llama.cpp reads them: added to the base's GGUF tensors with llama.cpp's scale, alpha / rank,
- * they give the GGUF tensors of the merged model, in GGUF's order of rows. What the keys say. Adapters whose base is given
- * with `base`. */
+ * they give the GGUF tensors of the merged model, in GGUF's order of rows. What the keys say. Adapters whose base is
+ * given with `base`. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* The same bits everywhere: trains two small models, SFT and then DMPO on what that gave, and hashes weights, optimizer
  * state and metrics of the four runs. The hash must be the one below for every level of this machine, 1, 2, 3 and 8
- * threads, with and without recomputation, killed and resumed anywhere; so must those of runs with shards and of runs in
- * bf16. tests/tools/repro_matrix.sh repeats that for compilers, optimisation levels, C libraries and architectures.
+ * threads, with and without recomputation, killed and resumed anywhere; so must those of runs with shards and of runs
+ * in bf16. tests/tools/repro_matrix.sh repeats that for compilers, optimisation levels, C libraries and architectures.
  *
  *     repro [--isa NAME] [--threads N]
  *
