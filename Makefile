@@ -43,7 +43,7 @@ endif
 LIB_FOLDERS = core core/files core/numbers \
     io io/tokenizer io/jinja io/data \
     simd simd/kernels \
-    model model/network model/formats model/loss model/train model/infer
+    model model/network model/formats model/loss model/train model/infer model/truth model/trace model/check
 AGENT_FOLDERS = agent/env agent/env/home agent/env/shop agent/env/lab agent/rollout agent/pairs agent/experiment \
     agent/report
 CLI_FOLDERS = cli cli/commands

@@ -47,6 +47,15 @@ static int chunk_at(head_task *t, size_t first)
     return 1;
 }
 
+static void tap_chunk(const head_task *t, const char *name)
+{
+    const dm_tap *tap = t->n->tap;
+
+    if (tap)
+        tap->put(tap->context, &(dm_tapped){DM_TAP_OUTSIDE, name, t->logits, t->predictions, t->count, t->ld, t->first,
+                                            t->n->c->vocab});
+}
+
 static int in_chunk(const head_task *t, size_t i)
 {
     const size_t id = (size_t)t->target[i];
@@ -82,17 +91,20 @@ void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_
 
     dm_op_rmsnorm(n->e, n->hnorm, n->hinv, n->out, dm_norm_weights(n, w, n->layout->norm), predictions, n->c->hidden,
                   (float)n->c->eps);
+    dm_tap_put(n->tap, DM_TAP_OUTSIDE, "model.norm.out", n->hnorm, predictions, n->c->hidden);
     memset(n->lse, 0, predictions * DM_LSE_STATE * sizeof(float));
     for (size_t i = 0; i < predictions; i++)
         n->lse[i * DM_LSE_STATE] = -FLT_MAX;
     for (size_t first = 0; chunk_at(&t, first); first += t.count) {
         chunk_logits(n, w, &t);
+        tap_chunk(&t, "lm_head.out");
         dm_pool_run_sized(n->e->pool, predictions * t.count, lse_rows, &t);
     }
     for (size_t i = 0; i < predictions; i++) {
         n->log_sum[i] = dm_head_log_sum(n->lse + i * DM_LSE_STATE);
         n->logp[i] = (n->target[i] - n->lse[i * DM_LSE_STATE]) - n->log_sum[i];
     }
+    dm_tap_put(n->tap, DM_TAP_OUTSIDE, "logp", n->logp, 1, predictions);
 }
 
 static void grad_rows(void *ctx, unsigned part, unsigned parts)
@@ -121,14 +133,17 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
         if (!n->size.keep_logits)
             chunk_logits(n, w, &t);
         dm_pool_run_sized(n->e->pool, predictions * t.count, grad_rows, &t);
+        tap_chunk(&t, "lm_head.out.grad");
         dm_weight_backward(n->e, n->size.precision, predictions, t.logits, t.ld, head, n->dout,
                            first ? DM_GEMM_ADD : DM_GEMM_SET);
         if (!n->lora)
             dm_gemm(n->e, n->size.precision, t.count, d, predictions, (dm_gemm_operand){t.logits, 1, t.ld},
                     (dm_gemm_operand){n->hnorm, d, 1}, dm_gradient_of(n, dw, l->head) + first * d, d, DM_GEMM_ADD);
     }
+    dm_tap_put(n->tap, DM_TAP_OUTSIDE, "model.norm.out.grad", n->dout, predictions, d);
     dm_op_rmsnorm_backward(n->e, n->dout, dm_gradient_of(n, dw, l->norm), n->dout, n->out,
                            dm_norm_weights(n, w, l->norm), n->hinv, predictions, d, false);
+    dm_tap_put(n->tap, (int)n->c->layers - 1, "out.grad", n->dout, predictions, d);
 }
 
 void dm_head_logits(dm_network *n, const float *w, size_t row0, size_t rows, float *logits)

@@ -11,16 +11,17 @@
 #include "model/network/layer.h"
 #include "model/network/ops.h"
 
+#define ROW(name, path)                                                                                                \
+    {                                                                                                                  \
+        name, name "_proj", path, path ".lora_A.out", path ".lora_A.out.grad"                                          \
+    }
 static const struct {
-    const char *name, *module, *path;
+    const char *name, *module, *path, *lowered, *lowered_grad;
 } projections[DM_PROJECTIONS] = {
-    [DM_PROJECTION_Q] = {"q", "q_proj", "self_attn.q_proj"},
-    [DM_PROJECTION_K] = {"k", "k_proj", "self_attn.k_proj"},
-    [DM_PROJECTION_V] = {"v", "v_proj", "self_attn.v_proj"},
-    [DM_PROJECTION_O] = {"o", "o_proj", "self_attn.o_proj"},
-    [DM_PROJECTION_GATE] = {"gate", "gate_proj", "mlp.gate_proj"},
-    [DM_PROJECTION_UP] = {"up", "up_proj", "mlp.up_proj"},
-    [DM_PROJECTION_DOWN] = {"down", "down_proj", "mlp.down_proj"},
+    [DM_PROJECTION_Q] = ROW("q", "self_attn.q_proj"),    [DM_PROJECTION_K] = ROW("k", "self_attn.k_proj"),
+    [DM_PROJECTION_V] = ROW("v", "self_attn.v_proj"),    [DM_PROJECTION_O] = ROW("o", "self_attn.o_proj"),
+    [DM_PROJECTION_GATE] = ROW("gate", "mlp.gate_proj"), [DM_PROJECTION_UP] = ROW("up", "mlp.up_proj"),
+    [DM_PROJECTION_DOWN] = ROW("down", "mlp.down_proj"),
 };
 
 const char *dm_projection_name(dm_projection p)
@@ -115,6 +116,7 @@ void dm_lora_forward(dm_network *n, size_t layer, dm_projection p, const float *
     if (!t->a)
         return;
     lower(n, t->a, x, rows);
+    dm_tap_put(n->tap, (int)layer, projections[p].lowered, n->low, rows, t->a->rows);
     dm_gemm(n->e, n->size.precision, rows, t->b->rows, t->b->cols, (dm_gemm_operand){n->low, t->b->cols, 1},
             (dm_gemm_operand){n->adapter + t->b->offset, 1, t->b->cols}, y, t->b->rows, DM_GEMM_ADD);
 }
@@ -133,6 +135,7 @@ void dm_lora_backward(dm_network *n, float *dw, size_t layer, dm_projection p, c
     dm_gemm(n->e, n->size.precision, rows, r, out, (dm_gemm_operand){dy, out, 1},
             (dm_gemm_operand){n->adapter + t->b->offset, r, 1}, n->low, r, DM_GEMM_SET);
     dm_op_scale(n->e, n->low, n->lora->scale, rows * r);
+    dm_tap_put(n->tap, (int)layer, projections[p].lowered_grad, n->low, rows, r);
     dm_gemm(n->e, n->size.precision, r, in, rows, (dm_gemm_operand){n->low, 1, r}, (dm_gemm_operand){x, in, 1},
             dw + t->a->offset, in, DM_GEMM_ADD);
     if (dx)

@@ -26,6 +26,7 @@
 #include "model/network/params.h"
 #include "model/network/lora.h"
 #include "model/network/pack.h"
+#include "model/network/tap.h"
 #include "simd/precision.h"
 #include "simd/weight.h"
 #include "simd/engine.h"
@@ -73,6 +74,7 @@ typedef struct dm_network {
     const dm_param_layout *layout;
     const dm_lora *lora;  /* the adapter; NULL: none. Set after placing (model/formats/loaded_model.h) */
     const float *adapter; /* its values; NULL: switched off */
+    const dm_tap *tap;    /* who listens; NULL: no one */
     dm_network_size size;
     dm_network_angles rope[2];  /* DM_ROPE_MAIN, DM_ROPE_LOCAL */
     dm_layer_activations *acts; /* [layers] */

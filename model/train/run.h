@@ -141,6 +141,9 @@ dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, dmpo_metri
 /* Where dm_run_gradient left it. */
 dm_gradient dm_run_gradient_at(const dm_run *r);
 
+/* The items of step `step`, in their order. */
+const uint32_t *dm_run_batch(dm_run *r, int64_t step, size_t *n);
+
 /* Step `step` (from 0): batch, gradient, clipping, update. */
 dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err);
 

@@ -346,26 +346,30 @@ static dm_status evaluate(dm_run *r, dmpo_metrics *out, dm_error *err)
     return DM_OK;
 }
 
-static void order_for(dm_run *r, int64_t epoch)
+const uint32_t *dm_run_batch(dm_run *r, int64_t step, size_t *n)
 {
-    if (r->memory.order_epoch == epoch)
-        return;
-    for (size_t i = 0; i < r->train.data.n; i++)
-        r->memory.order[i] = (uint32_t)i;
-    if (r->options.shuffle)
-        dm_random_shuffle(r->memory.order, r->train.data.n, r->options.seed, DM_RNG_SHUFFLE, (uint64_t)epoch);
-    r->memory.order_epoch = epoch;
+    const size_t batch = (size_t)r->options.batch, first = (size_t)(step % r->steps_per_epoch) * batch;
+    const int64_t epoch = step / r->steps_per_epoch;
+
+    *n = r->train.data.n - first < batch ? r->train.data.n - first : batch;
+    if (r->memory.order_epoch != epoch) {
+        for (size_t i = 0; i < r->train.data.n; i++)
+            r->memory.order[i] = (uint32_t)i;
+        if (r->options.shuffle)
+            dm_random_shuffle(r->memory.order, r->train.data.n, r->options.seed, DM_RNG_SHUFFLE, (uint64_t)epoch);
+        r->memory.order_epoch = epoch;
+    }
+    return r->memory.order + first;
 }
 
 dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
 {
     const double start = dm_seconds();
-    const size_t batch = (size_t)r->options.batch, first = (size_t)(step % r->steps_per_epoch) * batch;
-    const size_t n = r->train.data.n - first < batch ? r->train.data.n - first : batch;
     totals t = {0};
+    size_t n;
+    const uint32_t *items = dm_run_batch(r, step, &n);
 
-    order_for(r, step / r->steps_per_epoch);
-    dm_status s = run_items(r, &r->train, r->memory.order + first, n, step, &t, err);
+    dm_status s = run_items(r, &r->train, items, n, step, &t, err);
     if (s != DM_OK)
         return s;
     double norm;
@@ -375,8 +379,8 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
         return dm_ranks_fail_together(dm_fail(
             err, DM_ERR_NONFINITE,
             "step %lld: the gradient is not finite (batch of %zu items from '%s' to '%s'); the weights were not touched",
-            (long long)(step + 1), n, r->train.data.items[r->memory.order[first]].id,
-            r->train.data.items[r->memory.order[first + n - 1]].id));
+            (long long)(step + 1), n, r->train.data.items[items[0]].id,
+            r->train.data.items[items[n - 1]].id));
 
     const double clip = r->options.max_grad_norm;
     const double scale = clip > 0 && norm > clip ? clip / norm : 1.0;

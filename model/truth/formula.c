@@ -1,0 +1,78 @@
+/* Which function computes which formula, and how its outputs are shared among threads. */
+#include "core/numeric.h"
+#include "model/truth/formula_internal.h"
+
+static size_t rows(const dm_eval *e)
+{
+    return dm_eval_out(e, 0)->rows;
+}
+
+static size_t elements(const dm_eval *e)
+{
+    return dm_node_count(dm_eval_out(e, 0));
+}
+
+static size_t kv_heads(const dm_eval *e)
+{
+    return e->g->o.config->kv_heads;
+}
+
+static size_t one(const dm_eval *e)
+{
+    (void)e;
+    return 1;
+}
+
+static const dm_formula_row table[DM_FORMULA_COUNT] = {
+    [DM_FORMULA_TOKENS] = {dm_run_tokens, one},
+    [DM_FORMULA_EMBED] = {dm_run_embed, rows},
+    [DM_FORMULA_NORM] = {dm_run_norm, rows},
+    [DM_FORMULA_LINEAR] = {dm_run_linear, rows},
+    [DM_FORMULA_LORA_DOWN] = {dm_run_lora_down, rows},
+    [DM_FORMULA_ROPE] = {dm_run_rope, rows},
+    [DM_FORMULA_ATTENTION] = {dm_run_attention, rows},
+    [DM_FORMULA_GATHER] = {dm_run_gather, rows},
+    [DM_FORMULA_ADD] = {dm_run_add, elements},
+    [DM_FORMULA_GLU] = {dm_run_glu, elements},
+    [DM_FORMULA_LOGP] = {dm_run_logp, elements},
+    [DM_FORMULA_PHI] = {dm_run_phi, one},
+    [DM_FORMULA_SCORE] = {dm_run_score, one},
+    [DM_FORMULA_LOSS] = {dm_run_loss, one},
+    [DM_FORMULA_COEF] = {dm_run_coef, one},
+    [DM_FORMULA_LOGITS_GRAD] = {dm_run_logits_grad, rows},
+    [DM_FORMULA_LINEAR_DX] = {dm_run_linear_dx, rows},
+    [DM_FORMULA_NORM_DX] = {dm_run_norm_dx, rows},
+    [DM_FORMULA_SCATTER] = {dm_run_scatter, one},
+    [DM_FORMULA_GLU_GRAD] = {dm_run_glu_grad, elements},
+    [DM_FORMULA_ATTENTION_GRAD] = {dm_run_attention_grad, kv_heads},
+    [DM_FORMULA_ROPE_GRAD] = {dm_run_rope, rows},
+    [DM_FORMULA_LORA_DUS] = {dm_run_lora_dus, rows},
+    [DM_FORMULA_LINEAR_DW] = {dm_run_linear_dw, rows},
+    [DM_FORMULA_BIAS_DW] = {dm_run_bias_dw, one},
+    [DM_FORMULA_NORM_DW] = {dm_run_norm_dw, one},
+    [DM_FORMULA_EMBED_DW] = {dm_run_embed_dw, one},
+    [DM_FORMULA_CLIP] = {dm_run_clip, one},
+    [DM_FORMULA_ADAM_M] = {dm_run_adam_m, elements},
+    [DM_FORMULA_ADAM_V] = {dm_run_adam_v, elements},
+    [DM_FORMULA_ADAM_W] = {dm_run_adam_w, elements},
+};
+
+static void part(void *context, unsigned p, unsigned parts)
+{
+    const dm_eval *e = context;
+    const dm_formula_row *row = &table[e->op->formula];
+    const dm_range r = dm_range_split(row->units(e), 1, p, parts);
+
+    if (r.begin < r.end)
+        row->run(e, r.begin, r.end);
+}
+
+void dm_formula_eval(const dm_eval *e, dm_pool *pool)
+{
+    dm_eval copy = *e;
+
+    if (pool && table[e->op->formula].units != one)
+        dm_pool_run(pool, part, &copy);
+    else
+        part(&copy, 0, 1);
+}

@@ -1,0 +1,40 @@
+/* Every formula of a step (model/truth/graph.h) in double, from the inputs of one operation to its outputs, with bounds
+ * for what an honest implementation's rounding can do to each element.
+ *
+ * Plain loops, written for reading; nothing is shared with the engine but the shape of the model, the packing, the
+ * angles' frequencies and the loss links, which are double already. */
+#ifndef DM_MODEL_TRUTH_FORMULA_H
+#define DM_MODEL_TRUTH_FORMULA_H
+
+#include "core/threads.h"
+#include "model/truth/graph.h"
+
+/* Precision of the implementation that is judged. Unit roundoffs: f64 2^-53, f32 2^-24, tf32 and f16 2^-11, bf16 2^-8. */
+typedef struct dm_rounding {
+    double in;     /* what matrix products round their inputs to; 0: they take them as they are */
+    double acc;    /* of sums and functions */
+    double out;    /* of what is stored */
+    double flush;  /* smallest normal number of what is stored: below it anything may become 0 */
+    double lambda; /* of the probable bound: it fails with probability 2 n exp(-lambda^2 / 2) for each element */
+} dm_rounding;
+
+/* A known mistake changes one thing in a formula (model/check/bugs.h says which). */
+typedef struct dm_bug dm_bug;
+
+typedef struct dm_eval {
+    const dm_graph *g;
+    const dm_op *op;
+    const double *const *in; /* [op.n_in]; NULL: absent */
+    double *const *out;      /* [op.n_out] */
+    double *const *sound;    /* [op.n_out] |error| <= sound for every order of summation; NULL: no bounds are wanted */
+    double *const *likely;   /* [op.n_out] the same with sqrt(n) for n (Higham and Mary 2019, 2020) */
+    double *const *size;     /* [op.n_out] sum of the terms' magnitudes; size / |out| is the conditioning */
+    dm_rounding r;
+    const dm_bug *bug; /* NULL: none */
+    bool *failed;      /* memory ran out */
+} dm_eval;
+
+/* On all threads of the pool (NULL: on this one alone). */
+void dm_formula_eval(const dm_eval *e, dm_pool *pool);
+
+#endif

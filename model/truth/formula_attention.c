@@ -1,0 +1,268 @@
+/* Causal attention over a packed sequence and its derivative, in double, with what rounding of the scores does. */
+#include "core/exact.h"
+#include "core/numeric.h"
+#include "model/truth/formula_internal.h"
+
+/* The keys that a row sees, as packed rows: its branch's prefix, then its own branch up to itself. */
+typedef struct seen {
+    size_t *key; /* [n] */
+    size_t n;
+} seen;
+
+static const dm_attention_segment *segment_of(const dm_pack *p, size_t row)
+{
+    for (size_t i = 0; i < p->n_segments; i++)
+        if (row >= p->segments[i].begin && row < p->segments[i].end)
+            return &p->segments[i];
+    return NULL;
+}
+
+static void see(const dm_eval *e, size_t row, seen *s)
+{
+    const dm_config *c = e->g->o.config;
+    const dm_pack *p = &dm_eval_item(e)->pack;
+    const dm_attention_segment *g = segment_of(p, row);
+    const size_t window = c->windowed[e->op->layer] ? c->window : 0;
+
+    s->n = 0;
+    if (!g)
+        return;
+    const size_t position = g->prefix + (row - g->begin);
+    for (size_t at = 0; at <= position; at++)
+        if (window == 0 || position - at < window)
+            s->key[s->n++] = at < g->prefix ? at : g->begin + (at - g->prefix);
+}
+
+typedef struct head {                 /* one row of scores; arrays of the longest row */
+    double *s, *delta, *delta_likely; /* scores, and bounds of their errors */
+    double *p, *off, *off_likely;     /* probabilities, and bounds of their relative errors */
+    double max, lse;
+    dm_both max_off, lse_off;
+} head;
+
+static bool place_head(const dm_eval *e, head *h, seen *s, size_t rows)
+{
+    double **const lists[] = {&h->s, &h->delta, &h->delta_likely, &h->p, &h->off, &h->off_likely};
+    bool fine = true;
+
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        fine &= (*lists[i] = dm_eval_scratch(e, rows)) != NULL;
+    s->key = calloc(rows ? rows : 1, sizeof *s->key);
+    if (!s->key)
+        *e->failed = true;
+    return fine && s->key;
+}
+
+static void free_head(head *h, seen *s)
+{
+    double *const lists[] = {h->s, h->delta, h->delta_likely, h->p, h->off, h->off_likely};
+
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        free(lists[i]);
+    free(s->key);
+}
+
+/* An error delta_j of each score changes probability j by the factor exp(delta_j + sum_k p_k delta_k) to first order. */
+static void softmax(const dm_eval *e, head *h, size_t n)
+{
+    double sum = 0, mean = 0, mean_likely = 0;
+
+    h->max = h->s[0];
+    h->max_off = (dm_both){h->delta[0], h->delta_likely[0]};
+    for (size_t j = 1; j < n; j++) {
+        h->max = h->s[j] > h->max ? h->s[j] : h->max;
+        h->max_off.sound = fmax(h->max_off.sound, h->delta[j]);
+        h->max_off.likely = fmax(h->max_off.likely, h->delta_likely[j]);
+    }
+    for (size_t j = 0; j < n; j++)
+        sum += h->p[j] = dm_exp(h->s[j] - h->max);
+    for (size_t j = 0; j < n; j++) {
+        h->p[j] /= sum;
+        mean += h->p[j] * h->delta[j];
+        mean_likely += h->p[j] * h->delta_likely[j];
+    }
+    h->lse = h->max + dm_log(sum);
+    if (!e->sound)
+        return;
+    for (size_t j = 0; j < n; j++) {
+        const dm_both g = dm_gamma(e, (double)n + 12 + 3 * fabs(h->s[j] - h->max));
+        h->off[j] = expm1(h->delta[j] + mean) + g.sound + e->r.out;
+        h->off_likely[j] = expm1(h->delta_likely[j] + mean_likely) + g.likely + e->r.out;
+    }
+    const dm_both g = dm_gamma(e, (double)n + 12);
+    h->lse_off = (dm_both){expm1(mean) + g.sound, expm1(mean_likely) + g.likely};
+}
+
+/* Scores and probabilities of one row and head. */
+static void score_row(const dm_eval *e, size_t row, size_t hq, const seen *s, head *h)
+{
+    const dm_config *c = e->g->o.config;
+    const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
+    const size_t kv = hq / (c->heads / c->kv_heads);
+    const double *q = e->in[0] + row * q_width + hq * d, scale = e->op->scale;
+    const dm_both g = dm_gamma(e, (double)d + 3);
+
+    for (size_t j = 0; j < s->n; j++) {
+        const dm_sum t = dm_dot(q, e->in[1] + s->key[j] * k_width + kv * d, d);
+        const double size = t.size * scale,
+                     more = 2 * e->r.in * (1 + e->r.in) * size + 2 * e->r.out * fabs(t.value * scale);
+        h->s[j] = t.value * scale;
+        h->delta[j] = g.sound * size + more;
+        h->delta_likely[j] = g.likely * size + more;
+    }
+    softmax(e, h, s->n);
+}
+
+void dm_run_attention(const dm_eval *e, size_t begin, size_t end)
+{
+    const dm_config *c = e->g->o.config;
+    const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
+    const size_t rows = dm_eval_in(e, 0)->rows;
+    head h = {0};
+    seen s = {0};
+
+    if (!place_head(e, &h, &s, rows)) {
+        free_head(&h, &s);
+        return;
+    }
+    for (size_t t = begin; t < end; t++) {
+        see(e, t, &s);
+        for (size_t hq = 0; hq < c->heads && s.n; hq++) {
+            const size_t kv = hq / (c->heads / c->kv_heads);
+            score_row(e, t, hq, &s, &h);
+            for (size_t i = 0; i < d; i++) {
+                dm_sum y = {0, 0};
+                dm_both more = {0, 0};
+                for (size_t j = 0; j < s.n; j++) {
+                    const double term = h.p[j] * e->in[2][s.key[j] * k_width + kv * d + i];
+                    y.value += term;
+                    y.size += fabs(term);
+                    more.sound += fabs(term) * h.off[j];
+                    more.likely += fabs(term) * h.off_likely[j];
+                }
+                dm_put(e, 0, t * q_width + hq * d + i, y, (double)s.n, 2, 1, more);
+            }
+            dm_put(e, 1, t * c->heads + hq, (dm_sum){h.max, fabs(h.max)}, 1, 0, 0, h.max_off);
+            dm_put(e, 2, t * c->heads + hq, (dm_sum){h.lse, fabs(h.max) + fabs(h.lse - h.max)}, 4, 0, 0, h.lse_off);
+        }
+    }
+    free_head(&h, &s);
+}
+
+/* ---- backward ---- */
+
+typedef struct slopes { /* of one row and head: dP, dS and bounds of dS's error */
+    double *dp, *dp_size, *ds, *ds_size, *off, *off_likely;
+} slopes;
+
+typedef struct columns { /* sums over the rows that see a key, [rows, head_dim] */
+    double *s, *a, *off, *off_likely;
+} columns;
+
+/* dS_j = p_j (dP_j - sum_k p_k dP_k) */
+static void slope_row(const dm_eval *e, size_t row, size_t hq, size_t kv, const seen *s, const head *h, slopes *x)
+{
+    const dm_config *c = e->g->o.config;
+    const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
+    const double *dout = e->in[3] + row * q_width + hq * d;
+    const dm_both g = dm_gamma(e, (double)(d + s->n) + 8);
+    const double rounded = 2 * e->r.in * (1 + e->r.in) + 2 * e->r.out;
+    dm_sum mean = {0, 0};
+    dm_both mean_off = {0, 0};
+
+    for (size_t j = 0; j < s->n; j++) {
+        const dm_sum t = dm_dot(dout, e->in[2] + s->key[j] * k_width + kv * d, d);
+        x->dp[j] = t.value;
+        x->dp_size[j] = t.size;
+        mean.value += h->p[j] * t.value;
+        mean.size += h->p[j] * t.size;
+        mean_off.sound += h->p[j] * t.size * h->off[j];
+        mean_off.likely += h->p[j] * t.size * h->off_likely[j];
+    }
+    for (size_t j = 0; j < s->n; j++) {
+        const double p = h->p[j], size = p * (x->dp_size[j] + mean.size);
+        x->ds[j] = p * (x->dp[j] - mean.value);
+        x->ds_size[j] = size;
+        x->off[j] = size * (g.sound + rounded + h->off[j]) + p * mean_off.sound;
+        x->off_likely[j] = size * (g.likely + rounded + h->off_likely[j]) + p * mean_off.likely;
+    }
+}
+
+/* One head of queries: dq of its rows, its share of dk and dv. */
+static void head_grad(const dm_eval *e, size_t hq, size_t kv, seen *s, head *h, slopes *x, columns *dk, columns *dv)
+{
+    const dm_config *c = e->g->o.config;
+    const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
+    const double scale = e->op->scale;
+
+    for (size_t t = 0; t < dm_eval_in(e, 0)->rows; t++) {
+        see(e, t, s);
+        if (s->n == 0)
+            continue;
+        score_row(e, t, hq, s, h);
+        slope_row(e, t, hq, kv, s, h, x);
+        for (size_t i = 0; i < d; i++) {
+            const double q = e->in[0][t * q_width + hq * d + i], dout = e->in[3][t * q_width + hq * d + i];
+            dm_sum y = {0, 0};
+            dm_both more = {0, 0};
+            for (size_t j = 0; j < s->n; j++) {
+                const size_t key = s->key[j], at = key * d + i;
+                const double k = scale * e->in[1][key * k_width + kv * d + i];
+                y.value += x->ds[j] * k;
+                y.size += fabs(x->ds_size[j] * k);
+                more.sound += fabs(k) * x->off[j];
+                more.likely += fabs(k) * x->off_likely[j];
+                dk->s[at] += x->ds[j] * q * scale;
+                dk->a[at] += fabs(x->ds_size[j] * q * scale);
+                dk->off[at] += fabs(q * scale) * x->off[j];
+                dk->off_likely[at] += fabs(q * scale) * x->off_likely[j];
+                dv->s[at] += h->p[j] * dout;
+                dv->a[at] += fabs(h->p[j] * dout);
+                dv->off[at] += fabs(h->p[j] * dout) * h->off[j];
+                dv->off_likely[at] += fabs(h->p[j] * dout) * h->off_likely[j];
+            }
+            dm_put(e, 0, t * q_width + hq * d + i, y, (double)s->n + 2, 2, 1, more);
+        }
+    }
+}
+
+static void put_columns(const dm_eval *e, size_t o, size_t kv, const columns *x, double terms, double stages)
+{
+    const size_t d = e->g->o.config->head_dim, width = e->g->o.config->kv_heads * d;
+
+    for (size_t t = 0; t < dm_eval_out(e, o)->rows; t++)
+        for (size_t i = 0; i < d; i++)
+            dm_put(e, o, t * width + kv * d + i, (dm_sum){x->s[t * d + i], x->a[t * d + i]}, terms, 2, stages,
+                   (dm_both){x->off[t * d + i], x->off_likely[t * d + i]});
+}
+
+static void group_grad(const dm_eval *e, size_t kv, seen *s, head *h, slopes *x, columns *dk, columns *dv)
+{
+    const dm_config *c = e->g->o.config;
+    const size_t group = c->heads / c->kv_heads, rows = dm_eval_in(e, 0)->rows;
+
+    for (size_t hq = kv * group; hq < (kv + 1) * group; hq++)
+        head_grad(e, hq, kv, s, h, x, dk, dv);
+    put_columns(e, 1, kv, dk, (double)(rows * group) + 2, (double)group);
+    put_columns(e, 2, kv, dv, (double)(rows * group), (double)group);
+}
+
+void dm_run_attention_grad(const dm_eval *e, size_t begin, size_t end)
+{
+    const size_t rows = dm_eval_in(e, 0)->rows, d = e->g->o.config->head_dim;
+
+    for (size_t kv = begin; kv < end; kv++) {
+        head h = {0};
+        seen s = {0};
+        double *memory = dm_eval_scratch(e, 6 * rows + 8 * rows * d), *at = memory ? memory + 6 * rows : NULL;
+        if (place_head(e, &h, &s, rows) && memory) {
+            slopes x = {memory,           memory + rows, memory + 2 * rows, memory + 3 * rows, memory + 4 * rows,
+                        memory + 5 * rows};
+            const size_t n = rows * d;
+            columns dk = {at, at + n, at + 2 * n, at + 3 * n}, dv = {at + 4 * n, at + 5 * n, at + 6 * n, at + 7 * n};
+            group_grad(e, kv, &s, &h, &x, &dk, &dv);
+        }
+        free(memory);
+        free_head(&h, &s);
+    }
+}

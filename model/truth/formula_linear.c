@@ -1,0 +1,177 @@
+/* Products with weights: forward, data gradient, weight gradient; adapters; the embedding. */
+#include <string.h>
+
+#include "core/numeric.h"
+#include "model/truth/formula_internal.h"
+
+void dm_run_linear(const dm_eval *e, size_t begin, size_t end)
+{
+    const double *x = e->in[0], *w = e->in[1], *bias = e->op->n_in > 2 ? e->in[2] : NULL;
+    const double *us = e->op->n_in > 3 ? e->in[3] : NULL, *b = e->op->n_in > 3 ? e->in[4] : NULL;
+    const size_t k = dm_eval_in(e, 0)->cols, n = dm_eval_out(e, 0)->cols, r = us ? dm_eval_in(e, 3)->cols : 0;
+
+    for (size_t t = begin; t < end; t++)
+        for (size_t j = 0; j < n; j++) {
+            dm_sum y = dm_dot(x + t * k, w + j * k, k);
+            if (bias) {
+                y.value += bias[j];
+                y.size += fabs(bias[j]);
+            }
+            if (us) {
+                const dm_sum low = dm_dot(us + t * r, b + j * r, r);
+                y.value += low.value;
+                y.size += low.size;
+            }
+            dm_put(e, 0, t * n + j, y, (double)(k + r + 1), 2, bias || us ? 2 : 0, dm_nothing_more);
+        }
+}
+
+/* y = scale * x A^T */
+static void scaled(const dm_eval *e, size_t begin, size_t end, bool transposed)
+{
+    const size_t k = dm_eval_in(e, 0)->cols, r = dm_eval_out(e, 0)->cols;
+    const double scale = e->op->scale;
+    double *column = dm_eval_scratch(e, k);
+
+    for (size_t j = 0; j < r && column; j++) {
+        const double *a = e->in[1] + j * k;
+        if (transposed) { /* B [k, r] */
+            for (size_t i = 0; i < k; i++)
+                column[i] = e->in[1][i * r + j];
+            a = column;
+        }
+        for (size_t t = begin; t < end; t++) {
+            dm_sum y = dm_dot(e->in[0] + t * k, a, k);
+            y.value *= scale;
+            y.size *= fabs(scale);
+            dm_put(e, 0, t * r + j, y, (double)(k + 2), 2, 1, dm_nothing_more);
+        }
+    }
+    free(column);
+}
+
+void dm_run_lora_down(const dm_eval *e, size_t begin, size_t end)
+{
+    scaled(e, begin, end, false);
+}
+
+void dm_run_lora_dus(const dm_eval *e, size_t begin, size_t end)
+{
+    scaled(e, begin, end, true);
+}
+
+/* What rows [begin, end) of an output hold, from s and a of one row at a time. */
+static void put_row(const dm_eval *e, size_t row, const double *s, const double *a, size_t n, double terms,
+                    double stages)
+{
+    for (size_t i = 0; i < n; i++)
+        dm_put(e, 0, row * n + i, (dm_sum){s[i], a[i]}, terms, 2, stages, dm_nothing_more);
+}
+
+void dm_run_linear_dx(const dm_eval *e, size_t begin, size_t end)
+{
+    const size_t k = dm_eval_out(e, 0)->cols;
+    double *s = dm_eval_scratch(e, k), *a = dm_eval_scratch(e, k);
+
+    for (size_t t = begin; t < end && s && a; t++) {
+        double terms = 0;
+        memset(s, 0, k * sizeof *s);
+        memset(a, 0, k * sizeof *a);
+        for (size_t p = 0; p + 1 < e->op->n_in; p += 2) {
+            const size_t n = dm_eval_in(e, p)->cols;
+            terms += (double)n;
+            for (size_t j = 0; j < n; j++)
+                dm_axpy(s, a, e->in[p][t * n + j], e->in[p + 1] + j * k, k);
+        }
+        put_row(e, t, s, a, k, terms, (double)(e->op->n_in / 2 - 1));
+    }
+    free(s);
+    free(a);
+}
+
+void dm_run_linear_dw(const dm_eval *e, size_t begin, size_t end)
+{
+    const size_t k = dm_eval_out(e, 0)->cols, n = dm_eval_out(e, 0)->rows;
+    double *s = dm_eval_scratch(e, k), *a = dm_eval_scratch(e, k);
+
+    for (size_t j = begin; j < end && s && a; j++) {
+        double terms = 0;
+        memset(s, 0, k * sizeof *s);
+        memset(a, 0, k * sizeof *a);
+        for (size_t p = 0; p + 1 < e->op->n_in; p += 2) {
+            const size_t rows = dm_eval_in(e, p)->rows;
+            terms += (double)rows;
+            for (size_t t = 0; t < rows; t++)
+                dm_axpy(s, a, e->in[p][t * n + j], e->in[p + 1] + t * k, k);
+        }
+        put_row(e, j, s, a, k, terms, (double)(e->op->n_in / 2 - 1));
+    }
+    free(s);
+    free(a);
+}
+
+void dm_run_bias_dw(const dm_eval *e, size_t begin, size_t end)
+{
+    const size_t n = dm_eval_out(e, 0)->cols;
+
+    (void)begin;
+    (void)end;
+    for (size_t j = 0; j < n; j++) {
+        dm_sum y = {0, 0};
+        double terms = 0;
+        for (size_t p = 0; p < e->op->n_in; p++) {
+            const size_t rows = dm_eval_in(e, p)->rows;
+            terms += (double)rows;
+            for (size_t t = 0; t < rows; t++) {
+                y.value += e->in[p][t * n + j];
+                y.size += fabs(e->in[p][t * n + j]);
+            }
+        }
+        dm_put(e, 0, j, y, terms, 0, (double)(e->op->n_in - 1), dm_nothing_more);
+    }
+}
+
+void dm_run_embed(const dm_eval *e, size_t begin, size_t end)
+{
+    const dm_pack *p = &dm_eval_item(e)->pack;
+    const size_t d = dm_eval_out(e, 0)->cols;
+    const double scale = e->op->scale;
+
+    for (size_t t = begin; t < end; t++)
+        for (size_t i = 0; i < d; i++) {
+            const double y = scale * e->in[0][(size_t)p->ids[t] * d + i];
+            if (scale == 1)
+                dm_put_exact(e, 0, t * d + i, y);
+            else
+                dm_put(e, 0, t * d + i, (dm_sum){y, fabs(y)}, 2, 0, 1, dm_nothing_more);
+        }
+}
+
+/* A row of the table: the gradients of its tokens, and of the head when that is the same table. */
+void dm_run_embed_dw(const dm_eval *e, size_t begin, size_t end)
+{
+    const size_t d = dm_eval_out(e, 0)->cols, vocab = dm_eval_out(e, 0)->rows, items = e->g->o.n_items;
+    const double scale = e->op->scale;
+    double *s = dm_eval_scratch(e, vocab * d), *a = dm_eval_scratch(e, vocab * d), terms = 0;
+
+    (void)begin;
+    (void)end;
+    for (size_t k = 0; k < items && s && a; k++) {
+        const dm_pack *p = &e->g->items[k].pack;
+        terms += (double)p->rows;
+        for (size_t t = 0; t < p->rows; t++)
+            dm_axpy(s + (size_t)p->ids[t] * d, a + (size_t)p->ids[t] * d, scale, e->in[k] + t * d, d);
+    }
+    for (size_t k = 0; k < items && e->op->tied && s && a; k++) {
+        const double *dy = e->in[items + 2 * k], *x = e->in[items + 2 * k + 1];
+        const size_t rows = dm_eval_in(e, items + 2 * k)->rows;
+        terms += (double)rows;
+        for (size_t t = 0; t < rows; t++)
+            for (size_t j = 0; j < vocab; j++)
+                dm_axpy(s + j * d, a + j * d, dy[t * vocab + j], x + t * d, d);
+    }
+    for (size_t i = 0; i < vocab && s && a; i++)
+        put_row(e, i, s + i * d, a + i * d, d, terms, (double)e->op->n_in);
+    free(s);
+    free(a);
+}

@@ -1,0 +1,264 @@
+/* From logits to the loss, and from the loss to the gradient of the logits. */
+#include <string.h>
+
+#include "core/exact.h"
+#include "core/numeric.h"
+#include "model/truth/formula_internal.h"
+
+typedef struct spread { /* of a row of logits */
+    double max, log_sum;
+    dm_both off; /* of log_sum */
+} spread;
+
+static spread spread_of(const dm_eval *e, const double *x, size_t n)
+{
+    spread s = {.max = x[0]};
+    double sum = 0;
+
+    for (size_t i = 1; i < n; i++)
+        s.max = x[i] > s.max ? x[i] : s.max;
+    for (size_t i = 0; i < n; i++)
+        sum += dm_exp(x[i] - s.max);
+    s.log_sum = dm_log(sum);
+    s.off = dm_gamma(e, (double)n + 16);
+    return s;
+}
+
+void dm_run_logp(const dm_eval *e, size_t begin, size_t end)
+{
+    const dm_pack *p = &dm_eval_item(e)->pack;
+    const size_t vocab = dm_eval_in(e, 0)->cols;
+
+    for (size_t t = begin; t < end; t++) {
+        const double *x = e->in[0] + t * vocab, target = x[p->prediction_target[t]];
+        const spread s = spread_of(e, x, vocab);
+        dm_put(e, 0, t, (dm_sum){target - s.max - s.log_sum, fabs(target) + 2 * fabs(s.max) + s.log_sum}, 4, 0, 0,
+               s.off);
+    }
+}
+
+void dm_run_logits_grad(const dm_eval *e, size_t begin, size_t end)
+{
+    const dm_pack *p = &dm_eval_item(e)->pack;
+    const size_t vocab = dm_eval_in(e, 0)->cols;
+
+    for (size_t t = begin; t < end; t++) {
+        const double *x = e->in[0] + t * vocab, coef = e->in[1][t];
+        const spread s = spread_of(e, x, vocab);
+        for (size_t i = 0; i < vocab; i++) {
+            const double probability = dm_exp(x[i] - s.max - s.log_sum), hot = (size_t)p->prediction_target[t] == i;
+            const dm_both exponent = dm_gamma(e, 8 + 3 * fabs(x[i] - s.max) + 2 * fabs(s.max) + s.log_sum);
+            const double size = fabs(coef) * probability;
+            dm_put(e, 0, t * vocab + i, (dm_sum){coef * (hot - probability), fabs(coef) * (hot + probability)}, 4, 0, 2,
+                   (dm_both){size * (s.off.sound + exponent.sound), size * (s.off.likely + exponent.likely)});
+        }
+    }
+}
+
+static const dm_data_trajectory *side_of(const dm_eval *e, int s)
+{
+    return s ? &dm_eval_item(e)->item->rejected : &dm_eval_item(e)->item->chosen;
+}
+
+void dm_run_phi(const dm_eval *e, size_t begin, size_t end)
+{
+    (void)begin;
+    (void)end;
+    for (int s = 0; s < 2; s++) {
+        const dm_data_trajectory *t = side_of(e, s);
+        const dm_pack_side *p = &dm_eval_item(e)->pack.side[s];
+        const dm_loss_side view = {.n = p->n, .turn_of = p->turn_of, .turns = p->turns};
+        if (p->n == 0)
+            continue;
+        for (size_t i = 0; i < t->n; i++)
+            dm_put_exact(e, (size_t)s, i, 0);
+        for (size_t k = 0, action = 0; k < t->n_turns; k++)
+            for (size_t i = t->turns[k].begin; i < t->turns[k].end; i++, action++) {
+                const double w = dm_loss_token_weight(&e->g->o.loss, &view, action);
+                /* 1 - gamma^n loses what gamma^n is close to 1 by */
+                const double gamma = e->g->o.loss.gamma, lost = gamma > 0 && gamma < 1 ? 1 / (1 - gamma) : 1;
+                dm_put(e, (size_t)s, i, (dm_sum){w, w * lost}, 16 + 4 * (double)k, 0, 2, dm_nothing_more);
+            }
+    }
+}
+
+/* Token of action i of a side. */
+static size_t token_of(const dm_data_trajectory *t, size_t action)
+{
+    for (size_t k = 0; k < t->n_turns; k++) {
+        const size_t n = t->turns[k].end - t->turns[k].begin;
+        if (action < n)
+            return t->turns[k].begin + action;
+        action -= n;
+    }
+    return 0;
+}
+
+typedef struct weighted {
+    dm_sum score, logp, first, second;
+} weighted;
+
+static void plus(dm_sum *s, double x)
+{
+    s->value += x;
+    s->size += fabs(x);
+}
+
+static weighted weighted_of(const dm_eval *e, int s)
+{
+    const dm_pack_side *p = &dm_eval_item(e)->pack.side[s];
+    const double *phi = e->in[1 + s], *reference = e->in[3 + s], *second = e->in[5 + s];
+    weighted w = {{0, 0}, {0, 0}, {0, 0}, {0, 0}};
+
+    for (size_t i = 0; i < p->n; i++) {
+        const double logp = e->in[0][p->prediction[i]], weight = phi[token_of(side_of(e, s), i)];
+        const double r = reference ? reference[i] : 0;
+        w.score.value += weight * (logp - r);
+        w.score.size += weight * (fabs(logp) + fabs(r));
+        plus(&w.logp, logp);
+        plus(&w.first, weight * r);
+        if (second)
+            plus(&w.second, weight * second[i]);
+    }
+    return w;
+}
+
+void dm_run_score(const dm_eval *e, size_t begin, size_t end)
+{
+    double first[2], second[2], shift[2] = {0, 0}, size[2] = {0, 0};
+
+    (void)begin;
+    (void)end;
+    const weighted w[2] = {weighted_of(e, 0), weighted_of(e, 1)};
+    for (int s = 0; s < 2; s++) {
+        first[s] = w[s].first.value;
+        second[s] = w[s].second.value;
+        size[s] = w[s].score.size;
+    }
+    if (e->in[5]) {
+        dm_loss_mixture_shifts(&e->g->o.loss, first, second, shift);
+        for (int s = 0; s < 2; s++)
+            size[s] += w[s].first.size + w[s].second.size + w[1 - s].first.size + w[1 - s].second.size;
+    }
+    for (size_t s = 0; s < 2; s++) {
+        const double n = (double)dm_eval_item(e)->pack.side[s].n;
+        dm_put(e, 0, s, (dm_sum){w[s].score.value - shift[s], size[s]}, n + 4 + (e->in[5] ? 3 * n + 16 : 0), 0, 2,
+               dm_nothing_more);
+        dm_put(e, 0, 2 + s, w[s].logp, n, 0, 0, dm_nothing_more);
+    }
+}
+
+/* ---- loss ---- */
+
+typedef struct result {
+    double loss;
+    double *d; /* [items, 2] */
+} result;
+
+static size_t actions(const dm_eval *e)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < e->g->o.n_items; i++)
+        n += e->g->items[i].pack.side[0].n;
+    return n;
+}
+
+/* score: [4] of each item */
+static void loss_of(const dm_eval *e, const double *score, double *s_w, double *s_l, result *r)
+{
+    const dm_loss_options *o = &e->g->o.loss;
+    const size_t n = e->g->o.n_items;
+    dm_loss_batch batch = {.pairs = n};
+
+    r->loss = 0;
+    for (size_t i = 0; i < n; i++) {
+        s_w[i] = score[4 * i];
+        s_l[i] = score[4 * i + 1];
+        const dm_graph_item *t = &e->g->items[i];
+        batch.examples += (size_t)(t->item->chosen.n > 0) + (size_t)(t->item->rejected.n > 0);
+    }
+    if (o->objective == DM_OBJECTIVE_SFT) {
+        for (size_t i = 0; i < n; i++) {
+            r->loss -= score[4 * i + 2] / (double)actions(e);
+            r->d[2 * i] = -1 / (double)actions(e);
+            r->d[2 * i + 1] = 0;
+        }
+        return;
+    }
+    if (dm_loss_needs_batch(o))
+        batch = dm_loss_batch_of(o, s_w, s_l, n);
+    if (dm_loss_needs_mismatched(o))
+        batch.kl = e->in[n] ? e->in[n][0] : 0;
+    for (size_t i = 0; i < n; i++) {
+        const dm_pack *p = &e->g->items[i].pack;
+        const bool both = p->side[0].n && p->side[1].n, chosen = p->side[0].n > 0;
+        const dm_loss_pair l = both ? dm_loss_pair_of(o, s_w[i], s_l[i], &batch)
+                                    : dm_loss_labelled_of(o, chosen ? s_w[i] : s_l[i], chosen, &batch);
+        r->loss += l.loss / (double)n;
+        if (o->sft_weight > 0 && chosen)
+            r->loss -= o->sft_weight / (double)p->side[0].n * score[4 * i + 2] / (double)n;
+        r->d[2 * i] = l.d_chosen;
+        r->d[2 * i + 1] = l.d_rejected;
+    }
+}
+
+/* Scores in float and their rounding move the loss: the links are monotone in each score, so the two ends of what the
+ * scores may be in `acc` are computed as well. */
+void dm_run_loss(const dm_eval *e, size_t begin, size_t end)
+{
+    const size_t n = e->g->o.n_items;
+    double *memory = dm_eval_scratch(e, 16 * n), *at = memory;
+
+    (void)begin;
+    (void)end;
+    if (!memory)
+        return;
+    double *score = at, *moved = at + 4 * n, *s_w = at + 8 * n, *s_l = at + 9 * n;
+    result r = {.d = at + 10 * n}, low = {.d = at + 12 * n}, high = {.d = at + 14 * n};
+    for (size_t i = 0; i < n; i++)
+        memcpy(score + 4 * i, e->in[i], 4 * sizeof *score);
+    loss_of(e, score, s_w, s_l, &r);
+    for (int sign = -1; sign <= 1; sign += 2) {
+        for (size_t i = 0; i < n; i++)
+            for (size_t k = 0; k < 4; k++) {
+                const double off = 8 * (e->r.acc + e->r.out) * (fabs(score[4 * i]) + fabs(score[4 * i + 1]));
+                moved[4 * i + k] = score[4 * i + k] + (k == 1 ? -sign : sign) * (k < 2 ? off : 0);
+            }
+        loss_of(e, moved, s_w, s_l, sign < 0 ? &low : &high);
+    }
+    const double off = fmax(fabs(high.loss - r.loss), fabs(low.loss - r.loss));
+    double size = 1;
+    for (size_t i = 0; i < n; i++)
+        size += e->g->o.loss.objective == DM_OBJECTIVE_SFT ? fabs(score[4 * i + 2]) / (double)actions(e) : 0;
+    dm_put(e, 0, 0, (dm_sum){r.loss, fabs(r.loss) + size}, (double)n + 16, 0, 3, (dm_both){off, off});
+    for (size_t i = 0; i < 2 * n; i++) {
+        const double d = fmax(fabs(high.d[i] - r.d[i]), fabs(low.d[i] - r.d[i]));
+        dm_put(e, 1, i, (dm_sum){r.d[i], fabs(r.d[i])}, 24, 0, 3, (dm_both){d, d});
+    }
+    free(memory);
+}
+
+void dm_run_coef(const dm_eval *e, size_t begin, size_t end)
+{
+    const dm_pack *p = &dm_eval_item(e)->pack;
+    const dm_loss_options *o = &e->g->o.loss;
+    const double *d = e->in[0] + 2 * (size_t)e->op->item;
+    double *s = dm_eval_scratch(e, p->predictions), *a = dm_eval_scratch(e, p->predictions);
+
+    (void)begin;
+    (void)end;
+    for (int side = 0; side < 2 && s && a; side++)
+        for (size_t i = 0; i < p->side[side].n; i++) {
+            const size_t at = p->side[side].prediction[i];
+            double w = d[side] * e->in[1 + side][token_of(side_of(e, side), i)];
+            if (side == 0 && o->sft_weight > 0)
+                w -= o->sft_weight / (double)p->side[0].n / (double)e->g->o.n_items;
+            s[at] += w;
+            a[at] += fabs(w);
+        }
+    for (size_t i = 0; i < p->predictions && s && a; i++)
+        dm_put(e, 0, i, (dm_sum){s[i], a[i]}, 6, 0, 2, dm_nothing_more);
+    free(s);
+    free(a);
+}
