@@ -189,17 +189,13 @@ static dm_status read_token(const reader *r, const char *key, int32_t fallback, 
     return DM_OK;
 }
 
-dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err)
+dm_status dm_config_parse(dm_config *out, const dm_json_doc *doc, const dm_json *root, const char *dir, dm_error *err)
 {
-    dm_path path;
-    dm_json_doc *doc = NULL;
     const double eps = 1e-6;
+    const reader r = {doc, root, out, err};
     dm_status s;
 
     memset(out, 0, sizeof *out);
-    if ((s = dm_path_in(&path, dir, "config.json", err)) != DM_OK || (s = dm_json_read(&doc, path.text, err)) != DM_OK)
-        return s;
-    const reader r = {doc, dm_json_root(doc), out, err};
     if (r.root->type != DM_JSON_OBJECT)
         s = dm_json_fail(doc, r.root, err, "a model's configuration must be an object");
     else if ((s = read_arch(&r)) == DM_OK && (s = read_sizes(&r)) == DM_OK && (s = read_refusals(&r)) == DM_OK &&
@@ -210,8 +206,21 @@ dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err)
              (s = dm_json_get_double(doc, r.root, "rms_norm_eps", 1e-30, 1, &eps, &out->eps, err)) == DM_OK &&
              (s = read_token(&r, "bos_token_id", archs[out->arch].bos, &out->bos)) == DM_OK &&
              (s = read_token(&r, "eos_token_id", archs[out->arch].eos, &out->eos)) == DM_OK &&
-             (s = dm_config_read_ends(out, doc, dir, err)) == DM_OK)
-        s = dm_config_check(out, path.text, err);
+             (!dir || (s = dm_config_read_ends(out, doc, dir, err)) == DM_OK))
+        s = dm_config_check(out, dm_json_name(doc), err);
+    return s;
+}
+
+dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err)
+{
+    dm_path path;
+    dm_json_doc *doc = NULL;
+    dm_status s;
+
+    memset(out, 0, sizeof *out);
+    if ((s = dm_path_in(&path, dir, "config.json", err)) != DM_OK || (s = dm_json_read(&doc, path.text, err)) != DM_OK)
+        return s;
+    s = dm_config_parse(out, doc, dm_json_root(doc), dir, err);
     dm_json_close(&doc);
     return s;
 }

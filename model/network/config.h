@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/numbers/dtype.h"
+#include "io/json.h"
 
 #define DM_LAYERS_MAX 512
 #define DM_GEMMA_PATTERN 6    /* Gemma 3: every sixth layer sees everything */
@@ -72,6 +73,9 @@ size_t dm_config_stops(int32_t out[DM_ENDS_MAX + 1], const dm_config *c, int32_t
  * biases, partial rotary, experts, …) is refused by name. */
 dm_status dm_config_read(dm_config *out, const char *dir, dm_error *err);
 
+/* The same from an object of a document; dir NULL: it does not matter what ends a text. */
+dm_status dm_config_parse(dm_config *out, const dm_json_doc *doc, const dm_json *root, const char *dir, dm_error *err);
+
 /* Sets what an architecture's published models have, and GGUF has no keys for: Gemma 3's windowed layers (every
  * `pattern`th has no window), their RoPE and query scale, SmolLM3's layers without RoPE. Others are left alone. */
 void dm_config_usual_layers(dm_config *c, uint32_t pattern);
@@ -81,6 +85,9 @@ dm_status dm_config_check(const dm_config *c, const char *where, dm_error *err);
 
 /* Writes dir/config.json for transformers; stored: F32, F16 or BF16, the type of the weights beside it. */
 dm_status dm_config_write(const dm_config *c, dm_dtype stored, const char *dir, dm_error *err);
+
+/* Appends what dm_config_write writes. */
+void dm_config_text(dm_text *t, const dm_config *c, dm_dtype stored);
 
 /* Copies from/config.json to dir/config.json with every key kept but the stored type. */
 dm_status dm_config_copy(const char *from, dm_dtype stored, const char *dir, dm_error *err);

@@ -128,6 +128,35 @@ static const char *torch_name(dm_dtype stored)
     return stored == DM_F16 ? "float16" : stored == DM_BF16 ? "bfloat16" : "float32";
 }
 
+void dm_config_text(dm_text *t, const dm_config *c, dm_dtype stored)
+{
+    dm_text_print(t, "{\n  \"architectures\": [\n    \"%s\"\n  ],\n  \"model_type\": \"%s\"", classes[c->arch],
+                  dm_arch_name(c->arch));
+    put_int(t, "hidden_size", c->hidden);
+    put_int(t, "intermediate_size", c->intermediate);
+    put_int(t, "num_hidden_layers", c->layers);
+    put_int(t, "num_attention_heads", c->heads);
+    put_int(t, "num_key_value_heads", c->kv_heads);
+    put_int(t, "head_dim", c->head_dim);
+    put_int(t, "vocab_size", c->vocab);
+    put_int(t, "max_position_embeddings", c->max_positions);
+    if (dm_config_is_gemma(c)) {
+        dm_text_print(t, ",\n  \"hidden_activation\": \"gelu_pytorch_tanh\"");
+        put_double(t, "query_pre_attn_scalar", c->query_scalar);
+    } else {
+        dm_text_print(t, ",\n  \"hidden_act\": \"silu\"");
+    }
+    if (c->o_bias)
+        dm_text_print(t, ",\n  \"attention_bias\": true");
+    put_double(t, "rms_norm_eps", c->eps);
+    put_rope(t, c);
+    put_window(t, c);
+    dm_text_print(t, ",\n  \"tie_word_embeddings\": %s", c->tied ? "true" : "false");
+    put_token(t, "bos_token_id", c->bos);
+    put_ends(t, c);
+    dm_text_print(t, ",\n  \"torch_dtype\": \"%s\"\n}\n", torch_name(stored));
+}
+
 dm_status dm_config_write(const dm_config *c, dm_dtype stored, const char *dir, dm_error *err)
 {
     dm_text t = {0};
@@ -135,31 +164,7 @@ dm_status dm_config_write(const dm_config *c, dm_dtype stored, const char *dir, 
 
     if (s != DM_OK)
         return s;
-    dm_text_print(&t, "{\n  \"architectures\": [\n    \"%s\"\n  ],\n  \"model_type\": \"%s\"", classes[c->arch],
-                  dm_arch_name(c->arch));
-    put_int(&t, "hidden_size", c->hidden);
-    put_int(&t, "intermediate_size", c->intermediate);
-    put_int(&t, "num_hidden_layers", c->layers);
-    put_int(&t, "num_attention_heads", c->heads);
-    put_int(&t, "num_key_value_heads", c->kv_heads);
-    put_int(&t, "head_dim", c->head_dim);
-    put_int(&t, "vocab_size", c->vocab);
-    put_int(&t, "max_position_embeddings", c->max_positions);
-    if (dm_config_is_gemma(c)) {
-        dm_text_print(&t, ",\n  \"hidden_activation\": \"gelu_pytorch_tanh\"");
-        put_double(&t, "query_pre_attn_scalar", c->query_scalar);
-    } else {
-        dm_text_print(&t, ",\n  \"hidden_act\": \"silu\"");
-    }
-    if (c->o_bias)
-        dm_text_print(&t, ",\n  \"attention_bias\": true");
-    put_double(&t, "rms_norm_eps", c->eps);
-    put_rope(&t, c);
-    put_window(&t, c);
-    dm_text_print(&t, ",\n  \"tie_word_embeddings\": %s", c->tied ? "true" : "false");
-    put_token(&t, "bos_token_id", c->bos);
-    put_ends(&t, c);
-    dm_text_print(&t, ",\n  \"torch_dtype\": \"%s\"\n}\n", torch_name(stored));
+    dm_config_text(&t, c, stored);
     return write_text(&t, dir, err);
 }
 

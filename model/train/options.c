@@ -11,15 +11,15 @@
 #define DM_TINY 1e-300 /* "above 0" */
 #define DM_HUGE 1e300
 
-static const char *const dm_objective_names[] = {
+const char *const dm_objective_names[] = {
     [DM_OBJECTIVE_SFT] = "sft", [DM_OBJECTIVE_DMPO] = "dmpo", [DM_OBJECTIVE_DMPO_TOKEN] = "dmpo-token",
     [DM_OBJECTIVE_DPO] = "dpo", [DM_OBJECTIVE_KTO] = "kto",   NULL};
-static const char *const dm_link_names[] = {
+const char *const dm_link_names[] = {
     [DM_LINK_SIGMOID] = "sigmoid", [DM_LINK_ROBUST] = "robust",     [DM_LINK_HINGE] = "hinge",
     [DM_LINK_IPO] = "ipo",         [DM_LINK_KTO_PAIR] = "kto-pair", NULL};
-static const char *const dm_phi_names[] = {[DM_PHI_CODE] = "code", [DM_PHI_PRINTED] = "printed", NULL};
-static const char *const dm_alpha_mode_names[] = {[DM_ALPHA_ADAPTIVE] = "adaptive", [DM_ALPHA_FIXED] = "fixed", NULL};
-static const char *const dm_alpha_pairing_names[] = {[DM_PAIRING_OWN] = "own", [DM_PAIRING_CROSSED] = "crossed", NULL};
+const char *const dm_phi_names[] = {[DM_PHI_CODE] = "code", [DM_PHI_PRINTED] = "printed", NULL};
+const char *const dm_alpha_mode_names[] = {[DM_ALPHA_ADAPTIVE] = "adaptive", [DM_ALPHA_FIXED] = "fixed", NULL};
+const char *const dm_alpha_pairing_names[] = {[DM_PAIRING_OWN] = "own", [DM_PAIRING_CROSSED] = "crossed", NULL};
 static const char *const dm_schedule_names[] = {
     [DM_SCHEDULE_CONSTANT] = "constant", [DM_SCHEDULE_LINEAR] = "linear", [DM_SCHEDULE_COSINE] = "cosine", NULL};
 

@@ -30,6 +30,10 @@ void dm_train_defaults(dm_train_options *o, dm_objective_kind objective);
 /* Refuses what is out of range, what is missing, and options that the objective would not read. */
 dm_status dm_train_options_check(const dm_train_options *o, dm_error *err);
 
+/* Names of the enumerations, NULL at their end. */
+extern const char *const dm_objective_names[],
+    *const dm_link_names[], *const dm_phi_names[], *const dm_alpha_mode_names[], *const dm_alpha_pairing_names[];
+
 /* "dmpo"; static. */
 const char *dm_objective_name(dm_objective_kind kind);
 

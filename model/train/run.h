@@ -90,6 +90,17 @@ typedef struct dm_train_result { /* dm_train_result, with its metrics */
     uint64_t planned_memory, peak_memory;
 } dm_train_result;
 
+/* Who watches a run's steps, for traces (model/trace/record.h). */
+typedef struct dm_run_watch {
+    void *context;
+    dm_tap tap;                            /* hears the forward and backward pass of every item of a step, once */
+    void (*item)(void *context, size_t j); /* item j of the batch comes next */
+    /* Its loss and coefficients are known; reference: NULL members in SFT. */
+    void (*scored)(void *context, size_t j, const dm_loss_pair *l, const dm_loss_batch *batch,
+                   const dm_objective_reference *reference);
+    void (*clipped)(void *context, double norm, double factor); /* the gradient is whole; the update comes next */
+} dm_run_watch;
+
 typedef struct dm_run {
     const dm_engine *engine;
     dm_train_options options;
@@ -103,7 +114,8 @@ typedef struct dm_run {
     dm_run_output output;
     dmpo_plan plan;
     int64_t steps, steps_per_epoch, warmup;
-    bool stop; /* the callback asked to stop */
+    const dm_run_watch *watch; /* NULL: no one does */
+    bool stop;                 /* the callback asked to stop */
 } dm_run;
 
 dm_status dm_run_open(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event, void *context,

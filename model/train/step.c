@@ -220,21 +220,35 @@ static void clear_gradient(dm_run *r)
     dm_op_zero(r->engine, g.high + behind, g.n - g.split - behind);
 }
 
-/* What one item comes to (SFT: loss is the negative log-likelihood); with dw its gradient is added there. */
-static dm_loss_pair run_item(dm_run *r, const dm_run_set *set, uint32_t index, const dm_loss_batch *stats,
+static void watch_item(dm_run *r, size_t j)
+{
+    r->watch->item(r->watch->context, j);
+    r->memory.network.tap = &r->watch->tap;
+}
+
+/* What item j of a batch comes to (SFT: loss is the negative log-likelihood); with dw its gradient is added there. */
+static dm_loss_pair run_item(dm_run *r, const dm_run_set *set, size_t j, uint32_t index, const dm_loss_batch *stats,
                              size_t sft_tokens, float *dw)
 {
+    const dm_objective_reference reference = reference_of(&set->reference, index);
     dm_loss_pair out;
+
+    if (r->watch && dw)
+        watch_item(r, j);
 
     forward(r, &set->data.items[index]);
     if (is_sft(r)) {
-        out = (dm_loss_pair){.loss = dm_objective_sft(&r->memory.objective, &r->memory.pack, sft_tokens)};
+        out = (dm_loss_pair){.loss = dm_objective_sft(&r->memory.objective, &r->memory.pack, sft_tokens),
+                             .d_chosen = -1.0 / (double)sft_tokens};
+        out.logp_chosen = -out.loss;
     } else {
-        const dm_objective_reference reference = reference_of(&set->reference, index);
         out = dm_objective_pair(&r->memory.objective, &r->loss, &r->memory.pack, &reference, stats, dw != NULL);
     }
+    if (r->watch && dw)
+        r->watch->scored(r->watch->context, j, &out, stats, &reference);
     if (dw && (isfinite(out.loss) || r->ranks.count > 1)) /* the other ranks wait for its gradient */
         dm_objective_backward(&r->memory.objective, &r->memory.network, r->memory.weights, dw, &r->memory.pack);
+    r->memory.network.tap = NULL;
     return out;
 }
 
@@ -272,7 +286,7 @@ static void run_own_items(dm_run *r, const dm_run_set *set, const uint32_t *item
             network->layer_done = layer_done;
             network->layer_context = r;
         }
-        r->memory.results[j] = run_item(r, set, items[j], stats, sft_tokens, dw);
+        r->memory.results[j] = run_item(r, set, j, items[j], stats, sft_tokens, dw);
         network->layer_done = NULL;
         if (!isfinite(r->memory.results[j].loss) && r->ranks.count == 1)
             return;
@@ -384,6 +398,8 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
 
     const double clip = r->options.max_grad_norm;
     const double scale = clip > 0 && norm > clip ? clip / norm : 1.0;
+    if (r->watch)
+        r->watch->clipped(r->watch->context, norm, scale);
     const double lr = dm_learning_rate(r->options.schedule, r->options.lr, step, r->warmup, r->steps);
     const dm_adamw_options adamw = {r->options.beta1, r->options.beta2, r->options.eps, r->options.weight_decay};
     if ((s = dm_run_update(r, &adamw, lr, scale, step + 1, err)) != DM_OK)

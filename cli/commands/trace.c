@@ -1,0 +1,173 @@
+/* dmpo trace: steps of training, recorded tensor by tensor. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "model/api.h"
+#include "model/trace/trace.h"
+
+typedef struct trace_options {
+    const char *output, *select, *layers, *steps;
+    int precision;
+    bool statistics, overwrite;
+} trace_options;
+
+static const char *const precisions[] = {"f32", "f64", NULL};
+
+static const cli_option own_options[] = {
+    DM_OPTION_TEXT(trace_options, output, "output", "FILE", "the trace", .group = "output", .absent = "required"),
+    DM_OPTION_TEXT(trace_options, steps, "steps", "A:B", "the steps that are recorded, from 0, both ends included",
+                   .absent = "0:0",
+                   .manual = "The steps that are recorded, counted from 0, both ends included; those before A are run "
+                             "and not recorded. One number is one step."),
+    DM_OPTION_TEXT(trace_options, layers, "layers", "A:B", "records these layers alone, of what is in layers",
+                   .absent = "all"),
+    DM_OPTION_TEXT(trace_options, select, "select", "GLOB", "records the tensors whose names match", .absent = "all",
+                   .manual = "Records the tensors whose names match a shell pattern, such as '*.grad' or "
+                             "'item.0/model.layers.3.*'. Names are without the step."),
+    DM_OPTION_FLAG(trace_options, statistics, "statistics",
+                   "records minimum, maximum, mean, root mean square and hash in place of the tensors"),
+    DM_OPTION_CHOICE(trace_options, precision, "precision", "NAME", precisions,
+                     "f32: what the engine computes; f64: the same step in double",
+                     .manual = "f32 records what the engine computes. f64 computes the same step in double, with plain "
+                               "loops that share nothing with the engine: the truth that f32 is rounded from."),
+    CLI_OPTION_OVERWRITE(trace_options),
+};
+#define OWN (sizeof own_options / sizeof *own_options)
+
+/* Those of train that decide what a step computes. */
+static const char *const library[] = {"model",
+                                      "data",
+                                      "reference",
+                                      "reference2",
+                                      "reference-cache",
+                                      "template",
+                                      "template-option",
+                                      "objective",
+                                      "link",
+                                      "phi",
+                                      "beta",
+                                      "gamma",
+                                      "label-smoothing",
+                                      "sft-weight",
+                                      "length-normalised",
+                                      "desirable-weight",
+                                      "undesirable-weight",
+                                      "alpha-mode",
+                                      "alpha",
+                                      "alpha-pairing",
+                                      "trust-region",
+                                      "lr",
+                                      "schedule",
+                                      "adam-beta1",
+                                      "adam-beta2",
+                                      "adam-eps",
+                                      "weight-decay",
+                                      "max-grad-norm",
+                                      "warmup-ratio",
+                                      "warmup-steps",
+                                      "batch",
+                                      "epochs",
+                                      "max-length",
+                                      "seed",
+                                      "shuffle",
+                                      "share-prefix",
+                                      "skip-invalid",
+                                      "join-messages",
+                                      "lora-rank",
+                                      "lora-alpha",
+                                      "lora-targets",
+                                      "lora-stabilised",
+                                      "recompute",
+                                      "memory",
+                                      NULL};
+
+static cli_option options[64];
+
+static const cli_command command = {
+    "trace",
+    "Records steps of training: every intermediate, gradient, moment and weight, in one safetensors file.",
+    "--model PATH --data FILE --output FILE [--steps A:B] [options]",
+    "The file holds token ids, weights of tokens, every intermediate of the forward pass, log-probabilities, loss,\n"
+    "the gradient of every intermediate and parameter, the clipping factor, moments and updated parameters, and a\n"
+    "manifest that says what each is computed from. `dmpo check` judges such a file, whoever wrote it;\n"
+    "`dmpo compare` finds where two of them part.",
+    options,
+    0,
+    0};
+
+/* "A:B" or "A". */
+static dm_status range(const char *name, const char *text, int64_t *first, int64_t *last, dm_error *err)
+{
+    char *end;
+
+    *first = *last = strtoll(text, &end, 10);
+    if (end != text && *end == ':') {
+        const char *second = end + 1;
+        *last = strtoll(second, &end, 10);
+        end = end == second ? (char *)"?" : end;
+    }
+    if (end == text || *end || *first < 0 || *last < *first)
+        return dm_fail(err, DM_ERR_ARGUMENT, "`%s` '%s' is not A:B with 0 <= A <= B", name, text);
+    return DM_OK;
+}
+
+static dm_status run(dmpo_engine *engine, const trace_options *o, const dmpo_train_options *train,
+                     cli_progress *progress, dm_error *err)
+{
+    dm_trace_options trace = {.output = o->output,
+                              .overwrite = o->overwrite,
+                              .select = o->select,
+                              .last_layer = -1,
+                              .statistics = o->statistics,
+                              .double_precision = o->precision == 1};
+    dm_run *r = calloc(1, sizeof *r);
+    dm_status s = DM_OK;
+
+    if (!r)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for a run");
+    if (o->steps)
+        s = range("steps", o->steps, &trace.first_step, &trace.last_step, err);
+    if (s == DM_OK && o->layers)
+        s = range("layers", o->layers, &trace.first_layer, &trace.last_layer, err);
+    if (s == DM_OK &&
+        (s = dm_run_open(r, &engine->e, dm_train_options_values(train), cli_progress_event, progress, err)) == DM_OK &&
+        (s = dm_run_place(r, err)) == DM_OK && (s = dm_run_reference(r, err)) == DM_OK)
+        s = dm_trace_run(r, &trace, err);
+    dm_run_close(r);
+    free(r);
+    return s;
+}
+
+int cli_trace(int argc, char **argv)
+{
+    trace_options o = {0};
+    cli_common common = {0};
+    cli_args args = {0};
+    cli_progress progress;
+    dmpo_engine *engine = NULL;
+    dm_error err = {0};
+    dmpo_error error;
+
+    const size_t n = cli_library_options(options, sizeof options / sizeof *options - OWN - 1, library);
+    memcpy(options + n, own_options, sizeof own_options);
+    dm_status s = (dm_status)dmpo_train_options_open(&args.train, &error);
+    s = s == DM_OK ? cli_parse(&command, &o, &common, &args, argc, argv, &err) : dm_fail(&err, s, "%s", error.message);
+    if (s == DM_OK && !args.help && !o.output)
+        s = dm_fail(&err, DM_ERR_ARGUMENT, "no output given; --output FILE names the trace");
+    if (s == DM_OK && !args.help)
+        s = cli_check_inputs(options, &o, &args, o.output, &err);
+    int status = s != DM_OK ? cli_failed("trace", s, err.message) : 0;
+    if (!status && !args.help && (status = cli_open_engine("trace", &common, &engine)) == 0) {
+        cli_progress_open(&progress, &common);
+        s = run(engine, &o, args.train, &progress, &err);
+        cli_progress_close(&progress);
+        if (s != DM_OK)
+            status = cli_failed("trace", s, err.message);
+    }
+    dmpo_engine_close(&engine);
+    dmpo_train_options_close(&args.train);
+    cli_args_close(&args);
+    return status;
+}
