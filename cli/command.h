@@ -18,6 +18,7 @@ typedef struct cli_entry {
 int cli_train(int argc, char **argv);
 int cli_plan(int argc, char **argv);
 int cli_trace(int argc, char **argv);
+int cli_check(int argc, char **argv);
 int cli_score(int argc, char **argv);
 int cli_show(int argc, char **argv);
 int cli_generate(int argc, char **argv);

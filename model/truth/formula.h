@@ -18,8 +18,7 @@ typedef struct dm_rounding {
     double lambda; /* of the probable bound: it fails with probability 2 n exp(-lambda^2 / 2) for each element */
 } dm_rounding;
 
-/* A known mistake changes one thing in a formula (model/check/bugs.h says which). */
-typedef struct dm_bug dm_bug;
+struct dm_bug; /* a known mistake changes one thing in a formula: model/check/bugs.h */
 
 typedef struct dm_eval {
     const dm_graph *g;
@@ -30,7 +29,7 @@ typedef struct dm_eval {
     double *const *likely;   /* [op.n_out] the same with sqrt(n) for n (Higham and Mary 2019, 2020) */
     double *const *size;     /* [op.n_out] sum of the terms' magnitudes; size / |out| is the conditioning */
     dm_rounding r;
-    const dm_bug *bug; /* NULL: none */
+    const struct dm_bug *bug; /* NULL: none */
     bool *failed;      /* memory ran out */
 } dm_eval;
 

@@ -1,0 +1,180 @@
+/* dmpo check: the verdict on a trace, operation by operation. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "model/api.h"
+#include "model/check/check.h"
+
+typedef struct check_options {
+    bool all;
+} check_options;
+
+static const cli_option options[] = {
+    DM_OPTION_FLAG(check_options, all, "all", "lists sound operations as well"),
+    {.info = {.name = NULL}},
+};
+
+static const cli_command command = {
+    "check",
+    "Recomputes every operation of a trace in double from the trace's own inputs, and judges its error.",
+    "[--all] TRACE",
+    "sound: within what rounding probably does; suspicious: within what it can do at most; wrong: beyond that;\n"
+    "not decidable: conditioned so badly that rounding may be as large as the result. A wrong operation is named with\n"
+    "the known mistake that explains it to rounding, if one does. Exit status 1 when an operation is wrong.",
+    options,
+    1,
+    1};
+
+typedef struct printer {
+    const check_options *o;
+    bool json;
+    dm_text text;
+    dm_json_writer j;
+    uint64_t lines;
+    dm_finding first; /* the first that is wrong */
+    char first_name[256];
+} printer;
+
+static void put_json(printer *p, const dm_finding *f)
+{
+    dm_json_writer *j = &p->j;
+
+    dm_json_new_line(j);
+    dm_json_open_object(j, NULL);
+    dm_json_put_int(j, "step", f->step);
+    dm_json_put_string(j, "operation", f->node->name);
+    dm_json_put_string(j, "formula", dm_formula_name(f->op->formula));
+    dm_json_put_string(j, "verdict", dm_verdict_name(f->verdict));
+    dm_json_put_bool(j, "bridged", f->bridged);
+    if (f->missing)
+        dm_json_put_string(j, "missing", f->missing);
+    if (f->note)
+        dm_json_put_string(j, "note", f->note);
+    if (f->verdict != DM_VERDICT_UNCHECKED) {
+        dm_json_open_array(j, "index");
+        dm_json_put_uint(j, NULL, f->row);
+        dm_json_put_uint(j, NULL, f->col);
+        dm_json_close_value(j);
+        dm_json_put_double(j, "got", f->got);
+        dm_json_put_double(j, "want", f->want);
+        dm_json_put_double(j, "error", f->error);
+        dm_json_put_double(j, "sound_bound", f->sound);
+        dm_json_put_double(j, "probable_bound", f->likely);
+        dm_json_put_double(j, "conditioning", f->conditioning);
+        dm_json_put_uint(j, "over", f->over);
+    }
+    dm_json_open_array(j, "explained_by");
+    for (size_t i = 0; i < f->n_bugs; i++)
+        dm_json_put_string(j, NULL, f->bugs[i]->name);
+    dm_json_close_value(j);
+    dm_json_close_value(j);
+}
+
+static void put_line(printer *p, const dm_finding *f)
+{
+    if (p->lines++ == 0)
+        printf("%-13s %-52s %-14s %10s %10s %10s\n", "verdict", "operation", "formula", "error", "sound", "probable");
+    printf("%-13s %-52s %-14s", dm_verdict_name(f->verdict), f->node->name, dm_formula_name(f->op->formula));
+    if (f->verdict == DM_VERDICT_UNCHECKED)
+        printf(" %s is missing", f->missing);
+    else if (f->note && strcmp(f->note, "another shape") == 0)
+        printf(" the tensor has another shape than %zu x %zu", f->node->rows, f->node->cols);
+    else
+        printf(" %10.2e %10.2e %10.2e  at [%zu, %zu]: %.9g, should be %.9g%s", f->error, f->sound, f->likely, f->row,
+               f->col, f->got, f->want, f->bridged ? " (through recomputed tensors)" : "");
+    putchar('\n');
+    for (size_t i = 0; i < f->n_bugs; i++)
+        printf("              explained by: %s (%s): %s\n", f->bugs[i]->name, f->bugs[i]->changes, f->bugs[i]->written);
+}
+
+static void on_finding(void *context, const dm_finding *f)
+{
+    printer *p = context;
+
+    if (f->verdict == DM_VERDICT_WRONG && !p->first.node) {
+        p->first = *f;
+        snprintf(p->first_name, sizeof p->first_name, "%s", f->node->name);
+    }
+    if (f->verdict == DM_VERDICT_SOUND && !p->o->all)
+        return;
+    if (p->json)
+        put_json(p, f);
+    else
+        put_line(p, f);
+}
+
+static void put_summary(printer *p, const dm_check_counts *n, double seconds)
+{
+    static const char *const keys[] = {"sound", "suspicious", "wrong", "not_decidable", "not_checked"};
+
+    if (p->json) {
+        dm_json_close_value(&p->j);
+        for (size_t i = 0; i <= DM_VERDICT_UNCHECKED; i++)
+            dm_json_put_uint(&p->j, keys[i], n->verdicts[i]);
+        dm_json_put_uint(&p->j, "bridged", n->bridged);
+        dm_json_put_uint(&p->j, "bytes", n->bytes);
+        dm_json_put_string(&p->j, "first_wrong", p->first.node ? p->first_name : NULL);
+        dm_json_close_value(&p->j);
+        puts(p->text.data ? p->text.data : "");
+        return;
+    }
+    printf("%llu operations sound, %llu suspicious, %llu wrong, %llu not decidable, %llu not checked; %llu judged "
+           "through recomputed tensors; %.1f MB in %.2f s\n",
+           (unsigned long long)n->verdicts[0], (unsigned long long)n->verdicts[1], (unsigned long long)n->verdicts[2],
+           (unsigned long long)n->verdicts[3], (unsigned long long)n->verdicts[4], (unsigned long long)n->bridged,
+           (double)n->bytes / 1e6, seconds);
+    if (p->first.node)
+        printf("first wrong operation: step %lld, %s (%s)%s%s\n", (long long)p->first.step, p->first_name,
+               dm_formula_name(p->first.op->formula), p->first.n_bugs ? ": " : "",
+               p->first.n_bugs ? p->first.bugs[0]->name : "");
+}
+
+static dm_status run(const char *path, dm_pool *pool, printer *p, dm_check_counts *counts, dm_error *err)
+{
+    const double start = cli_seconds();
+    dm_st *st = NULL;
+    dm_manifest m = {0};
+    dm_status s = dm_st_open(&st, path, err);
+
+    if (s == DM_OK)
+        s = dm_manifest_read(&m, st, path, err);
+    if (s == DM_OK) {
+        p->j = (dm_json_writer){.out = &p->text};
+        if (p->json) {
+            dm_json_open_object(&p->j, NULL);
+            dm_json_open_array(&p->j, "operations");
+        }
+        s = dm_check_trace(st, &m, pool, on_finding, p, counts, err);
+    }
+    if (s == DM_OK)
+        put_summary(p, counts, cli_seconds() - start);
+    dm_manifest_close(&m);
+    dm_st_close(&st);
+    dm_text_free(&p->text);
+    return s;
+}
+
+int cli_check(int argc, char **argv)
+{
+    check_options o = {0};
+    cli_common common = {0};
+    cli_args args = {0};
+    dmpo_engine *engine = NULL;
+    dm_check_counts counts = {0};
+    dm_error err = {0};
+
+    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    int status = s != DM_OK ? cli_failed("check", s, err.message) : 0;
+    if (!status && !args.help && (status = cli_open_engine("check", &common, &engine)) == 0) {
+        printer p = {.o = &o, .json = common.json};
+        if ((s = run(args.positional[0], engine->e.pool, &p, &counts, &err)) != DM_OK)
+            status = cli_failed("check", s, err.message);
+        else
+            status = counts.verdicts[DM_VERDICT_WRONG] > 0;
+    }
+    dmpo_engine_close(&engine);
+    cli_args_close(&args);
+    return status;
+}

@@ -1,0 +1,456 @@
+#include "model/check/check.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/exact.h"
+#include "core/numeric.h"
+#include "core/philox.h"
+#include "model/trace/reader.h"
+#include "model/truth/formula.h"
+
+/* The chance that an honest trace has one element over its probable bound, for each operation. */
+#define LUCK 1e-9
+#define TERMS 1e5 /* of the longest sum, in that chance: it enters under a logarithm and a root */
+
+#define OUTPUTS 3
+#define SHAKES 3
+
+const char *dm_verdict_name(dm_verdict v)
+{
+    static const char *const names[] = {"sound", "suspicious", "wrong", "not decidable", "not checked"};
+    return names[v];
+}
+
+typedef struct checker {
+    const dm_st *st;
+    const dm_manifest *m;
+    dm_pool *pool;
+    const dm_graph *g;
+    int64_t step;
+    double **value;      /* [nodes] of the trace, or recomputed */
+    double **doubt;      /* [nodes] of those recomputed: what the trace's own may differ by; else NULL */
+    const dm_st_tensor **tensor; /* [nodes] NULL: not in the trace */
+    bool *odd;           /* [nodes] its values are not finite */
+    const double **in;   /* [most inputs] scratch */
+    dm_check_sink sink;
+    void *context;
+    dm_check_counts *counts;
+    bool failed;
+} checker;
+
+/* ---- precision ---- */
+
+static double roundoff(const char *name)
+{
+    return strcmp(name, "f64") == 0    ? 0x1p-53
+           : strcmp(name, "f32") == 0  ? 0x1p-24
+           : strcmp(name, "bf16") == 0 ? 0x1p-8
+                                       : 0x1p-11; /* tf32, f16 */
+}
+
+static double stored_roundoff(dm_dtype t)
+{
+    return t == DM_F64 ? 0x1p-53 : t == DM_BF16 ? 0x1p-8 : t == DM_F16 ? 0x1p-11 : 0x1p-24;
+}
+
+/* The precision of an operation: the coarser of what the manifest says and of how its outputs are stored. */
+static dm_rounding rounding_of(const checker *c, const dm_op *op)
+{
+    const double compute = roundoff(c->m->compute), in = roundoff(c->m->inputs);
+    dm_rounding r = {.acc = roundoff(c->m->accumulate), .out = compute, .in = in > compute ? in : 0, .flush = 0x1p-1022};
+    double elements = 1;
+
+    for (uint32_t i = 0; i < op->n_out; i++) {
+        const uint32_t node = dm_op_out(c->g, op, i);
+        if (node == DM_NODE_NONE)
+            continue;
+        elements += (double)dm_node_count(&c->g->nodes[node]);
+        if (!c->tensor[node])
+            continue;
+        const double out = stored_roundoff(c->tensor[node]->type);
+        r.out = out > r.out ? out : r.out;
+    }
+    if (r.out > 0x1p-53)
+        r.flush = strcmp(c->m->compute, "f16") == 0 || r.out >= 0x1p-11 ? 0x1p-14 : 0x1p-126;
+    if (r.out == 0x1p-8)
+        r.flush = 0x1p-126;
+    if (r.acc == 0x1p-53)
+        r.acc *= 2; /* our own sums are of this kind */
+    r.lambda = sqrt(2 * dm_log(2 * elements * TERMS / LUCK));
+    return r;
+}
+
+/* ---- values ---- */
+
+static double *room(checker *c, size_t n)
+{
+    double *p = calloc(n ? n : 1, sizeof *p);
+
+    if (!p)
+        c->failed = true;
+    return p;
+}
+
+/* The trace's own value of a node, if it has one. */
+static dm_status load(checker *c, uint32_t node, dm_error *err)
+{
+    const dm_node *n = &c->g->nodes[node];
+    const dm_st_tensor *t = c->tensor[node];
+    uint64_t wrong;
+
+    if (c->value[node] || !t || t->count != dm_node_count(n))
+        return DM_OK;
+    if (!(c->value[node] = room(c, dm_node_count(n))))
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for %s", n->name);
+    const dm_status s = dm_trace_values(c->st, t, c->value[node], &wrong, err);
+    c->odd[node] = wrong > 0;
+    c->counts->bytes += t->end - t->begin;
+    return s;
+}
+
+static void drop(checker *c, uint32_t node)
+{
+    free(c->value[node]);
+    free(c->doubt[node]);
+    c->value[node] = c->doubt[node] = NULL;
+}
+
+/* Moments of the first step may be left out: they are 0 (the graph has none then). Of a later step they may be those
+ * that the step before it made. */
+static const dm_st_tensor *find(const checker *c, const dm_node *n)
+{
+    const dm_st_tensor *t = dm_trace_find(c->st, c->step, n->name);
+    char name[256];
+    const size_t size = strlen(n->name);
+
+    if (t || c->step == 0 || n->maker != DM_NODE_NONE || size >= sizeof name)
+        return t;
+    memcpy(name, n->name, size + 1);
+    if (size > 4 && strcmp(name + size - 4, ".old") == 0)
+        name[size - 4] = 0;
+    else if (n->param && size + 4 < sizeof name)
+        memcpy(name + size, ".new", 5);
+    return dm_trace_find(c->st, c->step - 1, name);
+}
+
+/* ---- one operation ---- */
+
+typedef struct bounds {
+    double *out[OUTPUTS], *sound[OUTPUTS], *likely[OUTPUTS], *size[OUTPUTS];
+} bounds;
+
+static bool place_bounds(checker *c, const dm_op *op, bounds *b)
+{
+    for (uint32_t i = 0; i < op->n_out; i++) {
+        const uint32_t node = dm_op_out(c->g, op, i);
+        if (node == DM_NODE_NONE)
+            continue;
+        const size_t n = dm_node_count(&c->g->nodes[node]);
+        b->out[i] = room(c, n);
+        b->sound[i] = room(c, n);
+        b->likely[i] = room(c, n);
+        b->size[i] = room(c, n);
+    }
+    return !c->failed;
+}
+
+static void free_bounds(bounds *b)
+{
+    for (size_t i = 0; i < OUTPUTS; i++) {
+        free(b->out[i]);
+        free(b->sound[i]);
+        free(b->likely[i]);
+        free(b->size[i]);
+    }
+}
+
+static void evaluate(checker *c, const dm_op *op, const dm_rounding *r, const dm_bug *bug, bounds *b)
+{
+    const dm_eval e = {.g = c->g,
+                       .op = op,
+                       .in = c->in,
+                       .out = b->out,
+                       .sound = b->sound,
+                       .likely = b->likely,
+                       .size = b->size,
+                       .r = *r,
+                       .bug = bug,
+                       .failed = &c->failed};
+    dm_formula_eval(&e, c->pool);
+}
+
+/* Inputs that were recomputed differ from the trace's own by their rounding. How far that moves the outputs is seen by
+ * moving those inputs by their doubt, with random signs; what is seen widens both bounds. */
+static void shake(checker *c, const dm_op *op, const dm_rounding *r, bounds *b)
+{
+    bounds other = {0};
+    bool any = false;
+
+    for (uint32_t i = 0; i < op->n_in; i++) {
+        const uint32_t node = dm_op_in(c->g, op, i);
+        any |= node != DM_NODE_NONE && c->doubt[node];
+    }
+    if (!any || !place_bounds(c, op, &other)) {
+        free_bounds(&other);
+        return;
+    }
+    const double **saved = malloc((op->n_in + 1) * sizeof *saved);
+    for (int k = 0; k < SHAKES && saved; k++) {
+        memcpy(saved, c->in, op->n_in * sizeof *saved);
+        for (uint32_t i = 0; i < op->n_in; i++) {
+            const uint32_t node = dm_op_in(c->g, op, i);
+            if (node == DM_NODE_NONE || !c->doubt[node])
+                continue;
+            const size_t n = dm_node_count(&c->g->nodes[node]);
+            double *moved = room(c, n);
+            for (size_t j = 0; moved && j < n; j++)
+                moved[j] = c->value[node][j] + (dm_random_uniform((uint64_t)k, DM_RNG_INIT, node, j) < 0.5 ? -1 : 1) *
+                                                   c->doubt[node][j];
+            c->in[i] = moved ? moved : c->in[i];
+        }
+        evaluate(c, op, r, NULL, &other);
+        for (uint32_t i = 0; i < op->n_in; i++)
+            if (c->in[i] != saved[i])
+                free((void *)(uintptr_t)c->in[i]);
+        memcpy(c->in, saved, op->n_in * sizeof *saved);
+        for (uint32_t o = 0; o < op->n_out; o++) {
+            const uint32_t node = dm_op_out(c->g, op, o);
+            if (node == DM_NODE_NONE || c->failed)
+                continue;
+            const size_t n = dm_node_count(&c->g->nodes[node]);
+            double mean = 0;
+            for (size_t j = 0; j < n; j++)
+                mean += (other.out[o][j] - b->out[o][j]) * (other.out[o][j] - b->out[o][j]) / (double)n;
+            for (size_t j = 0; j < n; j++) {
+                const double moved = 4 * fmax(fabs(other.out[o][j] - b->out[o][j]), sqrt(mean));
+                b->sound[o][j] += moved;
+                b->likely[o][j] += moved;
+            }
+        }
+    }
+    if (!saved)
+        c->failed = true;
+    free(saved);
+    free_bounds(&other);
+}
+
+/* The worst element of output o; fills f when it is worse than what f has. Returns the output's verdict. */
+static dm_verdict judge(const checker *c, const dm_op *op, uint32_t o, const bounds *b, dm_finding *f, double *worst)
+{
+    const uint32_t node = dm_op_out(c->g, op, o);
+    const dm_node *n = &c->g->nodes[node];
+    const double *got = c->value[node];
+    double all = 0, bound = 0;
+    bool suspicious = false;
+    uint64_t over = 0;
+
+    for (size_t i = 0; i < dm_node_count(n); i++) {
+        const double error = fabs(got[i] - b->out[o][i]), sound = b->sound[o][i];
+        const double ratio = isfinite(got[i]) ? (sound > 0 ? error / sound : error > 0 ? INFINITY : 0) : INFINITY;
+        over += !(ratio <= 1);
+        suspicious |= !(error <= b->likely[o][i]);
+        all += fabs(b->out[o][i]);
+        bound += sound;
+        if (ratio <= *worst)
+            continue;
+        *worst = ratio;
+        f->node = n;
+        f->row = i / n->cols;
+        f->col = i % n->cols;
+        f->got = got[i];
+        f->want = b->out[o][i];
+        f->error = error;
+        f->sound = sound;
+        f->likely = b->likely[o][i];
+        f->conditioning = b->size[o][i] > 0 ? b->size[o][i] / fabs(b->out[o][i]) : 1;
+    }
+    f->over += over;
+    if (over)
+        return DM_VERDICT_WRONG;
+    if (all > 0 && !(bound < all))
+        return DM_VERDICT_UNDECIDABLE;
+    return suspicious ? DM_VERDICT_SUSPICIOUS : DM_VERDICT_SOUND;
+}
+
+static bool worse(dm_verdict a, dm_verdict b)
+{
+    static const int rank[] = {[DM_VERDICT_SOUND] = 0,
+                               [DM_VERDICT_UNCHECKED] = 1,
+                               [DM_VERDICT_UNDECIDABLE] = 2,
+                               [DM_VERDICT_SUSPICIOUS] = 3,
+                               [DM_VERDICT_WRONG] = 4};
+    return rank[a] > rank[b];
+}
+
+/* Whether every output of the operation is what the formula with the mistake makes. */
+static bool explains(checker *c, const dm_op *op, const dm_rounding *r, const dm_bug *bug)
+{
+    bounds b = {0};
+    bool fine = place_bounds(c, op, &b);
+
+    if (fine)
+        evaluate(c, op, r, bug, &b);
+    for (uint32_t o = 0; o < op->n_out && fine; o++) {
+        const uint32_t node = dm_op_out(c->g, op, o);
+        if (node == DM_NODE_NONE || !c->tensor[node])
+            continue;
+        dm_finding none = {0};
+        double worst = -1;
+        fine = judge(c, op, o, &b, &none, &worst) != DM_VERDICT_WRONG;
+    }
+    free_bounds(&b);
+    return fine && !c->failed;
+}
+
+static void name_bugs(checker *c, const dm_op *op, const dm_rounding *r, dm_finding *f)
+{
+    for (size_t i = 0; i < dm_bugs_count && f->n_bugs < DM_EXPLANATIONS; i++)
+        if (dm_bugs[i].formula == op->formula && explains(c, op, r, &dm_bugs[i]))
+            f->bugs[f->n_bugs++] = &dm_bugs[i];
+}
+
+/* Outputs that the trace lacks become what was recomputed, in doubt by the bound. */
+static void bridge(checker *c, const dm_op *op, bounds *b)
+{
+    for (uint32_t o = 0; o < op->n_out; o++) {
+        const uint32_t node = dm_op_out(c->g, op, o);
+        if (node == DM_NODE_NONE || c->value[node])
+            continue;
+        c->value[node] = b->out[o];
+        c->doubt[node] = b->likely[o];
+        b->out[o] = b->likely[o] = NULL;
+    }
+}
+
+static const char *missing_input(checker *c, const dm_op *op)
+{
+    for (uint32_t i = 0; i < op->n_in; i++) {
+        const uint32_t node = dm_op_in(c->g, op, i);
+        c->in[i] = node == DM_NODE_NONE ? NULL : c->value[node];
+        if (node != DM_NODE_NONE && !c->in[i])
+            return c->g->nodes[node].name;
+    }
+    return NULL;
+}
+
+static dm_status check_op(checker *c, const dm_op *op, dm_error *err)
+{
+    const dm_rounding r = rounding_of(c, op);
+    dm_finding f = {.step = c->step, .g = c->g, .op = op};
+    bounds b = {0};
+    bool present = false;
+    double worst = -1;
+
+    for (uint32_t i = 0; i < op->n_in + op->n_out; i++) {
+        const uint32_t node = i < op->n_in ? dm_op_in(c->g, op, i) : dm_op_out(c->g, op, i - op->n_in);
+        if (node == DM_NODE_NONE)
+            continue;
+        const dm_status s = load(c, node, err);
+        if (s != DM_OK)
+            return s;
+        if (i < op->n_in)
+            f.bridged |= c->doubt[node] != NULL;
+        else if (c->tensor[node]) {
+            present = true;
+            f.node = f.node ? f.node : &c->g->nodes[node];
+            if (c->tensor[node]->count != dm_node_count(&c->g->nodes[node])) {
+                f.verdict = DM_VERDICT_WRONG;
+                f.note = "another shape";
+            }
+        }
+    }
+    f.missing = missing_input(c, op);
+    if (f.note || f.missing) {
+        f.verdict = f.note ? f.verdict : DM_VERDICT_UNCHECKED;
+    } else if (place_bounds(c, op, &b)) {
+        evaluate(c, op, &r, NULL, &b);
+        shake(c, op, &r, &b);
+        for (uint32_t o = 0; o < op->n_out; o++) {
+            const uint32_t node = dm_op_out(c->g, op, o);
+            if (node == DM_NODE_NONE || !c->tensor[node])
+                continue;
+            const dm_verdict v = judge(c, op, o, &b, &f, &worst);
+            f.verdict = worse(v, f.verdict) ? v : f.verdict;
+            f.note = c->odd[node] && v == DM_VERDICT_WRONG ? "not finite" : f.note;
+        }
+        if (f.verdict == DM_VERDICT_WRONG)
+            name_bugs(c, op, &r, &f);
+        bridge(c, op, &b);
+    }
+    free_bounds(&b);
+    if (c->failed)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory to check an operation");
+    if (present) {
+        c->counts->verdicts[f.verdict]++;
+        c->counts->bridged += f.bridged;
+        c->sink(c->context, &f);
+    }
+    return DM_OK;
+}
+
+static dm_status check_step(checker *c, dm_error *err)
+{
+    const dm_graph *g = c->g;
+    size_t most = 1;
+    dm_status s = DM_OK;
+
+    for (size_t i = 0; i < g->n_ops; i++)
+        most = g->ops[i].n_in > most ? g->ops[i].n_in : most;
+    c->value = calloc(g->n_nodes, sizeof *c->value);
+    c->doubt = calloc(g->n_nodes, sizeof *c->doubt);
+    c->tensor = calloc(g->n_nodes, sizeof *c->tensor);
+    c->odd = calloc(g->n_nodes, sizeof *c->odd);
+    c->in = malloc(most * sizeof *c->in);
+    if (!c->value || !c->doubt || !c->tensor || !c->odd || !c->in)
+        s = dm_fail(err, DM_ERR_MEMORY, "no memory to check a step");
+    for (size_t i = 0; i < g->n_nodes && s == DM_OK; i++)
+        c->tensor[i] = find(c, &g->nodes[i]);
+    for (size_t i = 0; i < g->n_ops && s == DM_OK; i++) {
+        const dm_op *op = &g->ops[i];
+        s = check_op(c, op, err);
+        for (uint32_t k = 0; k < op->n_in && s == DM_OK; k++) {
+            const uint32_t node = dm_op_in(g, op, k);
+            if (node != DM_NODE_NONE && g->nodes[node].last == i)
+                drop(c, node);
+        }
+        for (uint32_t k = 0; k < op->n_out && s == DM_OK; k++) {
+            const uint32_t node = dm_op_out(g, op, k);
+            if (node != DM_NODE_NONE && g->nodes[node].last == DM_NODE_NONE)
+                drop(c, node);
+        }
+    }
+    for (size_t i = 0; i < g->n_nodes && c->value && c->doubt; i++)
+        drop(c, (uint32_t)i);
+    free(c->value);
+    free(c->doubt);
+    free(c->tensor);
+    free(c->odd);
+    free(c->in);
+    return s;
+}
+
+dm_status dm_check_trace(const dm_st *st, const dm_manifest *m, dm_pool *pool, dm_check_sink sink, void *context,
+                         dm_check_counts *counts, dm_error *err)
+{
+    dm_status s = DM_OK;
+
+    *counts = (dm_check_counts){0};
+    for (size_t i = 0; i < m->n_steps && s == DM_OK; i++) {
+        dm_graph g = {0};
+        s = dm_manifest_graph(&g, m, i, err);
+        checker c = {.st = st,
+                     .m = m,
+                     .pool = pool,
+                     .g = &g,
+                     .step = m->steps[i].number,
+                     .sink = sink,
+                     .context = context,
+                     .counts = counts};
+        if (s == DM_OK)
+            s = check_step(&c, err);
+        dm_graph_free(&g);
+    }
+    return s;
+}

@@ -1,0 +1,51 @@
+#include "model/trace/reader.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/half.h"
+
+const dm_st_tensor *dm_trace_find(const dm_st *st, int64_t step, const char *name)
+{
+    char full[320];
+
+    snprintf(full, sizeof full, "step.%lld/%s", (long long)step, name);
+    const dm_st_tensor *t = dm_st_find(st, full);
+    return t ? t : dm_st_find(st, name);
+}
+
+dm_status dm_trace_values(const dm_st *st, const dm_st_tensor *t, double *out, uint64_t *wrong, dm_error *err)
+{
+    const size_t n = (size_t)t->count;
+
+    *wrong = 0;
+    if (t->type != DM_F32 && t->type != DM_F64 && t->type != DM_BF16 && t->type != DM_F16)
+        return dm_st_read_f64(st, t, out, err);
+    /* the stored values lie at the end of `out` and are widened from its begin: none is overwritten before it is read */
+    char *stored = (char *)out + n * (sizeof *out - dm_dtype_size(t->type));
+    const dm_status s = dm_st_read_stored(st, t, stored, err);
+    for (size_t i = 0; i < n && s == DM_OK; i++) {
+        float f;
+        uint16_t h;
+        switch (t->type) {
+        case DM_F32:
+            memcpy(&f, stored + i * sizeof f, sizeof f);
+            out[i] = f;
+            break;
+        case DM_BF16:
+            memcpy(&h, stored + i * sizeof h, sizeof h);
+            out[i] = dm_bf16_to_float(h);
+            break;
+        case DM_F16:
+            memcpy(&h, stored + i * sizeof h, sizeof h);
+            out[i] = dm_f16_to_float(h);
+            break;
+        default:
+            break;
+        }
+        *wrong += !isfinite(out[i]);
+    }
+    return s;
+}
