@@ -29,11 +29,11 @@ typedef struct checker {
     dm_pool *pool;
     const dm_graph *g;
     int64_t step;
-    double **value;      /* [nodes] of the trace, or recomputed */
-    double **doubt;      /* [nodes] of those recomputed: what the trace's own may differ by; else NULL */
+    double **value;              /* [nodes] of the trace, or recomputed */
+    double **doubt;              /* [nodes] of those recomputed: what the trace's own may differ by; else NULL */
     const dm_st_tensor **tensor; /* [nodes] NULL: not in the trace */
-    bool *odd;           /* [nodes] its values are not finite */
-    const double **in;   /* [most inputs] scratch */
+    bool *odd;                   /* [nodes] its values are not finite */
+    const double **in;           /* [most inputs] scratch */
     dm_check_sink sink;
     void *context;
     dm_check_counts *counts;
@@ -59,7 +59,8 @@ static double stored_roundoff(dm_dtype t)
 static dm_rounding rounding_of(const checker *c, const dm_op *op)
 {
     const double compute = roundoff(c->m->compute), in = roundoff(c->m->inputs);
-    dm_rounding r = {.acc = roundoff(c->m->accumulate), .out = compute, .in = in > compute ? in : 0, .flush = 0x1p-1022};
+    dm_rounding r = {
+        .acc = roundoff(c->m->accumulate), .out = compute, .in = in > compute ? in : 0, .flush = 0x1p-1022};
     double elements = 1;
 
     for (uint32_t i = 0; i < op->n_out; i++) {
@@ -72,10 +73,10 @@ static dm_rounding rounding_of(const checker *c, const dm_op *op)
         const double out = stored_roundoff(c->tensor[node]->type);
         r.out = out > r.out ? out : r.out;
     }
-    if (r.out > 0x1p-53)
-        r.flush = strcmp(c->m->compute, "f16") == 0 || r.out >= 0x1p-11 ? 0x1p-14 : 0x1p-126;
-    if (r.out == 0x1p-8)
+    if (r.acc > 0x1p-53)
         r.flush = 0x1p-126;
+    if (r.out > 0x1p-53)
+        r.least = r.out == 0x1p-11 ? 0x1p-25 : 0x1p-126; /* f16 keeps its subnormals, which are this far apart */
     if (r.acc == 0x1p-53)
         r.acc *= 2; /* our own sums are of this kind */
     r.lambda = sqrt(2 * dm_log(2 * elements * TERMS / LUCK));
@@ -168,16 +169,16 @@ static void free_bounds(bounds *b)
 
 static void evaluate(checker *c, const dm_op *op, const dm_rounding *r, const dm_bug *bug, bounds *b)
 {
-    const dm_eval e = {.g = c->g,
-                       .op = op,
-                       .in = c->in,
-                       .out = b->out,
-                       .sound = b->sound,
-                       .likely = b->likely,
-                       .size = b->size,
-                       .r = *r,
-                       .bug = bug,
-                       .failed = &c->failed};
+    const dm_evaluation e = {.g = c->g,
+                             .op = op,
+                             .in = c->in,
+                             .out = b->out,
+                             .sound = b->sound,
+                             .likely = b->likely,
+                             .size = b->size,
+                             .r = *r,
+                             .bug = bug,
+                             .failed = &c->failed};
     dm_formula_eval(&e, c->pool);
 }
 
@@ -206,8 +207,8 @@ static void shake(checker *c, const dm_op *op, const dm_rounding *r, bounds *b)
             const size_t n = dm_node_count(&c->g->nodes[node]);
             double *moved = room(c, n);
             for (size_t j = 0; moved && j < n; j++)
-                moved[j] = c->value[node][j] + (dm_random_uniform((uint64_t)k, DM_RNG_INIT, node, j) < 0.5 ? -1 : 1) *
-                                                   c->doubt[node][j];
+                moved[j] = c->value[node][j] +
+                           (dm_random_uniform((uint64_t)k, DM_RNG_INIT, node, j) < 0.5 ? -1 : 1) * c->doubt[node][j];
             c->in[i] = moved ? moved : c->in[i];
         }
         evaluate(c, op, r, NULL, &other);

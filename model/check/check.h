@@ -21,7 +21,7 @@ const char *dm_verdict_name(dm_verdict v); /* "sound" ... */
 
 typedef struct dm_finding { /* of one operation */
     int64_t step;
-    const dm_graph *g;  /* good during the call */
+    const dm_graph *g; /* good during the call */
     const dm_op *op;
     const dm_node *node; /* the output that is worst */
     dm_verdict verdict;
@@ -30,8 +30,8 @@ typedef struct dm_finding { /* of one operation */
     const char *note;    /* "not finite", "shape"; else NULL */
     size_t row, col;     /* the element that is worst against its bound */
     double got, want, error, sound, likely;
-    double conditioning; /* sum |t| / |sum t| of that element */
-    uint64_t over;       /* elements over the sound bound */
+    double conditioning;                 /* sum |t| / |sum t| of that element */
+    uint64_t over;                       /* elements over the sound bound */
     const dm_bug *bugs[DM_EXPLANATIONS]; /* WRONG: the mistakes that explain the outputs to rounding */
     size_t n_bugs;
 } dm_finding;

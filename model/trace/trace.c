@@ -137,7 +137,7 @@ static void on_attended(void *context, int layer, const float *q, const float *k
             in[0][i] = q[i];
         for (size_t i = 0; i < sizes[1]; i++)
             in[1][i] = k[i];
-        const dm_eval e = {.g = &c->g, .op = op, .in = (const double *const *)in, .out = out, .failed = &failed};
+        const dm_evaluation e = {.g = &c->g, .op = op, .in = (const double *const *)in, .out = out, .failed = &failed};
         dm_formula_eval(&e, c->r->engine->pool);
         if (failed)
             fail(c, dm_fail(c->err, DM_ERR_MEMORY, "no memory for the scores of a layer"));

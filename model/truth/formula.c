@@ -2,22 +2,22 @@
 #include "core/numeric.h"
 #include "model/truth/formula_internal.h"
 
-static size_t rows(const dm_eval *e)
+static size_t rows(const dm_evaluation *e)
 {
     return dm_eval_out(e, 0)->rows;
 }
 
-static size_t elements(const dm_eval *e)
+static size_t elements(const dm_evaluation *e)
 {
     return dm_node_count(dm_eval_out(e, 0));
 }
 
-static size_t kv_heads(const dm_eval *e)
+static size_t kv_heads(const dm_evaluation *e)
 {
     return e->g->o.config->kv_heads;
 }
 
-static size_t one(const dm_eval *e)
+static size_t one(const dm_evaluation *e)
 {
     (void)e;
     return 1;
@@ -59,7 +59,7 @@ static const dm_formula_row table[DM_FORMULA_COUNT] = {
 
 static void part(void *context, unsigned p, unsigned parts)
 {
-    const dm_eval *e = context;
+    const dm_evaluation *e = context;
     const dm_formula_row *row = &table[e->op->formula];
     const dm_range r = dm_range_split(row->units(e), 1, p, parts);
 
@@ -67,9 +67,9 @@ static void part(void *context, unsigned p, unsigned parts)
         row->run(e, r.begin, r.end);
 }
 
-void dm_formula_eval(const dm_eval *e, dm_pool *pool)
+void dm_formula_eval(const dm_evaluation *e, dm_pool *pool)
 {
-    dm_eval copy = *e;
+    dm_evaluation copy = *e;
 
     if (pool && table[e->op->formula].units != one)
         dm_pool_run(pool, part, &copy);

@@ -14,13 +14,14 @@ typedef struct dm_rounding {
     double in;     /* what matrix products round their inputs to; 0: they take them as they are */
     double acc;    /* of sums and functions */
     double out;    /* of what is stored */
-    double flush;  /* smallest normal number of what is stored: below it anything may become 0 */
+    double flush;  /* smallest normal number of sums: below it anything may become 0 */
+    double least;  /* what storing may lose of a number however small it is */
     double lambda; /* of the probable bound: it fails with probability 2 n exp(-lambda^2 / 2) for each element */
 } dm_rounding;
 
 struct dm_bug; /* a known mistake changes one thing in a formula: model/check/bugs.h */
 
-typedef struct dm_eval {
+typedef struct dm_evaluation {
     const dm_graph *g;
     const dm_op *op;
     const double *const *in; /* [op.n_in]; NULL: absent */
@@ -30,10 +31,10 @@ typedef struct dm_eval {
     double *const *size;     /* [op.n_out] sum of the terms' magnitudes; size / |out| is the conditioning */
     dm_rounding r;
     const struct dm_bug *bug; /* NULL: none */
-    bool *failed;      /* memory ran out */
-} dm_eval;
+    bool *failed;             /* memory ran out */
+} dm_evaluation;
 
 /* On all threads of the pool (NULL: on this one alone). */
-void dm_formula_eval(const dm_eval *e, dm_pool *pool);
+void dm_formula_eval(const dm_evaluation *e, dm_pool *pool);
 
 #endif

@@ -17,7 +17,7 @@ static const dm_attention_segment *segment_of(const dm_pack *p, size_t row)
     return NULL;
 }
 
-static void see(const dm_eval *e, size_t row, seen *s)
+static void see(const dm_evaluation *e, size_t row, seen *s)
 {
     const dm_config *c = e->g->o.config;
     const dm_pack *p = &dm_eval_item(e)->pack;
@@ -36,11 +36,11 @@ static void see(const dm_eval *e, size_t row, seen *s)
 typedef struct head {                 /* one row of scores; arrays of the longest row */
     double *s, *delta, *delta_likely; /* scores, and bounds of their errors */
     double *p, *off, *off_likely;     /* probabilities, and bounds of their relative errors */
-    double max, lse;
+    double max, lse, spread;          /* spread: mean distance of the scores from their maximum */
     dm_both max_off, lse_off;
 } head;
 
-static bool place_head(const dm_eval *e, head *h, seen *s, size_t rows)
+static bool place_head(const dm_evaluation *e, head *h, seen *s, size_t rows)
 {
     double **const lists[] = {&h->s, &h->delta, &h->delta_likely, &h->p, &h->off, &h->off_likely};
     bool fine = true;
@@ -63,9 +63,11 @@ static void free_head(head *h, seen *s)
 }
 
 /* An error delta_j of each score changes probability j by the factor exp(delta_j + sum_k p_k delta_k) to first order. */
-static void softmax(const dm_eval *e, head *h, size_t n)
+static void softmax(const dm_evaluation *e, head *h, size_t n)
 {
     double sum = 0, mean = 0, mean_likely = 0;
+
+    h->spread = 0;
 
     h->max = h->s[0];
     h->max_off = (dm_both){h->delta[0], h->delta_likely[0]};
@@ -78,6 +80,7 @@ static void softmax(const dm_eval *e, head *h, size_t n)
         sum += h->p[j] = dm_exp(h->s[j] - h->max);
     for (size_t j = 0; j < n; j++) {
         h->p[j] /= sum;
+        h->spread += h->p[j] * (h->max - h->s[j]);
         mean += h->p[j] * h->delta[j];
         mean_likely += h->p[j] * h->delta_likely[j];
     }
@@ -94,7 +97,7 @@ static void softmax(const dm_eval *e, head *h, size_t n)
 }
 
 /* Scores and probabilities of one row and head. */
-static void score_row(const dm_eval *e, size_t row, size_t hq, const seen *s, head *h)
+static void score_row(const dm_evaluation *e, size_t row, size_t hq, const seen *s, head *h)
 {
     const dm_config *c = e->g->o.config;
     const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
@@ -103,7 +106,7 @@ static void score_row(const dm_eval *e, size_t row, size_t hq, const seen *s, he
     const dm_both g = dm_gamma(e, (double)d + 3);
 
     for (size_t j = 0; j < s->n; j++) {
-        const dm_sum t = dm_dot(q, e->in[1] + s->key[j] * k_width + kv * d, d);
+        const dm_total t = dm_dot(q, e->in[1] + s->key[j] * k_width + kv * d, d);
         const double size = t.size * scale,
                      more = 2 * e->r.in * (1 + e->r.in) * size + 2 * e->r.out * fabs(t.value * scale);
         h->s[j] = t.value * scale;
@@ -113,7 +116,7 @@ static void score_row(const dm_eval *e, size_t row, size_t hq, const seen *s, he
     softmax(e, h, s->n);
 }
 
-void dm_run_attention(const dm_eval *e, size_t begin, size_t end)
+void dm_run_attention(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_config *c = e->g->o.config;
     const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
@@ -131,7 +134,7 @@ void dm_run_attention(const dm_eval *e, size_t begin, size_t end)
             const size_t kv = hq / (c->heads / c->kv_heads);
             score_row(e, t, hq, &s, &h);
             for (size_t i = 0; i < d; i++) {
-                dm_sum y = {0, 0};
+                dm_total y = {0, 0};
                 dm_both more = {0, 0};
                 for (size_t j = 0; j < s.n; j++) {
                     const double term = h.p[j] * e->in[2][s.key[j] * k_width + kv * d + i];
@@ -142,8 +145,9 @@ void dm_run_attention(const dm_eval *e, size_t begin, size_t end)
                 }
                 dm_put(e, 0, t * q_width + hq * d + i, y, (double)s.n, 2, 1, more);
             }
-            dm_put(e, 1, t * c->heads + hq, (dm_sum){h.max, fabs(h.max)}, 1, 0, 0, h.max_off);
-            dm_put(e, 2, t * c->heads + hq, (dm_sum){h.lse, fabs(h.max) + fabs(h.lse - h.max)}, 4, 0, 0, h.lse_off);
+            dm_put(e, 1, t * c->heads + hq, (dm_total){h.max, fabs(h.max)}, 1, 0, 0, h.max_off);
+            dm_put(e, 2, t * c->heads + hq, (dm_total){h.lse, fabs(h.max) + fabs(h.lse - h.max) + h.spread + 1}, 4, 0,
+                   3, h.lse_off);
         }
     }
     free_head(&h, &s);
@@ -160,18 +164,18 @@ typedef struct columns { /* sums over the rows that see a key, [rows, head_dim] 
 } columns;
 
 /* dS_j = p_j (dP_j - sum_k p_k dP_k) */
-static void slope_row(const dm_eval *e, size_t row, size_t hq, size_t kv, const seen *s, const head *h, slopes *x)
+static void slope_row(const dm_evaluation *e, size_t row, size_t hq, size_t kv, const seen *s, const head *h, slopes *x)
 {
     const dm_config *c = e->g->o.config;
     const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
     const double *dout = e->in[3] + row * q_width + hq * d;
     const dm_both g = dm_gamma(e, (double)(d + s->n) + 8);
     const double rounded = 2 * e->r.in * (1 + e->r.in) + 2 * e->r.out;
-    dm_sum mean = {0, 0};
+    dm_total mean = {0, 0};
     dm_both mean_off = {0, 0};
 
     for (size_t j = 0; j < s->n; j++) {
-        const dm_sum t = dm_dot(dout, e->in[2] + s->key[j] * k_width + kv * d, d);
+        const dm_total t = dm_dot(dout, e->in[2] + s->key[j] * k_width + kv * d, d);
         x->dp[j] = t.value;
         x->dp_size[j] = t.size;
         mean.value += h->p[j] * t.value;
@@ -183,13 +187,14 @@ static void slope_row(const dm_eval *e, size_t row, size_t hq, size_t kv, const 
         const double p = h->p[j], size = p * (x->dp_size[j] + mean.size);
         x->ds[j] = p * (x->dp[j] - mean.value);
         x->ds_size[j] = size;
-        x->off[j] = size * (g.sound + rounded + h->off[j]) + p * mean_off.sound;
-        x->off_likely[j] = size * (g.likely + rounded + h->off_likely[j]) + p * mean_off.likely;
+        x->off[j] = size * (g.sound + rounded + h->off[j]) + p * mean_off.sound + 4 * e->r.least;
+        x->off_likely[j] = size * (g.likely + rounded + h->off_likely[j]) + p * mean_off.likely + 4 * e->r.least;
     }
 }
 
 /* One head of queries: dq of its rows, its share of dk and dv. */
-static void head_grad(const dm_eval *e, size_t hq, size_t kv, seen *s, head *h, slopes *x, columns *dk, columns *dv)
+static void head_grad(const dm_evaluation *e, size_t hq, size_t kv, seen *s, head *h, slopes *x, columns *dk,
+                      columns *dv)
 {
     const dm_config *c = e->g->o.config;
     const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
@@ -203,7 +208,7 @@ static void head_grad(const dm_eval *e, size_t hq, size_t kv, seen *s, head *h, 
         slope_row(e, t, hq, kv, s, h, x);
         for (size_t i = 0; i < d; i++) {
             const double q = e->in[0][t * q_width + hq * d + i], dout = e->in[3][t * q_width + hq * d + i];
-            dm_sum y = {0, 0};
+            dm_total y = {0, 0};
             dm_both more = {0, 0};
             for (size_t j = 0; j < s->n; j++) {
                 const size_t key = s->key[j], at = key * d + i;
@@ -226,17 +231,17 @@ static void head_grad(const dm_eval *e, size_t hq, size_t kv, seen *s, head *h, 
     }
 }
 
-static void put_columns(const dm_eval *e, size_t o, size_t kv, const columns *x, double terms, double stages)
+static void put_columns(const dm_evaluation *e, size_t o, size_t kv, const columns *x, double terms, double stages)
 {
     const size_t d = e->g->o.config->head_dim, width = e->g->o.config->kv_heads * d;
 
     for (size_t t = 0; t < dm_eval_out(e, o)->rows; t++)
         for (size_t i = 0; i < d; i++)
-            dm_put(e, o, t * width + kv * d + i, (dm_sum){x->s[t * d + i], x->a[t * d + i]}, terms, 2, stages,
+            dm_put(e, o, t * width + kv * d + i, (dm_total){x->s[t * d + i], x->a[t * d + i]}, terms, 2, stages,
                    (dm_both){x->off[t * d + i], x->off_likely[t * d + i]});
 }
 
-static void group_grad(const dm_eval *e, size_t kv, seen *s, head *h, slopes *x, columns *dk, columns *dv)
+static void group_grad(const dm_evaluation *e, size_t kv, seen *s, head *h, slopes *x, columns *dk, columns *dv)
 {
     const dm_config *c = e->g->o.config;
     const size_t group = c->heads / c->kv_heads, rows = dm_eval_in(e, 0)->rows;
@@ -247,7 +252,7 @@ static void group_grad(const dm_eval *e, size_t kv, seen *s, head *h, slopes *x,
     put_columns(e, 2, kv, dv, (double)(rows * group), (double)group);
 }
 
-void dm_run_attention_grad(const dm_eval *e, size_t begin, size_t end)
+void dm_run_attention_grad(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t rows = dm_eval_in(e, 0)->rows, d = e->g->o.config->head_dim;
 

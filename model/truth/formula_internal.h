@@ -12,34 +12,34 @@ typedef struct dm_both { /* a sound and a probable bound */
     double sound, likely;
 } dm_both;
 
-typedef struct dm_sum {
+typedef struct dm_total {
     double value, size; /* sum of terms, sum of their magnitudes */
-} dm_sum;
+} dm_total;
 
-static inline const dm_node *dm_eval_in(const dm_eval *e, size_t i)
+static inline const dm_node *dm_eval_in(const dm_evaluation *e, size_t i)
 {
     return &e->g->nodes[dm_op_in(e->g, e->op, i)];
 }
 
-static inline const dm_node *dm_eval_out(const dm_eval *e, size_t i)
+static inline const dm_node *dm_eval_out(const dm_evaluation *e, size_t i)
 {
     return &e->g->nodes[dm_op_out(e->g, e->op, i)];
 }
 
-static inline const dm_graph_item *dm_eval_item(const dm_eval *e)
+static inline const dm_graph_item *dm_eval_item(const dm_evaluation *e)
 {
     return &e->g->items[e->op->item];
 }
 
 /* What a mistake sets `knob` to; 0 without one. */
-static inline double dm_knob_of(const dm_eval *e, dm_knob knob)
+static inline double dm_knob_of(const dm_evaluation *e, dm_knob knob)
 {
     return e->bug && e->bug->knob == knob ? e->bug->value : 0;
 }
 
 /* gamma_n = n u / (1 - n u), and with lambda sqrt(n) for n. A sum of n terms in any order (Higham 2002, section 4.2;
  * Higham and Mary 2019, theorem 2.4). */
-static inline dm_both dm_gamma(const dm_eval *e, double n)
+static inline dm_both dm_gamma(const dm_evaluation *e, double n)
 {
     const double nu = n * e->r.acc, sound = nu < 1 ? nu / (1 - nu) : INFINITY;
     const double root = e->r.lambda * sqrt(n) * e->r.acc, likely = root < 0.5 ? expm1(root) : INFINITY;
@@ -49,7 +49,7 @@ static inline dm_both dm_gamma(const dm_eval *e, double n)
 
 /* Element i of output o: a value of n terms whose magnitudes add up to `size`. inputs: how many factors of a term are
  * rounded by a matrix product; stages: values of about `size` that may be stored on the way; more: error from elsewhere. */
-static inline void dm_put(const dm_eval *e, size_t o, size_t i, dm_sum y, double n, int inputs, double stages,
+static inline void dm_put(const dm_evaluation *e, size_t o, size_t i, dm_total y, double n, int inputs, double stages,
                           dm_both more)
 {
     e->out[o][i] = y.value;
@@ -57,19 +57,19 @@ static inline void dm_put(const dm_eval *e, size_t o, size_t i, dm_sum y, double
         return;
     const dm_both g = dm_gamma(e, n + 2);
     const double common = (inputs * e->r.in * (1 + e->r.in) + stages * e->r.out) * y.size + e->r.out * fabs(y.value) +
-                          e->r.flush * (n + 2);
+                          e->r.flush * (n + 2) + e->r.least * (stages + 1);
     e->sound[o][i] = (g.sound * y.size + more.sound) * (1 + e->r.out) + common;
     e->likely[o][i] = (g.likely * y.size + more.likely) * (1 + e->r.out) + common;
     e->size[o][i] = y.size;
 }
 
-/* The smallest result that an operation's floating-point order could not tell from another is not this one: exact. */
-static inline void dm_put_exact(const dm_eval *e, size_t o, size_t i, double y)
+/* The same of a value that is copied: it is rounded when it is stored, if at all. */
+static inline void dm_put_exact(const dm_evaluation *e, size_t o, size_t i, double y)
 {
     e->out[o][i] = y;
     if (!e->sound)
         return;
-    e->sound[o][i] = e->likely[o][i] = e->r.out * fabs(y) + e->r.flush;
+    e->sound[o][i] = e->likely[o][i] = e->r.out * fabs(y) + e->r.flush + e->r.least;
     e->size[o][i] = fabs(y);
 }
 
@@ -78,7 +78,7 @@ static const dm_both dm_nothing_more = {0, 0};
 #define DM_SUM_LANES 8
 
 /* sum of x y, in 8 chains that a compiler makes vectors of */
-static inline dm_sum dm_dot(const double *x, const double *y, size_t n)
+static inline dm_total dm_dot(const double *x, const double *y, size_t n)
 {
     double s[DM_SUM_LANES] = {0}, a[DM_SUM_LANES] = {0};
     size_t i = 0;
@@ -98,7 +98,7 @@ static inline dm_sum dm_dot(const double *x, const double *y, size_t n)
             s[l] += s[l + w];
             a[l] += a[l + w];
         }
-    return (dm_sum){s[0], a[0]};
+    return (dm_total){s[0], a[0]};
 }
 
 /* s += x y, a += |x y|, for a row y */
@@ -112,7 +112,7 @@ static inline void dm_axpy(double *restrict s, double *restrict a, double x, con
 }
 
 /* Scratch of n doubles, zeroed; sets *failed when there is no memory. */
-static inline double *dm_eval_scratch(const dm_eval *e, size_t n)
+static inline double *dm_eval_scratch(const dm_evaluation *e, size_t n)
 {
     double *p = calloc(n ? n : 1, sizeof *p);
 
@@ -122,44 +122,44 @@ static inline double *dm_eval_scratch(const dm_eval *e, size_t n)
 }
 
 typedef struct dm_formula_row {
-    void (*run)(const dm_eval *e, size_t begin, size_t end); /* outputs of units [begin, end) */
-    size_t (*units)(const dm_eval *e);
+    void (*run)(const dm_evaluation *e, size_t begin, size_t end); /* outputs of units [begin, end) */
+    size_t (*units)(const dm_evaluation *e);
 } dm_formula_row;
 
 /* model/truth/formula_linear.c */
-void dm_run_linear(const dm_eval *e, size_t begin, size_t end);
-void dm_run_linear_dx(const dm_eval *e, size_t begin, size_t end);
-void dm_run_linear_dw(const dm_eval *e, size_t begin, size_t end);
-void dm_run_bias_dw(const dm_eval *e, size_t begin, size_t end);
-void dm_run_lora_down(const dm_eval *e, size_t begin, size_t end);
-void dm_run_lora_dus(const dm_eval *e, size_t begin, size_t end);
-void dm_run_embed(const dm_eval *e, size_t begin, size_t end);
-void dm_run_embed_dw(const dm_eval *e, size_t begin, size_t end);
+void dm_run_linear(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_linear_dx(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_linear_dw(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_bias_dw(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_lora_down(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_lora_dus(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_embed(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_embed_dw(const dm_evaluation *e, size_t begin, size_t end);
 /* model/truth/formula_rows.c */
-void dm_run_tokens(const dm_eval *e, size_t begin, size_t end);
-void dm_run_norm(const dm_eval *e, size_t begin, size_t end);
-void dm_run_norm_dx(const dm_eval *e, size_t begin, size_t end);
-void dm_run_norm_dw(const dm_eval *e, size_t begin, size_t end);
-void dm_run_rope(const dm_eval *e, size_t begin, size_t end);
-void dm_run_gather(const dm_eval *e, size_t begin, size_t end);
-void dm_run_scatter(const dm_eval *e, size_t begin, size_t end);
-void dm_run_add(const dm_eval *e, size_t begin, size_t end);
-void dm_run_glu(const dm_eval *e, size_t begin, size_t end);
-void dm_run_glu_grad(const dm_eval *e, size_t begin, size_t end);
+void dm_run_tokens(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_norm(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_norm_dx(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_norm_dw(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_rope(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_gather(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_scatter(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_add(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_glu(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_glu_grad(const dm_evaluation *e, size_t begin, size_t end);
 /* model/truth/formula_attention.c */
-void dm_run_attention(const dm_eval *e, size_t begin, size_t end);
-void dm_run_attention_grad(const dm_eval *e, size_t begin, size_t end);
+void dm_run_attention(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_attention_grad(const dm_evaluation *e, size_t begin, size_t end);
 /* model/truth/formula_loss.c */
-void dm_run_logp(const dm_eval *e, size_t begin, size_t end);
-void dm_run_logits_grad(const dm_eval *e, size_t begin, size_t end);
-void dm_run_phi(const dm_eval *e, size_t begin, size_t end);
-void dm_run_score(const dm_eval *e, size_t begin, size_t end);
-void dm_run_loss(const dm_eval *e, size_t begin, size_t end);
-void dm_run_coef(const dm_eval *e, size_t begin, size_t end);
+void dm_run_logp(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_logits_grad(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_phi(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_score(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_loss(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_coef(const dm_evaluation *e, size_t begin, size_t end);
 /* model/truth/formula_optimizer.c */
-void dm_run_clip(const dm_eval *e, size_t begin, size_t end);
-void dm_run_adam_m(const dm_eval *e, size_t begin, size_t end);
-void dm_run_adam_v(const dm_eval *e, size_t begin, size_t end);
-void dm_run_adam_w(const dm_eval *e, size_t begin, size_t end);
+void dm_run_clip(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_adam_m(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_adam_v(const dm_evaluation *e, size_t begin, size_t end);
+void dm_run_adam_w(const dm_evaluation *e, size_t begin, size_t end);
 
 #endif

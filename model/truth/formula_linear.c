@@ -4,7 +4,7 @@
 #include "core/numeric.h"
 #include "model/truth/formula_internal.h"
 
-void dm_run_linear(const dm_eval *e, size_t begin, size_t end)
+void dm_run_linear(const dm_evaluation *e, size_t begin, size_t end)
 {
     const double *x = e->in[0], *w = e->in[1], *bias = e->op->n_in > 2 ? e->in[2] : NULL;
     const double *us = e->op->n_in > 3 ? e->in[3] : NULL, *b = e->op->n_in > 3 ? e->in[4] : NULL;
@@ -12,13 +12,13 @@ void dm_run_linear(const dm_eval *e, size_t begin, size_t end)
 
     for (size_t t = begin; t < end; t++)
         for (size_t j = 0; j < n; j++) {
-            dm_sum y = dm_dot(x + t * k, w + j * k, k);
+            dm_total y = dm_dot(x + t * k, w + j * k, k);
             if (bias) {
                 y.value += bias[j];
                 y.size += fabs(bias[j]);
             }
             if (us) {
-                const dm_sum low = dm_dot(us + t * r, b + j * r, r);
+                const dm_total low = dm_dot(us + t * r, b + j * r, r);
                 y.value += low.value;
                 y.size += low.size;
             }
@@ -27,7 +27,7 @@ void dm_run_linear(const dm_eval *e, size_t begin, size_t end)
 }
 
 /* y = scale * x A^T */
-static void scaled(const dm_eval *e, size_t begin, size_t end, bool transposed)
+static void scaled(const dm_evaluation *e, size_t begin, size_t end, bool transposed)
 {
     const size_t k = dm_eval_in(e, 0)->cols, r = dm_eval_out(e, 0)->cols;
     const double scale = e->op->scale;
@@ -41,7 +41,7 @@ static void scaled(const dm_eval *e, size_t begin, size_t end, bool transposed)
             a = column;
         }
         for (size_t t = begin; t < end; t++) {
-            dm_sum y = dm_dot(e->in[0] + t * k, a, k);
+            dm_total y = dm_dot(e->in[0] + t * k, a, k);
             y.value *= scale;
             y.size *= fabs(scale);
             dm_put(e, 0, t * r + j, y, (double)(k + 2), 2, 1, dm_nothing_more);
@@ -50,25 +50,25 @@ static void scaled(const dm_eval *e, size_t begin, size_t end, bool transposed)
     free(column);
 }
 
-void dm_run_lora_down(const dm_eval *e, size_t begin, size_t end)
+void dm_run_lora_down(const dm_evaluation *e, size_t begin, size_t end)
 {
     scaled(e, begin, end, false);
 }
 
-void dm_run_lora_dus(const dm_eval *e, size_t begin, size_t end)
+void dm_run_lora_dus(const dm_evaluation *e, size_t begin, size_t end)
 {
     scaled(e, begin, end, true);
 }
 
 /* What rows [begin, end) of an output hold, from s and a of one row at a time. */
-static void put_row(const dm_eval *e, size_t row, const double *s, const double *a, size_t n, double terms,
+static void put_row(const dm_evaluation *e, size_t row, const double *s, const double *a, size_t n, double terms,
                     double stages)
 {
     for (size_t i = 0; i < n; i++)
-        dm_put(e, 0, row * n + i, (dm_sum){s[i], a[i]}, terms, 2, stages, dm_nothing_more);
+        dm_put(e, 0, row * n + i, (dm_total){s[i], a[i]}, terms, 2, stages, dm_nothing_more);
 }
 
-void dm_run_linear_dx(const dm_eval *e, size_t begin, size_t end)
+void dm_run_linear_dx(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t k = dm_eval_out(e, 0)->cols;
     double *s = dm_eval_scratch(e, k), *a = dm_eval_scratch(e, k);
@@ -89,7 +89,7 @@ void dm_run_linear_dx(const dm_eval *e, size_t begin, size_t end)
     free(a);
 }
 
-void dm_run_linear_dw(const dm_eval *e, size_t begin, size_t end)
+void dm_run_linear_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t k = dm_eval_out(e, 0)->cols, n = dm_eval_out(e, 0)->rows;
     double *s = dm_eval_scratch(e, k), *a = dm_eval_scratch(e, k);
@@ -110,14 +110,14 @@ void dm_run_linear_dw(const dm_eval *e, size_t begin, size_t end)
     free(a);
 }
 
-void dm_run_bias_dw(const dm_eval *e, size_t begin, size_t end)
+void dm_run_bias_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t n = dm_eval_out(e, 0)->cols;
 
     (void)begin;
     (void)end;
     for (size_t j = 0; j < n; j++) {
-        dm_sum y = {0, 0};
+        dm_total y = {0, 0};
         double terms = 0;
         for (size_t p = 0; p < e->op->n_in; p++) {
             const size_t rows = dm_eval_in(e, p)->rows;
@@ -131,7 +131,7 @@ void dm_run_bias_dw(const dm_eval *e, size_t begin, size_t end)
     }
 }
 
-void dm_run_embed(const dm_eval *e, size_t begin, size_t end)
+void dm_run_embed(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t d = dm_eval_out(e, 0)->cols;
@@ -143,12 +143,12 @@ void dm_run_embed(const dm_eval *e, size_t begin, size_t end)
             if (scale == 1)
                 dm_put_exact(e, 0, t * d + i, y);
             else
-                dm_put(e, 0, t * d + i, (dm_sum){y, fabs(y)}, 2, 0, 1, dm_nothing_more);
+                dm_put(e, 0, t * d + i, (dm_total){y, fabs(y)}, 2, 0, 1, dm_nothing_more);
         }
 }
 
 /* A row of the table: the gradients of its tokens, and of the head when that is the same table. */
-void dm_run_embed_dw(const dm_eval *e, size_t begin, size_t end)
+void dm_run_embed_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t d = dm_eval_out(e, 0)->cols, vocab = dm_eval_out(e, 0)->rows, items = e->g->o.n_items;
     const double scale = e->op->scale;

@@ -10,7 +10,7 @@ typedef struct spread { /* of a row of logits */
     dm_both off; /* of log_sum */
 } spread;
 
-static spread spread_of(const dm_eval *e, const double *x, size_t n)
+static spread spread_of(const dm_evaluation *e, const double *x, size_t n)
 {
     spread s = {.max = x[0]};
     double sum = 0;
@@ -24,7 +24,7 @@ static spread spread_of(const dm_eval *e, const double *x, size_t n)
     return s;
 }
 
-void dm_run_logp(const dm_eval *e, size_t begin, size_t end)
+void dm_run_logp(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t vocab = dm_eval_in(e, 0)->cols;
@@ -32,12 +32,12 @@ void dm_run_logp(const dm_eval *e, size_t begin, size_t end)
     for (size_t t = begin; t < end; t++) {
         const double *x = e->in[0] + t * vocab, target = x[p->prediction_target[t]];
         const spread s = spread_of(e, x, vocab);
-        dm_put(e, 0, t, (dm_sum){target - s.max - s.log_sum, fabs(target) + 2 * fabs(s.max) + s.log_sum}, 4, 0, 0,
+        dm_put(e, 0, t, (dm_total){target - s.max - s.log_sum, fabs(target) + 2 * fabs(s.max) + s.log_sum}, 4, 0, 2,
                s.off);
     }
 }
 
-void dm_run_logits_grad(const dm_eval *e, size_t begin, size_t end)
+void dm_run_logits_grad(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t vocab = dm_eval_in(e, 0)->cols;
@@ -47,20 +47,23 @@ void dm_run_logits_grad(const dm_eval *e, size_t begin, size_t end)
         const spread s = spread_of(e, x, vocab);
         for (size_t i = 0; i < vocab; i++) {
             const double probability = dm_exp(x[i] - s.max - s.log_sum), hot = (size_t)p->prediction_target[t] == i;
-            const dm_both exponent = dm_gamma(e, 8 + 3 * fabs(x[i] - s.max) + 2 * fabs(s.max) + s.log_sum);
+            /* the exponent is a log-probability, which may have been stored */
+            const double logp = x[i] - s.max - s.log_sum, stored = expm1(3 * e->r.out * fabs(logp));
+            const dm_both g = dm_gamma(e, 8 + 3 * fabs(x[i] - s.max) + 2 * fabs(s.max) + s.log_sum);
+            const dm_both exponent = {g.sound + stored, g.likely + stored};
             const double size = fabs(coef) * probability;
-            dm_put(e, 0, t * vocab + i, (dm_sum){coef * (hot - probability), fabs(coef) * (hot + probability)}, 4, 0, 2,
-                   (dm_both){size * (s.off.sound + exponent.sound), size * (s.off.likely + exponent.likely)});
+            dm_put(e, 0, t * vocab + i, (dm_total){coef * (hot - probability), fabs(coef) * (hot + probability)}, 4, 0,
+                   2, (dm_both){size * (s.off.sound + exponent.sound), size * (s.off.likely + exponent.likely)});
         }
     }
 }
 
-static const dm_data_trajectory *side_of(const dm_eval *e, int s)
+static const dm_data_trajectory *side_of(const dm_evaluation *e, int s)
 {
     return s ? &dm_eval_item(e)->item->rejected : &dm_eval_item(e)->item->chosen;
 }
 
-void dm_run_phi(const dm_eval *e, size_t begin, size_t end)
+void dm_run_phi(const dm_evaluation *e, size_t begin, size_t end)
 {
     (void)begin;
     (void)end;
@@ -77,7 +80,7 @@ void dm_run_phi(const dm_eval *e, size_t begin, size_t end)
                 const double w = dm_loss_token_weight(&e->g->o.loss, &view, action);
                 /* 1 - gamma^n loses what gamma^n is close to 1 by */
                 const double gamma = e->g->o.loss.gamma, lost = gamma > 0 && gamma < 1 ? 1 / (1 - gamma) : 1;
-                dm_put(e, (size_t)s, i, (dm_sum){w, w * lost}, 16 + 4 * (double)k, 0, 2, dm_nothing_more);
+                dm_put(e, (size_t)s, i, (dm_total){w, w * lost}, 16 + 4 * (double)k, 0, 2, dm_nothing_more);
             }
     }
 }
@@ -95,16 +98,16 @@ static size_t token_of(const dm_data_trajectory *t, size_t action)
 }
 
 typedef struct weighted {
-    dm_sum score, logp, first, second;
+    dm_total score, logp, first, second;
 } weighted;
 
-static void plus(dm_sum *s, double x)
+static void plus(dm_total *s, double x)
 {
     s->value += x;
     s->size += fabs(x);
 }
 
-static weighted weighted_of(const dm_eval *e, int s)
+static weighted weighted_of(const dm_evaluation *e, int s)
 {
     const dm_pack_side *p = &dm_eval_item(e)->pack.side[s];
     const double *phi = e->in[1 + s], *reference = e->in[3 + s], *second = e->in[5 + s];
@@ -123,7 +126,7 @@ static weighted weighted_of(const dm_eval *e, int s)
     return w;
 }
 
-void dm_run_score(const dm_eval *e, size_t begin, size_t end)
+void dm_run_score(const dm_evaluation *e, size_t begin, size_t end)
 {
     double first[2], second[2], shift[2] = {0, 0}, size[2] = {0, 0};
 
@@ -142,7 +145,7 @@ void dm_run_score(const dm_eval *e, size_t begin, size_t end)
     }
     for (size_t s = 0; s < 2; s++) {
         const double n = (double)dm_eval_item(e)->pack.side[s].n;
-        dm_put(e, 0, s, (dm_sum){w[s].score.value - shift[s], size[s]}, n + 4 + (e->in[5] ? 3 * n + 16 : 0), 0, 2,
+        dm_put(e, 0, s, (dm_total){w[s].score.value - shift[s], size[s]}, n + 4 + (e->in[5] ? 3 * n + 16 : 0), 0, 2,
                dm_nothing_more);
         dm_put(e, 0, 2 + s, w[s].logp, n, 0, 0, dm_nothing_more);
     }
@@ -155,7 +158,7 @@ typedef struct result {
     double *d; /* [items, 2] */
 } result;
 
-static size_t actions(const dm_eval *e)
+static size_t actions(const dm_evaluation *e)
 {
     size_t n = 0;
 
@@ -165,7 +168,7 @@ static size_t actions(const dm_eval *e)
 }
 
 /* score: [4] of each item */
-static void loss_of(const dm_eval *e, const double *score, double *s_w, double *s_l, result *r)
+static void loss_of(const dm_evaluation *e, const double *score, double *s_w, double *s_l, result *r)
 {
     const dm_loss_options *o = &e->g->o.loss;
     const size_t n = e->g->o.n_items;
@@ -205,7 +208,7 @@ static void loss_of(const dm_eval *e, const double *score, double *s_w, double *
 
 /* Scores in float and their rounding move the loss: the links are monotone in each score, so the two ends of what the
  * scores may be in `acc` are computed as well. */
-void dm_run_loss(const dm_eval *e, size_t begin, size_t end)
+void dm_run_loss(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t n = e->g->o.n_items;
     double *memory = dm_eval_scratch(e, 16 * n), *at = memory;
@@ -231,15 +234,15 @@ void dm_run_loss(const dm_eval *e, size_t begin, size_t end)
     double size = 1;
     for (size_t i = 0; i < n; i++)
         size += e->g->o.loss.objective == DM_OBJECTIVE_SFT ? fabs(score[4 * i + 2]) / (double)actions(e) : 0;
-    dm_put(e, 0, 0, (dm_sum){r.loss, fabs(r.loss) + size}, (double)n + 16, 0, 3, (dm_both){off, off});
+    dm_put(e, 0, 0, (dm_total){r.loss, fabs(r.loss) + size}, (double)n + 16, 0, 3, (dm_both){off, off});
     for (size_t i = 0; i < 2 * n; i++) {
         const double d = fmax(fabs(high.d[i] - r.d[i]), fabs(low.d[i] - r.d[i]));
-        dm_put(e, 1, i, (dm_sum){r.d[i], fabs(r.d[i])}, 24, 0, 3, (dm_both){d, d});
+        dm_put(e, 1, i, (dm_total){r.d[i], fabs(r.d[i])}, 24, 0, 3, (dm_both){d, d});
     }
     free(memory);
 }
 
-void dm_run_coef(const dm_eval *e, size_t begin, size_t end)
+void dm_run_coef(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const dm_loss_options *o = &e->g->o.loss;
@@ -258,7 +261,7 @@ void dm_run_coef(const dm_eval *e, size_t begin, size_t end)
             a[at] += fabs(w);
         }
     for (size_t i = 0; i < p->predictions && s && a; i++)
-        dm_put(e, 0, i, (dm_sum){s[i], a[i]}, 6, 0, 2, dm_nothing_more);
+        dm_put(e, 0, i, (dm_total){s[i], a[i]}, 6, 0, 2, dm_nothing_more);
     free(s);
     free(a);
 }

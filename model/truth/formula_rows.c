@@ -6,7 +6,7 @@
 #include "model/network/rope.h"
 #include "model/truth/formula_internal.h"
 
-void dm_run_tokens(const dm_eval *e, size_t begin, size_t end)
+void dm_run_tokens(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
 
@@ -19,19 +19,19 @@ void dm_run_tokens(const dm_eval *e, size_t begin, size_t end)
 }
 
 /* What a norm multiplies by. */
-static double norm_weight(const dm_eval *e, const double *w, size_t i)
+static double norm_weight(const dm_evaluation *e, const double *w, size_t i)
 {
     return (e->g->o.layout->unit_offset ? 1 : 0) + w[i];
 }
 
 /* 1 / sqrt(mean of x^2 + eps) */
-static double inverse_rms(const dm_eval *e, const double *x, size_t n)
+static double inverse_rms(const dm_evaluation *e, const double *x, size_t n)
 {
     return 1 / sqrt(dm_dot(x, x, n).value / (double)n + e->g->o.config->eps);
 }
 
 /* The sum of squares has no cancellation: its relative error is gamma_n, that of the root half of it. */
-void dm_run_norm(const dm_eval *e, size_t begin, size_t end)
+void dm_run_norm(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t cols = dm_eval_out(e, 0)->cols, n = e->op->group;
 
@@ -41,20 +41,20 @@ void dm_run_norm(const dm_eval *e, size_t begin, size_t end)
             for (size_t i = 0; i < n; i++) {
                 const double w = norm_weight(e, e->in[1], i), y = x[i] * inv * w;
                 const double size = fabs(x[i]) * inv * (fabs(e->in[1][i]) + (w != e->in[1][i] ? 1 : 0));
-                dm_put(e, 0, at + i, (dm_sum){y, size}, (double)n / 2 + 6, 0, 2, dm_nothing_more);
+                dm_put(e, 0, at + i, (dm_total){y, size}, (double)n / 2 + 6, 0, 5, dm_nothing_more);
             }
         }
 }
 
 /* dx = inv (w dy - x inv^2 mean(w dy x)) */
-void dm_run_norm_dx(const dm_eval *e, size_t begin, size_t end)
+void dm_run_norm_dx(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t cols = dm_eval_out(e, 0)->cols, n = e->op->group;
 
     for (size_t t = begin; t < end; t++)
         for (size_t at = t * cols; at < (t + 1) * cols; at += n) {
             const double *dy = e->in[0] + at, *x = e->in[1] + at, inv = inverse_rms(e, x, n);
-            dm_sum mean = {0, 0};
+            dm_total mean = {0, 0};
             for (size_t i = 0; i < n; i++) {
                 const double term = norm_weight(e, e->in[2], i) * dy[i] * x[i] / (double)n;
                 mean.value += term;
@@ -63,17 +63,19 @@ void dm_run_norm_dx(const dm_eval *e, size_t begin, size_t end)
             for (size_t i = 0; i < n; i++) {
                 const double first = norm_weight(e, e->in[2], i) * dy[i] * inv;
                 const double factor = x[i] * inv * inv * inv;
-                dm_sum y = {first - factor * mean.value, fabs(first) + fabs(factor) * mean.size};
+                /* a product that is stored below the smallest number loses that much, times what comes after */
+                const double lost = 4 * e->r.least * (1 + inv) * (1 + fabs(e->in[2][i]) + fabs(x[i]) * inv);
+                dm_total y = {first - factor * mean.value, fabs(first) + fabs(factor) * mean.size};
                 if (e->in[3]) {
                     y.value += e->in[3][at + i];
                     y.size += fabs(e->in[3][at + i]);
                 }
-                dm_put(e, 0, at + i, y, 2.5 * (double)n + 12, 0, 4, dm_nothing_more);
+                dm_put(e, 0, at + i, y, 2.5 * (double)n + 12, 0, 10, (dm_both){lost, lost});
             }
         }
 }
 
-void dm_run_norm_dw(const dm_eval *e, size_t begin, size_t end)
+void dm_run_norm_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t n = e->op->group;
     double *s = dm_eval_scratch(e, n), *a = dm_eval_scratch(e, n), terms = 0;
@@ -93,7 +95,7 @@ void dm_run_norm_dw(const dm_eval *e, size_t begin, size_t end)
         }
     }
     for (size_t i = 0; i < n && s && a; i++)
-        dm_put(e, 0, i, (dm_sum){s[i], a[i]}, terms + (double)n / 2 + 6, 0, 3 + (double)(e->op->n_in / 2),
+        dm_put(e, 0, i, (dm_total){s[i], a[i]}, terms + (double)n / 2 + 6, 0, 8 + (double)(e->op->n_in / 2),
                dm_nothing_more);
     free(s);
     free(a);
@@ -101,7 +103,7 @@ void dm_run_norm_dw(const dm_eval *e, size_t begin, size_t end)
 
 /* Forward, and for ROPE_GRAD by the opposite angle. An implementation may have angles in f32: their error is some
  * roundings of position times frequency. */
-void dm_run_rope(const dm_eval *e, size_t begin, size_t end)
+void dm_run_rope(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_config *c = e->g->o.config;
     const dm_pack *p = &dm_eval_item(e)->pack;
@@ -120,10 +122,10 @@ void dm_run_rope(const dm_eval *e, size_t begin, size_t end)
             for (size_t i = 0; i < half; i++) {
                 const double a = e->in[0][at + i], b = e->in[0][at + half + i];
                 const double off = 6 * e->r.acc * angle[i] * size * (fabs(a) + fabs(b));
-                dm_put(e, 0, at + i, (dm_sum){a * cosine[i] - b * sine[i], fabs(a * cosine[i]) + fabs(b * sine[i])}, 6,
-                       0, 3, (dm_both){off, off});
+                dm_put(e, 0, at + i, (dm_total){a * cosine[i] - b * sine[i], fabs(a * cosine[i]) + fabs(b * sine[i])},
+                       6, 0, 3, (dm_both){off, off});
                 dm_put(e, 0, at + half + i,
-                       (dm_sum){b * cosine[i] + a * sine[i], fabs(b * cosine[i]) + fabs(a * sine[i])}, 6, 0, 3,
+                       (dm_total){b * cosine[i] + a * sine[i], fabs(b * cosine[i]) + fabs(a * sine[i])}, 6, 0, 3,
                        (dm_both){off, off});
             }
     }
@@ -132,7 +134,7 @@ void dm_run_rope(const dm_eval *e, size_t begin, size_t end)
     free(angle);
 }
 
-void dm_run_gather(const dm_eval *e, size_t begin, size_t end)
+void dm_run_gather(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t n = dm_eval_out(e, 0)->cols;
@@ -142,7 +144,7 @@ void dm_run_gather(const dm_eval *e, size_t begin, size_t end)
             dm_put_exact(e, 0, t * n + i, e->in[0][(size_t)p->prediction_row[t] * n + i]);
 }
 
-void dm_run_scatter(const dm_eval *e, size_t begin, size_t end)
+void dm_run_scatter(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t n = dm_eval_out(e, 0)->cols, rows = dm_eval_out(e, 0)->rows;
@@ -153,16 +155,16 @@ void dm_run_scatter(const dm_eval *e, size_t begin, size_t end)
     for (size_t t = 0; t < p->predictions && s && a; t++)
         dm_axpy(s + (size_t)p->prediction_row[t] * n, a + (size_t)p->prediction_row[t] * n, 1, e->in[0] + t * n, n);
     for (size_t i = 0; i < rows * n && s && a; i++)
-        dm_put(e, 0, i, (dm_sum){s[i], a[i]}, 2, 0, 1, dm_nothing_more);
+        dm_put(e, 0, i, (dm_total){s[i], a[i]}, 2, 0, 1, dm_nothing_more);
     free(s);
     free(a);
 }
 
-void dm_run_add(const dm_eval *e, size_t begin, size_t end)
+void dm_run_add(const dm_evaluation *e, size_t begin, size_t end)
 {
     for (size_t i = begin; i < end; i++) {
         const double a = e->in[0][i], b = e->in[1][i];
-        dm_put(e, 0, i, (dm_sum){a + b, fabs(a) + fabs(b)}, 0, 0, 0, dm_nothing_more);
+        dm_put(e, 0, i, (dm_total){a + b, fabs(a) + fabs(b)}, 0, 0, 0, dm_nothing_more);
     }
 }
 
@@ -199,26 +201,26 @@ static double exponential_terms(double x)
     return 16 + 3 * fabs(x);
 }
 
-void dm_run_glu(const dm_eval *e, size_t begin, size_t end)
+void dm_run_glu(const dm_evaluation *e, size_t begin, size_t end)
 {
     const bool gelu = dm_config_is_gemma(e->g->o.config);
 
     for (size_t i = begin; i < end; i++) {
         const activation a = activation_of(gelu, e->in[0][i]);
         const double up = e->in[1][i];
-        dm_put(e, 0, i, (dm_sum){a.value * up, a.value_size * fabs(up)}, exponential_terms(e->in[0][i]), 0, 2,
+        dm_put(e, 0, i, (dm_total){a.value * up, a.value_size * fabs(up)}, exponential_terms(e->in[0][i]), 0, 4,
                dm_nothing_more);
     }
 }
 
-void dm_run_glu_grad(const dm_eval *e, size_t begin, size_t end)
+void dm_run_glu_grad(const dm_evaluation *e, size_t begin, size_t end)
 {
     const bool gelu = dm_config_is_gemma(e->g->o.config);
 
     for (size_t i = begin; i < end; i++) {
         const double up = e->in[1][i], dh = e->in[2][i], n = exponential_terms(e->in[0][i]);
         const activation a = activation_of(gelu, e->in[0][i]);
-        dm_put(e, 0, i, (dm_sum){a.slope * up * dh, a.slope_size * fabs(up * dh)}, n + 8, 0, 5, dm_nothing_more);
-        dm_put(e, 1, i, (dm_sum){a.value * dh, a.value_size * fabs(dh)}, n, 0, 3, dm_nothing_more);
+        dm_put(e, 0, i, (dm_total){a.slope * up * dh, a.slope_size * fabs(up * dh)}, n + 8, 0, 8, dm_nothing_more);
+        dm_put(e, 1, i, (dm_total){a.value * dh, a.value_size * fabs(dh)}, n, 0, 4, dm_nothing_more);
     }
 }

@@ -43,7 +43,7 @@ static dm_status run_op(dm_truth *t, const dm_op *op, const double **in, double 
         if (s != DM_OK)
             return s;
     }
-    const dm_eval e = {.g = t->g, .op = op, .in = in, .out = out, .failed = &failed};
+    const dm_evaluation e = {.g = t->g, .op = op, .in = in, .out = out, .failed = &failed};
     dm_formula_eval(&e, t->pool);
     return failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for an operation in double") : DM_OK;
 }

@@ -113,7 +113,8 @@ class Model:
                 scale = self.lora["alpha"] / (2 * self.lora["r"])
             if bug("lora_scale_missing"):
                 scale = 1.0
-            low = t.keep(name + ".lora_A.out", Scaled.apply(x @ a.t(), scale))
+            low = x @ a.t()
+            low = t.keep(name + ".lora_A.out", low * scale, low)
             y = y + low @ b2.t()
         return t.keep(name + ".out", y)
 
@@ -228,19 +229,6 @@ class Model:
         return t.keep("logp", logp)
 
 
-class Scaled(torch.autograd.Function):
-    """y = scale x, where the trace wants the gradient of x under the name of y (docs/trace.md, lora_A)."""
-
-    @staticmethod
-    def forward(ctx, x, scale):
-        ctx.scale = scale
-        return x * scale
-
-    @staticmethod
-    def backward(ctx, g):
-        return g * ctx.scale, None
-
-
 class Item:
     """Names a trace's tensors after their item."""
 
@@ -250,15 +238,15 @@ class Item:
     def put(self, name, tensor):
         self.trace.put(self.prefix + name, tensor)
 
-    def keep(self, name, tensor):
-        return self.trace.keep(self.prefix + name, tensor)
+    def keep(self, name, tensor, source=None):
+        return self.trace.keep(self.prefix + name, tensor, source)
 
 
 class Silence:
     def put(self, name, tensor):
         pass
 
-    def keep(self, name, tensor):
+    def keep(self, name, tensor, source=None):
         return tensor
 
 
@@ -388,6 +376,10 @@ def trace_loss(a, trace, loss, scores, tokens):
 
 # ---- the optimizer ----
 
+def wide(p):
+    return p.dtype if p.dtype == torch.float64 else torch.float32
+
+
 def finish(a, trace, trained, o):
     """Clips, and takes AdamW's first step (or its second, with --second)."""
     if bug("layer_gradient_scaled"):
@@ -406,9 +398,10 @@ def finish(a, trace, trained, o):
     b1, b2, lr, t = o["beta1"], o["beta2"], a.lr, 1
     for name, p in trained.items():
         with torch.no_grad():
-            g = p.grad * (1.0 if bug("clip_not_applied") else factor.to(p))
+            grad, p = p.grad.to(wide(p)), p.to(wide(p))  # moments and new weights are never 16-bit
+            g = grad * (1.0 if bug("clip_not_applied") else factor.to(p))
             if bug("clip_per_tensor"):
-                g = p.grad * min(1.0, limit / p.grad.norm())
+                g = grad * min(1.0, limit / grad.norm())
             if bug("decay_coupled"):
                 g = g + o["weight_decay"] * p
             m, v = (1 - b1) * g, (1 - b2) * g * g

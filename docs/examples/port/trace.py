@@ -29,11 +29,13 @@ class Trace:
     def put(self, name, tensor):
         self.tensors[self.prefix + name] = torch.as_tensor(tensor).detach().cpu().clone().contiguous()
 
-    def keep(self, name, tensor):
+    def keep(self, name, tensor, source=None):
+        """source: the tensor whose gradient is meant, when it is not this one's."""
         self.put(name, tensor)
-        if tensor.requires_grad:
-            tensor.retain_grad()
-            self.kept.append((name + ".grad", tensor))
+        source = tensor if source is None else source
+        if source.requires_grad:
+            source.retain_grad()
+            self.kept.append((name + ".grad", source))
         return tensor
 
     def save(self, path):

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Traces: what `trace` records, `check` finds sound, of the engine and in double; one value that is changed is found, and
+# what is missing is bridged. Selection, layers, statistics, steps; refusals.
+# shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
+set -u
+
+. "$SRC/tests/tools/check.sh"
+
+golden=$SRC/tests/golden
+record() { # record CASE FILE [OPTIONS]
+    name=$1 file=$2
+    shift 2
+    dmpo trace --model "$golden/$name/model" --reference "$golden/$name/reference" --data "$golden/$name/case.json" \
+        --quiet --output "$work/$file" --overwrite "$@"
+}
+judge() { dmpo check "$work/$1" >"$work/out" 2>&1; }
+says() { grep -q -e "$1" "$work/out"; }
+
+for case in llama-tied-gqa gemma3; do
+    check "$case is recorded" record $case f32 --batch 2
+    check "$case is sound" judge f32
+    check "all of it" says ' 0 suspicious, 0 wrong, 0 not decidable, 0 not checked; 0 judged through'
+done
+check "two steps of kto" record qwen3-qknorm kto --objective kto --batch 2 --steps 0:1
+check "they are sound" judge kto
+check "an adapter is recorded" record smollm3-nope lora --reference "$golden/smollm3-nope/model" --lora-rank 2 --batch 1
+check "it is sound" judge lora
+check "in double" record llama-yarn-bias f64 --precision f64 --batch 1
+check "it is sound" judge f64
+
+# The trace's own bits do not depend on threads, and the run's not on being traced.
+record mistral-window one --threads 1
+record mistral-window two --threads 2
+check "the same bytes on any number of threads" cmp "$work/one" "$work/two"
+
+check "without intermediates" record llama-tied-gqa part --select '*[!d]' --batch 1
+check "it is bridged" judge part
+check "and says so" says 'judged through recomputed tensors'
+check "layers" record llama-tied-gqa layers --layers 1:1 --batch 1
+check "are judged" judge layers
+check "statistics" record llama-tied-gqa few --statistics
+check "are small" test "$(wc -c <"$work/few")" -lt "$(($(wc -c <"$work/two") / 2))"
+
+# A byte in the middle of the data: some operation is wrong, and the exit status says it.
+size=$(wc -c <"$work/two")
+cp "$work/two" "$work/broken"
+printf '\177' | dd of="$work/broken" bs=1 seek=$((size / 2 / 4 * 4 + 3)) conv=notrunc 2>/dev/null
+if judge broken; then check "a changed value is found" false; fi
+check "it is named" says '^first wrong operation: step 0, '
+
+refused() { # refused TEXT COMMAND...
+    text=$1
+    shift
+    ! "$@" 2>"$work/err" && [ "$(wc -l <"$work/err")" -eq 1 ] && grep -q -e "$text" "$work/err"
+}
+check "no manifest" refused 'no "manifest"' dmpo check "$golden/gemma3/model/model.safetensors"
+check "steps that are not there" refused 'has steps 0 to' record gemma3 f32 --steps 999999
+check "a range" refused 'is not A:B' record gemma3 f32 --layers 2:1
+check "no output" refused 'no output given' dmpo trace --model "$golden/gemma3/model" --data "$golden/gemma3/case.json"
+check "its own input" refused 'is an input' dmpo trace --model "$golden/gemma3/model" \
+    --data "$golden/gemma3/case.json" --output "$golden/gemma3/case.json" --overwrite
+
+finish trace
