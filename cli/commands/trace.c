@@ -13,7 +13,7 @@ typedef struct trace_options {
     bool statistics, overwrite;
 } trace_options;
 
-static const char *const precisions[] = {"f32", "f64", NULL};
+static const char *const precisions[] = {"f32", "bf16", "f64", NULL};
 
 static const cli_option own_options[] = {
     DM_OPTION_TEXT(trace_options, output, "output", "FILE", "the trace", .group = "output", .absent = "required"),
@@ -28,10 +28,12 @@ static const cli_option own_options[] = {
                              "'item.0/model.layers.3.*'. Names are without the step."),
     DM_OPTION_FLAG(trace_options, statistics, "statistics",
                    "records minimum, maximum, mean, root mean square and hash in place of the tensors"),
-    DM_OPTION_CHOICE(trace_options, precision, "precision", "NAME", precisions,
-                     "f32: what the engine computes; f64: the same step in double",
-                     .manual = "f32 records what the engine computes. f64 computes the same step in double, with plain "
-                               "loops that share nothing with the engine: the truth that f32 is rounded from."),
+    DM_OPTION_CHOICE(
+        trace_options, precision, "precision", "NAME", precisions,
+        "f32, bf16: what the engine computes; f64: the step in double",
+        .manual =
+            "f32 and bf16 record what the engine computes with that option of train. f64 computes the same step in double, with plain "
+            "loops that share nothing with the engine: the truth that f32 is rounded from."),
     CLI_OPTION_OVERWRITE(trace_options),
 };
 #define OWN (sizeof own_options / sizeof *own_options)
@@ -113,15 +115,15 @@ static dm_status range(const char *name, const char *text, int64_t *first, int64
     return DM_OK;
 }
 
-static dm_status run(dmpo_engine *engine, const trace_options *o, const dmpo_train_options *train,
-                     cli_progress *progress, dm_error *err)
+static dm_status run(dmpo_engine *engine, const trace_options *o, dmpo_train_options *train, cli_progress *progress,
+                     dm_error *err)
 {
     dm_trace_options trace = {.output = o->output,
                               .overwrite = o->overwrite,
                               .select = o->select,
                               .last_layer = -1,
                               .statistics = o->statistics,
-                              .double_precision = o->precision == 1};
+                              .double_precision = o->precision == 2};
     dm_run *r = calloc(1, sizeof *r);
     dm_status s = DM_OK;
 
@@ -129,6 +131,8 @@ static dm_status run(dmpo_engine *engine, const trace_options *o, const dmpo_tra
         return dm_fail(err, DM_ERR_MEMORY, "no memory for a run");
     if (o->steps)
         s = range("steps", o->steps, &trace.first_step, &trace.last_step, err);
+    if (s == DM_OK && o->precision == 1)
+        s = (dm_status)dmpo_train_options_set(train, "precision", "bf16", NULL);
     if (s == DM_OK && o->layers)
         s = range("layers", o->layers, &trace.first_layer, &trace.last_layer, err);
     if (s == DM_OK &&

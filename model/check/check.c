@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/exact.h"
-#include "core/numeric.h"
-#include "core/philox.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
+#include "core/numbers/philox.h"
 #include "model/trace/reader.h"
 #include "model/truth/formula.h"
 

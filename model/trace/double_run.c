@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "model/trace/run_graph.h"
 
 typedef struct model { /* what log-probabilities need */

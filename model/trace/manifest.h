@@ -12,8 +12,9 @@
 
 /* ---- writing ---- */
 
-/* Everything but steps, operations and tensors; g is any step's. compute: "f32" or "f64". */
-void dm_manifest_begin(dm_json_writer *j, const dm_graph *g, const char *compute);
+/* Everything but steps, operations and tensors; g is any step's. compute: "f32" or "f64"; inputs: what products round
+ * theirs to. */
+void dm_manifest_begin(dm_json_writer *j, const dm_graph *g, const char *compute, const char *inputs);
 /* A step: its items, learning rate and operations. */
 void dm_manifest_step(dm_json_writer *j, const dm_graph *g, int64_t step);
 /* The list of tensors with their hashes, and the end. */

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "model/trace/manifest.h"
 #include "model/train/options.h"
 
@@ -69,7 +69,7 @@ static void put_lora(dm_json_writer *j, const dm_lora *lora)
     dm_json_close_value(j);
 }
 
-void dm_manifest_begin(dm_json_writer *j, const dm_graph *g, const char *compute)
+void dm_manifest_begin(dm_json_writer *j, const dm_graph *g, const char *compute, const char *inputs)
 {
     const dm_graph_options *o = &g->o;
     dm_text config = {0};
@@ -81,7 +81,7 @@ void dm_manifest_begin(dm_json_writer *j, const dm_graph *g, const char *compute
     dm_json_open_object(j, "precision");
     dm_json_put_string(j, "compute", compute);
     dm_json_put_string(j, "accumulate", compute);
-    dm_json_put_string(j, "inputs", compute);
+    dm_json_put_string(j, "inputs", inputs);
     dm_json_close_value(j);
     dm_config_text(&config, o->config, DM_F32);
     if (config.failed)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/half.h"
+#include "core/numbers/half.h"
 
 const dm_st_tensor *dm_trace_find(const dm_st *st, int64_t step, const char *name)
 {

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/exact.h"
-#include "core/numeric.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
 #include "model/trace/manifest.h"
 #include "model/trace/writer.h"
 
@@ -157,7 +157,7 @@ static void on_attended(void *context, int layer, const float *q, const float *k
 static void on_item(void *context, size_t j)
 {
     recorder *c = context;
-    const dm_pack *p = &c->r->memory.pack;
+    const dm_pack *p = &c->g.items[j].pack;
     char name[NAME];
     double *values;
 
@@ -368,7 +368,8 @@ static dm_status run_steps(recorder *c, dm_error *err)
             break;
         if (record) {
             if (c->step == c->o->first_step)
-                dm_manifest_begin(&c->j, &c->g, c->o->double_precision ? "f64" : "f32");
+                dm_manifest_begin(&c->j, &c->g, c->o->double_precision ? "f64" : "f32",
+                                  c->o->double_precision ? "f64" : dm_precision_names[c->r->options.precision]);
             dm_manifest_step(&c->j, &c->g, c->step);
         }
         s = c->o->double_precision ? dm_double_step(&d, &c->g, c->step, record ? on_value : NULL, c, err)

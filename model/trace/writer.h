@@ -2,8 +2,8 @@
 #ifndef DM_MODEL_TRACE_WRITER_H
 #define DM_MODEL_TRACE_WRITER_H
 
-#include "core/dtype.h"
-#include "core/output.h"
+#include "core/numbers/dtype.h"
+#include "core/files/output.h"
 #include "core/text.h"
 
 typedef struct dm_trace_tensor { /* one that was written */

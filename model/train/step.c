@@ -393,8 +393,7 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
         return dm_ranks_fail_together(dm_fail(
             err, DM_ERR_NONFINITE,
             "step %lld: the gradient is not finite (batch of %zu items from '%s' to '%s'); the weights were not touched",
-            (long long)(step + 1), n, r->train.data.items[items[0]].id,
-            r->train.data.items[items[n - 1]].id));
+            (long long)(step + 1), n, r->train.data.items[items[0]].id, r->train.data.items[items[n - 1]].id));
 
     const double clip = r->options.max_grad_norm;
     const double scale = clip > 0 && norm > clip ? clip / norm : 1.0;

@@ -1,6 +1,6 @@
 /* Causal attention over a packed sequence and its derivative, in double, with what rounding of the scores does. */
-#include "core/exact.h"
-#include "core/numeric.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
 #include "model/truth/formula_internal.h"
 
 /* The keys that a row sees, as packed rows: its branch's prefix, then its own branch up to itself. */
@@ -116,7 +116,7 @@ static void score_row(const dm_evaluation *e, size_t row, size_t hq, const seen 
     softmax(e, h, s->n);
 }
 
-void dm_run_attention(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_attention(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_config *c = e->g->o.config;
     const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
@@ -252,7 +252,7 @@ static void group_grad(const dm_evaluation *e, size_t kv, seen *s, head *h, slop
     put_columns(e, 2, kv, dv, (double)(rows * group), (double)group);
 }
 
-void dm_run_attention_grad(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_attention_grad(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t rows = dm_eval_in(e, 0)->rows, d = e->g->o.config->head_dim;
 

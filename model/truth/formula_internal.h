@@ -127,39 +127,39 @@ typedef struct dm_formula_row {
 } dm_formula_row;
 
 /* model/truth/formula_linear.c */
-void dm_run_linear(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_linear_dx(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_linear_dw(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_bias_dw(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_lora_down(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_lora_dus(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_embed(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_embed_dw(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_linear(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_linear_dx(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_linear_dw(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_bias_dw(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_lora_down(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_lora_dus(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_embed(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_embed_dw(const dm_evaluation *e, size_t begin, size_t end);
 /* model/truth/formula_rows.c */
-void dm_run_tokens(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_norm(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_norm_dx(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_norm_dw(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_rope(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_gather(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_scatter(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_add(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_glu(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_glu_grad(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_tokens(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_norm(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_norm_dx(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_norm_dw(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_rope(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_gather(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_scatter(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_add(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_glu(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_glu_grad(const dm_evaluation *e, size_t begin, size_t end);
 /* model/truth/formula_attention.c */
-void dm_run_attention(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_attention_grad(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_attention(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_attention_grad(const dm_evaluation *e, size_t begin, size_t end);
 /* model/truth/formula_loss.c */
-void dm_run_logp(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_logits_grad(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_phi(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_score(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_loss(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_coef(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_logp(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_logits_grad(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_phi(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_score(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_loss(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_coef(const dm_evaluation *e, size_t begin, size_t end);
 /* model/truth/formula_optimizer.c */
-void dm_run_clip(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_adam_m(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_adam_v(const dm_evaluation *e, size_t begin, size_t end);
-void dm_run_adam_w(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_clip(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_adam_m(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_adam_v(const dm_evaluation *e, size_t begin, size_t end);
+void dm_compute_adam_w(const dm_evaluation *e, size_t begin, size_t end);
 
 #endif

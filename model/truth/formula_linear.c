@@ -1,10 +1,10 @@
 /* Products with weights: forward, data gradient, weight gradient; adapters; the embedding. */
 #include <string.h>
 
-#include "core/numeric.h"
+#include "core/numbers/numeric.h"
 #include "model/truth/formula_internal.h"
 
-void dm_run_linear(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_linear(const dm_evaluation *e, size_t begin, size_t end)
 {
     const double *x = e->in[0], *w = e->in[1], *bias = e->op->n_in > 2 ? e->in[2] : NULL;
     const double *us = e->op->n_in > 3 ? e->in[3] : NULL, *b = e->op->n_in > 3 ? e->in[4] : NULL;
@@ -50,12 +50,12 @@ static void scaled(const dm_evaluation *e, size_t begin, size_t end, bool transp
     free(column);
 }
 
-void dm_run_lora_down(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_lora_down(const dm_evaluation *e, size_t begin, size_t end)
 {
     scaled(e, begin, end, false);
 }
 
-void dm_run_lora_dus(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_lora_dus(const dm_evaluation *e, size_t begin, size_t end)
 {
     scaled(e, begin, end, true);
 }
@@ -68,7 +68,7 @@ static void put_row(const dm_evaluation *e, size_t row, const double *s, const d
         dm_put(e, 0, row * n + i, (dm_total){s[i], a[i]}, terms, 2, stages, dm_nothing_more);
 }
 
-void dm_run_linear_dx(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_linear_dx(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t k = dm_eval_out(e, 0)->cols;
     double *s = dm_eval_scratch(e, k), *a = dm_eval_scratch(e, k);
@@ -89,7 +89,7 @@ void dm_run_linear_dx(const dm_evaluation *e, size_t begin, size_t end)
     free(a);
 }
 
-void dm_run_linear_dw(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_linear_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t k = dm_eval_out(e, 0)->cols, n = dm_eval_out(e, 0)->rows;
     double *s = dm_eval_scratch(e, k), *a = dm_eval_scratch(e, k);
@@ -110,7 +110,7 @@ void dm_run_linear_dw(const dm_evaluation *e, size_t begin, size_t end)
     free(a);
 }
 
-void dm_run_bias_dw(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_bias_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t n = dm_eval_out(e, 0)->cols;
 
@@ -131,7 +131,7 @@ void dm_run_bias_dw(const dm_evaluation *e, size_t begin, size_t end)
     }
 }
 
-void dm_run_embed(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_embed(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t d = dm_eval_out(e, 0)->cols;
@@ -148,7 +148,7 @@ void dm_run_embed(const dm_evaluation *e, size_t begin, size_t end)
 }
 
 /* A row of the table: the gradients of its tokens, and of the head when that is the same table. */
-void dm_run_embed_dw(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_embed_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t d = dm_eval_out(e, 0)->cols, vocab = dm_eval_out(e, 0)->rows, items = e->g->o.n_items;
     const double scale = e->op->scale;

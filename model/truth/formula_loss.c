@@ -1,8 +1,8 @@
 /* From logits to the loss, and from the loss to the gradient of the logits. */
 #include <string.h>
 
-#include "core/exact.h"
-#include "core/numeric.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
 #include "model/truth/formula_internal.h"
 
 typedef struct spread { /* of a row of logits */
@@ -24,7 +24,7 @@ static spread spread_of(const dm_evaluation *e, const double *x, size_t n)
     return s;
 }
 
-void dm_run_logp(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_logp(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t vocab = dm_eval_in(e, 0)->cols;
@@ -37,7 +37,7 @@ void dm_run_logp(const dm_evaluation *e, size_t begin, size_t end)
     }
 }
 
-void dm_run_logits_grad(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_logits_grad(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t vocab = dm_eval_in(e, 0)->cols;
@@ -63,7 +63,7 @@ static const dm_data_trajectory *side_of(const dm_evaluation *e, int s)
     return s ? &dm_eval_item(e)->item->rejected : &dm_eval_item(e)->item->chosen;
 }
 
-void dm_run_phi(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_phi(const dm_evaluation *e, size_t begin, size_t end)
 {
     (void)begin;
     (void)end;
@@ -126,7 +126,7 @@ static weighted weighted_of(const dm_evaluation *e, int s)
     return w;
 }
 
-void dm_run_score(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_score(const dm_evaluation *e, size_t begin, size_t end)
 {
     double first[2], second[2], shift[2] = {0, 0}, size[2] = {0, 0};
 
@@ -208,7 +208,7 @@ static void loss_of(const dm_evaluation *e, const double *score, double *s_w, do
 
 /* Scores in float and their rounding move the loss: the links are monotone in each score, so the two ends of what the
  * scores may be in `acc` are computed as well. */
-void dm_run_loss(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_loss(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t n = e->g->o.n_items;
     double *memory = dm_eval_scratch(e, 16 * n), *at = memory;
@@ -242,7 +242,7 @@ void dm_run_loss(const dm_evaluation *e, size_t begin, size_t end)
     free(memory);
 }
 
-void dm_run_coef(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_coef(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const dm_loss_options *o = &e->g->o.loss;

@@ -1,9 +1,9 @@
 /* Clipping by the global norm, and AdamW (Loshchilov and Hutter 2019). */
-#include "core/exact.h"
-#include "core/numeric.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
 #include "model/truth/formula_internal.h"
 
-void dm_run_clip(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_clip(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_graph_options *o = &e->g->o;
     double sum = 0, n = 0;
@@ -33,13 +33,13 @@ static void moment(const dm_evaluation *e, size_t i, double b, double y)
     dm_put(e, 0, i, (dm_total){b * x + (1 - b) * y, fabs(b * x) + fabs((1 - b) * y)}, 8, 0, 3, (dm_both){off, off});
 }
 
-void dm_run_adam_m(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_adam_m(const dm_evaluation *e, size_t begin, size_t end)
 {
     for (size_t i = begin; i < end; i++)
         moment(e, i, e->g->o.adamw.beta1, e->in[1][i] * e->in[2][0]);
 }
 
-void dm_run_adam_v(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_adam_v(const dm_evaluation *e, size_t begin, size_t end)
 {
     for (size_t i = begin; i < end; i++) {
         const double g = e->in[1][i] * e->in[2][0];
@@ -53,7 +53,7 @@ static double correction(double beta, double t)
     return -dm_expm1(t * dm_log(beta));
 }
 
-void dm_run_adam_w(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_adam_w(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_adamw_options *o = &e->g->o.adamw;
     const double lr = e->g->o.lr, t = (double)e->g->o.t;

@@ -1,12 +1,12 @@
 /* Formulas that work row by row: norms, RoPE, residuals, gated activations. */
 #include <string.h>
 
-#include "core/exact.h"
-#include "core/numeric.h"
+#include "core/numbers/exact.h"
+#include "core/numbers/numeric.h"
 #include "model/network/rope.h"
 #include "model/truth/formula_internal.h"
 
-void dm_run_tokens(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_tokens(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
 
@@ -31,7 +31,7 @@ static double inverse_rms(const dm_evaluation *e, const double *x, size_t n)
 }
 
 /* The sum of squares has no cancellation: its relative error is gamma_n, that of the root half of it. */
-void dm_run_norm(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_norm(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t cols = dm_eval_out(e, 0)->cols, n = e->op->group;
 
@@ -47,7 +47,7 @@ void dm_run_norm(const dm_evaluation *e, size_t begin, size_t end)
 }
 
 /* dx = inv (w dy - x inv^2 mean(w dy x)) */
-void dm_run_norm_dx(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_norm_dx(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t cols = dm_eval_out(e, 0)->cols, n = e->op->group;
 
@@ -75,7 +75,7 @@ void dm_run_norm_dx(const dm_evaluation *e, size_t begin, size_t end)
         }
 }
 
-void dm_run_norm_dw(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_norm_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t n = e->op->group;
     double *s = dm_eval_scratch(e, n), *a = dm_eval_scratch(e, n), terms = 0;
@@ -103,7 +103,7 @@ void dm_run_norm_dw(const dm_evaluation *e, size_t begin, size_t end)
 
 /* Forward, and for ROPE_GRAD by the opposite angle. An implementation may have angles in f32: their error is some
  * roundings of position times frequency. */
-void dm_run_rope(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_rope(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_config *c = e->g->o.config;
     const dm_pack *p = &dm_eval_item(e)->pack;
@@ -134,7 +134,7 @@ void dm_run_rope(const dm_evaluation *e, size_t begin, size_t end)
     free(angle);
 }
 
-void dm_run_gather(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_gather(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t n = dm_eval_out(e, 0)->cols;
@@ -144,7 +144,7 @@ void dm_run_gather(const dm_evaluation *e, size_t begin, size_t end)
             dm_put_exact(e, 0, t * n + i, e->in[0][(size_t)p->prediction_row[t] * n + i]);
 }
 
-void dm_run_scatter(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_scatter(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t n = dm_eval_out(e, 0)->cols, rows = dm_eval_out(e, 0)->rows;
@@ -160,7 +160,7 @@ void dm_run_scatter(const dm_evaluation *e, size_t begin, size_t end)
     free(a);
 }
 
-void dm_run_add(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_add(const dm_evaluation *e, size_t begin, size_t end)
 {
     for (size_t i = begin; i < end; i++) {
         const double a = e->in[0][i], b = e->in[1][i];
@@ -201,7 +201,7 @@ static double exponential_terms(double x)
     return 16 + 3 * fabs(x);
 }
 
-void dm_run_glu(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_glu(const dm_evaluation *e, size_t begin, size_t end)
 {
     const bool gelu = dm_config_is_gemma(e->g->o.config);
 
@@ -213,7 +213,7 @@ void dm_run_glu(const dm_evaluation *e, size_t begin, size_t end)
     }
 }
 
-void dm_run_glu_grad(const dm_evaluation *e, size_t begin, size_t end)
+void dm_compute_glu_grad(const dm_evaluation *e, size_t begin, size_t end)
 {
     const bool gelu = dm_config_is_gemma(e->g->o.config);
 
