@@ -23,7 +23,7 @@ dm_status dm_trace_values(const dm_st *st, const dm_st_tensor *t, double *out, u
     *wrong = 0;
     if (t->type != DM_F32 && t->type != DM_F64 && t->type != DM_BF16 && t->type != DM_F16)
         return dm_st_read_f64(st, t, out, err);
-    /* the stored values lie at the end of `out` and are widened from its begin: none is overwritten before it is read */
+    /* stored values lie at the end of `out` and are widened from its begin: each is read before it is overwritten */
     char *stored = (char *)out + n * (sizeof *out - dm_dtype_size(t->type));
     const dm_status s = dm_st_read_stored(st, t, stored, err);
     for (size_t i = 0; i < n && s == DM_OK; i++) {

@@ -9,7 +9,7 @@
 #include "core/threads.h"
 #include "model/truth/graph.h"
 
-/* Precision of the implementation that is judged. Unit roundoffs: f64 2^-53, f32 2^-24, tf32 and f16 2^-11, bf16 2^-8. */
+/* Precision of what is judged. Unit roundoffs: f64 2^-53, f32 2^-24, tf32 and f16 2^-11, bf16 2^-8. */
 typedef struct dm_rounding {
     double in;     /* what matrix products round their inputs to; 0: they take them as they are */
     double acc;    /* of sums and functions */

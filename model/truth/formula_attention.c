@@ -62,7 +62,7 @@ static void free_head(head *h, seen *s)
     free(s->key);
 }
 
-/* An error delta_j of each score changes probability j by the factor exp(delta_j + sum_k p_k delta_k) to first order. */
+/* Errors delta_k of the scores change probability j by the factor exp(delta_j + sum_k p_k delta_k) to first order. */
 static void softmax(const dm_evaluation *e, head *h, size_t n)
 {
     double sum = 0, mean = 0, mean_likely = 0;

@@ -48,7 +48,7 @@ static inline dm_both dm_gamma(const dm_evaluation *e, double n)
 }
 
 /* Element i of output o: a value of n terms whose magnitudes add up to `size`. inputs: how many factors of a term are
- * rounded by a matrix product; stages: values of about `size` that may be stored on the way; more: error from elsewhere. */
+ * rounded by a matrix product; stages: values of about `size` that may be stored on the way; more: other errors. */
 static inline void dm_put(const dm_evaluation *e, size_t o, size_t i, dm_total y, double n, int inputs, double stages,
                           dm_both more)
 {

@@ -18,7 +18,8 @@ typedef enum dm_formula { /* inputs -> outputs; ids, positions and segments are 
                           DM_FORMULA_LINEAR, /* x [R, k], W [n, k] (, bias [n]) (, us [R, r], B [n, r]) -> x W^T + bias + us B^T */
                           DM_FORMULA_LORA_DOWN, /* x [R, k], A [r, k] -> scale * x A^T */
                           DM_FORMULA_ROPE,      /* x -> every head turned by its row's position, halves paired */
-                          DM_FORMULA_ATTENTION, /* q, k, v -> softmax(scale * q k^T) v; maximum and log-sum-exp [R, heads] of scale * q k^T */
+                          /* q, k, v -> softmax(scale * q k^T) v; maximum and log-sum-exp [R, heads] of scale * q k^T */
+                          DM_FORMULA_ATTENTION,
                           DM_FORMULA_GATHER, /* x [R, n] -> the predictions' rows [P, n] */
                           DM_FORMULA_ADD,    /* a, b -> a + b */
                           DM_FORMULA_GLU,    /* gate, up -> act(gate) * up */

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Traces: what `trace` records, `check` finds sound, of the engine and in double; one value that is changed is found, and
-# what is missing is bridged. Selection, layers, statistics, steps; refusals.
+# Traces: what `trace` records, `check` finds sound, of the engine and in double; one changed value is found, and what
+# is missing is bridged. Selection, layers, statistics, steps; refusals.
 # shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 

@@ -1,5 +1,5 @@
 /* The step in double against the golden cases' independent float64 implementation: loss, gradients, trained weights
- * within 1e-12 of the tensor's norm, for every architecture. For adapters within 1e-5: the library that made those cases
+ * within 1e-12 of the tensor's norm, for every architecture. For adapters within 1e-5: what made those cases
  * computes norms, RoPE and softmax in float32. */
 #include <math.h>
 #include <stdio.h>
