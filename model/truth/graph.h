@@ -11,40 +11,41 @@
 #include "model/network/pack.h"
 #include "model/train/optimizer.h"
 
-typedef enum dm_formula { /* inputs -> outputs; ids, positions and segments are those of the operation's item */
-                          DM_FORMULA_TOKENS, /* -> ids [R], position [R] */
-                          DM_FORMULA_EMBED,  /* W [V, d] -> scale * W[ids] [R, d] */
-                          DM_FORMULA_NORM, /* x [R, n*group], w [group] -> x / sqrt(mean x^2 + eps) * w, a group at a time */
-                          DM_FORMULA_LINEAR, /* x [R, k], W [n, k] (, bias [n]) (, us [R, r], B [n, r]) -> x W^T + bias + us B^T */
-                          DM_FORMULA_LORA_DOWN, /* x [R, k], A [r, k] -> scale * x A^T */
-                          DM_FORMULA_ROPE,      /* x -> every head turned by its row's position, halves paired */
-                          /* q, k, v -> softmax(scale * q k^T) v; maximum and log-sum-exp [R, heads] of scale * q k^T */
-                          DM_FORMULA_ATTENTION,
-                          DM_FORMULA_GATHER, /* x [R, n] -> the predictions' rows [P, n] */
-                          DM_FORMULA_ADD,    /* a, b -> a + b */
-                          DM_FORMULA_GLU,    /* gate, up -> act(gate) * up */
-                          DM_FORMULA_LOGP,   /* logits [P, V] -> logits[target] - log-sum-exp [P] */
-                          DM_FORMULA_PHI, /* -> the weight of every token, chosen [n], rejected [n]; 0 outside of turns */
-                          DM_FORMULA_SCORE, /* logp [P], phi x 2, reference x 2 (, second x 2) -> s of both sides, sums of logp [4] */
-                          DM_FORMULA_LOSS,        /* score of each item, (kl [1]) -> loss [1], dL/ds [items, 2] */
-                          DM_FORMULA_COEF,        /* dL/ds, phi x 2 -> dL/dlogp [P] */
-                          DM_FORMULA_LOGITS_GRAD, /* logits, dL/dlogp -> dL/dlogp * (onehot(target) - softmax(logits)) */
-                          DM_FORMULA_LINEAR_DX,   /* (dy [R, n], W [n, k]) ... -> sum of dy W */
-                          DM_FORMULA_NORM_DX,     /* dy, x, w (, add) -> the norm's derivative (+ add) */
-                          DM_FORMULA_SCATTER,     /* x [P, n] -> [R, n]: the sum of each row's predictions */
-                          DM_FORMULA_GLU_GRAD,    /* gate, up, dh -> dgate, dup */
-                          DM_FORMULA_ATTENTION_GRAD, /* q, k, v, dout -> dq, dk, dv */
-                          DM_FORMULA_ROPE_GRAD,      /* dy -> turned back */
-                          DM_FORMULA_LORA_DUS,       /* dy [R, n], B [n, r] -> scale * dy B */
-                          DM_FORMULA_LINEAR_DW,      /* (dy [R, n], x [R, k]) of each item -> sum of dy^T x [n, k] */
-                          DM_FORMULA_BIAS_DW,        /* dy [R, n] of each item -> column sums [n] */
-                          DM_FORMULA_NORM_DW, /* (dy, x) of each item -> sum over rows and groups of dy * x / rms [group] */
-                          DM_FORMULA_EMBED_DW, /* dx of each item (, (dlogits, x) of each item when tied) -> [V, d] */
-                          DM_FORMULA_CLIP,     /* every gradient -> global L2 norm [1], factor [1] */
-                          DM_FORMULA_ADAM_M,   /* m (none: 0), g, factor -> beta1 m + (1 - beta1) factor g */
-                          DM_FORMULA_ADAM_V,   /* v (none: 0), g, factor -> beta2 v + (1 - beta2) (factor g)^2 */
-                          DM_FORMULA_ADAM_W, /* w, m, v -> w (1 - lr decay) - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps) */
-                          DM_FORMULA_COUNT
+/* inputs -> outputs; ids, positions and segments are those of the operation's item */
+typedef enum dm_formula {
+    DM_FORMULA_TOKENS,    /* -> ids [R], position [R] */
+    DM_FORMULA_EMBED,     /* W [V, d] -> scale * W[ids] [R, d] */
+    DM_FORMULA_NORM,      /* x [R, n*group], w [group] -> x / sqrt(mean x^2 + eps) * w, a group at a time */
+    DM_FORMULA_LINEAR,    /* x [R, k], W [n, k] (, bias [n]) (, us [R, r], B [n, r]) -> x W^T + bias + us B^T */
+    DM_FORMULA_LORA_DOWN, /* x [R, k], A [r, k] -> scale * x A^T */
+    DM_FORMULA_ROPE,      /* x -> every head turned by its row's position, halves paired */
+    /* q, k, v -> softmax(scale * q k^T) v; maximum and log-sum-exp [R, heads] of scale * q k^T */
+    DM_FORMULA_ATTENTION,
+    DM_FORMULA_GATHER,      /* x [R, n] -> the predictions' rows [P, n] */
+    DM_FORMULA_ADD,         /* a, b -> a + b */
+    DM_FORMULA_GLU,         /* gate, up -> act(gate) * up */
+    DM_FORMULA_LOGP,        /* logits [P, V] -> logits[target] - log-sum-exp [P] */
+    DM_FORMULA_PHI,         /* -> the weight of every token, chosen [n], rejected [n]; 0 outside of turns */
+    DM_FORMULA_SCORE,       /* logp [P], phi x 2, reference x 2 (, second x 2) -> s of both sides, sums of logp [4] */
+    DM_FORMULA_LOSS,        /* score of each item, (kl [1]) -> loss [1], dL/ds [items, 2] */
+    DM_FORMULA_COEF,        /* dL/ds, phi x 2 -> dL/dlogp [P] */
+    DM_FORMULA_LOGITS_GRAD, /* logits, dL/dlogp -> dL/dlogp * (onehot(target) - softmax(logits)) */
+    DM_FORMULA_LINEAR_DX,   /* (dy [R, n], W [n, k]) ... -> sum of dy W */
+    DM_FORMULA_NORM_DX,     /* dy, x, w (, add) -> the norm's derivative (+ add) */
+    DM_FORMULA_SCATTER,     /* x [P, n] -> [R, n]: the sum of each row's predictions */
+    DM_FORMULA_GLU_GRAD,    /* gate, up, dh -> dgate, dup */
+    DM_FORMULA_ATTENTION_GRAD, /* q, k, v, dout -> dq, dk, dv */
+    DM_FORMULA_ROPE_GRAD,      /* dy -> turned back */
+    DM_FORMULA_LORA_DUS,       /* dy [R, n], B [n, r] -> scale * dy B */
+    DM_FORMULA_LINEAR_DW,      /* (dy [R, n], x [R, k]) of each item -> sum of dy^T x [n, k] */
+    DM_FORMULA_BIAS_DW,        /* dy [R, n] of each item -> column sums [n] */
+    DM_FORMULA_NORM_DW,        /* (dy, x) of each item -> sum over rows and groups of dy * x / rms [group] */
+    DM_FORMULA_EMBED_DW,       /* dx of each item (, (dlogits, x) of each item when tied) -> [V, d] */
+    DM_FORMULA_CLIP,           /* every gradient -> global L2 norm [1], factor [1] */
+    DM_FORMULA_ADAM_M,         /* m (none: 0), g, factor -> beta1 m + (1 - beta1) factor g */
+    DM_FORMULA_ADAM_V,         /* v (none: 0), g, factor -> beta2 v + (1 - beta2) (factor g)^2 */
+    DM_FORMULA_ADAM_W, /* w, m, v -> w (1 - lr decay) - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps) */
+    DM_FORMULA_COUNT
 } dm_formula;
 
 const char *dm_formula_name(dm_formula f); /* "linear" ... */
