@@ -10,8 +10,8 @@
 #include "bench/bench.h"
 #include "simd/weight.h"
 
-static const dm_dtype types[] = {DM_F32,  DM_F16,  DM_BF16, DM_Q8_0, DM_Q4_0, DM_Q4_1,
-                                 DM_Q5_0, DM_Q5_1, DM_Q4_K, DM_Q5_K, DM_Q6_K};
+static const dm_dtype types[] = {DM_F32,  DM_F16,  DM_BF16, DM_Q8_0, DM_Q4_0, DM_Q4_1, DM_Q5_0,
+                                 DM_Q5_1, DM_Q4_K, DM_Q5_K, DM_Q6_K, DM_Q2_K, DM_Q3_K};
 #define TYPES (sizeof types / sizeof *types)
 
 static double budget = 0.4; /* seconds for each line */

@@ -312,6 +312,7 @@ static dm_status place_tensor(const cursor *c, dm_gguf_tensor *t, const raw_tens
     const dm_gguf_type type = dm_gguf_type_of(raw->type);
     const uint64_t room = g->in.size - begin;
 
+    t->in = &g->in;
     t->dims = raw->dims;
     t->type = type.type;
     memcpy(t->shape, raw->shape, sizeof t->shape);
@@ -474,6 +475,9 @@ void dm_gguf_close(dm_gguf **g)
 {
     if (!g || !*g)
         return;
+    for (size_t i = 0; i < (*g)->n_parts; i++)
+        dm_gguf_close(&(*g)->parts[i]);
+    free((*g)->parts);
     dm_input_close(&(*g)->in);
     dm_pages_free((*g)->head, (*g)->head_size);
     dm_text_free(&(*g)->text);
@@ -508,9 +512,4 @@ const dm_gguf_tensor *dm_gguf_find(const dm_gguf *g, const char *name)
             low = middle + 1;
     }
     return NULL;
-}
-
-const dm_input *dm_gguf_input(const dm_gguf *g)
-{
-    return &g->in;
 }

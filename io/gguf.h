@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/files/input.h"
 #include "core/numbers/dtype.h"
+#include "core/sha256.h"
 
 #define DM_GGUF_DIMS 4
 
@@ -27,17 +28,24 @@ typedef struct dm_gguf_tensor {
     uint64_t shape[DM_GGUF_DIMS]; /* GGUF's order: shape[0] is the contiguous one, the row length */
     uint64_t count;               /* product of shape */
     uint64_t offset, size;        /* byte offset and size of its data in the file; size 0 if the type is unknown */
+    const dm_input *in;           /* the open file that has it, until dm_gguf_close */
 } dm_gguf_tensor;
 
 dm_status dm_gguf_open(dm_gguf **out, const char *path, dm_error *err);
+/* The same of a model that may be split into files NAME-00001-of-0000N.gguf, of which path is the first: metadata are
+ * its, tensors those of all parts. A part that is missing or another model's, and a path that is another part's, are
+ * named. */
+dm_status dm_gguf_open_whole(dm_gguf **out, const char *path, dm_error *err);
+size_t dm_gguf_files(const dm_gguf *g);               /* 1, or the number of parts */
+const char *dm_gguf_file(const dm_gguf *g, size_t i); /* its path */
+/* Of the file; of several, over their hashes in order. */
+dm_status dm_gguf_sha256(const dm_gguf *g, char hex[DM_SHA256_HEX], dm_error *err);
 void dm_gguf_close(dm_gguf **g);
 const char *dm_gguf_path(const dm_gguf *g);
 
 size_t dm_gguf_count(const dm_gguf *g);
 const dm_gguf_tensor *dm_gguf_at(const dm_gguf *g, size_t i); /* in the file's order */
 const dm_gguf_tensor *dm_gguf_find(const dm_gguf *g, const char *name);
-/* The open file, for the tensors' data; valid until dm_gguf_close. */
-const dm_input *dm_gguf_input(const dm_gguf *g);
 
 /* ---- metadata: `key` as in the file, "llama.block_count" ----
  * dm_gguf_has says whether it is there. A getter of an absent key, or of a key of another kind, fails with DM_ERR_INPUT

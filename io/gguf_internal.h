@@ -45,6 +45,8 @@ struct dm_gguf {
     dm_gguf_tensor *tensors;
     size_t n_tensors;
     const dm_gguf_tensor **by_name; /* sorted by name */
+    dm_gguf **parts;                /* [n_parts] of a model in several files: the others, whose tensors are here, too */
+    size_t n_parts;
 };
 
 /* Bytes of a kind of number; 0 for strings, arrays and unknown kinds. */

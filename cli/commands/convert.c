@@ -77,10 +77,11 @@ static dm_status write(const convert_options *o, const dm_source *source, dm_wei
 {
     const dm_dtype type = dtypes[o->type];
     bool no_tokenizer = false;
-    dm_status s = dm_place_apart(o->output, dm_source_path(source), err); /* an adapter's base is an input, too */
+    dm_status s = DM_OK;
 
-    if (s != DM_OK)
-        return s;
+    for (size_t i = 0; i < dm_source_files(source); i++) /* an adapter's base is an input, too */
+        if ((s = dm_place_apart(o->output, dm_source_file(source, i), err)) != DM_OK)
+            return s;
     s = o->to == TO_GGUF      ? dm_write_gguf(o->output, o->overwrite, source, weights, type, hex, err)
         : o->to == TO_LLAMA2C ? dm_write_llama2c(o->output, o->overwrite, source, weights,
                                                  strcmp(versions[o->version], "1") == 0, &no_tokenizer, hex, err)

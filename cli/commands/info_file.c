@@ -68,17 +68,23 @@ static void report_string_of(cli_report *r, const char *name, const dm_gguf *g, 
         cli_report_string(r, name, text);
 }
 
-static dm_status report_hash(cli_report *r, const char *path, dm_error *err)
+/* g: the opened GGUF file, or NULL for another one. */
+static dm_status report_hash(cli_report *r, const char *path, const dm_gguf *g, dm_error *err)
 {
     char hex[DM_SHA256_HEX];
     struct stat info;
-    const dm_status s = dm_file_sha256(path, hex, err);
+    uint64_t bytes = 0;
+    const dm_status s = g ? dm_gguf_sha256(g, hex, err) : dm_file_sha256(path, hex, err);
 
     if (s != DM_OK)
         return s;
-    if (stat(path, &info) != 0)
-        return dm_fail(err, DM_ERR_FILE, "%s: cannot read its size: %s", path, strerror(errno));
-    cli_report_bytes(r, "weights_bytes", (uint64_t)info.st_size);
+    for (size_t i = 0; i < (g ? dm_gguf_files(g) : 1); i++) {
+        const char *file = g ? dm_gguf_file(g, i) : path;
+        if (stat(file, &info) != 0)
+            return dm_fail(err, DM_ERR_FILE, "%s: cannot read its size: %s", file, strerror(errno));
+        bytes += (uint64_t)info.st_size;
+    }
+    cli_report_bytes(r, "weights_bytes", bytes);
     cli_report_string(r, "model_sha256", hex);
     return DM_OK;
 }
@@ -126,7 +132,7 @@ static dm_status describe_gguf(cli_report *r, const dmpo_engine *engine, const c
     report_string_of(r, "tokenizer_model", g, "tokenizer.ggml.model");
     report_string_of(r, "tokenizer_pre", g, "tokenizer.ggml.pre");
     if (status == DM_OK)
-        status = report_hash(r, path, err);
+        status = report_hash(r, path, g, err);
     if (status == DM_OK && tensors)
         report_tensors(r, g);
     dm_source_close(&s);
@@ -141,10 +147,12 @@ dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *pa
     dm_status status;
 
     if (dm_source_file_kind(path) == DM_SOURCE_GGUF) {
-        if ((status = dm_gguf_open(&g, path, err)) != DM_OK)
+        if (dm_gguf_open_whole(&g, path, NULL) != DM_OK && (status = dm_gguf_open(&g, path, err)) != DM_OK)
             return status;
         cli_report_string(r, "path", path);
         cli_report_string(r, "form", "gguf");
+        if (dm_gguf_files(g) > 1)
+            cli_report_int(r, "files", (int64_t)dm_gguf_files(g));
         status = describe_gguf(r, engine, path, g, choice, tensors, err);
         dm_gguf_close(&g);
         return status;
@@ -156,7 +164,7 @@ dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *pa
     const char *const type[] = {"F32"};
     cli_report_list(r, "dtype", type, 1);
     if ((status = report_source(r, engine, s, choice, err)) == DM_OK)
-        status = report_hash(r, path, err);
+        status = report_hash(r, path, NULL, err);
     dm_source_close(&s);
     return status;
 }

@@ -14,6 +14,8 @@
  *   Q4_K      256    144    nibble                f16 d * 6-bit scale      -(f16 dmin * 6-bit minimum)   of each 32
  *   Q5_K      256    176    5 bits                the same                 the same                      of each 32
  *   Q6_K      256    210    6 bits - 32           f16 d * int8 scale       -0                            of each 16
+ *   Q2_K      256     84    2 bits                f16 d * 4-bit scale      -(f16 dmin * 4-bit minimum)   of each 16
+ *   Q3_K      256    110    3 bits - 4            f16 d * (6 bits - 32)    -0                            of each 16
  *
  * (-0 keeps the sign of a product that is zero.) */
 #ifndef DM_CORE_NUMBERS_DTYPE_H
@@ -39,6 +41,8 @@ typedef enum dm_dtype {
     DM_Q4_K,
     DM_Q5_K,
     DM_Q6_K,
+    DM_Q2_K,
+    DM_Q3_K,
     DM_DTYPE_COUNT
 } dm_dtype;
 

@@ -152,6 +152,16 @@ const char *dm_source_path(const dm_source *s)
     return s->path;
 }
 
+size_t dm_source_files(const dm_source *s)
+{
+    return s->gguf ? dm_gguf_files(s->gguf) : 1;
+}
+
+const char *dm_source_file(const dm_source *s, size_t i)
+{
+    return s->gguf ? dm_gguf_file(s->gguf, i) : s->path;
+}
+
 const char *dm_source_adapter(const dm_source *s)
 {
     return s->adapter;
@@ -189,9 +199,9 @@ static size_t row_of(const dm_source_tensor *t, size_t rows, size_t r)
     return r - in_head + in_head % 2 * (dim / 2) + in_head / 2;
 }
 
-static const dm_input *file_of(const dm_source *s)
+static const dm_input *file_of(const dm_source *s, const dm_source_tensor *t)
 {
-    return s->gguf ? dm_gguf_input(s->gguf) : &s->in;
+    return t->in ? t->in : &s->in;
 }
 
 static dm_status fail_nonfinite(const dm_source *s, const char *name, size_t row, size_t col, double x, dm_error *err)
@@ -249,7 +259,7 @@ dm_status dm_source_read_f32(const dm_source *s, const char *name, float *out, d
     const dm_tensor *shape = &s->layout.tensors[index];
     const bool column = t->heads && shape->dims == 1; /* a bias of q or k */
     const size_t rows = column ? shape->cols : shape->rows, cols = column ? 1 : shape->cols;
-    dm_input_part_begin(&part, file_of(s), t->offset, rows * dm_dtype_bytes(t->type, cols));
+    dm_input_part_begin(&part, file_of(s, t), t->offset, rows * dm_dtype_bytes(t->type, cols));
     for (size_t r = 0; r < rows; r++) {
         float *to = out + row_of(t, rows, r) * cols;
         for (size_t at = 0, n; at < cols; at += n) {
@@ -271,9 +281,9 @@ dm_status dm_source_read_f32(const dm_source *s, const char *name, float *out, d
 /* Where a block's f16 scales are. */
 static size_t scales_of(dm_dtype type, size_t at[2])
 {
-    at[0] = type == DM_Q6_K ? 208 : 0;
-    at[1] = 2;
-    return type == DM_Q4_1 || type == DM_Q5_1 || type == DM_Q4_K || type == DM_Q5_K ? 2 : 1;
+    at[0] = type == DM_Q6_K ? 208 : type == DM_Q3_K ? 108 : type == DM_Q2_K ? 80 : 0;
+    at[1] = at[0] + 2;
+    return type == DM_Q4_1 || type == DM_Q5_1 || type == DM_Q4_K || type == DM_Q5_K || type == DM_Q2_K ? 2 : 1;
 }
 
 /* The first number (or block's scale) of a stored row that is not finite, or cols; *bad: which. */
@@ -312,7 +322,7 @@ dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out,
     const size_t bytes = (size_t)dm_dtype_bytes(t->type, cols);
     if (t->st && (status = dm_st_read_stored(s->st, t->st, out, err)) != DM_OK)
         return status;
-    dm_input_part_begin(&part, file_of(s), t->offset, rows * bytes);
+    dm_input_part_begin(&part, file_of(s, t), t->offset, rows * bytes);
     for (size_t r = 0; r < rows; r++) {
         unsigned char *to = (unsigned char *)out + row_of(t, rows, r) * bytes;
         for (size_t at = 0, n; !t->st && at < bytes; at += n) {
@@ -334,7 +344,9 @@ dm_status dm_source_read_stored(const dm_source *s, const char *name, void *out,
 
 dm_status dm_source_base_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    return s->kind == DM_SOURCE_HF ? dm_hf_directory_sha256(s->path, hex, err) : dm_file_sha256(s->path, hex, err);
+    return s->kind == DM_SOURCE_HF ? dm_hf_directory_sha256(s->path, hex, err)
+           : s->gguf               ? dm_gguf_sha256(s->gguf, hex, err)
+                                   : dm_file_sha256(s->path, hex, err);
 }
 
 dm_status dm_source_sha256(const dm_source *s, char hex[DM_SHA256_HEX], dm_error *err)

@@ -29,7 +29,10 @@ dm_status dm_source_open_on(dm_source **out, const char *path, const char *base,
 void dm_source_close(dm_source **s);
 
 dm_source_kind dm_source_kind_of(const dm_source *s);
-const char *dm_source_path(const dm_source *s);    /* of the base, where there is an adapter */
+const char *dm_source_path(const dm_source *s); /* of the base, where there is an adapter */
+/* The paths that a writer must not replace: more than dm_source_path's where a GGUF file has parts. */
+size_t dm_source_files(const dm_source *s);
+const char *dm_source_file(const dm_source *s, size_t i);
 const char *dm_source_adapter(const dm_source *s); /* its directory; NULL: none */
 const dm_config *dm_source_config(const dm_source *s);
 /* The stored type of a tensor by its Hugging Face name. */

@@ -27,8 +27,8 @@ static dm_status check_type(const dm_gguf *g, const dm_gguf_tensor *t, dm_error 
     if (is_weight(t->type))
         return DM_OK;
     return dm_fail(err, DM_ERR_UNSUPPORTED,
-                   "%s: tensor \"%s\": %s%s is not supported; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, "
-                   "Q5_K and Q6_K are",
+                   "%s: tensor \"%s\": %s%s is not supported; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, "
+                   "Q3_K, Q4_K, Q5_K and Q6_K are",
                    dm_gguf_path(g), t->name, strncmp(t->type_name, "type ", 5) == 0 ? "" : "type ", t->type_name);
 }
 
@@ -51,6 +51,7 @@ static dm_status match(dm_source *s, bool *used, dm_error *err)
         s->tensors[i] = (dm_source_tensor){.type = found->type,
                                            .heads = dm_gguf_paired_heads(&s->config, t->name),
                                            .shift = dm_gguf_is_offset(&s->config, t) ? -1.0f : 0,
+                                           .in = found->in,
                                            .offset = found->offset};
         if (t->dims == 1 && found->type >= DM_DTYPE_PLAIN)
             return dm_fail(err, DM_ERR_UNSUPPORTED, "%s: tensor \"%s\": a vector of type %s is not supported",
@@ -68,7 +69,7 @@ dm_status dm_source_open_gguf(dm_source *s, dm_error *err)
 {
     dm_status status;
 
-    if ((status = dm_gguf_open(&s->gguf, s->path, err)) != DM_OK ||
+    if ((status = dm_gguf_open_whole(&s->gguf, s->path, err)) != DM_OK ||
         (status = dm_source_gguf_config(&s->config, s->gguf, err)) != DM_OK ||
         (status = dm_param_layout_build(&s->layout, &s->config, err)) != DM_OK)
         return status;

@@ -187,7 +187,7 @@ static dm_status read_factors(const reader *r)
     float *factors = malloc((n + 1) * sizeof *factors);
     if (!factors)
         return dm_fail(r->err, DM_ERR_MEMORY, "%s: no memory for tensor \"%s\"", dm_gguf_path(r->g), t->name);
-    if ((s = dm_input_read(dm_gguf_input(r->g), factors, n * sizeof *factors, t->offset, r->err)) != DM_OK) {
+    if ((s = dm_input_read(t->in, factors, n * sizeof *factors, t->offset, r->err)) != DM_OK) {
         free(factors);
         return s;
     }
@@ -339,16 +339,9 @@ static dm_status read_arch(reader *r)
 static dm_status read_whole(const reader *r)
 {
     const char *type = "model";
-    int64_t parts = 1;
     dm_status s = DM_OK;
 
-    if (dm_gguf_has(r->g, "split.count"))
-        s = dm_gguf_i64(r->g, "split.count", &parts, r->err);
-    if (s == DM_OK && parts > 1)
-        return dm_fail(r->err, DM_ERR_UNSUPPORTED,
-                       "%s: is one of %lld parts of a model; join them first (llama.cpp: llama-gguf-split --merge)",
-                       dm_gguf_path(r->g), (long long)parts);
-    if (s == DM_OK && dm_gguf_has(r->g, "general.type"))
+    if (dm_gguf_has(r->g, "general.type"))
         s = dm_gguf_string(r->g, "general.type", &type, r->err);
     if (s == DM_OK && strcmp(type, "model") != 0)
         return dm_fail(r->err, DM_ERR_UNSUPPORTED, "%s: general.type is \"%.40s\", must be \"model\"%s",

@@ -16,6 +16,7 @@ typedef struct dm_source_tensor {
     unsigned heads;         /* its rows are in RoPE's pairs (2i, 2i + 1) in each of so many heads; 0: as they are */
     float shift;            /* added to every element: GGUF holds 1 + some norms */
     const dm_st_tensor *st; /* of a directory */
+    const dm_input *in;     /* of a GGUF file: the one, of several, that has it */
     uint64_t offset;        /* of a file: where its data begins */
 } dm_source_tensor;
 

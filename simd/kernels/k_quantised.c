@@ -33,11 +33,11 @@ _Static_assert(GROUPS *VF == DM_GEMM_QUANTISED_MIN, "a call has at least that ma
  * (code - offset) * d + m. */
 typedef struct piece {
     vi words[8];
-    vf d[2], m; /* d: of the first and of the last 16 */
+    vf d[2], m[2]; /* of the first and of the last 16 */
 } piece;
 
 /* How 16 or 32 numbers lie: what is compiled once. */
-typedef enum family { HALVES, BRAIN_HALVES, BYTES, NIBBLES, FIVE_BITS, Q4_K, Q5_K, Q6_K } family;
+typedef enum family { HALVES, BRAIN_HALVES, BYTES, NIBBLES, FIVE_BITS, Q4_K, Q5_K, Q6_K, Q2_K, Q3_K } family;
 
 /* What types of a family may differ in. */
 typedef struct layout {
@@ -52,7 +52,8 @@ static const layout layouts[DM_DTYPE_COUNT] = {
     [DM_Q8_0] = {BYTES, 34, 2, false, 128},  [DM_Q4_0] = {NIBBLES, 18, 2, false, 8},
     [DM_Q4_1] = {NIBBLES, 20, 4, true, 0},   [DM_Q5_0] = {FIVE_BITS, 22, 6, false, 16},
     [DM_Q5_1] = {FIVE_BITS, 24, 8, true, 0}, [DM_Q4_K] = {Q4_K, 144, 16, true, 0},
-    [DM_Q5_K] = {Q5_K, 176, 48, true, 0},    [DM_Q6_K] = {Q6_K, 210, 0, false, 32},
+    [DM_Q5_K] = {Q5_K, 176, 48, true, 0},    [DM_Q6_K] = {Q6_K, 210, 128, false, 32},
+    [DM_Q2_K] = {Q2_K, 84, 16, true, 0},     [DM_Q3_K] = {Q3_K, 110, 32, false, 4},
 };
 
 /* What the pieces of a block of 256 share. */
@@ -112,7 +113,7 @@ DM_INLINE vf byte(vi a, size_t at, float offset)
 DM_INLINE void one_scale(piece *x, vf d, vf m)
 {
     x->d[0] = x->d[1] = d;
-    x->m = m;
+    x->m[0] = x->m[1] = m;
 }
 
 /* Four words of nibbles to eight of bytes; bits 4j .. 4j + 3 of `bits` go above the nibbles of word j: copies 7 bits
@@ -172,27 +173,61 @@ DM_INLINE void load_k(piece *x, const block *b, family f, size_t pair, size_t od
                             vi_shl(each_byte(vi_shr(b->top[j], (unsigned)(2 * pair + odd)), 1), 4));
 }
 
-DM_INLINE void open_q6_k(block *b, rows w)
+/* Types with a scale for each 16. */
+DM_INLINE void open_16(block *b, family f, rows w)
 {
-    b->d = high_f16(word_at(w, 206));
-    words_at(b->scale, w, 192);
-    for (size_t j = 0; j < 4; j++)
-        b->scale[j] = vi_xor(b->scale[j], vi_set1(0x80808080)); /* unsigned, 128 larger */
+    if (f == Q2_K) {
+        const vi head = word_at(w, 80);
+        b->d = low_f16(head);
+        b->m = high_f16(head);
+        words_at(b->scale, w, 0);
+    } else if (f == Q3_K) {
+        vi s[4]; /* eight bytes with two low nibbles each, four with the upper two bits, the last bits of the block */
+        words_at(s, w, 94);
+        const vi low = vi_or(vi_shr(s[0], 16), vi_shl(s[1], 16)), high = vi_or(vi_shr(s[1], 16), vi_shl(s[2], 16));
+        const vi upper = vi_or(vi_shr(s[2], 16), vi_shl(s[3], 16));
+        b->d = high_f16(s[3]);
+        b->scale[0] = vi_or(each_byte(low, 15), vi_shl(each_byte(upper, 3), 4));
+        b->scale[1] = vi_or(each_byte(high, 15), vi_shl(each_byte(vi_shr(upper, 2), 3), 4));
+        b->scale[2] = vi_or(each_byte(vi_shr(low, 4), 15), vi_shl(each_byte(vi_shr(upper, 4), 3), 4));
+        b->scale[3] = vi_or(each_byte(vi_shr(high, 4), 15), vi_shl(each_byte(vi_shr(upper, 6), 3), 4));
+        eight_words_at(b->codes, w, 0);
+    } else {
+        b->d = high_f16(word_at(w, 206));
+        words_at(b->scale, w, 192);
+        for (size_t j = 0; j < 4; j++)
+            b->scale[j] = vi_xor(b->scale[j], vi_set1(0x80808080)); /* unsigned, 128 larger */
+    }
 }
 
-/* A quarter of a half: nibbles of 32 of its 64 bytes, two bits of each of its 32 bytes, two scales. */
-DM_INLINE void load_q6_k(piece *x, const block *b, rows w, size_t half, size_t quarter)
+/* A quarter of a half: two bits of each of the half's 32 bytes and, of Q6_K, nibbles of 32 of its 64 bytes, of Q3_K one
+ * bit of each of the block's 32 bytes; two scales. */
+DM_INLINE void load_16(piece *x, const block *b, family f, rows w, size_t half, size_t quarter)
 {
     const vi scales = b->scale[half * 2 + quarter / 2];
+    const size_t at = quarter % 2 * 2;
     vi words[8];
 
-    x->d[0] = vf_mul(b->d, byte(scales, quarter % 2 * 2, 128));
-    x->d[1] = vf_mul(b->d, byte(scales, quarter % 2 * 2 + 1, 128));
-    x->m = vf_set1(-0.0f);
-    eight_words_at(words, w, half * 64 + quarter % 2 * PIECE);
-    for (size_t j = 0; j < 8; j++)
-        x->words[j] = vi_or(each_byte(vi_shr(words[j], (unsigned)quarter / 2 * 4), 15),
-                            vi_shl(each_byte(vi_shr(b->top[j], 2 * (unsigned)quarter), 3), 4));
+    if (f == Q6_K)
+        eight_words_at(words, w, half * 64 + quarter % 2 * PIECE);
+    for (size_t i = 0; i < 2; i++) {
+        if (f == Q2_K) {
+            x->d[i] = vf_mul(b->d, byte(each_byte(scales, 15), at + i, 0));
+            x->m[i] = vf_neg(vf_mul(b->m, byte(each_byte(vi_shr(scales, 4), 15), at + i, 0)));
+        } else {
+            x->d[i] = vf_mul(b->d, byte(scales, at + i, f == Q6_K ? 128 : 32));
+            x->m[i] = vf_set1(-0.0f);
+        }
+    }
+    for (size_t j = 0; j < 8; j++) {
+        const vi bits = each_byte(vi_shr(b->top[j], 2 * (unsigned)quarter), 3);
+        if (f == Q6_K)
+            x->words[j] = vi_or(each_byte(vi_shr(words[j], (unsigned)quarter / 2 * 4), 15), vi_shl(bits, 4));
+        else if (f == Q3_K)
+            x->words[j] = vi_or(bits, vi_shl(each_byte(vi_shr(b->codes[j], (unsigned)(4 * half + quarter)), 1), 2));
+        else
+            x->words[j] = bits;
+    }
 }
 
 /* ---- products ---- */
@@ -232,7 +267,8 @@ DM_INLINE void multiply_words(const work *x, vf acc[][ROWS], const piece *p, siz
 {
 #define WORD(j)                                                                                                        \
     for (size_t g = 0; g < x->groups; g++)                                                                             \
-        multiply_word(x, acc[g], p[g].words[first + j], bit, mask, offset, p[g].d[which], p[g].m, column + 4 * j);
+        multiply_word(x, acc[g], p[g].words[first + j], bit, mask, offset, p[g].d[which], p[g].m[which],               \
+                      column + 4 * j);
     WORD(0)
     WORD(1)
     WORD(2)
@@ -304,7 +340,7 @@ DM_INLINE void product_k(const work *x, vf acc[][ROWS], family f, const layout *
     }
 }
 
-DM_INLINE void product_q6_k(const work *x, vf acc[][ROWS], const layout *l)
+DM_INLINE void product_16(const work *x, vf acc[][ROWS], family f, const layout *l)
 {
     block b[GROUPS];
     piece p[GROUPS];
@@ -312,13 +348,13 @@ DM_INLINE void product_q6_k(const work *x, vf acc[][ROWS], const layout *l)
     for (size_t c = 0, at = 0; c < x->k; at += l->block) {
         prefetch(x, at, l->block);
         for (size_t g = 0; g < x->groups; g++)
-            open_q6_k(&b[g], advanced(x->w[g], at));
+            open_16(&b[g], f, advanced(x->w[g], at));
         for (size_t half = 0; half < 2; half++) {
             for (size_t g = 0; g < x->groups; g++)
-                eight_words_at(b[g].top, advanced(x->w[g], at), 128 + half * 32);
+                eight_words_at(b[g].top, advanced(x->w[g], at), l->codes + half * PIECE);
             for (size_t quarter = 0; quarter < 4; quarter++, c += PIECE) {
                 for (size_t g = 0; g < x->groups; g++)
-                    load_q6_k(&p[g], &b[g], advanced(x->w[g], at), half, quarter);
+                    load_16(&p[g], &b[g], f, advanced(x->w[g], at), half, quarter);
                 multiply_bytes(x, acc, p, l->offset, c);
             }
         }
@@ -361,8 +397,8 @@ DM_INLINE void product(const work *x, vf acc[][ROWS], family f, const layout *l)
 {
     if (f == HALVES || f == BRAIN_HALVES)
         product16(x, acc, f);
-    else if (f == Q6_K)
-        product_q6_k(x, acc, l);
+    else if (f == Q6_K || f == Q2_K || f == Q3_K)
+        product_16(x, acc, f, l);
     else if (f == Q4_K || f == Q5_K)
         product_k(x, acc, f, l);
     else
@@ -417,7 +453,8 @@ DM_INLINE void columns(const call *t, const family f, const size_t m, const size
     }
 }
 
-#define EACH_FAMILY(X) X(HALVES) X(BRAIN_HALVES) X(BYTES) X(NIBBLES) X(FIVE_BITS) X(Q4_K) X(Q5_K) X(Q6_K)
+#define EACH_FAMILY(X)                                                                                                 \
+    X(HALVES) X(BRAIN_HALVES) X(BYTES) X(NIBBLES) X(FIVE_BITS) X(Q4_K) X(Q5_K) X(Q6_K) X(Q2_K) X(Q3_K)
 
 #define INSTANCES(f)                                                                                                   \
     static void one_##f(const call *t)                                                                                 \

@@ -154,6 +154,36 @@ static void q6_k(float *y, const uint8_t *block, size_t eighth)
     }
 }
 
+/* Halves of 128 elements: two bits of 32 bytes for each quarter. Scales and minima of 4 bits, of each 16. */
+static void q2_k(float *y, const uint8_t *block, size_t eighth)
+{
+    const uint8_t *codes = block + 16 + eighth / 4 * PIECE;
+    const vf d = all_f16(block + 80), dmin = all_f16(block + 82);
+
+    for (size_t i = 0; i < PIECE; i += VF) {
+        const uint8_t scales = block[2 * eighth + i / VF];
+        const vi bits = vi_and(vi_shr(vi_load_u8(codes + i), 2 * (unsigned)(eighth % 4)), vi_set1(3));
+        put(y + i, bits, 0, vf_mul(d, vf_set1((float)(scales & 15))),
+            vf_neg(vf_mul(dmin, vf_set1((float)(scales >> 4)))));
+    }
+}
+
+/* The same two bits, and one of 32 bytes for each eighth. 16 scales of 6 bits: eight bytes with two low nibbles each,
+ * then four with the upper two bits. */
+static void q3_k(float *y, const uint8_t *block, size_t eighth)
+{
+    const uint8_t *codes = block + 32 + eighth / 4 * PIECE, *s = block + 96;
+    const vf d = all_f16(block + 108), m = vf_set1(-0.0f);
+
+    for (size_t i = 0; i < PIECE; i += VF) {
+        const size_t k = 2 * eighth + i / VF;
+        const int scale = (s[k % 8] >> k / 8 * 4 & 15) | (s[8 + k % 4] >> k / 4 * 2 & 3) << 4;
+        const vi bits = vi_and(vi_shr(vi_load_u8(codes + i), 2 * (unsigned)(eighth % 4)), vi_set1(3));
+        const vi top = vi_and(vi_shr(vi_load_u8(block + i), (unsigned)eighth), vi_set1(1));
+        put(y + i, vi_or(bits, vi_shl(top, 2)), 4, vf_mul(d, vf_set1((float)(scale - 32))), m);
+    }
+}
+
 /* ---- rows ---- */
 
 static void halves(float *y, const uint16_t *x, size_t n, int brain)
@@ -203,6 +233,10 @@ static void widen(float *y, dm_dtype type, const void *row, size_t first, size_t
         EIGHTHS(q5_k, 176);
     case DM_Q6_K:
         EIGHTHS(q6_k, 210);
+    case DM_Q2_K:
+        EIGHTHS(q2_k, 84);
+    case DM_Q3_K:
+        EIGHTHS(q3_k, 110);
     default:
         break;
     }

@@ -110,6 +110,8 @@ BENCH_WIDEN(q5_1, DM_Q5_1)
 BENCH_WIDEN(q4_k, DM_Q4_K)
 BENCH_WIDEN(q5_k, DM_Q5_K)
 BENCH_WIDEN(q6_k, DM_Q6_K)
+BENCH_WIDEN(q2_k, DM_Q2_K)
+BENCH_WIDEN(q3_k, DM_Q3_K)
 
 static void no_check(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
 {
@@ -127,6 +129,8 @@ const ck_kernel ck_quantised_kernels[] = {
     {"widen_q4_k", no_check, bench_widen_q4_k, true},
     {"widen_q5_k", no_check, bench_widen_q5_k, true},
     {"widen_q6_k", no_check, bench_widen_q6_k, true},
+    {"widen_q2_k", no_check, bench_widen_q2_k, true},
+    {"widen_q3_k", no_check, bench_widen_q3_k, true},
     {"skinny_quantised", check_skinny_stored, NULL, false},
     {0},
 };

@@ -19,7 +19,7 @@ BUILD = sys.argv[1] if len(sys.argv) > 1 else "build"
 WEIGHT = os.path.join(BUILD, "tests", "weight")
 QUANTISED = ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"]  # what the package itself can make
 SCALES = {"F16": [0], "Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q4_K": [0, 2],
-          "Q5_K": [0, 2], "Q6_K": [208]}  # where a block has its f16 numbers
+          "Q5_K": [0, 2], "Q6_K": [208], "Q2_K": [80, 82], "Q3_K": [108]}  # where a block has its f16 numbers
 passed = failed = 0
 
 
@@ -68,7 +68,7 @@ def main():
     rows, cols = 96, 768
     isas = levels()
     check(isas[:1] == ["scalar"], f"{WEIGHT} does not run")
-    for name in ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"]:
+    for name in ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K", "Q2_K", "Q3_K"]:
         kind = GGMLQuantizationType[name]
         cases = [("random blocks", random_blocks(rng, name, rows, cols))]
         if name in QUANTISED:

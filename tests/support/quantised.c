@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
-const dm_dtype stored_types[STORED_TYPES] = {DM_F32,  DM_F16,  DM_BF16, DM_Q8_0, DM_Q4_0, DM_Q4_1,
-                                             DM_Q5_0, DM_Q5_1, DM_Q4_K, DM_Q5_K, DM_Q6_K};
+const dm_dtype stored_types[STORED_TYPES] = {DM_F32,  DM_F16,  DM_BF16, DM_Q8_0, DM_Q4_0, DM_Q4_1, DM_Q5_0,
+                                             DM_Q5_1, DM_Q4_K, DM_Q5_K, DM_Q6_K, DM_Q2_K, DM_Q3_K};
 
 static unsigned stored_u16(const uint8_t *p)
 {
@@ -62,6 +62,15 @@ static double stored_value256(dm_dtype type, const uint8_t *b, size_t i)
         const int scale = b[192 + i / 16] < 128 ? b[192 + i / 16] : b[192 + i / 16] - 256;
         return stored_f16(b + 208) * scale * q - 0.0;
     }
+    if (type == DM_Q2_K || type == DM_Q3_K) {
+        const size_t half = i / 128, quarter = i % 128 / 32, k = i / 16;
+        const int two = b[(type == DM_Q2_K ? 16 : 32) + 32 * half + i % 32] / (1 << 2 * quarter) % 4;
+        if (type == DM_Q2_K)
+            return stored_f16(b + 80) * (b[k] % 16) * two - stored_f16(b + 82) * (b[k] / 16);
+        const int low = k < 8 ? b[96 + k] % 16 : b[96 + k - 8] / 16, high = b[104 + k % 4] / (1 << 2 * (k / 4)) % 4;
+        const int three = two + (b[i % 32] / (1 << i / 32) % 2 ? 0 : -4);
+        return stored_f16(b + 108) * (low + 16 * high - 32) * three - 0.0;
+    }
     const uint8_t *s = b + 4, *codes = b + (type == DM_Q4_K ? 16 : 48);
     const size_t j = i / 32;
     const int scale = j < 4 ? s[j] % 64 : s[j + 4] % 16 + s[j - 4] / 64 * 16;
@@ -108,7 +117,8 @@ static void stored_fill_half(uint8_t *p, stored_fill fill, uint32_t random)
 void stored_random(void *row, dm_dtype type, size_t n, stored_fill fill, uint32_t (*random)(void *), void *ctx)
 {
     const size_t blocks = n / dm_dtype_block(type), size = dm_dtype_size(type);
-    const int has_min = type == DM_Q4_1 || type == DM_Q5_1 || type == DM_Q4_K || type == DM_Q5_K;
+    const int has_min = type == DM_Q4_1 || type == DM_Q5_1 || type == DM_Q4_K || type == DM_Q5_K || type == DM_Q2_K;
+    const size_t scales = type == DM_Q6_K ? 208 : type == DM_Q3_K ? 108 : type == DM_Q2_K ? 80 : 0;
     uint8_t *p = row;
 
     for (size_t b = 0; b < blocks; b++, p += size) {
@@ -122,9 +132,9 @@ void stored_random(void *row, dm_dtype type, size_t n, stored_fill fill, uint32_
             else if (fill == STORED_FINITE)
                 p[1] ^= (p[1] & 0x7f) == 0x7f ? 1 : 0;
         } else {
-            stored_fill_half(p + (type == DM_Q6_K ? 208 : 0), fill, random(ctx));
+            stored_fill_half(p + scales, fill, random(ctx));
             if (has_min)
-                stored_fill_half(p + 2, fill, random(ctx));
+                stored_fill_half(p + scales + 2, fill, random(ctx));
         }
     }
 }

@@ -8,7 +8,7 @@
 
 #include "core/numbers/dtype.h"
 
-#define STORED_TYPES 11
+#define STORED_TYPES 13
 extern const dm_dtype stored_types[STORED_TYPES];
 
 /* Element i of a row. */

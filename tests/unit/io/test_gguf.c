@@ -149,9 +149,9 @@ static void check_tensors(const dm_gguf *g)
     unsigned char byte[2];
     float value;
     dm_error err = {0};
-    CK(dm_input_read(dm_gguf_input(g), &byte[0], 1, q->offset + 2, &err) == DM_OK && byte[0] == 1);
-    CK(dm_input_read(dm_gguf_input(g), &byte[1], 1, h->offset, &err) == DM_OK && byte[1] == 0x3C);
-    CK(dm_input_read(dm_gguf_input(g), &value, sizeof value, last->offset + 4, &err) == DM_OK);
+    CK(dm_input_read(q->in, &byte[0], 1, q->offset + 2, &err) == DM_OK && byte[0] == 1);
+    CK(dm_input_read(h->in, &byte[1], 1, h->offset, &err) == DM_OK && byte[1] == 0x3C);
+    CK(dm_input_read(last->in, &value, sizeof value, last->offset + 4, &err) == DM_OK);
     CK(value >= 4.25f && value <= 4.25f);
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/cpu.h"
+#include "core/sha256.h"
 #include "simd/engine.h"
 #include "simd/weight.h"
 #include "tests/support/check.h"
@@ -187,6 +188,32 @@ static void check_type(dm_dtype type)
     }
 }
 
+/* Two blocks of fixed bytes as the gguf package dequantises them (gguf.quants.dequantize), by the SHA-256 of the floats.
+ * `scales`: the high bytes of the block's f16 numbers, of which a bit is cleared so that they are finite. */
+static void check_golden(dm_dtype type, size_t scale, size_t scale2, const char *want)
+{
+    uint8_t raw[2 * 128];
+    float y[512];
+    char hex[DM_SHA256_HEX];
+    uint32_t x = 1;
+    const size_t size = dm_dtype_size(type);
+
+    for (size_t i = 0; i < 2 * size; i++)
+        raw[i] = (uint8_t)((x = x * 1103515245u + 12345u) >> 16);
+    for (size_t b = 0; b < 2; b++) {
+        raw[b * size + scale] &= 0xbf;
+        raw[b * size + scale2] &= 0xbf;
+    }
+    for (size_t e = 0; e < all.n; e++) {
+        dm_sha256 h;
+        all.e[e].k.widen(y, type, raw, 0, 512);
+        dm_sha256_init(&h);
+        dm_sha256_update(&h, y, sizeof y); /* little-endian machines only: none other is supported */
+        dm_sha256_finish(&h, hex);
+        CK_MSG(strcmp(hex, want) == 0, "%s: %s", dm_dtype_name(type), hex);
+    }
+}
+
 /* ---- the tool ---- */
 
 static int widen_input(const char *name, const char *cols_text)
@@ -231,6 +258,8 @@ int main(int argc, char **argv)
     test_seed(1);
     for (size_t t = 0; t < STORED_TYPES; t++)
         check_type(stored_types[t]);
+    check_golden(DM_Q2_K, 81, 83, "0f546580df88ea1d3c5d4f139ad8f063a37ce98675fa14032261a0b5a33e4a22");
+    check_golden(DM_Q3_K, 109, 109, "19624ecb36c7681b0aba71d1adde3468b0d7dad2f506cd9334120644ca6a69cc");
     engines_close(&all);
     return ck_done("weight");
 }

@@ -21,11 +21,11 @@ static const char *case_path(char path[PATH], const char *name)
     return path;
 }
 
-static float *values(const dm_gguf *g, const dm_gguf_tensor *t)
+static float *values(const dm_gguf_tensor *t)
 {
     float *x = t ? malloc((size_t)t->count * sizeof *x) : NULL;
     dm_error err = {0};
-    if (x && !CK(t->type == DM_F32 && dm_input_read(dm_gguf_input(g), x, (size_t)t->size, t->offset, &err) == DM_OK)) {
+    if (x && !CK(t->type == DM_F32 && dm_input_read(t->in, x, (size_t)t->size, t->offset, &err) == DM_OK)) {
         free(x);
         return NULL;
     }
@@ -70,7 +70,7 @@ static void check_sum(const dm_gguf *base, const dm_gguf *merged, const dm_gguf 
         pairs++;
         /* what llama.cpp checks: rows of lora_a as long as the base's, as many rows of lora_b, one rank */
         CK(ta->shape[0] == t->shape[0] && tb->shape[1] == t->shape[1] && ta->shape[1] == tb->shape[0]);
-        float *x = values(base, t), *y = values(merged, sum), *a = values(adapter, ta), *b = values(adapter, tb);
+        float *x = values(t), *y = values(sum), *a = values(ta), *b = values(tb);
         if (x && y && a && b)
             check_tensor(x, y, a, b, (size_t)t->shape[1], (size_t)t->shape[0], (size_t)tb->shape[0],
                          alpha / (double)tb->shape[0], t->name);

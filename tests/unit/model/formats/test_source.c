@@ -274,7 +274,8 @@ static void check_keys(void)
     refused(&(change){.key = "general.architecture", .kind = K_STRING, .text = "mamba"}, "architecture \"mamba\"");
     refused(&(change){.key = "general.architecture"}, "\"general.architecture\" is missing");
     refused(&(change){.key = "general.architecture", .kind = K_STRING, .text = "qwen2"}, "qwen2.embedding_length");
-    refused(&(change){.key = "split.count", .kind = K_U32, .value = 3}, "is one of 3 parts of a model");
+    refused(&(change){.key = "split.count", .kind = K_U32, .value = 3},
+            "is part 1 of 3 of a model, so its name must end");
     refused(&(change){.key = "general.type", .kind = K_STRING, .text = "adapter"}, "general.type is \"adapter\"");
     refused(&(change){.key = "llama.expert_count", .kind = K_U32, .value = 8}, "expert_count\" is 8");
     refused(&(change){.key = "llama.attention.sliding_window", .kind = K_U32, .value = 8}, "sliding_window\" is 8");
