@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/files/file.h"
+#include "core/files/output.h"
 #include "io/tokenizer/tokenizer_internal.h"
 
 static const char *bool_text(bool b)
@@ -138,8 +139,25 @@ static void write_pre_tokenizer(const dm_tokenizer *t, dm_text *out)
     dm_text_print(out, stages > 0 ? "\n    ]\n  },\n" : ",\n");
 }
 
-static void write_model(const dm_tokenizer *t, const dm_bpe_merge *merges, size_t n_merges, dm_text *out)
+/* A large vocabulary's file has tens of megabytes, which a run that just fits into its memory limit would not have. */
+static dm_status flush(dm_output *file, dm_text *out, size_t least, dm_error *err)
 {
+    if (out->failed)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", file->path);
+    if (out->size < least)
+        return DM_OK;
+    const dm_status s = dm_output_add(file, out->data, out->size, err);
+    out->size = 0;
+    return s;
+}
+
+#define PIECE 65536
+
+static dm_status write_model(const dm_tokenizer *t, const dm_bpe_merge *merges, size_t n_merges, dm_text *out,
+                             dm_output *file, dm_error *err)
+{
+    dm_status s = DM_OK;
+
     dm_text_print(out, "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ");
     if (t->unknown >= 0)
         dm_text_json_string(out, t->text + t->offset[t->unknown], strlen(t->text + t->offset[t->unknown]));
@@ -151,7 +169,7 @@ static void write_model(const dm_tokenizer *t, const dm_bpe_merge *merges, size_
                   "    \"vocab\": {",
                   bool_text(t->fuse_unknown), bool_text(t->byte_fallback), bool_text(t->ignore_merges));
     const char *separator = "\n";
-    for (size_t id = 0; id < t->size; id++) {
+    for (size_t id = 0; id < t->size && s == DM_OK; id++) {
         if (!(t->flags[id] & DM_TOKEN_VOCAB))
             continue;
         const char *text = t->text + t->offset[id];
@@ -159,10 +177,11 @@ static void write_model(const dm_tokenizer *t, const dm_bpe_merge *merges, size_
         dm_text_json_string(out, text, strlen(text));
         dm_text_print(out, ": %zu", id);
         separator = ",\n";
+        s = flush(file, out, PIECE, err);
     }
     dm_text_print(out, "\n    },\n    \"merges\": [");
     separator = "\n";
-    for (size_t i = 0; i < n_merges; i++) {
+    for (size_t i = 0; i < n_merges && s == DM_OK; i++) {
         const char *left = t->text + t->offset[merges[i].left], *right = t->text + t->offset[merges[i].right];
         dm_text_print(out, "%s      [", separator);
         dm_text_json_string(out, left, strlen(left));
@@ -170,8 +189,10 @@ static void write_model(const dm_tokenizer *t, const dm_bpe_merge *merges, size_
         dm_text_json_string(out, right, strlen(right));
         dm_text_print(out, "]");
         separator = ",\n";
+        s = flush(file, out, PIECE, err);
     }
     dm_text_print(out, "\n    ]\n  }\n}\n");
+    return s == DM_OK ? flush(file, out, 0, err) : s;
 }
 
 dm_status dm_tokenizer_save(const dm_tokenizer *t, const char *dir, dm_error *err)
@@ -186,6 +207,9 @@ dm_status dm_tokenizer_save(const dm_tokenizer *t, const char *dir, dm_error *er
         status = dm_path_join(path, sizeof path, dir, "tokenizer.json", err);
     if (status == DM_OK && t->bpe == DM_BPE_SCORES)
         status = dm_tokenizer_ranked(t, &ranked, &n_merges, err);
+    dm_output file;
+    if (status == DM_OK && (status = dm_output_open(&file, path, err)) != DM_OK)
+        free(ranked);
     if (status != DM_OK)
         return status;
     dm_text out = {0};
@@ -200,10 +224,8 @@ dm_status dm_tokenizer_save(const dm_tokenizer *t, const char *dir, dm_error *er
         dm_text_print(&out, "null");
     dm_text_print(&out, ",\n");
     write_decoder(t, &out);
-    write_model(t, ranked != NULL ? ranked : t->merges, n_merges, &out);
-    status = out.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path)
-                        : dm_file_write(path, out.data, out.size, err);
+    status = write_model(t, ranked != NULL ? ranked : t->merges, n_merges, &out, &file, err);
     dm_text_free(&out);
     free(ranked);
-    return status;
+    return dm_output_close(&file, status, NULL, err);
 }

@@ -188,7 +188,7 @@ static void check_type(dm_dtype type)
     }
 }
 
-/* Two blocks of fixed bytes as the gguf package dequantises them (gguf.quants.dequantize), by the SHA-256 of the floats.
+/* Two blocks of fixed bytes as the gguf package dequantises them (gguf.quants.dequantize), by the hash of the floats.
  * `scales`: the high bytes of the block's f16 numbers, of which a bit is cleared so that they are finite. */
 static void check_golden(dm_dtype type, size_t scale, size_t scale2, const char *want)
 {
