@@ -26,15 +26,18 @@ static const speaker speakers[] = {
     {"assistant", DM_ROLE_ASSISTANT, NULL, false},
     {"gpt", DM_ROLE_ASSISTANT, NULL, false},
     {"function_call", DM_ROLE_ASSISTANT, NULL, true},
+    {"tool_call", DM_ROLE_ASSISTANT, NULL, true},
     {"system", DM_ROLE_SYSTEM, NULL, false},
     {"developer", DM_ROLE_SYSTEM, "developer", false},
     {"tool", DM_ROLE_TOOL, NULL, false},
     {"observation", DM_ROLE_TOOL, NULL, false},
     {"function_response", DM_ROLE_TOOL, NULL, false},
+    {"tool_response", DM_ROLE_TOOL, NULL, false},
     {"function", DM_ROLE_TOOL, NULL, false},
 };
 #define KNOWN_SPEAKERS                                                                                                 \
-    "user (human), assistant (gpt), system, developer, tool (observation, function_response) or function_call"
+    "user (human), assistant (gpt), system, developer, tool (observation, function_response, tool_response) or "       \
+    "function_call (tool_call)"
 
 struct dm_made_doc {
     dm_json_doc *doc;
@@ -120,7 +123,7 @@ static bool same_key(const dm_json *a, const char *key)
 /* Members that decide what is trained and not what is said. */
 static bool is_mark(const dm_json *member)
 {
-    return same_key(member, "train") || same_key(member, "weight");
+    return same_key(member, "train") || same_key(member, "loss") || same_key(member, "weight");
 }
 
 static bool equal(const dm_json *a, const dm_json *b)
@@ -404,16 +407,18 @@ static dm_status read_content(dm_message_reader *r, const dm_json *v, const spel
                             text ? "must be a string or a list of text parts" : "is missing");
 }
 
-/* A message's own choice: "train": bool or "weight": 0 or 1. *train is left alone without it. */
+/* A message's own choice: "train" or "loss": bool, or "weight": 0 or 1. *train is left alone without it. */
 static dm_status read_train(dm_message_reader *r, const dm_json *v, const char *name, size_t index, bool in_prompt,
                             bool *train)
 {
     const dm_json *flag = dm_json_get(v, "train"), *weight = dm_json_get(v, "weight");
     bool wish;
 
+    if (!flag || flag->type == DM_JSON_NULL)
+        flag = dm_json_get(v, "loss");
     if (flag && flag->type != DM_JSON_NULL) {
         if (flag->type != DM_JSON_BOOL)
-            return dm_messages_fail(r, flag, "%s[%zu]: \"train\" must be true or false", name, index);
+            return dm_messages_fail(r, flag, "%s[%zu]: \"%s\" must be true or false", name, index, flag->key);
         wish = flag->boolean;
     } else if (weight && weight->type != DM_JSON_NULL) {
         if (weight->type != DM_JSON_NUMBER || (weight->number != 0 && weight->number != 1))

