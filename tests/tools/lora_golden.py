@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from golden_steps import steps_of, token_logps
 
+FLOAT32 = torch.float32
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -28,6 +29,7 @@ CASES = {
     "qwen2-stabilised": ("qwen2-bias", dict(r=3, lora_alpha=2, target_modules=["q_proj", "v_proj", "down_proj"],
                                             use_rslora=True)),
     "qwen3-some": ("qwen3-qknorm", dict(r=17, lora_alpha=8, target_modules=["k_proj", "o_proj", "up_proj"])),
+    "gemma3-all": ("gemma3", dict(r=3, lora_alpha=5, target_modules=ALL)),  # the last: see make
 }
 LOSSES = [
     dict(name="dmpo", method="dmpo", link="sigmoid", gamma=0.7, beta=0.1, label_smoothing=0.0),
@@ -54,11 +56,11 @@ def make(case, base, options, out):
     model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", bias="none", lora_dropout=0.0, **options))
     for p in model.parameters():
         if p.requires_grad:  # exact in f32
-            p.data = (torch.randn(p.shape) * 0.2).float().double()
+            p.data = (torch.randn(p.shape) * 0.2).to(FLOAT32).double()
     model.save_pretrained(adapter)
     os.unlink(os.path.join(adapter, "README.md"))
     tensors = load_file(os.path.join(adapter, "adapter_model.safetensors"))
-    save_file({k: v.float().contiguous() for k, v in sorted(tensors.items())},
+    save_file({k: v.to(FLOAT32).contiguous() for k, v in sorted(tensors.items())},
               os.path.join(adapter, "adapter_model.safetensors"), {"format": "pt"})
     path = os.path.join(adapter, "adapter_config.json")
     config = json.load(open(path))
@@ -66,6 +68,9 @@ def make(case, base, options, out):
     config["target_modules"] = options["target_modules"]
     json.dump(config, open(path, "w"), indent=1, sort_keys=True)
 
+    if base == "gemma3":  # what transformers casts to float32 on the way is left in float64, as in arch_golden.py
+        torch.float32 = torch.float = torch.float64
+        torch.Tensor.float = torch.Tensor.double
     trained = {saved_name(n): p for n, p in model.named_parameters() if p.requires_grad}
     with torch.no_grad(), model.disable_adapter():
         references = [[token_logps(model, p[s]) for s in ("chosen", "rejected")] for p in pairs]

@@ -271,12 +271,12 @@ static void same_bits(const char *dir, const char *want)
 
 int main(int argc, char **argv)
 {
-    static const char *const own[] = {"golden/llama-tied-gqa", "golden/llama-untied-mha",
-                                      "golden/mistral-window", "golden/qwen2-bias",
-                                      "golden/qwen3-qknorm",   "golden/gemma3",
-                                      "golden/smollm3-nope",   "golden/llama-yarn-bias",
-                                      "golden-lora/llama-all", "golden-lora/qwen2-stabilised",
-                                      "golden-lora/qwen3-some"};
+    static const char *const own[] = {"golden/llama-tied-gqa",  "golden/llama-untied-mha",
+                                      "golden/mistral-window",  "golden/qwen2-bias",
+                                      "golden/qwen3-qknorm",    "golden/gemma3",
+                                      "golden/smollm3-nope",    "golden/llama-yarn-bias",
+                                      "golden-lora/llama-all",  "golden-lora/qwen2-stabilised",
+                                      "golden-lora/qwen3-some", "golden-lora/gemma3-all"};
     enum { OWN = sizeof own / sizeof *own };
     const char *dirs[256], *isa_name = NULL, *src = getenv("SRC");
     char paths[OWN][4096], hex[DM_SHA256_HEX];
