@@ -1,14 +1,15 @@
 /* How fast a DMPO training step is: forward, loss, backward, clipping and AdamW of one pair, whole.
  *
- *     step [--quick] [--shape 260k|15m|135m] [--length N] [--prefix N] [--seconds X] [--memory] [--isa NAME] [--threads
- * N]
+ *     step [--quick] [--shape 260k|15m|135m] [--length N] [--prefix N] [--seconds X] [--memory]
+ *          [--lora RANK] [--isa NAME] [--threads N]
  *
  * The pair of bench/peers/step.py: two trajectories of --length tokens, 7 turns, the last 30 % of each turn the
  * agent's;
  * --prefix makes the first N tokens of both equal. --memory adds the same under --memory limits from the least that
  * works upwards. JSON lines on stdout, the same as a table on stderr: medians, and the range from the 10th to the 90th
  * percentile. The share is of the FMA peak of all threads together, measured beside each step; what is computed twice
- * counts once. Each line is measured in a process of its own, so that its peak memory is its own. */
+ * counts once; the record is what the transcript of a run adds to the step. Each line is measured in a process of its
+ * own, so that its peak memory is its own. */
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE /* mkdtemp */
 #endif
@@ -31,6 +32,7 @@ typedef struct settings {
     unsigned threads;
     double seconds; /* budget of a line */
     uint64_t memory;
+    int64_t lora; /* rank */
 } settings;
 
 /* ---- data ---- */
@@ -94,9 +96,10 @@ static double flops_of(const dm_run *r)
 
 /* ---- measuring ---- */
 
-static void report(const settings *s, const dm_run *r, double *seconds, double *peaks, size_t n)
+/* records: seconds of the transcript's record of each step. */
+static void report(const settings *s, const dm_run *r, double *seconds, double *peaks, double *records, size_t n)
 {
-    const sampled t = summary(seconds, n), peak = summary(peaks, n);
+    const sampled t = summary(seconds, n), peak = summary(peaks, n), record = summary(records, n);
     const double tokens = 2.0 * (double)s->length, rate = flops_of(r) / t.median, mib = 1048576;
     char machine[128];
 
@@ -105,11 +108,11 @@ static void report(const settings *s, const dm_run *r, double *seconds, double *
            "\"prefix\":"
            "%zu,\"packed\":%zu,\"steps\":%zu,\"seconds\":%.5g,\"low\":%.5g,\"high\":%.5g,\"tokens_per_second\":%.1f,"
            "\"gflops\":%.1f,\"peak_gflops\":%.1f,\"share\":%.3f,\"planned_mib\":%.1f,\"peak_mib\":%.1f,\"memory_mib\":"
-           "%.1f,\"recomputed_layers\":%u}\n",
+           "%.1f,\"recomputed_layers\":%u,\"lora\":%lld,\"record_seconds\":%.5g}\n",
            machine, dm_isa_name(r->engine->k.isa), r->engine->threads, s->shape->name, s->length, s->prefix,
            r->memory.pack.rows, n, t.median, t.low, t.high, tokens / t.median, rate / 1e9, peak.median / 1e9,
            rate / peak.median, (double)r->plan.total / mib, (double)dm_rss_peak() / mib, (double)s->memory / mib,
-           r->plan.recomputed);
+           r->plan.recomputed, (long long)s->lora, record.median);
     fflush(stdout);
     if (!s->memory)
         fprintf(stderr, "%s, %s, %u threads\n", machine, dm_isa_name(r->engine->k.isa), r->engine->threads);
@@ -118,14 +121,18 @@ static void report(const settings *s, const dm_run *r, double *seconds, double *
         fprintf(stderr, ", %zu shared", s->prefix);
     if (s->memory)
         fprintf(stderr, ", limit %.0f MiB", (double)s->memory / mib);
-    fprintf(stderr, "  %9.2f ms  (%.2f-%.2f)  %8.0f tokens/s  %5.1f %% of peak  %7.1f MiB\n", 1e3 * t.median,
-            1e3 * t.low, 1e3 * t.high, tokens / t.median, 100 * rate / peak.median, (double)dm_rss_peak() / mib);
+    fprintf(stderr, "  %9.2f ms  (%.2f-%.2f)  %8.0f tokens/s  %5.1f %% of peak  %7.1f MiB  record %.3f %%\n",
+            1e3 * t.median, 1e3 * t.low, 1e3 * t.high, tokens / t.median, 100 * rate / peak.median,
+            (double)dm_rss_peak() / mib, 100 * record.median / t.median);
 }
 
 static dm_status measure(const settings *s, dm_run *r, const dm_engine *e, dm_error *err)
 {
     dm_train_options o;
-    double seconds[SAMPLES_MAX], peaks[SAMPLES_MAX], spent = 0;
+    double seconds[SAMPLES_MAX], peaks[SAMPLES_MAX], records[SAMPLES_MAX], spent = 0;
+    dm_transcript_head head;
+    dm_transcript_record record = {0};
+    unsigned char bytes[DM_TRANSCRIPT_RECORD];
     dmpo_metrics m;
     size_t n = 0;
     dm_status status;
@@ -137,18 +144,24 @@ static dm_status measure(const settings *s, dm_run *r, const dm_engine *e, dm_er
     o.steps = 1000000;
     o.warmup_steps = 0;
     o.memory = s->memory;
+    o.lora_rank = s->lora;
     o.max_length = (int64_t)s->length;
     if ((status = dm_run_open(r, e, &o, NULL, NULL, err)) != DM_OK || (status = dm_run_place(r, err)) != DM_OK ||
         (status = dm_run_reference(r, err)) != DM_OK || (status = dm_run_step(r, 0, &m, err)) != DM_OK)
         return status;
+    dm_run_transcript_head(r, &head);
     while (n < 3 || (n < SAMPLES_MAX && spent < s->seconds)) {
         peaks[n] = peak_of_all(e);
         const double start = bench_seconds();
         if ((status = dm_run_step(r, (int64_t)n + 1, &m, err)) != DM_OK)
             return status;
-        spent += seconds[n++] = bench_seconds() - start;
+        spent += seconds[n] = bench_seconds() - start;
+        const dm_transcript_record before = record;
+        const double begin = bench_seconds();
+        dm_run_transcript_record(r, &m, &head, before.step ? &before : NULL, &record, bytes);
+        records[n++] = bench_seconds() - begin;
     }
-    report(s, r, seconds, peaks, n);
+    report(s, r, seconds, peaks, records, n);
     return DM_OK;
 }
 
@@ -213,7 +226,7 @@ static void measure_limits(settings *s)
 int main(int argc, char **argv)
 {
     static const char usage[] = "usage: step [--quick] [--shape 260k|15m|135m] [--length N] [--prefix N] [--seconds X] "
-                                "[--memory] [--isa NAME] [--threads N]";
+                                "[--memory] [--lora RANK] [--isa NAME] [--threads N]";
     const char *shape = NULL, *threads = getenv("DMPO_THREADS");
     int quick = 0, memory = 0;
     settings s = {.length = 512, .seconds = 5};
@@ -234,6 +247,8 @@ int main(int argc, char **argv)
             s.length = strtoul(value, NULL, 10);
         else if (value && strcmp(argv[i], "--prefix") == 0)
             s.prefix = strtoul(value, NULL, 10);
+        else if (value && strcmp(argv[i], "--lora") == 0)
+            s.lora = strtol(value, NULL, 10);
         else if (value && strcmp(argv[i], "--seconds") == 0)
             s.seconds = strtod(value, NULL);
         else if (value && strcmp(argv[i], "--isa") == 0)

@@ -29,6 +29,7 @@ static const cli_entry commands[] = {
     {"init", cli_init, "make a new model with seeded weights"},
     {"convert", cli_convert, "write a model as a Hugging Face directory, GGUF or llama2.c file"},
     {"experiment", cli_experiment, "run a recipe: from a tokenizer to a table of methods, over seeds"},
+    {"verify", cli_verify, "prove or refute a run: its files, and steps computed again here"},
     {"report", cli_report_main, "write an experiment's tables, charts and examples as HTML, Markdown and CSV"},
 };
 

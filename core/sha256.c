@@ -77,7 +77,7 @@ void dm_sha256_update(dm_sha256 *h, const void *data, size_t size)
         memcpy(h->block, p + size / 64 * 64, size % 64);
 }
 
-void dm_sha256_finish(dm_sha256 *h, char hex[DM_SHA256_HEX])
+void dm_sha256_digest(dm_sha256 *h, dm_digest *out)
 {
     const uint64_t bits = h->bytes * 8;
     unsigned char tail[72] = {0x80}; /* the mark, zeros to 56 modulo 64, the length in bits */
@@ -85,7 +85,31 @@ void dm_sha256_finish(dm_sha256 *h, char hex[DM_SHA256_HEX])
     for (size_t i = 0; i < 8; i++)
         tail[1 + zeros + i] = (unsigned char)(bits >> (56 - 8 * i));
     dm_sha256_update(h, tail, 1 + zeros + 8);
+    for (size_t i = 0; i < 32; i++)
+        out->byte[i] = (unsigned char)(h->state[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+void dm_digest_hex(const dm_digest *d, char hex[DM_SHA256_HEX])
+{
     for (size_t i = 0; i < 64; i++)
-        hex[i] = "0123456789abcdef"[h->state[i / 8] >> (28 - 4 * (i % 8)) & 15];
+        hex[i] = "0123456789abcdef"[d->byte[i / 2] >> (4 - 4 * (i % 2)) & 15];
     hex[64] = '\0';
+}
+
+static unsigned digit(char c)
+{
+    return c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 0;
+}
+
+void dm_digest_read(dm_digest *out, const char *hex)
+{
+    for (size_t i = 0; i < 32; i++)
+        out->byte[i] = (unsigned char)(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
+}
+
+void dm_sha256_finish(dm_sha256 *h, char hex[DM_SHA256_HEX])
+{
+    dm_digest d;
+    dm_sha256_digest(h, &d);
+    dm_digest_hex(&d, hex);
 }

@@ -17,4 +17,11 @@ void dm_sha256_init(dm_sha256 *h);
 void dm_sha256_update(dm_sha256 *h, const void *data, size_t size);
 void dm_sha256_finish(dm_sha256 *h, char hex[DM_SHA256_HEX]);
 
+typedef struct dm_digest { /* as bytes */
+    unsigned char byte[32];
+} dm_digest;
+void dm_sha256_digest(dm_sha256 *h, dm_digest *out);
+void dm_digest_hex(const dm_digest *d, char hex[DM_SHA256_HEX]);
+void dm_digest_read(dm_digest *out, const char *hex); /* 64 digits as dm_digest_hex writes them; others count as 0 */
+
 #endif

@@ -200,6 +200,7 @@ typedef struct dmpo_train_result {
     uint64_t planned_memory, peak_memory; /* resident set size */
     char weights_sha256[65];              /* of output's model.safetensors or adapter_model.safetensors, in hex */
     char data_sha256[65], model_sha256[65];
+    char transcript_sha256[65]; /* root of transcript.bin; "": without */
 } dmpo_train_result;
 
 /* Trains and writes the option `output`'s directory: a model (config.json, model.safetensors in f32, tokenizer files)

@@ -1,6 +1,5 @@
 /* Stages: arguments, keys, directories. */
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdarg.h>
@@ -10,6 +9,7 @@
 
 #include "agent/experiment/stages_internal.h"
 #include "core/files/file.h"
+#include "core/files/list.h"
 #include "core/files/path.h"
 
 #define KEY_SHOWN 12
@@ -55,80 +55,26 @@ const char *dm_experiment_plan_print(dm_stage_builder *b, const char *fmt, ...)
 
 /* ---- hashes of what comes from outside ---- */
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static void free_names(char **names, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        free(names[i]);
-    free(names);
-}
-
-/* Names of what a directory holds, sorted, without those that begin with a dot. */
-static dm_status list_directory(const char *path, char ***names, size_t *n, dm_error *err)
-{
-    DIR *dir = opendir(path);
-    const struct dirent *entry;
-    size_t room = 0;
-    bool full = false;
-
-    *names = NULL;
-    *n = 0;
-    if (!dir)
-        return dm_fail(err, DM_ERR_FILE, "%s: cannot read the directory", path);
-    while (!full && (errno = 0, entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] == '.')
-            continue;
-        if (*n == room) {
-            char **more = realloc(*names, (room = room ? 2 * room : 64) * sizeof *more);
-            full = !more;
-            if (more)
-                *names = more;
-        }
-        char *name = full ? NULL : malloc(strlen(entry->d_name) + 1);
-        full = !name;
-        if (name)
-            (*names)[(*n)++] = strcpy(name, entry->d_name);
-    }
-    const int why = full ? 0 : errno;
-    closedir(dir);
-    if (why) {
-        free_names(*names, *n);
-        *names = NULL;
-        return dm_fail(err, DM_ERR_FILE, "%s: cannot read the directory: %s", path, strerror(why));
-    }
-    if (!full && *n)
-        qsort(*names, *n, sizeof **names, by_name); /* names in a directory differ */
-    if (!full)
-        return DM_OK;
-    free_names(*names, *n);
-    *names = NULL;
-    return dm_fail(err, DM_ERR_MEMORY, "%s: no memory for its names", path);
-}
-
 dm_status dm_stage_content_sha256(const char *path, char hex[DM_SHA256_HEX], dm_error *err)
 {
-    char **names;
+    dm_names names;
     dm_path file;
-    size_t n;
     dm_sha256 h;
 
     if (!dm_dir_exists(path))
         return dm_file_sha256(path, hex, err);
-    dm_status s = list_directory(path, &names, &n, err);
+    dm_status s = dm_names_list(&names, path, err);
     dm_sha256_init(&h);
-    for (size_t i = 0; i < n && s == DM_OK; i++) {
-        if ((s = dm_path_in(&file, path, names[i], err)) != DM_OK || !dm_file_exists(file.text))
+    for (size_t i = 0; i < names.n && s == DM_OK; i++) {
+        const char *name = names.name[i];
+        if ((s = dm_path_in(&file, path, name, err)) != DM_OK || !dm_file_exists(file.text))
             continue;
         char of_file[DM_SHA256_HEX];
         s = dm_file_sha256(file.text, of_file, err);
-        dm_sha256_update(&h, names[i], strlen(names[i]) + 1);
+        dm_sha256_update(&h, name, strlen(name) + 1);
         dm_sha256_update(&h, of_file, DM_SHA256_HEX);
     }
-    free_names(names, n);
+    dm_names_free(&names);
     dm_sha256_finish(&h, hex);
     return s;
 }
@@ -159,17 +105,17 @@ const char *dm_stage_source_key(dm_stage_builder *b, dm_stage_source_ref source)
 
 void dm_stage_builder_open(dm_stage_builder *b, dm_experiment_plan *plan, const char *version, dm_error *err)
 {
-    char **names;
-    size_t n;
+    dm_names names;
 
     *b = (dm_stage_builder){.plan = plan, .version = version, .err = err};
     const char *dir = dm_experiment_plan_print(b, "%s/stages", plan->output);
-    if (!dm_dir_exists(dir) || (b->status = list_directory(dir, &names, &n, err)) != DM_OK)
+    if (!dm_dir_exists(dir))
         return;
-    b->existing = allocate(b, n * sizeof *b->existing);
-    for (size_t i = 0; i < n && b->status == DM_OK; i++)
-        b->existing[b->n_existing++] = copy(b, names[i], strlen(names[i]));
-    free_names(names, n);
+    b->status = dm_names_list(&names, dir, err);
+    b->existing = allocate(b, names.n * sizeof *b->existing);
+    for (size_t i = 0; i < names.n && b->status == DM_OK; i++)
+        b->existing[b->n_existing++] = copy(b, names.name[i], strlen(names.name[i]));
+    dm_names_free(&names);
 }
 
 static void add(dm_stage_builder *b, dm_stage_arg_kind kind, const char *text, size_t stage)

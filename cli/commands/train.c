@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/files.h"
+#include "cli/manifest.h"
 #include "dmpo.h"
 
 static cli_command train_command = {
@@ -43,8 +44,11 @@ static void metrics_json(dm_json_writer *w, const char *name, const dmpo_metrics
     dm_json_close_value(w);
 }
 
-static void run_json(dm_text *t, const dmpo_train_options *o, const dmpo_engine *engine, const dmpo_train_result *r)
+/* files: and what the directory holds. */
+static dm_status run_json(dm_text *t, const dmpo_train_options *o, const dmpo_engine *engine,
+                          const dmpo_train_result *r, bool files, dm_error *err)
 {
+    dm_status s = DM_OK;
     dm_json_writer w = {.out = t};
 
     dm_json_open_object(&w, NULL);
@@ -67,8 +71,13 @@ static void run_json(dm_text *t, const dmpo_train_options *o, const dmpo_engine 
     dm_json_put_uint(&w, "peak_memory", r->peak_memory);
     metrics_json(&w, "before", r->before);
     metrics_json(&w, "after", r->after);
-    dm_json_close_value(&w);
-    dm_text_add(t, "\n", 1);
+    dm_json_new_line(&w);
+    dm_json_put_string(&w, "transcript_sha256", r->transcript_sha256[0] ? r->transcript_sha256 : NULL);
+    dm_json_new_line(&w);
+    if (files)
+        s = cli_manifest_json(&w, dmpo_train_options_get(o, "output"), err);
+    dm_json_seal(&w);
+    return s;
 }
 
 static dm_status write_run(const dmpo_train_options *o, const dmpo_engine *engine, const dmpo_train_result *r,
@@ -76,8 +85,9 @@ static dm_status write_run(const dmpo_train_options *o, const dmpo_engine *engin
 {
     dm_text t = {0};
 
-    run_json(&t, o, engine, r);
-    const dm_status s = cli_write(dmpo_train_options_get(o, "output"), "run.json", &t, err);
+    dm_status s = run_json(&t, o, engine, r, true, err);
+    if (s == DM_OK)
+        s = cli_write(dmpo_train_options_get(o, "output"), "run.json", &t, err);
     dm_text_free(&t);
     return s;
 }
@@ -86,7 +96,7 @@ static void print_result(const dmpo_train_options *o, const dmpo_engine *engine,
 {
     if (json) {
         dm_text t = {0};
-        run_json(&t, o, engine, r);
+        run_json(&t, o, engine, r, false, NULL);
         fwrite(t.data, 1, t.size, stdout);
         dm_text_free(&t);
         return;

@@ -1,10 +1,11 @@
 /* Checkpoints and the finished model.
  *
- * output/checkpoint/ holds model.safetensors, optimizer.safetensors and state.json (step, newest evaluation, the
- * run's identity, the metrics file's length, a SHA-256 for each file and one of itself). It is written as
- * checkpoint.new; then the previous one is moved to checkpoint.old, where it stays, and the new one into place: at
- * every moment one of the three is whole. Reading takes the first whole one of checkpoint, checkpoint.new,
- * checkpoint.old. The run's lock (model/train/train.c) keeps other processes away meanwhile. */
+ * output/checkpoint/ holds model.safetensors, optimizer.safetensors and state.json (step, newest evaluation, the run's
+ * identity, the metrics file's length, a SHA-256 for each file and one of itself). It is written as checkpoint.new;
+ * then the previous one is moved to checkpoint.old, where it stays, and the new one into place: at every moment one of
+ * the three is whole (with `keep-checkpoints` the previous one becomes checkpoint-STEP). Reading takes the first whole
+ * one of checkpoint, checkpoint.new, checkpoint.old. The run's lock (model/train/train.c) keeps other processes away
+ * meanwhile. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -16,9 +17,11 @@
 
 #include "core/files/durable.h"
 #include "core/files/file.h"
+#include "core/files/list.h"
 #include "core/files/lock.h"
 #include "core/files/path.h"
 #include "core/files/temporary.h"
+#include "io/json_seal.h"
 #include "io/safetensors.h"
 #include "model/formats/adapter.h"
 #include "model/formats/sidecar.h"
@@ -97,8 +100,7 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
                              const char *model, const char *optimizer, dm_error *err)
 {
     dm_path path;
-    char identity[DM_SHA256_HEX], checksum[DM_SHA256_HEX];
-    dm_sha256 h;
+    char identity[DM_SHA256_HEX], leaf[DM_SHA256_HEX];
     const int64_t events = dm_run_tensorboard_size(r);
     struct stat st;
     dm_text text = {0};
@@ -114,6 +116,8 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
     if (r->output.tensorboard_fd >= 0 && fsync(r->output.tensorboard_fd) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s/%s: cannot write: %s", r->options.output, DM_TENSORBOARD_FILE,
                        strerror(errno));
+    if ((s = dm_run_transcript_sync(r, err)) != DM_OK)
+        return s;
     dm_json_open_object(&w, NULL);
     dm_json_put_int(&w, "format", FORMAT);
     dm_json_put_int(&w, "step", step);
@@ -125,12 +129,9 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
     dm_metrics_json(&w, "before", "eval", &result->before);
     if (events)
         dm_json_put_int(&w, "tensorboard_bytes", events);
-    dm_sha256_init(&h);
-    dm_sha256_update(&h, text.data, text.failed ? 0 : text.size);
-    dm_sha256_finish(&h, checksum);
-    dm_json_put_string(&w, "checksum", checksum);
-    dm_json_close_value(&w);
-    dm_text_add(&text, "\n", 1);
+    if (dm_run_transcript_leaf(r, leaf))
+        dm_json_put_string(&w, "transcript", leaf);
+    dm_json_seal(&w);
     s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path.text)
                     : dm_file_write(path.text, text.data, text.size, err);
     dm_text_free(&text);
@@ -149,6 +150,25 @@ static dm_status write_files(dm_run *r, const char *dir, int64_t step, const dm_
         s = dm_tensors_write(r->memory.adam_m, &table, path.text, NULL, 0, optimizer, err);
     dm_param_layout_free(&table);
     return s == DM_OK ? write_state(r, dir, step, result, model, optimizer, err) : s;
+}
+
+static dm_status read_checked(dm_json_doc **doc, const char *path, dm_error *err);
+
+/* Where the checkpoint before this one goes. */
+static dm_status place_of_previous(const dm_run *r, const char *now, dm_path *out, dm_error *err)
+{
+    dm_path state;
+    dm_json_doc *doc = NULL;
+    int64_t step = 0;
+    dm_status s = dm_path_in(&state, now, "state.json", err);
+    const bool known = s == DM_OK && r->options.keep_checkpoints && read_checked(&doc, state.text, NULL) == DM_OK &&
+                       dm_json_get_int(doc, dm_json_root(doc), "step", 0, INT64_MAX, NULL, &step, NULL) == DM_OK;
+
+    if (s == DM_OK)
+        s = known ? dm_path_print(out, err, "%s/" DM_CHECKPOINT_KEPT "%lld", r->options.output, (long long)step)
+                  : dm_path_in(out, r->options.output, "checkpoint.old", err);
+    dm_json_close(&doc);
+    return s;
 }
 
 /* The step after which the new checkpoint is the checkpoint. */
@@ -179,10 +199,27 @@ static dm_status remove_place(const dm_run *r, const char *name, dm_error *err)
 
 dm_status dm_checkpoint_discard(const dm_run *r, dm_error *err)
 {
-    dm_status s = DM_OK;
+    dm_names names;
+    dm_status s = dm_names_list(&names, r->options.output, err);
+
     for (size_t i = PLACES; s == DM_OK && i-- > 0;)
         s = remove_place(r, places[i], err);
+    for (size_t i = 0; s == DM_OK && i < names.n; i++)
+        if (dm_checkpoint_kept_step(names.name[i]) >= 0)
+            s = remove_place(r, names.name[i], err);
+    dm_names_free(&names);
     return s;
+}
+
+int64_t dm_checkpoint_kept_step(const char *name)
+{
+    static const char prefix[] = DM_CHECKPOINT_KEPT;
+    const char *digits = name + sizeof prefix - 1;
+
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0 || !*digits || strlen(digits) > 18 ||
+        digits[strspn(digits, "0123456789")])
+        return -1;
+    return strtoll(digits, NULL, 10);
 }
 
 dm_status dm_checkpoint_keep_one(const dm_run *r, dm_error *err)
@@ -202,8 +239,7 @@ dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *re
         return s;
     if ((s = dm_path_in(&now, r->options.output, "checkpoint", err)) != DM_OK ||
         (s = dm_path_in(&fresh, r->options.output, "checkpoint.new", err)) != DM_OK ||
-        (s = dm_path_in(&old, r->options.output, "checkpoint.old", err)) != DM_OK ||
-        (s = dm_run_check_output(r, err)) != DM_OK ||
+        (s = place_of_previous(r, now.text, &old, err)) != DM_OK || (s = dm_run_check_output(r, err)) != DM_OK ||
         (s = remove_place(r, "checkpoint.new", err)) != DM_OK) /* of a run that was killed here */
         return s;
     if ((s = dm_dir_create(fresh.text, err)) == DM_OK) {
@@ -280,20 +316,27 @@ static dm_status cut_metrics(const dm_run *r, int64_t bytes, dm_error *err)
     return DM_OK;
 }
 
-static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm_train_result *result, dm_error *err)
+static dm_status read_step(const dm_run *r, const dm_json_doc *doc, int64_t *step, dm_error *err)
 {
-    const dm_json *root = dm_json_root(doc), *m = dm_json_get(root, "before");
+    const dm_json *root = dm_json_root(doc);
     char identity[DM_SHA256_HEX];
-    const int64_t none = 0;
-    int64_t bytes = 0, events = 0;
-    dm_status s;
 
     dm_run_identity(r, identity);
     if (!dm_json_is(dm_json_get(root, "identity"), identity))
         return dm_json_fail(doc, root, err,
                             "the checkpoint belongs to a run with other options, model or data; "
                             "resume with the same ones, or choose another `output`");
-    if ((s = dm_json_get_int(doc, root, "step", 0, r->steps, NULL, step, err)) != DM_OK ||
+    return dm_json_get_int(doc, root, "step", 0, r->steps, NULL, step, err);
+}
+
+static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm_train_result *result, dm_error *err)
+{
+    const dm_json *root = dm_json_root(doc), *m = dm_json_get(root, "before");
+    const int64_t none = 0;
+    int64_t bytes = 0, events = 0;
+    dm_status s;
+
+    if ((s = read_step(r, doc, step, err)) != DM_OK ||
         (s = dm_json_get_int(doc, root, "evaluated", -1, *step, NULL, &result->after.step, err)) != DM_OK ||
         (s = dm_json_get_int(doc, root, "metrics_bytes", 0, INT64_MAX, NULL, &bytes, err)) != DM_OK ||
         (s = dm_json_get_int(doc, root, "tensorboard_bytes", 0, INT64_MAX, &none, &events, err)) != DM_OK)
@@ -309,31 +352,24 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
         .logp_rejected = metric(m, "logps/rejected"),
         .kl = metric(m, "kl"),
     };
-    s = cut_metrics(r, bytes, err);
-    return s == DM_OK ? dm_run_tensorboard_open(r, events, err) : s;
+    const dm_json *leaf = dm_json_get(root, "transcript");
+    if ((s = cut_metrics(r, bytes, err)) != DM_OK || (s = dm_run_tensorboard_open(r, events, err)) != DM_OK)
+        return s;
+    return dm_run_transcript_continue(r, *step, leaf && leaf->type == DM_JSON_STRING ? leaf->text : NULL, err);
 }
 
-/* state.json as it was written: its last member is the SHA-256 of all before it. */
+/* state.json as it was written. */
 static dm_status read_checked(dm_json_doc **doc, const char *path, dm_error *err)
 {
-    static const char last[] = ", \"checksum\": \"";
-    char *data = NULL, hex[DM_SHA256_HEX];
-    size_t size = 0, end;
+    char *data = NULL;
+    size_t size = 0;
     int64_t format = 0;
-    dm_sha256 h;
     dm_status s = dm_file_read(path, STATE_BYTES, &data, &size, err);
 
     if (s == DM_OK && (s = dm_json_parse(doc, data, size, path, err)) == DM_OK &&
         (s = dm_json_get_int(*doc, dm_json_root(*doc), "format", 1, FORMAT, NULL, &format, err)) == DM_OK &&
-        format > 1) {
-        for (end = size; end > 0 && (size - end < sizeof last - 1 || memcmp(data + end, last, sizeof last - 1) != 0);)
-            end--;
-        dm_sha256_init(&h);
-        dm_sha256_update(&h, data, end);
-        dm_sha256_finish(&h, hex);
-        if (!dm_json_is(dm_json_get(dm_json_root(*doc), "checksum"), hex))
-            s = dm_fail(err, DM_ERR_INPUT, "%s: its own checksum differs; the checkpoint is damaged", path);
-    }
+        format > 1 && !dm_json_seal_holds(*doc, data, size))
+        s = dm_fail(err, DM_ERR_INPUT, "%s: its own checksum differs; the checkpoint is damaged", path);
     free(data);
     return s;
 }
@@ -409,6 +445,17 @@ dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_tr
         s = remove_place(r, "checkpoint.new", err);
     else if (s == DM_OK && i == 1)
         s = finish_place(r, dir.text, err);
+    return s;
+}
+
+dm_status dm_checkpoint_load(dm_run *r, const char *dir, int64_t *step, dm_error *err)
+{
+    checkpoint c;
+    dm_status s = open_checkpoint(&c, dir, err);
+
+    if (s == DM_OK && (s = read_step(r, c.state, step, err)) == DM_OK)
+        s = read_parts(r, &c, dir, err);
+    close_checkpoint(&c);
     return s;
 }
 

@@ -19,6 +19,7 @@
 #include "model/loss/objective.h"
 #include "model/train/options.h"
 #include "model/train/run_ranks.h"
+#include "model/train/transcript.h"
 #include "model/formats/loaded_model.h"
 
 #define DM_EVAL_GROUP 64 /* most items that an evaluation takes as one batch */
@@ -79,14 +80,17 @@ typedef struct dm_run_memory {
 typedef struct dm_run_output {
     dmpo_event_fn event;
     void *event_context;
-    int metrics_fd, tensorboard_fd; /* -1: none */
-    dm_text line;                   /* one metrics line, reused */
+    int metrics_fd, tensorboard_fd, transcript_fd; /* -1: none */
+    dm_transcript_head transcript_head;
+    dm_transcript_record transcript_last; /* step 0: none yet */
+    dm_text line;                         /* one metrics line, reused */
 } dm_run_output;
 
 typedef struct dm_train_result { /* dm_train_result, with its metrics */
     int64_t steps;
     dmpo_metrics before, after; /* step -1: there is none */
     char weights_sha256[DM_SHA256_HEX], data_sha256[DM_SHA256_HEX], model_sha256[DM_SHA256_HEX];
+    char transcript_sha256[DM_SHA256_HEX]; /* its root; "": there is none */
     uint64_t planned_memory, peak_memory;
 } dm_train_result;
 
@@ -126,6 +130,8 @@ dm_status dm_run_open_as(dm_run *r, const dm_engine *e, const dm_train_options *
 dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event,
                             void *context, dm_error *err);
 dm_status dm_run_place(dm_run *r, dm_error *err);
+/* Back to the state before the first step, for a run whose state was lost. */
+dm_status dm_run_restart(dm_run *r, dm_error *err);
 void dm_run_close(dm_run *r);
 
 /* ---- the stages of opening ---- */
@@ -159,13 +165,17 @@ const uint32_t *dm_run_batch(dm_run *r, int64_t step, size_t *n);
 /* Step `step` (from 0): batch, gradient, clipping, update. */
 dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err);
 
+/* Means over all evaluation items under the current weights, those after `step` steps. */
+dm_status dm_run_evaluate(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err);
+
 /* Runs steps [first, r->steps) with the checkpoints and evaluations that the options ask for. */
 dm_status dm_run_steps(dm_run *r, int64_t first, dm_train_result *result, dm_error *err);
 
 /* ---- output directory (model/train/checkpoint.c) ---- */
 /* Fails when the directory was removed, moved or replaced since the run opened it. */
 dm_status dm_run_check_output(const dm_run *r, dm_error *err);
-/* Writes output/checkpoint: beside, then renamed; the previous one is kept as output/checkpoint.old. Rank 0 writes. */
+/* Writes output/checkpoint: beside, then renamed; the previous one stays as output/checkpoint.old, or is kept. Rank 0
+ * writes. */
 dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *result, dm_error *err);
 /* Reads the newest whole checkpoint; an event names those that are damaged. *step: steps done, 0 when there is none.
  * Verifies every checksum and that the run is the same one. Fills result->before, result->after.step with the newest
@@ -174,7 +184,12 @@ dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *re
 dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_train_result *result, dm_error *err);
 /* Removes all checkpoints: a run begins anew. */
 dm_status dm_checkpoint_discard(const dm_run *r, dm_error *err);
-/* Removes all but output/checkpoint: the run is done. */
+/* A checkpoint at `dir`, into the run's memory and nothing else: no file is touched. *step: after which it was made. */
+dm_status dm_checkpoint_load(dm_run *r, const char *dir, int64_t *step, dm_error *err);
+/* Names of earlier ones that `keep-checkpoints` leaves in output: this and their step. Gives the step, or -1. */
+#define DM_CHECKPOINT_KEPT "checkpoint-"
+int64_t dm_checkpoint_kept_step(const char *name);
+/* Removes all but output/checkpoint and those that are kept: the run is done. */
 dm_status dm_checkpoint_keep_one(const dm_run *r, dm_error *err);
 /* The finished model in output/. */
 dm_status dm_run_write_model(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err);
@@ -192,6 +207,24 @@ int64_t dm_run_tensorboard_size(const dm_run *r); /* 0: there is none */
 /* Cuts it to the bytes that a checkpoint knows (0: an older run's goes away), and opens it when the run is to write
  * it. */
 dm_status dm_run_tensorboard_open(dm_run *r, int64_t bytes, dm_error *err);
+
+/* ---- transcript (model/train/transcript_run.c); where a run has none the functions do nothing ---- */
+/* Of this run, whose state is the one before the first step. */
+void dm_run_transcript_head(const dm_run *r, dm_transcript_head *h);
+/* The record of the step that was just made, and its bytes; before: NULL for the first one. */
+void dm_run_transcript_record(dm_run *r, const dmpo_metrics *m, const dm_transcript_head *head,
+                              const dm_transcript_record *before, dm_transcript_record *out,
+                              unsigned char bytes[DM_TRANSCRIPT_RECORD]);
+/* A new file with its header, if the options ask for one; an older one goes away. */
+dm_status dm_run_transcript_begin(dm_run *r, dm_error *err);
+/* Cuts the file to `step` steps, the last of which has this leaf (NULL: the checkpoint knows of no transcript, and the
+ * run goes on without). */
+dm_status dm_run_transcript_continue(dm_run *r, int64_t step, const char *leaf, dm_error *err);
+dm_status dm_run_transcript_add(dm_run *r, const dmpo_metrics *m, dm_error *err);
+dm_status dm_run_transcript_sync(const dm_run *r, dm_error *err);
+const char *dm_run_transcript_leaf(const dm_run *r, char hex[DM_SHA256_HEX]); /* the newest; NULL: there is none */
+dm_status dm_run_transcript_root(const dm_run *r, char hex[DM_SHA256_HEX], dm_error *err); /* "": there is none */
+dm_status dm_run_transcript_remove(const dm_run *r, dm_error *err);
 
 /* Sends an event; remembers when the callback asks to stop. */
 void dm_run_event(dm_run *r, dmpo_event_kind kind, const char *text, int64_t done, int64_t total,

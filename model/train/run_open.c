@@ -1,4 +1,5 @@
 /* Opening and closing a run: options, then its stages in their order. */
+#include "model/network/ops.h"
 #include "model/train/run.h"
 
 static dm_status open_run(dm_run *r, const dm_engine *e, const dm_train_options *o, bool score_only, unsigned self,
@@ -14,7 +15,8 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dm_train_options 
                   .output = {.event = self ? NULL : event, /* rank 0 reports */
                              .event_context = context,
                              .metrics_fd = -1,
-                             .tensorboard_fd = -1}};
+                             .tensorboard_fd = -1,
+                             .transcript_fd = -1}};
     r->loss = dm_train_loss_options(o);
     if ((s = dm_train_options_check(o, err)) != DM_OK || (s = dm_loss_check(&r->loss, err)) != DM_OK ||
         (!score_only && (s = dm_run_ranks_check(r, err)) != DM_OK) || (s = dm_run_open_models(r, err)) != DM_OK ||
@@ -45,6 +47,14 @@ dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dm_train_option
     return open_run(r, e, o, true, ranks->self, ranks->count, event, context, err);
 }
 
+static dm_status read_adapter(dm_run *r, dm_error *err)
+{
+    if (!r->models.new_adapter)
+        return dm_loaded_model_read_adapter(&r->models.policy, err);
+    dm_lora_init(r->memory.trained, &r->models.policy.lora, r->options.seed);
+    return DM_OK;
+}
+
 dm_status dm_run_place(dm_run *r, dm_error *err)
 {
     dm_status s = dm_run_allocate(r, err);
@@ -56,10 +66,18 @@ dm_status dm_run_place(dm_run *r, dm_error *err)
     if ((s = dm_loaded_model_hash(&r->models.policy, err)) != DM_OK ||
         (s = dm_loaded_model_read_base(r->memory.weights, &r->models.layout, &r->models.policy, err)) != DM_OK)
         return s;
-    if (!r->models.new_adapter)
-        return dm_loaded_model_read_adapter(&r->models.policy, err);
-    dm_lora_init(r->memory.trained, &r->models.policy.lora, r->options.seed);
-    return DM_OK;
+    return read_adapter(r, err);
+}
+
+dm_status dm_run_restart(dm_run *r, dm_error *err)
+{
+    const size_t floats = r->models.trained_layout->floats;
+
+    dm_op_zero(r->engine, r->memory.adam_m, floats);
+    dm_op_zero(r->engine, r->memory.adam_v, floats);
+    return r->models.policy.lora.o.rank
+               ? read_adapter(r, err)
+               : dm_loaded_model_read_base(r->memory.weights, &r->models.layout, &r->models.policy, err);
 }
 
 static void close_set(dm_run_set *set)

@@ -336,7 +336,6 @@ dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, dmpo_metri
     return s;
 }
 
-/* Means over all evaluation items under the current weights; no gradient. */
 static dm_status evaluate(dm_run *r, dmpo_metrics *out, dm_error *err)
 {
     /* In groups of the batch size, so that kto's and kto-pair's batch means the same as in training. */
@@ -414,15 +413,21 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     return DM_OK;
 }
 
+dm_status dm_run_evaluate(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
+{
+    dm_run_event(r, DMPO_EVENT_PHASE, "evaluating", 0, (int64_t)r->eval.data.n, NULL);
+    const dm_status s = evaluate(r, out, err);
+    out->step = step;
+    out->epoch = (double)step / (double)r->steps_per_epoch;
+    return s;
+}
+
 /* written: the line goes to metrics.jsonl. */
 static dm_status evaluate_now(dm_run *r, int64_t step, int written, dmpo_metrics *out, dm_error *err)
 {
-    dm_run_event(r, DMPO_EVENT_PHASE, "evaluating", 0, (int64_t)r->eval.data.n, NULL);
-    dm_status s = evaluate(r, out, err);
+    dm_status s = dm_run_evaluate(r, step, out, err);
     if (s != DM_OK)
         return s;
-    out->step = step;
-    out->epoch = (double)step / (double)r->steps_per_epoch;
     if (written && r->ranks.self == 0)
         s = dm_metrics_write(r, "eval", out, err);
     dm_run_event(r, DMPO_EVENT_EVAL, NULL, step, r->steps, out);
@@ -457,7 +462,8 @@ dm_status dm_run_steps(dm_run *r, int64_t first, dm_train_result *result, dm_err
     for (int64_t step = first; step < r->steps; step++) {
         dmpo_metrics m;
         if ((s = dm_run_step(r, step, &m, err)) != DM_OK ||
-            (r->ranks.self == 0 && (s = dm_metrics_write(r, "train", &m, err)) != DM_OK))
+            (r->ranks.self == 0 && ((s = dm_metrics_write(r, "train", &m, err)) != DM_OK ||
+                                    (s = dm_run_transcript_add(r, &m, err)) != DM_OK)))
             return s;
         dm_run_event(r, DMPO_EVENT_STEP, NULL, step + 1, r->steps, &m);
         if ((s = dm_run_share_stop(r, err)) != DM_OK)

@@ -65,6 +65,7 @@ static void discard_output(const dm_run *r, bool is_new)
     unlink(path.text);
     if (r->output.tensorboard_fd >= 0 && dm_path_in(&path, r->options.output, DM_TENSORBOARD_FILE, NULL) == DM_OK)
         unlink(path.text);
+    dm_run_transcript_remove(r, NULL);
     if (is_new)
         rmdir(r->options.output); /* keeps what is not empty */
 }
@@ -82,6 +83,8 @@ static dm_status begin(dm_run *r, int64_t *first, dm_train_result *result, dm_er
     if (*first == 0 && ftruncate(r->output.metrics_fd, 0) != 0)
         return dm_fail(err, DM_ERR_FILE, "%s/metrics.jsonl: cannot empty: %s", r->options.output, strerror(errno));
     if (*first == 0 && r->output.tensorboard_fd < 0 && (s = dm_run_tensorboard_open(r, 0, err)) != DM_OK)
+        return s;
+    if (*first == 0 && (s = dm_run_transcript_begin(r, err)) != DM_OK)
         return s;
     if (*first > 0) {
         snprintf(text, sizeof text, "resumed after step %lld of %lld, from %s", (long long)*first, (long long)r->steps,
@@ -113,7 +116,9 @@ static dm_status write_result(dm_run *r, dm_train_result *result, dm_error *err)
 
     if (r->ranks.self > 0)
         return DM_OK;
-    if ((s = dm_run_write_model(r, result->weights_sha256, err)) != DM_OK || (s = dm_run_check_output(r, err)) != DM_OK)
+    if ((s = dm_run_write_model(r, result->weights_sha256, err)) != DM_OK ||
+        (s = dm_run_transcript_root(r, result->transcript_sha256, err)) != DM_OK ||
+        (s = dm_run_check_output(r, err)) != DM_OK)
         return s;
     return dm_checkpoint_keep_one(r, err);
 }
@@ -145,7 +150,7 @@ dmpo_status dm_train(dmpo_engine *engine, const dm_train_options *options, dmpo_
 
     *result = (dm_train_result){.before = {.step = -1, .kl = NAN}, .after = {.step = -1, .kl = NAN}};
     const bool is_new = options->output && !dm_dir_exists(options->output);
-    run.output.metrics_fd = run.output.tensorboard_fd = -1;
+    run.output.metrics_fd = run.output.tensorboard_fd = run.output.transcript_fd = -1;
     run.ranks.count = dm_ranks_here()->count;
     dm_status s = dm_ranks_here()->self == 0 ? check_output(options, &err) : DM_OK;
     if (s == DM_OK)
@@ -159,6 +164,8 @@ dmpo_status dm_train(dmpo_engine *engine, const dm_train_options *options, dmpo_
         close(run.output.metrics_fd);
     if (run.output.tensorboard_fd >= 0)
         close(run.output.tensorboard_fd);
+    if (run.output.transcript_fd >= 0)
+        close(run.output.transcript_fd);
     dm_run_close(&run);
     return dm_api_report(error, s, &err);
 }
@@ -211,6 +218,7 @@ dmpo_status dmpo_train(dmpo_engine *engine, const dmpo_train_options *options, d
     memcpy(out.weights_sha256, r.weights_sha256, sizeof out.weights_sha256);
     memcpy(out.data_sha256, r.data_sha256, sizeof out.data_sha256);
     memcpy(out.model_sha256, r.model_sha256, sizeof out.model_sha256);
+    memcpy(out.transcript_sha256, r.transcript_sha256, sizeof out.transcript_sha256);
     if (result)
         dm_api_copy_out(result, &out, sizeof out, "dmpo_train_result", NULL);
     return status;

@@ -1,0 +1,243 @@
+/* dmpo verify: is this what that program makes of that data? */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/manifest.h"
+#include "core/files/file.h"
+#include "core/hash.h"
+#include "dmpo.h"
+#include "io/json_seal.h"
+#include "model/train/verify.h"
+
+#define RUN_BYTES ((size_t)1 << 26)
+
+typedef struct verify_options {
+    int64_t sample;
+    uint64_t seed;
+    int64_t forged;
+    uint64_t memory;
+    const char *model, *data, *reference, *reference2, *eval_data, *base;
+} verify_options;
+
+static const cli_option options[] = {
+    DM_OPTION_INTEGER(verify_options, sample, "sample", "K", "proves K steps, chosen at random", .group = "what",
+                      .low = 0, .high = 1e15, .legal = "1 or more (0: all)", .absent = "all"),
+    DM_OPTION_SEED(verify_options, seed, "seed", "N", "of the choice", .absent = "a new one each time",
+                   .manual = "Seed of the choice; 0: a new one each time. Whoever made the run must not know it "
+                             "before the run is published."),
+    DM_OPTION_INTEGER(verify_options, forged, "forged", "M", "says the odds that M forged steps stay unseen", .low = 1,
+                      .high = 1e15, .legal = "1 or more"),
+    DM_OPTION_TEXT(verify_options, model, "model", "PATH", "where the run's model lies now", .group = "inputs",
+                   .absent = "where run.json says"),
+    DM_OPTION_TEXT(verify_options, base, "base", "PATH", "where its adapter's base lies now",
+                   .absent = "where run.json says"),
+    DM_OPTION_TEXT(verify_options, data, "data", "FILE", "where its data lies now", .absent = "where run.json says"),
+    DM_OPTION_TEXT(verify_options, eval_data, "eval-data", "FILE", "where its held-out data lies now",
+                   .absent = "where run.json says"),
+    DM_OPTION_TEXT(verify_options, reference, "reference", "PATH", "where its reference lies now",
+                   .absent = "where run.json says"),
+    DM_OPTION_TEXT(verify_options, reference2, "reference2", "PATH", "where its second reference lies now",
+                   .absent = "where run.json says"),
+    DM_OPTION_BYTES(verify_options, memory, "memory", "SIZE", "memory limit of the process, such as 512MiB",
+                    .group = "running", .absent = "no limit"),
+    {.info = {0}},
+};
+
+static const cli_command command = {
+    "verify",
+    "Proves or refutes a run of dmpo train: its files, and steps that are computed again on this machine.",
+    "RUN [--sample K] [--seed N] [options]",
+    "RUN is the directory that dmpo train wrote. Every file is held against its hash in run.json, and steps against\n"
+    "transcript.bin: each is computed again from the nearest checkpoint before it (--keep-checkpoints of dmpo train\n"
+    "leaves many), with any instruction set and number of threads. docs/transcript.md says what that proves. Exit\n"
+    "status 1: something is refuted, or could not be checked.",
+    options,
+    1,
+    1};
+
+typedef struct report {
+    bool json;
+    size_t refuted;
+    dm_text findings; /* JSON array's inside */
+} report;
+
+static int add(void *context, bool refuted, const char *text)
+{
+    report *r = context;
+
+    r->refuted += refuted;
+    if (!r->json) {
+        printf("%-10s %s\n", refuted ? "REFUTED" : "note", text);
+        return cli_interrupted();
+    }
+    dm_text_print(&r->findings, "%s{\"refuted\": %s, \"text\": ", r->findings.size ? ", " : "",
+                  refuted ? "true" : "false");
+    dm_text_json_string(&r->findings, text, strlen(text));
+    dm_text_add(&r->findings, "}", 1);
+    return cli_interrupted();
+}
+
+static void add_file(void *context, cli_manifest_finding finding, const char *name)
+{
+    char text[DM_PATH_MAX + 64];
+
+    /* A stage of an experiment leaves its finished checkpoints out, as a person may. */
+    if (finding == CLI_FILE_MISSING && strncmp(name, "checkpoint", 10) == 0) {
+        snprintf(text, sizeof text, "%s: was removed since", name);
+        add(context, false, text);
+        return;
+    }
+    snprintf(text, sizeof text, "%s: %s", name,
+             finding == CLI_FILE_DIFFERS   ? "is not the file that run.json names"
+             : finding == CLI_FILE_MISSING ? "is missing"
+                                           : "is not of this run; nothing is known about it");
+    add(context, finding != CLI_FILE_UNKNOWN, text);
+}
+
+static dm_status set_path(dmpo_train_options *o, const char *name, const char *value, dm_error *err)
+{
+    dmpo_error error;
+
+    if (!value || dmpo_train_options_set(o, name, value, &error) == DMPO_OK)
+        return DM_OK;
+    return dm_fail(err, (dm_status)error.status, "%s", error.message);
+}
+
+/* The options of run.json, read as dmpo train --config reads them; inputs may have moved. */
+static dm_status read_options(dmpo_train_options **train, const char *path, const verify_options *o, cli_args *args,
+                              dm_error *err)
+{
+    static char config[] = "--config";
+    char *argv[] = {config, (char *)(uintptr_t)path};
+    const cli_command as_train = {.name = "train", .options = cli_train_options()};
+    cli_common ignored = {0};
+    dmpo_error error;
+    dm_status s = (dm_status)dmpo_train_options_open(train, &error);
+
+    if (s != DM_OK)
+        return dm_fail(err, s, "%s", error.message);
+    args->train = *train;
+    if ((s = cli_parse(&as_train, NULL, &ignored, args, 2, argv, err)) != DM_OK ||
+        (s = set_path(*train, "model", o->model, err)) != DM_OK ||
+        (s = set_path(*train, "base", o->base, err)) != DM_OK ||
+        (s = set_path(*train, "data", o->data, err)) != DM_OK ||
+        (s = set_path(*train, "eval-data", o->eval_data, err)) != DM_OK ||
+        (s = set_path(*train, "reference", o->reference, err)) != DM_OK ||
+        (s = set_path(*train, "reference2", o->reference2, err)) != DM_OK)
+        return s;
+    char memory[32];
+    snprintf(memory, sizeof memory, "%llu", (unsigned long long)o->memory);
+    return set_path(*train, "memory", memory, err);
+}
+
+static void print_result(const report *r, const dm_verify_result *v, size_t files, const verify_options *o)
+{
+    const int64_t forged = o->forged < v->steps ? o->forged : v->steps;
+    const double odds = dm_verify_odds(v->steps, v->chosen, forged);
+
+    if (r->json) {
+        printf("{\"refuted\": %zu, \"files\": %zu, \"steps\": %lld, \"chosen\": %lld, \"replayed\": %lld, \"proved\": "
+               "%lld, \"checkpoints\": %lld, \"weights\": %s, \"seed\": \"%llu\", \"forged\": %lld, \"unseen\": %.6g, "
+               "\"findings\": [%s]}\n",
+               r->refuted, files, (long long)v->steps, (long long)v->chosen, (long long)v->replayed,
+               (long long)v->proved, (long long)v->checkpoints, v->weights ? "true" : "false",
+               (unsigned long long)o->seed, (long long)forged, odds, r->findings.data ? r->findings.data : "");
+        return;
+    }
+    printf("files      %zu as run.json names them\n", files);
+    printf("steps      %lld of %lld chosen, seed %llu; %lld computed again, %lld of them proved\n",
+           (long long)v->chosen, (long long)v->steps, (unsigned long long)o->seed, (long long)v->replayed,
+           (long long)v->proved);
+    printf("states     %lld checkpoints are the transcript's; the model %s\n", (long long)v->checkpoints,
+           v->weights ? "is that of the last step" : "was not held against the last step");
+    if (v->steps)
+        printf("odds       %lld forged of %lld steps stay unseen with a chance of at most %.4g\n", (long long)forged,
+               (long long)v->steps, odds);
+    printf("%s\n", r->refuted ? "REFUTED" : "nothing refuted");
+}
+
+/* What run.json says of itself and of the files beside it. *doc: closed by the caller. */
+static dm_status check_files(dm_json_doc **doc, const char *run, const char *path, report *r, size_t *files,
+                             dm_error *err)
+{
+    char *data = NULL;
+    size_t size = 0;
+    dm_error why;
+    dm_status s = dm_file_read(path, RUN_BYTES, &data, &size, err);
+
+    if (s != DM_OK)
+        return s;
+    s = dm_json_parse(doc, data, size, path, &why);
+    if (s != DM_OK || !dm_json_seal_holds(*doc, data, size)) {
+        add(r, true, s != DM_OK ? why.message : "run.json: its own checksum differs, or it has none");
+        s = DM_OK;
+    }
+    free(data);
+    const dm_json *of_run = *doc ? dm_json_get(dm_json_root(*doc), "files") : NULL;
+    return of_run ? cli_manifest_check(of_run, run, add_file, r, files, err) : s;
+}
+
+static dm_status run_verify(dmpo_engine *engine, const char *run, verify_options *o, const cli_common *common,
+                            report *r, dm_error *err)
+{
+    dm_path path;
+    dm_json_doc *doc = NULL;
+    cli_args args = {0};
+    dmpo_train_options *train = NULL;
+    dm_verify_result result = {0};
+    cli_progress progress;
+    size_t files = 0;
+    dm_status s = dm_path_in(&path, run, "run.json", err);
+
+    if (s == DM_OK && !dm_file_exists(path.text))
+        s = dm_fail(err, DM_ERR_FILE, "%s: is missing; a finished run of dmpo train has one", path.text);
+    if (s == DM_OK && (s = check_files(&doc, run, path.text, r, &files, err)) == DM_OK && doc &&
+        (s = read_options(&train, path.text, o, &args, err)) == DM_OK) {
+        const dm_json *root = dm_json_get(dm_json_root(doc), "transcript_sha256");
+        const dm_verify_options v = {.run = run, .sample = o->sample, .seed = o->seed};
+        cli_progress_open(&progress, common);
+        s = dm_verify_run(engine, dm_train_options_values(train), &v,
+                          root && root->type == DM_JSON_STRING ? root->text : NULL, add, r, cli_progress_event,
+                          &progress, &result, err);
+        cli_progress_close(&progress);
+    }
+    if (s == DM_OK)
+        print_result(r, &result, files, o);
+    dm_json_close(&doc);
+    dmpo_train_options_close(&train);
+    cli_args_close(&args);
+    return s;
+}
+
+int cli_verify(int argc, char **argv)
+{
+    verify_options o = {.forged = 1};
+    cli_common common = {0};
+    cli_args args = {0};
+    dmpo_engine *engine = NULL;
+    report r = {0};
+    dm_error err = {0};
+
+    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    int status = s != DM_OK ? cli_failed("verify", s, err.message) : 0;
+    if (status || args.help || (status = cli_open_engine("verify", &common, &engine)) != 0)
+        goto done;
+    cli_catch_interrupt();
+    r.json = common.json;
+    if (!o.seed)
+        o.seed = dm_hash_key_get().a >> 16; /* short enough to be typed */
+    if ((s = run_verify(engine, args.positional[0], &o, &common, &r, &err)) != DM_OK) {
+        if (r.refuted)
+            printf("%s", r.json ? "" : "REFUTED\n");
+        status = cli_failed("verify", s, err.message);
+    } else {
+        status = r.refuted ? 1 : 0;
+    }
+done:
+    dm_text_free(&r.findings);
+    dmpo_engine_close(&engine);
+    cli_args_close(&args);
+    return status;
+}
