@@ -37,6 +37,15 @@ typedef struct printer {
     char first_name[256];
 } printer;
 
+static void put_names(dm_json_writer *j, const char *key, const dm_finding *f, uint32_t first, uint32_t n)
+{
+    dm_json_open_array(j, key);
+    for (uint32_t i = 0; i < n; i++)
+        if (f->g->links[first + i] != DM_NODE_NONE)
+            dm_json_put_string(j, NULL, f->g->nodes[f->g->links[first + i]].name);
+    dm_json_close_value(j);
+}
+
 static void put_json(printer *p, const dm_finding *f)
 {
     dm_json_writer *j = &p->j;
@@ -65,10 +74,14 @@ static void put_json(printer *p, const dm_finding *f)
         dm_json_put_double(j, "conditioning", f->conditioning);
         dm_json_put_uint(j, "over", f->over);
     }
+    put_names(j, "inputs", f, f->op->in, f->op->n_in);
+    put_names(j, "outputs", f, f->op->out, f->op->n_out);
     dm_json_open_array(j, "explained_by");
     for (size_t i = 0; i < f->n_bugs; i++)
         dm_json_put_string(j, NULL, f->bugs[i]->name);
     dm_json_close_value(j);
+    if (f->factor != 0)
+        dm_json_put_double(j, "factor", f->factor);
     dm_json_close_value(j);
 }
 
@@ -87,6 +100,8 @@ static void put_line(printer *p, const dm_finding *f)
     putchar('\n');
     for (size_t i = 0; i < f->n_bugs; i++)
         printf("              explained by: %s (%s): %s\n", f->bugs[i]->name, f->bugs[i]->changes, f->bugs[i]->written);
+    if (f->factor != 0)
+        printf("              the number is %.9g\n", f->factor);
 }
 
 static void on_finding(void *context, const dm_finding *f)

@@ -249,7 +249,10 @@ static dm_verdict judge(const checker *c, const dm_op *op, uint32_t o, const bou
 
     for (size_t i = 0; i < dm_node_count(n); i++) {
         const double error = fabs(got[i] - b->out[o][i]), sound = b->sound[o][i];
-        const double ratio = isfinite(got[i]) ? (sound > 0 ? error / sound : error > 0 ? INFINITY : 0) : INFINITY;
+        const double ratio = isfinite(got[i]) && isfinite(b->out[o][i]) ? (sound > 0   ? error / sound
+                                                                           : error > 0 ? INFINITY
+                                                                                       : 0)
+                                                                        : INFINITY;
         over += !(ratio <= 1);
         suspicious |= !(error <= b->likely[o][i]);
         all += fabs(b->out[o][i]);
@@ -305,11 +308,35 @@ static bool explains(checker *c, const dm_op *op, const dm_rounding *r, const dm
     return fine && !c->failed;
 }
 
-static void name_bugs(checker *c, const dm_op *op, const dm_rounding *r, dm_finding *f)
+/* Whether the outputs are those of `b` times one number; the number goes to *factor. */
+static bool scaled(const checker *c, const dm_op *op, const bounds *b, double *factor)
+{
+    double dot = 0, square = 0;
+
+    for (int pass = 0; pass < 2; pass++)
+        for (uint32_t o = 0; o < op->n_out; o++) {
+            const uint32_t node = dm_op_out(c->g, op, o);
+            if (node == DM_NODE_NONE || !c->tensor[node])
+                continue;
+            for (size_t i = 0; i < dm_node_count(&c->g->nodes[node]); i++) {
+                const double got = c->value[node][i], want = b->out[o][i];
+                if (pass && !(fabs(got - *factor * want) <= b->sound[o][i] * fmax(1, fabs(*factor))))
+                    return false;
+                dot += got * want;
+                square += want * want;
+            }
+            *factor = pass ? *factor : dot / square;
+        }
+    return square > 0 && isfinite(*factor) && *factor != 0;
+}
+
+static void name_bugs(checker *c, const dm_op *op, const dm_rounding *r, const bounds *b, dm_finding *f)
 {
     for (size_t i = 0; i < dm_bugs_count && f->n_bugs < DM_EXPLANATIONS; i++)
         if (dm_bugs[i].formula == op->formula && explains(c, op, r, &dm_bugs[i]))
             f->bugs[f->n_bugs++] = &dm_bugs[i];
+    if (f->n_bugs == 0 && scaled(c, op, b, &f->factor))
+        f->bugs[f->n_bugs++] = &dm_bug_scaled;
 }
 
 /* Outputs that the trace lacks become what was recomputed, in doubt by the bound. */
@@ -330,7 +357,8 @@ static const char *missing_input(checker *c, const dm_op *op)
     for (uint32_t i = 0; i < op->n_in; i++) {
         const uint32_t node = dm_op_in(c->g, op, i);
         c->in[i] = node == DM_NODE_NONE ? NULL : c->value[node];
-        if (node != DM_NODE_NONE && !c->in[i])
+        const bool spare = (op->formula == DM_FORMULA_ADAM_M || op->formula == DM_FORMULA_ADAM_V) && i == 3;
+        if (node != DM_NODE_NONE && !c->in[i] && !spare)
             return c->g->nodes[node].name;
     }
     return NULL;
@@ -377,7 +405,7 @@ static dm_status check_op(checker *c, const dm_op *op, dm_error *err)
             f.note = c->odd[node] && v == DM_VERDICT_WRONG ? "not finite" : f.note;
         }
         if (f.verdict == DM_VERDICT_WRONG)
-            name_bugs(c, op, &r, &f);
+            name_bugs(c, op, &r, &b, &f);
         bridge(c, op, &b);
     }
     free_bounds(&b);

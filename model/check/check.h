@@ -34,6 +34,7 @@ typedef struct dm_finding { /* of one operation */
     uint64_t over;                       /* elements over the sound bound */
     const dm_bug *bugs[DM_EXPLANATIONS]; /* WRONG: the mistakes that explain the outputs to rounding */
     size_t n_bugs;
+    double factor; /* of dm_bug_scaled */
 } dm_finding;
 
 typedef struct dm_check_counts {

@@ -22,15 +22,33 @@ static void see(const dm_evaluation *e, size_t row, seen *s)
     const dm_config *c = e->g->o.config;
     const dm_pack *p = &dm_eval_item(e)->pack;
     const dm_attention_segment *g = segment_of(p, row);
-    const size_t window = c->windowed[e->op->layer] ? c->window : 0;
+    const double wider = dm_knob_of(e, DM_KNOB_WINDOW), later = dm_knob_of(e, DM_KNOB_MASK);
+    const size_t window = !c->windowed[e->op->layer] || wider >= 1000 ? 0 : c->window + (size_t)(ptrdiff_t)wider;
 
     s->n = 0;
     if (!g)
         return;
-    const size_t position = g->prefix + (row - g->begin);
-    for (size_t at = 0; at <= position; at++)
-        if (window == 0 || position - at < window)
+    if (dm_knob_of(e, DM_KNOB_SEGMENTS) > 0) {
+        for (s->n = 0; s->n <= row; s->n++)
+            s->key[s->n] = s->n;
+        return;
+    }
+    const size_t position = g->prefix + (row - g->begin), length = g->prefix + (g->end - g->begin);
+    size_t end = position + 1;
+    if (later < 0 && position > 0)
+        end--;
+    else if (later > 0)
+        end = (double)end + later < (double)length ? end + (size_t)later : length;
+    for (size_t at = 0; at < end; at++)
+        if (window == 0 || at > position || position - at < window)
             s->key[s->n++] = at < g->prefix ? at : g->begin + (at - g->prefix);
+}
+
+static size_t kv_head(const dm_evaluation *e, size_t hq)
+{
+    const dm_config *c = e->g->o.config;
+
+    return dm_knob_of(e, DM_KNOB_GROUPS) > 0 ? hq % c->kv_heads : hq / (c->heads / c->kv_heads);
 }
 
 typedef struct head {                 /* one row of scores; arrays of the longest row */
@@ -101,8 +119,8 @@ static void score_row(const dm_evaluation *e, size_t row, size_t hq, const seen 
 {
     const dm_config *c = e->g->o.config;
     const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
-    const size_t kv = hq / (c->heads / c->kv_heads);
-    const double *q = e->in[0] + row * q_width + hq * d, scale = e->op->scale;
+    const size_t kv = kv_head(e, hq);
+    const double *q = e->in[0] + row * q_width + hq * d, scale = dm_scale_of(e);
     const dm_both g = dm_gamma(e, (double)d + 3);
 
     for (size_t j = 0; j < s->n; j++) {
@@ -110,6 +128,10 @@ static void score_row(const dm_evaluation *e, size_t row, size_t hq, const seen 
         const double size = t.size * scale,
                      more = 2 * e->r.in * (1 + e->r.in) * size + 2 * e->r.out * fabs(t.value * scale);
         h->s[j] = t.value * scale;
+        if (dm_knob_of(e, DM_KNOB_SOFTCAP) > 0) {
+            const double cap = dm_knob_of(e, DM_KNOB_SOFTCAP);
+            h->s[j] = cap * tanh(h->s[j] / cap);
+        }
         h->delta[j] = g.sound * size + more;
         h->delta_likely[j] = g.likely * size + more;
     }
@@ -131,7 +153,7 @@ void dm_compute_attention(const dm_evaluation *e, size_t begin, size_t end)
     for (size_t t = begin; t < end; t++) {
         see(e, t, &s);
         for (size_t hq = 0; hq < c->heads && s.n; hq++) {
-            const size_t kv = hq / (c->heads / c->kv_heads);
+            const size_t kv = kv_head(e, hq);
             score_row(e, t, hq, &s, &h);
             for (size_t i = 0; i < d; i++) {
                 dm_total y = {0, 0};
@@ -185,7 +207,7 @@ static void slope_row(const dm_evaluation *e, size_t row, size_t hq, size_t kv, 
     }
     for (size_t j = 0; j < s->n; j++) {
         const double p = h->p[j], size = p * (x->dp_size[j] + mean.size);
-        x->ds[j] = p * (x->dp[j] - mean.value);
+        x->ds[j] = p * (x->dp[j] - (dm_knob_of(e, DM_KNOB_PROJECTION) > 0 ? 0 : mean.value));
         x->ds_size[j] = size;
         x->off[j] = size * (g.sound + rounded + h->off[j]) + p * mean_off.sound + 4 * e->r.least;
         x->off_likely[j] = size * (g.likely + rounded + h->off_likely[j]) + p * mean_off.likely + 4 * e->r.least;
@@ -198,7 +220,7 @@ static void head_grad(const dm_evaluation *e, size_t hq, size_t kv, seen *s, hea
 {
     const dm_config *c = e->g->o.config;
     const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
-    const double scale = e->op->scale;
+    const double scale = dm_scale_of(e);
 
     for (size_t t = 0; t < dm_eval_in(e, 0)->rows; t++) {
         see(e, t, s);
@@ -246,8 +268,10 @@ static void group_grad(const dm_evaluation *e, size_t kv, seen *s, head *h, slop
     const dm_config *c = e->g->o.config;
     const size_t group = c->heads / c->kv_heads, rows = dm_eval_in(e, 0)->rows;
 
-    for (size_t hq = kv * group; hq < (kv + 1) * group; hq++)
+    for (size_t i = 0; i < group; i++) {
+        const size_t hq = dm_knob_of(e, DM_KNOB_GROUPS) > 0 ? kv + i * c->kv_heads : kv * group + i;
         head_grad(e, hq, kv, s, h, x, dk, dv);
+    }
     put_columns(e, 1, kv, dk, (double)(rows * group) + 2, (double)group);
     put_columns(e, 2, kv, dv, (double)(rows * group), (double)group);
 }

@@ -37,6 +37,19 @@ static inline double dm_knob_of(const dm_evaluation *e, dm_knob knob)
     return e->bug && e->bug->knob == knob ? e->bug->value : 0;
 }
 
+/* The operation's scale, as a mistake changes it. */
+static inline double dm_scale_of(const dm_evaluation *e)
+{
+    const double power = dm_knob_of(e, DM_KNOB_POWER), factor = dm_knob_of(e, DM_KNOB_FACTOR);
+    double scale = e->op->scale;
+
+    if (power > 0)
+        scale = power < 1 ? 1 : scale * scale;
+    if (dm_knob_of(e, DM_KNOB_HIDDEN) > 0)
+        scale = 1 / sqrt((double)e->g->o.config->hidden);
+    return factor > 0 ? scale * factor : scale;
+}
+
 /* gamma_n = n u / (1 - n u), and with lambda sqrt(n) for n. A sum of n terms in any order (Higham 2002, section 4.2;
  * Higham and Mary 2019, theorem 2.4). */
 static inline dm_both dm_gamma(const dm_evaluation *e, double n)

@@ -4,20 +4,34 @@
 #include "core/numbers/numeric.h"
 #include "model/truth/formula_internal.h"
 
+/* x times a column of a square matrix: a mistake. */
+static dm_total column_dot(const double *x, const double *w, size_t n)
+{
+    dm_total y = {0, 0};
+
+    for (size_t i = 0; i < n; i++) {
+        y.value += x[i] * w[i * n];
+        y.size += fabs(x[i] * w[i * n]);
+    }
+    return y;
+}
+
 void dm_compute_linear(const dm_evaluation *e, size_t begin, size_t end)
 {
     const double *x = e->in[0], *w = e->in[1], *bias = e->op->n_in > 2 ? e->in[2] : NULL;
     const double *us = e->op->n_in > 3 ? e->in[3] : NULL, *b = e->op->n_in > 3 ? e->in[4] : NULL;
     const size_t k = dm_eval_in(e, 0)->cols, n = dm_eval_out(e, 0)->cols, r = us ? dm_eval_in(e, 3)->cols : 0;
 
+    const int wrong = (int)dm_knob_of(e, DM_KNOB_WEIGHT);
+
     for (size_t t = begin; t < end; t++)
         for (size_t j = 0; j < n; j++) {
-            dm_total y = dm_dot(x + t * k, w + j * k, k);
-            if (bias) {
+            dm_total y = wrong == 1 && n == k ? column_dot(x + t * k, w + j, k) : dm_dot(x + t * k, w + j * k, k);
+            if (bias && wrong != 2) {
                 y.value += bias[j];
                 y.size += fabs(bias[j]);
             }
-            if (us) {
+            if (us && wrong != 3) {
                 const dm_total low = dm_dot(us + t * r, b + j * r, r);
                 y.value += low.value;
                 y.size += low.size;
@@ -30,7 +44,7 @@ void dm_compute_linear(const dm_evaluation *e, size_t begin, size_t end)
 static void scaled(const dm_evaluation *e, size_t begin, size_t end, bool transposed)
 {
     const size_t k = dm_eval_in(e, 0)->cols, r = dm_eval_out(e, 0)->cols;
-    const double scale = e->op->scale;
+    const double scale = dm_scale_of(e);
     double *column = dm_eval_scratch(e, k);
 
     for (size_t j = 0; j < r && column; j++) {
@@ -79,6 +93,8 @@ void dm_compute_linear_dx(const dm_evaluation *e, size_t begin, size_t end)
         memset(a, 0, k * sizeof *a);
         for (size_t p = 0; p + 1 < e->op->n_in; p += 2) {
             const size_t n = dm_eval_in(e, p)->cols;
+            if (dm_knob_of(e, DM_KNOB_INPUT) == (double)(p / 2 + 1))
+                continue;
             terms += (double)n;
             for (size_t j = 0; j < n; j++)
                 dm_axpy(s, a, e->in[p][t * n + j], e->in[p + 1] + j * k, k);
@@ -135,7 +151,7 @@ void dm_compute_embed(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t d = dm_eval_out(e, 0)->cols;
-    const double scale = e->op->scale;
+    const double scale = dm_scale_of(e);
 
     for (size_t t = begin; t < end; t++)
         for (size_t i = 0; i < d; i++) {
@@ -151,18 +167,19 @@ void dm_compute_embed(const dm_evaluation *e, size_t begin, size_t end)
 void dm_compute_embed_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t d = dm_eval_out(e, 0)->cols, vocab = dm_eval_out(e, 0)->rows, items = e->g->o.n_items;
-    const double scale = e->op->scale;
+    const double scale = dm_scale_of(e);
     double *s = dm_eval_scratch(e, vocab * d), *a = dm_eval_scratch(e, vocab * d), terms = 0;
 
     (void)begin;
     (void)end;
-    for (size_t k = 0; k < items && s && a; k++) {
+    const int without = (int)dm_knob_of(e, DM_KNOB_INPUT);
+    for (size_t k = 0; k < items && s && a && without != 2; k++) {
         const dm_pack *p = &e->g->items[k].pack;
         terms += (double)p->rows;
         for (size_t t = 0; t < p->rows; t++)
             dm_axpy(s + (size_t)p->ids[t] * d, a + (size_t)p->ids[t] * d, scale, e->in[k] + t * d, d);
     }
-    for (size_t k = 0; k < items && e->op->tied && s && a; k++) {
+    for (size_t k = 0; k < items && e->op->tied && s && a && without != 1; k++) {
         const double *dy = e->in[items + 2 * k], *x = e->in[items + 2 * k + 1];
         const size_t rows = dm_eval_in(e, items + 2 * k)->rows;
         terms += (double)rows;

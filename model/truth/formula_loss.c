@@ -24,13 +24,26 @@ static spread spread_of(const dm_evaluation *e, const double *x, size_t n)
     return s;
 }
 
+/* The target of a prediction. */
+static size_t label_of(const dm_evaluation *e, const dm_pack *p, size_t t)
+{
+    const int wrong = (int)dm_knob_of(e, DM_KNOB_LABEL);
+    const size_t row = (size_t)p->prediction_row[t];
+
+    if (wrong == 1)
+        return (size_t)p->ids[row];
+    if (wrong == 2)
+        return (size_t)p->ids[row + 2 < p->rows ? row + 2 : p->rows - 1];
+    return (size_t)p->prediction_target[t];
+}
+
 void dm_compute_logp(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t vocab = dm_eval_in(e, 0)->cols;
 
     for (size_t t = begin; t < end; t++) {
-        const double *x = e->in[0] + t * vocab, target = x[p->prediction_target[t]];
+        const double *x = e->in[0] + t * vocab, target = x[label_of(e, p, t)];
         const spread s = spread_of(e, x, vocab);
         dm_put(e, 0, t, (dm_total){target - s.max - s.log_sum, fabs(target) + 2 * fabs(s.max) + s.log_sum}, 4, 0, 2,
                s.off);
@@ -46,7 +59,8 @@ void dm_compute_logits_grad(const dm_evaluation *e, size_t begin, size_t end)
         const double *x = e->in[0] + t * vocab, coef = e->in[1][t];
         const spread s = spread_of(e, x, vocab);
         for (size_t i = 0; i < vocab; i++) {
-            const double probability = dm_exp(x[i] - s.max - s.log_sum), hot = (size_t)p->prediction_target[t] == i;
+            const double probability = dm_exp(x[i] - s.max - s.log_sum),
+                         hot = (size_t)p->prediction_target[t] == i && !(dm_knob_of(e, DM_KNOB_LABEL) > 2);
             /* the exponent is a log-probability, which may have been stored */
             const double logp = x[i] - s.max - s.log_sum, stored = expm1(3 * e->r.out * fabs(logp));
             const dm_both g = dm_gamma(e, 8 + 3 * fabs(x[i] - s.max) + 2 * fabs(s.max) + s.log_sum);
@@ -63,6 +77,31 @@ static const dm_data_trajectory *side_of(const dm_evaluation *e, int s)
     return s ? &dm_eval_item(e)->item->rejected : &dm_eval_item(e)->item->chosen;
 }
 
+/* The weight of token i in turn k, which is w without a mistake. */
+static double mistaken(const dm_evaluation *e, const dm_data_trajectory *t, size_t k, size_t i, double w)
+{
+    const dm_loss_options *o = &e->g->o.loss;
+
+    switch ((int)dm_knob_of(e, DM_KNOB_PHI)) {
+    case 1:
+        return dm_loss_phi_of(o->phi == DM_PHI_CODE ? DM_PHI_PRINTED : DM_PHI_CODE, o->gamma, k, t->n_turns);
+    case 2:
+        return w * o->gamma;
+    case 3:
+        return k ? w : 0;
+    case 4:
+        return w / (double)(t->turns[k].end - t->turns[k].begin);
+    case 5:
+        return w / (double)t->n_turns;
+    case 6:
+        return i + 1 < t->turns[k].end ? w : 0;
+    case 8:
+        return 1;
+    default:
+        return w;
+    }
+}
+
 void dm_compute_phi(const dm_evaluation *e, size_t begin, size_t end)
 {
     (void)begin;
@@ -74,10 +113,10 @@ void dm_compute_phi(const dm_evaluation *e, size_t begin, size_t end)
         if (p->n == 0)
             continue;
         for (size_t i = 0; i < t->n; i++)
-            dm_put_exact(e, (size_t)s, i, 0);
+            dm_put_exact(e, (size_t)s, i, i && i < t->turns[0].begin && dm_knob_of(e, DM_KNOB_PHI) == 7 ? 1 : 0);
         for (size_t k = 0, action = 0; k < t->n_turns; k++)
             for (size_t i = t->turns[k].begin; i < t->turns[k].end; i++, action++) {
-                const double w = dm_loss_token_weight(&e->g->o.loss, &view, action);
+                const double w = mistaken(e, t, k, i, dm_loss_token_weight(&e->g->o.loss, &view, action));
                 /* 1 - gamma^n loses what gamma^n is close to 1 by */
                 const double gamma = e->g->o.loss.gamma, lost = gamma > 0 && gamma < 1 ? 1 / (1 - gamma) : 1;
                 dm_put(e, (size_t)s, i, (dm_total){w, w * lost}, 16 + 4 * (double)k, 0, 2, dm_nothing_more);
@@ -115,7 +154,7 @@ static weighted weighted_of(const dm_evaluation *e, int s)
 
     for (size_t i = 0; i < p->n; i++) {
         const double logp = e->in[0][p->prediction[i]], weight = phi[token_of(side_of(e, s), i)];
-        const double r = reference ? reference[i] : 0;
+        const double r = reference && dm_knob_of(e, DM_KNOB_LOSS) != 1 ? reference[i] : 0;
         w.score.value += weight * (logp - r);
         w.score.size += weight * (fabs(logp) + fabs(r));
         plus(&w.logp, logp);
@@ -143,11 +182,12 @@ void dm_compute_score(const dm_evaluation *e, size_t begin, size_t end)
         for (int s = 0; s < 2; s++)
             size[s] += w[s].first.size + w[s].second.size + w[1 - s].first.size + w[1 - s].second.size;
     }
-    for (size_t s = 0; s < 2; s++) {
+    for (size_t o = 0; o < 2; o++) {
+        const size_t s = dm_knob_of(e, DM_KNOB_LOSS) == 2 ? 1 - o : o;
         const double n = (double)dm_eval_item(e)->pack.side[s].n;
-        dm_put(e, 0, s, (dm_total){w[s].score.value - shift[s], size[s]}, n + 4 + (e->in[5] ? 3 * n + 16 : 0), 0, 2,
+        dm_put(e, 0, o, (dm_total){w[s].score.value - shift[s], size[s]}, n + 4 + (e->in[5] ? 3 * n + 16 : 0), 0, 2,
                dm_nothing_more);
-        dm_put(e, 0, 2 + s, w[s].logp, n, 0, 0, dm_nothing_more);
+        dm_put(e, 0, 2 + o, w[s].logp, n, 0, 0, dm_nothing_more);
     }
 }
 
@@ -170,21 +210,27 @@ static size_t actions(const dm_evaluation *e)
 /* score: [4] of each item */
 static void loss_of(const dm_evaluation *e, const double *score, double *s_w, double *s_l, result *r)
 {
-    const dm_loss_options *o = &e->g->o.loss;
+    const int wrong = (int)dm_knob_of(e, DM_KNOB_LOSS);
+    dm_loss_options changed = e->g->o.loss;
+    const dm_loss_options *o = &changed;
     const size_t n = e->g->o.n_items;
+    const double tokens = wrong == 6 ? (double)n : (double)actions(e);
+
+    if (wrong == 4)
+        changed.beta = 1;
     dm_loss_batch batch = {.pairs = n};
 
     r->loss = 0;
     for (size_t i = 0; i < n; i++) {
-        s_w[i] = score[4 * i];
-        s_l[i] = score[4 * i + 1];
+        s_w[i] = score[4 * i + (wrong == 3)];
+        s_l[i] = score[4 * i + (wrong != 3)];
         const dm_graph_item *t = &e->g->items[i];
         batch.examples += (size_t)(t->item->chosen.n > 0) + (size_t)(t->item->rejected.n > 0);
     }
     if (o->objective == DM_OBJECTIVE_SFT) {
         for (size_t i = 0; i < n; i++) {
-            r->loss -= score[4 * i + 2] / (double)actions(e);
-            r->d[2 * i] = -1 / (double)actions(e);
+            r->loss -= score[4 * i + 2] / tokens;
+            r->d[2 * i] = -1 / tokens;
             r->d[2 * i + 1] = 0;
         }
         return;
@@ -201,9 +247,12 @@ static void loss_of(const dm_evaluation *e, const double *score, double *s_w, do
         r->loss += l.loss / (double)n;
         if (o->sft_weight > 0 && chosen)
             r->loss -= o->sft_weight / (double)p->side[0].n * score[4 * i + 2] / (double)n;
-        r->d[2 * i] = l.d_chosen;
-        r->d[2 * i + 1] = l.d_rejected;
+        r->d[2 * i] = wrong == 3 ? l.d_rejected : l.d_chosen;
+        r->d[2 * i + 1] = wrong == 3 ? l.d_chosen : l.d_rejected;
     }
+    for (size_t i = 0; i < 2 * n && wrong == 5; i++)
+        r->d[i] *= (double)n;
+    r->loss *= wrong == 5 ? (double)n : 1;
 }
 
 /* Scores in float and their rounding move the loss: the links are monotone in each score, so the two ends of what the

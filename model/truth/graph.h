@@ -42,8 +42,8 @@ typedef enum dm_formula {
     DM_FORMULA_NORM_DW,        /* (dy, x) of each item -> sum over rows and groups of dy * x / rms [group] */
     DM_FORMULA_EMBED_DW,       /* dx of each item (, (dlogits, x) of each item when tied) -> [V, d] */
     DM_FORMULA_CLIP,           /* every gradient -> global L2 norm [1], factor [1] */
-    DM_FORMULA_ADAM_M,         /* m (none: 0), g, factor -> beta1 m + (1 - beta1) factor g */
-    DM_FORMULA_ADAM_V,         /* v (none: 0), g, factor -> beta2 v + (1 - beta2) (factor g)^2 */
+    DM_FORMULA_ADAM_M,         /* m (none: 0), g, factor, w -> beta1 m + (1 - beta1) factor g */
+    DM_FORMULA_ADAM_V,         /* v (none: 0), g, factor, w -> beta2 v + (1 - beta2) (factor g)^2 */
     DM_FORMULA_ADAM_W, /* w, m, v -> w (1 - lr decay) - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps) */
     DM_FORMULA_COUNT
 } dm_formula;

@@ -635,6 +635,7 @@ static void optimizer(builder *b)
             in(b, *before[k]);
             in(b, g->gradient[i]);
             in(b, b->clip_scale);
+            in(b, g->o.lora ? g->adapter[i] : g->weight[i]); /* for mistakes that read it */
             dm_graph_out(g, *after[k] = dm_graph_node(g, -1, rows, t->cols, t->dims, "%s.%s", t->name, moments[k]));
         }
         begin(b, DM_FORMULA_ADAM_W);

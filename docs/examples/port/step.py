@@ -385,6 +385,7 @@ def finish(a, trace, trained, o):
     if bug("layer_gradient_scaled"):
         next(p for n, p in trained.items() if "layers.1" in n and p.dim() == 2).grad *= 1.001
     for name, p in trained.items():
+        p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         trace.put(name + ".grad", p.grad)
     total = torch.sqrt(sum(p.grad.double().pow(2).sum() for p in trained.values()))
     if bug("norm_of_norms"):
