@@ -5,36 +5,37 @@
 
 #include "model/truth/graph.h"
 
-typedef enum dm_knob { /* what a mistake turns; `value` in brackets */
-                       DM_KNOB_NONE,
-                       DM_KNOB_EPS, /* norm: 1 outside of the root, 2 left out; adam_w: 1 inside the root, 2 before the correction */
-                       DM_KNOB_MEAN,     /* norm: 1 a sum, 2 over n - 1, 3 centred first, 4 over rows */
-                       DM_KNOB_UNIT,     /* norm: 1 + w instead of w, or the reverse */
-                       DM_KNOB_WEIGHT,   /* linear: 1 not transposed, 2 without bias, 3 without the adapter */
-                       DM_KNOB_POWER,    /* scale: to this power; 0.001: left out */
-                       DM_KNOB_FACTOR,   /* scale: times this */
-                       DM_KNOB_HIDDEN,   /* attention: scale of the hidden width */
-                       DM_KNOB_POSITION, /* rope: added to positions */
-                       DM_KNOB_SIGN,     /* rope: turned the other way; adam_w: ascent */
-                       DM_KNOB_PAIRING,  /* rope: neighbours are paired */
-                       DM_KNOB_THETA,    /* rope: base times this; -1: no scaling of frequencies; -2: not turned */
-                       DM_KNOB_MASK,     /* attention: keys after the row itself that it sees; -1: without itself */
-                       DM_KNOB_SEGMENTS, /* attention: all rows before it */
-                       DM_KNOB_WINDOW,   /* attention: window plus this; 1000: none */
-                       DM_KNOB_GROUPS,   /* attention: kv head h modulo kv heads */
-                       DM_KNOB_SOFTCAP,  /* attention: tanh at this */
-                       DM_KNOB_ROUND,    /* add: inputs rounded to this many bits */
-                       DM_KNOB_INPUT, /* add: 1 or 2, left out; linear_dx: this pair left out; norm_dx: 3, the residual's gradient;
+/* What a mistake turns; the numbers are its value. */
+typedef enum dm_knob {
+    DM_KNOB_NONE,
+    DM_KNOB_EPS,      /* norm: 1 outside of the root, 2 left out; adam_w: 1 inside the root, 2 before the correction */
+    DM_KNOB_MEAN,     /* norm: 1 a sum, 2 over n - 1, 3 centred first, 4 over rows */
+    DM_KNOB_UNIT,     /* norm: 1 + w instead of w, or the reverse */
+    DM_KNOB_WEIGHT,   /* linear: 1 not transposed, 2 without bias, 3 without the adapter */
+    DM_KNOB_POWER,    /* scale: to this power; 0.001: left out */
+    DM_KNOB_FACTOR,   /* scale: times this */
+    DM_KNOB_HIDDEN,   /* attention: scale of the hidden width */
+    DM_KNOB_POSITION, /* rope: added to positions */
+    DM_KNOB_SIGN,     /* rope: turned the other way; adam_w: ascent */
+    DM_KNOB_PAIRING,  /* rope: neighbours are paired */
+    DM_KNOB_THETA,    /* rope: base times this; -1: no scaling of frequencies; -2: not turned */
+    DM_KNOB_MASK,     /* attention: keys after the row itself that it sees; -1: without itself */
+    DM_KNOB_SEGMENTS, /* attention: all rows before it */
+    DM_KNOB_WINDOW,   /* attention: window plus this; 1000: none */
+    DM_KNOB_GROUPS,   /* attention: kv head h modulo kv heads */
+    DM_KNOB_SOFTCAP,  /* attention: tanh at this */
+    DM_KNOB_ROUND,    /* add: inputs rounded to this many bits */
+    DM_KNOB_INPUT,    /* add: 1 or 2, left out; linear_dx: this pair left out; norm_dx: 3, the residual's gradient;
                        * embed_dw: 1 the head's share, 2 the embedding's */
-                       DM_KNOB_ACTIVATION, /* glu: 1 the other one, 2 gelu by erf, 3 relu, 4 gate and up swapped, 5 without up */
-                       DM_KNOB_LABEL,      /* logp: 1 the row's own token, 2 the token after the next */
-                       DM_KNOB_PHI,        /* phi: see model/truth/formula_loss.c */
-                       DM_KNOB_LOSS,       /* score, loss: likewise */
-                       DM_KNOB_PROJECTION, /* norm_dx, attention_grad, glu_grad: a term of the derivative is missing */
-                       DM_KNOB_CLIP, /* clip: 1 sum of the tensors' norms, 2 largest value; adam: 1 not applied, 2 for each tensor */
-                       DM_KNOB_MOMENT, /* adam_m, adam_v: 1 without 1 - beta, 2 the other beta, 3 decay in the gradient, 4 v of g */
-                       DM_KNOB_CORRECTION, /* adam_w: added to t; 1000: none */
-                       DM_KNOB_DECAY       /* adam_w: 1 left out, 2 not times lr, 3 after the step */
+    DM_KNOB_ACTIVATION, /* glu: 1 the other one, 2 gelu by erf, 3 relu, 4 gate and up swapped, 5 without up */
+    DM_KNOB_LABEL,      /* logp: 1 the row's own token, 2 the token after the next */
+    DM_KNOB_PHI,        /* phi: see model/truth/formula_loss.c */
+    DM_KNOB_LOSS,       /* score, loss: likewise */
+    DM_KNOB_PROJECTION, /* norm_dx, attention_grad, glu_grad: a term of the derivative is missing */
+    DM_KNOB_CLIP,       /* clip: 1 sum of the tensors' norms, 2 largest value; adam: 1 not applied, 2 for each tensor */
+    DM_KNOB_MOMENT,     /* adam_m, adam_v: 1 without 1 - beta, 2 the other beta, 3 decay in the gradient, 4 v of g */
+    DM_KNOB_CORRECTION, /* adam_w: added to t; 1000: none */
+    DM_KNOB_DECAY       /* adam_w: 1 left out, 2 not times lr, 3 after the step */
 } dm_knob;
 
 typedef struct dm_bug {

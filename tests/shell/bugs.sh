@@ -1,6 +1,6 @@
 #!/bin/sh
-# Seeded mistakes of a PyTorch port (docs/examples/port), as traces that tests/tools/bug_traces.py made: `check` finds the
-# operation of every one, from the trace alone, and names at least nine of ten.
+# Seeded mistakes of a PyTorch port (docs/examples/port), as traces that tests/tools/bug_traces.py made: `check` finds
+# the operation of every one, from the trace alone, and names at least nine of ten.
 # shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
