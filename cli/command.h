@@ -16,6 +16,7 @@ typedef struct cli_entry {
 } cli_entry;
 
 int cli_train(int argc, char **argv);
+int cli_learn(int argc, char **argv);
 int cli_plan(int argc, char **argv);
 int cli_trace(int argc, char **argv);
 int cli_check(int argc, char **argv);

@@ -82,7 +82,10 @@ static void add_bar(line *l, const cli_clock *clock, int64_t done, int64_t total
 
 static void add_figures(line *l, const dmpo_metrics *m, int brief)
 {
-    add(l, "loss %.*f", brief ? 3 : 4, m->loss);
+    if (m->episodes > 0)
+        add(l, "reward %.3f%s", m->reward, isnan(m->loss) ? "" : ", ");
+    if (!isnan(m->loss))
+        add(l, "loss %.*f", brief ? 3 : 4, m->loss);
     if (!isnan(m->reward_margin))
         add(l, ", margin %+.*f, accuracy %.*f", brief ? 3 : 4, m->reward_margin, brief ? 2 : 3, m->reward_accuracy);
 }

@@ -167,7 +167,12 @@ typedef struct dmpo_metrics {
     double seconds;
     uint64_t peak_memory; /* resident set size */
     int64_t tokens, action_tokens;
-    double kl; /* kto: its estimate of the divergence from the reference; NaN otherwise */
+    double kl; /* kto, and learning while acting with a reference: the estimated divergence from it; NaN otherwise */
+    /* Learning while acting (dmpo learn); all 0 elsewhere. */
+    int64_t episodes;             /* played: of the step's round, or of the evaluation */
+    double reward;                /* their mean reward */
+    double ratio_low, ratio_high; /* of a token's probability to that when it was sampled; of a step */
+    double clipped;               /* share of the tokens whose gradient the clip takes away; of a step */
 } dmpo_metrics;
 
 typedef enum dmpo_event_kind {

@@ -25,7 +25,7 @@ static dm_status check_options(const dm_rollout_options *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "no environment given; --env NAME names it");
     if (!o->output)
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output FILE is where the episodes go");
-    if ((o->player == DM_ROLLOUT_PLAYER_MODEL) != (o->model != NULL))
+    if ((o->player == DM_ROLLOUT_PLAYER_MODEL) != (o->model != NULL || o->live != NULL))
         return dm_fail(err, DM_ERR_ARGUMENT, "who plays is either a model, --model DIR, or --policy expert or random");
     const dm_status s = dm_stop_text_check(o->stop, err);
     return s == DM_OK ? dm_sampling_check(&sampling, err) : s;
@@ -179,9 +179,11 @@ dm_status dm_rollout(dmpo_engine *engine, const dm_rollout_options *options, dm_
         close_flight(&r.flight[i]);
     free(r.flight);
     free(r.request);
-    dmpo_model_close(&r.model);
-    dm_template_close(&r.chat);
-    dm_tokenizer_close(&r.tokenizer);
+    if (!options->live) {
+        dmpo_model_close(&r.model);
+        dm_template_close(&r.chat);
+        dm_tokenizer_close(&r.tokenizer);
+    }
     dm_rollout_assignments_close(&r.todo);
     return s == DM_OK ? closed : s;
 }

@@ -13,6 +13,8 @@
 
 #include "agent/rollout/episode.h"
 #include "dmpo.h"
+#include "io/data/template.h"
+#include "model/network/config.h"
 
 typedef enum dm_rollout_player {
     DM_ROLLOUT_PLAYER_MODEL,
@@ -25,7 +27,19 @@ extern const char *const dm_rollout_player_names[DM_ROLLOUT_PLAYERS + 1]; /* "mo
 
 #define DM_ROLLOUT_CONTINUE_ALL ((int64_t)-1)
 
+/* A policy that is in memory already, in place of a path; what it points to outlives the rollout. Its cache must know
+ * nothing of other weights (dm_session_forget). */
+typedef struct dm_rollout_live {
+    dmpo_model *session; /* of at least `at_once` slots */
+    size_t slots, max_length;
+    const dm_config *config;
+    dm_tokenizer *tokenizer;
+    const dm_chat_template *chat;
+    char sha256[DM_SHA256_HEX]; /* for the episodes' "model" */
+} dm_rollout_live;
+
 typedef struct dm_rollout_options {
+    const dm_rollout_live *live;  /* NULL: `model` is a path */
     const char *env;              /* specification (agent/env/env.h); with `from` it may be NULL: what the file names */
     int split;                    /* dm_env_split */
     int player;                   /* dm_rollout_player */

@@ -178,6 +178,34 @@ static dm_status hash_tokenizer(dm_rollout_run *r, const dm_source *source)
                                      : dm_source_base_sha256(source, r->tokenizer_sha256, r->err);
 }
 
+/* What follows from tokenizer, template and configuration. */
+static dm_status prepare(dm_rollout_run *r)
+{
+    const dm_rollout_options *o = r->o;
+    const int64_t most = r->config.max_positions;
+
+    dm_template_identity(&r->chat, r->tokenizer, r->identity);
+    r->max_length = (size_t)(o->max_length ? o->max_length : most < LENGTH_DEFAULT ? most : LENGTH_DEFAULT);
+    r->n_stop = dm_config_stops(r->stop, &r->config, r->chat.end_of_turn);
+    if ((size_t)o->max_tokens + 2 > r->max_length)
+        return dm_fail(r->err, DM_ERR_ARGUMENT, "--max-tokens %lld leave no room for a prompt within %zu tokens",
+                       (long long)o->max_tokens, r->max_length);
+    return DM_OK;
+}
+
+static dm_status use_policy(dm_rollout_run *r)
+{
+    const dm_rollout_live *p = r->o->live;
+
+    r->config = *p->config;
+    r->tokenizer = p->tokenizer;
+    r->chat = *p->chat;
+    memcpy(r->model_sha256, p->sha256, sizeof r->model_sha256);
+    const dm_status s = prepare(r);
+    memcpy(r->tokenizer_sha256, r->identity, sizeof r->tokenizer_sha256);
+    return s;
+}
+
 static dm_status open_policy(dm_rollout_run *r, const dm_source *source)
 {
     const dm_rollout_options *o = r->o;
@@ -191,14 +219,7 @@ static dm_status open_policy(dm_rollout_run *r, const dm_source *source)
     if (!r->tokenizer)
         return dm_fail(r->err, DM_ERR_INPUT, "%s: has no tokenizer (tokenizer.json), which an agent's words need",
                        o->model);
-    dm_template_identity(&r->chat, r->tokenizer, r->identity);
-    const int64_t most = r->config.max_positions;
-    r->max_length = (size_t)(o->max_length ? o->max_length : most < LENGTH_DEFAULT ? most : LENGTH_DEFAULT);
-    r->n_stop = dm_config_stops(r->stop, &r->config, r->chat.end_of_turn);
-    if ((size_t)o->max_tokens + 2 > r->max_length)
-        return dm_fail(r->err, DM_ERR_ARGUMENT, "--max-tokens %lld leave no room for a prompt within %zu tokens",
-                       (long long)o->max_tokens, r->max_length);
-    if ((s = hash_tokenizer(r, source)) != DM_OK)
+    if ((s = prepare(r)) != DM_OK || (s = hash_tokenizer(r, source)) != DM_OK)
         return s;
     return dm_source_sha256(source, r->model_sha256, r->err);
 }
@@ -207,6 +228,8 @@ static dm_status open_policy(dm_rollout_run *r, const dm_source *source)
 dm_status dm_rollout_policy(dm_rollout_run *r)
 {
     dm_source *source = NULL;
+    if (r->o->live)
+        return use_policy(r);
     dm_status s = dm_source_open_on(&source, r->o->model, r->o->base, r->err);
 
     if (s == DM_OK)
@@ -218,7 +241,7 @@ dm_status dm_rollout_policy(dm_rollout_run *r)
 size_t dm_rollout_at_once(const dm_rollout_run *r, const dm_env *env)
 {
     const size_t left = r->todo.n - r->file.written;
-    uint64_t n = (uint64_t)r->o->at_once;
+    uint64_t n = r->o->live ? r->o->live->slots : (uint64_t)r->o->at_once;
 
     if (r->o->player != DM_ROLLOUT_PLAYER_MODEL)
         return 1;
@@ -246,7 +269,11 @@ dm_status dm_rollout_model(dm_rollout_run *r, dmpo_engine *engine)
         if (!r->flight[i].out || !r->flight[i].logps)
             return dm_rollout_no_memory(r);
     }
-    int s = dmpo_model_open_on(&r->model, engine, r->o->model, r->o->base, r->flights, r->max_length, &error);
+    int s = DMPO_OK;
+    if (r->o->live)
+        r->model = r->o->live->session;
+    else
+        s = dmpo_model_open_on(&r->model, engine, r->o->model, r->o->base, r->flights, r->max_length, &error);
     if (s == DMPO_ERR_MEMORY)
         return dm_fail(r->err, DM_ERR_MEMORY, "%s; %zu episodes at once of %zu tokens: lower --at-once or --max-length",
                        error.message, r->flights, r->max_length);

@@ -17,8 +17,10 @@ static void layout_model(dmpo_model *m, dm_arena *a)
                                   .rows = rows,
                                   .predictions = rows,
                                   .rank = m->loaded.lora.o.rank};
-    dm_loaded_model_place(&m->loaded, a);
-    m->w = dm_arena_zalloc(a, m->layout.floats, sizeof(float));
+    if (!m->shares) {
+        dm_loaded_model_place(&m->loaded, a);
+        m->w = dm_arena_zalloc(a, m->layout.floats, sizeof(float));
+    }
     m->slot = dm_arena_zalloc(a, m->slots, sizeof *m->slot);
     for (size_t i = 0; i < m->slots; i++) {
         int32_t *ids = dm_arena_alloc(a, m->max_length, sizeof *ids);
@@ -110,8 +112,10 @@ void dmpo_model_close(dmpo_model **model)
     if (!model || !*model)
         return;
     dm_arena_close(&(*model)->arena);
-    dm_param_layout_free(&(*model)->layout);
-    dm_loaded_model_close(&(*model)->loaded);
+    if (!(*model)->shares) {
+        dm_param_layout_free(&(*model)->layout);
+        dm_loaded_model_close(&(*model)->loaded);
+    }
     free(*model);
     *model = NULL;
 }
@@ -130,6 +134,59 @@ dmpo_status dmpo_model_set_precision(dmpo_model *m, const char *name, dmpo_error
             m->slot[i].n = 0;
     m->network.size.precision = (dm_precision)p;
     return dm_api_report(error, DM_OK, &err);
+}
+
+static dmpo_model sharing(const dm_engine *e, const dm_session_weights *of, size_t slots, size_t max_length)
+{
+    return (dmpo_model){.e = e,
+                        .loaded = *of->adapted,
+                        .config = *of->config,
+                        .layout = *of->layout,
+                        .w = of->w,
+                        .shares = true,
+                        .slots = slots,
+                        .max_length = max_length};
+}
+
+size_t dm_session_bytes(const dm_engine *e, const dm_session_weights *of, size_t slots, size_t max_length)
+{
+    dm_arena measure = dm_arena_measure();
+    dmpo_model m = sharing(e, of, slots, max_length);
+
+    if (max_length > SIZE_MAX / slots)
+        return SIZE_MAX;
+    layout_model(&m, &measure);
+    return measure.failed ? SIZE_MAX : measure.peak;
+}
+
+dm_status dm_session_share(dmpo_model **model, const dm_engine *e, const dm_session_weights *of, size_t slots,
+                           size_t max_length, dm_error *err)
+{
+    const size_t bytes = dm_session_bytes(e, of, slots, max_length);
+    dmpo_model *m = *model = calloc(1, sizeof *m);
+
+    if (!m || bytes == SIZE_MAX) {
+        free(m);
+        *model = NULL;
+        return dm_fail(err, DM_ERR_MEMORY, "%zu sequences of %zu tokens need more memory than there is", slots,
+                       max_length);
+    }
+    *m = sharing(e, of, slots, max_length);
+    const dm_status s = dm_arena_open(&m->arena, bytes, err);
+    if (s != DM_OK) {
+        dmpo_model_close(model);
+        return s;
+    }
+    layout_model(m, &m->arena);
+    dm_network_tables(&m->network);
+    dm_loaded_model_use(of->adapted, &m->network);
+    return DM_OK;
+}
+
+void dm_session_forget(dmpo_model *m)
+{
+    for (size_t i = 0; i < m->slots; i++)
+        m->slot[i].n = 0;
 }
 
 size_t dmpo_model_vocabulary(const dmpo_model *m)

@@ -31,6 +31,7 @@ struct dmpo_model {
     dm_param_layout layout;
     dm_arena arena;
     dm_network network;
+    bool shares; /* weights, adapter and layout are another's */
     size_t slots, max_length;
     float *w;
     dm_sampler *sampler;    /* [dm_session_samplers] */
@@ -58,6 +59,21 @@ static inline size_t dm_session_samplers(const dmpo_model *m)
 {
     return m->e->threads < dm_session_logit_rows(m) ? m->e->threads : dm_session_logit_rows(m);
 }
+
+/* A model whose weights another one owns, which outlive it and may change between generations (then call
+ * dm_session_forget). w: [layout]. max_length >= 1, 1 <= slots <= DM_CACHE_SLOTS_MAX. */
+typedef struct dm_session_weights {
+    const dm_config *config;
+    const dm_param_layout *layout;
+    float *w;
+    const dm_loaded_model *adapted; /* its adapter, or none */
+} dm_session_weights;
+
+dm_status dm_session_share(dmpo_model **model, const dm_engine *e, const dm_session_weights *of, size_t slots,
+                           size_t max_length, dm_error *err);
+/* Bytes that such a model takes; SIZE_MAX: more than can be addressed. Of `of` only w may be NULL. */
+size_t dm_session_bytes(const dm_engine *e, const dm_session_weights *of, size_t slots, size_t max_length);
+void dm_session_forget(dmpo_model *m);
 
 /* Ids and length in order, or an error that names the token. */
 dm_status dm_model_check_ids(const dmpo_model *m, const int32_t *ids, size_t n, dm_error *err);

@@ -27,7 +27,7 @@
 #include "model/formats/sidecar.h"
 #include "model/formats/hf_directory.h"
 #include "model/formats/tensors.h"
-#include "model/train/run.h"
+#include "model/train/rounds.h"
 
 #define FORMAT 2 /* of state.json; 1 had no checksum of itself */
 #define STATE_BYTES 65536
@@ -42,7 +42,8 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
     dm_sha256 h;
 
     dm_sha256_init(&h);
-    dm_dataset_hash(&r->train.data, &h);
+    if (!r->policy) /* whose items come while it runs */
+        dm_dataset_hash(&r->train.data, &h);
     dm_sha256_finish(&h, items);
     /* What may differ between the two halves of a run (threads, ISA, memory, where files are) is not in it. */
     snprintf(text, sizeof text, "2 %s %s %s", r->models.policy.sha256,
@@ -66,6 +67,10 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
     if (o->precision != DM_PRECISION_F32) {
         dm_sha256_update(&h, " precision", 10);
         dm_train_options_hash(o, DM_IDENTITY_PRECISION, &h);
+    }
+    if (r->policy) {
+        dm_sha256_update(&h, " policy ", 8);
+        dm_sha256_update(&h, r->policy->identity, strlen(r->policy->identity));
     }
     if (r->models.policy.lora.o.rank) {
         const dm_lora_options *l = &r->models.policy.lora.o;
@@ -342,7 +347,7 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
         (s = dm_json_get_int(doc, root, "tensorboard_bytes", 0, INT64_MAX, &none, &events, err)) != DM_OK)
         return s;
     result->before = (dmpo_metrics){
-        .step = r->eval.data.n && metric(m, "step") == 0 ? 0 : -1,
+        .step = (r->eval.data.n || r->policy) && metric(m, "step") == 0 ? 0 : -1,
         .loss = metric(m, "loss"),
         .reward_chosen = metric(m, "rewards/chosen"),
         .reward_rejected = metric(m, "rewards/rejected"),
@@ -351,6 +356,8 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
         .logp_chosen = metric(m, "logps/chosen"),
         .logp_rejected = metric(m, "logps/rejected"),
         .kl = metric(m, "kl"),
+        .reward = r->policy ? metric(m, "reward") : 0,
+        .episodes = r->policy != NULL,
     };
     const dm_json *leaf = dm_json_get(root, "transcript");
     if ((s = cut_metrics(r, bytes, err)) != DM_OK || (s = dm_run_tensorboard_open(r, events, err)) != DM_OK)

@@ -1,7 +1,7 @@
 /* The memory plan of a run: one layout function that first measures, then places, and the choice of what to
  * recompute. */
 #include "core/system.h"
-#include "model/train/run.h"
+#include "model/train/rounds.h"
 
 static void place_references(dm_run_references *ref, dm_arena *a, const dm_dataset *data, int second)
 {
@@ -45,9 +45,15 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Training items that there can be. */
+static size_t most_items(const dm_run *r)
+{
+    return r->policy ? r->policy->items : r->train.data.n;
+}
+
 static size_t largest_batch(const dm_run *r)
 {
-    return smaller((size_t)r->options.batch, r->train.data.n);
+    return smaller((size_t)r->options.batch, most_items(r));
 }
 
 /* That this rank computes, and that have an item of a batch. */
@@ -97,7 +103,7 @@ static void place_items(dm_run *r, dm_arena *a)
     dm_run_memory *m = &r->memory;
 
     if (!r->score_only)
-        m->order = dm_arena_alloc(a, r->train.data.n, sizeof *m->order);
+        m->order = dm_arena_alloc(a, most_items(r), sizeof *m->order);
     if (r->score_only ? r->options.reference != NULL : r->options.objective != DM_OBJECTIVE_SFT) {
         place_set_references(&r->train, a, r->loss.two_references);
         place_set_references(&r->eval, a, r->loss.two_references);
@@ -110,6 +116,8 @@ static void place_items(dm_run *r, dm_arena *a)
                 m->scores[side] = dm_arena_alloc(a, m->results_room, sizeof *m->scores[side]);
         dm_run_ranks_place(r, a);
     }
+    if (r->policy)
+        dm_run_place_policy(r, a, largest_batch(r));
     dm_pack_place(&m->pack, a, &r->data.pack_max);
     dm_objective_place(&m->objective, a, &r->data.pack_max);
 }
@@ -163,6 +171,10 @@ static void make_plan(dm_run *r, size_t base, uint32_t recompute, bool keep_logi
     add_plan_line(&r->plan, "program, engine, tokenizer and data", base);
     for (size_t i = 0; i < lines.n; i++)
         add_plan_line(&r->plan, lines.what[i], lines.bytes[i]);
+    if (r->policy) {
+        add_plan_line(&r->plan, "sampling: keys, values and episodes", r->policy->sampling_bytes);
+        r->plan.total += r->plan.total == NO_ROOM ? 0 : r->policy->sampling_bytes;
+    }
     /* Reading data takes memory that it gives back: the run of a small model peaks there. */
     const size_t peak = dm_rss_peak();
     if (peak > r->plan.total) {
@@ -206,7 +218,7 @@ static dm_status choose_plan(dm_run *r, dm_error *err)
  * reference with another base has its weights there). */
 static bool may_overlay(const dm_run *r)
 {
-    bool lone = !r->score_only && r->ranks.count == 1 && !r->models.policy.lora.o.rank &&
+    bool lone = !r->score_only && !r->policy && r->ranks.count == 1 && !r->models.policy.lora.o.rank &&
                 (r->options.batch == 1 || r->train.data.n == 1);
 
     for (int i = 0; i < 2; i++)

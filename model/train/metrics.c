@@ -13,8 +13,10 @@
 #include "io/tensorboard.h"
 #include "model/train/run.h"
 
-#define FIGURES 13
-#define LINE 1000 /* bytes: more than the longest one has */
+#define FIGURES 17
+#define KL 10 /* of the figures, where it has a meaning; then up to CLIPPED those of learning while acting */
+#define CLIPPED 14
+#define LINE 1200 /* bytes: more than the longest one has */
 
 /* What both forms have, in order; returns how many. */
 static size_t figures_of(const dmpo_metrics *m, dm_tensorboard_scalar out[FIGURES])
@@ -30,13 +32,17 @@ static size_t figures_of(const dmpo_metrics *m, dm_tensorboard_scalar out[FIGURE
         {"logps/rejected", m->logp_rejected},
         {"grad_norm", m->grad_norm},
         {"lr", m->lr},
-        {"kl", m->kl}, /* of kto only */
+        {"kl", m->kl},
+        {"reward", m->reward},
+        {"ratio/low", m->ratio_low},
+        {"ratio/high", m->ratio_high},
+        {"clipped", m->clipped},
         {"tokens_per_second", m->tokens_per_second},
         {"seconds", m->seconds},
     };
     size_t n = 0;
     for (size_t i = 0; i < FIGURES; i++)
-        if (strcmp(all[i].tag, "kl") != 0 || !isnan(m->kl))
+        if (i < KL || i > CLIPPED || (i == KL ? !isnan(m->kl) : m->episodes > 0))
             out[n++] = all[i];
     return n;
 }

@@ -105,6 +105,8 @@ typedef struct dm_run_watch {
     void (*clipped)(void *context, double norm, double factor); /* the gradient is whole; the update comes next */
 } dm_run_watch;
 
+struct dm_run_policy; /* model/train/rounds.h */
+
 typedef struct dm_run {
     const dm_engine *engine;
     dm_train_options options;
@@ -118,8 +120,9 @@ typedef struct dm_run {
     dm_run_output output;
     dmpo_plan plan;
     int64_t steps, steps_per_epoch, warmup;
-    const dm_run_watch *watch; /* NULL: no one does */
-    bool stop;                 /* the callback asked to stop */
+    const dm_run_watch *watch;    /* NULL: no one does */
+    bool stop;                    /* the callback asked to stop */
+    struct dm_run_policy *policy; /* what it learns from while it acts; NULL: it learns from a file */
 } dm_run;
 
 dm_status dm_run_open(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event, void *context,
@@ -139,6 +142,8 @@ void dm_run_close(dm_run *r);
 dm_status dm_run_open_models(dm_run *r, dm_error *err);
 /* Tokenizer, items, their sizes, and from their number the steps (model/train/run_data.c). */
 dm_status dm_run_open_data(dm_run *r, dm_error *err);
+/* Its first part: tokenizer and template. */
+dm_status dm_run_open_tokenizer(dm_run *r, dm_error *err);
 /* Chooses what is recomputed so that the run fits options.memory; fills plan and memory.network_size
  * (model/train/memory_plan.c). */
 dm_status dm_run_plan(dm_run *r, dm_error *err);
@@ -162,7 +167,10 @@ dm_gradient dm_run_gradient_at(const dm_run *r);
 /* The items of step `step`, in their order. */
 const uint32_t *dm_run_batch(dm_run *r, int64_t step, size_t *n);
 
-/* Step `step` (from 0): batch, gradient, clipping, update. */
+/* One update, of step `step` (from 0), with these training items: gradient, clipping, AdamW. */
+dm_status dm_run_learn(dm_run *r, const uint32_t *items, size_t n, int64_t step, dmpo_metrics *out, dm_error *err);
+
+/* Step `step` (from 0): the next batch of the file, and its update. */
 dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err);
 
 /* Means over all evaluation items under the current weights, those after `step` steps. */

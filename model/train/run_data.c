@@ -119,19 +119,27 @@ static void schedule_steps(dm_run *r)
                                              : (int64_t)ceil(r->options.warmup_ratio * (double)r->steps);
 }
 
-dm_status dm_run_open_data(dm_run *r, dm_error *err)
+dm_status dm_run_open_tokenizer(dm_run *r, dm_error *err)
 {
     const dm_train_options *o = &r->options;
     const dm_source *source = r->models.policy.source;
     const size_t before = dm_rss_now();
-    dm_status s =
+    const dm_status s =
         dm_source_tokenizer(source, &r->data.tokenizer, &r->data.chat,
                             &(dm_template_choice){.name = o->chat_template, .options = o->template_options}, err);
 
+    if (s == DM_OK && !r->score_only && dm_source_kind_of(source) != DM_SOURCE_HF)
+        r->data.tokenizer_bytes = dm_rss_peak() - before;
+    return s;
+}
+
+dm_status dm_run_open_data(dm_run *r, dm_error *err)
+{
+    const dm_train_options *o = &r->options;
+    dm_status s = dm_run_open_tokenizer(r, err);
+
     if (s != DM_OK)
         return s;
-    if (!r->score_only && dm_source_kind_of(source) != DM_SOURCE_HF)
-        r->data.tokenizer_bytes = dm_rss_peak() - before;
     dm_run_event(r, DMPO_EVENT_PHASE, "reading data", 0, 0, NULL);
     if ((s = open_set(r, &r->train, o->data, err)) != DM_OK ||
         (o->eval_data && (s = open_set(r, &r->eval, o->eval_data, err)) != DM_OK))

@@ -1,9 +1,9 @@
 /* Opening and closing a run: options, then its stages in their order. */
 #include "model/network/ops.h"
-#include "model/train/run.h"
+#include "model/train/rounds.h"
 
 static dm_status open_run(dm_run *r, const dm_engine *e, const dm_train_options *o, bool score_only, unsigned self,
-                          unsigned count, dmpo_event_fn event, void *context, dm_error *err)
+                          unsigned count, dm_run_policy *policy, dmpo_event_fn event, void *context, dm_error *err)
 {
     dm_status s;
 
@@ -11,6 +11,7 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dm_train_options 
                   .options = *o,
                   .score_only = score_only,
                   .ranks = {.self = self, .count = count},
+                  .policy = policy,
                   .memory = {.order_epoch = -1},
                   .output = {.event = self ? NULL : event, /* rank 0 reports */
                              .event_context = context,
@@ -20,7 +21,7 @@ static dm_status open_run(dm_run *r, const dm_engine *e, const dm_train_options 
     r->loss = dm_train_loss_options(o);
     if ((s = dm_train_options_check(o, err)) != DM_OK || (s = dm_loss_check(&r->loss, err)) != DM_OK ||
         (!score_only && (s = dm_run_ranks_check(r, err)) != DM_OK) || (s = dm_run_open_models(r, err)) != DM_OK ||
-        (s = dm_run_open_data(r, err)) != DM_OK)
+        (s = policy ? dm_run_open_rounds(r, err) : dm_run_open_data(r, err)) != DM_OK)
         return s;
     return dm_run_plan(r, err);
 }
@@ -30,13 +31,13 @@ dm_status dm_run_open(dm_run *r, const dm_engine *e, const dm_train_options *o, 
 {
     const dm_ranks *ranks = dm_ranks_here();
 
-    return open_run(r, e, o, false, ranks->self, ranks->count, event, context, err);
+    return open_run(r, e, o, false, ranks->self, ranks->count, NULL, event, context, err);
 }
 
 dm_status dm_run_open_as(dm_run *r, const dm_engine *e, const dm_train_options *o, unsigned self, unsigned count,
                          dm_error *err)
 {
-    return open_run(r, e, o, false, self, count, NULL, NULL, err);
+    return open_run(r, e, o, false, self, count, NULL, NULL, NULL, err);
 }
 
 dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event,
@@ -44,7 +45,13 @@ dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dm_train_option
 {
     const dm_ranks *ranks = dm_ranks_here();
 
-    return open_run(r, e, o, true, ranks->self, ranks->count, event, context, err);
+    return open_run(r, e, o, true, ranks->self, ranks->count, NULL, event, context, err);
+}
+
+dm_status dm_run_open_policy(dm_run *r, const dm_engine *e, const dm_train_options *o, dm_run_policy *policy,
+                             dmpo_event_fn event, void *context, dm_error *err)
+{
+    return open_run(r, e, o, false, 0, 1, policy, event, context, err);
 }
 
 static dm_status read_adapter(dm_run *r, dm_error *err)

@@ -6,7 +6,7 @@
 #include "core/numbers/philox.h"
 #include "core/system.h"
 #include "model/network/ops.h"
-#include "model/train/run.h"
+#include "model/train/rounds.h"
 
 #define EVALUATION ((int64_t)-1) /* in place of a step's number */
 
@@ -72,6 +72,10 @@ static dmpo_metrics means(const dm_run *r, const totals *t, size_t items)
 {
     const double n = (double)items;
     dmpo_metrics m = {.tokens = t->tokens, .action_tokens = t->actions, .peak_memory = dm_rss_peak(), .kl = NAN};
+    if (r->policy) {
+        dm_run_policy_means(r, items, &m);
+        return m;
+    }
     if (is_sft(r)) {
         m.loss = t->nll / (double)t->actions;
         m.logp_chosen = -t->nll / n;
@@ -237,7 +241,9 @@ static dm_loss_pair run_item(dm_run *r, const dm_run_set *set, size_t j, uint32_
         watch_item(r, j);
 
     forward(r, &set->data.items[index]);
-    if (is_sft(r)) {
+    if (r->policy) {
+        out = (dm_loss_pair){.loss = dm_run_policy_item(r, index)};
+    } else if (is_sft(r)) {
         out = (dm_loss_pair){.loss = dm_objective_sft(&r->memory.objective, &r->memory.pack, sft_tokens),
                              .d_chosen = -1.0 / (double)sft_tokens};
         out.logp_chosen = -out.loss;
@@ -287,6 +293,8 @@ static void run_own_items(dm_run *r, const dm_run_set *set, const uint32_t *item
             network->layer_context = r;
         }
         r->memory.results[j] = run_item(r, set, j, items[j], stats, sft_tokens, dw);
+        if (r->policy)
+            r->policy->results[j] = r->policy->last;
         network->layer_done = NULL;
         if (!isfinite(r->memory.results[j].loss) && r->ranks.count == 1)
             return;
@@ -311,6 +319,8 @@ static dm_status run_items(dm_run *r, const dm_run_set *set, const uint32_t *ite
         sft_tokens += set->data.items[items[j]].chosen.n_actions;
         results[j].loss = 0;
     }
+    if (r->policy)
+        dm_run_policy_batch(r, items, n);
     if (gradient)
         dm_run_gradient_begin(r, n);
     run_own_items(r, set, items, n, &stats, sft_tokens, gradient);
@@ -377,10 +387,16 @@ const uint32_t *dm_run_batch(dm_run *r, int64_t step, size_t *n)
 
 dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
 {
-    const double start = dm_seconds();
-    totals t = {0};
     size_t n;
     const uint32_t *items = dm_run_batch(r, step, &n);
+
+    return dm_run_learn(r, items, n, step, out, err);
+}
+
+dm_status dm_run_learn(dm_run *r, const uint32_t *items, size_t n, int64_t step, dmpo_metrics *out, dm_error *err)
+{
+    const double start = dm_seconds();
+    totals t = {0};
 
     dm_status s = run_items(r, &r->train, items, n, step, &t, err);
     if (s != DM_OK)

@@ -13,6 +13,7 @@
 #include "core/files/place.h"
 #include "core/system.h"
 #include "model/api.h"
+#include "model/train/rounds.h"
 #include "model/train/train.h"
 
 /* A run's own output is continued with `resume`; everything else that is there is somebody's. */
@@ -130,20 +131,22 @@ static dm_status train(dm_run *r, dm_train_result *result, dm_error *err)
 
     if (s == DM_OK)
         s = dm_run_place(r, err);
-    if ((s = dm_run_agree(r, s, err)) != DM_OK || (s = dm_run_reference(r, err)) != DM_OK ||
+    if ((s = dm_run_agree(r, s, err)) != DM_OK ||
+        (s = r->policy ? dm_run_begin_rounds(r, err) : dm_run_reference(r, err)) != DM_OK ||
         (s = begin_together(r, &first, result, err)) != DM_OK)
         return s;
     result->planned_memory = r->plan.total;
     memcpy(result->data_sha256, r->train.data.sha256, sizeof result->data_sha256);
     memcpy(result->model_sha256, r->models.policy.sha256, sizeof result->model_sha256);
-    if ((s = dm_run_steps(r, first, result, err)) != DM_OK || (s = write_result(r, result, err)) != DM_OK)
+    if ((s = r->policy ? dm_run_rounds(r, first, result, err) : dm_run_steps(r, first, result, err)) != DM_OK ||
+        (s = write_result(r, result, err)) != DM_OK)
         return s;
     result->peak_memory = dm_rss_peak();
     return DM_OK;
 }
 
-dmpo_status dm_train(dmpo_engine *engine, const dm_train_options *options, dmpo_event_fn event, void *context,
-                     dm_train_result *result, dmpo_error *error)
+static dmpo_status train_with(dmpo_engine *engine, const dm_train_options *options, dm_run_policy *policy,
+                              dmpo_event_fn event, void *context, dm_train_result *result, dmpo_error *error)
 {
     dm_error err = {0};
     dm_run run = {0};
@@ -154,10 +157,13 @@ dmpo_status dm_train(dmpo_engine *engine, const dm_train_options *options, dmpo_
     run.ranks.count = dm_ranks_here()->count;
     dm_status s = dm_ranks_here()->self == 0 ? check_output(options, &err) : DM_OK;
     if (s == DM_OK)
-        s = dm_run_open(&run, &engine->e, options, event, context, &err);
+        s = policy ? dm_run_open_policy(&run, &engine->e, options, policy, event, context, &err)
+                   : dm_run_open(&run, &engine->e, options, event, context, &err);
     s = dm_run_agree(&run, s, &err);
     if (s == DM_OK)
         s = train(&run, result, &err);
+    if (policy)
+        dm_run_end_rounds(&run);
     if (s != DM_OK && run.output.metrics_fd >= 0)
         discard_output(&run, is_new);
     if (run.output.metrics_fd >= 0)
@@ -168,6 +174,18 @@ dmpo_status dm_train(dmpo_engine *engine, const dm_train_options *options, dmpo_
         close(run.output.transcript_fd);
     dm_run_close(&run);
     return dm_api_report(error, s, &err);
+}
+
+dmpo_status dm_train(dmpo_engine *engine, const dm_train_options *options, dmpo_event_fn event, void *context,
+                     dm_train_result *result, dmpo_error *error)
+{
+    return train_with(engine, options, NULL, event, context, result, error);
+}
+
+dmpo_status dm_train_policy(dmpo_engine *engine, const dm_train_options *options, dm_run_policy *policy,
+                            dmpo_event_fn event, void *context, dm_train_result *result, dmpo_error *error)
+{
+    return train_with(engine, options, policy, event, context, result, error);
 }
 
 dmpo_status dm_plan_train(dmpo_engine *engine, const dm_train_options *options, dmpo_plan *plan, dmpo_error *error)

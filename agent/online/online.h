@@ -1,0 +1,59 @@
+/* Learning while acting: groups of episodes are played with the current policy, their rewards become advantages, the
+ * policy learns from them, and so on (model/train/rounds.h). docs/losses.md, "Learning while acting", has the
+ * formulas. */
+#ifndef DM_AGENT_ONLINE_ONLINE_H
+#define DM_AGENT_ONLINE_ONLINE_H
+
+#include "agent/env/env.h"
+#include "model/loss/policy.h"
+#include "model/train/train.h"
+
+/* Each is a choice of baseline, ratio and aggregate, which options of their own override; GiGPO besides compares steps
+ * that begin in the same state. */
+typedef enum dm_online_objective { DM_ONLINE_RLOO, DM_ONLINE_GRPO, DM_ONLINE_GIGPO } dm_online_objective;
+
+extern const char *const dm_online_objective_names[]; /* NULL-terminated, as are the next three */
+extern const char *const dm_online_baseline_names[], *const dm_online_ratio_names[], *const dm_online_aggregate_names[];
+
+typedef struct dm_online_options {
+    const char *env;
+    int objective;                          /* dm_online_objective */
+    int split;                              /* dm_env_split, of the tasks that are learnt from */
+    int64_t pool;                           /* the first so many tasks of the split are learnt from; 0: all */
+    int64_t rounds, tasks, samples, passes; /* a round: `samples` episodes of each of `tasks` tasks, learnt from in
+                                             * `passes` passes */
+    uint64_t env_seed;
+    int baseline, ratio, aggregate; /* of model/loss/policy.h */
+    double clip_low, clip_high;     /* clip_high 0: as clip_low */
+    double kl;
+    bool drop_equal;    /* groups whose rewards are all equal are left out, instead of weighing 0 (DAPO) */
+    double step_weight; /* GiGPO: of the advantages of steps beside those of episodes */
+    double discount;    /* GiGPO: of later rewards */
+    int64_t max_turns, max_tokens, at_once; /* as of dm_rollout_options */
+    int eval_split;
+    int64_t eval_tasks; /* held-out tasks, played greedily; 0: none */
+} dm_online_options;
+
+void dm_online_defaults(dm_online_options *o);
+
+/* `train`: model, output, what decides the optimizer and where it runs; its data is not read. The output directory is
+ * that of dmpo_train, and OUTPUT/episodes.jsonl has the episodes of the last round. */
+dmpo_status dm_online(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,
+                      dmpo_event_fn event, void *context, dm_train_result *result, dmpo_error *error);
+
+/* ---- agent/online/advantage.c ---- */
+
+struct dm_episodes;
+
+/* Advantages of the turns of all episodes, NaN for one that is left out, to advantage[e][turn]: arrays of the caller.
+ * Episodes of one task are a group. */
+typedef struct dm_online_group {
+    const struct dm_episode *const *episode; /* [n] */
+    double *const *advantage;                /* [n][turns of the episode] */
+    size_t n;
+} dm_online_group;
+
+dm_status dm_online_advantages(const dm_online_options *o, dm_policy_baseline baseline, const dm_online_group *group,
+                               dm_error *err);
+
+#endif

@@ -1,0 +1,213 @@
+/* dmpo learn: a policy learns from the episodes that it plays. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/online/online.h"
+#include "cli/command.h"
+#include "cli/files.h"
+
+#define COUNT_MAX (1 << 24)
+
+static const cli_option own_options[] = {
+    DM_OPTION_TEXT(dm_online_options, env, "env", "SPEC",
+                   "a built-in environment (dmpo play lists them), or 'cmd:PROGRAM ARGUMENTS'", .absent = "required"),
+    DM_OPTION_CHOICE(dm_online_options, objective, "objective", "NAME", dm_online_objective_names, "the method",
+                     .manual = "The method: how rewards become advantages and what is maximised, unless `baseline`, "
+                               "`ratio` and `aggregate` say otherwise. rloo: leave-one-out, none, sum. grpo: mean-std, "
+                               "token, mean. gigpo: as grpo, and turns that begin in the same state of one task are "
+                               "compared as well."),
+    DM_OPTION_INTEGER(dm_online_options, rounds, "rounds", "N", "rounds of playing and learning", .low = 1,
+                      .high = COUNT_MAX),
+    DM_OPTION_INTEGER(
+        dm_online_options, tasks, "tasks", "N", "tasks of a round", .low = 1, .high = 65536,
+        .manual = "Tasks of a round: the next ones of `split`, from the beginning of `pool` again after its last."),
+    DM_OPTION_INTEGER(dm_online_options, pool, "pool", "N", "learns from the first N tasks of `split` (0: all)",
+                      .low = 0, .high = COUNT_MAX),
+    DM_OPTION_INTEGER(dm_online_options, samples, "samples", "N", "episodes of each task: a group", .low = 2,
+                      .high = 4096,
+                      .manual = "Episodes of each task, sampled at temperature 1 from all tokens: a group, "
+                                "whose rewards are compared."),
+    DM_OPTION_INTEGER(
+        dm_online_options, passes, "passes", "N", "passes over the episodes of a round", .low = 1, .high = 1000,
+        .manual = "Passes over the episodes of a round, in batches of `batch`. Only the first update of a "
+                  "round is exactly on-policy; `clip` bounds the others."),
+    DM_OPTION_CHOICE(dm_online_options, split, "split", "NAME", dm_env_split_names, "the split of the tasks"),
+    DM_OPTION_SEED(dm_online_options, env_seed, "env-seed", "N", "the environment's seed"),
+    DM_OPTION_CHOICE(dm_online_options, baseline, "baseline", "NAME", dm_online_baseline_names,
+                     "what a reward is compared with",
+                     .manual = "What a reward is compared with: its group's mean, divided by the group's deviation or "
+                               "not, or the mean of the group's other rewards. auto: as the objective has it."),
+    DM_OPTION_CHOICE(dm_online_options, ratio, "ratio", "NAME", dm_online_ratio_names, "which ratio is clipped",
+                     .manual = "Which ratio to the probability when it was sampled is weighed and clipped: each "
+                               "token's, or the geometric mean of a trajectory's (GSPO); none: the log-probability "
+                               "itself is weighed. auto: as the objective has it."),
+    DM_OPTION_CHOICE(
+        dm_online_options, aggregate, "aggregate", "NAME", dm_online_aggregate_names, "how tokens add up to the loss",
+        .manual = "How tokens add up to the loss: mean over a trajectory's, then over trajectories; token: "
+                  "mean over all tokens of the batch (DAPO); sum over a trajectory's, then mean over "
+                  "trajectories (Dr. GRPO). auto: as the objective has it."),
+    DM_OPTION_REAL(dm_online_options, clip_low, "clip", "E", "the ratio counts from 1 - E", .low = 0, .high = 1,
+                   .legal = "0 to 1"),
+    DM_OPTION_REAL(dm_online_options, clip_high, "clip-high", "E", "the ratio counts up to 1 + E (0: as `clip`)",
+                   .low = 0, .high = 1e6, .legal = "0 or more"),
+    DM_OPTION_REAL(dm_online_options, kl, "kl", "W", "weight of the divergence from the initial policy", .low = 0,
+                   .high = 1e6, .legal = "0 or more"),
+    DM_OPTION_FLAG(dm_online_options, drop_equal, "drop-equal", "leaves out groups whose rewards are all equal"),
+    DM_OPTION_REAL(dm_online_options, step_weight, "step-weight", "W",
+                   "gigpo: weight of the comparison of steps beside that of episodes", .low = 0, .high = 1e6,
+                   .legal = "0 or more"),
+    DM_OPTION_REAL(dm_online_options, discount, "discount", "G", "gigpo: discount of later rewards", .low = 0,
+                   .high = 1, .legal = "0 to 1"),
+    DM_OPTION_INTEGER(dm_online_options, max_turns, "max-turns", "N",
+                      "maximum turns of an episode (0: the environment's limit)", .low = 0, .high = COUNT_MAX),
+    DM_OPTION_INTEGER(dm_online_options, max_tokens, "max-tokens", "N",
+                      "maximum tokens of a turn, without the end-of-turn token", .low = 1, .high = 65536),
+    DM_OPTION_INTEGER(dm_online_options, at_once, "at-once", "N",
+                      "number of episodes to play at once (0: at most 32, by memory and the environment's cost)",
+                      .low = 0, .high = 256),
+    DM_OPTION_CHOICE(dm_online_options, eval_split, "eval-split", "NAME", dm_env_split_names,
+                     "the split of the held-out tasks"),
+    DM_OPTION_INTEGER(dm_online_options, eval_tasks, "eval-tasks", "N", "held-out tasks, played greedily (0: none)",
+                      .low = 0, .high = COUNT_MAX,
+                      .manual = "Held-out tasks, the first of `eval-split`, played greedily before the first round, "
+                                "after every `eval-every` rounds and at the end (0: none)."),
+};
+#define OWN (sizeof own_options / sizeof *own_options)
+
+/* Of training; eval-every and checkpoint-every count rounds. */
+static const char *const library[] = {"model",        "output",
+                                      "template",     "template-option",
+                                      "lr",           "adam-beta1",
+                                      "adam-beta2",   "adam-eps",
+                                      "weight-decay", "max-grad-norm",
+                                      "schedule",     "warmup-ratio",
+                                      "warmup-steps", "batch",
+                                      "max-length",   "seed",
+                                      "shuffle",      "shards",
+                                      "lora-rank",    "lora-alpha",
+                                      "lora-targets", "lora-stabilised",
+                                      "eval-every",   "checkpoint-every",
+                                      "resume",       "overwrite",
+                                      "tensorboard",  "recompute",
+                                      "memory",       NULL};
+
+static cli_option options[64];
+
+static const cli_command command = {
+    "learn",
+    "Plays episodes of an environment with a model and learns from them, round after round.",
+    "--env SPEC --model PATH --output DIR [options]",
+    "A round plays --samples episodes of each of --tasks tasks with the model as it is, compares their rewards, and\n"
+    "learns from them. --eval-every and --checkpoint-every count rounds. OUTPUT is what dmpo train leaves, with the\n"
+    "last round's episodes in episodes.jsonl. Ctrl-C stops between two rounds, or drops the one that is being played;\n"
+    "--resume continues with the same bits.",
+    options,
+    0,
+    0};
+
+static void evaluation_json(dm_json_writer *w, const char *name, const dmpo_metrics *m)
+{
+    dm_json_new_line(w);
+    if (m->step < 0) {
+        dm_json_put_null(w, name);
+        return;
+    }
+    dm_json_open_object(w, name);
+    dm_json_put_double(w, "reward", m->reward);
+    dm_json_close_value(w);
+}
+
+static void run_json(dm_text *t, const dm_online_options *o, const dmpo_train_options *train, const dmpo_engine *engine,
+                     const dm_train_result *r)
+{
+    dm_json_writer w = {.out = t};
+
+    dm_json_open_object(&w, NULL);
+    dm_json_put_string(&w, "command", "learn");
+    dm_json_put_string(&w, "version", dmpo_version());
+    dm_json_put_string(&w, "isa", dmpo_engine_isa(engine));
+    dm_json_put_uint(&w, "threads", dmpo_engine_threads(engine));
+    dm_json_new_line(&w);
+    dm_json_open_object(&w, "options");
+    cli_options_json(&w, options, o, train);
+    dm_json_close_value(&w);
+    dm_json_new_line(&w);
+    dm_json_put_string(&w, "model_sha256", r->model_sha256);
+    dm_json_put_int(&w, "steps", r->steps);
+    dm_json_put_string(&w, "weights_sha256", r->weights_sha256);
+    dm_json_new_line(&w);
+    dm_json_put_uint(&w, "planned_memory", r->planned_memory);
+    dm_json_put_uint(&w, "peak_memory", r->peak_memory);
+    evaluation_json(&w, "before", &r->before);
+    evaluation_json(&w, "after", &r->after);
+    dm_json_close_value(&w);
+    dm_text_add(t, "\n", 1);
+}
+
+static dm_status report(const dm_online_options *o, const cli_common *common, const dmpo_train_options *train,
+                        const dmpo_engine *engine, const dm_train_result *r, dm_error *err)
+{
+    char peak[32];
+    dm_text t = {0};
+
+    run_json(&t, o, train, engine, r);
+    const dm_status s = cli_write(dmpo_train_options_get(train, "output"), "run.json", &t, err);
+    if (s == DM_OK && common->json) {
+        fwrite(t.data, 1, t.size, stdout);
+    } else if (s == DM_OK) {
+        if (r->after.step >= 0)
+            printf("held-out reward    %.4f -> %.4f\n", r->before.reward, r->after.reward);
+        printf("peak memory        %s\nweights sha256     %s\n", cli_bytes(peak, (double)r->peak_memory),
+               r->weights_sha256);
+    }
+    dm_text_free(&t);
+    return s;
+}
+
+static dm_status parse(dm_online_options *o, cli_common *common, cli_args *args, int argc, char **argv, dm_error *err)
+{
+    dmpo_error error;
+    const dmpo_status opened = dmpo_train_options_open(&args->train, &error);
+
+    if (opened != DMPO_OK)
+        return dm_fail(err, (dm_status)opened, "%s", error.message);
+    memcpy(options, own_options, sizeof own_options);
+    cli_library_options(options + OWN, sizeof options / sizeof *options - OWN, library);
+    dm_online_defaults(o);
+    dm_status s = cli_parse(&command, o, common, args, argc, argv, err);
+    if (s == DM_OK && !args->help && !dmpo_train_options_get(args->train, "output"))
+        s = dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the directory for the trained model");
+    return s;
+}
+
+int cli_learn(int argc, char **argv)
+{
+    cli_common common = {0};
+    cli_args args = {0};
+    cli_progress progress;
+    dmpo_engine *engine = NULL;
+    dm_online_options o;
+    dm_train_result result;
+    dm_error err = {0};
+    dmpo_error error = {0};
+
+    dm_status s = parse(&o, &common, &args, argc, argv, &err);
+    int status = s != DM_OK ? cli_failed("learn", s, err.message) : 0;
+    if (!status && !args.help && (status = cli_open_engine("learn", &common, &engine)) == 0) {
+        cli_catch_interrupt();
+        cli_progress_open(&progress, &common);
+        s = (dm_status)dm_online(engine, &o, dm_train_options_values(args.train), cli_progress_event, &progress,
+                                 &result, &error);
+        cli_progress_close(&progress);
+        if (s != DM_OK)
+            status = cli_failed("learn", s, error.message);
+        else if ((s = report(&o, &common, args.train, engine, &result, &err)) != DM_OK)
+            status = cli_failed("learn", s, err.message);
+    }
+    dmpo_engine_close(&engine);
+    dmpo_train_options_close(&args.train);
+    cli_args_close(&args);
+    return status;
+}

@@ -1,0 +1,276 @@
+#include "model/train/rounds.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/numbers/philox.h"
+#include "core/system.h"
+
+/* ---- opening and placing ---- */
+
+static int64_t batches_of(const dm_run *r, size_t items)
+{
+    const int64_t n = (int64_t)items, batch = r->options.batch;
+    return n / batch + (n % batch != 0);
+}
+
+dm_status dm_run_open_rounds(dm_run *r, dm_error *err)
+{
+    dm_run_policy *p = r->policy;
+    const size_t positions = r->models.config.max_positions;
+    const dm_status s = dm_run_open_tokenizer(r, err);
+
+    if (s != DM_OK)
+        return s;
+    if (!r->data.tokenizer)
+        return dm_fail(err, DM_ERR_INPUT, "%s: has no tokenizer (tokenizer.json), which an agent's words need",
+                       r->options.model);
+    if ((size_t)r->options.max_length > positions)
+        r->options.max_length = (int64_t)positions;
+    const size_t length = (size_t)r->options.max_length;
+    p->actions = p->actions < length ? p->actions : length;
+    r->data.pack_max =
+        (dm_pack_size){.rows = length, .predictions = p->actions, .longest = length, .actions = {p->actions, 0}};
+    r->steps_per_epoch = p->passes * batches_of(r, p->items);
+    r->steps = p->rounds * r->steps_per_epoch;
+    r->warmup = r->options.warmup_steps >= 0 ? r->options.warmup_steps
+                                             : (int64_t)ceil(r->options.warmup_ratio * (double)r->steps);
+    p->sampling_bytes = p->measure(p->player.context, r);
+    return DM_OK;
+}
+
+void dm_run_place_policy(dm_run *r, dm_arena *a, size_t batch)
+{
+    dm_run_policy *p = r->policy;
+    const size_t n = p->items * p->actions;
+
+    p->old = dm_arena_alloc(a, n, sizeof *p->old);
+    p->advantage = dm_arena_alloc(a, n, sizeof *p->advantage);
+    p->begin = dm_arena_alloc(a, p->items + 1, sizeof *p->begin);
+    p->slope = dm_arena_alloc(a, p->actions, sizeof *p->slope);
+    p->results = dm_arena_alloc(a, batch, sizeof *p->results);
+    p->reference = p->o.kl > 0 ? dm_arena_alloc(a, n, sizeof *p->reference) : NULL;
+    p->initial = p->o.kl > 0 ? dm_arena_alloc(a, r->models.trained_layout->floats, sizeof *p->initial) : NULL;
+}
+
+dm_status dm_run_begin_rounds(dm_run *r, dm_error *err)
+{
+    dm_run_policy *p = r->policy;
+
+    if (p->initial)
+        memcpy(p->initial, r->memory.trained, r->models.trained_layout->floats * sizeof *p->initial);
+    return p->player.begin(p->player.context, r, err);
+}
+
+void dm_run_end_rounds(dm_run *r)
+{
+    if (r->policy)
+        r->policy->player.end(r->policy->player.context);
+}
+
+/* ---- the reference ---- */
+
+static void swap_policies(dm_run *r)
+{
+    float *a = r->memory.trained, *b = r->policy->initial;
+
+    for (size_t i = 0; i < r->models.trained_layout->floats; i++) {
+        const float x = a[i];
+        a[i] = b[i];
+        b[i] = x;
+    }
+}
+
+/* Forward with the initial policy's values in the place of the trained ones. */
+static void run_reference(dm_run *r)
+{
+    dm_run_policy *p = r->policy;
+
+    swap_policies(r);
+    for (size_t i = 0; i < r->train.data.n; i++) {
+        dm_pack_build(&r->memory.pack, &r->train.data.items[i], r->options.share_prefix);
+        dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
+        memcpy(p->reference + p->begin[i], r->memory.objective.logp[0],
+               r->memory.pack.side[0].n * sizeof *p->reference);
+    }
+    swap_policies(r);
+}
+
+/* ---- a batch ---- */
+
+void dm_run_policy_batch(dm_run *r, const uint32_t *items, size_t n)
+{
+    dm_run_policy *p = r->policy;
+
+    p->batch = (dm_policy_batch){.trajectories = n};
+    for (size_t j = 0; j < n; j++) {
+        const size_t begin = p->begin[items[j]];
+        p->batch.tokens += dm_policy_tokens(p->advantage + begin, p->begin[items[j] + 1] - begin);
+    }
+}
+
+double dm_run_policy_item(dm_run *r, uint32_t index)
+{
+    dm_run_policy *p = r->policy;
+    const dm_objective *o = &r->memory.objective;
+    const size_t begin = p->begin[index];
+    const dm_policy_trajectory t = {.n = r->memory.pack.side[0].n,
+                                    .logp = o->logp[0],
+                                    .old = p->old + begin,
+                                    .reference = p->reference ? p->reference + begin : NULL,
+                                    .advantage = p->advantage + begin};
+
+    p->last = dm_policy_loss(&p->o, &t, &p->batch, p->slope);
+    for (size_t i = 0; i < r->memory.pack.predictions; i++)
+        o->coef[i] = 0;
+    for (size_t i = 0; i < t.n; i++)
+        o->coef[r->memory.pack.side[0].prediction[i]] = (float)p->slope[i];
+    return p->last.loss;
+}
+
+void dm_run_policy_means(const dm_run *r, size_t items, dmpo_metrics *out)
+{
+    const dm_run_policy *p = r->policy;
+    double logp = 0, kl = 0;
+    size_t tokens = 0, clipped = 0;
+
+    *out = (dmpo_metrics){.tokens = out->tokens,
+                          .action_tokens = out->action_tokens,
+                          .peak_memory = out->peak_memory,
+                          .reward_chosen = NAN,
+                          .reward_rejected = NAN,
+                          .reward_margin = NAN,
+                          .reward_accuracy = NAN,
+                          .logp_rejected = NAN,
+                          .ratio_low = HUGE_VAL,
+                          .episodes = p->episodes,
+                          .reward = p->reward};
+    for (size_t j = 0; j < items; j++) {
+        const dm_policy_result *x = &p->results[j];
+        out->loss += x->loss;
+        logp += x->logp;
+        kl += x->kl;
+        tokens += x->tokens;
+        clipped += x->clipped;
+        out->ratio_low = x->ratio_low < out->ratio_low ? x->ratio_low : out->ratio_low;
+        out->ratio_high = x->ratio_high > out->ratio_high ? x->ratio_high : out->ratio_high;
+    }
+    out->logp_chosen = logp / (double)items;
+    out->kl = p->reference ? kl / (double)tokens : NAN;
+    out->clipped = (double)clipped / (double)tokens;
+}
+
+/* ---- rounds ---- */
+
+static dm_status evaluate(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
+{
+    dm_run_policy *p = r->policy;
+    dm_status s;
+
+    *out = (dmpo_metrics){.step = step,
+                          .epoch = (double)step / (double)r->steps_per_epoch,
+                          .loss = NAN,
+                          .reward_chosen = NAN,
+                          .reward_rejected = NAN,
+                          .reward_margin = NAN,
+                          .reward_accuracy = NAN,
+                          .logp_chosen = NAN,
+                          .logp_rejected = NAN,
+                          .kl = NAN,
+                          .ratio_low = NAN,
+                          .ratio_high = NAN,
+                          .clipped = NAN};
+    dm_run_event(r, DMPO_EVENT_PHASE, "evaluating", 0, 0, NULL);
+    if ((s = p->player.evaluate(p->player.context, r, out, err)) != DM_OK)
+        return s;
+    out->peak_memory = dm_rss_peak();
+    s = dm_metrics_write(r, "eval", out, err);
+    dm_run_event(r, DMPO_EVENT_EVAL, NULL, step, r->steps, out);
+    return s;
+}
+
+/* The evaluation between two rounds, unless a stopped run left it behind. */
+static dm_status evaluate_if_due(dm_run *r, int64_t step, dm_train_result *result, dm_error *err)
+{
+    const int64_t round = step / r->steps_per_epoch, every = r->options.eval_every;
+    dmpo_metrics *out = step == 0 ? &result->before : &result->after;
+
+    if (!r->policy->player.evaluate || out->step >= step)
+        return DM_OK;
+    return step == 0 || step == r->steps || (every && round % every == 0) ? evaluate(r, step, out, err) : DM_OK;
+}
+
+static void order_items(dm_run *r, uint64_t stream)
+{
+    for (size_t i = 0; i < r->train.data.n; i++)
+        r->memory.order[i] = (uint32_t)i;
+    if (r->options.shuffle)
+        dm_random_shuffle(r->memory.order, r->train.data.n, r->options.seed, DM_RNG_SHUFFLE, stream);
+}
+
+/* Steps of batches that have no item are passed over. */
+static dm_status learn(dm_run *r, int64_t round, dm_error *err)
+{
+    const dm_run_policy *p = r->policy;
+    const size_t batch = (size_t)r->options.batch;
+
+    for (int64_t pass = 0; pass < p->passes; pass++) {
+        int64_t step = round * r->steps_per_epoch + pass * (r->steps_per_epoch / p->passes);
+        order_items(r, (uint64_t)(round * p->passes + pass));
+        for (size_t first = 0; first < r->train.data.n; first += batch, step++) {
+            const size_t left = r->train.data.n - first;
+            dmpo_metrics m;
+            dm_status s = dm_run_learn(r, r->memory.order + first, left < batch ? left : batch, step, &m, err);
+            if (s == DM_OK)
+                s = dm_metrics_write(r, "train", &m, err);
+            if (s != DM_OK)
+                return s;
+            dm_run_event(r, DMPO_EVENT_STEP, NULL, step + 1, r->steps, &m);
+        }
+    }
+    return DM_OK;
+}
+
+static dm_status stopped(const dm_run *r, int64_t step, dm_error *err)
+{
+    return dm_fail(err, DM_ERR_INTERRUPTED, "stopped after round %lld of %lld; `resume` continues from %s/checkpoint",
+                   (long long)(step / r->steps_per_epoch), (long long)r->policy->rounds, r->options.output);
+}
+
+dm_status dm_run_rounds(dm_run *r, int64_t first, dm_train_result *result, dm_error *err)
+{
+    dm_run_policy *p = r->policy;
+    dm_error none = {0};
+    int64_t saved = first;
+    dm_status s = DM_OK;
+
+    result->steps = first;
+    while (s == DM_OK && result->steps < r->steps) {
+        const int64_t round = result->steps / r->steps_per_epoch, every = r->options.checkpoint_every;
+        if ((s = evaluate_if_due(r, result->steps, result, err)) != DM_OK)
+            break;
+        dm_run_event(r, DMPO_EVENT_PHASE, "playing", 0, (int64_t)p->items, NULL);
+        if ((s = p->player.play(p->player.context, r, round, err)) != DM_OK)
+            break;
+        if (p->reference)
+            run_reference(r);
+        dm_run_event(r, DMPO_EVENT_PHASE, "learning", result->steps, r->steps, NULL);
+        if ((s = learn(r, round, err)) != DM_OK)
+            break;
+        result->steps += r->steps_per_epoch;
+        if (r->stop || result->steps == r->steps || (every && (round + 1) % every == 0)) {
+            s = dm_checkpoint_write(r, result->steps, result, err);
+            saved = result->steps;
+        }
+        if (s == DM_OK && r->stop && result->steps < r->steps)
+            return stopped(r, result->steps, err);
+    }
+    if (s == DM_OK)
+        s = evaluate_if_due(r, r->steps, result, err);
+    if (s != DM_ERR_INTERRUPTED)
+        return s;
+    if (result->steps > saved && (s = dm_checkpoint_write(r, result->steps, result, &none)) != DM_OK)
+        return dm_fail(err, s, "%s", none.message);
+    return stopped(r, result->steps, err);
+}
