@@ -352,11 +352,12 @@ static dm_status open_shards(dm_st *s, const char *path, const dm_json_doc *doc,
     if (st == DM_OK)
         st = new_files(s, n, err);
     for (size_t i = 0; i < n && st == DM_OK; i++) {
-        s->files[i].path = sibling(path, dir_size, names[i]);
-        if (!s->files[i].path)
+        char *file = sibling(path, dir_size, names[i]);
+        s->files[i].path = file;
+        if (!file)
             return dm_fail(err, DM_ERR_MEMORY, "no memory for %zu file names", n);
-        if (!dm_file_exists(s->files[i].path))
-            return dm_fail(err, DM_ERR_FILE, "%s: is missing, but %s names it", s->files[i].path, path);
+        if (!dm_file_exists(file))
+            return dm_fail(err, DM_ERR_FILE, "%s: is missing, but %s names it", file, path);
         st = add_file(s, i, err);
     }
     if (st == DM_OK)

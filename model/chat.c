@@ -145,7 +145,8 @@ static dm_status render_whole(dmpo_tokenizer *t, const dm_json_doc *doc, size_t 
     if (s != DM_OK)
         return s;
     dm_span *turns = realloc(t->turns, (read.n + 1) * sizeof *turns);
-    t->turns = turns ? turns : t->turns;
+    if (turns)
+        t->turns = turns;
     const dm_conversation talk = {.messages = read.messages, .n = read.n, .tools = read.tools};
     s = turns ? dm_template_render(&t->chat, t->t, &talk, false, &t->ids, t->turns, n_turns, err)
               : dm_fail(err, DM_ERR_MEMORY, "no memory for the turns of a conversation");

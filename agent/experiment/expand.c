@@ -405,9 +405,10 @@ static void *grow(dm_expansion *x, void *list, size_t n, size_t size)
     if (x->b.status != DM_OK || (n & (n - 1)) != 0)
         return list;
     void *more = realloc(list, (n ? 2 * n : 1) * size);
-    if (!more)
-        x->b.status = dm_fail(x->b.err, DM_ERR_MEMORY, "no memory for the rows of the results");
-    return more ? more : list;
+    if (more)
+        return more;
+    x->b.status = dm_fail(x->b.err, DM_ERR_MEMORY, "no memory for the rows of the results");
+    return list;
 }
 
 #define ADD(x, list, n, ...)                                                                                           \

@@ -110,8 +110,11 @@ int dm_stage_run(const dm_stage_runner *x, const dm_stage *s, const dm_stage_str
     dm_error err = {.message = "no memory for the arguments"};
     const int null = dm_open("/dev/null", O_RDONLY);
 
-    if (null < 0 || dup2(null, 0) < 0 || dup2(to->result, 1) < 0 || dup2(to->log, 2) < 0)
-        return 1; /* the others close themselves when a stage starts a program */
+    /* The others close themselves when a stage starts a program. */
+    if (null < 0 || dup2(null, 0) < 0 || dup2(to->result, 1) < 0 || dup2(to->log, 2) < 0) {
+        free(argv);
+        return 1;
+    }
     for (size_t i = 0; argv && i < s->args; i++)
         if (!(argv[argc++] = (char *)(uintptr_t)dm_experiment_plan_argument(x->plan, s, i)))
             break;

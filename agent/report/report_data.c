@@ -132,6 +132,7 @@ static void read_subject(dm_report *r, const dm_json *v, dm_report_subject *of)
 
 static void read_stage(dm_report *r, const dm_json *v, void *row)
 {
+    static const bool absent = false;
     dm_report_stage *x = row;
 
     get_string(r, v, "name");
@@ -140,7 +141,7 @@ static void read_stage(dm_report *r, const dm_json *v, void *row)
     x->output = get_string(r, v, "output");
     x->seconds = get_number(r, v, "seconds");
     if (r->status == DM_OK)
-        r->status = dm_json_get_bool(r->doc, v, "reused", &(bool){false}, &x->reused, r->err);
+        r->status = dm_json_get_bool(r->doc, v, "reused", &absent, &x->reused, r->err);
 }
 
 static void read_eval(dm_report *r, const dm_json *v, void *row)

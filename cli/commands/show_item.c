@@ -225,10 +225,10 @@ dm_status show_score(show_item *item, dmpo_engine *engine, dm_error *err)
 {
     const size_t room = longest(item);
     float *memory = calloc(6 * room, sizeof *memory);
-    float *const policy[2] = {memory, memory + room}, *const reference[2] = {memory + 2 * room, memory + 3 * room};
 
     if (!memory)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for the log-probabilities of %zu tokens", room);
+    float *const policy[2] = {memory, memory + room}, *const reference[2] = {memory + 2 * room, memory + 3 * room};
     dm_status s = run_model(item, engine, item->model, policy, err);
     if (s == DM_OK && item->reference)
         s = run_model(item, engine, item->reference, reference, err);

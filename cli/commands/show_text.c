@@ -136,8 +136,9 @@ static void paragraph(const printer *p, const show_part *part, const char *margi
             const char *newline = memchr(bytes, '\n', (size_t)(end - bytes)), *stop = newline ? newline + 1 : end;
             show_escape(&text, bytes, (size_t)(stop - bytes));
             while (styles.size < text.size && !text.failed && !styles.failed && !breaks.failed) {
-                dm_text_add(&styles, &(char){(char)s}, 1);
-                dm_text_add(&breaks, &(char){newline && styles.size == text.size}, 1);
+                const char drawn = (char)s, last = newline && styles.size + 1 == text.size;
+                dm_text_add(&styles, &drawn, 1);
+                dm_text_add(&breaks, &last, 1);
             }
             bytes = stop;
         }

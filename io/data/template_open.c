@@ -50,7 +50,7 @@ static bool is_name(const char *s, size_t n)
  * it did. Kept with the text, so that whoever renders it has them, too. */
 static dm_status add_options(dm_text *out, const char *options, dm_error *err)
 {
-    for (const char *s = options; s != NULL && *s != '\0';) {
+    for (const char *s = options != NULL ? options : ""; *s != '\0';) {
         const size_t size = strcspn(s, ","), name = strcspn(s, "=");
         const char *literal, *value = s + name + 1;
         if (name >= size || !is_name(s, name))

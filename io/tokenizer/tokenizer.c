@@ -184,7 +184,9 @@ uint32_t dm_tokenizer_rank(const dm_tokenizer *t, int32_t left, int32_t right)
 static void *shrink(void *memory, size_t size)
 {
     void *smaller = realloc(memory, size);
-    return smaller != NULL ? smaller : memory;
+    if (smaller != NULL)
+        return smaller;
+    return memory;
 }
 
 dm_status dm_tokenizer_finish(dm_tokenizer *t, dm_error *err)

@@ -207,8 +207,8 @@ dm_status dm_checkpoint_discard(const dm_run *r, dm_error *err)
     dm_names names;
     dm_status s = dm_names_list(&names, r->options.output, err);
 
-    for (size_t i = PLACES; s == DM_OK && i-- > 0;)
-        s = remove_place(r, places[i], err);
+    for (size_t i = PLACES; s == DM_OK && i > 0; i--)
+        s = remove_place(r, places[i - 1], err);
     for (size_t i = 0; s == DM_OK && i < names.n; i++)
         if (dm_checkpoint_kept_step(names.name[i]) >= 0)
             s = remove_place(r, names.name[i], err);
@@ -230,8 +230,8 @@ int64_t dm_checkpoint_kept_step(const char *name)
 dm_status dm_checkpoint_keep_one(const dm_run *r, dm_error *err)
 {
     dm_status s = DM_OK;
-    for (size_t i = PLACES; s == DM_OK && i-- > 1;)
-        s = remove_place(r, places[i], err);
+    for (size_t i = PLACES; s == DM_OK && i > 1; i--)
+        s = remove_place(r, places[i - 1], err);
     return s;
 }
 

@@ -257,4 +257,15 @@ while read -r recipe title; do
 done <list.out
 check "every file is listed" test "$(find "$SRC/agent/experiment/recipes" -name '*.json' | wc -l)" -eq "$(wc -l <list.out)"
 
+# ---- methods that start from one another: the plan takes time and memory in proportion to them ----
+
+chain=$(awk 'BEGIN {
+    for (i = 1; i <= 30; i++)
+        printf ", {\"name\": \"M%d\", \"kind\": \"preference\", \"from\": \"@%s\"}", i, (i > 1 ? "M" (i - 1) : "sft")
+}')
+recipe 0.5 0.001 | sed "s/^  {\"name\": \"DPO\".*/  {\"name\": \"DPO\", \"kind\": \"preference\"}$chain,/" >chain.json
+check "a chain of thirty methods within ten seconds" eval \
+    '(ulimit -t 10 && experiment chain chain.json --output out-chain --plan)'
+check "each trains once, the first one as DPO" test "$(grep -c '^# home-m[0-9]*-s3$' chain.out)" = 29
+
 finish experiment

@@ -180,7 +180,7 @@ static bool all_delivered(const dm_home *h)
     int n = 0;
     for (int i = 0; i < h->things; i++)
         n += dm_home_delivered(h, &h->thing[i]);
-    return n > (h->task.type == DM_HOME_TWO);
+    return n >= (h->task.type == DM_HOME_TWO ? 2 : 1);
 }
 
 void dm_home_act(dm_home *h, const char *action)

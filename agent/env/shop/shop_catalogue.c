@@ -153,7 +153,7 @@ void dm_shop_goal_of(dm_env_split split, int64_t task, dm_shop_goal *goal)
 {
     const int type = (int)(task % DM_SHOP_TYPES);
     const int *attribute = categories[category_of(type)].attributes;
-    uint32_t pairs[PAIRS], order[COMBINATIONS], n = 0;
+    uint32_t pairs[PAIRS] = {0}, order[COMBINATIONS], n = 0;
 
     for (int i = 0; i < POOL; i++)
         for (int j = i + 1; j < POOL; j++) {

@@ -10,6 +10,7 @@
 #include "core/files/file.h"
 #include "core/system.h"
 #include "io/gguf.h"
+#include "io/jinja/jinja.h"
 #include "io/json.h"
 #include "io/json_writer.h"
 #include "io/safetensors.h"
@@ -239,6 +240,22 @@ static double gguf_of_everything(size_t n)
     return seconds() - begin;
 }
 
+static double chat_template(size_t n)
+{
+    static const char part[] = "{% if m.role == 'user' %}{{ m.content | trim }}{% else %}x{% endif %}\n";
+    dm_text text = {0};
+    dm_jinja *j = NULL;
+    dm_error err = {0};
+
+    for (size_t i = 0; i < n; i++)
+        dm_text_add(&text, part, sizeof part - 1);
+    const double begin = seconds();
+    CK_MSG(!text.failed && dm_jinja_compile(&j, text.data, text.size, "t", &err) == DM_OK, "%s", err.message);
+    dm_jinja_close(&j);
+    dm_text_free(&text);
+    return seconds() - begin;
+}
+
 static void check_times(void)
 {
     static const struct {
@@ -250,6 +267,7 @@ static void check_times(void)
                  {"one word", one_word, 32768},
                  {"many tokens", many_tokens, 2000},
                  {"an index that lacks one tensor", index_lacks_one, 4000},
+                 {"a chat template", chat_template, 1500},
                  {"JSON", json_of_everything, 8000},
                  {"GGUF", gguf_of_everything, 2000}};
 
