@@ -48,6 +48,16 @@ printf '\177' | dd of="$work/broken" bs=1 seek=$((size / 2 / 4 * 4 + 3)) conv=no
 if judge broken; then check "a changed value is found" false; fi
 check "it is named" says '^first wrong operation: step 0, '
 
+# Two traces: the engine against the truth, and against the broken one.
+record gemma3 f64 --precision f64 --batch 2
+record gemma3 f32 --batch 2
+check "f32 is f64, rounded" dmpo compare --truth "$work/f64" "$work/f32" "$work/f64" >"$work/out"
+check "nothing diverges" says ' 0 diverge; 0 are not in B, 0 have another size there$'
+check "the same is the same" dmpo compare --html "$work/heat.html" "$work/two" "$work/one" >"$work/out"
+check "there is a heat map" grep -q '<table>' "$work/heat.html"
+if dmpo compare "$work/two" "$work/broken" >"$work/out"; then check "the broken one diverges" false; fi
+check "it is said where" says '^first divergence: step 0, '
+
 refused() { # refused TEXT COMMAND...
     text=$1
     shift

@@ -1,0 +1,453 @@
+#include "model/check/compare.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/numbers/numeric.h"
+#include "model/trace/reader.h"
+#include "model/truth/formula.h"
+
+#define OUTPUTS 3
+#define NAME 320
+
+const char *dm_layout_name(dm_layout l)
+{
+    static const char *const names[] = {"same",  "transposed", "interleaved heads",  "split heads",
+                                        "fused", "padded",     "padded at the left", "another size"};
+    return names[l];
+}
+
+const char *dm_difference_name(dm_difference d)
+{
+    static const char *const names[] = {"equal", "rounding", "inherited", "diverges"};
+    return names[d];
+}
+
+typedef struct side {
+    const dm_st *st;
+    double **value; /* [nodes] in A's layout */
+} side;
+
+typedef struct comparer {
+    const dm_compare_options *o;
+    const dm_graph *g;
+    int64_t step;
+    side a, b;
+    dm_layout *layout;   /* [nodes] of B */
+    const char **b_name; /* [nodes] NULL: not in B */
+    dm_compare_sink sink;
+    void *context;
+    dm_compare_counts *counts;
+} comparer;
+
+/* ---- finding B's tensor ---- */
+
+static const char *mapped(const comparer *c, const char *name)
+{
+    for (const dm_json *v = c->o->map ? c->o->map->child : NULL; v; v = v->next)
+        if (strcmp(v->key, name) == 0 && v->type == DM_JSON_STRING)
+            return v->text;
+    return name;
+}
+
+/* A fused projection that has the columns of this one: the first of its names that is there. */
+static const dm_st_tensor *fused(const comparer *c, const dm_node *n, size_t *first)
+{
+    static const struct {
+        const char *module;
+        const char *fused[5];
+        int place; /* 0 q, 1 k, 2 v, 3 gate, 4 up */
+    } rows[] = {{"self_attn.q_proj", {"self_attn.qkv_proj", "self_attn.W_pack", "attn.c_attn", "self_attn.qkv"}, 0},
+                {"self_attn.k_proj", {"self_attn.qkv_proj", "self_attn.W_pack", "attn.c_attn", "self_attn.qkv"}, 1},
+                {"self_attn.v_proj", {"self_attn.qkv_proj", "self_attn.W_pack", "attn.c_attn", "self_attn.qkv"}, 2},
+                {"mlp.gate_proj", {"mlp.gate_up_proj"}, 3},
+                {"mlp.up_proj", {"mlp.gate_up_proj"}, 4}};
+    const dm_config *config = c->g->o.config;
+    const size_t hq = (size_t)config->heads * config->head_dim, hk = (size_t)config->kv_heads * config->head_dim;
+    const size_t begins[] = {0, hq, hq + hk, 0, config->intermediate};
+    char name[NAME];
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *at = strstr(n->name, rows[i].module);
+        for (size_t k = 0; at && k < 5 && rows[i].fused[k]; k++) {
+            snprintf(name, sizeof name, "%.*s%s%s", (int)(at - n->name), n->name, rows[i].fused[k],
+                     at + strlen(rows[i].module));
+            const dm_st_tensor *t = dm_trace_find(c->b.st, c->step, name);
+            *first = begins[rows[i].place];
+            if (t)
+                return t;
+        }
+    }
+    return NULL;
+}
+
+/* ---- layouts ---- */
+
+/* Packed row of A -> row of a batch [sides, length], padded at the end or the begin; false: a row is beyond it. */
+static bool batch_row(const comparer *c, const dm_node *n, size_t row, size_t length, bool left, size_t *out)
+{
+    const char *digits = strncmp(n->name, "item.", 5) == 0 ? n->name + 5 : NULL;
+    const size_t item = digits ? strtoul(digits, NULL, 10) : 0;
+
+    if (!digits || item >= c->g->o.n_items)
+        return false;
+    const dm_pack *p = &c->g->items[item].pack;
+    for (size_t s = 0; s < p->n_segments; s++) {
+        const dm_attention_segment *g = &p->segments[s];
+        const size_t size = g->end - g->begin;
+        if (row < g->begin || row >= g->end || g->prefix || size > length)
+            continue;
+        *out = s * length + (left ? length - size : 0) + (row - g->begin);
+        return true;
+    }
+    return false;
+}
+
+typedef struct source { /* B's tensor as it is */
+    const double *x;
+    size_t rows, cols; /* as a matrix: all but the last dimension, the last */
+    size_t length;     /* the last but one */
+    size_t first;      /* column of a fused projection */
+} source;
+
+/* Element (row, col) of A's tensor in B's under a layout; false: there is none. */
+static bool place(const comparer *c, const dm_node *n, const source *b, dm_layout l, size_t row, size_t col, size_t *at)
+{
+    const size_t d = c->g->o.config->head_dim, half = d / 2, in = col % d, head = col - in;
+
+    switch (l) {
+    case DM_LAYOUT_SAME:
+        *at = row * n->cols + col;
+        return b->rows * b->cols == n->rows * n->cols;
+    case DM_LAYOUT_TRANSPOSED:
+        *at = col * n->rows + row;
+        return b->rows == n->cols && b->cols == n->rows && n->dims == 2;
+    case DM_LAYOUT_INTERLEAVED:
+        *at = row * n->cols + head + (in < half ? 2 * in : 2 * (in - half) + 1);
+        return b->rows * b->cols == n->rows * n->cols && n->cols % d == 0;
+    case DM_LAYOUT_SPLIT:
+        *at = row * n->cols + head + (in % 2 ? half + in / 2 : in / 2);
+        return b->rows * b->cols == n->rows * n->cols && n->cols % d == 0;
+    case DM_LAYOUT_FUSED:
+        *at = row * b->cols + b->first + col;
+        return b->rows == n->rows && b->first + n->cols <= b->cols;
+    case DM_LAYOUT_PADDED:
+    case DM_LAYOUT_PADDED_LEFT: {
+        size_t other;
+        if (b->cols != n->cols || !batch_row(c, n, row, b->length, l == DM_LAYOUT_PADDED_LEFT, &other) ||
+            other >= b->rows)
+            return false;
+        *at = other * b->cols + col;
+        return true;
+    }
+    default:
+        return false;
+    }
+}
+
+/* ||A - B|| under a layout; infinite when it does not fit. */
+static double distance(const comparer *c, uint32_t node, const source *b, dm_layout l)
+{
+    const dm_node *n = &c->g->nodes[node];
+    double sum = 0;
+    size_t at;
+
+    for (size_t i = 0; i < dm_node_count(n); i++) {
+        if (!place(c, n, b, l, i / n->cols, i % n->cols, &at))
+            return INFINITY;
+        const double d = c->a.value[node][i] - b->x[at];
+        sum += d * d;
+    }
+    return sqrt(sum);
+}
+
+/* Takes B's tensor in the layout that is nearest to A's; the plain one where it is as near. */
+static void lay_out(comparer *c, uint32_t node, const source *b, bool is_fused)
+{
+    const dm_node *n = &c->g->nodes[node];
+    dm_layout best = is_fused ? DM_LAYOUT_FUSED : DM_LAYOUT_SAME;
+    double least = distance(c, node, b, best);
+    size_t at;
+
+    for (dm_layout l = DM_LAYOUT_TRANSPOSED; l < DM_LAYOUT_OTHER && !is_fused && least > 0; l++) {
+        const double d = l == DM_LAYOUT_FUSED ? INFINITY : distance(c, node, b, l);
+        if (d < least / 2) {
+            least = d;
+            best = l;
+        }
+    }
+    c->layout[node] = isfinite(least) ? best : DM_LAYOUT_OTHER;
+    for (size_t i = 0; i < dm_node_count(n) && c->layout[node] != DM_LAYOUT_OTHER; i++)
+        if (place(c, n, b, best, i / n->cols, i % n->cols, &at))
+            c->b.value[node][i] = b->x[at];
+}
+
+/* ---- values ---- */
+
+static dm_status read_b(comparer *c, uint32_t node, dm_error *err)
+{
+    const dm_node *n = &c->g->nodes[node];
+    size_t first = 0;
+    uint64_t wrong;
+    const dm_st_tensor *t = dm_trace_find(c->b.st, c->step, mapped(c, n->name));
+    const bool is_fused = !t && (t = fused(c, n, &first)) != NULL;
+
+    if (!t)
+        return DM_OK;
+    double *x = malloc((size_t)(t->count + 1) * sizeof *x);
+    c->b.value[node] = calloc(dm_node_count(n) + 1, sizeof *x);
+    c->b_name[node] = t->name;
+    dm_status s = !x || !c->b.value[node] ? dm_fail(err, DM_ERR_MEMORY, "no memory for %s", n->name)
+                                          : dm_trace_values(c->b.st, t, x, &wrong, err);
+    if (s == DM_OK) {
+        const size_t cols = t->dims ? (size_t)t->shape[t->dims - 1] : 1;
+        const source b = {.x = x,
+                          .rows = cols ? (size_t)t->count / cols : 0,
+                          .cols = cols,
+                          .length = t->dims > 1 ? (size_t)t->shape[t->dims - 2] : 0,
+                          .first = first};
+        lay_out(c, node, &b, is_fused);
+        if (c->layout[node] == DM_LAYOUT_OTHER) {
+            free(c->b.value[node]);
+            c->b.value[node] = NULL;
+        }
+    }
+    free(x);
+    return s;
+}
+
+static dm_status load(comparer *c, uint32_t node, dm_error *err)
+{
+    const dm_node *n = &c->g->nodes[node];
+    const dm_st_tensor *t = dm_trace_find(c->a.st, c->step, n->name);
+    uint64_t wrong;
+
+    if (c->a.value[node] || !t || t->count != dm_node_count(n))
+        return DM_OK;
+    c->a.value[node] = malloc((dm_node_count(n) + 1) * sizeof(double));
+    if (!c->a.value[node])
+        return dm_fail(err, DM_ERR_MEMORY, "no memory for %s", n->name);
+    const dm_status s = dm_trace_values(c->a.st, t, c->a.value[node], &wrong, err);
+    return s == DM_OK ? read_b(c, node, err) : s;
+}
+
+static void drop(comparer *c, uint32_t node)
+{
+    free(c->a.value[node]);
+    free(c->b.value[node]);
+    c->a.value[node] = c->b.value[node] = NULL;
+}
+
+/* ---- one operation ---- */
+
+typedef struct result { /* of the formula from one trace's inputs */
+    double *out[OUTPUTS], *sound[OUTPUTS], *likely[OUTPUTS], *size[OUTPUTS];
+} result;
+
+static void free_result(result *r)
+{
+    for (size_t i = 0; i < OUTPUTS; i++) {
+        free(r->out[i]);
+        free(r->sound[i]);
+        free(r->likely[i]);
+        free(r->size[i]);
+    }
+}
+
+/* false: an input is missing, or memory. */
+static bool evaluate(const comparer *c, const side *x, const dm_op *op, double roundoff, result *r)
+{
+    const double **in = malloc((op->n_in + 1) * sizeof *in);
+    bool fine = in != NULL, failed = false;
+
+    for (uint32_t i = 0; i < op->n_in && fine; i++) {
+        const uint32_t node = dm_op_in(c->g, op, i);
+        in[i] = node == DM_NODE_NONE ? NULL : x->value[node];
+        fine = node == DM_NODE_NONE || in[i];
+    }
+    for (uint32_t o = 0; o < op->n_out && fine; o++) {
+        const uint32_t node = dm_op_out(c->g, op, o);
+        if (node == DM_NODE_NONE)
+            continue;
+        const size_t n = dm_node_count(&c->g->nodes[node]) + 1;
+        r->out[o] = calloc(n, sizeof(double));
+        r->sound[o] = calloc(n, sizeof(double));
+        r->likely[o] = calloc(n, sizeof(double));
+        r->size[o] = calloc(n, sizeof(double));
+        fine = r->out[o] && r->sound[o] && r->likely[o] && r->size[o];
+    }
+    if (fine) {
+        const dm_evaluation e = {
+            .g = c->g,
+            .op = op,
+            .in = in,
+            .out = r->out,
+            .sound = r->sound,
+            .likely = r->likely,
+            .size = r->size,
+            .r = {.acc = roundoff, .out = roundoff, .flush = 0x1p-126, .least = 0x1p-126, .lambda = 8},
+            .failed = &failed};
+        dm_formula_eval(&e, c->o->pool);
+    }
+    free(in);
+    return fine && !failed;
+}
+
+static double stored_roundoff(const dm_st *st, const char *name)
+{
+    const dm_st_tensor *t = name ? dm_st_find(st, name) : NULL;
+
+    return !t || t->type == DM_F32 || t->type == DM_F64 ? 0x1p-24 : t->type == DM_BF16 ? 0x1p-8 : 0x1p-11;
+}
+
+/* ||X - T|| of a node; NaN: the truth lacks it. */
+static double from_truth(const comparer *c, uint32_t node, const double *x)
+{
+    const dm_node *n = &c->g->nodes[node];
+    const dm_st_tensor *t = c->o->truth ? dm_trace_find(c->o->truth, c->step, n->name) : NULL;
+    uint64_t wrong;
+    double sum = 0;
+
+    if (!t || t->count != dm_node_count(n))
+        return NAN;
+    double *v = malloc((dm_node_count(n) + 1) * sizeof *v);
+    if (!v || dm_trace_values(c->o->truth, t, v, &wrong, NULL) != DM_OK)
+        sum = NAN;
+    for (size_t i = 0; i < dm_node_count(n) && !isnan(sum); i++)
+        sum += (x[i] - v[i]) * (x[i] - v[i]);
+    free(v);
+    return sqrt(sum);
+}
+
+/* What B adds to A beyond what their inputs already differ by. */
+static void judge(comparer *c, const dm_op *op, uint32_t o, const result *ra, const result *rb, bool known)
+{
+    const uint32_t node = dm_op_out(c->g, op, o);
+    const dm_node *n = &c->g->nodes[node];
+    dm_pair_finding f = {.step = c->step,
+                         .g = c->g,
+                         .op = op,
+                         .node = n,
+                         .b_name = c->b_name[node],
+                         .layout = c->layout[node],
+                         .truth_a = NAN,
+                         .truth_b = NAN};
+    double difference = 0, size = 0, worst = -1;
+    bool over = false;
+
+    if (!c->a.value[node])
+        return;
+    if (!c->b.value[node]) {
+        c->counts->missing += !c->b_name[node];
+        c->counts->other += c->b_name[node] != NULL;
+        if (c->b_name[node])
+            c->sink(c->context, &f);
+        return;
+    }
+    for (size_t i = 0; i < dm_node_count(n); i++) {
+        const double a = c->a.value[node][i], b = c->b.value[node][i], d = fabs(a - b);
+        difference += d * d;
+        size += a * a;
+        if (known && !(fabs((a - b) - (ra->out[o][i] - rb->out[o][i])) <= ra->sound[o][i] + rb->sound[o][i]))
+            over = true;
+        if (!(d <= worst)) {
+            worst = d;
+            f.row = i / n->cols;
+            f.col = i % n->cols;
+            f.a = a;
+            f.b = b;
+        }
+    }
+    f.relative = size > 0 ? sqrt(difference / size) : sqrt(difference);
+    f.difference = over                                     ? DM_DIFFERENCE_DIVERGES
+                   : !(difference > 0 || isnan(difference)) ? DM_DIFFERENCE_NONE
+                   : known                                  ? DM_DIFFERENCE_ROUNDING
+                                                            : DM_DIFFERENCE_INHERITED;
+    f.truth_a = from_truth(c, node, c->a.value[node]);
+    f.truth_b = from_truth(c, node, c->b.value[node]);
+    c->counts->differences[f.difference]++;
+    c->sink(c->context, &f);
+}
+
+static dm_status compare_op(comparer *c, const dm_op *op, dm_error *err)
+{
+    result ra = {{NULL}, {NULL}, {NULL}, {NULL}}, rb = {{NULL}, {NULL}, {NULL}, {NULL}};
+    double roundoff = 0x1p-24;
+
+    for (uint32_t i = 0; i < op->n_in + op->n_out; i++) {
+        const uint32_t node = i < op->n_in ? dm_op_in(c->g, op, i) : dm_op_out(c->g, op, i - op->n_in);
+        if (node == DM_NODE_NONE)
+            continue;
+        const dm_status s = load(c, node, err);
+        if (s != DM_OK)
+            return s;
+        roundoff = fmax(roundoff, stored_roundoff(c->b.st, c->b_name[node]));
+    }
+    const bool known = evaluate(c, &c->a, op, roundoff, &ra) && evaluate(c, &c->b, op, roundoff, &rb);
+    for (uint32_t o = 0; o < op->n_out; o++)
+        if (dm_op_out(c->g, op, o) != DM_NODE_NONE)
+            judge(c, op, o, &ra, &rb, known);
+    free_result(&ra);
+    free_result(&rb);
+    return DM_OK;
+}
+
+static dm_status compare_step(comparer *c, dm_error *err)
+{
+    const size_t n = c->g->n_nodes;
+    dm_status s = DM_OK;
+
+    c->a.value = calloc(n, sizeof *c->a.value);
+    c->b.value = calloc(n, sizeof *c->b.value);
+    c->layout = calloc(n, sizeof *c->layout);
+    c->b_name = calloc(n, sizeof *c->b_name);
+    if (!c->a.value || !c->b.value || !c->layout || !c->b_name)
+        s = dm_fail(err, DM_ERR_MEMORY, "no memory to compare a step");
+    for (size_t i = 0; i < c->g->n_ops && s == DM_OK; i++) {
+        const dm_op *op = &c->g->ops[i];
+        s = compare_op(c, op, err);
+        for (uint32_t k = 0; k < op->n_in && s == DM_OK; k++) {
+            const uint32_t node = dm_op_in(c->g, op, k);
+            if (node != DM_NODE_NONE && c->g->nodes[node].last == i)
+                drop(c, node);
+        }
+        for (uint32_t k = 0; k < op->n_out && s == DM_OK; k++) {
+            const uint32_t node = dm_op_out(c->g, op, k);
+            if (node != DM_NODE_NONE && c->g->nodes[node].last == DM_NODE_NONE)
+                drop(c, node);
+        }
+    }
+    for (size_t i = 0; i < n && c->a.value && c->b.value; i++)
+        drop(c, (uint32_t)i);
+    free(c->a.value);
+    free(c->b.value);
+    free(c->layout);
+    free(c->b_name);
+    return s;
+}
+
+dm_status dm_compare_traces(const dm_compare_options *o, dm_compare_sink sink, void *context, dm_compare_counts *counts,
+                            dm_error *err)
+{
+    dm_status s = DM_OK;
+
+    *counts = (dm_compare_counts){0};
+    for (size_t i = 0; i < o->m->n_steps && s == DM_OK; i++) {
+        dm_graph g = {0};
+        s = dm_manifest_graph(&g, o->m, i, err);
+        comparer c = {.o = o,
+                      .g = &g,
+                      .step = o->m->steps[i].number,
+                      .a = {.st = o->a},
+                      .b = {.st = o->b},
+                      .sink = sink,
+                      .context = context,
+                      .counts = counts};
+        if (s == DM_OK)
+            s = compare_step(&c, err);
+        dm_graph_free(&g);
+    }
+    return s;
+}

@@ -1,0 +1,145 @@
+/* Traces that others write: docs/examples/port/trace.h writes what check reads; compare recognises a transposed tensor,
+ * fused projections and heads whose pairs are neighbours, and finds a value that was changed. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "docs/examples/port/trace.h"
+#include "model/check/check.h"
+#include "model/check/compare.h"
+#include "model/trace/reader.h"
+#include "tests/support/check.h"
+
+#define SOURCE "tests/data/bugs/rope_theta.safetensors" /* a trace that ends with layer 0's turned queries */
+#define ROPE "item.0/model.layers.0.self_attn.q_rope.out"
+#define QUERY "item.0/model.layers.0.self_attn.q_proj.out"
+
+typedef enum change { PLAIN, TRANSPOSED, FUSED, NEIGHBOURS, CHANGED } change;
+
+static void put(trace *t, const char *name, size_t rows, size_t cols, const double *x)
+{
+    char full[300];
+
+    snprintf(full, sizeof full, "step.0/%s", name);
+    trace_put(t, full, "F64", rows, cols, x, (rows ? rows : 1) * cols * sizeof *x);
+}
+
+/* The tensor x [rows, cols] as the change has it, in y. */
+static void rearrange(double *y, const double *x, size_t rows, size_t cols, size_t dim, change how)
+{
+    for (size_t i = 0; i < rows * cols; i++) {
+        const size_t row = i / cols, col = i % cols, in = col % dim;
+        const size_t place = in < dim / 2 ? 2 * in : 2 * (in - dim / 2) + 1;
+        y[how == TRANSPOSED ? col * rows + row : how == NEIGHBOURS ? row * cols + col - in + place : i] = x[i];
+    }
+    if (how == CHANGED)
+        y[cols + 1] += 0.5;
+}
+
+static void put_fused(trace *t, const double *x, size_t rows, size_t cols)
+{
+    double *y = calloc(rows * 2 * cols, sizeof *y);
+
+    for (size_t i = 0; i < rows * cols && y; i++)
+        y[i / cols * 2 * cols + i % cols] = x[i];
+    put(t, "item.0/model.layers.0.self_attn.qkv_proj.out", rows, 2 * cols, y);
+    free(y);
+}
+
+/* Writes SOURCE again with one tensor changed. */
+static void copy(const dm_st *st, const dm_manifest *m, const char *path, change how)
+{
+    const char *target = how == FUSED ? QUERY : ROPE;
+    trace t = {0};
+    dm_error err = {0};
+
+    for (size_t i = 0; i < dm_st_count(st); i++) {
+        const dm_st_tensor *s = dm_st_at(st, i);
+        const size_t n = (size_t)s->count, cols = (size_t)s->shape[s->dims - 1], rows = s->dims > 1 ? n / cols : 0;
+        double *x = malloc((n + 1) * sizeof *x), *y = malloc((n + 1) * sizeof *y);
+        uint64_t wrong;
+        const char *name = strchr(s->name, '/') + 1;
+        if (!CK(x && y && dm_trace_values(st, s, x, &wrong, &err) == DM_OK))
+            break;
+        if (strcmp(name, target) != 0)
+            put(&t, name, rows, cols, x);
+        else if (how == FUSED)
+            put_fused(&t, x, rows, cols);
+        else {
+            rearrange(y, x, rows, cols, m->config.head_dim, how);
+            put(&t, name, how == TRANSPOSED ? cols : rows, how == TRANSPOSED ? rows : cols, y);
+        }
+        free(x);
+        free(y);
+    }
+    CK(trace_save(&t, path, dm_st_metadata(st, "manifest")) == 0);
+}
+
+typedef struct seen {
+    const char *name;
+    dm_layout layout;
+    dm_difference difference;
+} seen;
+
+static void on_pair(void *context, const dm_pair_finding *f)
+{
+    seen *s = context;
+
+    if (strcmp(f->node->name, s->name) == 0) {
+        s->layout = f->layout;
+        s->difference = f->difference;
+    }
+}
+
+static void on_finding(void *context, const dm_finding *f)
+{
+    if (f->verdict == DM_VERDICT_WRONG && strcmp(f->node->name, ROPE) == 0)
+        *(const dm_bug **)context = f->n_bugs ? f->bugs[0] : NULL;
+}
+
+static void compare(const dm_st *a, const dm_manifest *m, change how, dm_layout layout, dm_difference difference)
+{
+    static const char path[] = "traces-test.safetensors";
+    seen s = {.name = how == FUSED ? QUERY : ROPE, .layout = DM_LAYOUT_OTHER};
+    dm_compare_counts counts;
+    dm_error err = {0};
+    dm_st *b = NULL;
+
+    copy(a, m, path, how);
+    if (CK_MSG(dm_st_open(&b, path, &err) == DM_OK, "%s", err.message)) {
+        const dm_compare_options o = {.a = a, .b = b, .m = m};
+        CK_MSG(dm_compare_traces(&o, on_pair, &s, &counts, &err) == DM_OK, "%s", err.message);
+        CK_MSG(s.layout == layout && s.difference == difference, "change %d: %s, %s", (int)how,
+               dm_layout_name(s.layout), dm_difference_name(s.difference));
+        if (how == PLAIN) {
+            const dm_bug *bug = NULL;
+            dm_check_counts n;
+            CK(dm_check_trace(b, m, NULL, on_finding, &bug, &n, &err) == DM_OK);
+            CK(bug && strcmp(bug->name, "another base") == 0);
+        }
+    }
+    dm_st_close(&b);
+    remove(path);
+}
+
+int main(void)
+{
+    const char *src = getenv("SRC");
+    char path[1024];
+    dm_error err = {0};
+    dm_st *st = NULL;
+    dm_manifest m = {0};
+
+    snprintf(path, sizeof path, "%s/" SOURCE, src ? src : ".");
+    if (CK_MSG(dm_st_open(&st, path, &err) == DM_OK && dm_manifest_read(&m, st, path, &err) == DM_OK, "%s",
+               err.message)) {
+        compare(st, &m, PLAIN, DM_LAYOUT_SAME, DM_DIFFERENCE_NONE);
+        compare(st, &m, TRANSPOSED, DM_LAYOUT_TRANSPOSED, DM_DIFFERENCE_NONE);
+        compare(st, &m, FUSED, DM_LAYOUT_FUSED, DM_DIFFERENCE_NONE);
+        compare(st, &m, NEIGHBOURS, DM_LAYOUT_INTERLEAVED, DM_DIFFERENCE_NONE);
+        compare(st, &m, CHANGED, DM_LAYOUT_SAME, DM_DIFFERENCE_DIVERGES);
+    }
+    dm_manifest_close(&m);
+    dm_st_close(&st);
+    return ck_done("traces");
+}
