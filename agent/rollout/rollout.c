@@ -7,6 +7,7 @@
 
 #include "agent/env/registry.h"
 #include "agent/rollout/rollout_internal.h"
+#include "core/ranks.h"
 #include "io/json_writer.h"
 #include "model/infer/sampling.h"
 #include "simd/precision.h"
@@ -106,16 +107,27 @@ static void describe(dm_text *t, const dm_rollout_run *r)
     dm_text_add(t, "\n", 1);
 }
 
-static dm_status open_file(dm_rollout_run *r)
+/* opened: how everything before went. */
+static dm_status open_file(dm_rollout_run *r, dm_status opened)
 {
     const size_t at_once = r->o->at_once ? (size_t)r->o->at_once : DM_ROLLOUT_AT_ONCE;
+    /* Rank 0 keeps what other ranks have played until its turn comes. */
+    const size_t window = dm_ranks_here()->count > 1 ? r->todo.n + 1 : 4 * at_once + 64;
     dm_text run = {0};
+    dm_status s = opened;
 
-    describe(&run, r);
-    const dm_status s = run.failed ? dm_rollout_no_memory(r)
-                                   : dm_rollout_file_open(&r->file, r->o, &r->todo, &run, 4 * at_once + 64, r->err);
+    if (s == DM_OK) {
+        describe(&run, r);
+        if (run.failed)
+            s = dm_rollout_no_memory(r);
+        else if (dm_ranks_here()->self == 0)
+            s = dm_rollout_file_open(&r->file, r->o, &r->todo, &run, window, r->err);
+        else
+            r->file.window = window;
+    }
+    s = dm_rollout_ranks_open(r, s, &run);
     dm_text_free(&run);
-    r->next = r->file.written;
+    r->next = r->file.written + dm_ranks_here()->self;
     r->status.total = (int64_t)r->todo.n;
     r->status.done = (int64_t)r->file.written;
     return s;
@@ -126,11 +138,12 @@ static dm_status run(dm_rollout_run *r, dmpo_engine *engine)
     dm_env *env = NULL;
     dm_status s;
 
-    if ((s = dm_rollout_assignments_open(&r->todo, r->o, r->err)) != DM_OK ||
-        (s = dm_env_open(&env, r->todo.env, r->err)) != DM_OK ||
-        (s = dm_rollout_assignments_make(&r->todo, r->o, env, r->err)) != DM_OK ||
-        (r->o->player == DM_ROLLOUT_PLAYER_MODEL && (s = dm_rollout_policy(r)) != DM_OK) ||
-        (s = open_file(r)) != DM_OK) {
+    if ((s = dm_rollout_assignments_open(&r->todo, r->o, r->err)) == DM_OK &&
+        (s = dm_env_open(&env, r->todo.env, r->err)) == DM_OK &&
+        (s = dm_rollout_assignments_make(&r->todo, r->o, env, r->err)) == DM_OK &&
+        r->o->player == DM_ROLLOUT_PLAYER_MODEL)
+        s = dm_rollout_policy(r);
+    if ((s = open_file(r, s)) != DM_OK) {
         dm_env_close(&env);
         return s;
     }
@@ -145,7 +158,8 @@ static dm_status run(dm_rollout_run *r, dmpo_engine *engine)
         return dm_rollout_no_memory(r);
     if (r->flights == 0 || dm_rollout_report(r, NULL)) /* all is there already */
         return r->s;
-    return r->o->player == DM_ROLLOUT_PLAYER_MODEL ? dm_rollout_model(r, engine) : dm_rollout_scripted(r);
+    s = r->o->player == DM_ROLLOUT_PLAYER_MODEL ? dm_rollout_model(r, engine) : dm_rollout_scripted(r);
+    return s == DM_OK ? dm_rollout_ranks_finish(r) : s;
 }
 
 static void close_flight(dm_rollout_flight *f)
@@ -163,7 +177,8 @@ static void close_flight(dm_rollout_flight *f)
 dm_status dm_rollout(dmpo_engine *engine, const dm_rollout_options *options, dm_rollout_fn fn, void *context,
                      dm_rollout_status *result, dm_error *err)
 {
-    dm_rollout_run r = {.o = options, .fn = fn, .context = context, .err = err, .file = {.fd = -1}};
+    dm_rollout_run r = {
+        .o = options, .fn = dm_ranks_here()->self ? NULL : fn, .context = context, .err = err, .file = {.fd = -1}};
     dm_error lost = {0};
     dm_status s = check_options(options, err);
 

@@ -5,6 +5,7 @@
 
 #include "agent/env/registry.h"
 #include "agent/rollout/rollout_internal.h"
+#include "core/ranks.h"
 #include "core/utf8.h"
 
 #define FAILURES 3 /* of environments, in a row */
@@ -13,6 +14,9 @@ const char *const dm_rollout_player_names[DM_ROLLOUT_PLAYERS + 1] = {"model", "e
 
 bool dm_rollout_report(dm_rollout_run *r, const char *note)
 {
+    const dm_status taken = dm_rollout_ranks_take(r);
+
+    r->s = r->s == DM_OK ? taken : r->s;
     r->status.written = (int64_t)r->file.written;
     r->status.reward = r->file.reward;
     r->status.success = r->file.success;
@@ -200,7 +204,11 @@ dm_status dm_rollout_flight_finish(dm_rollout_run *r, dm_rollout_flight *f)
 {
     if (!failed(f))
         r->failures = 0;
-    const dm_status status = dm_rollout_file_add(&r->file, f->index, &f->episode, r->err);
+    dm_rollout_line line;
+    dm_status status = dm_rollout_line_make(&line, &f->episode, r->err);
+    if (status == DM_OK)
+        status = dm_ranks_here()->self ? dm_rollout_ranks_send(r, f->index, &line)
+                                       : dm_rollout_file_add(&r->file, f->index, &line, r->err);
     dm_block_free(&f->memory);
     f->index = DM_ROLLOUT_IDLE;
     r->status.done++;
@@ -241,8 +249,9 @@ dm_status dm_rollout_flight_turn(dm_rollout_run *r, dm_rollout_flight *f, const 
 
 bool dm_rollout_flight_claim(dm_rollout_run *r, dm_rollout_flight *f)
 {
-    if (r->next == r->todo.n || r->next >= r->file.written + r->file.window)
+    if (r->next >= r->todo.n || r->next >= r->file.written + r->file.window)
         return false;
-    f->index = r->next++;
+    f->index = r->next;
+    r->next += dm_ranks_here()->count;
     return true;
 }

@@ -201,15 +201,18 @@ static size_t in_order(const dm_rollout_file *f)
     return f->written + n == f->total ? n : sound;
 }
 
-dm_status dm_rollout_file_add(dm_rollout_file *f, size_t index, const dm_episode *e, dm_error *err)
+dm_status dm_rollout_line_make(dm_rollout_line *line, const dm_episode *e, dm_error *err)
 {
-    dm_rollout_line *line = &f->line[index % f->window];
-    dm_status s = DM_OK;
-
     *line = (dm_rollout_line){.reward = e->reward, .failed = strcmp(e->end, "environment") == 0};
     dm_episode_write(&line->text, e);
-    if (line->text.failed)
-        return dm_fail(err, DM_ERR_MEMORY, "no memory for the line of episode '%s'", e->id);
+    return line->text.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for the line of episode '%s'", e->id) : DM_OK;
+}
+
+dm_status dm_rollout_file_add(dm_rollout_file *f, size_t index, const dm_rollout_line *line, dm_error *err)
+{
+    dm_status s = DM_OK;
+
+    f->line[index % f->window] = *line;
     for (size_t n = in_order(f); s == DM_OK && n > 0; n--)
         s = put(f, &f->line[f->written % f->window], err);
     if (s == DM_OK && dm_seconds() - f->synced > SYNC_EVERY) {

@@ -60,9 +60,11 @@ typedef struct dm_rollout_file {
 /* Opens for the first episode that is missing. run: the text of OUTPUT.run.json. */
 dm_status dm_rollout_file_open(dm_rollout_file *f, const dm_rollout_options *o, const dm_rollout_assignments *a,
                                const dm_text *run, size_t window, dm_error *err);
-/* Takes episode `index`, index < written + window, and writes what is in order now. Failed ones are held back until a
- * later one has not failed, or the end. */
-dm_status dm_rollout_file_add(dm_rollout_file *f, size_t index, const dm_episode *e, dm_error *err);
+/* The line of an episode. */
+dm_status dm_rollout_line_make(dm_rollout_line *line, const dm_episode *e, dm_error *err);
+/* Takes the line of episode `index`, index < written + window, and writes what is in order now. Failed ones are held
+ * back until a later one has not failed, or the end. */
+dm_status dm_rollout_file_add(dm_rollout_file *f, size_t index, const dm_rollout_line *line, dm_error *err);
 /* Returns once everything is on disk. */
 dm_status dm_rollout_file_close(dm_rollout_file *f, dm_error *err);
 
@@ -96,6 +98,7 @@ typedef struct dm_rollout_run {
     dm_rollout_fn fn;
     void *context;
     dm_rollout_status status;
+    dm_rollout_status told; /* what rank 0 knows of it */
     dm_error *err;
     dm_status s; /* DM_OK, or why it stops */
     size_t next; /* first of the list that has not been started */
@@ -130,6 +133,18 @@ dm_status dm_rollout_flight_turn(dm_rollout_run *r, dm_rollout_flight *f, const 
                                  const dmpo_request *said);
 /* Hands the episode to the file; the flight is idle. */
 dm_status dm_rollout_flight_finish(dm_rollout_run *r, dm_rollout_flight *f);
+
+/* ---- several ranks (agent/rollout/rollout_ranks.c); alone they do nothing ---- */
+
+/* s, err: how opening went here. Fails on all ranks when one has failed or has other options; else all know how much
+ * there is already. */
+dm_status dm_rollout_ranks_open(dm_rollout_run *r, dm_status s, const dm_text *described);
+/* To rank 0; frees the line. */
+dm_status dm_rollout_ranks_send(dm_rollout_run *r, size_t index, dm_rollout_line *line);
+/* Rank 0: writes what has arrived. */
+dm_status dm_rollout_ranks_take(dm_rollout_run *r);
+/* Rank 0, which has nothing left to play: waits for the others. */
+dm_status dm_rollout_ranks_finish(dm_rollout_run *r);
 
 /* ---- players: each returns when the list is done or r->s is not DM_OK ---- */
 

@@ -225,7 +225,8 @@ static dm_status run(dmpo_engine *engine, const score_options *o, const dmpo_tra
     sink k = {.token = o->token};
     cli_progress progress;
     dmpo_error error = {0};
-    dm_status s = cli_sink_open(&k.out, o->output, o->overwrite, err);
+    const char *output = cli_is_first() ? o->output : NULL;
+    dm_status s = cli_sink_open(&k.out, output, o->overwrite, err);
 
     if (s != DM_OK)
         return s;
@@ -244,7 +245,7 @@ static dm_status run(dmpo_engine *engine, const score_options *o, const dmpo_tra
     dm_text_free(&k.line);
     if (s == DM_OK && o->output)
         print_summary(&k.sum, train, common->json, stdout);
-    else if (s == DM_OK && !common->quiet)
+    else if (s == DM_OK && !common->quiet && cli_is_first())
         print_summary(&k.sum, train, 0, stderr);
     return s;
 }

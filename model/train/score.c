@@ -67,6 +67,24 @@ static dm_status report_side(const dm_run *r, size_t index, int side, dmpo_turn 
     return DM_OK;
 }
 
+/* The item whose pack was built, on its rank: rank 0 gets every one's log-probabilities. */
+static dm_status compute(dm_run *r, size_t item, dm_error *err)
+{
+    static const char what[] = "log-probabilities of an item";
+    const unsigned owner = (unsigned)(item % r->ranks.count), self = r->ranks.self;
+    dm_status s = DM_OK;
+
+    if (self == owner)
+        dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
+    for (int side = 0; side < 2 && s == DM_OK && owner > 0 && (self == owner || self == 0); side++) {
+        float *logp = r->memory.objective.logp[side];
+        const size_t bytes = r->memory.pack.side[side].n * sizeof *logp;
+        s = self ? dm_ranks_send(0, DM_RANK_ITEMS, logp, bytes, what, err)
+                 : dm_ranks_receive(owner, DM_RANK_ITEMS, logp, bytes, what, err);
+    }
+    return s;
+}
+
 static dm_status score_items(dm_run *r, dmpo_turn *turn, dmpo_score_fn score, void *context, dm_error *err)
 {
     const int sides = r->train.data.pairs ? 2 : 1;
@@ -74,8 +92,10 @@ static dm_status score_items(dm_run *r, dmpo_turn *turn, dmpo_score_fn score, vo
     dm_run_event(r, DMPO_EVENT_PHASE, "scoring", 0, (int64_t)r->train.data.n, NULL);
     for (size_t i = 0; i < r->train.data.n; i++) {
         dm_pack_build(&r->memory.pack, &r->train.data.items[i], r->options.share_prefix);
-        dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
-        for (int side = 0; side < sides; side++) {
+        const dm_status computed = compute(r, i, err);
+        if (computed != DM_OK)
+            return computed;
+        for (int side = 0; side < sides && r->ranks.self == 0; side++) {
             if (r->memory.pack.side[side].n == 0) /* of a completion with a label */
                 continue;
             dmpo_scored scored;
@@ -107,7 +127,7 @@ static dm_status run_score(dm_run *r, dmpo_score_fn score, void *context, dm_err
 {
     dm_status s;
 
-    if ((s = dm_run_place(r, err)) != DM_OK || (s = dm_run_reference(r, err)) != DM_OK)
+    if ((s = dm_run_agree(r, dm_run_place(r, err), err)) != DM_OK || (s = dm_run_reference(r, err)) != DM_OK)
         return s;
     if (r->options.reference && !r->models.same_base[0] && /* it ran in the policy's place */
         (s = dm_loaded_model_read_base(r->memory.weights, &r->models.layout, &r->models.policy, err)) != DM_OK)
@@ -132,6 +152,7 @@ dmpo_status dm_score(dmpo_engine *engine, const dm_train_options *options, dmpo_
         return dm_api_report(
             error, dm_fail(&err, DM_ERR_ARGUMENT, "scores are against one reference; leave `reference2` out"), &err);
     dm_status s = dm_run_open_score(&run, &engine->e, &o, event, event_context, &err);
+    s = dm_run_agree(&run, s, &err);
     if (s == DM_OK)
         s = run_score(&run, score, score_context, &err);
     dm_run_close(&run);

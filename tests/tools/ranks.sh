@@ -193,6 +193,36 @@ hangs() {
 }
 check "a rank that hangs is named" hangs
 
+# ---- scores and rollouts ----
+
+score() { # score RANKS
+    on "$1" score --model "$work/sft" --reference "$work/model" --data "$work/train.jsonl" --token --quiet \
+        --output "$work/scores.$1" >"$work/score.log" 2>&1 || { tail -n 3 "$work/score.log"; return 1; }
+    cmp "$work/scores.0" "$work/scores.$1"
+}
+for ranks in 0 3 16; do check "scores on $ranks ranks" score "$ranks"; done
+
+rollout() { # rollout RANKS NAME OPTION...
+    ranks=$1 name=$2
+    shift 2
+    on "$ranks" rollout --env home "$@" --quiet --output "$work/$name.$ranks" >"$work/rollout.log" 2>&1 ||
+        { tail -n 3 "$work/rollout.log"; return 1; }
+    cmp "$work/$name.0" "$work/$name.$ranks" && cmp "$work/$name.0.run.json" "$work/$name.$ranks.run.json"
+}
+for ranks in 0 2 5; do
+    check "an expert's episodes on $ranks ranks" rollout "$ranks" expert --policy expert --tasks 12
+done
+dmpo tokenizer train --vocabulary 400 --output "$work/tokenizer" "$work/expert.0" >"$work/tokenizer.log" 2>&1
+dmpo init --output "$work/agent" --tokenizer "$work/tokenizer" --hidden 16 --intermediate 32 --layers 1 --heads 2 \
+    --positions 1024 >>"$work/tokenizer.log" 2>&1 || cat "$work/tokenizer.log"
+for ranks in 0 2 5; do
+    check "a model's episodes on $ranks ranks" rollout "$ranks" played --model "$work/agent" --tasks 9 --max-turns 3 \
+        --max-tokens 8 --temperature 1 --seed 3
+done
+head -n 4 "$work/played.0" >"$work/played.3" && cp "$work/played.0.run.json" "$work/played.3.run.json"
+check "episodes that were begun by one process go on with 3 ranks" rollout 3 played --model "$work/agent" --tasks 9 \
+    --max-turns 3 --max-tokens 8 --temperature 1 --seed 3
+
 # ---- experiments: stages on ranks ----
 
 cat >"$work/recipe.json" <<'END'
@@ -214,10 +244,10 @@ stops() { # a rank that is killed ends the experiment
     on 4 experiment "$work/recipe.json" --output "$work/xb" >"$work/xb.log" 2>&1 &
     launcher=$!
     for _ in $(seq 600); do
-        grep -q '^4/' "$work/xb.log" && break
+        grep -q '^2/' "$work/xb.log" && break
         sleep 0.02
     done
-    pgrep -f "^$BUILD/dmpo experiment .*--output $work/xb" | tail -n 1 | xargs -r kill -9
+    pgrep -f "^$BUILD/dmpo experiment .*--output $work/xb" | sed -n 2p | xargs -r kill -9 # later ones are stages
     ! wait "$launcher"
 }
 check "an experiment in one process" experiment 0 xa
