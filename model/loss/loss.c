@@ -66,8 +66,7 @@ dm_status dm_loss_check(const dm_loss_options *o, dm_error *err)
 {
     dm_status s;
 
-    if ((unsigned)o->objective > DM_OBJECTIVE_KTO || (unsigned)o->link > DM_LINK_KTO_PAIR ||
-        (unsigned)o->phi > DM_PHI_PRINTED)
+    if ((unsigned)o->objective > DM_OBJECTIVE_KTO || (unsigned)o->link >= DM_LINKS || (unsigned)o->phi > DM_PHI_PRINTED)
         return dm_fail(err, DM_ERR_ARGUMENT, "unknown objective, link or form of phi");
     if ((s = check("beta", o->beta, o->beta > 0 && isfinite(o->beta), "above 0", err)) != DM_OK ||
         (s = check("gamma", o->gamma, o->gamma >= 0 && o->gamma <= 1, "0 to 1", err)) != DM_OK ||
@@ -262,6 +261,39 @@ static double link_loss(const dm_loss_options *o, double h, double *loss)
     }
 }
 
+/* Links that judge each side by itself. False: the link is not one of them. */
+static bool side_losses(dm_loss_pair *l, dm_loss_link link, double beta, double s_w, double s_l)
+{
+    const double w = beta * s_w, r = beta * s_l, m = w - r;
+
+    switch (link) {
+    case DM_LINK_APO_ZERO:
+        l->loss = dm_sigmoid(-w) + dm_sigmoid(r);
+        l->d_chosen = -beta * sigmoid_slope(w);
+        l->d_rejected = beta * sigmoid_slope(r);
+        return true;
+    case DM_LINK_APO_DOWN:
+        l->loss = dm_sigmoid(w) + dm_sigmoid(-m);
+        l->d_chosen = beta * (sigmoid_slope(w) - sigmoid_slope(m));
+        l->d_rejected = beta * sigmoid_slope(m);
+        return true;
+    case DM_LINK_NCA_PAIR:
+        l->loss = -dm_log_sigmoid(w) - dm_log_sigmoid(-w) / 2 - dm_log_sigmoid(-r) / 2;
+        l->d_chosen = beta * (dm_sigmoid(w) / 2 - dm_sigmoid(-w));
+        l->d_rejected = beta * dm_sigmoid(r) / 2;
+        return true;
+    case DM_LINK_SPPO_HARD: {
+        const double win = s_w - 1 / (2 * beta), lose = s_l + 1 / (2 * beta);
+        l->loss = win * win + lose * lose;
+        l->d_chosen = 2 * win;
+        l->d_rejected = 2 * lose;
+        return true;
+    }
+    default:
+        return false;
+    }
+}
+
 dm_loss_pair dm_loss_pair_of(const dm_loss_options *o, double s_w, double s_l, const dm_loss_batch *batch)
 {
     dm_loss_pair l = {.reward_chosen = o->beta * s_w, .reward_rejected = o->beta * s_l};
@@ -272,6 +304,11 @@ dm_loss_pair dm_loss_pair_of(const dm_loss_options *o, double s_w, double s_l, c
     }
     if (o->link == DM_LINK_KTO_PAIR) {
         kto_pair(&l, o->beta, s_w, s_l, batch);
+        return l;
+    }
+    if (side_losses(&l, o->link, o->beta, s_w, s_l)) {
+        l.d_chosen /= (double)batch->pairs;
+        l.d_rejected /= (double)batch->pairs;
         return l;
     }
     l.d_chosen = link_loss(o, s_w - s_l, &l.loss) / (double)batch->pairs;

@@ -27,7 +27,12 @@ typedef enum dm_loss_link {
     DM_LINK_ROBUST,
     DM_LINK_HINGE,
     DM_LINK_IPO,
-    DM_LINK_KTO_PAIR
+    DM_LINK_KTO_PAIR,
+    DM_LINK_APO_ZERO,
+    DM_LINK_APO_DOWN,
+    DM_LINK_NCA_PAIR,
+    DM_LINK_SPPO_HARD,
+    DM_LINKS
 } dm_loss_link;
 typedef enum dm_loss_phi { /* gamma^t (1-gamma^(T-t)) / (1-gamma^T), or without gamma^t */
                            DM_PHI_CODE,

@@ -14,9 +14,11 @@
 const char *const dm_objective_names[] = {
     [DM_OBJECTIVE_SFT] = "sft", [DM_OBJECTIVE_DMPO] = "dmpo", [DM_OBJECTIVE_DMPO_TOKEN] = "dmpo-token",
     [DM_OBJECTIVE_DPO] = "dpo", [DM_OBJECTIVE_KTO] = "kto",   NULL};
-const char *const dm_link_names[] = {
-    [DM_LINK_SIGMOID] = "sigmoid", [DM_LINK_ROBUST] = "robust",     [DM_LINK_HINGE] = "hinge",
-    [DM_LINK_IPO] = "ipo",         [DM_LINK_KTO_PAIR] = "kto-pair", NULL};
+const char *const dm_link_names[] = {[DM_LINK_SIGMOID] = "sigmoid",     [DM_LINK_ROBUST] = "robust",
+                                     [DM_LINK_HINGE] = "hinge",         [DM_LINK_IPO] = "ipo",
+                                     [DM_LINK_KTO_PAIR] = "kto-pair",   [DM_LINK_APO_ZERO] = "apo-zero",
+                                     [DM_LINK_APO_DOWN] = "apo-down",   [DM_LINK_NCA_PAIR] = "nca-pair",
+                                     [DM_LINK_SPPO_HARD] = "sppo-hard", NULL};
 const char *const dm_phi_names[] = {[DM_PHI_CODE] = "code", [DM_PHI_PRINTED] = "printed", NULL};
 const char *const dm_alpha_mode_names[] = {[DM_ALPHA_ADAPTIVE] = "adaptive", [DM_ALPHA_FIXED] = "fixed", NULL};
 const char *const dm_alpha_pairing_names[] = {[DM_PAIRING_OWN] = "own", [DM_PAIRING_CROSSED] = "crossed", NULL};

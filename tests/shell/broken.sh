@@ -399,7 +399,7 @@ option 2 "--batch: '99999999999999999999' is not a whole number" --batch 9999999
 option 2 "--seed: '-1' is not a whole number from 0" --seed -1
 option 2 "--memory: '5 elephants' is not a size" --memory '5 elephants'
 option 2 "--objective: 'ppo' is not one of: sft, dmpo, dmpo-token, dpo" --objective ppo
-option 2 "--link: 'cosy' is not one of: sigmoid, robust, hinge, ipo, kto-pair" --link cosy
+option 2 "--link: 'cosy' is not one of: sigmoid, robust, hinge, ipo, kto-pair, apo-zero, apo-down, nca-pair, sppo-hard" --link cosy
 option 2 "--schedule: 'random' is not one of: constant, linear, cosine" --schedule random
 for value in 0 -0.1 nan inf; do
     option 2 "--beta $value is out of range; legal: above 0" --beta $value

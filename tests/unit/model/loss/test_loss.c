@@ -192,6 +192,14 @@ static const struct {
     {DM_LINK_IPO, 0.5, 0.0, {0.5625, 45.5625, 60.0625}},
     {DM_LINK_KTO_PAIR, 0.1, 0.0, {0.5166039955500977, 0.607449893065889, 0.6186244025246731}},
     {DM_LINK_KTO_PAIR, 2.0, 0.0, {0.6220084973614406, 0.9945055720227662, 0.9953418673763532}},
+    {DM_LINK_APO_ZERO, 0.1, 0.0, {0.9562932301420334, 1.14263146946195, 1.1604374832968578}},
+    {DM_LINK_APO_ZERO, 2.0, 0.0, {0.34479960139123866, 1.988102006175006, 1.1824252179041295}},
+    {DM_LINK_APO_DOWN, 0.1, 0.0, {0.9875706861366774, 1.0532985178204042, 1.1813630530486177}},
+    {DM_LINK_APO_DOWN, 2.0, 0.0, {0.9534540507301128, 1.0009009212034197, 1.8175731052364368}},
+    {DM_LINK_NCA_PAIR, 0.1, 0.0, {1.3456283769823967, 1.5560542341530175, 1.5904607142976428}},
+    {DM_LINK_NCA_PAIR, 2.0, 0.0, {1.5249654451979358, 9.256891072104958, 8.552120069925266}},
+    {DM_LINK_SPPO_HARD, 0.1, 0.0, {34.3125, 124.8125, 174.3125}},
+    {DM_LINK_SPPO_HARD, 2.0, 0.0, {1.0625, 20.3125, 60.3125}},
 };
 
 static void test_link_values(void)
@@ -245,12 +253,12 @@ static void test_derivatives(void)
 {
     const double betas[] = {0.1, 0.5, 2}, shifts[] = {-5, 0, 2};
 
-    for (unsigned k = 0; k < 5 * 3 * 9; k++) {
+    for (unsigned k = 0; k < DM_LINKS * 3 * 9; k++) {
         dm_loss_options o = defaults();
-        o.link = (dm_loss_link)(k % 5);
-        o.beta = betas[k / 5 % 3];
+        o.link = (dm_loss_link)(k % DM_LINKS);
+        o.beta = betas[k / DM_LINKS % 3];
         o.label_smoothing = o.link == DM_LINK_SIGMOID || o.link == DM_LINK_ROBUST ? 0.125 : 0;
-        const double shift_w = shifts[k / 15 % 3], shift_l = shifts[k / 45];
+        const double shift_w = shifts[k / (3 * DM_LINKS) % 3], shift_l = shifts[k / (9 * DM_LINKS)];
         double w[PAIRS], l[PAIRS];
         for (size_t i = 0; i < PAIRS; i++) {
             w[i] = scores_w[i] + shift_w;
@@ -289,7 +297,7 @@ static void test_kto_start(void)
 /* Scores far out: finite losses, derivatives that saturate. */
 static void test_extremes(void)
 {
-    for (int link = 0; link < 5; link++) {
+    for (int link = 0; link < DM_LINKS; link++) {
         dm_loss_options o = defaults();
         o.link = (dm_loss_link)link;
         for (int sign = -1; sign <= 1; sign += 2) {
@@ -337,7 +345,7 @@ static void test_options(void)
     o.link = DM_LINK_ROBUST;
     refused(o, "`label-smoothing`");
     o.label_smoothing = 0.1;
-    for (int link = DM_LINK_HINGE; link <= DM_LINK_KTO_PAIR; link++) {
+    for (int link = DM_LINK_HINGE; link < DM_LINKS; link++) {
         o.link = (dm_loss_link)link;
         refused(o, "`label-smoothing`");
     }
