@@ -35,6 +35,7 @@ int cli_eval(int argc, char **argv);
 int cli_experiment(int argc, char **argv);
 int cli_pairs(int argc, char **argv);
 int cli_verify(int argc, char **argv);
+int cli_diff(int argc, char **argv);
 int cli_report_main(int argc, char **argv); /* cli_report is a type, of cli/facts.h */
 
 /* Of several ranks the one that writes and prints; true for a process alone. */

@@ -32,6 +32,7 @@ static const cli_entry commands[] = {
     {"convert", cli_convert, "write a model as a Hugging Face directory, GGUF or llama2.c file"},
     {"experiment", cli_experiment, "run a recipe: from a tokenizer to a table of methods, over seeds"},
     {"verify", cli_verify, "prove or refute a run: its files, and steps computed again here"},
+    {"diff", cli_diff, "find where two runs part: options, data, the first step, its first operation"},
     {"report", cli_report_main, "write an experiment's tables, charts and examples as HTML, Markdown and CSV"},
 };
 

@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/manifest.h"
+#include "cli/run_file.h"
 #include "core/files/file.h"
 #include "core/hash.h"
 #include "dmpo.h"
@@ -17,8 +18,7 @@ typedef struct verify_options {
     int64_t sample;
     uint64_t seed;
     int64_t forged;
-    uint64_t memory;
-    const char *model, *data, *reference, *reference2, *eval_data, *base;
+    cli_run_inputs inputs;
 } verify_options;
 
 static const cli_option options[] = {
@@ -29,19 +29,7 @@ static const cli_option options[] = {
                              "before the run is published."),
     DM_OPTION_INTEGER(verify_options, forged, "forged", "M", "says the odds that M forged steps stay unseen", .low = 1,
                       .high = 1e15, .legal = "1 or more"),
-    DM_OPTION_TEXT(verify_options, model, "model", "PATH", "where the run's model lies now", .group = "inputs",
-                   .absent = "where run.json says"),
-    DM_OPTION_TEXT(verify_options, base, "base", "PATH", "where its adapter's base lies now",
-                   .absent = "where run.json says"),
-    DM_OPTION_TEXT(verify_options, data, "data", "FILE", "where its data lies now", .absent = "where run.json says"),
-    DM_OPTION_TEXT(verify_options, eval_data, "eval-data", "FILE", "where its held-out data lies now",
-                   .absent = "where run.json says"),
-    DM_OPTION_TEXT(verify_options, reference, "reference", "PATH", "where its reference lies now",
-                   .absent = "where run.json says"),
-    DM_OPTION_TEXT(verify_options, reference2, "reference2", "PATH", "where its second reference lies now",
-                   .absent = "where run.json says"),
-    DM_OPTION_BYTES(verify_options, memory, "memory", "SIZE", "memory limit of the process, such as 512MiB",
-                    .group = "running", .absent = "no limit"),
+    CLI_RUN_INPUTS(verify_options, inputs),
     {.info = {0}},
 };
 
@@ -94,42 +82,6 @@ static void add_file(void *context, cli_manifest_finding finding, const char *na
              : finding == CLI_FILE_MISSING ? "is missing"
                                            : "is not of this run; nothing is known about it");
     add(context, finding != CLI_FILE_UNKNOWN, text);
-}
-
-static dm_status set_path(dmpo_train_options *o, const char *name, const char *value, dm_error *err)
-{
-    dmpo_error error;
-
-    if (!value || dmpo_train_options_set(o, name, value, &error) == DMPO_OK)
-        return DM_OK;
-    return dm_fail(err, (dm_status)error.status, "%s", error.message);
-}
-
-/* The options of run.json, read as dmpo train --config reads them; inputs may have moved. */
-static dm_status read_options(dmpo_train_options **train, const char *path, const verify_options *o, cli_args *args,
-                              dm_error *err)
-{
-    static char config[] = "--config";
-    char *argv[] = {config, (char *)(uintptr_t)path};
-    const cli_command as_train = {.name = "train", .options = cli_train_options()};
-    cli_common ignored = {0};
-    dmpo_error error;
-    dm_status s = (dm_status)dmpo_train_options_open(train, &error);
-
-    if (s != DM_OK)
-        return dm_fail(err, s, "%s", error.message);
-    args->train = *train;
-    if ((s = cli_parse(&as_train, NULL, &ignored, args, 2, argv, err)) != DM_OK ||
-        (s = set_path(*train, "model", o->model, err)) != DM_OK ||
-        (s = set_path(*train, "base", o->base, err)) != DM_OK ||
-        (s = set_path(*train, "data", o->data, err)) != DM_OK ||
-        (s = set_path(*train, "eval-data", o->eval_data, err)) != DM_OK ||
-        (s = set_path(*train, "reference", o->reference, err)) != DM_OK ||
-        (s = set_path(*train, "reference2", o->reference2, err)) != DM_OK)
-        return s;
-    char memory[32];
-    snprintf(memory, sizeof memory, "%llu", (unsigned long long)o->memory);
-    return set_path(*train, "memory", memory, err);
 }
 
 static void print_result(const report *r, const dm_verify_result *v, size_t files, const verify_options *o)
@@ -194,7 +146,7 @@ static dm_status run_verify(dmpo_engine *engine, const char *run, verify_options
     if (s == DM_OK && !dm_file_exists(path.text))
         s = dm_fail(err, DM_ERR_FILE, "%s: is missing; a finished run of dmpo train has one", path.text);
     if (s == DM_OK && (s = check_files(&doc, run, path.text, r, &files, err)) == DM_OK && doc &&
-        (s = read_options(&train, path.text, o, &args, err)) == DM_OK) {
+        (s = cli_run_options(&train, path.text, &o->inputs, &args, err)) == DM_OK) {
         const dm_json *root = dm_json_get(dm_json_root(doc), "transcript_sha256");
         const dm_verify_options v = {.run = run, .sample = o->sample, .seed = o->seed};
         cli_progress_open(&progress, common);

@@ -362,7 +362,7 @@ static dm_status run_steps(recorder *c, dm_error *err)
     dm_double_run d = {0};
     dm_status s = c->o->double_precision ? dm_double_open(&d, c->r, err) : DM_OK;
 
-    for (c->step = 0; c->step <= c->o->last_step && s == DM_OK; c->step++) {
+    for (c->step = c->o->done; c->step <= c->o->last_step && s == DM_OK; c->step++) {
         const bool record = c->step >= c->o->first_step;
         if ((s = begin_step(c, err)) != DM_OK)
             break;

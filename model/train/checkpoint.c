@@ -455,6 +455,42 @@ dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_tr
     return s;
 }
 
+int64_t dm_checkpoint_step(const char *output, const char *name)
+{
+    dm_path path;
+    dm_json_doc *doc = NULL;
+    int64_t step = -1;
+
+    if (strcmp(name, "checkpoint") != 0)
+        return dm_checkpoint_kept_step(name);
+    if (dm_path_in(&path, output, "checkpoint/state.json", NULL) == DM_OK && dm_file_exists(path.text) &&
+        dm_json_read(&doc, path.text, NULL) == DM_OK)
+        dm_json_get_int(doc, dm_json_root(doc), "step", 0, INT64_MAX, NULL, &step, NULL);
+    dm_json_close(&doc);
+    return step;
+}
+
+dm_status dm_checkpoint_load_nearest(dm_run *r, const char *output, int64_t most, int64_t *step, dm_error *err)
+{
+    dm_names names;
+    dm_path dir;
+    const char *best = NULL;
+    dm_status s = dm_names_list(&names, output, err);
+
+    *step = 0;
+    for (size_t i = 0; i < names.n; i++) {
+        const int64_t at = dm_checkpoint_step(output, names.name[i]);
+        if (at <= *step || at > most)
+            continue;
+        *step = at;
+        best = names.name[i];
+    }
+    if (s == DM_OK && best && (s = dm_path_in(&dir, output, best, err)) == DM_OK)
+        s = dm_checkpoint_load(r, dir.text, step, err);
+    dm_names_free(&names);
+    return s;
+}
+
 dm_status dm_checkpoint_load(dm_run *r, const char *dir, int64_t *step, dm_error *err)
 {
     checkpoint c;

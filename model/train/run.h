@@ -195,6 +195,9 @@ dm_status dm_checkpoint_discard(const dm_run *r, dm_error *err);
 /* A checkpoint at `dir`, into the run's memory and nothing else: no file is touched. *step: after which it was made. */
 dm_status dm_checkpoint_load(dm_run *r, const char *dir, int64_t *step, dm_error *err);
 /* Names of earlier ones that `keep-checkpoints` leaves in output: this and their step. Gives the step, or -1. */
+int64_t dm_checkpoint_step(const char *output, const char *name); /* of that directory in output; -1: it is none */
+/* Loads the newest checkpoint in `output` of at most `most` steps, if there is one. *step: steps done. */
+dm_status dm_checkpoint_load_nearest(dm_run *r, const char *output, int64_t most, int64_t *step, dm_error *err);
 #define DM_CHECKPOINT_KEPT "checkpoint-"
 int64_t dm_checkpoint_kept_step(const char *name);
 /* Removes all but output/checkpoint and those that are kept: the run is done. */

@@ -223,20 +223,6 @@ static int by_step(const void *a, const void *b)
     return (x->step > y->step) - (x->step < y->step);
 }
 
-/* The step of output/checkpoint is in its state; that of a kept one is its name. */
-static int64_t newest_step(const char *dir)
-{
-    dm_path path;
-    dm_json_doc *doc = NULL;
-    int64_t step = -1;
-
-    if (dm_path_in(&path, dir, "checkpoint/state.json", NULL) == DM_OK && dm_file_exists(path.text) &&
-        dm_json_read(&doc, path.text, NULL) == DM_OK)
-        dm_json_get_int(doc, dm_json_root(doc), "step", 0, INT64_MAX, NULL, &step, NULL);
-    dm_json_close(&doc);
-    return step;
-}
-
 static dm_status list_checkpoints(verifier *v)
 {
     dm_names names;
@@ -245,8 +231,7 @@ static dm_status list_checkpoints(verifier *v)
     if (s == DM_OK && !(v->checkpoint = calloc(names.n + 1, sizeof *v->checkpoint)))
         s = dm_fail(v->err, DM_ERR_MEMORY, "no memory for the checkpoints");
     for (size_t i = 0; s == DM_OK && i < names.n; i++) {
-        const int64_t step =
-            strcmp(names.name[i], "checkpoint") == 0 ? newest_step(v->o->run) : dm_checkpoint_kept_step(names.name[i]);
+        const int64_t step = dm_checkpoint_step(v->o->run, names.name[i]);
         if (step < 1)
             continue;
         if (step > (int64_t)v->t.n) {
@@ -483,7 +468,7 @@ static dm_status verify(verifier *v, const char *root)
     }
     if (s == DM_OK && v->run.stop)
         return dm_fail(v->err, DM_ERR_INTERRUPTED, "stopped after %lld steps", (long long)v->result->replayed);
-    return s == DM_OK ? finish(v) : s;
+    return s == DM_OK && v->o->from == 0 ? finish(v) : s;
 }
 
 dm_status dm_verify_run(dmpo_engine *engine, const dm_train_options *options, const dm_verify_options *v,

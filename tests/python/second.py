@@ -15,6 +15,7 @@ import tempfile
 
 import numpy as np
 
+import transcript
 from second_math import (cos, dot, exp32, expm1, f32, f64, fma32, fold, hexf, lanes16_max, lanes16_sum, log, log1p,
                          log32, log_sigmoid, normal, power, product, shuffled, sigmoid, sigmoid32, sin)
 
@@ -404,8 +405,8 @@ def sft_loss(logp, pack, tokens):
 
 # ---- 9. optimizer ----
 
-def train(o, config, weights, items):
-    """losses and gradient norms of each step; weights and moments change"""
+def train(o, config, weights, items, each=lambda *step: None):
+    """losses and gradient norms of each step; weights and moments change; calls `each` after a step"""
     sft = o["objective"] == "sft"
     sides = lambda item: [item["chosen"]] + ([] if sft else [item["rejected"]])
     net = Network(config, weights, max(len(s["ids"]) for item in items for s in sides(item)))
@@ -456,6 +457,8 @@ def train(o, config, weights, items):
             v[k] = fma32(r2, g * g, b2 * v[k])
             weights[k][:] = weights[k] * decay - (size * m[k]) / fma32(np.sqrt(v[k]), ic, eps)
         metrics.append((loss / (tokens if sft else len(batch)), norm, lr))
+        read = sum(len(s["ids"]) for i in batch for s in sides(items[i]))
+        each(step + 1, step // per_epoch, read, *metrics[-1], batch)
     return metrics, m, v
 
 
@@ -476,7 +479,7 @@ def make_items(count, vocabulary):
             ids = common + g.integers(vocabulary, size=int(g.integers(9, 25))).tolist()
             turns = [[2, 5], [8, min(14, len(ids))]] + ([[17, len(ids)]] if len(ids) > 18 else [])
             sides.append(dict(ids=ids, turns=turns))
-        items.append(dict(chosen=sides[0], rejected=sides[1]))
+        items.append(dict(id=f"item {i}", chosen=sides[0], rejected=sides[1]))
     return items
 
 
@@ -487,7 +490,14 @@ def check_run(name, model, config, items, options, work):
     flags = [x for k, v in options.items() for x in (f"--{k}", v)]
     dmpo("train", "--model", model, "--data", data, "--output", out, *flags)
     weights = read_safetensors(os.path.join(model, "model.safetensors"))
-    metrics, m, v = train(options, config, weights, items)
+    theirs = open(os.path.join(out, "transcript.bin"), "rb").read()
+    values = lambda: np.concatenate([np.pad(weights[k].ravel(), (0, -weights[k].size % 16))
+                                     for k in tensor_names(config)]).astype("<f4").tobytes()
+    ours = transcript.Writer(options["steps"], theirs[32:64], values())  # the identity is dmpo's own
+    ids = [item["id"] for item in items]
+    metrics, m, v = train(options, config, weights, items, lambda *step: ours.add(*step, ids, values()))
+    check(ours.data == theirs, f"{name}: another transcript")
+    check(not transcript.problems(out), f"{name}: {transcript.problems(out)}")
     same_bits(f"{name}, weights", weights, read_safetensors(os.path.join(out, "model.safetensors")))
     moments = {"exp_avg." + k: x for k, x in m.items()} | {"exp_avg_sq." + k: x for k, x in v.items()}
     same_bits(f"{name}, moments", moments, read_safetensors(os.path.join(out, "checkpoint", "optimizer.safetensors")))

@@ -68,6 +68,24 @@ sed "s/\[1, 71, /[1, 72, /" "$work/moved.json" >"$work/data.json"
 check "other data" refuted "other data than run.json names" "$work/whole"
 cp "$work/moved.json" "$work/data.json"
 
+differ() { # differ ARGS: status 1
+    status=0
+    dmpo diff --quiet "$@" >"$out" 2>"$err" </dev/null || status=$?
+    [ "$status" = 1 ]
+}
+check "the same again" run again
+check "does not differ" works diff "$work/whole" "$work/again" --quiet
+check "by bisection" has "2 comparisons of leaves, of 4 steps"
+check "another gamma" run gamma --gamma 0.3
+check "differs" differ "$work/whole" "$work/gamma"
+check "the option is named" has "gamma                  0.7 | 0.3"
+check "and the first operation" has "first operation        step.0/item.0/phi.chosen, element"
+check "both are true" has "gamma: this machine gives the same for step 1"
+check "another learning rate after a step" run later --schedule linear --warmup-steps 1
+check "differs there" differ "$work/whole" "$work/later"
+check "in the third step, from a checkpoint" has "first step             3"
+check "in what it does to the weights" has "learning rate"
+
 check "an adapter" run adapter --lora-rank 2
 check "is proved" works verify "$work/adapter" --sample 2 --quiet
 check "a run without" run none --no-transcript
