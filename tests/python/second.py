@@ -50,16 +50,22 @@ def same_bits(what, ours, theirs):
 
 # ---- 4. a model in memory ----
 
+def is_gemma(c):
+    return c["model_type"] == "gemma3_text"
+
+
 def tensor_names(c):
     names = ["model.embed_tokens.weight"]
     for i in range(c["num_hidden_layers"]):
         own = ["input_layernorm.weight"] + [f"self_attn.{x}_proj.weight" for x in "qkv"]
         if c["model_type"] == "qwen2":
             own += [f"self_attn.{x}_proj.bias" for x in "qkv"]
-        if c["model_type"] == "qwen3":
+        if c["model_type"] in ("qwen3", "gemma3_text"):
             own += [f"self_attn.{x}_norm.weight" for x in "qk"]
         own += ["self_attn.o_proj.weight", "post_attention_layernorm.weight"]
+        own += ["pre_feedforward_layernorm.weight"] if is_gemma(c) else []
         own += [f"mlp.{x}_proj.weight" for x in ("gate", "up", "down")]
+        own += ["post_feedforward_layernorm.weight"] if is_gemma(c) else []
         names += [f"model.layers.{i}.{x}" for x in own]
     return names + ["model.norm.weight"] + ([] if c["tie_word_embeddings"] else ["lm_head.weight"])
 
@@ -67,18 +73,19 @@ def tensor_names(c):
 def initial_weights(c, shapes, seed, std):
     w = {}
     for i, name in enumerate(tensor_names(c)):
-        w[name] = np.full(shapes[name], 0 if name.endswith("bias") else 1, f32)
+        w[name] = np.full(shapes[name], 0 if name.endswith("bias") or is_gemma(c) else 1, f32)
         if len(shapes[name]) == 2:
             w[name].ravel()[:] = [f32(normal(seed, 1, i, j) * std) for j in range(w[name].size)]
     return w
 
 
-def rope_tables(c, positions):
+def rope_tables(c, positions, local=False):
     pi, d = hexf("0x1.921fb54442d18p1"), c["head_dim"]
-    scaling = c.get("rope_scaling") or {}
+    scaling = {} if local else c.get("rope_scaling") or {}
+    theta = float(c["rope_local_base_freq" if local else "rope_theta"])
     tables = np.zeros((2, positions, d // 2), f32)
     for i in range(d // 2):
-        plain = frequency = 1 / power(float(c["rope_theta"]), 2.0 * i / d)
+        plain = frequency = 1 / power(theta, 2.0 * i / d)
         if scaling.get("rope_type") == "linear":
             frequency = plain / scaling["factor"]
         elif scaling.get("rope_type") == "llama3":
@@ -155,7 +162,7 @@ def rope(x, tables, position, sign):
 class Attention:
     """One head and segment; its query rows are aligned so that column 0 is each one's first visible key."""
 
-    def __init__(self, rows, first, window, q, k, v):
+    def __init__(self, rows, first, window, scale, q, k, v):
         n = len(rows)
         self.rows, self.queries = np.array(rows), np.arange(first, n)
         self.low = np.maximum(0, self.queries - (window or n) + 1)
@@ -165,7 +172,7 @@ class Attention:
         self.key = self.rows[np.where(self.visible, self.low[:, None] + self.column, 0)]
         self.own = self.rows[first:]
         self.q, self.k, self.v = q[self.own], k, v
-        self.scale = f32(1 / np.sqrt(f64(q.shape[-1])))
+        self.scale = scale
         s = np.where(self.visible, self.scores(self.q, k) * self.scale, f32(-np.inf))
         e = np.where(self.visible, exp32(s - lanes16_max(s)[:, None]), f32(0))  # + 0 changes no sum of these
         self.p = e * (f32(1) / fold(lanes16_sum(e), np.add))[:, None]
@@ -200,14 +207,41 @@ class Attention:
 class Network:
     def __init__(self, config, weights, positions):
         self.c, self.w = config, weights
-        self.tables = rope_tables(config, positions)
-        self.eps = f32(config["rms_norm_eps"])
+        self.gemma, self.eps = is_gemma(config), f32(config["rms_norm_eps"])
+        both = [rope_tables(config, positions)] + ([rope_tables(config, positions, True)] if self.gemma else [])
+        self.tables = [both[-1 if self.gemma and self.window(i) else 0] for i in range(config["num_hidden_layers"])]
+        self.scale = f32(1 / np.sqrt(f64(config["query_pre_attn_scalar" if self.gemma else "head_dim"])))
         self.head = "model.embed_tokens.weight" if config["tie_word_embeddings"] else "lm_head.weight"
 
     def window(self, layer):
         types = self.c.get("layer_types")
         inside = types[layer] == "sliding_attention" if types else self.c["model_type"] == "mistral"
         return self.c.get("sliding_window") if inside else None
+
+    def norm(self, name):
+        return self.w[name] + f32(1) if self.gemma else self.w[name]
+
+    def ffn_norm(self, p):
+        return p + ("pre_feedforward" if self.gemma else "post_attention") + "_layernorm.weight"
+
+    def after(self, a, key, x, name):
+        """Gemma 3: the norm after half a layer, of what is added to the residual"""
+        if not self.gemma:
+            return x
+        a[key + "_raw"] = x
+        y, a[key + "_inv"] = rmsnorm(x, self.norm(name), self.eps)
+        return y
+
+    def after_backward(self, a, key, dx, name, dw):
+        return rmsnorm_backward(dw[name], dx, a[key + "_raw"], self.norm(name), a[key + "_inv"]) if self.gemma else dx
+
+    def gate(self, g):
+        """(sigmoid's value, what multiplies it in its derivative)"""
+        if not self.gemma:
+            return sigmoid32(g), g
+        c1, c3, c3x3 = (f32(hexf(x)) for x in ("0x1.988454p0", "0x1.2444f2p-4", "0x1.b6676cp-3"))
+        c = np.minimum(f32(16), np.maximum(f32(-16), g))
+        return sigmoid32(c * fma32(c3, c * c, c1)), c * fma32(c3x3, c * c, c1)
 
     def heads(self, x, name, pack, tables):
         """projection, bias, norm and RoPE of q or k: [rows, heads, D], and what the backward needs"""
@@ -217,19 +251,20 @@ class Network:
         raw = raw.reshape(len(raw), -1, self.c["head_dim"])
         y, inv, norm = raw, None, name + "_norm.weight"
         if norm in self.w:
-            y, inv = rmsnorm(raw, self.w[norm], self.eps)
+            y, inv = rmsnorm(raw, self.norm(norm), self.eps)
         return rope(y, tables, pack.position, f32(1)), raw, inv
 
     def forward(self, pack):
         c, w = self.c, self.w
         group = c["num_attention_heads"] // c["num_key_value_heads"]
         x, self.saved = w["model.embed_tokens.weight"][pack.ids], []
+        x = x * f32(np.sqrt(f64(c["hidden_size"]))) if self.gemma else x
         for i in range(c["num_hidden_layers"]):
             p = f"model.layers.{i}."
             a = dict(x=x)
-            a["n1"], a["inv1"] = rmsnorm(x, w[p + "input_layernorm.weight"], self.eps)
-            a["q"], a["q_raw"], a["q_inv"] = self.heads(a["n1"], p + "self_attn.q", pack, self.tables)
-            a["k"], a["k_raw"], a["k_inv"] = self.heads(a["n1"], p + "self_attn.k", pack, self.tables)
+            a["n1"], a["inv1"] = rmsnorm(x, self.norm(p + "input_layernorm.weight"), self.eps)
+            a["q"], a["q_raw"], a["q_inv"] = self.heads(a["n1"], p + "self_attn.q", pack, self.tables[i])
+            a["k"], a["k_raw"], a["k_inv"] = self.heads(a["n1"], p + "self_attn.k", pack, self.tables[i])
             v = product(a["n1"], w[p + "self_attn.v_proj.weight"].T)
             v = v + w[p + "self_attn.v_proj.bias"] if p + "self_attn.v_proj.bias" in w else v
             v = v.reshape(len(v), -1, c["head_dim"])
@@ -237,21 +272,24 @@ class Network:
             a["cells"] = {}
             for s, (rows, first) in enumerate(pack.segments):
                 for h in range(c["num_attention_heads"]):
-                    cell = Attention(rows, first, self.window(i), a["q"][:, h], a["k"][:, h // group], v[:, h // group])
+                    cell = Attention(rows, first, self.window(i), self.scale, a["q"][:, h], a["k"][:, h // group],
+                                     v[:, h // group])
                     a["cells"][s, h] = cell
                     att[cell.own, h] = cell.weighted(cell.p, cell.v)
             att = att.reshape(len(att), -1)
             if i + 1 == c["num_hidden_layers"]:
                 att, x = att[pack.entry_row], x[pack.entry_row]
-            a["att"], a["mid"] = att, x + product(att, w[p + "self_attn.o_proj.weight"].T)
-            a["n2"], a["inv2"] = rmsnorm(a["mid"], w[p + "post_attention_layernorm.weight"], self.eps)
+            o = product(att, w[p + "self_attn.o_proj.weight"].T)
+            a["att"], a["mid"] = att, x + self.after(a, "o", o, p + "post_attention_layernorm.weight")
+            a["n2"], a["inv2"] = rmsnorm(a["mid"], self.norm(self.ffn_norm(p)), self.eps)
             a["g"] = product(a["n2"], w[p + "mlp.gate_proj.weight"].T)
             a["u"] = product(a["n2"], w[p + "mlp.up_proj.weight"].T)
-            a["h"] = (a["g"] * sigmoid32(a["g"])) * a["u"]
-            x = a["mid"] + product(a["h"], w[p + "mlp.down_proj.weight"].T)
+            a["h"] = (a["g"] * self.gate(a["g"])[0]) * a["u"]
+            down = product(a["h"], w[p + "mlp.down_proj.weight"].T)
+            x = a["mid"] + self.after(a, "down", down, p + "post_feedforward_layernorm.weight")
             self.saved.append(a)
         self.x = x
-        self.y, self.inv = rmsnorm(x, w["model.norm.weight"], self.eps)
+        self.y, self.inv = rmsnorm(x, self.norm("model.norm.weight"), self.eps)
         self.logits = product(self.y, w[self.head].T)
         top, lanes = np.full(len(x), -np.finfo(f32).max, f32), np.zeros((len(x), 16), f32)
         for begin in range(0, c["vocab_size"], 2048):
@@ -272,27 +310,30 @@ class Network:
         l[at] = l[at] + coef
         dy = product(l, w[self.head])
         outer(self.head, l, self.y)
-        dx = rmsnorm_backward(dw["model.norm.weight"], dy, self.x, w["model.norm.weight"], self.inv)
+        dx = rmsnorm_backward(dw["model.norm.weight"], dy, self.x, self.norm("model.norm.weight"), self.inv)
         for i in reversed(range(c["num_hidden_layers"])):
             p, a = f"model.layers.{i}.", self.saved[i]
-            outer(p + "mlp.down_proj.weight", dx, a["h"])
-            dh, s = product(dx, w[p + "mlp.down_proj.weight"]), sigmoid32(a["g"])
+            d = self.after_backward(a, "down", dx, p + "post_feedforward_layernorm.weight", dw)
+            outer(p + "mlp.down_proj.weight", d, a["h"])
+            dh, (s, t) = product(d, w[p + "mlp.down_proj.weight"]), self.gate(a["g"])
             du = dh * (a["g"] * s)
-            dg = (dh * a["u"]) * (s * fma32(a["g"], f32(1) - s, f32(1)))
+            dg = (dh * a["u"]) * (s * fma32(t, f32(1) - s, f32(1)))
             outer(p + "mlp.gate_proj.weight", dg, a["n2"])
             outer(p + "mlp.up_proj.weight", du, a["n2"])
             dn = product(du, w[p + "mlp.up_proj.weight"], product(dg, w[p + "mlp.gate_proj.weight"]))
-            name = p + "post_attention_layernorm.weight"
-            dx = dx + rmsnorm_backward(dw[name], dn, a["mid"], w[name], a["inv2"])
+            name = self.ffn_norm(p)
+            dx = dx + rmsnorm_backward(dw[name], dn, a["mid"], self.norm(name), a["inv2"])
             dx = self.attention_backward(pack, i, dx, dw, outer)
+        dx = dx * f32(np.sqrt(f64(c["hidden_size"]))) if self.gemma else dx
         for t, row in zip(pack.ids, dx):
             dw["model.embed_tokens.weight"][t] = dw["model.embed_tokens.weight"][t] + row
 
     def attention_backward(self, pack, i, dx, dw, outer):
         c, w, p, a = self.c, self.w, f"model.layers.{i}.", self.saved[i]
         group = c["num_attention_heads"] // c["num_key_value_heads"]
-        outer(p + "self_attn.o_proj.weight", dx, a["att"])
-        datt = product(dx, w[p + "self_attn.o_proj.weight"])
+        d = self.after_backward(a, "o", dx, p + "post_attention_layernorm.weight", dw)
+        outer(p + "self_attn.o_proj.weight", d, a["att"])
+        datt = product(d, w[p + "self_attn.o_proj.weight"])
         if i + 1 == c["num_hidden_layers"]:
             narrow, datt = (dx, datt), np.zeros((len(pack.ids), datt.shape[1]), f32)
             dx = np.zeros((len(pack.ids), dx.shape[1]), f32)
@@ -305,8 +346,8 @@ class Network:
             dq[cell.own, h] = cell.backward(datt[:, h], dk[:, h // group], dv[:, h // group])
         d = {}
         for x, dy in (("q", dq), ("k", dk)):
-            dy, name = rope(dy, self.tables, pack.position, f32(-1)), p + f"self_attn.{x}_norm.weight"
-            d[x] = rmsnorm_backward(dw[name], dy, a[x + "_raw"], w[name], a[x + "_inv"]) if name in w else dy
+            dy, name = rope(dy, self.tables[i], pack.position, f32(-1)), p + f"self_attn.{x}_norm.weight"
+            d[x] = rmsnorm_backward(dw[name], dy, a[x + "_raw"], self.norm(name), a[x + "_inv"]) if name in w else dy
         d["v"] = dv
         dn = None
         for x in "qkv":
@@ -317,7 +358,7 @@ class Network:
                     dw[name + "bias"] = dw[name + "bias"] + row
             dn = product(dy, w[name + "weight"], dn)
         name = p + "input_layernorm.weight"
-        return dx + rmsnorm_backward(dw[name], dn, a["x"], w[name], a["inv1"])
+        return dx + rmsnorm_backward(dw[name], dn, a["x"], self.norm(name), a["inv1"])
 
 
 # ---- 7. loss ----
@@ -525,7 +566,10 @@ def main():
     linear = dict(rope_scaling=dict(rope_type="linear", factor=2.0))
     cases = [("qwen2", [pairs, sharded], ["--vocab", 2100, "--kv-heads", 1], dict(half, rope_scaling=llama3)),
              ("qwen3", [token_wise], ["--vocab", 67, "--kv-heads", 2, "--no-tied"], {}),
-             ("mistral", links, ["--vocab", 50, "--window", 6], linear)]
+             ("mistral", links, ["--vocab", 50, "--window", 6], linear),
+             ("gemma3_text", [pairs], ["--vocab", 60, "--kv-heads", 2, "--window", 6],
+              dict(linear, layer_types=["sliding_attention", "full_attention"], rope_local_base_freq=100.0,
+                   query_pre_attn_scalar=11))]
     with tempfile.TemporaryDirectory() as work:
         for arch, runs, shape, changes in cases:
             model = os.path.join(work, arch)
