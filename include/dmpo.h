@@ -16,6 +16,8 @@
  *             size. Structs that the caller fills begin with `size`, which the caller sets to sizeof the struct; a
  *             library newer or older than the program then reads and writes what both know. dmpo_error, dmpo_turn,
  *             dmpo_message and dmpo_span are final.
+ * Choices     Values that are one of a list are names, such as "dmpo" for `objective`: a newer library may have more of
+ *             them without breaking a program, and dmpo_option_info.choices lists them.
  * Callbacks   run on the thread that called the library. They may use other engines and what was opened with these, and
  *             tokenizers, but nothing of the engine at work except its dmpo_engine_* and dmpo_model_* properties.
  * Threads     An engine and what was opened with it, a tokenizer, and options each serve one thread at a time; which

@@ -10,7 +10,7 @@ static const char *skip_space(const char *s)
     return s + strspn(s, " \t\r\n");
 }
 
-/* Behind a string, number, word, object or array of valid JSON. */
+/* The end of a string, number, word, object or array of valid JSON. */
 static const char *skip_value(const char *s)
 {
     unsigned depth = 0;
@@ -50,12 +50,13 @@ static void edit(dm_text *out, const char *s, const char *key, const char *value
     dm_text_add(out, text, (size_t)(s - text)); /* up to the brace */
     for (s = skip_space(s); *s != '}'; s = skip_space(s)) {
         const char *name = s, *at = skip_space(skip_value(s));
-        at = skip_space(at + 1); /* behind the colon */
+        at = skip_space(at + 1); /* after the colon */
         end = skip_value(at);
         const bool same = strncmp(name + 1, key, size) == 0 && name[1 + size] == '"';
         kept = n == 0 && kept == 0 ? (size_t)(name - space) : kept;
         if (same && value != NULL) {
-            add_member(out, n++, space, (size_t)(name - space), key);
+            dm_text_add(out, ",", n++ > 0);
+            dm_text_add(out, space, (size_t)(at - space));
             dm_text_add(out, value, strlen(value));
         } else if (!same) {
             dm_text_add(out, ",", n++ > 0);

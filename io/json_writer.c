@@ -56,7 +56,7 @@ static void begin(dm_json_writer *w, const char *key)
 
     if (any)
         dm_text_add(w->out, ",", 1);
-    if (w->new_line && inside)
+    if ((w->new_line || w->lines) && inside)
         line(w, w->depth);
     else if (any)
         dm_text_add(w->out, " ", 1);
@@ -96,7 +96,7 @@ void dm_json_close_value(dm_json_writer *w)
     if (w->depth == 0)
         return;
     w->depth--;
-    if (w->new_line)
+    if (w->new_line || (w->lines && w->any[w->depth]))
         line(w, w->depth);
     w->new_line = false;
     dm_text_add(w->out, &w->close[w->depth], 1);

@@ -25,6 +25,7 @@ typedef struct dm_json_writer {
     char close[DM_JSON_WRITER_DEPTH]; /* '}' or ']' of each open value */
     bool any[DM_JSON_WRITER_DEPTH];   /* whether it holds something already */
     bool new_line;                    /* the next value begins on a line of its own */
+    bool lines;                       /* so does every value, until it is false again */
 } dm_json_writer;
 
 void dm_json_open_object(dm_json_writer *w, const char *key);

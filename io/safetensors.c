@@ -403,24 +403,24 @@ static dm_status open_single(dm_st *s, const char *path, dm_error *err)
 
 static dm_status open_directory(dm_st *s, const char *path, dm_error *err)
 {
-    char name[4096];
-    dm_status st = dm_path_join(name, sizeof name, path, "model.safetensors", err);
+    dm_path name;
+    dm_status st = dm_path_in(&name, path, "model.safetensors", err);
 
     if (st != DM_OK)
         return st;
-    if (dm_file_exists(name))
-        return open_single(s, name, err);
-    if ((st = dm_path_join(name, sizeof name, path, "model.safetensors.index.json", err)) != DM_OK)
+    if (dm_file_exists(name.text))
+        return open_single(s, name.text, err);
+    if ((st = dm_path_in(&name, path, "model.safetensors.index.json", err)) != DM_OK)
         return st;
-    if (dm_file_exists(name))
-        return open_index(s, name, err);
-    if ((st = dm_path_join(name, sizeof name, path, "pytorch_model.bin", err)) != DM_OK)
+    if (dm_file_exists(name.text))
+        return open_index(s, name.text, err);
+    if ((st = dm_path_in(&name, path, "pytorch_model.bin", err)) != DM_OK)
         return st;
-    if (dm_file_exists(name))
+    if (dm_file_exists(name.text))
         return dm_fail(err, DM_ERR_UNSUPPORTED,
                        "%s: a pickle, which can run code and is not read; save the model as model.safetensors "
                        "(save_pretrained of transformers does)",
-                       name);
+                       name.text);
     return dm_fail(err, DM_ERR_FILE, "%s: holds no model.safetensors and no model.safetensors.index.json", path);
 }
 

@@ -181,7 +181,7 @@ dm_status cli_info_tokenizer(cli_report *r, const dm_source *s, const dm_templat
 dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *dir, const dm_template_choice *choice,
                          int tensors, dm_error *err)
 {
-    char path[2][4096];
+    dm_path path[2];
     dm_config config = {.vocab = UINT32_MAX};
     dm_tokenizer *tokenizer = NULL;
     dm_source *source = NULL;
@@ -189,10 +189,10 @@ dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *d
     dm_error why = {0};
     dm_status s;
 
-    if ((s = dm_path_join(path[0], sizeof path[0], dir, "config.json", err)) != DM_OK ||
-        (s = dm_path_join(path[1], sizeof path[1], dir, "tokenizer.json", err)) != DM_OK)
+    if ((s = dm_path_in(&path[0], dir, "config.json", err)) != DM_OK ||
+        (s = dm_path_in(&path[1], dir, "tokenizer.json", err)) != DM_OK)
         return s;
-    const int model = dm_file_exists(path[0]), tokens = dm_file_exists(path[1]);
+    const int model = dm_file_exists(path[0].text), tokens = dm_file_exists(path[1].text);
     if (!model && !tokens)
         return dm_fail(err, DM_ERR_INPUT, "%s: has neither config.json nor tokenizer.json, so it is not a model", dir);
     cli_report_string(r, "path", dir);

@@ -156,12 +156,12 @@ static dm_status move_files(const char *from, const char *to, dm_error *err)
     if (s == DM_OK && !dir)
         return dm_fail(err, DM_ERR_FILE, "%s: cannot list: %s", from, strerror(errno));
     while (s == DM_OK && (errno = 0, entry = readdir(dir)) != NULL) {
-        char a[DM_PATH_MAX], b[DM_PATH_MAX];
+        dm_path a, b;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        if ((s = dm_path_join(a, sizeof a, from, entry->d_name, err)) == DM_OK &&
-            (s = dm_path_join(b, sizeof b, to, entry->d_name, err)) == DM_OK)
-            s = dm_dir_exists(a) ? move_files(a, b, err) : dm_rename_durable(a, b, err);
+        if ((s = dm_path_in(&a, from, entry->d_name, err)) == DM_OK &&
+            (s = dm_path_in(&b, to, entry->d_name, err)) == DM_OK)
+            s = dm_dir_exists(a.text) ? move_files(a.text, b.text, err) : dm_rename_durable(a.text, b.text, err);
     }
     if (s == DM_OK && errno != 0)
         s = dm_fail(err, DM_ERR_FILE, "%s: cannot list: %s", from, strerror(errno));

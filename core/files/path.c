@@ -18,15 +18,10 @@ dm_status dm_path_print(dm_path *out, dm_error *err, const char *fmt, ...)
 
 dm_status dm_path_in(dm_path *out, const char *dir, const char *name, dm_error *err)
 {
-    return dm_path_join(out->text, sizeof out->text, dir, name, err);
-}
-
-dm_status dm_path_join(char *buf, size_t size, const char *dir, const char *name, dm_error *err)
-{
     const size_t length = strlen(dir);
     const char *slash = length > 0 && dir[length - 1] != '/' ? "/" : "";
-    const int n = snprintf(buf, size, "%s%s%s", dir, slash, name);
-    if (n < 0 || (size_t)n >= size)
-        return dm_fail(err, DM_ERR_FILE, "%.200s/%.200s: the path is longer than %zu bytes", dir, name, size - 1);
+    const int n = snprintf(out->text, sizeof out->text, "%s%s%s", dir, slash, name);
+    if (n < 0 || (size_t)n >= sizeof out->text)
+        return dm_fail(err, DM_ERR_FILE, "%.200s/%.200s: the path is longer than %d bytes", dir, name, DM_PATH_MAX - 1);
     return DM_OK;
 }

@@ -18,7 +18,4 @@ dm_status dm_path_print(dm_path *out, dm_error *err, const char *fmt, ...) DM_PR
 /* "dir/name", without a second slash if dir ends with one. */
 dm_status dm_path_in(dm_path *out, const char *dir, const char *name, dm_error *err);
 
-/* The same into a buffer of `size` bytes. */
-dm_status dm_path_join(char *buf, size_t size, const char *dir, const char *name, dm_error *err);
-
 #endif

@@ -265,18 +265,18 @@ static dm_status keep_post_processor(loader *l)
 dm_status dm_tokenizer_open(dm_tokenizer **out, const char *path, dm_error *err)
 {
     *out = NULL;
-    char file[PATH_MAX];
+    dm_path file;
     dm_status status;
     if (dm_dir_exists(path)) {
-        status = dm_path_join(file, sizeof file, path, "tokenizer.json", err);
-        if (status == DM_OK && !dm_file_exists(file)) {
-            char other[PATH_MAX];
-            if (dm_path_join(other, sizeof other, path, "tokenizer.model", NULL) == DM_OK && dm_file_exists(other))
-                return dm_tokenizer_open_sentencepiece(out, other, err);
+        status = dm_path_in(&file, path, "tokenizer.json", err);
+        if (status == DM_OK && !dm_file_exists(file.text)) {
+            dm_path other;
+            if (dm_path_in(&other, path, "tokenizer.model", NULL) == DM_OK && dm_file_exists(other.text))
+                return dm_tokenizer_open_sentencepiece(out, other.text, err);
         }
         if (status != DM_OK)
             return status;
-        path = file;
+        path = file.text;
     } else if (strlen(path) > 6 && strcmp(path + strlen(path) - 6, ".model") == 0) {
         return dm_tokenizer_open_sentencepiece(out, path, err);
     }

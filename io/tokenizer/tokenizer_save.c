@@ -197,18 +197,18 @@ static dm_status write_model(const dm_tokenizer *t, const dm_bpe_merge *merges, 
 
 dm_status dm_tokenizer_save(const dm_tokenizer *t, const char *dir, dm_error *err)
 {
-    char path[PATH_MAX];
+    dm_path path;
     dm_bpe_merge *ranked = NULL;
     size_t n_merges = t->n_merges;
     dm_status status =
         t->squeeze ? dm_fail(err, DM_ERR_UNSUPPORTED, "remove_extra_whitespaces of SentencePiece has no tokenizer.json")
                    : dm_dir_create(dir, err);
     if (status == DM_OK)
-        status = dm_path_join(path, sizeof path, dir, "tokenizer.json", err);
+        status = dm_path_in(&path, dir, "tokenizer.json", err);
     if (status == DM_OK && t->bpe == DM_BPE_SCORES)
         status = dm_tokenizer_ranked(t, &ranked, &n_merges, err);
     dm_output file;
-    if (status == DM_OK && (status = dm_output_open(&file, path, err)) != DM_OK)
+    if (status == DM_OK && (status = dm_output_open(&file, path.text, err)) != DM_OK)
         free(ranked);
     if (status != DM_OK)
         return status;

@@ -210,39 +210,29 @@ static dm_status write_config(const dm_lora *lora, const char *dir, const char *
 {
     dm_path path;
     dm_text t = {0};
-    dm_json_writer w = {.out = &t};
+    dm_json_writer w = {.out = &t, .lines = true};
     dm_status s = dm_path_in(&path, dir, CONFIG, err);
 
     if (s != DM_OK)
         return s;
     dm_json_open_object(&w, NULL);
-    dm_json_new_line(&w);
     dm_json_put_string(&w, "base_model_name_or_path", base);
-    dm_json_new_line(&w);
     dm_json_put_string(&w, "bias", "none");
-    dm_json_new_line(&w);
     dm_json_put_bool(&w, "fan_in_fan_out", false);
-    dm_json_new_line(&w);
     dm_json_put_bool(&w, "inference_mode", true);
-    dm_json_new_line(&w);
     dm_json_put_double(&w, "lora_alpha", lora->o.alpha);
-    dm_json_new_line(&w);
     dm_json_put_raw(&w, "lora_dropout", "0.0");
-    dm_json_new_line(&w);
     dm_json_put_string(&w, "peft_type", "LORA");
-    dm_json_new_line(&w);
     dm_json_put_uint(&w, "r", lora->o.rank);
-    dm_json_new_line(&w);
     dm_json_open_array(&w, "target_modules");
+    w.lines = false;
     for (dm_projection p = DM_PROJECTION_Q; p < DM_PROJECTIONS; p++)
         if (lora->o.targets >> p & 1)
             dm_json_put_string(&w, NULL, dm_projection_module(p));
     dm_json_close_value(&w);
-    dm_json_new_line(&w);
+    w.lines = true;
     dm_json_put_string(&w, "task_type", "CAUSAL_LM");
-    dm_json_new_line(&w);
     dm_json_put_bool(&w, "use_rslora", lora->o.stabilised);
-    dm_json_new_line(&w);
     dm_json_close_value(&w);
     dm_text_print(&t, "\n");
     s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path.text)

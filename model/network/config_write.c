@@ -1,9 +1,11 @@
 /* config.json for transformers: of a new model, or another's with the stored type changed. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/files/file.h"
-#include "io/json.h"
+#include "io/json_edit.h"
+#include "io/json_writer.h"
 #include "model/network/config.h"
 
 static const char *const classes[DM_ARCH_COUNT] = {
@@ -12,115 +14,92 @@ static const char *const classes[DM_ARCH_COUNT] = {
     [DM_ARCH_GEMMA3] = "Gemma3ForCausalLM", [DM_ARCH_SMOLLM3] = "SmolLM3ForCausalLM",
 };
 
-static void put_int(dm_text *t, const char *key, long long value)
-{
-    dm_text_print(t, ",\n  \"%s\": %lld", key, value);
-}
-
 /* With a fraction always: transformers tells integers from floats. */
-static void put_float(dm_text *t, double value)
+static void put_double(dm_json_writer *w, const char *key, double value)
 {
-    char text[DM_DOUBLE_TEXT];
+    char text[DM_DOUBLE_TEXT + 2];
 
     dm_double_text(text, value);
-    dm_text_print(t, "%s%s", text, strpbrk(text, ".e") ? "" : ".0");
+    if (!strpbrk(text, ".e"))
+        strcat(text, ".0");
+    dm_json_put_raw(w, key, text);
 }
 
-static void put_double(dm_text *t, const char *key, double value)
-{
-    dm_text_print(t, ",\n  \"%s\": ", key);
-    put_float(t, value);
-}
-
-static void put_token(dm_text *t, const char *key, int32_t id)
+static void put_token(dm_json_writer *w, const char *key, int32_t id)
 {
     if (id < 0)
-        dm_text_print(t, ",\n  \"%s\": null", key);
+        dm_json_put_null(w, key);
     else
-        put_int(t, key, id);
+        dm_json_put_int(w, key, id);
 }
 
 /* eos_token_id: a list where more than one token ends a text. */
-static void put_ends(dm_text *t, const dm_config *c)
+static void put_ends(dm_json_writer *w, const dm_config *c)
 {
     if (c->n_ends < 2) {
-        put_token(t, "eos_token_id", c->n_ends ? c->ends[0] : c->eos);
+        put_token(w, "eos_token_id", c->n_ends ? c->ends[0] : c->eos);
         return;
     }
-    dm_text_print(t, ",\n  \"eos_token_id\": [");
+    dm_json_open_array(w, "eos_token_id");
+    w->lines = false;
     for (uint32_t i = 0; i < c->n_ends; i++)
-        dm_text_print(t, "%s%d", i ? ", " : "", (int)c->ends[i]);
-    dm_text_print(t, "]");
+        dm_json_put_int(w, NULL, c->ends[i]);
+    dm_json_close_value(w);
+    w->lines = true;
 }
 
-static void put_rope(dm_text *t, const dm_config *c)
+static void put_rope(dm_json_writer *w, const dm_config *c)
 {
     static const char *const names[] = {
         [DM_ROPE_LINEAR] = "linear", [DM_ROPE_LLAMA3] = "llama3", [DM_ROPE_YARN] = "yarn"};
 
-    put_double(t, "rope_theta", c->rope_theta);
+    put_double(w, "rope_theta", c->rope_theta);
     if (dm_config_is_gemma(c))
-        put_double(t, "rope_local_base_freq", c->rope_local_theta);
+        put_double(w, "rope_local_base_freq", c->rope_local_theta);
     if (c->rope == DM_ROPE_DEFAULT)
         return;
-    dm_text_print(t, ",\n  \"rope_scaling\": {\n    \"rope_type\": \"%s\",\n    \"factor\": ", names[c->rope]);
-    put_float(t, c->rope_factor);
+    dm_json_open_object(w, "rope_scaling");
+    dm_json_put_string(w, "rope_type", names[c->rope]);
+    put_double(w, "factor", c->rope_factor);
     if (c->rope == DM_ROPE_YARN) {
-        dm_text_print(t, ",\n    \"attention_factor\": ");
-        put_float(t, c->rope_attention);
-        dm_text_print(t, ",\n    \"beta_fast\": ");
-        put_float(t, c->rope_fast);
-        dm_text_print(t, ",\n    \"beta_slow\": ");
-        put_float(t, c->rope_slow);
-        dm_text_print(t, ",\n    \"truncate\": %s", c->rope_whole ? "true" : "false");
+        put_double(w, "attention_factor", c->rope_attention);
+        put_double(w, "beta_fast", c->rope_fast);
+        put_double(w, "beta_slow", c->rope_slow);
+        dm_json_put_bool(w, "truncate", c->rope_whole);
     }
     if (c->rope == DM_ROPE_LLAMA3) {
-        dm_text_print(t, ",\n    \"low_freq_factor\": ");
-        put_float(t, c->rope_low);
-        dm_text_print(t, ",\n    \"high_freq_factor\": ");
-        put_float(t, c->rope_high);
+        put_double(w, "low_freq_factor", c->rope_low);
+        put_double(w, "high_freq_factor", c->rope_high);
     }
     if (c->rope != DM_ROPE_LINEAR)
-        dm_text_print(t, ",\n    \"original_max_position_embeddings\": %u", (unsigned)c->rope_original);
-    dm_text_print(t, "\n  }");
+        dm_json_put_uint(w, "original_max_position_embeddings", c->rope_original);
+    dm_json_close_value(w);
 }
 
-static void put_window(dm_text *t, const dm_config *c)
+static void put_window(dm_json_writer *w, const dm_config *c)
 {
     if (c->arch == DM_ARCH_LLAMA)
         return;
     if (c->arch == DM_ARCH_SMOLLM3) {
-        dm_text_print(t, ",\n  \"use_sliding_window\": false,\n  \"no_rope_layers\": [");
+        dm_json_put_bool(w, "use_sliding_window", false);
+        dm_json_open_array(w, "no_rope_layers");
         for (uint32_t i = 0; i < c->layers; i++)
-            dm_text_print(t, "%s\n    %d", i ? "," : "", c->rope_use[i] == DM_ROPE_MAIN);
-        dm_text_print(t, "\n  ]");
+            dm_json_put_int(w, NULL, c->rope_use[i] == DM_ROPE_MAIN);
+        dm_json_close_value(w);
         return;
     }
     if (c->window)
-        put_int(t, "sliding_window", c->window);
+        dm_json_put_uint(w, "sliding_window", c->window);
     else
-        dm_text_print(t, ",\n  \"sliding_window\": null");
+        dm_json_put_null(w, "sliding_window");
     if (c->arch == DM_ARCH_MISTRAL)
         return;
     if (!dm_config_is_gemma(c))
-        dm_text_print(t, ",\n  \"use_sliding_window\": %s", c->window ? "true" : "false");
-    dm_text_print(t, ",\n  \"layer_types\": [");
+        dm_json_put_bool(w, "use_sliding_window", c->window > 0);
+    dm_json_open_array(w, "layer_types");
     for (uint32_t i = 0; i < c->layers; i++)
-        dm_text_print(t, "%s\n    \"%s\"", i ? "," : "", c->windowed[i] ? "sliding_attention" : "full_attention");
-    dm_text_print(t, "\n  ]");
-}
-
-static dm_status write_text(dm_text *t, const char *dir, dm_error *err)
-{
-    char path[4096];
-    dm_status s = dm_path_join(path, sizeof path, dir, "config.json", err);
-
-    if (s == DM_OK && t->failed)
-        s = dm_fail(err, DM_ERR_MEMORY, "%s: no memory to write it", path);
-    if (s == DM_OK)
-        s = dm_file_write(path, t->data, t->size, err);
-    dm_text_free(t);
-    return s;
+        dm_json_put_string(w, NULL, c->windowed[i] ? "sliding_attention" : "full_attention");
+    dm_json_close_value(w);
 }
 
 static const char *torch_name(dm_dtype stored)
@@ -130,101 +109,101 @@ static const char *torch_name(dm_dtype stored)
 
 void dm_config_text(dm_text *t, const dm_config *c, dm_dtype stored)
 {
-    dm_text_print(t, "{\n  \"architectures\": [\n    \"%s\"\n  ],\n  \"model_type\": \"%s\"", classes[c->arch],
-                  dm_arch_name(c->arch));
-    put_int(t, "hidden_size", c->hidden);
-    put_int(t, "intermediate_size", c->intermediate);
-    put_int(t, "num_hidden_layers", c->layers);
-    put_int(t, "num_attention_heads", c->heads);
-    put_int(t, "num_key_value_heads", c->kv_heads);
-    put_int(t, "head_dim", c->head_dim);
-    put_int(t, "vocab_size", c->vocab);
-    put_int(t, "max_position_embeddings", c->max_positions);
+    dm_json_writer w = {.out = t, .lines = true};
+
+    dm_json_open_object(&w, NULL);
+    dm_json_open_array(&w, "architectures");
+    dm_json_put_string(&w, NULL, classes[c->arch]);
+    dm_json_close_value(&w);
+    dm_json_put_string(&w, "model_type", dm_arch_name(c->arch));
+    dm_json_put_uint(&w, "hidden_size", c->hidden);
+    dm_json_put_uint(&w, "intermediate_size", c->intermediate);
+    dm_json_put_uint(&w, "num_hidden_layers", c->layers);
+    dm_json_put_uint(&w, "num_attention_heads", c->heads);
+    dm_json_put_uint(&w, "num_key_value_heads", c->kv_heads);
+    dm_json_put_uint(&w, "head_dim", c->head_dim);
+    dm_json_put_uint(&w, "vocab_size", c->vocab);
+    dm_json_put_uint(&w, "max_position_embeddings", c->max_positions);
     if (dm_config_is_gemma(c)) {
-        dm_text_print(t, ",\n  \"hidden_activation\": \"gelu_pytorch_tanh\"");
-        put_double(t, "query_pre_attn_scalar", c->query_scalar);
+        dm_json_put_string(&w, "hidden_activation", "gelu_pytorch_tanh");
+        put_double(&w, "query_pre_attn_scalar", c->query_scalar);
     } else {
-        dm_text_print(t, ",\n  \"hidden_act\": \"silu\"");
+        dm_json_put_string(&w, "hidden_act", "silu");
     }
     if (c->o_bias)
-        dm_text_print(t, ",\n  \"attention_bias\": true");
-    put_double(t, "rms_norm_eps", c->eps);
-    put_rope(t, c);
-    put_window(t, c);
-    dm_text_print(t, ",\n  \"tie_word_embeddings\": %s", c->tied ? "true" : "false");
-    put_token(t, "bos_token_id", c->bos);
-    put_ends(t, c);
-    dm_text_print(t, ",\n  \"torch_dtype\": \"%s\"\n}\n", torch_name(stored));
+        dm_json_put_bool(&w, "attention_bias", true);
+    put_double(&w, "rms_norm_eps", c->eps);
+    put_rope(&w, c);
+    put_window(&w, c);
+    dm_json_put_bool(&w, "tie_word_embeddings", c->tied);
+    put_token(&w, "bos_token_id", c->bos);
+    put_ends(&w, c);
+    dm_json_put_string(&w, "torch_dtype", torch_name(stored));
+    dm_json_close_value(&w);
+    dm_text_print(t, "\n");
 }
 
 dm_status dm_config_write(const dm_config *c, dm_dtype stored, const char *dir, dm_error *err)
 {
+    dm_path path;
     dm_text t = {0};
-    const dm_status s = dm_config_check(c, dir, err);
+    dm_status s;
+
+    if ((s = dm_config_check(c, dir, err)) != DM_OK || (s = dm_path_in(&path, dir, "config.json", err)) != DM_OK)
+        return s;
+    dm_config_text(&t, c, stored);
+    s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "%s: no memory to write it", path.text)
+                 : dm_file_write(path.text, t.data, t.size, err);
+    dm_text_free(&t);
+    return s;
+}
+
+/* Replaces the stored type where the configuration names it, under either of its two names. */
+static dm_status replace_type(dm_text *text, dm_dtype stored, const char *path, dm_error *err)
+{
+    static const char *const keys[] = {"torch_dtype", "dtype"};
+    char value[16];
+    dm_json_doc *doc;
+    bool named[2] = {false, false};
+    dm_status s = dm_json_parse(&doc, text->data, text->size, path, err);
 
     if (s != DM_OK)
         return s;
-    dm_config_text(&t, c, stored);
-    return write_text(&t, dir, err);
-}
-
-/* Where the value `v` of the parsed text begins. */
-static const char *value_begin(const char *text, const dm_json *v)
-{
-    for (uint32_t line = 1; line < v->line; line++)
-        text = strchr(text, '\n') + 1;
-    return text + v->column - 1;
-}
-
-/* The end of the string or null at `at`. */
-static const char *value_end(const char *at)
-{
-    if (*at != '"')
-        return at + strlen("null");
-    for (at++; *at != '"'; at++)
-        if (*at == '\\')
-            at++;
-    return at + 1;
-}
-
-/* The text itself with two values replaced: nothing else changes, not even how a number is written. */
-static dm_status replace_type(dm_text *out, dm_dtype stored, const char *text, const dm_json_doc *doc, dm_error *err)
-{
     const dm_json *root = dm_json_root(doc);
-    const char *at = text;
-
     if (root->type != DM_JSON_OBJECT)
-        return dm_json_fail(doc, root, err, "a model's configuration must be an object");
-    for (const dm_json *v = root->child; v; v = v->next) {
-        if (strcmp(v->key, "torch_dtype") != 0 && strcmp(v->key, "dtype") != 0)
-            continue;
-        if (v->type != DM_JSON_STRING && v->type != DM_JSON_NULL)
-            return dm_json_fail(doc, v, err, "\"%s\" must be a string or null", v->key);
-        const char *begin = value_begin(text, v);
-        dm_text_add(out, at, (size_t)(begin - at));
-        dm_text_print(out, "\"%s\"", torch_name(stored));
-        at = value_end(begin);
+        s = dm_json_fail(doc, root, err, "a model's configuration must be an object");
+    for (size_t i = 0; i < 2 && s == DM_OK; i++) {
+        const dm_json *v = dm_json_get(root, keys[i]);
+        named[i] = v != NULL;
+        if (v && v->type != DM_JSON_STRING && v->type != DM_JSON_NULL)
+            s = dm_json_fail(doc, v, err, "\"%s\" must be a string or null", keys[i]);
     }
-    dm_text_add(out, at, strlen(at));
-    return DM_OK;
+    dm_json_close(&doc);
+    snprintf(value, sizeof value, "\"%s\"", torch_name(stored));
+    for (size_t i = 0; i < 2 && s == DM_OK; i++)
+        if (named[i])
+            s = dm_json_edit(text, keys[i], value, path, err);
+    return s;
 }
 
 dm_status dm_config_copy(const char *from, dm_dtype stored, const char *dir, dm_error *err)
 {
-    char path[4096], *text = NULL;
+    dm_path source, copy;
+    char *data = NULL;
     size_t size;
-    dm_json_doc *doc = NULL;
-    dm_text out = {0};
+    dm_text text = {0};
     dm_status s;
 
-    if ((s = dm_path_join(path, sizeof path, from, "config.json", err)) != DM_OK ||
-        (s = dm_file_read(path, DM_JSON_BYTES, &text, &size, err)) != DM_OK)
+    if ((s = dm_path_in(&source, from, "config.json", err)) != DM_OK ||
+        (s = dm_path_in(&copy, dir, "config.json", err)) != DM_OK ||
+        (s = dm_file_read(source.text, DM_JSON_BYTES, &data, &size, err)) != DM_OK)
         return s;
-    if ((s = dm_json_parse(&doc, text, size, path, err)) == DM_OK &&
-        (s = replace_type(&out, stored, text, doc, err)) == DM_OK)
-        s = write_text(&out, dir, err);
-    dm_json_close(&doc);
-    dm_text_free(&out);
-    free(text);
+    dm_text_add(&text, data, size);
+    free(data);
+    s = text.failed ? dm_fail(err, DM_ERR_MEMORY, "%s: no memory to read it", source.text)
+                    : replace_type(&text, stored, source.text, err);
+    if (s == DM_OK)
+        s = dm_file_write(copy.text, text.data, text.size, err);
+    dm_text_free(&text);
     return s;
 }

@@ -65,13 +65,17 @@ static inline __attribute__((always_inline)) void columns(const size_t m, const 
             gv_storen(c + i * ldc + g * GEMM_VL, acc[g][i], rows);
 }
 
+/* Whether whole blocks have code of their own: with AVX2 it is as fast without, and half as much is compiled; with
+ * AVX-512 eight rows would be a sixth slower. */
+#define OWN_LOOP(groups) ((groups) > 1 || GEMM_VL >= 16)
+
 static inline __attribute__((always_inline)) void all_columns(const size_t m, const size_t groups, size_t n, size_t k,
                                                               const float *a, size_t lda, const float *w, size_t ldw,
                                                               float *c, size_t ldc, int first)
 {
     size_t j = 0;
 
-    for (; n - j >= groups * GEMM_VL; j += groups * GEMM_VL)
+    for (; OWN_LOOP(groups) && n - j >= groups * GEMM_VL; j += groups * GEMM_VL)
         columns(m, groups, GEMM_VL, k, a, lda, w + j * ldw, ldw, c + j, ldc, first);
     for (; j < n; j += GEMM_VL)
         columns(m, 1, n - j < GEMM_VL ? n - j : GEMM_VL, k, a, lda, w + j * ldw, ldw, c + j, ldc, first);

@@ -23,8 +23,7 @@ static char work[256];
 
 const char *join(char path[PATH], const char *dir, const char *name)
 {
-    if (dm_path_join(path, PATH, dir, name, NULL) != DM_OK)
-        path[0] = '\0';
+    snprintf(path, PATH, "%s/%s", dir, name);
     return path;
 }
 

@@ -320,53 +320,53 @@ static void check_sha256(void)
 
 static void check_files(const char *dir)
 {
-    char path[512], other[512], hex[DM_SHA256_HEX], *data;
+    dm_path path, other, link_path, doomed;
+    char hex[DM_SHA256_HEX], *data;
     size_t size;
     dm_error err = {0};
-    CK(dm_path_join(path, sizeof path, dir, "a/b/c", &err) == DM_OK);
-    CK(dm_dir_create(path, &err) == DM_OK && dm_dir_exists(path) && dm_dir_create(path, &err) == DM_OK);
-    CK(dm_path_join(path, sizeof path, dir, "file", &err) == DM_OK);
-    CK(!dm_file_exists(path));
-    CK(dm_file_write(path, "abc", 3, &err) == DM_OK && dm_file_exists(path) && !dm_dir_exists(path));
-    CK(dm_file_read(path, 3, &data, &size, &err) == DM_OK);
+    CK(dm_path_in(&path, dir, "a/b/c", &err) == DM_OK);
+    CK(dm_dir_create(path.text, &err) == DM_OK && dm_dir_exists(path.text) && dm_dir_create(path.text, &err) == DM_OK);
+    CK(dm_path_in(&path, dir, "file", &err) == DM_OK);
+    CK(!dm_file_exists(path.text));
+    CK(dm_file_write(path.text, "abc", 3, &err) == DM_OK && dm_file_exists(path.text) && !dm_dir_exists(path.text));
+    CK(dm_file_read(path.text, 3, &data, &size, &err) == DM_OK);
     CK(data && size == 3 && memcmp(data, "abc", 4) == 0);
     free(data);
-    CK(dm_file_sha256(path, hex, &err) == DM_OK);
+    CK(dm_file_sha256(path.text, hex, &err) == DM_OK);
     CK(strcmp(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") == 0);
-    CK(dm_file_read(path, 2, &data, &size, &err) == DM_ERR_FILE && data == NULL);
+    CK(dm_file_read(path.text, 2, &data, &size, &err) == DM_ERR_FILE && data == NULL);
     CK_MSG(strstr(err.message, "has 3 bytes, the limit is 2"), "got '%s'", err.message);
-    CK(dm_file_write(path, "", 0, &err) == DM_OK && dm_file_read(path, 9, &data, &size, &err) == DM_OK);
+    CK(dm_file_write(path.text, "", 0, &err) == DM_OK && dm_file_read(path.text, 9, &data, &size, &err) == DM_OK);
     CK(data && size == 0 && data[0] == '\0');
     free(data);
 
     CK(dm_file_read(dir, 100, &data, &size, &err) == DM_ERR_FILE && strstr(err.message, "not a regular file"));
-    CK(dm_path_join(other, sizeof other, dir, "pipe", &err) == DM_OK && mkfifo(other, 0600) == 0);
-    CK(dm_file_read(other, 100, &data, &size, &err) == DM_ERR_FILE && strstr(err.message, "not a regular file"));
-    CK(dm_path_join(other, sizeof other, dir, "none/file", &err) == DM_OK);
-    CK(dm_file_read(other, 100, &data, &size, &err) == DM_ERR_FILE && strstr(err.message, "No such file"));
-    CK(dm_file_write(other, "x", 1, &err) == DM_ERR_FILE && dm_file_sha256(other, hex, &err) == DM_ERR_FILE);
-    CK(dm_path_join(other, sizeof other, dir, "file/below", &err) == DM_OK);
-    CK(dm_dir_create(other, &err) == DM_ERR_FILE);
-    CK(dm_path_join(other, 8, dir, "file", &err) == DM_ERR_FILE);
+    CK(dm_path_in(&other, dir, "pipe", &err) == DM_OK && mkfifo(other.text, 0600) == 0);
+    CK(dm_file_read(other.text, 100, &data, &size, &err) == DM_ERR_FILE && strstr(err.message, "not a regular file"));
+    CK(dm_path_in(&other, dir, "none/file", &err) == DM_OK);
+    CK(dm_file_read(other.text, 100, &data, &size, &err) == DM_ERR_FILE && strstr(err.message, "No such file"));
+    CK(dm_file_write(other.text, "x", 1, &err) == DM_ERR_FILE && dm_file_sha256(other.text, hex, &err) == DM_ERR_FILE);
+    CK(dm_path_in(&other, dir, "file/below", &err) == DM_OK);
+    CK(dm_dir_create(other.text, &err) == DM_ERR_FILE);
 
     /* A failed write leaves the old file and no temporary one: the target is a directory, so rename fails. */
-    CK(dm_path_join(other, sizeof other, dir, "a", &err) == DM_OK);
-    CK(dm_file_write(other, "x", 1, &err) == DM_ERR_FILE && dm_dir_exists(other));
-    snprintf(path, sizeof path, "%s/a.tmp-dmpo", dir);
-    CK(!dm_file_exists(path));
+    CK(dm_path_in(&other, dir, "a", &err) == DM_OK);
+    CK(dm_file_write(other.text, "x", 1, &err) == DM_ERR_FILE && dm_dir_exists(other.text));
+    CK(dm_path_print(&path, &err, "%s/a.tmp-dmpo", dir) == DM_OK);
+    CK(!dm_file_exists(path.text));
 
     /* Removal takes links away and leaves what they point to. */
-    CK(dm_path_join(path, sizeof path, dir, "keep", &err) == DM_OK && dm_dir_create(path, &err) == DM_OK);
-    CK(dm_path_join(other, sizeof other, path, "f", &err) == DM_OK && dm_file_write(other, "1", 1, &err) == DM_OK);
-    char link_path[512], doomed[512];
-    CK(dm_path_join(doomed, sizeof doomed, dir, "a", &err) == DM_OK);
-    CK(dm_path_join(link_path, sizeof link_path, doomed, "link", &err) == DM_OK && symlink(path, link_path) == 0);
-    CK_MSG(dm_dir_remove(doomed, &err) == DM_OK, "%s", err.message);
-    CK(!dm_dir_exists(doomed) && dm_file_exists(other));
-    CK(dm_dir_remove(doomed, &err) == DM_ERR_FILE);
-    CK(dm_path_join(doomed, sizeof doomed, dir, "moved", &err) == DM_OK);
-    CK(dm_rename_durable(path, doomed, &err) == DM_OK && dm_dir_exists(doomed) && !dm_dir_exists(path));
-    CK(dm_rename_durable(path, doomed, &err) == DM_ERR_FILE);
+    CK(dm_path_in(&path, dir, "keep", &err) == DM_OK && dm_dir_create(path.text, &err) == DM_OK);
+    CK(dm_path_in(&other, path.text, "f", &err) == DM_OK && dm_file_write(other.text, "1", 1, &err) == DM_OK);
+    CK(dm_path_in(&doomed, dir, "a", &err) == DM_OK);
+    CK(dm_path_in(&link_path, doomed.text, "link", &err) == DM_OK && symlink(path.text, link_path.text) == 0);
+    CK_MSG(dm_dir_remove(doomed.text, &err) == DM_OK, "%s", err.message);
+    CK(!dm_dir_exists(doomed.text) && dm_file_exists(other.text));
+    CK(dm_dir_remove(doomed.text, &err) == DM_ERR_FILE);
+    CK(dm_path_in(&doomed, dir, "moved", &err) == DM_OK);
+    CK(dm_rename_durable(path.text, doomed.text, &err) == DM_OK && dm_dir_exists(doomed.text) &&
+       !dm_dir_exists(path.text));
+    CK(dm_rename_durable(path.text, doomed.text, &err) == DM_ERR_FILE);
 }
 
 static void check_process(void)
