@@ -1,7 +1,7 @@
 /* How fast a DMPO training step is: forward, loss, backward, clipping and AdamW of one pair, whole.
  *
  *     step [--quick] [--shape 260k|15m|135m] [--length N] [--prefix N] [--seconds X] [--memory]
- *          [--lora RANK] [--isa NAME] [--threads N]
+ *          [--lora RANK] [--precision f32|bf16] [--isa NAME] [--threads N]
  *
  * The pair of bench/peers/step.py: two trajectories of --length tokens, 7 turns, the last 30 % of each turn the
  * agent's;
@@ -33,6 +33,7 @@ typedef struct settings {
     double seconds; /* budget of a line */
     uint64_t memory;
     int64_t lora; /* rank */
+    dm_precision precision;
 } settings;
 
 /* ---- data ---- */
@@ -104,19 +105,20 @@ static void report(const settings *s, const dm_run *r, double *seconds, double *
     char machine[128];
 
     dm_cpu_name(machine, sizeof machine);
-    printf("{\"bench\":\"step\",\"machine\":\"%s\",\"isa\":\"%s\",\"threads\":%u,\"shape\":\"%s\",\"length\":%zu,"
-           "\"prefix\":"
-           "%zu,\"packed\":%zu,\"steps\":%zu,\"seconds\":%.5g,\"low\":%.5g,\"high\":%.5g,\"tokens_per_second\":%.1f,"
-           "\"gflops\":%.1f,\"peak_gflops\":%.1f,\"share\":%.3f,\"planned_mib\":%.1f,\"peak_mib\":%.1f,\"memory_mib\":"
-           "%.1f,\"recomputed_layers\":%u,\"lora\":%lld,\"record_seconds\":%.5g}\n",
-           machine, dm_isa_name(r->engine->k.isa), r->engine->threads, s->shape->name, s->length, s->prefix,
-           r->memory.pack.rows, n, t.median, t.low, t.high, tokens / t.median, rate / 1e9, peak.median / 1e9,
-           rate / peak.median, (double)r->plan.total / mib, (double)dm_rss_peak() / mib, (double)s->memory / mib,
-           r->plan.recomputed, (long long)s->lora, record.median);
+    printf(
+        "{\"bench\":\"step\",\"machine\":\"%s\",\"isa\":\"%s\",\"threads\":%u,\"shape\":\"%s\",\"precision\":\"%s\",\"length\":%zu,"
+        "\"prefix\":"
+        "%zu,\"packed\":%zu,\"steps\":%zu,\"seconds\":%.5g,\"low\":%.5g,\"high\":%.5g,\"tokens_per_second\":%.1f,"
+        "\"gflops\":%.1f,\"peak_gflops\":%.1f,\"share\":%.3f,\"planned_mib\":%.1f,\"peak_mib\":%.1f,\"memory_mib\":"
+        "%.1f,\"recomputed_layers\":%u,\"lora\":%lld,\"record_seconds\":%.5g}\n",
+        machine, dm_isa_name(r->engine->k.isa), r->engine->threads, s->shape->name, dm_precision_names[s->precision],
+        s->length, s->prefix, r->memory.pack.rows, n, t.median, t.low, t.high, tokens / t.median, rate / 1e9,
+        peak.median / 1e9, rate / peak.median, (double)r->plan.total / mib, (double)dm_rss_peak() / mib,
+        (double)s->memory / mib, r->plan.recomputed, (long long)s->lora, record.median);
     fflush(stdout);
     if (!s->memory)
         fprintf(stderr, "%s, %s, %u threads\n", machine, dm_isa_name(r->engine->k.isa), r->engine->threads);
-    fprintf(stderr, "%-5s 2 x %zu tokens", s->shape->name, s->length);
+    fprintf(stderr, "%-5s %s 2 x %zu tokens", s->shape->name, dm_precision_names[s->precision], s->length);
     if (s->prefix)
         fprintf(stderr, ", %zu shared", s->prefix);
     if (s->memory)
@@ -146,6 +148,7 @@ static dm_status measure(const settings *s, dm_run *r, const dm_engine *e, dm_er
     o.memory = s->memory;
     o.lora_rank = s->lora;
     o.max_length = (int64_t)s->length;
+    o.precision = s->precision;
     if ((status = dm_run_open(r, e, &o, NULL, NULL, err)) != DM_OK || (status = dm_run_place(r, err)) != DM_OK ||
         (status = dm_run_reference(r, err)) != DM_OK || (status = dm_run_step(r, 0, &m, err)) != DM_OK)
         return status;
@@ -201,6 +204,7 @@ static void limits_of(const settings *s, uint64_t *least, uint64_t *most)
     o.model = s->dir;
     o.data = s->data;
     o.max_length = (int64_t)s->length;
+    o.precision = s->precision;
     if (dm_isa_choose(&isa, s->isa, &err) != DM_OK || dm_engine_open(&e, isa, s->threads, &err) != DM_OK ||
         dm_run_open(&r, &e, &o, NULL, NULL, &err) != DM_OK)
         bench_die(err.message);
@@ -226,7 +230,7 @@ static void measure_limits(settings *s)
 int main(int argc, char **argv)
 {
     static const char usage[] = "usage: step [--quick] [--shape 260k|15m|135m] [--length N] [--prefix N] [--seconds X] "
-                                "[--memory] [--lora RANK] [--isa NAME] [--threads N]";
+                                "[--memory] [--lora RANK] [--precision f32|bf16] [--isa NAME] [--threads N]";
     const char *shape = NULL, *threads = getenv("DMPO_THREADS");
     int quick = 0, memory = 0;
     settings s = {.length = 512, .seconds = 5};
@@ -253,6 +257,10 @@ int main(int argc, char **argv)
             s.seconds = strtod(value, NULL);
         else if (value && strcmp(argv[i], "--isa") == 0)
             s.isa = value;
+        else if (value && strcmp(argv[i], "--precision") == 0 && strcmp(value, dm_precision_names[1]) == 0)
+            s.precision = DM_PRECISION_BF16;
+        else if (value && strcmp(argv[i], "--precision") == 0 && strcmp(value, dm_precision_names[0]) == 0)
+            s.precision = DM_PRECISION_F32;
         else if (value && strcmp(argv[i], "--threads") == 0)
             threads = value;
         else

@@ -90,14 +90,28 @@ static bool is_skinny(size_t m, dm_gemm_operand a, const dm_gemm_right_operand *
     return m <= DM_GEMM_SKINNY && a.cs == 1 && (b->weights ? b->transposed : b->f32.rs == 1);
 }
 
-static void skinny(const dm_kernels *kernels, float *scratch, size_t m, size_t n, size_t k, dm_gemm_operand a,
-                   const dm_gemm_right_operand *b, float *c, size_t ldc, dm_gemm_mode mode)
+static void skinny(const dm_kernels *kernels, bool bf16, float *scratch, size_t m, size_t n, size_t k,
+                   dm_gemm_operand a, const dm_gemm_right_operand *b, float *c, size_t ldc, dm_gemm_mode mode)
 {
     if (b->weights)
-        dm_gemm_right_skinny(kernels, scratch, m, n, a, b, c, ldc, mode == DM_GEMM_SET);
+        dm_gemm_right_skinny(kernels, bf16, scratch, m, n, a, b, c, ldc, mode == DM_GEMM_SET);
     else
-        kernels->skinny(m, n, k, a.data, a.rs, b->f32.data + b->first * b->f32.cs, b->f32.cs, c, ldc,
-                        mode == DM_GEMM_SET);
+        (bf16 ? kernels->skinny_bf16 : kernels->skinny)(m, n, k, a.data, a.rs, b->f32.data + b->first * b->f32.cs,
+                                                        b->f32.cs, c, ldc, mode == DM_GEMM_SET);
+}
+
+/* Rows of A as they are multiplied without packing: themselves, or rounded into `room` floats; data NULL: they are too
+ * many, or the level packs. */
+static dm_gemm_operand skinny_rows(const dm_kernels *kernels, bool bf16, float *to, size_t room, size_t m, size_t k,
+                                   dm_gemm_operand a)
+{
+    if (!bf16)
+        return a;
+    if (!kernels->skinny_bf16 || k > room / m)
+        return (dm_gemm_operand){NULL, 0, 0};
+    for (size_t i = 0; i < m; i++)
+        kernels->round_bf16(to + i * k, a.data + i * a.rs, k);
+    return (dm_gemm_operand){to, k, 1};
 }
 
 /* A is packed a block at a time; a panel of B is packed into L1, used by every tile of the block and forgotten. So
@@ -109,9 +123,13 @@ static void local(const dm_kernels *kernels, const dm_gemm_kernel *g, float *pac
 
     if (k == 0 && mode == DM_GEMM_SET)
         zero(m, n, c, ldc);
-    if (k > 0 && g == &kernels->gemm && is_skinny(m, a, b)) {
-        skinny(kernels, scratch, m, n, k, a, b, c, ldc, mode);
-        return;
+    if (k > 0 && is_skinny(m, a, b)) {
+        const bool bf16 = g == &kernels->gemm_bf16;
+        const dm_gemm_operand rows = skinny_rows(kernels, bf16, pack_a, block_of_a(g), m, k, a);
+        if (rows.data) {
+            skinny(kernels, bf16, scratch, m, n, k, rows, b, c, ldc, mode);
+            return;
+        }
     }
     enter(g);
     const size_t mc = even(m, g->mc, g->mr);

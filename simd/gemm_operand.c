@@ -99,12 +99,12 @@ void dm_gemm_right_pack(const dm_kernels *k, const dm_gemm_kernel *g, float *dst
     finish_panels(g->finish_b, dst, columns, depth, g->nr, dm_gemm_panel(g, g->nr, depth));
 }
 
-void dm_gemm_right_skinny(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_gemm_operand a,
+void dm_gemm_right_skinny(const dm_kernels *k, bool bf16, float *scratch, size_t m, size_t n, dm_gemm_operand a,
                           const dm_gemm_right_operand *b, float *c, size_t ldc, bool first)
 {
     const dm_weight w = dm_weight_rows(*b->weights, b->first, n);
 
-    if (k->skinny_quantised && n >= DM_GEMM_QUANTISED_MIN) {
+    if (!bf16 && k->skinny_quantised && n >= DM_GEMM_QUANTISED_MIN) {
         k->skinny_quantised(w.type, m, n, w.cols, a.data, a.rs, w.data, (size_t)dm_dtype_bytes(w.type, w.cols), c, ldc,
                             first);
         return;
@@ -115,7 +115,8 @@ void dm_gemm_right_skinny(const dm_kernels *k, float *scratch, size_t m, size_t 
             const size_t span = smaller(SPAN, w.cols - q);
             size_t stride;
             const float *from = widen(k, scratch, &w, i, rows, q, span, &stride);
-            k->skinny(m, rows, span, a.data + q, a.rs, from, stride, c + i, ldc, first && q == 0);
+            (bf16 ? k->skinny_bf16 : k->skinny)(m, rows, span, a.data + q, a.rs, from, stride, c + i, ldc,
+                                                first && q == 0);
         }
     }
 }

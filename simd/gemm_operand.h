@@ -43,8 +43,8 @@ void dm_gemm_right_pack(const dm_kernels *k, const dm_gemm_kernel *g, float *dst
                         const dm_gemm_right_operand *b, size_t p, size_t depth, size_t j, size_t columns);
 
 /* C [m, n] (+)= A * W^T with m <= DM_GEMM_SKINNY contiguous rows of A and columns [b->first, b->first + n) of W^T,
- * whole rows of W: nothing packed. first: C begins at +0, else it is resumed. */
-void dm_gemm_right_skinny(const dm_kernels *k, float *scratch, size_t m, size_t n, dm_gemm_operand a,
+ * whole rows of W: nothing packed. first: C begins at +0, else it is resumed. bf16: the bf16 product, A is rounded. */
+void dm_gemm_right_skinny(const dm_kernels *k, bool bf16, float *scratch, size_t m, size_t n, dm_gemm_operand a,
                           const dm_gemm_right_operand *b, float *c, size_t ldc, bool first);
 
 size_t dm_gemm_right_scratch(const dm_gemm_kernel *g);

@@ -5,10 +5,12 @@
                                           [--compile]
 
 Each step is whole: a pair of --length tokens a side (7 turns, the last 30 % of each the agent's) forward, loss,
-backward, clipping, AdamW of every parameter, f32. Three contestants, in turns, each in a process of its own:
+backward, clipping, AdamW of every parameter, f32. The contestants, in turns, each in a process of its own:
     dmpo       BUILD/bench/step
+    dmpo-bf16  the same with --precision bf16
     authors    as the authors' trainer does it: policy and reference forward, logits for every position
     optimised  reference log-probabilities cached, logits only where an action token is predicted
+    autocast   optimised, under torch.autocast in bf16
 The sides have nothing in common, but for the first --prefix tokens, which dmpo computes once.
 With DMPO_BENCH_CPU set and --threads 1, seconds are processor time: for a machine that others use too.
 JSON lines on stdout, a table on stderr; peak memory is the process's, and for PyTorch also what it has above the
@@ -67,7 +69,8 @@ def contestant(a):
     imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
-    optimised = a.contestant == "optimised"
+    optimised = a.contestant != "authors"
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=a.contestant == "autocast")
     config = LlamaConfig(**SHAPES[a.shapes], max_position_embeddings=8192, tie_word_embeddings=True)
     policy = LlamaForCausalLM(config)
     reference = None if optimised else LlamaForCausalLM(config)
@@ -75,14 +78,15 @@ def contestant(a):
         reference.load_state_dict(policy.state_dict())
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-6, weight_decay=0.0, fused=True)
     ids, mask, phi = make_pair(torch, a.length, a.prefix, config.vocab_size)
-    with torch.no_grad():
+    with torch.no_grad(), autocast:
         cached = scores(policy, ids, mask, phi, True) if optimised else None
     run = torch.compile(scores) if a.compile else scores
 
     def step():
         with torch.no_grad():
             ref = cached if optimised else run(reference, ids, mask, phi, False)
-        lp = run(policy, ids, mask, phi, optimised)
+        with autocast:
+            lp = run(policy, ids, mask, phi, optimised)
         loss = -torch.nn.functional.logsigmoid(BETA * ((lp[0] - ref[0]) - (lp[1] - ref[1])))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
@@ -108,9 +112,9 @@ def run_torch(a, shape, name):
     return json.loads(out.splitlines()[-1])
 
 
-def run_dmpo(a, shape):
+def run_dmpo(a, shape, precision):
     command = [os.path.join(os.environ.get("BUILD", "build"), "bench", "step"), "--shape", shape, "--length", a.length,
-               "--prefix", a.prefix, "--threads", a.threads, "--seconds", a.seconds]
+               "--prefix", a.prefix, "--threads", a.threads, "--seconds", a.seconds, "--precision", precision]
     out = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
                          check=True).stdout
     r = json.loads(out.splitlines()[-1])
@@ -118,17 +122,19 @@ def run_dmpo(a, shape):
 
 
 def contest(a, shape):
-    names = ["dmpo", "authors", "optimised"]
+    names = ["dmpo", "dmpo-bf16", "authors", "optimised", "autocast"]
+    own = dict(zip(names, ["f32", "bf16"]))
+    ours = {}
     seconds, peaks, above, losses = {n: [] for n in names}, dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0), {}
     for _ in range(a.rounds):
         for n in names:
-            r = run_dmpo(a, shape) if n == "dmpo" else run_torch(a, shape, n)
+            r = run_dmpo(a, shape, own[n]) if n in own else run_torch(a, shape, n)
             seconds[n].append(statistics.median(r["seconds"]))
             peaks[n] = max(peaks[n], r["peak_mib"])
             above[n] = max(above[n], r["peak_mib"] - r.get("imports_mib", 0))
             losses[n] = r.get("losses")
-            if n == "dmpo":
-                ours = r
+            if n in own:
+                ours[n] = r
             else:
                 version = r["torch"]
     difference = max(abs(x - y) for x, y in zip(losses["authors"], losses["optimised"]))
@@ -136,19 +142,19 @@ def contest(a, shape):
         sys.exit(f"step.py: {shape}: the two PyTorch forms differ in loss by {difference}")
     median = {n: statistics.median(s) for n, s in seconds.items()}
     for n in names:
-        line = dict(bench="step-peers", contestant=n, machine=ours["machine"], isa=ours["isa"], torch=version,
+        line = dict(bench="step-peers", contestant=n, machine=ours["dmpo"]["machine"], isa=ours["dmpo"]["isa"], torch=version,
                     shape=shape, length=a.length, prefix=a.prefix, threads=a.threads, compile=a.compile, rounds=a.rounds,
                     seconds=round(median[n], 5), low=round(min(seconds[n]), 5), high=round(max(seconds[n]), 5),
                     tokens_per_second=round(2 * a.length / median[n], 1), peak_mib=round(peaks[n], 1),
                     above_imports_mib=round(above[n], 1), times_dmpo=round(median[n] / median["dmpo"], 2),
                     memory_times_dmpo=round(peaks[n] / peaks["dmpo"], 2))
-        if n == "dmpo":
-            line.update(share_of_peak=ours["share"], gflops=ours["gflops"])
+        if n in own:
+            line.update(share_of_peak=ours[n]["share"], gflops=ours[n]["gflops"])
         print(json.dumps(line), flush=True)
         print(f"{shape:<5} {n:<10} {1e3 * median[n]:9.1f} ms  ({1e3 * min(seconds[n]):.1f}-{1e3 * max(seconds[n]):.1f})"
               f"  {2 * a.length / median[n]:8.0f} tokens/s  {peaks[n]:8.1f} MiB ({above[n]:.1f})"
               f"   x{line['times_dmpo']:.2f} time  x{line['memory_times_dmpo']:.2f} memory"
-              + (f"   {100 * ours['share']:.1f} % of peak" if n == "dmpo" else ""), file=sys.stderr, flush=True)
+              + (f"   {100 * ours[n]['share']:.1f} % of peak" if n in own else ""), file=sys.stderr, flush=True)
 
 
 def main():
@@ -160,7 +166,7 @@ def main():
     p.add_argument("--rounds", type=int, default=2, help="each contestant runs this often, in turns")
     p.add_argument("--seconds", type=float, default=5, help="budget of a contestant in a round, three steps at least")
     p.add_argument("--compile", action="store_true", help="torch.compile for PyTorch")
-    p.add_argument("--contestant", choices=["authors", "optimised"], help=argparse.SUPPRESS)
+    p.add_argument("--contestant", choices=["authors", "optimised", "autocast"], help=argparse.SUPPRESS)
     a = p.parse_args()
     unknown = [s for s in a.shapes.split(",") if s not in SHAPES]
     if unknown:

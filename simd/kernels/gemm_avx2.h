@@ -5,6 +5,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "simd/kernels/gemm_mode.h"
+
 #define GEMM_LEVEL(name) name##_avx2
 #define GEMM_VL 8
 #define GEMM_MR 6
@@ -74,6 +76,17 @@ static inline void gv_storen(float *p, gv x, size_t n)
 static inline gv gv_fma(gv x, gv y, gv z)
 {
     return _mm256_fmadd_ps(x, y, z);
+}
+
+/* To bf16 and back, to nearest even; a NaN stays one. */
+static inline gv gv_round(gv x)
+{
+    const __m256i bits = _mm256_castps_si256(x), keep = _mm256_set1_epi32((int)0xffff0000);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i near = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    const __m256i nan = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_blendv_epi8(near, nan, is_nan), keep));
 }
 
 static inline gv gv_add(gv x, gv y)

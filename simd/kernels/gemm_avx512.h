@@ -4,6 +4,8 @@
 
 #include <immintrin.h>
 
+#include "simd/kernels/gemm_mode.h"
+
 #define GEMM_LEVEL(name) name##_avx512
 #define GEMM_VL 16
 #define GEMM_MR 14
@@ -55,6 +57,17 @@ static inline void gv_storen(float *p, gv x, size_t n)
 static inline gv gv_fma(gv x, gv y, gv z)
 {
     return _mm512_fmadd_ps(x, y, z);
+}
+
+/* To bf16 and back, to nearest even; a NaN stays one. */
+static inline gv gv_round(gv x)
+{
+    const __m512i bits = _mm512_castps_si512(x), keep = _mm512_set1_epi32((int)0xffff0000);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i near = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    const __m512i nan = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+    const __mmask16 is_nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_mask_mov_epi32(near, is_nan, nan), keep));
 }
 
 static inline gv gv_add(gv x, gv y)

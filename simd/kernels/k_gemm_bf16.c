@@ -136,15 +136,12 @@ static __attribute__((noinline)) void multiply(size_t m, size_t n, size_t k, con
 #if GEMM_MODE
 
 #define TRAILER 0
-#define FLUSH 0x8040u /* MXCSR: flush to zero, denormals are zeros */
 
 static void micro(size_t m, size_t n, size_t k, const float *a, const float *b, float *c, size_t ldc, int first)
 {
-    const unsigned before = _mm_getcsr(), flush = before | FLUSH;
-
-    __asm__ volatile("ldmxcsr %0" : : "m"(flush) : "memory");
+    const unsigned before = gemm_mode_enter();
     multiply(m, n, k, a, b, c, ldc, first);
-    __asm__ volatile("ldmxcsr %0" : : "m"(before) : "memory");
+    gemm_mode_leave(before);
 }
 
 #else
@@ -187,27 +184,17 @@ static void micro(size_t m, size_t n, size_t k, const float *a, const float *b, 
 
 /* ---- panels ---- */
 
-static inline vf rounded(vf v)
-{
-    const vi bits = vf_bits(v), odd = vi_and(vi_shr(bits, 16), vi_set1(1)), keep = vi_set1(0xffff0000u);
-    const vi near = vi_and(vi_add(bits, vi_add(vi_set1(0x7fff), odd)), keep);
-    const vi zero = vi_and(near, vi_set1(0x80000000u)), nan = vi_and(vi_or(bits, vi_set1(0x400000)), keep);
-    const vi flushed = vi_sel(vf_lt(vf_abs(vi_float(near)), vf_set1(0x1p-126f)), zero, near);
-
-    return vi_float(vi_sel(vf_is_nan(v), nan, flushed));
-}
-
 static void finish(float *panel, size_t width, size_t k)
 {
     const size_t n = width * k;
 #if GEMM_MODE
-    VF_EACH(i, m, n, vf_put(panel + i, rounded(vf_get(panel + i, m)), m));
+    VF_EACH(i, m, n, vf_put(panel + i, vf_round_bf16(vf_get(panel + i, m)), m));
 #else
     float lane[VF], least = INFINITY;
     vf smallest = vf_set1(INFINITY);
 
     VF_EACH(i, m, n, {
-        const vf v = rounded(vf_get(panel + i, m)), size = vf_abs(v); /* past the end: 0 */
+        const vf v = vf_round_bf16(vf_get(panel + i, m)), size = vf_abs(v); /* past the end: 0 */
         vf_put(panel + i, v, m);
         smallest = vf_sel(vf_gt(size, vf_set1(0.0f)), vf_min(size, smallest), smallest);
     });

@@ -40,6 +40,7 @@ typedef struct dm_kernels {
     dm_isa isa;
     dm_gemm_kernel gemm, gemm_bf16;
     dm_gemm_skinny_fn skinny;
+    dm_gemm_skinny_fn skinny_bf16; /* the bf16 product; A rounded by round_bf16. NULL: packing is as good */
     dm_gemm_quantised_fn skinny_quantised; /* NULL: widening pieces and `skinny` are as fast */
     dm_gemm_lanes_fn lanes;
     dm_gemm_rows_fn rows;
@@ -127,6 +128,8 @@ typedef struct dm_kernels {
     /* ---- storage formats: exact widening, round-to-nearest-even narrowing (NaN stays NaN) ---- */
     void (*from_bf16)(float *y, const uint16_t *x, size_t n);
     void (*to_bf16)(uint16_t *y, const float *x, size_t n);
+    /* y[i] = x[i] to bf16 and back, what is subnormal then as a zero of its sign; in place allowed. */
+    void (*round_bf16)(float *y, const float *x, size_t n);
     void (*from_f16)(float *y, const uint16_t *x, size_t n);
     void (*to_f16)(uint16_t *y, const float *x, size_t n);
 

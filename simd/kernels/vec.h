@@ -120,6 +120,17 @@ DM_INLINE void vh_put(uint16_t *p, vh v, size_t m)
     memcpy(p, tail, m * sizeof *p);
 }
 
+/* To bf16 and back, to nearest even; a NaN stays one, and what is subnormal then becomes a zero of its sign. */
+DM_INLINE vf vf_round_bf16(vf v)
+{
+    const vi bits = vf_bits(v), odd = vi_and(vi_shr(bits, 16), vi_set1(1)), keep = vi_set1(0xffff0000u);
+    const vi near = vi_and(vi_add(bits, vi_add(vi_set1(0x7fff), odd)), keep);
+    const vi zero = vi_and(near, vi_set1(0x80000000u)), nan = vi_and(vi_or(bits, vi_set1(0x400000)), keep);
+    const vi flushed = vi_sel(vf_lt(vf_abs(vi_float(near)), vf_set1(0x1p-126f)), zero, near);
+
+    return vi_float(vi_sel(vf_is_nan(v), nan, flushed));
+}
+
 /* ---- from 16 lanes to one: the tree of simd/kernels/kernels.h, written once so that no level invents its own ---- */
 
 DM_INLINE float vf_fold_sum(vf v)

@@ -103,7 +103,72 @@ static void check_gemm_bf16_amx(ck *c, const dm_kernels *ref, const dm_kernels *
     check_tiles(c, &g, 6);
 }
 
+/* ---- rounding, and a few rows ---- */
+
+static void check_round_bf16(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+{
+    const ck_floats y = ck_inout(c, n);
+    const float *x = ck_in(c, n);
+
+    (void)ref;
+    for (size_t i = 0; i < n; i++)
+        y.want[i] = amx_model_round(x[i]);
+    if (ck_below(c, 2)) {
+        memcpy(y.got, x, n * sizeof *x);
+        k->round_bf16(y.got, y.got, n);
+    } else {
+        k->round_bf16(y.got, x, n);
+    }
+    ck_same(c, "y", y, n);
+}
+
+static void check_skinny_bf16(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
+{
+    const size_t m = 1 + ck_below(c, DM_GEMM_SKINNY), depth = n < 100 ? depths[ck_below(c, DEPTHS)] : ck_below(c, 20);
+    const size_t lda = depth + ck_below(c, 4), ldw = depth + ck_below(c, 4), ldc = n + ck_below(c, 4);
+    float *a = ck_aligned(c, (m - 1) * lda + depth), *w = ck_aligned(c, n ? (n - 1) * ldw + depth : 0);
+    const bool near_the_end = ck_below(c, 3) == 0;
+    const int first = (int)ck_below(c, 2);
+    const unsigned long before = c->differences;
+
+    (void)ref;
+    if (!k->skinny_bf16)
+        return;
+    (near_the_end ? set_near_the_end(c, a, (m - 1) * lda + depth, 58) : ck_set(c, a, (m - 1) * lda + depth));
+    (near_the_end ? set_near_the_end(c, w, n ? (n - 1) * ldw + depth : 0, 58)
+                  : ck_set(c, w, n ? (n - 1) * ldw + depth : 0));
+    for (size_t i = 0; i < (m - 1) * lda + depth; i++)
+        a[i] = amx_model_round(a[i]);
+    const ck_floats y = ck_inout(c, (m - 1) * ldc + n);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            float *want = y.want + i * ldc + j;
+            *want = amx_model_chain(first ? 0.0f : *want, depth, a + i * lda, 1, w + j * ldw, 1);
+            if (first)
+                y.got[i * ldc + j] = NAN; /* must not be read */
+        }
+    k->skinny_bf16(m, n, depth, a, lda, w, ldw, y.got, ldc, first);
+    ck_same(c, "C", y, (m - 1) * ldc + n);
+    if (c->differences != before)
+        ck_differ(c, "m %zu, k %zu, lda %zu, ldw %zu, ldc %zu, first %d", m, depth, lda, ldw, ldc, first);
+}
+
 enum { BENCH_K = 256 };
+
+static size_t bench_round_bf16(const dm_kernels *k, ck_bench *b)
+{
+    k->round_bf16(b->d, b->a, b->n);
+    return b->n;
+}
+
+static size_t bench_skinny_bf16(const dm_kernels *k, ck_bench *b)
+{
+    static float w[DM_GEMM_NR_MAX * BENCH_K];
+
+    (k->skinny_bf16 ? k->skinny_bf16 : k->skinny)(1, DM_GEMM_NR_MAX, BENCH_K, b->a, BENCH_K, w, BENCH_K, b->d,
+                                                  DM_GEMM_NR_MAX, 1);
+    return (size_t)DM_GEMM_NR_MAX * BENCH_K;
+}
 
 static size_t bench_gemm_bf16(const dm_kernels *k, ck_bench *b)
 {
@@ -131,5 +196,7 @@ static size_t bench_gemm_bf16(const dm_kernels *k, ck_bench *b)
 const ck_kernel ck_bf16_kernels[] = {
     {"gemm_bf16", check_gemm_bf16, bench_gemm_bf16, true},
     {"gemm_amx_model", check_gemm_bf16_amx, NULL, true},
+    {"round_bf16", check_round_bf16, bench_round_bf16, false},
+    {"skinny_bf16", check_skinny_bf16, bench_skinny_bf16, false},
     {0},
 };

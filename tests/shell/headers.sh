@@ -7,7 +7,7 @@ set -u
 . "$SRC/tests/tools/check.sh"
 
 # Chosen by simd/kernels/vec.h and gemm_level.h for one instruction set; included several times with other definitions.
-parts='vec_[a-z0-9]* gemm_scalar gemm_avx2 gemm_avx512 gemm_neon triangular_rows'
+parts='vec_[a-z0-9]* gemm_scalar gemm_avx2 gemm_avx512 gemm_neon gemm_mode triangular_rows'
 # What every instruction set sees otherwise.
 levels='vec vmath gemm_level'
 

@@ -13,6 +13,7 @@
 #include "core/sha256.h"
 #include "simd/engine.h"
 #include "simd/weight.h"
+#include "tests/support/amx_model.h"
 #include "tests/support/check.h"
 #include "tests/support/engines.h"
 #include "tests/support/quantised.h"
@@ -80,7 +81,17 @@ static void compare(const char *what, const dm_engine *e, const matrix *x, size_
                (double)want[bad]);
 }
 
-static void check_forward(const matrix *x, size_t m, size_t gap)
+/* One element of a product: a row or column of weights `stride` apart. */
+static float element(dm_precision precision, float acc, size_t n, const float *a, const float *w, size_t stride)
+{
+    if (precision == DM_PRECISION_BF16)
+        return amx_model_chain(acc, n, a, 1, w, stride);
+    for (size_t i = 0; i < n; i++)
+        acc = fmaf(a[i], w[i * stride], acc);
+    return acc;
+}
+
+static void check_forward(const matrix *x, dm_precision precision, size_t m, size_t gap)
 {
     const size_t rows = x->w.rows, cols = x->w.cols, ldy = rows + gap, size = (m - 1) * ldy + rows;
     guarded in = guarded_open(m * cols), got = guarded_open(size);
@@ -90,16 +101,12 @@ static void check_forward(const matrix *x, size_t m, size_t gap)
     for (size_t i = 0; i < size; i++)
         want[i] = NAN;
     for (size_t t = 0; t < m; t++)
-        for (size_t o = 0; o < rows; o++) {
-            float acc = 0.0f;
-            for (size_t i = 0; i < cols; i++)
-                acc = fmaf(in.data[t * cols + i], x->values[o * cols + i], acc);
-            want[t * ldy + o] = acc;
-        }
+        for (size_t o = 0; o < rows; o++)
+            want[t * ldy + o] = element(precision, 0.0f, cols, in.data + t * cols, x->values + o * cols, 1);
     for (size_t i = 0; i < all.n; i++) {
         for (size_t j = 0; j < size; j++)
             got.data[j] = NAN; /* the gaps stay so */
-        dm_weight_forward(&all.e[i], DM_PRECISION_F32, m, in.data, x->w, got.data, ldy);
+        dm_weight_forward(&all.e[i], precision, m, in.data, x->w, got.data, ldy);
         compare("forward", &all.e[i], x, m, got.data, want, size, ldy);
     }
     guarded_close(&in);
@@ -107,7 +114,7 @@ static void check_forward(const matrix *x, size_t m, size_t gap)
     free(want);
 }
 
-static void check_backward(const matrix *x, size_t m, size_t gap, dm_gemm_mode mode)
+static void check_backward(const matrix *x, dm_precision precision, size_t m, size_t gap, dm_gemm_mode mode)
 {
     const size_t rows = x->w.rows, cols = x->w.cols, lddy = rows + gap;
     guarded dy = guarded_open((m - 1) * lddy + rows), got = guarded_open(m * cols);
@@ -116,15 +123,12 @@ static void check_backward(const matrix *x, size_t m, size_t gap, dm_gemm_mode m
     test_fill(dy.data, (m - 1) * lddy + rows, 0);
     test_fill(start, m * cols, 0);
     for (size_t t = 0; t < m; t++)
-        for (size_t i = 0; i < cols; i++) {
-            float acc = mode == DM_GEMM_SET ? 0.0f : start[t * cols + i];
-            for (size_t o = 0; o < rows; o++)
-                acc = fmaf(dy.data[t * lddy + o], x->values[o * cols + i], acc);
-            want[t * cols + i] = acc;
-        }
+        for (size_t i = 0; i < cols; i++)
+            want[t * cols + i] = element(precision, mode == DM_GEMM_SET ? 0.0f : start[t * cols + i], rows,
+                                         dy.data + t * lddy, x->values + i, cols);
     for (size_t i = 0; i < all.n; i++) {
         memcpy(got.data, start, m * cols * sizeof(float));
-        dm_weight_backward(&all.e[i], DM_PRECISION_F32, m, dy.data, lddy, x->w, got.data, mode);
+        dm_weight_backward(&all.e[i], precision, m, dy.data, lddy, x->w, got.data, mode);
         compare("backward", &all.e[i], x, m, got.data, want, m * cols, cols);
     }
     guarded_close(&dy);
@@ -180,8 +184,12 @@ static void check_type(dm_dtype type)
         const size_t block = dm_dtype_block(type);
         const size_t cols = block == 1 ? s->cols * 32 - i % 3 * 5 : (s->cols * 32 + block - 1) / block * block;
         matrix x = matrix_open(type, s->rows, cols, i % 5 == 4 ? STORED_ANY : (stored_fill)(i % 3));
-        check_forward(&x, s->m, i % 2 * 3);
-        check_backward(&x, s->m, i % 2 * 5, i % 3 ? DM_GEMM_SET : DM_GEMM_ADD);
+        for (dm_precision p = DM_PRECISION_F32;
+             p <= (s->m * s->rows * cols < 40000 ? DM_PRECISION_BF16 : DM_PRECISION_F32);
+             p++) { /* one element at a time takes its time */
+            check_forward(&x, p, s->m, i % 2 * 3);
+            check_backward(&x, p, s->m, i % 2 * 5, i % 3 ? DM_GEMM_SET : DM_GEMM_ADD);
+        }
         check_rows(&x);
         check_slice(&x);
         matrix_close(&x);
