@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEEDS_MAX 1000
 #define PART(name) (1u << DM_RECIPE_PART_##name)
 #define ALL_PARTS ((1u << DM_RECIPE_PARTS) - 1)
 #define OF_SETTINGS (PART(EXPLORE) | PART(CONTINUE) | PART(PAIRS) | PART(TRAIN))
@@ -417,10 +416,50 @@ static dm_status check_together(const reader *in)
 
 /* ---- the whole ---- */
 
+dm_status dm_recipe_parse_seeds(const char *list, const char *who, uint64_t seed[DM_RECIPE_SEEDS_MAX], size_t *n,
+                                dm_error *err)
+{
+    *n = 0;
+    for (const char *p = list;; p++) {
+        unsigned long long first = 0, last = 0;
+        char *end = NULL;
+        const bool digit = *p >= '0' && *p <= '9';
+        if (digit)
+            first = last = strtoull(p, &end, 10);
+        if (digit && *end == '-' && end[1] >= '0' && end[1] <= '9')
+            last = strtoull(end + 1, &end, 10);
+        if (!digit || (*end && *end != ',') || last < first || last - first >= DM_RECIPE_SEEDS_MAX - *n)
+            return dm_fail(err, DM_ERR_ARGUMENT,
+                           "%s: '%s' is not a list of whole numbers and ranges, such as 1,2,3 or 1-24, of at most %d",
+                           who, list, DM_RECIPE_SEEDS_MAX);
+        for (unsigned long long value = first;; value++) {
+            for (size_t i = 0; i < *n; i++)
+                if (seed[i] == value)
+                    return dm_fail(err, DM_ERR_ARGUMENT, "%s: %llu appears twice", who, value);
+            seed[(*n)++] = value;
+            if (value == last)
+                break;
+        }
+        if (!*(p = end))
+            return DM_OK;
+    }
+}
+
 static dm_status read_seeds(const reader *in, const dm_json *root)
 {
-    const dm_json *list;
+    const dm_json *list, *range = dm_json_get(root, "seeds");
     size_t n = 0;
+
+    if (range && range->type == DM_JSON_STRING) {
+        dm_error why = {0};
+        uint64_t *seeds = allocate(in, DM_RECIPE_SEEDS_MAX, sizeof *seeds);
+        if (!seeds)
+            return DM_ERR_MEMORY;
+        if (dm_recipe_parse_seeds(range->text, "\"seeds\"", seeds, &in->r->seeds, &why) != DM_OK)
+            return FAIL(in, range, "%s", why.message);
+        in->r->seed = seeds;
+        return DM_OK;
+    }
     const dm_status s = get_list(in, root, "seeds", &list);
     uint64_t *seed = s == DM_OK ? allocate(in, list ? list->length : 1, sizeof *seed) : NULL;
 
@@ -488,23 +527,14 @@ void dm_recipe_close(dm_recipe *r)
 
 dm_status dm_recipe_set_seeds(dm_recipe *r, const char *list, dm_error *err)
 {
-    uint64_t *seed = dm_block_alloc(&r->blocks, SEEDS_MAX * sizeof *seed);
-    size_t n = 0;
+    uint64_t *seed = dm_block_alloc(&r->blocks, DM_RECIPE_SEEDS_MAX * sizeof *seed);
+    size_t n;
 
     if (!seed)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for the seeds");
-    for (const char *p = list;; p++) {
-        char *end;
-        const unsigned long long value = strtoull(p, &end, 10);
-        if (end == p || *p < '0' || *p > '9' || (*end && *end != ',') || n == SEEDS_MAX)
-            return dm_fail(err, DM_ERR_ARGUMENT, "--seeds: '%s' is not a list of whole numbers, such as 1,2,3", list);
-        for (size_t i = 0; i < n; i++)
-            if (seed[i] == value)
-                return dm_fail(err, DM_ERR_ARGUMENT, "--seeds: %llu appears twice", value);
-        seed[n++] = value;
-        if (!*(p = end))
-            break;
-    }
+    const dm_status s = dm_recipe_parse_seeds(list, "--seeds", seed, &n, err);
+    if (s != DM_OK)
+        return s;
     r->seed = seed;
     r->seeds = n;
     return DM_OK;

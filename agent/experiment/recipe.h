@@ -81,7 +81,13 @@ dm_status dm_recipe_parse(dm_recipe *r, const char *text, size_t size, const cha
                           const dm_experiment_commands *commands, dm_error *err);
 void dm_recipe_close(dm_recipe *r); /* fine on a zeroed struct */
 
-/* Replaces the recipe's seeds by those of a list, "1,2,3". */
+#define DM_RECIPE_SEEDS_MAX 1000
+
+/* "1,2,3", "1-24", or both mixed, none twice, to seed[*n]; complains of `who`. */
+dm_status dm_recipe_parse_seeds(const char *list, const char *who, uint64_t seed[DM_RECIPE_SEEDS_MAX], size_t *n,
+                                dm_error *err);
+
+/* Replaces the recipe's seeds by those of a list, "1,2,3", "1-24" or both mixed. */
 dm_status dm_recipe_set_seeds(dm_recipe *r, const char *list, dm_error *err);
 
 /* The splits that an environment is evaluated on: its own, else the recipe's, else seen and unseen. Returns how many

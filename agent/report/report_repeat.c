@@ -2,6 +2,7 @@
 #include <math.h> /* isnan only */
 #include <string.h>
 
+#include "agent/experiment/recipe.h"
 #include "agent/report/report_doc.h"
 
 /* ---- how to repeat it ---- */
@@ -42,7 +43,12 @@ static void add_code(dm_report_doc *d, dm_text *t)
 static bool seeds_of_recipe(const dm_report *r)
 {
     const dm_json *list = dm_json_get(r->recipe, "seeds"), *v = list ? list->child : NULL;
+    uint64_t seed[DM_RECIPE_SEEDS_MAX];
+    size_t n = 0;
 
+    if (list && list->type == DM_JSON_STRING)
+        return dm_recipe_parse_seeds(list->text, "", seed, &n, NULL) == DM_OK && n == r->seeds &&
+               memcmp(seed, r->seed, n * sizeof *seed) == 0;
     if (!list)
         return r->seeds == 1 && r->seed[0] == 1;
     for (size_t i = 0; i < r->seeds; i++, v = v->next)

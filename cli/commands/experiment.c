@@ -38,7 +38,8 @@ static const cli_option options[] = {
         "number of stages to run at once (0: as many as threads); never changes a result", .low = 0, .high = 256,
         .manual = "Number of stages to run at once (0: as many as `threads`; on several ranks one on each). Each gets "
                   "`threads` divided by `jobs`, at least one. Never changes a result."),
-    DM_OPTION_TEXT(experiment_options, seeds, "seeds", "LIST", "seeds to use, such as 1,2,3", .absent = "the recipe's"),
+    DM_OPTION_TEXT(experiment_options, seeds, "seeds", "LIST", "seeds to use, such as 1,2,3 or 1-24",
+                   .absent = "the recipe's"),
     DM_OPTION_TEXT(experiment_options, only, "only", "STAGE",
                    "runs only this stage, or those that match a pattern such as 'home-*-s1', and what they need",
                    .manual = "Runs only this stage and what it needs, and prints no table. STAGE may be a shell "

@@ -103,6 +103,17 @@ static dm_status parse(dm_recipe *r, const char *text, dm_error *err)
 #define DMPO "{'name': 'DMPO', 'kind': 'preference', 'train': {'gamma': 0.5}}"
 #define RECIPE(more) "{'name': 'n', " ENVS ", " more "}"
 
+static void test_seeds(void)
+{
+    uint64_t seed[DM_RECIPE_SEEDS_MAX];
+    size_t n = 0;
+
+    CK(dm_recipe_parse_seeds("7,1-3,18446744073709551614-18446744073709551615", "", seed, &n, NULL) == DM_OK);
+    CK(n == 6 && seed[0] == 7 && seed[1] == 1 && seed[3] == 3 && seed[5] == UINT64_MAX);
+    CK(dm_recipe_parse_seeds("0-999", "", seed, &n, NULL) == DM_OK && n == DM_RECIPE_SEEDS_MAX);
+    CK(dm_recipe_parse_seeds("0-1000", "", seed, &n, NULL) == DM_ERR_ARGUMENT);
+}
+
 static void test_refused(void)
 {
     static const struct {
@@ -123,6 +134,12 @@ static void test_refused(void)
          "the method \"DPO\" explores, and the environment \"a\" has no \"env\""},
         {RECIPE("'methods': [" SFT "], 'sheeds': [1]"), "a recipe has no \"sheeds\"; it may have: name, title, seeds"},
         {RECIPE("'methods': [" SFT "], 'seeds': [1, 1]"), "the seed 1 appears twice"},
+        {RECIPE("'methods': [" SFT "], 'seeds': '1-4,3'"), "3 appears twice"},
+        {RECIPE("'methods': [" SFT "], 'seeds': '4-1'"), "is not a list of whole numbers and ranges"},
+        {RECIPE("'methods': [" SFT "], 'seeds': '1-'"), "is not a list of whole numbers and ranges"},
+        {RECIPE("'methods': [" SFT "], 'seeds': ''"), "is not a list of whole numbers and ranges"},
+        {RECIPE("'methods': [" SFT "], 'seeds': '0-18446744073709551615'"),
+         "is not a list of whole numbers and ranges"},
         {RECIPE("'methods': [" SFT "], 'seeds': [-1]"), "a seed must be a whole number from 0"},
         {RECIPE("'methods': [" SFT "], 'seeds': 3"), "\"seeds\" must be a list"},
         {RECIPE("'methods': [" SFT "], 'explore': []"), "\"explore\" must be an object of options of dmpo rollout"},
@@ -532,6 +549,7 @@ int main(void)
     snprintf(work, sizeof work, "%s", "/tmp/dmpo-test-experiment.XXXXXX");
     if (!mkdtemp(work))
         return 1;
+    test_seeds();
     test_refused();
     test_keys();
     test_commands();
