@@ -41,8 +41,8 @@ dm_status cli_report_print(cli_report *r, dm_error *err);
 dm_status cli_info_engine(cli_report *r, const char *isa, unsigned threads);
 dm_status cli_info_model(cli_report *r, const dmpo_engine *engine, const char *dir, const dm_template_choice *choice,
                          int tensors, dm_error *err);
-dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *path, const dm_template_choice *choice,
-                        int tensors, dm_error *err); /* GGUF, llama2.c */
+dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *path, int kind,
+                        const dm_template_choice *choice, int tensors, dm_error *err); /* GGUF, llama2.c */
 /* base: where it is instead of where the adapter says, or NULL. */
 dm_status cli_info_adapter(cli_report *r, const char *dir, const char *base, dm_error *err);
 dm_status cli_info_tensors(cli_report *r, const char *path, dm_error *err);

@@ -143,7 +143,7 @@ static const char *how_it_ended(const talk *t, const answer *a, const dmpo_reque
     return (int64_t)r->n_out < r->sampling->max_tokens ? "context" : "length";
 }
 
-static void print_json(const talk *t, const answer *a, const char *stop)
+static dm_status print_json(const talk *t, const answer *a, const char *stop, dm_error *err)
 {
     dm_text line = {0};
 
@@ -154,10 +154,12 @@ static void print_json(const talk *t, const answer *a, const char *stop)
     dm_text_print(&line, ", \"prompt_tokens_per_second\": %.1f, \"tokens_per_second\": %.1f}\n",
                   rate((double)(t->prompt - t->reused), t->prompt_seconds),
                   t->tokens > 1 ? rate((double)(t->tokens - 1), t->seconds) : 0.0);
-    if (!line.failed)
+    const dm_status s = line.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to print the answer") : DM_OK;
+    if (s == DM_OK)
         fwrite(line.data, 1, line.size, stdout);
     fflush(stdout);
     dm_text_free(&line);
+    return s;
 }
 
 static void note(const talk *t, const char *text)
@@ -225,8 +227,8 @@ static dm_status generate(talk *t, answer *a, dmpo_request *r, dm_error *err)
     count(t, a, r);
     const char *stop = how_it_ended(t, a, r), *text = a->stream.text.data ? a->stream.text.data : "";
     const size_t size = a->stream.text.size;
-    if (t->common->json)
-        print_json(t, a, stop);
+    if (t->common->json && (s = print_json(t, a, stop, err)) != DM_OK)
+        return s;
     if (is_blank(text, size)) {
         say_how(t, stop);
         note(t, "the answer was empty; your message is taken back, and /retry asks it again");

@@ -163,6 +163,8 @@ static dm_status run(const char *path, dm_pool *pool, printer *p, dm_check_count
         }
         s = dm_check_trace(st, &m, pool, on_finding, p, counts, err);
     }
+    if (s == DM_OK && p->text.failed)
+        s = dm_fail(err, DM_ERR_MEMORY, "no memory for the findings");
     if (s == DM_OK)
         put_summary(p, counts, cli_seconds() - start);
     dm_manifest_close(&m);

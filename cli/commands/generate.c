@@ -159,7 +159,7 @@ static const char *how_it_ended(const answer *a, const dmpo_sampling *o)
     return a->stream.stop.met ? "text" : "length";
 }
 
-static void print_json(const answer *a, size_t prompt, const dmpo_sampling *o)
+static dm_status print_json(const answer *a, size_t prompt, const dmpo_sampling *o, dm_error *err)
 {
     dm_text t = {0};
     const size_t n = a->n;
@@ -174,9 +174,11 @@ static void print_json(const answer *a, size_t prompt, const dmpo_sampling *o)
     dm_text_print(&t, ", \"stop\": \"%s\", \"prompt_tokens\": %zu, \"tokens\": %zu", how_it_ended(a, o), prompt, n);
     dm_text_print(&t, ", \"prompt_tokens_per_second\": %.1f", n ? rate((double)prompt, a->first - a->start) : 0.0);
     dm_text_print(&t, ", \"tokens_per_second\": %.1f}\n", n > 1 ? rate((double)(n - 1), a->end - a->first) : 0.0);
-    if (!t.failed)
+    const dm_status s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to print the answer") : DM_OK;
+    if (s == DM_OK)
         fwrite(t.data, 1, t.size, stdout);
     dm_text_free(&t);
+    return s;
 }
 
 static void print_rates(const answer *a, size_t prompt, const dmpo_sampling *o)
@@ -222,11 +224,10 @@ static dm_status run(dmpo_engine *engine, const generate_options *o, const dmpo_
         *err = a->err;
         return err->status;
     }
-    if (common->json)
-        print_json(a, prompt->n, &o->sampling);
-    if (!common->quiet)
+    const dm_status printed = common->json ? print_json(a, prompt->n, &o->sampling, err) : DM_OK;
+    if (printed == DM_OK && !common->quiet)
         print_rates(a, prompt->n, &o->sampling);
-    return DM_OK;
+    return printed;
 }
 
 /* ---- command ---- */

@@ -111,7 +111,7 @@ static int is_tensors(const char *path)
 static dm_status describe(cli_report *r, const dmpo_engine *engine, const char *path, const cli_info_data_options *o,
                           dm_error *err)
 {
-    const int directory = dm_dir_exists(path), file = !directory && dm_source_file_kind(path) >= 0;
+    const int directory = dm_dir_exists(path), kind = directory ? -1 : dm_source_file_kind(path), file = kind >= 0;
     const dm_template_choice choice = {.name = o->chat_template, .options = o->template_options};
     if ((directory || file) && (o->model || o->max_length))
         return dm_fail(err, DM_ERR_ARGUMENT, "--model and --max-length are for a data file; %s is a %s", path,
@@ -123,7 +123,7 @@ static dm_status describe(cli_report *r, const dmpo_engine *engine, const char *
     if (directory)
         return cli_info_model(r, engine, path, &choice, o->tensors, err);
     if (file)
-        return cli_info_file(r, engine, path, &choice, o->tensors, err);
+        return cli_info_file(r, engine, path, kind, &choice, o->tensors, err);
     if (is_tensors(path))
         return cli_info_tensors(r, path, err);
     return cli_info_data(r, path, o, err);

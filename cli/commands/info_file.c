@@ -139,14 +139,14 @@ static dm_status describe_gguf(cli_report *r, const dmpo_engine *engine, const c
     return status;
 }
 
-dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *path, const dm_template_choice *choice,
-                        int tensors, dm_error *err)
+dm_status cli_info_file(cli_report *r, const dmpo_engine *engine, const char *path, int kind,
+                        const dm_template_choice *choice, int tensors, dm_error *err)
 {
     dm_source *s = NULL;
     dm_gguf *g = NULL;
     dm_status status;
 
-    if (dm_source_file_kind(path) == DM_SOURCE_GGUF) {
+    if (kind == DM_SOURCE_GGUF) {
         if (dm_gguf_open_whole(&g, path, NULL) != DM_OK && (status = dm_gguf_open(&g, path, err)) != DM_OK)
             return status;
         cli_report_string(r, "path", path);

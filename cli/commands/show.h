@@ -75,8 +75,8 @@ void show_section(dm_text *out, const show_item *item, const show_part *part);
  * one; nothing of what is masked. Returns whether it appended anything. */
 bool show_label(dm_text *out, const show_item *item, const show_part *part);
 
-/* Facts about the whole item, for people: calls `fact` for each. */
-void show_facts(const show_item *item, void (*fact)(void *context, const char *key, const char *value), void *context);
+/* Facts about the whole item, for people: calls `fact` for each. False: memory was out, and some are empty. */
+bool show_facts(const show_item *item, void (*fact)(void *context, const char *key, const char *value), void *context);
 
 /* Appends bytes of a file as one line of text that may be shown: \n \t \r \\ and \xNN stand for control characters, for
  * those that change the direction of text, and for bytes that are not UTF-8 on their own. */

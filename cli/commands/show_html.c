@@ -173,7 +173,7 @@ void show_html(dm_text *out, const show_item *item)
     add(out, "<h1>");
     dm_report_escape(out, name.data ? name.data : "", name.size);
     add(out, "</h1>\n<dl>\n");
-    show_facts(item, fact, out);
+    out->failed |= !show_facts(item, fact, out);
     add(out, "</dl>\n<p class=\"key quiet\"><span class=\"m\">masked</span> weight <span class=\"d4\">0</span> "
              "<span class=\"d5\">to 0.25</span> <span class=\"d6\">to 0.5</span> <span class=\"d7\">to 0.75</span> "
              "<span class=\"d8\">above</span> <span class=\"x\">cut</span> <span class=\"s\">special token</span> "

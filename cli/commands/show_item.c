@@ -423,7 +423,7 @@ static void say_shared(dm_text *out, const show_item *item)
         dm_text_print(out, "nothing: the sides differ from token 0 on");
 }
 
-void show_facts(const show_item *item, void (*fact)(void *context, const char *key, const char *value), void *context)
+bool show_facts(const show_item *item, void (*fact)(void *context, const char *key, const char *value), void *context)
 {
     dm_text t = {0};
 
@@ -455,5 +455,7 @@ void show_facts(const show_item *item, void (*fact)(void *context, const char *k
         say_shared(&t, item);
         fact(context, "in common", t.data ? t.data : "");
     }
+    const bool all = !t.failed;
     dm_text_free(&t);
+    return all;
 }

@@ -232,6 +232,7 @@ static void print_fact(void *context, const char *key, const char *value)
     styled(p, QUIET, t.data ? t.data : "", t.size);
     show_escape(p->out, value, strlen(value));
     dm_text_add(p->out, "\n", 1);
+    p->out->failed |= t.failed;
     dm_text_free(&t);
 }
 
@@ -247,7 +248,7 @@ void show_text(dm_text *out, const show_item *item, const show_look *look)
     printer p = {out, item, *look};
     show_part part = {0};
 
-    show_facts(item, print_fact, &p);
+    out->failed |= !show_facts(item, print_fact, &p);
     if (!look->tokens)
         dm_text_print(out, "%-14s| trained   . masked   x cut\n", "margin");
     while (show_next(item, &part)) {

@@ -155,6 +155,8 @@ static dm_status run_verify(dmpo_engine *engine, const char *run, verify_options
                           &progress, &result, err);
         cli_progress_close(&progress);
     }
+    if (s == DM_OK && r->findings.failed)
+        s = dm_fail(err, DM_ERR_MEMORY, "no memory for the findings");
     if (s == DM_OK)
         print_result(r, &result, files, o);
     dm_json_close(&doc);

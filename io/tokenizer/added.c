@@ -111,9 +111,9 @@ dm_status dm_added_build(dm_added_index *x, const dm_tokenizer *t, bool normaliz
         return DM_OK;
     }
     range *ranges = bytes < SIZE_MAX / sizeof *x->nodes - 1 ? malloc((bytes + 1) * sizeof *ranges) : NULL;
-    if (ranges != NULL)
+    if (items != NULL && ranges != NULL)
         x->nodes = calloc(bytes + 1, sizeof *x->nodes);
-    if (items != NULL && x->nodes != NULL) {
+    if (items != NULL && ranges != NULL && x->nodes != NULL) {
         qsort(items, n, sizeof *items, compare_items);
         build(x, items, (uint32_t)n, ranges);
     }

@@ -104,7 +104,7 @@ train="--batch 2 --lr 1e-3 --steps 2 --checkpoint-every 1 --resume"
     faults show 60 -- show ../in/short.jsonl --model ../in/model --tokens --quiet
     faults play 60 -- play --env home --task 3 --expert --quiet
     faults rollout 60 -- rollout --env home --policy random --tasks 2 --output episodes.jsonl --quiet
-    faults rollout-model 60 -- rollout --env home --policy model --model ../in/model --max-tokens 4 --tasks 2 --output episodes.jsonl \
+    faults rollout-model 60 measures -- rollout --env home --policy model --model ../in/model --max-tokens 4 --tasks 2 --output episodes.jsonl \
         --quiet
     faults rollout-program 60 -- rollout --env "cmd:exec sh ../in/env.sh normal" --policy random --tasks 2 \
         --output episodes.jsonl --quiet
