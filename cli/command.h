@@ -15,6 +15,9 @@ typedef struct cli_entry {
     const char *summary;
 } cli_entry;
 
+/* The command of that name, or NULL. */
+cli_main_fn cli_find(const char *name);
+
 int cli_train(int argc, char **argv);
 int cli_learn(int argc, char **argv);
 int cli_plan(int argc, char **argv);

@@ -170,6 +170,14 @@ static int run(const cli_entry *command, int argc, char **argv)
     return s == DM_OK ? command->run(argc, argv) : cli_failed(command->name, s, err.message);
 }
 
+cli_main_fn cli_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return commands[i].run;
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     open_standard_streams();

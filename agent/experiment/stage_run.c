@@ -10,7 +10,7 @@
 #include "core/files/file.h"
 #include "core/files/path.h"
 #include "core/system.h"
-#include "io/json_writer.h"
+#include "io/json_seal.h"
 
 #define EXTRA_ARGS 6
 
@@ -83,8 +83,7 @@ static dm_status write_record(const dm_stage_runner *x, const dm_stage *s, doubl
     dm_json_close_value(&w);
     dm_json_put_fixed(&w, "seconds", seconds, 3);
     dm_json_put_uint(&w, "peak_memory", dm_rss_peak());
-    dm_json_close_value(&w);
-    dm_text_add(&t, "\n", 1);
+    dm_json_seal(&w);
     dm_status status = dm_path_in(&path, s->dir, DM_STAGE_RECORD, err);
     if (status == DM_OK)
         status = t.failed || command.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to write %s", path.text)

@@ -5,8 +5,10 @@
 
 #include "cli/command.h"
 #include "cli/manifest.h"
+#include "cli/rerun.h"
 #include "cli/run_file.h"
 #include "core/files/file.h"
+#include "core/files/list.h"
 #include "core/hash.h"
 #include "dmpo.h"
 #include "io/json_seal.h"
@@ -36,17 +38,19 @@ static const cli_option options[] = {
 static const cli_command command = {
     "verify",
     "Proves or refutes a run of dmpo train: its files, and steps that are computed again on this machine.",
-    "RUN [--sample K] [--seed N] [options]",
+    "RUN [--sample K] [--seed N] [options], or OUTPUT -- COMMAND...",
     "RUN is the directory that dmpo train wrote. Every file is held against its hash in run.json, and steps against\n"
     "transcript.bin: each is computed again from the nearest checkpoint before it (--keep-checkpoints of dmpo train\n"
-    "leaves many), with any instruction set and number of threads. docs/transcript.md says what that proves. Exit\n"
+    "leaves many), with any instruction set and number of threads. docs/transcript.md says what that proves.\n"
+    "OUTPUT -- COMMAND...: runs the dmpo command that made OUTPUT again (rollout, pairs, score, convert, ...) and\n"
+    "compares the files. A directory of dmpo experiment: does so with each stage, and proves its trainings. Exit\n"
     "status 1: something is refuted, or could not be checked.",
     options,
     1,
     1};
 
 typedef struct report {
-    bool json;
+    bool json, many; /* many: of several outputs, with one summary */
     size_t refuted;
     dm_text findings; /* JSON array's inside */
 } report;
@@ -89,6 +93,8 @@ static void print_result(const report *r, const dm_verify_result *v, size_t file
     const int64_t forged = o->forged < v->steps ? o->forged : v->steps;
     const double odds = dm_verify_odds(v->steps, v->chosen, forged);
 
+    if (r->json && r->many)
+        return;
     if (r->json) {
         printf("{\"refuted\": %zu, \"files\": %zu, \"steps\": %lld, \"chosen\": %lld, \"replayed\": %lld, \"proved\": "
                "%lld, \"checkpoints\": %lld, \"weights\": %s, \"seed\": \"%llu\", \"forged\": %lld, \"unseen\": %.6g, "
@@ -107,7 +113,6 @@ static void print_result(const report *r, const dm_verify_result *v, size_t file
     if (v->steps)
         printf("odds       %lld forged of %lld steps stay unseen with a chance of at most %.4g\n", (long long)forged,
                (long long)v->steps, odds);
-    printf("%s\n", r->refuted ? "REFUTED" : "nothing refuted");
 }
 
 /* What run.json says of itself and of the files beside it. *doc: closed by the caller. */
@@ -165,8 +170,86 @@ static dm_status run_verify(dmpo_engine *engine, const char *run, verify_options
     return s;
 }
 
+/* ---- commands that are run again ---- */
+
+static void add_other(void *context, const char *file)
+{
+    char text[DM_PATH_MAX + 64];
+
+    snprintf(text, sizeof text, "%s: is not what its command makes here", file);
+    add(context, true, text);
+}
+
+static dm_status rerun(const char *const *word, size_t words, const char *place, report *r, dm_error *err)
+{
+    cli_rerun_result result;
+    char text[DM_PATH_MAX + 96];
+    const dm_status s = cli_rerun(word, words, place, add_other, r, &result, err);
+
+    if (s != DM_OK)
+        return s;
+    if (result.failed)
+        snprintf(text, sizeof text, "%s: dmpo %.20s fails here with status %d", place, word[0], result.status);
+    else
+        snprintf(text, sizeof text, "%s: %zu files are what dmpo %.20s makes here", place, result.same, word[0]);
+    add(r, result.failed || result.same + result.other == 0, text);
+    return DM_OK;
+}
+
+/* A stage of an experiment: its record, then its command again; a training by its transcript. */
+static dm_status verify_stage(const char *dir, verify_options *o, const cli_common *common, report *r, dm_error *err)
+{
+    dm_path record;
+    dm_json_doc *doc = NULL;
+    char *data = NULL, text[DM_PATH_MAX + 64], line[32768];
+    const char *word[CLI_RERUN_WORDS];
+    size_t size = 0, words = 0;
+    dm_error why;
+    dmpo_engine *engine = NULL;
+    dm_status s = dm_path_in(&record, dir, "stage.json", err);
+
+    if (s != DM_OK || !dm_file_exists(record.text))
+        return s; /* never finished */
+    if ((s = dm_file_read(record.text, RUN_BYTES, &data, &size, err)) != DM_OK)
+        return s;
+    if (dm_json_parse(&doc, data, size, record.text, &why) != DM_OK || !dm_json_seal_holds(doc, data, size)) {
+        snprintf(text, sizeof text, "%s: its own checksum differs, or it has none", record.text);
+        add(r, true, text);
+    }
+    const dm_json *made_by = doc ? dm_json_get(dm_json_root(doc), "command") : NULL;
+    snprintf(line, sizeof line, "%s", made_by && made_by->text ? made_by->text : "");
+    if (!cli_rerun_words(line, word, CLI_RERUN_WORDS, &words) || words < 2)
+        s = dm_fail(err, DM_ERR_INPUT, "%s: no command that can be run again", record.text);
+    else if (strcmp(word[1], "train") != 0)
+        s = rerun(word + 1, words - 1, dir, r, err);
+    else if (cli_open_engine("verify", common, &engine) != 0)
+        s = dm_fail(err, DM_ERR_UNSUPPORTED, "%s: no engine", dir);
+    else
+        s = run_verify(engine, dir, o, common, r, err);
+    dmpo_engine_close(&engine);
+    dm_json_close(&doc);
+    free(data);
+    return s;
+}
+
+static dm_status verify_experiment(const char *stages, verify_options *o, const cli_common *common, report *r,
+                                   dm_error *err)
+{
+    dm_names names;
+    dm_path dir;
+    dm_status s = dm_names_list(&names, stages, err);
+
+    for (size_t i = 0; s == DM_OK && !cli_interrupted() && i < names.n; i++)
+        if ((s = dm_path_in(&dir, stages, names.name[i], err)) == DM_OK)
+            s = verify_stage(dir.text, o, common, r, err);
+    dm_names_free(&names);
+    return s;
+}
+
 int cli_verify(int argc, char **argv)
 {
+    int own = 0;
+    dm_path stages;
     verify_options o = {.forged = 1};
     cli_common common = {0};
     cli_args args = {0};
@@ -174,20 +257,35 @@ int cli_verify(int argc, char **argv)
     report r = {0};
     dm_error err = {0};
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
+    while (own < argc && strcmp(argv[own], "--") != 0)
+        own++;
+    dm_status s = cli_parse(&command, &o, &common, &args, own, argv, &err);
     int status = s != DM_OK ? cli_failed("verify", s, err.message) : 0;
-    if (status || args.help || (status = cli_open_engine("verify", &common, &engine)) != 0)
+    if (status || args.help)
         goto done;
     cli_catch_interrupt();
     r.json = common.json;
     if (!o.seed)
         o.seed = dm_hash_key_get().a >> 16; /* short enough to be typed */
-    if ((s = run_verify(engine, args.positional[0], &o, &common, &r, &err)) != DM_OK) {
-        if (r.refuted)
-            printf("%s", r.json ? "" : "REFUTED\n");
+    const char *run = args.positional[0];
+    s = dm_path_in(&stages, run, "stages", &err);
+    r.many = own < argc || (s == DM_OK && dm_dir_exists(stages.text));
+    if (s == DM_OK && own < argc)
+        s = rerun((const char *const *)(argv + own + 1), (size_t)(argc - own - 1), run, &r, &err);
+    else if (s == DM_OK && r.many)
+        s = verify_experiment(stages.text, &o, &common, &r, &err);
+    else if (s == DM_OK && (status = cli_open_engine("verify", &common, &engine)) != 0)
+        goto done;
+    else if (s == DM_OK)
+        s = run_verify(engine, run, &o, &common, &r, &err);
+    if (s != DM_OK) {
         status = cli_failed("verify", s, err.message);
     } else {
         status = r.refuted ? 1 : 0;
+        if (!r.json)
+            puts(r.refuted ? "REFUTED" : "nothing refuted");
+        else if (r.many)
+            printf("{\"refuted\": %zu, \"findings\": [%s]}\n", r.refuted, r.findings.data ? r.findings.data : "");
     }
 done:
     dm_text_free(&r.findings);

@@ -57,6 +57,13 @@ check "an evaluation has five rewards" says out-a/results.json '"rewards": \[[0-
 check "it names a hash of weights" says out-a/results.json '"method": "DMPO".*"weights_sha256": "[0-9a-f]\{64\}"'
 check "no checkpoint is left" test -z "$(find out-a -name checkpoint)"
 results out-a/results.json >first.plain
+check "every stage gives its files again" dmpo verify out-a --quiet >verified 2>&1
+check "and every training its steps" test "$(grep -c '; the model is that of the last step' verified)" = 3
+episodes=$(find out-a -name episodes.jsonl | grep explore) && cp "$episodes" episodes.kept
+sed 's/"reward": /"reward": 1/' episodes.kept >"$episodes"
+if dmpo verify out-a --quiet >verified 2>&1; then check "another reward is found" false; fi
+check "and named" says verified '^REFUTED .*explore.*episodes.jsonl: is not what its command makes'
+cp episodes.kept "$episodes"
 
 check "the same again" experiment again recipe.json --output out-a --jobs 2
 check "nothing ran" ran again 0

@@ -20,7 +20,7 @@ run() { # run NAME OPTION...
 refuted() { # refuted TEXT ARGS...: verify says that, and ends with 1
     text=$1 status=0
     shift
-    dmpo verify --quiet "$@" >"$out" 2>"$err" </dev/null || status=$?
+    dmpo verify "$@" >"$out" 2>"$err" </dev/null || status=$?
     [ "$status" = 1 ] && has "$text"
 }
 
@@ -85,6 +85,16 @@ check "another learning rate after a step" run later --schedule linear --warmup-
 check "differs there" differ "$work/whole" "$work/later"
 check "in the third step, from a checkpoint" has "first step             3"
 check "in what it does to the weights" has "learning rate"
+
+check "episodes" works rollout --env home --policy expert --tasks 3 --output "$work/episodes" --quiet
+check "are made again" works verify "$work/episodes" --quiet -- rollout --env home --policy expert --tasks 3 \
+    --output "$work/episodes"
+check "and are the same" has "1 files are what dmpo rollout makes"
+flip "$work/episodes" 1000
+check "a flipped bit in them" refuted "episodes: is not what its command makes" "$work/episodes" -- rollout --env home \
+    --policy expert --tasks 3 --output="$work/episodes"
+check "a command that fails" refuted "fails here with status 2" "$work/episodes" -- rollout --nothing
+refuses 2 'is no command that can be run again' verify "$work/episodes" -- nothing
 
 check "an adapter" run adapter --lora-rank 2
 check "is proved" works verify "$work/adapter" --sample 2 --quiet
