@@ -335,8 +335,11 @@ static void name_bugs(checker *c, const dm_op *op, const dm_rounding *r, const b
     for (size_t i = 0; i < dm_bugs_count && f->n_bugs < DM_EXPLANATIONS; i++)
         if (dm_bugs[i].formula == op->formula && explains(c, op, r, &dm_bugs[i]))
             f->bugs[f->n_bugs++] = &dm_bugs[i];
-    if (f->n_bugs == 0 && scaled(c, op, b, &f->factor))
+    double factor = 0;
+    if (f->n_bugs == 0 && scaled(c, op, b, &factor)) {
         f->bugs[f->n_bugs++] = &dm_bug_scaled;
+        f->factor = factor;
+    }
 }
 
 /* Outputs that the trace lacks become what was recomputed, in doubt by the bound. */

@@ -157,8 +157,9 @@ static double distance(const comparer *c, uint32_t node, const source *b, dm_lay
     for (size_t i = 0; i < dm_node_count(n); i++) {
         if (!place(c, n, b, l, i / n->cols, i % n->cols, &at))
             return INFINITY;
-        const double d = c->a.value[node][i] - b->x[at];
-        sum += d * d;
+        /* what is not finite counts as a 0 here: it must not decide about the layout */
+        const double d = c->a.value[node][i] - (isfinite(b->x[at]) ? b->x[at] : 0);
+        sum += isfinite(d) ? d * d : 0;
     }
     return sqrt(sum);
 }
