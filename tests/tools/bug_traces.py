@@ -23,16 +23,17 @@ GOLDEN = os.path.join(HERE, "..", "golden")
 sys.path.insert(0, PORT)
 import step  # noqa: E402
 
-CASES = {"llama": "llama-tied-gqa", "mistral": "mistral-window", "gemma3": "gemma3", "qwen2": "qwen2-bias"}
+CASES = {"llama": "llama-tied-gqa", "mistral": "mistral-window", "gemma3": "gemma3", "qwen2": "qwen2-bias",
+         "qwen3": "qwen3-qknorm"}
 WHERE = {"window_plus_one": "mistral", "window_ignored": "mistral", "norm_without_one": "gemma3",
          "embedding_unscaled": "gemma3", "gelu_exact": "gemma3", "bias_missing": "qwen2"}
 SHAPE = dict(hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              head_dim=4, vocab_size=24, sliding_window=3)
 
 
-def tiny(name, out):
+def tiny(name, out, seed=7):
     """A case of that architecture: two pairs, random weights."""
-    generator = torch.Generator().manual_seed(7)
+    generator = torch.Generator().manual_seed(seed)
     source = os.path.join(GOLDEN, CASES[name])
     config = json.load(open(os.path.join(source, "model", "config.json")))
     config.update({k: v for k, v in SHAPE.items() if k != "sliding_window" or config.get(k)})
@@ -126,4 +127,5 @@ def main():
     open(os.path.join(out, "expected.txt"), "w").write("".join(lines))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -304,6 +304,8 @@ def train_step(a, case, config, weights, reference, path):
     dtype, device = getattr(torch, a.dtype), a.device
     names = {"float64": "f64", "float32": "f32", "bfloat16": "bf16", "float16": "f16"}
     precision = dict(compute=names[a.dtype], accumulate="f64" if a.dtype == "float64" else "f32")
+    if a.inputs:
+        precision["inputs"] = a.inputs
     lora = dict(r=a.lora, alpha=2.0 * a.lora, targets=["q_proj", "v_proj", "down_proj"]) if a.lora else None
     weights = {k: v.to(device, dtype).requires_grad_(not lora) for k, v in weights.items()}
     if lora:
@@ -437,6 +439,7 @@ def main():
     a.add_argument("--items", type=int, default=2)
     a.add_argument("--lora", type=int, default=0)
     a.add_argument("--lr", type=float, default=1e-3)
+    a.add_argument("--inputs", help="what matrix products round their inputs to, for the manifest")
     a.add_argument("--bug", action="append", default=[])
     a = a.parse_args()
     BUGS.update(a.bug)
