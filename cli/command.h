@@ -23,6 +23,7 @@ int cli_learn(int argc, char **argv);
 int cli_plan(int argc, char **argv);
 int cli_trace(int argc, char **argv);
 int cli_check(int argc, char **argv);
+int cli_golden(int argc, char **argv);
 int cli_compare(int argc, char **argv);
 int cli_score(int argc, char **argv);
 int cli_show(int argc, char **argv);

@@ -19,6 +19,7 @@ static const cli_entry commands[] = {
     {"trace", cli_trace, "record a training step: every tensor, gradient, moment and weight"},
     {"check", cli_check, "judge a trace: which operation is the first that is wrong, and why"},
     {"compare", cli_compare, "find the first operation where two traces part"},
+    {"golden", cli_golden, "make a golden case of a model, in double"},
     {"score", cli_score, "print log-probabilities of trajectories under policy and reference"},
     {"generate", cli_generate, "print a model's answer to a prompt"},
     {"chat", cli_chat, "talk with a model in the terminal"},

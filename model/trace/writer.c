@@ -145,7 +145,8 @@ static void header_text(dm_text *out, const dm_trace_writer *w, const dm_text *m
     dm_json_open_object(&j, NULL);
     dm_json_open_object(&j, "__metadata__");
     dm_json_put_string(&j, "format", "pt");
-    dm_json_put_bytes(&j, "manifest", manifest->data, manifest->size);
+    if (manifest)
+        dm_json_put_bytes(&j, "manifest", manifest->data, manifest->size);
     dm_json_close_value(&j);
     for (size_t i = 0; i < w->n && !w->statistics; i++) {
         const dm_trace_tensor *t = &w->tensors[i];
@@ -190,7 +191,7 @@ static dm_status put_header(dm_trace_writer *w, const dm_text *manifest, dm_erro
 
 dm_status dm_trace_writer_close(dm_trace_writer *w, dm_status status, const dm_text *manifest, dm_error *err)
 {
-    if (status == DM_OK && manifest->failed)
+    if (status == DM_OK && manifest && manifest->failed)
         status = dm_fail(err, DM_ERR_MEMORY, "no memory for the manifest of a trace");
     if (status == DM_OK)
         status = put_header(w, manifest, err);

@@ -37,7 +37,8 @@ dm_status dm_trace_writer_add(dm_trace_writer *w, const char *name, dm_dtype typ
 dm_status dm_trace_writer_columns(dm_trace_writer *w, const char *name, size_t rows, size_t width, size_t first,
                                   size_t cols, const float *x, size_t ld, dm_error *err);
 
-/* Writes the header with the manifest and puts the file into place; with another status than DM_OK nothing remains. */
+/* Writes the header with the manifest (NULL: without one) and puts the file into place; with another status than DM_OK
+ * nothing remains. */
 dm_status dm_trace_writer_close(dm_trace_writer *w, dm_status status, const dm_text *manifest, dm_error *err);
 
 #endif

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Traces: what `trace` records, `check` finds sound, of the engine and in double; one changed value is found, and what
-# is missing is bridged. Selection, layers, statistics, steps; refusals.
+# is missing is bridged. Selection, layers, statistics, steps; compare; golden; refusals.
 # shellcheck disable=SC1091,SC2154 # tests/tools/check.sh
 set -u
 
@@ -57,6 +57,12 @@ check "the same is the same" dmpo compare --html "$work/heat.html" "$work/two" "
 check "there is a heat map" grep -q '<table>' "$work/heat.html"
 if dmpo compare "$work/two" "$work/broken" >"$work/out"; then check "the broken one diverges" false; fi
 check "it is said where" says '^first divergence: step 0, '
+
+# A case of our own has the loss of the committed one, which another program computed.
+check "a golden case is made" dmpo golden make --model "$golden/qwen2-bias/model" --reference "$golden/qwen2-bias/reference" \
+    --data "$golden/qwen2-bias/case.json" --output "$work/case" --steps 1 --quiet
+check "its loss" grep -q '"loss": 0\.82859681962923' "$work/case/case.json"
+check "its models are models" dmpo info "$work/case/model" >/dev/null
 
 refused() { # refused TEXT COMMAND...
     text=$1

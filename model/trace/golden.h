@@ -1,0 +1,10 @@
+/* A golden case in double, in the layout of tests/golden: case.json, expected.safetensors, model/, reference/. */
+#ifndef DM_MODEL_TRACE_GOLDEN_H
+#define DM_MODEL_TRACE_GOLDEN_H
+
+#include "model/trace/run_graph.h"
+
+/* Of a run that is placed and has its references, whose batch holds every item; its steps are those of the case. */
+dm_status dm_golden_make(dm_run *r, const char *output, bool overwrite, dm_error *err);
+
+#endif
