@@ -9,6 +9,7 @@
 #include "core/files/output.h"
 #include "model/api.h"
 #include "model/check/compare.h"
+#include "model/trace/import.h"
 
 typedef struct compare_options {
     const char *truth, *map, *html;
@@ -29,7 +30,8 @@ static const cli_command command = {
     "compare",
     "Compares two traces of one step in execution order and finds the first operation where they part.",
     "[--truth FILE] [--map FILE] [--html FILE] A B",
-    "A has a manifest; B is any safetensors file with tensors of these names. An operation diverges when its outputs\n"
+    "A has a manifest; B is any safetensors file with tensors of these names, or\n"
+    "NumPy files: a .npz archive, a .npy file or a directory of them. An operation diverges when its outputs\n"
     "differ by more than its inputs' difference and the rounding of both explain. Transposed tensors, fused\n"
     "projections, heads whose pairs lie otherwise and padded batches are recognised and named. Exit status 1 when an\n"
     "operation diverges.",
@@ -186,9 +188,9 @@ static dm_status run(const cli_args *args, dm_pool *pool, printer *p, dm_compare
     dm_manifest m = {0};
     dm_status s;
 
-    if ((s = dm_st_open(&a, args->positional[0], err)) == DM_OK &&
-        (s = dm_st_open(&b, args->positional[1], err)) == DM_OK &&
-        (s = p->o->truth ? dm_st_open(&truth, p->o->truth, err) : DM_OK) == DM_OK &&
+    if ((s = dm_trace_open(&a, args->positional[0], err)) == DM_OK &&
+        (s = dm_trace_open(&b, args->positional[1], err)) == DM_OK &&
+        (s = p->o->truth ? dm_trace_open(&truth, p->o->truth, err) : DM_OK) == DM_OK &&
         (s = p->o->map ? dm_json_read(&map, p->o->map, err) : DM_OK) == DM_OK &&
         (s = dm_manifest_read(&m, a, args->positional[0], err)) == DM_OK) {
         const dm_compare_options o = {a, b, truth, &m, map ? dm_json_root(map) : NULL, pool};

@@ -33,6 +33,7 @@ build() { # build DIR CFLAGS GOAL CONFIGURE-OPTIONS
 parsers() {
     case $1 in
     json) echo io/json.c ;;
+    npy) echo io/npy.c ;;
     safetensors | index) echo io/safetensors.c io/safetensors_read.c ;;
     gguf) echo io/gguf.c io/gguf_get.c io/tokenizer/tokenizer_gguf.c model/formats/source_gguf.c model/formats/source_gguf_config.c ;;
     llama2c) echo model/formats/source_llama2c.c model/formats/llama2c.c ;;
