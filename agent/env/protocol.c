@@ -35,6 +35,7 @@ typedef struct cmd_env {
     int64_t task;
     uint64_t seed;
     int restarts;
+    dm_error missed;  /* why a wish was not answered; status DM_OK: none was missed */
     bool unconfirmed; /* the program has answered since it was last asked hello */
     turn *turn;       /* [turns], of room for `room` */
     size_t turns, room;
@@ -296,6 +297,27 @@ static dm_status cmd_open(dm_env *env, const char *arguments, dm_error *err)
     return DM_OK;
 }
 
+/* The first time that a caller wants it, the episode is played again, with the wish for it. A failure is reported by the
+ * next reset or step: the caller has gone on without what it wanted. */
+static void want(cmd_env *e, bool *wish)
+{
+    if (*wish || e->turns == 0)
+        return;
+    *wish = true;
+    dm_error why = {0};
+    if (answer_from(e, 0, &why) != DM_OK)
+        e->missed = why;
+}
+
+static dm_status report_missed(cmd_env *e, dm_error *err)
+{
+    if (e->missed.status == DM_OK)
+        return DM_OK;
+    const dm_status s = dm_fail(err, e->missed.status, "%s", e->missed.message);
+    e->missed.status = DM_OK;
+    return s;
+}
+
 static dm_status cmd_reset(dm_env *env, dm_env_split split, int64_t task, uint64_t seed, dm_observation *o,
                            dm_error *err)
 {
@@ -306,7 +328,9 @@ static dm_status cmd_reset(dm_env *env, dm_env_split split, int64_t task, uint64
     e->task = task;
     e->seed = seed;
     e->restarts = 0;
-    dm_status s = confirm(e, err); /* of an episode that was left before its end */
+    dm_status s = report_missed(e, err);
+    if (s == DM_OK)
+        s = confirm(e, err); /* of an episode that was left before its end */
     if (s == DM_OK)
         s = play(e, NULL, o, err);
     return s == DM_OK ? s : in_command(e, "reset", s, err);
@@ -318,18 +342,10 @@ static dm_status cmd_step(dm_env *env, const char *action, dm_observation *o, dm
 
     if (e->turns == 0)
         return dm_fail(err, DM_ERR_INTERNAL, "cmd: a step before an episode has begun");
-    const dm_status s = play(e, action, o, err);
+    dm_status s = report_missed(e, err);
+    if (s == DM_OK)
+        s = play(e, action, o, err);
     return s == DM_OK ? s : in_command(e, "step", s, err);
-}
-
-/* The first time that a caller wants it, the episode is played again, with the wish for it. A child that fails in this
- * fails in the next step, too, which reports it. */
-static void want(cmd_env *e, bool *wish)
-{
-    if (*wish || e->turns == 0)
-        return;
-    *wish = true;
-    (void)answer_from(e, 0, NULL);
 }
 
 static const char *cmd_expert(dm_env *env)

@@ -62,6 +62,7 @@ static void hash_file(const char *path, file *f)
 {
     static unsigned char data[1 << 16];
     size_t n;
+    const int reused = strstr(path, "results.json") != NULL; /* true or false, by what was done before */
     FILE *in = fopen(path, "rb");
     f->exact = f->masked = 14695981039346656037ULL;
     if (!in)
@@ -69,7 +70,7 @@ static void hash_file(const char *path, file *f)
     while ((n = fread(data, 1, sizeof data, in)) > 0)
         for (size_t i = 0; i < n; i++) {
             f->exact = (f->exact ^ data[i]) * 1099511628211ULL;
-            if (!data[i] || !strchr("0123456789abcdef.+- ", data[i]))
+            if (!data[i] || !strchr(reused ? "0123456789abcdef.+- trulse" : "0123456789abcdef.+- ", data[i]))
                 f->masked = (f->masked ^ data[i]) * 1099511628211ULL;
         }
     fclose(in);
