@@ -83,7 +83,8 @@ static double pairs_seen(const dm_pack *p)
     return n;
 }
 
-/* Of the matrix products: two flops a multiply-add, each product once forward and twice backward. */
+/* Of the matrix products: two flops a multiply-add, each product once forward and twice backward; once where the
+ * weights are frozen. */
 static double flops_of(const dm_run *r)
 {
     const dm_config *c = &r->models.config;
@@ -92,7 +93,8 @@ static double flops_of(const dm_run *r)
     const double layer =
         (2 * hq + 2 * hk + 3 * f) * d * (double)r->memory.pack.rows + 2 * hq * pairs_seen(&r->memory.pack);
 
-    return 6 * (layer * c->layers + (double)r->memory.pack.predictions * d * c->vocab);
+    return (r->models.policy.lora.o.rank ? 4 : 6) *
+           (layer * c->layers + (double)r->memory.pack.predictions * d * c->vocab);
 }
 
 /* ---- measuring ---- */

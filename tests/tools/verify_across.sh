@@ -1,7 +1,7 @@
 #!/bin/sh
 # A run made by one program is proved by another, and the other way round, within 512 MiB: such as x86-64 with AVX-512
 # here and AArch64 under qemu there.
-# usage: HERE="build/dmpo" THERE="qemu-aarch64 -L /usr/aarch64-linux-gnu build-aarch64/dmpo" tests/tools/verify_across.sh
+# usage: HERE="build/dmpo" THERE="qemu-aarch64 -L /usr/aarch64-linux-gnu OTHER/dmpo" tests/tools/verify_across.sh
 # Ends with "verify_across: N passed, N failed".
 set -u
 
