@@ -18,7 +18,6 @@
 #include "core/files/file.h"
 #include "core/numbers/philox.h"
 #include "dmpo.h"
-#include "model/train/train.h"
 #include "io/json.h"
 #include "model/formats/tensors.h"
 #include "model/network/params.h"
@@ -173,20 +172,18 @@ static void make_data(const char *name, size_t pairs, size_t n, uint32_t vocab, 
 
 typedef struct stage {
     const char *name, *model, *data, *eval;
-    dm_objective_kind objective;
-    int shards;
-    dm_precision precision;
+    const char *objective, *shards, *precision;
 } stage;
 
 static const stage stages[] = {
-    {"a-sft", "a", "a-train", "a-eval", DM_OBJECTIVE_SFT, 1, DM_PRECISION_F32},
-    {"a-dmpo", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO, 1, DM_PRECISION_F32},
-    {"b-sft", "b", "b-train", "b-eval", DM_OBJECTIVE_SFT, 1, DM_PRECISION_F32},
-    {"b-kto", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN, 1, DM_PRECISION_F32},
-    {"a-shards", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO, 3, DM_PRECISION_F32},
-    {"b-shards", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN, 2, DM_PRECISION_F32},
-    {"a-bf16", "a-sft", "a-train", "a-eval", DM_OBJECTIVE_DMPO, 1, DM_PRECISION_BF16},
-    {"b-bf16", "b-sft", "b-train", "b-eval", DM_OBJECTIVE_DMPO_TOKEN, 1, DM_PRECISION_BF16},
+    {"a-sft", "a", "a-train", "a-eval", "sft", "1", "f32"},
+    {"a-dmpo", "a-sft", "a-train", "a-eval", "dmpo", "1", "f32"},
+    {"b-sft", "b", "b-train", "b-eval", "sft", "1", "f32"},
+    {"b-kto", "b-sft", "b-train", "b-eval", "dmpo-token", "1", "f32"},
+    {"a-shards", "a-sft", "a-train", "a-eval", "dmpo", "3", "f32"},
+    {"b-shards", "b-sft", "b-train", "b-eval", "dmpo-token", "2", "f32"},
+    {"a-bf16", "a-sft", "a-train", "a-eval", "dmpo", "1", "bf16"},
+    {"b-bf16", "b-sft", "b-train", "b-eval", "dmpo-token", "1", "bf16"},
 };
 #define STAGES (sizeof stages / sizeof *stages)
 
@@ -197,48 +194,51 @@ static const struct {
 } hashes[] = {{"", 0, 4, expected}, {", shards", 4, 6, expected_shards}, {", bf16", 6, STAGES, expected_bf16}};
 #define HASHES (sizeof hashes / sizeof *hashes)
 
-typedef struct paths {
-    char model[PATH], data[PATH], eval[PATH], output[PATH];
-} paths;
-
-static dm_train_options options_of(const stage *g, const variant *v, const char *output, paths *p)
-{
-    dm_train_options o;
-
-    in_work(p->model, g->model, "");
-    in_work(p->data, g->data, ".jsonl");
-    in_work(p->eval, g->eval, ".jsonl");
-    in_work(p->output, output, "");
-    dm_train_defaults(&o, g->objective);
-    o.model = p->model;
-    o.data = p->data;
-    o.eval_data = p->eval;
-    o.output = p->output;
-    o.recompute = v->recompute;
-    o.lr = 2e-3;
-    o.batch = g->shards > 1 ? 3 : 2;
-    o.shards = g->shards;
-    o.precision = g->precision;
-    o.steps = STEPS;
-    o.warmup_steps = 2;
-    o.weight_decay = 0.05;
-    o.schedule = DM_SCHEDULE_COSINE;
-    o.max_grad_norm = 0.5;
-    o.eval_every = 2;
-    o.seed = SEED;
-    if (g->objective == DM_OBJECTIVE_DMPO_TOKEN) {
-        o.link = DM_LINK_KTO_PAIR;
-        o.gamma = 0.95;
-        o.sft_weight = 0.1;
-        o.length_normalised = 1;
-    }
-    return o;
-}
-
 typedef struct ending {
     int resume;     /* what an earlier run left */
     int kill_after; /* steps and evaluations; 0: live */
 } ending;
+
+/* Through include/dmpo.h alone, which is why it may be libdmpo.so's training that is checked. */
+static dmpo_train_options *options_of(const stage *g, const variant *v, const char *output, ending how)
+{
+    const bool kto = strcmp(g->objective, "dmpo-token") == 0;
+    const char *const values[][2] = {
+        {"objective", g->objective},
+        {"recompute", v->recompute ? "true" : "false"},
+        {"lr", "2e-3"},
+        {"batch", g->shards[0] > '1' ? "3" : "2"},
+        {"shards", g->shards},
+        {"precision", g->precision},
+        {"warmup-steps", "2"},
+        {"weight-decay", "0.05"},
+        {"schedule", "cosine"},
+        {"max-grad-norm", "0.5"},
+        {"eval-every", "2"},
+        {"link", kto ? "kto-pair" : NULL},
+        {"gamma", kto ? "0.95" : NULL},
+        {"sft-weight", kto ? "0.1" : NULL},
+        {"length-normalised", kto ? "true" : NULL},
+        {"resume", how.resume ? "true" : "false"},
+        {"checkpoint-every", how.resume || how.kill_after ? "1" : "0"},
+    };
+    const char *const files[][3] = {
+        {"model", g->model, ""}, {"data", g->data, ".jsonl"}, {"eval-data", g->eval, ".jsonl"}, {"output", output, ""}};
+    dmpo_train_options *o = NULL;
+    dmpo_error error = {0};
+    char path[PATH];
+
+    CK_MSG(dmpo_train_options_open(&o, &error) == DMPO_OK, "%s", error.message);
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        CK_MSG(dmpo_train_options_set(o, values[i][0], values[i][1], &error) == DMPO_OK, "%s", error.message);
+    CK_MSG(dmpo_train_options_set_integer(o, "steps", STEPS, &error) == DMPO_OK, "%s", error.message);
+    CK_MSG(dmpo_train_options_set_integer(o, "seed", SEED, &error) == DMPO_OK, "%s", error.message);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        in_work(path, files[i][1], files[i][2]);
+        CK_MSG(dmpo_train_options_set(o, files[i][0], path, &error) == DMPO_OK, "%s", error.message);
+    }
+    return o;
+}
 
 static int count_down(void *context, const dmpo_event *event)
 {
@@ -250,18 +250,15 @@ static int count_down(void *context, const dmpo_event *event)
 
 static int train(const stage *g, const variant *v, const char *output, ending how)
 {
-    paths p;
-    dm_train_options o = options_of(g, v, output, &p);
-    dm_train_result result;
+    dmpo_train_options *o = options_of(g, v, output, how);
     dmpo_error error = {0};
     dmpo_engine *e = NULL;
 
-    o.resume = how.resume;
-    o.checkpoint_every = how.resume || how.kill_after;
     int status = dmpo_engine_open(&e, dm_isa_name(v->isa), v->threads, &error);
     if (status == DMPO_OK)
-        status = dm_train(e, &o, count_down, &how.kill_after, &result, &error);
+        status = dmpo_train(e, o, count_down, &how.kill_after, NULL, &error);
     dmpo_engine_close(&e);
+    dmpo_train_options_close(&o);
     return CK_MSG(status == DMPO_OK, "%s: %s", g->name, error.message);
 }
 
