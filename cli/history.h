@@ -23,7 +23,7 @@ void cli_history_reset(cli_history *h);
  * failure. */
 dm_status cli_history_ask(cli_history *h, const char *text, size_t size, size_t limit, dm_error *err);
 /* Appends the answer: the generated ids, without the one that ended the answer, and their text. Adds the end-of-turn
- * token and leaves out the template's spaces around the text. ids NULL: the conversation is rendered anew with the
+ * token and leaves out the template's spaces around the text. ids NULL: the conversation is rendered again with the
  * text. Changes nothing on failure. */
 dm_status cli_history_answer(cli_history *h, const int32_t *ids, size_t n, const char *text, size_t size,
                              dm_error *err);

@@ -108,7 +108,7 @@ static void hash_source(dm_expansion *x, dm_sha256 *h, dm_stage_source_ref sourc
 }
 
 /* Runs that differ in gamma, say, share their reference's log-probabilities. The file says itself what it is of (model/
- * reference.c): its name only keeps apart what would be written anew all the time. */
+ * reference.c): its name only keeps apart what would be written again and again. */
 static void share_reference(dm_expansion *x, const dm_recipe_options *o, dm_stage_source_ref model,
                             dm_stage_source_ref data)
 {

@@ -18,7 +18,7 @@ typedef struct dm_stage_streams { /* where a stage's output goes; -1: closed */
     int log, result;
 } dm_stage_streams;
 
-/* Makes the stage's directory (anew unless it is resumable) and opens its streams. */
+/* Makes the stage's directory (empty unless it is resumable) and opens its streams. */
 dm_status dm_stage_prepare(const dm_stage *s, dm_stage_streams *to, dm_error *err);
 void dm_stage_close_streams(const dm_stage_streams *to);
 

@@ -65,7 +65,7 @@ typedef struct show_part {
 } show_part;
 
 /* The next part after *part, which is zeroed at first: what the sides share, then the rest of the first side and of
- * the second. False: there is none. */
+ * the second. False if there is none. */
 bool show_next(const show_item *item, show_part *part);
 /* Whether `part` is the first one of a section: of what is shared, or of a side. */
 bool show_begins(const show_item *item, const show_part *part);

@@ -6,7 +6,7 @@
  *
  * A turn's span holds the agent's words and the token that ends its turn. It begins where the generation prompt of the
  * messages before it ends, so that what is trained is what will be asked for: thoughts and tool calls that the template
- * puts before or behind the words are part of it. Where a template has {% generation %} marks, they are the spans.
+ * puts before or after the words are part of it. Where a template has {% generation %} marks, they are the spans.
  *
  * The ids are those of the whole text, but that a turn begins with a token of its own, as in generation: "assistant\n"
  * and words that begin with a line end are two tokens even if BPE would join the two line ends. docs/templates.md.
@@ -125,7 +125,7 @@ dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, c
                              bool generation_prompt, dm_ids *ids, dm_span *spans, size_t *n_spans, dm_error *err);
 
 /* The ids for the agent's next words. *ids holds what the model saw up to the end of the agent's last turn, end_of_turn
- * included; talk has that turn and, behind it, at least one message more. Only what is new is appended, so that turns
+ * included; talk has that turn and, after it, at least one message more. Only what is new is appended, so that turns
  * stay as they were generated and a KV cache stays good; where the template renders what was before otherwise now,
  * *ids becomes the whole conversation's ids. */
 dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t, const dm_conversation *talk,

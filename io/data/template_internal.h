@@ -1,4 +1,4 @@
-/* What is behind dm_chat_template. */
+/* The inside of dm_chat_template. */
 #ifndef DM_IO_DATA_TEMPLATE_INTERNAL_H
 #define DM_IO_DATA_TEMPLATE_INTERNAL_H
 
@@ -11,7 +11,7 @@ struct dm_template {
     char *source;              /* the Jinja text, options included */
     dm_jinja *program, *tools; /* tools: for conversations with tools; NULL: the same */
     jinja_arena arena;         /* of one rendering at a time */
-    dm_text texts;             /* the variables' texts, one behind the other, each with a NUL */
+    dm_text texts;             /* the variables' texts, one after the other, each with a NUL */
     size_t n_variables;        /* that do not change: bos_token ... */
     const char *names[DM_TEMPLATE_VARIABLES];
     size_t offsets[DM_TEMPLATE_VARIABLES]; /* in texts */
@@ -70,7 +70,7 @@ bool dm_turn_wanted(const dm_message *m);
 /* The turns of the messages that are wanted in `text`, the rendering of all of them; room for talk->n. */
 dm_status dm_turns_find(const dm_scene *s, const dm_tokenizer *t, const jinja_text *text, dm_turn *turns, size_t *n);
 
-/* Where the token that ends a turn stands in bytes [from, to): behind its text; 0: nowhere. */
+/* Where the token that ends a turn stands in bytes [from, to): after its text; 0: nowhere. */
 size_t dm_turn_end(const dm_chat_template *c, const dm_tokenizer *t, const jinja_text *text, size_t from, size_t to);
 
 #endif

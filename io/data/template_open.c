@@ -46,7 +46,7 @@ static bool is_name(const char *s, size_t n)
     return n > 0;
 }
 
-/* Statements that set the options, and a line end that the last one takes: the template behind them begins a line, as
+/* Statements that set the options, and a line end that the last one takes: the template after them begins a line, as
  * it did. Kept with the text, so that whoever renders it has them, too. */
 static dm_status add_options(dm_text *out, const char *options, dm_error *err)
 {
@@ -147,7 +147,7 @@ static const dm_message thinking[] = {
     MESSAGE(DM_ROLE_ASSISTANT, WORD),
 };
 
-/* Renders n messages; *last: behind the last byte of message `answer`. */
+/* Renders n messages; *last: after the last byte of message `answer`. */
 static dm_status try_messages(dm_scene *s, const dm_chat_template *c, const dm_message *messages, size_t n,
                               size_t answer, jinja_text *text, size_t *last, dm_error *err)
 {

@@ -65,7 +65,7 @@ typedef enum jinja_op {
 
 typedef struct jinja_node jinja_node;
 
-/* Of a call: values and, behind the first n - n_named, the parameters that they name. Of a macro: parameters with their
+/* Of a call: values and, after the first n - n_named, the parameters that they name. Of a macro: parameters with their
  * defaults or NULL. */
 typedef struct jinja_args {
     jinja_node **values;     /* [n] */

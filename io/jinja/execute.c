@@ -53,7 +53,7 @@ static bool peek(jinja_eval *e, loop_state *l, bool *found)
     return true;
 }
 
-/* How many items are left behind the one at hand: all are taken for that. */
+/* The number of items after the current one: all of them are read to count them. */
 static bool count_left(jinja_eval *e, loop_state *l, size_t *left)
 {
     const size_t taken = l->has_next;

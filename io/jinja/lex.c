@@ -240,7 +240,7 @@ static size_t operator_size(const lexer *x)
     return x->s[x->at] != '\0' && strchr("+-*/%~[](){}><=.:|,;", x->s[x->at]) != NULL ? 1 : 0;
 }
 
-/* The end of a tag here, with what it takes of the text behind it; 0: none. */
+/* The end of a tag here, with what it takes of the text after it; 0: none. */
 static size_t tag_end(const lexer *x, const char *close, bool block)
 {
     const char sign = x->s[x->at];
@@ -307,7 +307,7 @@ static dm_status lex_tag(lexer *x, bool block)
 
 /* ---- text between tags ---- */
 
-/* Whether "{%" here opens {% word %}; *end: behind it. */
+/* Whether "{%" here opens {% word %}; *end: after it. */
 static bool is_word_tag(const lexer *x, size_t at, const char *word, size_t *end)
 {
     const size_t size = strlen(word);

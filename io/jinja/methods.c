@@ -240,7 +240,7 @@ static bool run_lines(jinja_eval *e, jinja_call *c, jinja_value *out)
     return jinja_give_list(e, JINJA_LIST, p.items, p.n, out);
 }
 
-/* (before, the separator, behind), from the left or, what 1, from the right. */
+/* (before, the separator, after), from the left or, what 1, from the right. */
 static bool run_partition(jinja_eval *e, jinja_call *c, jinja_value *out)
 {
     const jinja_string *s = c->subject.as.string, *by;

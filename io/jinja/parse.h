@@ -41,7 +41,7 @@ jinja_node *jinja_parse_expression(jinja_parser *p);
 /* Expressions with commas between them are a tuple. conditions: "a if b else c" may stand in it. */
 jinja_node *jinja_parse_tuple(jinja_parser *p, bool conditions);
 jinja_node *jinja_parse_unary(jinja_parser *p);
-/* | filter | filter ... behind `node`; begins: the name of the first stands here without |. */
+/* | filter | filter ... after `node`; begins: the name of the first stands here without |. */
 jinja_node *jinja_parse_filters(jinja_parser *p, jinja_node *node, bool begins);
 /* What a for or set assigns to: a name, names with commas, or (members) name.name. */
 jinja_node *jinja_parse_target(jinja_parser *p, bool members);

@@ -158,7 +158,7 @@ static jinja_node *parse_primary(jinja_parser *p)
 
 /* ---- what follows a primary ---- */
 
-/* The name at hand, with a NUL behind it. */
+/* The name at hand, with a NUL after it. */
 static const char *copy_name(jinja_parser *p)
 {
     char *name = jinja_parse_alloc(p, p->at->size + 1);
@@ -262,7 +262,7 @@ static jinja_node *parse_member(jinja_parser *p, jinja_node *a)
         if (node->text == NULL)
             jinja_parse_fail(p, DM_ERR_MEMORY, "no memory for a name");
     } else if (node != NULL) {
-        jinja_unexpected(p, "a name behind the dot");
+        jinja_unexpected(p, "a name after the dot");
     }
     jinja_next(p);
     return p->status == DM_OK ? node : NULL;

@@ -1,4 +1,4 @@
-/* What stands behind "is". */
+/* The words that may follow "is". */
 #include <string.h>
 
 #include "io/jinja/characters.h"

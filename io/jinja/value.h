@@ -59,7 +59,7 @@ typedef enum jinja_type {
 #define JINJA_ORIGIN 0x7FFFFFFFu    /* the rest of it */
 
 typedef struct jinja_run {
-    uint32_t end; /* the byte behind the run; it begins where the one before it ends */
+    uint32_t end; /* the byte after the run; it begins where the one before it ends */
     uint32_t origin;
 } jinja_run;
 
