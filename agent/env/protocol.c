@@ -297,8 +297,8 @@ static dm_status cmd_open(dm_env *env, const char *arguments, dm_error *err)
     return DM_OK;
 }
 
-/* The first time that a caller wants it, the episode is played again, with the wish for it. A failure is reported by the
- * next reset or step: the caller has gone on without what it wanted. */
+/* The first time that a caller wants it, the episode is played again, with the wish for it. A failure is reported by
+ * the next reset or step: the caller has gone on without what it wanted. */
 static void want(cmd_env *e, bool *wish)
 {
     if (*wish || e->turns == 0)
