@@ -24,8 +24,8 @@ void dm_compute_linear(const dm_evaluation *e, size_t begin, size_t end)
 
     const int wrong = (int)dm_knob_of(e, DM_KNOB_WEIGHT);
 
-    for (size_t t = begin; t < end; t++)
-        for (size_t j = 0; j < n; j++) {
+    for (size_t j = 0; j < n; j++) /* a row of W is read once, the rows of x stay in the cache */
+        for (size_t t = begin; t < end; t++) {
             dm_total y = wrong == 1 && n == k ? column_dot(x + t * k, w + j, k) : dm_dot(x + t * k, w + j * k, k);
             if (bias && wrong != 2) {
                 y.value += bias[j];
@@ -82,24 +82,29 @@ static void put_row(const dm_evaluation *e, size_t row, const double *s, const d
         dm_put(e, 0, row * n + i, (dm_total){s[i], a[i]}, terms, 2, stages, dm_nothing_more);
 }
 
+#define DX_ROWS ((size_t)16) /* rows that share each reading of W */
+
 void dm_compute_linear_dx(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t k = dm_eval_out(e, 0)->cols;
-    double *s = dm_eval_scratch(e, k), *a = dm_eval_scratch(e, k);
+    double *s = dm_eval_scratch(e, DX_ROWS * k), *a = dm_eval_scratch(e, DX_ROWS * k);
 
-    for (size_t t = begin; t < end && s && a; t++) {
+    for (size_t first = begin; first < end && s && a; first += DX_ROWS) {
+        const size_t rows = end - first < DX_ROWS ? end - first : DX_ROWS;
         double terms = 0;
-        memset(s, 0, k * sizeof *s);
-        memset(a, 0, k * sizeof *a);
+        memset(s, 0, DX_ROWS * k * sizeof *s);
+        memset(a, 0, DX_ROWS * k * sizeof *a);
         for (size_t p = 0; p + 1 < e->op->n_in; p += 2) {
             const size_t n = dm_eval_in(e, p)->cols;
             if (dm_knob_of(e, DM_KNOB_INPUT) == (double)(p / 2 + 1))
                 continue;
             terms += (double)n;
             for (size_t j = 0; j < n; j++)
-                dm_axpy(s, a, e->in[p][t * n + j], e->in[p + 1] + j * k, k);
+                for (size_t t = 0; t < rows; t++)
+                    dm_axpy(s + t * k, a + t * k, e->in[p][(first + t) * n + j], e->in[p + 1] + j * k, k);
         }
-        put_row(e, t, s, a, k, terms, (double)(e->op->n_in / 2 - 1));
+        for (size_t t = 0; t < rows; t++)
+            put_row(e, first + t, s + t * k, a + t * k, k, terms, (double)(e->op->n_in / 2 - 1));
     }
     free(s);
     free(a);
@@ -168,27 +173,29 @@ void dm_compute_embed_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t d = dm_eval_out(e, 0)->cols, vocab = dm_eval_out(e, 0)->rows, items = e->g->o.n_items;
     const double scale = dm_scale_of(e);
-    double *s = dm_eval_scratch(e, vocab * d), *a = dm_eval_scratch(e, vocab * d), terms = 0;
-
-    (void)begin;
-    (void)end;
     const int without = (int)dm_knob_of(e, DM_KNOB_INPUT);
-    for (size_t k = 0; k < items && s && a && without != 2; k++) {
-        const dm_pack *p = &e->g->items[k].pack;
-        terms += (double)p->rows;
-        for (size_t t = 0; t < p->rows; t++)
-            dm_axpy(s + (size_t)p->ids[t] * d, a + (size_t)p->ids[t] * d, scale, e->in[k] + t * d, d);
+    double *s = dm_eval_scratch(e, d), *a = dm_eval_scratch(e, d);
+
+    for (size_t j = begin; j < end && s && a; j++) {
+        double terms = 0;
+        memset(s, 0, d * sizeof *s);
+        memset(a, 0, d * sizeof *a);
+        for (size_t k = 0; k < items && without != 2; k++) {
+            const dm_pack *p = &e->g->items[k].pack;
+            terms += (double)p->rows;
+            for (size_t t = 0; t < p->rows; t++)
+                if ((size_t)p->ids[t] == j)
+                    dm_axpy(s, a, scale, e->in[k] + t * d, d);
+        }
+        for (size_t k = 0; k < items && e->op->tied && without != 1; k++) {
+            const double *dy = e->in[items + 2 * k], *x = e->in[items + 2 * k + 1];
+            const size_t rows = dm_eval_in(e, items + 2 * k)->rows;
+            terms += (double)rows;
+            for (size_t t = 0; t < rows; t++)
+                dm_axpy(s, a, dy[t * vocab + j], x + t * d, d);
+        }
+        put_row(e, j, s, a, d, terms, (double)e->op->n_in);
     }
-    for (size_t k = 0; k < items && e->op->tied && s && a && without != 1; k++) {
-        const double *dy = e->in[items + 2 * k], *x = e->in[items + 2 * k + 1];
-        const size_t rows = dm_eval_in(e, items + 2 * k)->rows;
-        terms += (double)rows;
-        for (size_t t = 0; t < rows; t++)
-            for (size_t j = 0; j < vocab; j++)
-                dm_axpy(s + j * d, a + j * d, dy[t * vocab + j], x + t * d, d);
-    }
-    for (size_t i = 0; i < vocab && s && a; i++)
-        put_row(e, i, s + i * d, a + i * d, d, terms, (double)e->op->n_in);
     free(s);
     free(a);
 }
