@@ -126,6 +126,8 @@ static dm_status convert_adapter(const convert_options *o, const char *input, ch
     dm_loaded_model m;
     dm_status s = dm_loaded_model_open(&m, input, o->base, err);
 
+    if (s == DM_OK && !dm_source_adapter(m.source)) /* its adapter_config.json could not be looked at before */
+        s = dm_fail(err, DM_ERR_FILE, "%s: has no adapter_config.json now; it changed while it was read", input);
     if (s == DM_OK && (s = dm_place_apart(o->output, dm_source_path(m.source), err)) == DM_OK &&
         !(m.adapter = malloc(m.lora.layout.floats * sizeof *m.adapter)))
         s = dm_fail(err, DM_ERR_MEMORY, "%s: no memory for the adapter", input);
