@@ -106,7 +106,10 @@ static dm_status confirm(cmd_env *e, dm_error *err)
     e->unconfirmed = false;
     dm_message_ask_hello(emptied(&e->request));
     dm_status s = ask(e, RESET, &line, &size, err);
-    if (s == DM_OK && dm_message_read_hello(&hello, line, size, NULL) == DM_OK) {
+    const dm_status read = s == DM_OK ? dm_message_read_hello(&hello, line, size, err) : s;
+    if (read == DM_ERR_MEMORY)
+        s = read;
+    if (read == DM_OK) {
         const bool same = dm_message_hello_equal(&e->hello, &hello);
         dm_message_hello_free(&hello);
         if (same)
