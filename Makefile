@@ -117,7 +117,7 @@ endef
 define link
 $(call say,LINK,$@)
 @mkdir -p $(@D)
-$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
+$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 endef
 
 $(B)/obj/%.o: $(SRC)/%.c $(BUILT_WITH)
@@ -172,11 +172,11 @@ $(STATIC_LIB): $(if $(OBJCOPY),$(B)/obj/libdmpo.o,$(LIB_OBJECTS))
 
 $(B)/$(SHARED_FILE): $(LIB_OBJECTS)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) $(SHARED_FLAGS) -o $@ $^ -lm
+	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) $(SHARED_FLAGS) -o $@ $^ $(LIBS)
 
 $(B)/dmpo: $(CLI_OBJECTS) $(AGENT) $(ENGINE)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) $(STATIC_FLAGS) $(HARDEN_PROGRAM) -o $@ $^ -lm $(MPI_LIBS)
+	$(Q)$(LINK) $(STATIC_FLAGS) $(HARDEN_PROGRAM) -o $@ $^ $(LIBS) $(MPI_LIBS)
 
 # A rule each, by its source: a pattern over folders would find what is left of a test that moved.
 unit = $(patsubst test_%.c,$(B)/tests/%,$(notdir $(1)))
@@ -198,7 +198,7 @@ $(B)/tests/fuzz: $(FUZZ:%.c=$(B)/obj/%.o) $(SUPPORT) $(AGENT) $(ENGINE)
 # The same targets under libFuzzer: tests/fuzz/run.sh configures a build for it.
 $(B)/fuzz: $(patsubst %.c,$(B)/obj/%.o,$(filter-out %/replay.c,$(FUZZ)) tests/fuzz/libfuzzer.c) $(AGENT) $(ENGINE)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ -lm
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 $(B)/bench/%: $(B)/obj/bench/%.o $(AGENT) $(ENGINE)
 	$(call link)
@@ -222,6 +222,7 @@ jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null
 build = $(MAKE) -f $(firstword $(MAKEFILE_LIST)) --no-print-directory $(jobs)
 
 test:
+	$(if $(filter yes,$(SLEEF)),$(error tests are about the numerics contract, which SLEEF breaks: configure without --with-sleef))
 	@$(build) ready-tests
 	@$(ENVIRONMENT) sh $(SRC)/tests/run.sh $(TESTS) $(addprefix $(SRC)/,$(SHELL_TESTS))
 
@@ -274,7 +275,7 @@ $(B)/dmpo.pc: $(CONFIG) $(SRC)/include/dmpo.h
 	    'includedir=$(call relocatable,$(includedir))' '' 'Name: dmpo' \
 	    'Description: Direct Multi-Turn Preference Optimization of small transformers on CPU' \
 	    'Version: $(VERSION)' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -ldmpo' \
-	    'Libs.private: -lm -pthread' >$@
+	    'Libs.private: $(LIBS) -pthread' >$@
 
 install: all $(B)/dmpo.pc
 	install -d $(DEST_BIN) $(DEST_LIB)/pkgconfig $(DEST_INCLUDE) $(DEST_MAN)

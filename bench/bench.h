@@ -95,7 +95,7 @@ static inline double peak_now(dm_isa isa)
         loop = peak_avx2, lanes = 8, steps = 60000;
 #endif
 #if HAVE_AVX512
-    if (isa == DM_ISA_AVX512)
+    if (isa == DM_ISA_AVX512 || isa == DM_ISA_AMX)
         loop = peak_avx512, lanes = 16, steps = 60000;
 #endif
 #if HAVE_NEON

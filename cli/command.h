@@ -48,6 +48,9 @@ bool cli_is_first(void);
 /* Prints "dmpo NAME: message" and returns the exit status: 2 for a wrong argument, 1 for everything else. */
 int cli_failed(const char *name, int status, const char *message);
 
+/* The library that this build takes exp and log of f32 from; NULL: none, results are those of the contract. */
+const char *cli_foreign_math(void);
+
 /* The options of sampling, for a struct with these fields. */
 #define CLI_SAMPLING_OPTIONS(options, temperature_field, top_k_field, top_p_field)                                     \
     DM_OPTION_REAL(options, temperature_field, "temperature", "X",                                                     \

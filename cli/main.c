@@ -7,6 +7,7 @@
 #include "agent/env/child.h"
 #include "cli/command.h"
 #include "cli/ranks.h"
+#include "core/numbers/foreign.h"
 #include "core/ranks.h"
 #include "core/files/temporary.h"
 #include "core/system.h"
@@ -119,10 +120,17 @@ int cli_failed(const char *name, int status, const char *message)
     return status == DMPO_ERR_ARGUMENT ? 2 : 1;
 }
 
+const char *cli_foreign_math(void)
+{
+    return DM_FOREIGN_MATH;
+}
+
 int cli_open_engine(const char *name, const cli_common *common, dmpo_engine **engine)
 {
     dmpo_error error;
     const int s = dmpo_engine_open(engine, common->isa, (unsigned)common->threads, &error);
+    if (s == DMPO_OK && DM_FOREIGN_MATH)
+        fprintf(stderr, "built with %s: results are others than everywhere else\n", DM_FOREIGN_MATH);
     return s ? cli_failed(name, s, error.message) : 0;
 }
 

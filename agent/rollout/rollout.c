@@ -1,4 +1,5 @@
 /* A run of episodes: its options, what is there of it already, and who plays the rest. */
+#include "core/numbers/foreign.h"
 #include "agent/rollout/rollout.h"
 
 #include <stdio.h>
@@ -96,6 +97,8 @@ static void describe(dm_text *t, const dm_rollout_run *r)
     put_int(&w, "top-k", o->top_k);
     put_double(&w, "top-p", o->top_p);
     put_digits(&w, "seed", o->seed);
+    if (DM_FOREIGN_MATH)
+        put_string(&w, "math", DM_FOREIGN_MATH);
     if (o->precision != DM_PRECISION_F32)
         put_string(&w, "precision", dm_precision_names[o->precision]);
     put_string(&w, "stop", o->stop);

@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/facts.h"
 #include "model/formats/adapter.h"
+#include "core/numbers/foreign.h"
 #include "core/cpu.h"
 #include "core/files/file.h"
 #include "core/threads.h"
@@ -90,6 +91,8 @@ dm_status cli_info_engine(cli_report *r, const char *isa, unsigned threads)
     cli_report_string(r, "compiler", "gcc " __VERSION__);
 #endif
 #endif
+    if (DM_FOREIGN_MATH)
+        cli_report_string(r, "math", DM_FOREIGN_MATH);
     report_isas(r, "isas_built", dm_isa_built);
     report_isas(r, "isas_usable", dm_isa_usable);
     cli_report_string(r, "isa", isa);

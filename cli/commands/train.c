@@ -55,6 +55,8 @@ static dm_status run_json(dm_text *t, const dmpo_train_options *o, const dmpo_en
     dm_json_put_string(&w, "command", "train");
     dm_json_put_string(&w, "version", dmpo_version());
     dm_json_put_string(&w, "isa", dmpo_engine_isa(engine));
+    if (cli_foreign_math())
+        dm_json_put_string(&w, "math", cli_foreign_math());
     dm_json_put_uint(&w, "threads", dmpo_engine_threads(engine));
     dm_json_new_line(&w);
     dm_json_open_object(&w, "options");

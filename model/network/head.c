@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/numbers/exact.h"
+#include "core/numbers/foreign.h"
 #include "core/numbers/numeric.h"
 #include "model/network/network.h"
 #include "model/network/ops.h"
@@ -75,6 +76,15 @@ static void lse_rows(void *ctx, unsigned part, unsigned parts)
     }
 }
 
+static float log_of(float x)
+{
+#if HAVE_SLEEF
+    return Sleef_logf_u10(x);
+#else
+    return dm_logf(x);
+#endif
+}
+
 float dm_head_log_sum(const float *state)
 {
     float lane[16];
@@ -82,7 +92,7 @@ float dm_head_log_sum(const float *state)
     for (size_t width = 8; width > 0; width /= 2)
         for (size_t l = 0; l < width; l++)
             lane[l] += lane[l + width];
-    return dm_logf(lane[0]);
+    return log_of(lane[0]);
 }
 
 void dm_head_forward(dm_network *n, const float *w, const int32_t *target, size_t predictions)

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/numbers/foreign.h"
 #include "core/files/durable.h"
 #include "core/files/file.h"
 #include "core/files/list.h"
@@ -63,6 +64,10 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
     if (o->shards > 1) {
         dm_sha256_update(&h, " shards", 7);
         dm_train_options_hash(o, DM_IDENTITY_SHARDS, &h);
+    }
+    if (DM_FOREIGN_MATH) {
+        snprintf(text, sizeof text, " math %s", DM_FOREIGN_MATH ? DM_FOREIGN_MATH : "");
+        dm_sha256_update(&h, text, strlen(text));
     }
     if (o->precision != DM_PRECISION_F32) {
         dm_sha256_update(&h, " precision", 10);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/numbers/foreign.h"
 #include "core/files/file.h"
 #include "core/files/input.h"
 #include "core/files/place.h"
@@ -53,8 +54,9 @@ static void cache_key(dm_run *r, int which, char key[KEY_MAX])
         size += (size_t)snprintf(counts + size, sizeof counts - size, "%s%zu", i ? "+" : "", parts[i].ref->n);
     }
     dm_sha256_finish(&h, items);
-    snprintf(key, KEY_MAX, KIND "3 model=%s items=%s share_prefix=%d%s values=%s\n", dm_run_reference_sha256(r, which),
-             items, r->options.share_prefix, r->options.precision == DM_PRECISION_BF16 ? " precision=bf16" : "",
+    snprintf(key, KEY_MAX, KIND "3 model=%s items=%s share_prefix=%d%s%s values=%s\n",
+             dm_run_reference_sha256(r, which), items, r->options.share_prefix,
+             r->options.precision == DM_PRECISION_BF16 ? " precision=bf16" : "", DM_FOREIGN_MATH ? " math=foreign" : "",
              counts);
 }
 

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "config.h"
 #include "core/cpu.h"
 #include "core/numbers/dtype.h"
 #include "simd/kernels/gemm_kernel.h"
@@ -40,7 +41,7 @@ typedef struct dm_kernels {
     dm_isa isa;
     dm_gemm_kernel gemm, gemm_bf16;
     dm_gemm_skinny_fn skinny;
-    dm_gemm_skinny_fn skinny_bf16; /* the bf16 product; A rounded by round_bf16. NULL: packing is as good */
+    dm_gemm_skinny_fn skinny_bf16;         /* the bf16 product; A rounded by round_bf16. NULL: packing is as good */
     dm_gemm_quantised_fn skinny_quantised; /* NULL: widening pieces and `skinny` are as fast */
     dm_gemm_lanes_fn lanes;
     dm_gemm_rows_fn rows;
@@ -136,6 +137,10 @@ typedef struct dm_kernels {
     /* ---- stored weights (core/numbers/dtype.h): y[i] = value of element first + i of a row of type `type` ----
      * For blocks first and n are multiples of 32. row: aligned to the element of plain types; blocks: not at all. */
     void (*widen)(float *y, dm_dtype type, const void *row, size_t first, size_t n);
+#if HAVE_SLEEF
+    void (*own_exp)(float *y, const float *x, size_t n); /* what a build without SLEEF has for exp, sigmoid */
+    void (*own_sigmoid)(float *y, const float *x, size_t n);
+#endif
 } dm_kernels;
 
 /* Fills the table for a level that dm_isa_usable() accepts: scalar first, then what the level does better. */
