@@ -100,7 +100,7 @@ for force in "" --overwrite; do
 done
 check "the output is as it was" cmp "$work/one.jsonl" "$work/before"
 check "unless it may be overwritten" works pairs --from-pairs "$work/two.jsonl" --output "$work/one.jsonl" --overwrite
-check "which it is" eval '! cmp -s "$work/one.jsonl" "$work/before"'
+if cmp -s "$work/one.jsonl" "$work/before"; then check "which it is" false; fi
 for left in "$work"/*.tmp-*; do
     check "$left is not left" [ ! -e "$left" ]
 done
