@@ -1,7 +1,7 @@
 /* libdmpo: fine-tune small Llama-family transformers on multi-turn agent trajectories, on the CPU, with the same bits
  * everywhere. Score trajectories, generate answers, render conversations.
  *
- * What holds for every function is said here, once.
+ * This comment says once what holds for every function.
  *
  * Status      A function that can fail returns a dmpo_status, 0 for success. On failure it fills *error with one line:
  *             what is wrong, where, what would be right. In these lines `name` stands for an option or a member. The
@@ -16,16 +16,16 @@
  *             size. Structs that the caller fills begin with `size`, which the caller sets to sizeof the struct; a
  *             library newer or older than the program then reads and writes what both know. dmpo_error, dmpo_turn,
  *             dmpo_message and dmpo_span are final.
- * Choices     Values that are one of a list are names, such as "dmpo" for `objective`: a newer library may have more of
+ * Choices     A value from a list is a name, such as "dmpo" for `objective`: a newer library may have more of
  *             them without breaking a program, and dmpo_option_info.choices lists them.
  * Callbacks   run on the thread that called the library. They may use other engines and what was opened with these, and
  *             tokenizers, but nothing of the engine at work except its dmpo_engine_* and dmpo_model_* properties.
- * Threads     An engine and what was opened with it, a tokenizer, and options each serve one thread at a time; which
- *             thread may change between calls. Different engines may work at the same time.
+ * Threads     An engine and what was opened with it, a tokenizer, and options each serve one thread at a time, which
+ *             need not be the same one for every call. Different engines may work at the same time.
  * Locale      Any. Numbers have a '.' in every text, whatever setlocale was called with. Texts and paths are UTF-8.
  * Floating    The calling thread rounds to nearest and keeps subnormal numbers, as every thread does by default.
- * point       dmpo_engine_open refuses a thread in another mode. Nothing changes these modes or leaves exceptions
- *             that trap.
+ * point       dmpo_engine_open refuses a thread in another mode. The library changes none of these modes and
+ *             enables no trap.
  * Processes   No function may run in a child of fork without exec. Signals are left to the program.
  *
  * Arrays have their shape in brackets, row-major. Log-probabilities are natural, in nats; sizes are bytes; lengths are
@@ -76,7 +76,7 @@ DMPO_API const char *dmpo_status_name(dmpo_status status);
 
 /* ---- version ---- */
 
-/* The version of the linked library, as DMPO_VERSION and DMPO_VERSION_NUMBER of the header that it was built with. */
+/* The version of the linked library: DMPO_VERSION and DMPO_VERSION_NUMBER of the header that it was built with. */
 DMPO_API const char *dmpo_version(void);
 DMPO_API int dmpo_version_number(void);
 
@@ -130,7 +130,7 @@ typedef struct dmpo_option_info {
     int decides;                /* 1: the numbers of a run depend on it; 0: they do not */
 } dmpo_option_info;
 
-/* The options of training, in the order of a help text; NULL for index = their number and above. */
+/* The options of training, in the order of a help text; NULL when index is their number or more. */
 DMPO_API const dmpo_option_info *dmpo_train_option(size_t index);
 
 /* The options of a run. Each has its default (that of the authors of arXiv 2406.14868 and their code) until it is set.
@@ -283,7 +283,7 @@ typedef struct dmpo_tokenizer dmpo_tokenizer;
  * DMPO_ERR_INPUT. */
 DMPO_API dmpo_status dmpo_tokenizer_open(dmpo_tokenizer **tokenizer, const char *path, const char *chat_template,
                                          const char *template_options, dmpo_error *error);
-/* The same of an adapter whose base is at `base`, wherever the adapter says it is; NULL: there. */
+/* The same for an adapter whose base is at `base`, not where the adapter says; NULL: where the adapter says. */
 DMPO_API dmpo_status dmpo_tokenizer_open_on(dmpo_tokenizer **tokenizer, const char *path, const char *base,
                                             const char *chat_template, const char *template_options, dmpo_error *error);
 DMPO_API void dmpo_tokenizer_close(dmpo_tokenizer **tokenizer);
@@ -343,13 +343,13 @@ typedef struct dmpo_model dmpo_model;
  * layers * 2 * kv_heads * head_dim * max_length floats. */
 DMPO_API dmpo_status dmpo_model_open(dmpo_model **model, dmpo_engine *engine, const char *path, size_t slots,
                                      size_t max_length, dmpo_error *error);
-/* The same of an adapter whose base is at `base`, wherever the adapter says it is; NULL: there. */
+/* The same for an adapter whose base is at `base`, not where the adapter says; NULL: where the adapter says. */
 DMPO_API dmpo_status dmpo_model_open_on(dmpo_model **model, dmpo_engine *engine, const char *path, const char *base,
                                         size_t slots, size_t max_length, dmpo_error *error);
 DMPO_API void dmpo_model_close(dmpo_model **model);
 
-/* How products with weights compute: "f32", as after opening, or "bf16", as with the option `precision` of training.
- * Another one than before forgets what the slots remember. */
+/* Sets how products with weights are computed: "f32", as after opening, or "bf16", as with the option `precision` of
+ * training. A change discards what the slots remember. */
 DMPO_API dmpo_status dmpo_model_set_precision(dmpo_model *model, const char *name, dmpo_error *error);
 DMPO_API size_t dmpo_model_vocabulary(const dmpo_model *model);
 DMPO_API size_t dmpo_model_positions(const dmpo_model *model); /* the longest sequence that it was made for */
@@ -370,7 +370,7 @@ typedef struct dmpo_sampling {
     double temperature;     /* 0: always the most probable token; at most 1e6 */
     int64_t top_k;          /* sample from the top_k most probable tokens; 0: from all */
     double top_p;           /* from the most probable ones that together have this probability, (0, 1] */
-    uint64_t seed, episode; /* episode: tells apart answers of one seed */
+    uint64_t seed, episode; /* episode: distinguishes answers of one seed */
     int64_t max_tokens;     /* of the answer, >= 0 */
     const int32_t *stop;    /* [n_stop] ids that end the answer and belong to it; NULL with n_stop 0 */
     size_t n_stop;
@@ -397,7 +397,7 @@ typedef struct dmpo_request {
 /* Called for each generated token of request `index`; nonzero ends that request. */
 typedef int (*dmpo_token_fn)(void *context, size_t index, int32_t id, float logp);
 
-/* Continues requests[n] together until each has met a stop id, max_tokens, max_length, or the callback's wish. The
+/* Continues requests[n] together until each has met a stop id, max_tokens or max_length, or the callback ended it. The
  * result of a request depends neither on the others nor on what is remembered. token may be NULL. */
 DMPO_API dmpo_status dmpo_model_generate(dmpo_model *model, dmpo_request *requests, size_t n, dmpo_token_fn token,
                                          void *context, dmpo_error *error);
