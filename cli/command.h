@@ -71,7 +71,7 @@ const char *cli_foreign_math(void);
 /* How products with weights compute. */
 #define CLI_PRECISION_OPTION(options, field)                                                                           \
     DM_OPTION_CHOICE(options, field, "precision", "NAME", dm_precision_names,                                          \
-                     "of the inputs of products with weights: f32, or rounded to bf16")
+                     "type to which products with weights round their inputs")
 
 /* The text that ends an answer (model/infer/stop_text.h). */
 #define CLI_STOP_OPTION(options, field)                                                                                \
@@ -89,10 +89,9 @@ const char *cli_foreign_math(void);
                        "Jinja template. Without it the template is the model's own, of chat_template.jinja or "        \
                        "tokenizer_config.json. `chat-template` is the same option."),                                  \
         DM_OPTION_TEXT(options, values, "template-option", "NAME=VALUE",                                               \
-                       "variables for the chat template, with commas between them", .absent = "none",                  \
-                       .manual =                                                                                       \
-                           "Variables for the chat template, such as enable_thinking=false or date=2026-11-30, with "  \
-                           "commas between them. Values are true, false, null, numbers, or text.")
+                       "variables for the chat template, separated by commas", .absent = "none",                       \
+                       .manual = "Variables for the chat template, such as enable_thinking=false or date=2026-11-30, " \
+                                 "separated by commas. Values are true, false, null, numbers, or text.")
 
 /* Monotonic seconds. */
 double cli_seconds(void);

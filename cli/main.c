@@ -19,7 +19,7 @@ static const cli_entry commands[] = {
     {"show", cli_show, "show an item of a data file as training sees it: tokens, masks, weights"},
     {"trace", cli_trace, "record a training step: every tensor, gradient, moment and weight"},
     {"check", cli_check, "judge a trace: which operation is the first that is wrong, and why"},
-    {"compare", cli_compare, "find the first operation where two traces part"},
+    {"compare", cli_compare, "find the first operation where two traces diverge"},
     {"golden", cli_golden, "make a golden case of a model, in double"},
     {"score", cli_score, "print log-probabilities of trajectories under policy and reference"},
     {"generate", cli_generate, "print a model's answer to a prompt"},
@@ -34,7 +34,7 @@ static const cli_entry commands[] = {
     {"convert", cli_convert, "write a model as a Hugging Face directory, GGUF or llama2.c file"},
     {"experiment", cli_experiment, "run a recipe: from a tokenizer to a table of methods, over seeds"},
     {"verify", cli_verify, "prove or refute a run: its files, and steps computed again here"},
-    {"diff", cli_diff, "find where two runs part: options, data, the first step, its first operation"},
+    {"diff", cli_diff, "find where two runs diverge: options, data, the first step, its first operation"},
     {"report", cli_report_main, "write an experiment's tables, charts and examples as HTML, Markdown and CSV"},
 };
 
@@ -57,7 +57,7 @@ static void on_signal(int number)
     dm_child_interrupt();
 }
 
-/* A signal that whoever started us ignores, as nohup does, stays ignored; `asked`: but for Ctrl-C, which a shell
+/* A signal that our parent ignores, as nohup does, stays ignored; `asked`: but for Ctrl-C, which a shell
  * ignores for everything that it starts with &. */
 static void catch_endings(void (*handler)(int), bool asked)
 {
@@ -74,8 +74,8 @@ void cli_catch_interrupt(void)
     catch_endings(on_signal, true);
 }
 
-/* A standard stream that is closed would lend its number to the first file that is opened. It becomes /dev/null, opened
- * for the other direction, so that using it stays an error; messages have nowhere to go. */
+/* When a standard stream is closed, the first file that is opened would get its descriptor. It becomes /dev/null,
+ * opened for the other direction, so that using it stays an error; messages have nowhere to go. */
 static void open_standard_streams(void)
 {
     static const int direction[] = {O_WRONLY, O_RDONLY, O_WRONLY};
@@ -130,7 +130,7 @@ int cli_open_engine(const char *name, const cli_common *common, dmpo_engine **en
     dmpo_error error;
     const int s = dmpo_engine_open(engine, common->isa, (unsigned)common->threads, &error);
     if (s == DMPO_OK && DM_FOREIGN_MATH)
-        fprintf(stderr, "built with %s: results are others than everywhere else\n", DM_FOREIGN_MATH);
+        fprintf(stderr, "built with %s: results differ from those of every other build\n", DM_FOREIGN_MATH);
     return s ? cli_failed(name, s, error.message) : 0;
 }
 

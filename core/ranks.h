@@ -4,8 +4,8 @@
  * command fills (cli/ranks_mpi.c), so that the library calls no MPI. Messages go from one rank to another and are taken
  * in an order that the receiver decides: no result depends on which arrives first.
  *
- * Whoever waits for another rank longer than the time limit asks whom that one waits for, and so on, until one does not
- * answer: that rank is named in the error. */
+ * A rank that waits for another longer than the time limit asks which rank that one waits for, and so on, until one
+ * does not answer: the error names that rank. */
 #ifndef DM_CORE_RANKS_H
 #define DM_CORE_RANKS_H
 
@@ -45,23 +45,23 @@ typedef struct dm_ranks {
     bool (*arrived)(dm_rank_tag tag, unsigned *from, size_t *bytes);
 } dm_ranks;
 
-/* Those of this process. */
+/* The ranks that this process is one of. */
 const dm_ranks *dm_ranks_here(void);
-/* Called once, when the command starts, with a table that stays; NULL: alone, as in a child process. */
+/* Sets them: once, when the command starts, to a table that stays valid; NULL: alone, as in a child process. */
 void dm_ranks_use(const dm_ranks *ranks);
 
-/* Seconds; 600 unless this is called with another number > 0. */
+/* Sets the time limit of waiting, in seconds, above 0; it is 600 before the first call. */
 void dm_ranks_limit(double seconds);
 
 /* Waits until a message is done. `what`, in an error: "the gradient". */
 dm_status dm_ranks_wait(dm_rank_message *m, const char *what, dm_error *err);
 dm_status dm_ranks_wait_all(dm_rank_message *m, size_t n, const char *what, dm_error *err);
 
-/* One message, start to end. bytes may be 0: nothing is sent. */
+/* Sends or receives one message and waits until it is done. bytes may be 0: nothing is sent. */
 dm_status dm_ranks_send(unsigned to, dm_rank_tag tag, const void *data, size_t bytes, const char *what, dm_error *err);
 dm_status dm_ranks_receive(unsigned from, dm_rank_tag tag, void *data, size_t bytes, const char *what, dm_error *err);
 
-/* Rank 0's data to all. */
+/* Sends rank 0's data to all. */
 dm_status dm_ranks_share(dm_rank_tag tag, void *data, size_t bytes, const char *what, dm_error *err);
 
 /* What has to be the same on all ranks: a value for each name, "" where it is not known yet. */
@@ -77,7 +77,7 @@ dm_status dm_ranks_agree(dm_status s, const dm_ranks_fact facts[DM_RANKS_FACTS],
 
 /* True after a failure that all ranks know of: rank 0 reports it. */
 bool dm_ranks_agreed_to_fail(void);
-/* Of a failure that all ranks come to by themselves, from the same numbers; returns s. */
+/* Notes a failure that every rank reaches by itself, from the same numbers; returns s. */
 dm_status dm_ranks_fail_together(dm_status s);
 
 #endif

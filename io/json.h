@@ -78,7 +78,7 @@ dm_status dm_json_get_double(const dm_json_doc *doc, const dm_json *v, const cha
 dm_status dm_json_get_bool(const dm_json_doc *doc, const dm_json *v, const char *key, const bool *fallback, bool *out,
                            dm_error *err);
 
-/* A list of token ids, each from 0 to 2^31 - 1, to out[list->length]. Returns the first value that is none; `list`
+/* A list of token ids, each from 0 to 2^31 - 1, to out[list->length]. Returns the first value that is not one; `list`
  * itself where it is no list or empty; NULL: all are. */
 const dm_json *dm_json_token_ids(const dm_json *list, int32_t *out);
 

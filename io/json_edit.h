@@ -1,4 +1,4 @@
-/* One member of a JSON file's object changed, the rest of its text as it is: not even a number is written anew. */
+/* Changes one member of a JSON file's object and leaves the rest of its text as it is, numbers' digits included. */
 #ifndef DM_IO_JSON_EDIT_H
 #define DM_IO_JSON_EDIT_H
 

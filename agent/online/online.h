@@ -8,8 +8,8 @@
 #include "model/loss/policy.h"
 #include "model/train/train.h"
 
-/* Each is a choice of baseline, ratio and aggregate, which options of their own override; GiGPO besides compares steps
- * that begin in the same state. */
+/* Each is a choice of baseline, ratio and aggregate, each of which has an option that overrides it; GiGPO also compares
+ * steps that begin in the same state. */
 typedef enum dm_online_objective { DM_ONLINE_RLOO, DM_ONLINE_GRPO, DM_ONLINE_GIGPO } dm_online_objective;
 
 extern const char *const dm_online_objective_names[]; /* NULL-terminated, as are the next three */

@@ -49,7 +49,7 @@ static dm_status compare_runs(const char *path, const char *old, const char *now
             const int size_a = trimmed(&a, n), size_b = trimmed(&b, m);
             return dm_fail(err, DM_ERR_INPUT,
                            "%s: was begun by a run with other options: %.*s there, %.*s now; give the same ones, "
-                           "another --output, or --overwrite to begin anew",
+                           "another --output, or --overwrite to start over",
                            path, size_a, a, size_b, b);
         }
         old += n + (old[n] == '\n');
@@ -73,7 +73,7 @@ static dm_status count_lines(dm_rollout_file *f, const dm_rollout_assignments *a
     dm_status s = dm_episodes_read(&e, &f->path, 1, err);
 
     if (s == DM_OK && e.n > f->total)
-        s = dm_fail(err, DM_ERR_INPUT, "%s: has %zu episodes, the whole run %zu; --overwrite begins anew", f->path, e.n,
+        s = dm_fail(err, DM_ERR_INPUT, "%s: has %zu episodes, the whole run %zu; --overwrite starts over", f->path, e.n,
                     f->total);
     for (size_t i = 0; s == DM_OK && i < e.n; i++) {
         name.size = 0;
@@ -81,7 +81,7 @@ static dm_status count_lines(dm_rollout_file *f, const dm_rollout_assignments *a
         if (name.failed)
             s = dm_fail(err, DM_ERR_MEMORY, "no memory to read %s", f->path);
         else if (strcmp(name.data, e.episode[i].id) != 0)
-            s = dm_fail(err, DM_ERR_INPUT, "%s: episode %zu is '%s', must be '%s'; --overwrite begins anew", f->path,
+            s = dm_fail(err, DM_ERR_INPUT, "%s: episode %zu is '%s', must be '%s'; --overwrite starts over", f->path,
                         i + 1, e.episode[i].id, name.data);
         f->reward += e.episode[i].reward;
         f->success += e.episode[i].reward >= 1;

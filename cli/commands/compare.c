@@ -1,4 +1,4 @@
-/* dmpo compare: where two traces of one step part. */
+/* dmpo compare: where two traces of one step diverge. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static const cli_option options[] = {
 
 static const cli_command command = {
     "compare",
-    "Compares two traces of one step in execution order and finds the first operation where they part.",
+    "Compares two traces of one step in execution order and finds the first operation where they diverge.",
     "[--truth FILE] [--map FILE] [--html FILE] A B",
     "A has a manifest; B is any safetensors file with tensors of these names, or\n"
     "NumPy files: a .npz archive, a .npy file or a directory of them. An operation diverges when its outputs\n"

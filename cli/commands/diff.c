@@ -1,4 +1,4 @@
-/* dmpo diff: where two runs part, and which of them this machine gives. */
+/* dmpo diff: where two runs diverge, and which of them this machine gives. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ typedef struct diff_options {
 } diff_options;
 
 static const cli_option options[] = {
-    DM_OPTION_FLAG(diff_options, trace, "trace", "traces the step where they part: the first operation that differs",
+    DM_OPTION_FLAG(diff_options, trace, "trace", "traces the step where they diverge: the first operation that differs",
                    .group = "what", .initial = "true"),
     CLI_RUN_INPUTS(diff_options, inputs),
     {.info = {0}},

@@ -93,8 +93,8 @@ static const cli_command command = {
     "--model PATH --data FILE --output FILE [--steps A:B] [options]",
     "The file holds token ids, weights of tokens, every intermediate of the forward pass, log-probabilities, loss,\n"
     "the gradient of every intermediate and parameter, the clipping factor, moments and updated parameters, and a\n"
-    "manifest that says what each is computed from. `dmpo check` judges such a file, whoever wrote it;\n"
-    "`dmpo compare` finds where two of them part.",
+    "manifest that says what each is computed from. `dmpo check` judges such a file, whatever program wrote it;\n"
+    "`dmpo compare` finds where two of them diverge.",
     options,
     0,
     0};

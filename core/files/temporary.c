@@ -21,7 +21,7 @@ static int is_below(const char *path, const char *dir)
     return strncmp(path, dir, n) == 0 && path[n] == '/';
 }
 
-/* A place behind all that are used: what is newer is removed first. */
+/* Takes a place after all that are used: what is newer is removed first. */
 void dm_temporary_add(const char *path)
 {
     const size_t size = strlen(path) + 1;

@@ -61,7 +61,7 @@ typedef struct dm_data_options {
     bool need_pairs;               /* data without rejected sides is an error */
     bool take_labels;              /* completions with a label, which only kto learns from */
     bool drop_equal;               /* pairs whose sides are the same are counted and left out */
-    bool join_messages;            /* messages of one speaker in a row become one; else they are refused */
+    bool join_messages;            /* consecutive messages of one speaker become one; else they are refused */
     bool skip_invalid;             /* count and skip items that are broken or keep no action token */
     bool keep_cut;                 /* trajectories keep the ids that max_length leaves out, after the others */
     bool one;                      /* read one item, and look at no other: */

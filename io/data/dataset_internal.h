@@ -24,7 +24,7 @@ typedef struct dm_item_reader {
 dm_status dm_form_reserve(dm_item_reader *r, size_t spans);
 
 /* How many leading messages of two whole conversations are their common prompt (TRL's implicit prompt): the equal ones,
- * but so that the next one of both is the agent's. 0: there is none. */
+ * as far as the next one of both is the agent's. 0: no common prompt. */
 size_t dm_form_common_prompt(const dm_json *chosen, const dm_json *rejected);
 
 /* A side of a pair, not empty, as r->ids and r->spans: a list of messages or one. `prompt`, called `prompt_name`, may

@@ -7,12 +7,12 @@
 #include "io/data/dataset.h"
 #include "io/json.h"
 
-struct dm_made_doc; /* a document that was parsed out of a text, such as the arguments of a call */
+struct dm_made_doc; /* a document that was parsed from a text, such as the arguments of a call */
 
 typedef struct dm_message_reader {
     const dm_json_doc *doc;
     const char *id; /* of the item at hand, for messages; "": none */
-    bool join;      /* messages of one speaker in a row become one; else they are refused */
+    bool join;      /* consecutive messages of one speaker become one; else they are refused */
     dm_error *err;
 
     dm_message *messages;  /* [n] of the side at hand */

@@ -85,7 +85,7 @@ typedef struct dm_chat_template {
     dm_template_kind kind;   /* DM_TEMPLATE_OWN: not one of ours */
     int32_t bos;             /* -1: none */
     int32_t end_of_turn;     /* the token that ends an agent turn */
-    bool rewrites;           /* earlier turns, or what is before them, look otherwise once the conversation goes on */
+    bool rewrites;           /* earlier turns, or what is before them, change as the conversation goes on */
     bool chosen;             /* by the user: not (only) what the model's files say */
     struct dm_template *own; /* the rest */
 } dm_chat_template;
@@ -98,8 +98,8 @@ const char *dm_template_source(const dm_chat_template *c);
 /* choice may be NULL. Where the model's own is asked for, it comes from `dir`/chat_template.jinja or else
  * tokenizer_config.json; of several named ones "default", and "tool_use" for conversations with tools. bos, eos and the
  * other tokens that a template prints come from tokenizer_config.json; `dir` may be NULL with a name.
- * The template is rendered once here, to find which token ends a turn: what it does not know, or asks for and lacks (a
- * date), is said here. */
+ * The template is rendered once here, to find which token ends a turn: what is not supported, or
+ * what it asks for and lacks (a date), is reported here. */
 dm_status dm_template_open(dm_chat_template *out, const dm_template_choice *choice, const char *dir,
                            const dm_tokenizer *t, dm_error *err);
 void dm_template_close(dm_chat_template *c);
@@ -119,7 +119,7 @@ dm_status dm_template_text(dm_text *out, const char *dir, dm_error *err);
 
 /* Appends the conversation's ids to *ids; the span of every assistant message with train == true goes to
  * spans[0..*n_spans) (room for talk->n). generation_prompt: ends with the header that precedes the agent's words.
- * Turns with ids stand as these, between what the template puts around a turn: what the model saw and said.
+ * A turn with ids becomes exactly these, between what the template puts around a turn: what the model saw and wrote.
  * What the template refuses, or leaves out although it would have to be trained, is an error. */
 dm_status dm_template_render(const dm_chat_template *c, const dm_tokenizer *t, const dm_conversation *talk,
                              bool generation_prompt, dm_ids *ids, dm_span *spans, size_t *n_spans, dm_error *err);

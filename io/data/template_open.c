@@ -47,7 +47,7 @@ static bool is_name(const char *s, size_t n)
 }
 
 /* Statements that set the options, and a line end that the last one takes: the template after them begins a line, as
- * it did. Kept with the text, so that whoever renders it has them, too. */
+ * it did. Kept with the text, so that every renderer of it has them, too. */
 static dm_status add_options(dm_text *out, const char *options, dm_error *err)
 {
     for (const char *s = options != NULL ? options : ""; *s != '\0';) {
@@ -178,7 +178,7 @@ static dm_status first_special(int32_t *id, const dm_tokenizer *t, const jinja_t
     return status;
 }
 
-/* Which token ends the agent's turn: the first special one behind its words, at the end of a conversation or else
+/* Which token ends the agent's turn: the first special one after its words, at the end of a conversation or else
  * before the next question. */
 static dm_status find_end(dm_chat_template *c, const dm_message *messages, size_t n, const dm_tokenizer *t,
                           dm_error *err)
@@ -196,9 +196,8 @@ static dm_status find_end(dm_chat_template *c, const dm_message *messages, size_
     }
     return status != DM_OK || c->end_of_turn >= 0
                ? status
-               : dm_fail(
-                     err, DM_ERR_UNSUPPORTED,
-                     "the template has no special token behind the agent's words, so that nothing would end a turn");
+               : dm_fail(err, DM_ERR_UNSUPPORTED,
+                         "the template has no special token after the agent's words, so that nothing would end a turn");
 }
 
 /* What stands around the agent's words in its turn. */

@@ -346,7 +346,7 @@ dm_status dm_template_continue(const dm_chat_template *c, const dm_tokenizer *t,
     while (answer > 0 && talk->messages[answer - 1].role != DM_ROLE_ASSISTANT)
         answer--;
     if (answer == 0 || answer == talk->n)
-        return dm_fail(err, DM_ERR_INTERNAL, "a conversation goes on behind an answer and with a question");
+        return dm_fail(err, DM_ERR_INTERNAL, "a conversation is continued after an answer, with a question");
     dm_status status = dm_scene_open(&s, c, talk, err);
     if (status == DM_OK)
         status = dm_scene_render(&s, answer, false, &before);

@@ -28,7 +28,7 @@ static bool is_data(const jinja_run *run)
     return (run->origin & JINJA_ORIGIN) != 0;
 }
 
-/* What stands behind the last byte of data in the first `message` messages with a generation prompt. */
+/* What stands after the last byte of data in the first `message` messages with a generation prompt. */
 static dm_status invite(const dm_scene *s, size_t message, invitation *out)
 {
     jinja_text text;
@@ -64,8 +64,8 @@ static bool begins_with(const jinja_text *text, size_t at, size_t end, const inv
     return v->size <= end - at && memcmp(text->data + at, v->text, v->size) == 0;
 }
 
-/* Where a turn begins whose beginning is not what it would be asked for with: behind the generation prompt, if it
- * stands there; else behind the last marker or line end that the two have in common. */
+/* Where a turn begins whose beginning is not what it would be asked for with: after the generation prompt, if it
+ * stands there; else after the last marker or line end that the two have in common. */
 static size_t common_begin(const jinja_text *text, size_t at, size_t end, const invitation *v)
 {
     size_t same = 0;
@@ -96,7 +96,7 @@ size_t dm_turn_end(const dm_chat_template *c, const dm_tokenizer *t, const jinja
 typedef struct place {
     size_t gap;        /* where the data before it ends */
     size_t first, end; /* its own bytes */
-    size_t next;       /* where the data behind it begins, or the text's end */
+    size_t next;       /* where the data after it begins, or the text's end */
     bool there, apart; /* apart: other messages' data is between */
 } place;
 

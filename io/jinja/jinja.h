@@ -44,8 +44,8 @@ typedef struct dm_jinja_input {
 } dm_jinja_input;
 
 /* *text lies in the arena, as do the input's values. Errors: DM_ERR_INPUT for what the template itself refuses
- * (raise_exception) and for what is an error in Python; DM_ERR_UNSUPPORTED for what jinja2 has and this has not;
- * DM_ERR_MEMORY for the limits. */
+ * (raise_exception) and for what is an error in Python; DM_ERR_UNSUPPORTED for what jinja2 has and this interpreter
+ * lacks; DM_ERR_MEMORY for the limits. */
 dm_status dm_jinja_render(const dm_jinja *j, jinja_arena *arena, const dm_jinja_input *input, jinja_text *text,
                           dm_error *err);
 

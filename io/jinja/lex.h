@@ -1,8 +1,8 @@
 /* A template's source as tokens: text, and what stands inside of {{ }} and {% %}.
  *
  * White space is dealt with here, as jinja2 does with trim_blocks and lstrip_blocks, which transformers sets: a line
- * end after a block is dropped, white space before a block that begins its line, too; - beside a delimiter takes all
- * white space there, + keeps it. Comments and {% raw %} are gone. */
+ * end after a block is dropped, and so is white space before a block that begins its line; - beside a delimiter takes
+ * all white space there, + keeps it. Comments and {% raw %} are gone. */
 #ifndef DM_IO_JINJA_LEX_H
 #define DM_IO_JINJA_LEX_H
 

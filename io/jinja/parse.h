@@ -38,7 +38,7 @@ bool jinja_skip_name(jinja_parser *p, const char *name);
 bool jinja_expect(jinja_parser *p, const char *op);
 
 jinja_node *jinja_parse_expression(jinja_parser *p);
-/* Expressions with commas between them are a tuple. conditions: "a if b else c" may stand in it. */
+/* Expressions separated by commas make a tuple. conditions: "a if b else c" may be among them. */
 jinja_node *jinja_parse_tuple(jinja_parser *p, bool conditions);
 jinja_node *jinja_parse_unary(jinja_parser *p);
 /* | filter | filter ... after `node`; begins: the name of the first stands here without |. */

@@ -3,8 +3,8 @@
  * Values do not change once they are made, but for namespaces; lists, strings and their slices may share memory.
  *
  * Every byte of text knows where it is from. An origin is 0 for the template's own text and for what is computed
- * (numbers, `true`), or a number that who made the value chose: message i has i + 1. So the rendered text says which of
- * its bytes a message contributed, however they were stripped, split, joined or written as JSON. */
+ * (numbers, `true`), or a number that the maker of the value chose: message i has i + 1. So the rendered text says
+ * which of its bytes a message contributed, however they were stripped, split, joined or written as JSON. */
 #ifndef DM_IO_JINJA_VALUE_H
 #define DM_IO_JINJA_VALUE_H
 

@@ -83,7 +83,7 @@ typedef struct dm_mixed_text {
     size_t watched; /* out: the ids up to that token's, or SIZE_MAX: none ends there */
 } dm_mixed_text;
 
-/* Appends the ids of x to *ids. *place: where it stands; then, where a text behind it stands. */
+/* Appends the ids of x to *ids. *place: where it stands; then, where a text after it stands. */
 dm_status dm_tokenizer_encode_mixed(const dm_tokenizer *t, dm_mixed_text *x, dm_text_place *place, dm_ids *ids,
                                     dm_error *err);
 

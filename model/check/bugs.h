@@ -1,5 +1,5 @@
-/* Known mistakes as changes of a formula: one row each in model/check/bugs.c. Adding one is adding a row, and where no
- * knob does what it needs, a knob in model/truth/. */
+/* Known mistakes as changes of a formula: one row each in model/check/bugs.c. To add one, add a row, and where no knob
+ * does what it needs, a knob in model/truth/. */
 #ifndef DM_MODEL_CHECK_BUGS_H
 #define DM_MODEL_CHECK_BUGS_H
 

@@ -1,5 +1,5 @@
 /* The verdict on a trace, from that trace alone: every operation is computed again in double from the trace's own
- * inputs, and what its outputs differ by is held against what rounding can do (model/truth/formula.h). */
+ * inputs, and the difference of its outputs is compared with what rounding can do (model/truth/formula.h). */
 #ifndef DM_MODEL_CHECK_CHECK_H
 #define DM_MODEL_CHECK_CHECK_H
 
@@ -43,7 +43,7 @@ typedef struct dm_check_counts {
 
 typedef void (*dm_check_sink)(void *context, const dm_finding *f);
 
-/* Every operation of every step, in execution order. */
+/* Judges every operation of every step, in execution order, and calls the sink for each. */
 dm_status dm_check_trace(const dm_st *st, const dm_manifest *m, dm_pool *pool, dm_check_sink sink, void *context,
                          dm_check_counts *counts, dm_error *err);
 

@@ -1,4 +1,4 @@
-/* Two traces of one step, tensor by tensor in execution order: where they part. */
+/* Compares two traces of one step, tensor by tensor in execution order, and finds where they diverge. */
 #ifndef DM_MODEL_CHECK_COMPARE_H
 #define DM_MODEL_CHECK_COMPARE_H
 
@@ -12,7 +12,7 @@ typedef enum dm_layout { /* how B's tensor holds what A's holds */
                          DM_LAYOUT_SPLIT,       /* the reverse */
                          DM_LAYOUT_FUSED,       /* columns of a fused projection */
                          DM_LAYOUT_PADDED,      /* sides are rows of a batch, padded at their ends */
-                         DM_LAYOUT_PADDED_LEFT, /* the same, padded at their begins */
+                         DM_LAYOUT_PADDED_LEFT, /* the same, padded at their beginnings */
                          DM_LAYOUT_OTHER        /* another number of elements: not compared */
 } dm_layout;
 
@@ -21,7 +21,7 @@ const char *dm_layout_name(dm_layout l);
 typedef enum dm_difference {
     DM_DIFFERENCE_NONE,      /* the same values */
     DM_DIFFERENCE_ROUNDING,  /* what the operation adds is within the bounds of both */
-    DM_DIFFERENCE_INHERITED, /* inputs are not in both traces, so nothing can be told of this operation alone */
+    DM_DIFFERENCE_INHERITED, /* inputs are not in both traces, so this operation alone cannot be judged */
     DM_DIFFERENCE_DIVERGES   /* the operation itself differs by more than rounding */
 } dm_difference;
 

@@ -12,7 +12,7 @@ typedef enum dm_policy_baseline {
     DM_BASELINE_AUTO,
     DM_BASELINE_MEAN_STD,     /* (R - mean) / deviation with n - 1: GRPO */
     DM_BASELINE_MEAN,         /* R - mean: Dr. GRPO */
-    DM_BASELINE_LEAVE_ONE_OUT /* R - mean of the others: RLOO */
+    DM_BASELINE_LEAVE_ONE_OUT /* R - mean of the group's other rewards: RLOO */
 } dm_policy_baseline;
 
 /* What is clipped: the ratio of each token's probability to that when it was sampled; the geometric mean of a
@@ -32,7 +32,7 @@ typedef struct dm_policy_options {
     dm_policy_ratio ratio;
     dm_policy_aggregate aggregate;
     double clip_low, clip_high; /* the ratio counts within [1 - clip_low, 1 + clip_high] */
-    double kl;                  /* weight of the divergence from the reference; 0: there is none */
+    double kl;                  /* weight of the divergence from the reference; 0: no divergence */
 } dm_policy_options;
 
 /* Advantages of n rewards of one group: all 0 where the rewards are equal. */
@@ -55,7 +55,7 @@ typedef struct dm_policy_result {
     double loss;                  /* the trajectory's part: the batch's loss is the sum of these */
     double kl;                    /* sum over its tokens of exp(d) - d - 1, d = reference - logp (Schulman's k3) */
     double ratio_low, ratio_high; /* of its tokens */
-    size_t tokens, clipped;       /* that count; of these, whose gradient the clip takes away */
+    size_t tokens, clipped;       /* that count; of these, those whose gradient the clip removes */
     double logp;                  /* sum over its tokens */
 } dm_policy_result;
 

@@ -4,7 +4,7 @@
 
 #include "model/trace/run_graph.h"
 
-/* Of a run that is placed and has its references, whose batch holds every item; its steps are those of the case. */
+/* Makes a case of a run that is placed and has its references, whose batch holds every item; the case has its steps. */
 dm_status dm_golden_make(dm_run *r, const char *output, bool overwrite, dm_error *err);
 
 #endif

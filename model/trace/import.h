@@ -1,4 +1,4 @@
-/* Traces that others left as NumPy files. */
+/* Traces that other programs wrote as NumPy files. */
 #ifndef DM_MODEL_TRACE_IMPORT_H
 #define DM_MODEL_TRACE_IMPORT_H
 

@@ -1,5 +1,4 @@
-/* The manifest of a trace: what was computed, so that whoever reads the file can tell what every tensor has to be
- * (docs/trace.md). */
+/* The manifest of a trace: what was computed, so that a reader knows what every tensor has to be (docs/trace.md). */
 #ifndef DM_MODEL_TRACE_MANIFEST_H
 #define DM_MODEL_TRACE_MANIFEST_H
 
@@ -12,12 +11,12 @@
 
 /* ---- writing ---- */
 
-/* Everything but steps, operations and tensors; g is any step's. compute: "f32" or "f64"; inputs: what products round
- * theirs to. */
+/* Writes everything but steps, operations and tensors; g is any step's. compute: "f32" or "f64"; inputs: the
+ * type to which products round their inputs. */
 void dm_manifest_begin(dm_json_writer *j, const dm_graph *g, const char *compute, const char *inputs);
-/* A step: its items, learning rate and operations. */
+/* Writes a step: its items, learning rate and operations. */
 void dm_manifest_step(dm_json_writer *j, const dm_graph *g, int64_t step);
-/* The list of tensors with their hashes, and the end. */
+/* Writes the list of tensors with their hashes, and the end. */
 void dm_manifest_end(dm_json_writer *j, const dm_trace_writer *w);
 /* Bytes that a step's part of the manifest and of the header will not exceed. */
 uint64_t dm_manifest_bound(const dm_graph *g);
@@ -49,7 +48,7 @@ typedef struct dm_manifest {
     dm_json_doc *doc; /* strings live in it */
 } dm_manifest;
 
-/* Every claim is checked. dm_manifest_close is fine on a zeroed struct. */
+/* Reads it and checks every claim. dm_manifest_close accepts a zeroed struct. */
 dm_status dm_manifest_read(dm_manifest *m, const dm_st *st, const char *path, dm_error *err);
 void dm_manifest_close(dm_manifest *m);
 

@@ -5,10 +5,10 @@
 #include "io/safetensors.h"
 #include "model/truth/graph.h"
 
-/* The tensor of a node of step `step`: "step.N/NAME", or "NAME" alone. NULL: there is none. */
+/* The tensor of a node of step `step`: "step.N/NAME", or "NAME" alone. NULL: the trace lacks it. */
 const dm_st_tensor *dm_trace_find(const dm_st *st, int64_t step, const char *name);
 
-/* Its values in double; count must be the node's. Those that are not finite are counted in *wrong. */
+/* Reads its values as double; count must be the node's. Counts those that are not finite in *wrong. */
 dm_status dm_trace_values(const dm_st *st, const dm_st_tensor *t, double *out, uint64_t *wrong, dm_error *err);
 
 #endif

@@ -5,7 +5,7 @@
 #include "model/train/run.h"
 #include "model/truth/truth.h"
 
-/* Step `step` (from 0) of a run that is open. dm_graph_free, also after a failure. */
+/* Builds the graph of step `step` (from 0) of an open run. Call dm_graph_free, after a failure too. */
 dm_status dm_run_graph(dm_graph *g, dm_run *r, int64_t step, dm_error *err);
 
 /* The state of a run in double: what a step begins with. */

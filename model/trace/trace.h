@@ -10,7 +10,7 @@ typedef struct dm_trace_options {
     const char *select;              /* a pattern of fnmatch(3) for names without step.N/; NULL: every tensor */
     int64_t first_layer, last_layer; /* of tensors in layers; last -1: all */
     int64_t first_step, last_step;   /* from 0, both recorded */
-    int64_t done;                    /* steps that the run's state has behind it already; engine only */
+    int64_t done;                    /* steps that the run's state already includes; engine only */
     bool statistics;                 /* figures of the tensors in place of the tensors */
     bool double_precision;           /* the step in double (model/truth) */
 } dm_trace_options;

@@ -1,4 +1,4 @@
-/* A trace's file (docs/trace.md): safetensors, written as the tensors come, with room for the header at its begin. */
+/* A trace's file (docs/trace.md): safetensors, written as the tensors come, with room for the header first. */
 #ifndef DM_MODEL_TRACE_WRITER_H
 #define DM_MODEL_TRACE_WRITER_H
 

@@ -129,7 +129,7 @@ static dm_status check_place(const char *path, dm_error *err)
     return s;
 }
 
-/* True when the cache held this run's values. An unreadable or foreign cache is not an error: it is written anew. */
+/* True when the cache held this run's values. An unreadable or foreign cache is not an error: it is rewritten. */
 static int cache_read(dm_run *r)
 {
     part parts[PARTS];

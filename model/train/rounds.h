@@ -17,7 +17,7 @@ typedef struct dm_run_player {
      * nothing to learn may be left out. Fills policy->episodes and ->reward. A caller that asks to stop makes it return
      * DM_ERR_INTERRUPTED. */
     dm_status (*play)(void *context, dm_run *r, int64_t round, dm_error *err);
-    /* Plays held-out tasks: fills out->episodes, ->reward and ->seconds. NULL: there are none. */
+    /* Plays held-out tasks: fills out->episodes, ->reward and ->seconds. NULL: no held-out tasks. */
     dm_status (*evaluate)(void *context, dm_run *r, dmpo_metrics *out, dm_error *err);
     dm_status (*begin)(void *context, dm_run *r, dm_error *err); /* the run is placed */
     void (*end)(void *context);                                  /* before it is closed */
@@ -26,7 +26,7 @@ typedef struct dm_run_player {
 typedef struct dm_run_policy {
     dm_policy_options o; /* without AUTO */
     dm_run_player player;
-    const char *identity; /* what else decides the numbers, as text */
+    const char *identity; /* whatever else decides the numbers, as text */
     size_t items;         /* most trajectories of a round */
     size_t actions;       /* most action tokens of one */
     size_t

@@ -190,7 +190,7 @@ dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *re
  * evaluation in metrics.jsonl (-1: none), and *place with the name of its directory. All damaged: an error that names
  * the first. */
 dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_train_result *result, dm_error *err);
-/* Removes all checkpoints: a run begins anew. */
+/* Removes all checkpoints: a run starts over. */
 dm_status dm_checkpoint_discard(const dm_run *r, dm_error *err);
 /* A checkpoint at `dir`, into the run's memory and nothing else: no file is touched. *step: after which it was made. */
 dm_status dm_checkpoint_load(dm_run *r, const char *dir, int64_t *step, dm_error *err);

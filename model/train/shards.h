@@ -1,4 +1,4 @@
-/* Shards: how a batch's gradients add up (docs/numerics.md, section 9).
+/* Shards: how a batch's gradients add up (docs/numerics.md, section 5).
  *
  * Item i of a batch belongs to shard i mod `shards`. Within a shard gradients add in one chain, as without shards.
  * Shards then add up in a tree: for w = 1, 2, 4, ...: shard s, a multiple of 2w, takes shard s + w. A shard without an
@@ -32,7 +32,7 @@ typedef struct dm_shard_block {
 
 dm_shard_block dm_shard_block_of(size_t shards, unsigned ranks, unsigned rank);
 
-/* Where the tree parts the shards of a block of two or more: the first one of the right half. */
+/* Where the tree divides the shards of a block of two or more: the first shard of the right half. */
 size_t dm_shard_middle(dm_shard_block block);
 
 /* How many of the ranks that have this block have its left half. */

@@ -3,7 +3,7 @@
  *
  * OUTPUT/transcript.bin is a header of 128 bytes and a record of 160 bytes for each step. The last 32 bytes of each are
  * its leaf: a hash of the leaf before and of the record, so two transcripts that differ anywhere differ from there on.
- * The leaves hang in a Merkle tree (RFC 6962), whose root stands in run.json. */
+ * The leaves form a Merkle tree (RFC 6962), whose root is in run.json. */
 #ifndef DM_MODEL_TRAIN_TRANSCRIPT_H
 #define DM_MODEL_TRAIN_TRANSCRIPT_H
 
@@ -21,7 +21,7 @@
 /* ---- the state of a run ---- */
 
 /* What the next step depends on: the values that are trained and AdamW's moments, `floats` of each. m, v NULL: of the
- * trained values alone, which is what a record covers (on several ranks no one has all moments between checkpoints). */
+ * trained values alone, which is what a record covers (on several ranks none has all moments between checkpoints). */
 typedef struct dm_train_state {
     const float *trained, *m, *v;
     size_t floats;
@@ -31,7 +31,7 @@ typedef struct dm_train_state {
 
 size_t dm_state_chunks(size_t floats);
 
-/* SHA-256 over the digests of `n` chunks from `first` on, after the last one the first; on all threads. */
+/* SHA-256 over the digests of `n` chunks from `first` on, wrapping from the last to the first; on all threads. */
 void dm_state_hash(const dm_engine *e, const dm_train_state *s, size_t first, size_t n, dm_digest *out);
 
 /* How many chunks a step's record covers: enough for all of them once in 16,384 tokens, so that hashing stays a

@@ -1,4 +1,4 @@
-/* Steps of a run made again, on this machine, and held against its transcript (docs/transcript.md). */
+/* Computes steps of a run again, on this machine, and compares them with its transcript (docs/transcript.md). */
 #ifndef DM_MODEL_TRAIN_VERIFY_H
 #define DM_MODEL_TRAIN_VERIFY_H
 
@@ -14,7 +14,7 @@ typedef struct dm_verify_options {
 typedef struct dm_verify_result {
     int64_t steps;       /* of the transcript */
     int64_t chosen;      /* steps that were to be proved */
-    int64_t replayed;    /* these, and those before them that had to be made */
+    int64_t replayed;    /* these, and those before them that had to be computed */
     int64_t proved;      /* of the replayed ones */
     int64_t checkpoints; /* that are what the transcript says */
     int64_t refuted;     /* findings */
@@ -52,7 +52,7 @@ typedef struct dm_verify_lines {
 
 dm_status dm_verify_lines_read(dm_verify_lines *out, const char *path, dm_error *err);
 void dm_verify_lines_free(dm_verify_lines *lines);
-/* NULL: there is none, or it is not the only one. */
+/* NULL: no line has them, or several do. */
 const dm_verify_line *dm_verify_lines_find(const dm_verify_lines *lines, int64_t step, bool evaluation);
 /* Whether the line is the one that these metrics give. *t is scratch. */
 bool dm_verify_line_is(const dm_verify_line *line, dmpo_metrics m, dm_text *t);

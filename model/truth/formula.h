@@ -34,7 +34,7 @@ typedef struct dm_evaluation {
     bool *failed;             /* memory ran out */
 } dm_evaluation;
 
-/* On all threads of the pool (NULL: on this one alone). */
+/* Evaluates the formula on all threads of the pool (NULL: on this one alone). */
 void dm_formula_eval(const dm_evaluation *e, dm_pool *pool);
 
 #endif

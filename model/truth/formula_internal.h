@@ -31,7 +31,7 @@ static inline const dm_graph_item *dm_eval_item(const dm_evaluation *e)
     return &e->g->items[e->op->item];
 }
 
-/* What a mistake sets `knob` to; 0 without one. */
+/* The value to which a mistake sets `knob`; 0 without one. */
 static inline double dm_knob_of(const dm_evaluation *e, dm_knob knob)
 {
     return e->bug && e->bug->knob == knob ? e->bug->value : 0;

@@ -57,7 +57,7 @@ typedef struct dm_node { /* a tensor of the step */
     size_t rows, cols;
     unsigned dims;          /* 2, or 1: [cols] */
     uint32_t maker;         /* the operation that makes it; DM_NODE_NONE: it is given */
-    uint32_t last;          /* the last operation that reads it; DM_NODE_NONE: no one does */
+    uint32_t last;          /* the last operation that reads it; DM_NODE_NONE: none does */
     const dm_tensor *param; /* given parameters, and moments of theirs: whose; else NULL */
     int layer;              /* -1: outside of layers */
 } dm_node;
@@ -109,11 +109,11 @@ typedef struct dm_graph {
     uint32_t *adapter; /* [lora.layout.n] given values of an adapter */
 } dm_graph;
 
-/* With malloc; what `o` points at must live as long. dm_graph_free is fine on a zeroed struct. */
+/* Allocates with malloc; what `o` points at must live as long as *g. dm_graph_free accepts a zeroed struct. */
 dm_status dm_graph_build(dm_graph *g, const dm_graph_options *o, dm_error *err);
 void dm_graph_free(dm_graph *g);
 
-uint32_t dm_graph_find(const dm_graph *g, const char *name); /* DM_NODE_NONE: there is none */
+uint32_t dm_graph_find(const dm_graph *g, const char *name); /* DM_NODE_NONE: no such tensor */
 
 static inline size_t dm_node_count(const dm_node *n)
 {

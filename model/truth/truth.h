@@ -17,7 +17,7 @@ typedef dm_status (*dm_truth_sink)(void *context, uint32_t node, const double *v
 dm_status dm_truth_open(dm_truth *t, const dm_graph *g, dm_pool *pool, dm_error *err);
 void dm_truth_close(dm_truth *t); /* fine on a zeroed struct */
 
-/* Room for the value of a given node, zeroed, to be filled before the run. */
+/* Allocates the value of a given node, zeroed, for the caller to fill before the run. */
 dm_status dm_truth_give(dm_truth *t, uint32_t node, double **out, dm_error *err);
 
 /* Runs every operation. Values are freed after their last reader, unless t->keep; those that nobody reads stay until

@@ -70,7 +70,7 @@ typedef struct dm_gemm_kernel {
     dm_gemm_pack_fn pack;
     dm_gemm_finish_fn finish_a, finish_b; /* NULL: panels are ready when they are packed */
     size_t grain;                         /* a panel has room for a multiple of so many steps of k, */
-    size_t trailer;                       /* and for so many floats behind them */
+    size_t trailer;                       /* and for so many floats after them */
     void (*enter)(void), (*leave)(void);  /* before and after a thread's calls of micro; NULL: nothing to do */
 } dm_gemm_kernel;
 

@@ -343,7 +343,7 @@ static void check_files(const dm_tokenizer *t)
         {"{\"chat_template\":\"\\n{% include 'x' %}\"}", DM_ERR_UNSUPPORTED, "line 2: the statement {% include %}"},
         {"{\"chat_template\":\"### Human\"}", DM_ERR_UNSUPPORTED, "leaves out the agent's words"},
         {"{\"chat_template\":\"{% for m in messages %}{{ m.content }}\\n{% endfor %}\"}", DM_ERR_UNSUPPORTED,
-         "no special token behind the agent's words"},
+         "no special token after the agent's words"},
         {"{\"chat_template\":\"{{ strftime_now('%Y') }}" TURNS "\"}", DM_ERR_INPUT,
          "`template-option` date=YYYY-MM-DD"},
         {"{}", DM_ERR_INPUT, "no chat_template"},
