@@ -66,7 +66,7 @@ const cli_option *cli_train_options(void);
  * --config's file, then the command line over it. An unknown option names the nearest known one. */
 dm_status cli_parse(const cli_command *c, void *options, cli_common *common, cli_args *args, int argc, char **argv,
                     dm_error *err);
-void cli_args_close(cli_args *args); /* but for args->train, which is the caller's */
+void cli_args_close(cli_args *args); /* except args->train, which is the caller's */
 
 /* The value is the path of a file or directory. */
 bool cli_names_path(const cli_option *o);

@@ -57,7 +57,7 @@ static void on_signal(int number)
     dm_child_interrupt();
 }
 
-/* A signal that our parent ignores, as nohup does, stays ignored; `asked`: but for Ctrl-C, which a shell
+/* A signal that our parent ignores, as nohup does, stays ignored; `asked`: except Ctrl-C, which a shell
  * ignores for everything that it starts with &. */
 static void catch_endings(void (*handler)(int), bool asked)
 {

@@ -31,7 +31,7 @@ static int is_beginning(const unsigned char *p, size_t n)
     return dm_utf8_length(whole, whole + sizeof whole) > n;
 }
 
-/* C0 but for tab and line end, DEL, and C1, whose UTF-8 form begins with C2. */
+/* C0 except tab and line end, DEL, and C1, whose UTF-8 form begins with C2. */
 static int is_control(const unsigned char *p)
 {
     return (p[0] < 0x20 && p[0] != '\n' && p[0] != '\t') || p[0] == 0x7F || (p[0] == 0xC2 && p[1] < 0xA0);

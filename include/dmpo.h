@@ -6,13 +6,13 @@
  * Status      A function that can fail returns a dmpo_status, 0 for success. On failure it fills *error with one line:
  *             what is wrong, where, what would be right. In these lines `name` stands for an option or a member. The
  *             library never prints, exits or aborts.
- * NULL        `error` may be NULL, and a callback with its context where that is said. No other pointer may be NULL
- *             unless its comment says so. An _open that fails sets the handle to NULL; a _close takes the address of a
- *             handle, sets it to NULL, and accepts NULL and the address of NULL.
+ * NULL        `error` may be NULL, and a callback with its context where its comment says so. No other pointer may be
+ *             NULL unless its comment says so. An _open that fails sets the handle to NULL; a _close takes the address
+ *             of a handle, sets it to NULL, and accepts NULL and the address of NULL.
  * Ownership   Handles belong to the caller, who closes them; what was opened with an engine is closed before it.
  *             Arguments are read during the call and not kept. Strings and arrays that a function returns or passes to
  *             a callback belong to the library: each comment says until when.
- * Growth      Structs that the library hands out may get more members at their end: never copy or index them by their
+ * Growth      Structs that the library hands out may gain members at their end: never copy or index them by their
  *             size. Structs that the caller fills begin with `size`, which the caller sets to sizeof the struct; a
  *             library newer or older than the program then reads and writes what both know. dmpo_error, dmpo_turn,
  *             dmpo_message and dmpo_span are final.
@@ -201,7 +201,7 @@ typedef int (*dmpo_event_fn)(void *context, const dmpo_event *event);
 
 typedef struct dmpo_train_result {
     size_t size;                          /* in: sizeof(dmpo_train_result) */
-    int64_t steps;                        /* that the run has, those before a resumption included */
+    int64_t steps;                        /* of the run, those before a resumption included */
     const dmpo_metrics *before, *after;   /* evaluations on the held-out data, NULL without; valid until the engine
                                            * trains again or is closed */
     uint64_t planned_memory, peak_memory; /* resident set size */
@@ -229,7 +229,7 @@ typedef struct dmpo_plan {
     } line[DMPO_PLAN_LINES];
     size_t lines;
     uint32_t layers;              /* of the model */
-    uint32_t recomputed;          /* layers, the first ones, that run again in the backward pass */
+    uint32_t recomputed;          /* how many of the first layers run again in the backward pass */
     int kept_logits;              /* 0: the head's logits are computed again in the backward pass */
     uint64_t longest_pack;        /* tokens of the longest item after sharing its prefix */
     uint64_t tokens;              /* of the training data, both sides of every pair */
@@ -380,7 +380,7 @@ typedef struct dmpo_sampling {
 DMPO_API void dmpo_sampling_defaults(dmpo_sampling *sampling, size_t size);
 
 /* One sequence to continue. A slot remembers keys and values, so pass the whole sequence every time: only what no slot
- * knows is computed. What it points to must stay until the call returns. */
+ * holds is computed. What it points to must stay valid until the call returns. */
 typedef struct dmpo_request {
     size_t size;        /* sizeof(dmpo_request), the same in every element of an array */
     size_t slot;        /* where it is remembered; each request of a call has its own */
@@ -391,7 +391,7 @@ typedef struct dmpo_request {
     float *logps;                  /* as out: log-probabilities under the unmodified distribution; NULL: not wanted */
     const int32_t *end;            /* id that is added to an answer which does not end with it; NULL: none */
     size_t n_out;                  /* result: tokens generated, an added end included */
-    size_t reused;                 /* result: how many of ids were known */
+    size_t reused;                 /* result: how many of ids the slots held */
 } dmpo_request;
 
 /* Called for each generated token of request `index`; nonzero ends that request. */

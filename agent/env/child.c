@@ -224,7 +224,7 @@ void dm_child_stop(dm_child *c, bool at_once)
             kill(-c->pid, SIGTERM);
             ends_within(c, GRACE_TERM, &info);
         }
-        kill(-c->pid, SIGKILL); /* and what it has left behind */
+        kill(-c->pid, SIGKILL); /* and what it has left running */
         dm_watcher_kill_marked(c->mark);
         pthread_mutex_lock(&one_at_a_time);
         dm_watcher_drop(c->pid);

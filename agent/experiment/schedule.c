@@ -3,7 +3,7 @@
  *
  * A stage writes into its final directory; its record (stage.json), written last, is what makes it done. Whoever works
  * in a directory holds a lock: byte 0 of OUTPUT/lock belongs to the experiment, another byte to each stage, so that a
- * stage which outlives a killed experiment for a moment is waited for. */
+ * stage that outlives a killed experiment for a moment is waited for. */
 #include "agent/experiment/schedule.h"
 
 #include <errno.h>

@@ -162,7 +162,7 @@ bool dm_report_is_stages(const char *path);
 const char *dm_report_path(dm_report *r, const char *path);
 
 bool dm_report_same(const char *a, const char *b);                                   /* equal, or both NULL */
-bool dm_report_same_subject(const dm_report_subject *a, const dm_report_subject *b); /* but for the seed */
+bool dm_report_same_subject(const dm_report_subject *a, const dm_report_subject *b); /* except the seed */
 
 /* Whether a row is about this environment, with this sweep (NULL: without one). */
 bool dm_report_in_table(const dm_report_row *row, const char *env, const char *sweep);

@@ -82,7 +82,7 @@ typedef struct dm_rollout_status {
     int64_t tokens;      /* generated for these */
     double reward;       /* sum over the `written` ones, in the file's order */
     double success;      /* how many of these have a reward of 1 */
-    int64_t written;     /* episodes in the file: done, but for those that wait for an earlier one */
+    int64_t written;     /* episodes in the file: done, except those that wait for an earlier one */
     int64_t failed;      /* of these, whose environment failed */
 } dm_rollout_status;
 

@@ -168,7 +168,7 @@ static size_t print_member(bool differs, const char *name, double a, double b)
     return differs;
 }
 
-/* What differs in two records but for their leaves; prints it. */
+/* Prints what differs in two records, except their leaves. */
 static size_t compare_records(const dm_transcript_record *a, const dm_transcript_record *b)
 {
     size_t n = print_member(a->epoch != b->epoch, "epoch", (double)a->epoch, (double)b->epoch);

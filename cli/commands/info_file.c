@@ -109,7 +109,7 @@ static dm_status report_source(cli_report *r, const dmpo_engine *engine, const d
     return status;
 }
 
-/* A file that cannot be used as a model can still be described, but for what is wrong with its header. */
+/* A file that cannot be used as a model can still be described, except for what is wrong with its header. */
 static dm_status describe_gguf(cli_report *r, const dmpo_engine *engine, const char *path, const dm_gguf *g,
                                const dm_template_choice *choice, int tensors, dm_error *err)
 {

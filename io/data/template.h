@@ -57,7 +57,7 @@ typedef struct dm_message {
     bool train;             /* assistant only: false for agent words that belong to the prompt ("OK") */
     const char *role_name;  /* what the template reads as message.role; NULL: system, user, assistant or tool */
     const dm_json *members; /* an object whose members the template reads (tool_calls, tool_call_id, name,
-                             * reasoning_content ...), but for role and content; NULL: none */
+                             * reasoning_content ...), except role and content; NULL: none */
     /* assistant only: the turn as it was sampled, its end included, [n_ids] of this tokenizer and template; the text is
      * then what people read. NULL: the tokens of the text. */
     const int32_t *ids;

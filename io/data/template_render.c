@@ -232,7 +232,7 @@ static dm_status put_ids(encoder *e, const dm_turn *turn, const dm_message *m)
     return status;
 }
 
-/* A cut where a turn begins; none where it ends with a token, for the token may take what follows it. */
+/* A cut where a turn begins; none where it ends with a token, which may take what follows it. */
 static dm_status encode_turns(encoder *e, const dm_message *messages, const dm_turn *turns, size_t n, dm_span *spans)
 {
     dm_status status = DM_OK;

@@ -109,7 +109,7 @@ static bool run_rest(jinja_eval *e, jinja_call *c, jinja_value *out)
     return true;
 }
 
-/* Identity: what is equal and of one type, but for lists and dicts, which must be the same one. */
+/* Identity: what is equal and of one type, except lists and dicts, which must be the same one. */
 static bool run_same(jinja_eval *e, jinja_call *c, jinja_value *out)
 {
     const jinja_value a = c->subject, b = c->arg[0];

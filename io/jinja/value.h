@@ -1,6 +1,6 @@
 /* The values of a template: what Python's would be, in an arena that lives as long as one rendering.
  *
- * Values do not change once they are made, but for namespaces; lists, strings and their slices may share memory.
+ * Values do not change once they are made, except namespaces; lists, strings and their slices may share memory.
  *
  * Every byte of text knows where it is from. An origin is 0 for the template's own text and for what is computed
  * (numbers, `true`), or a number that the maker of the value chose: message i has i + 1. So the rendered text says
@@ -139,7 +139,7 @@ static inline bool jinja_is_list(jinja_value v)
     return v.type == JINJA_LIST || v.type == JINJA_TUPLE;
 }
 
-/* Can be indexed and sliced, but for text. */
+/* Can be indexed and sliced, except text. */
 static inline bool jinja_is_indexed(jinja_value v)
 {
     return jinja_is_list(v) || v.type == JINJA_RANGE;

@@ -391,7 +391,7 @@ static dm_status learn_merges(trainer *r, dm_tokenizer *t, size_t vocabulary, ui
             status = dm_tokenizer_reserve_merges(t, 2 * t->n_merges, r->err);
         if (status != DM_OK)
             break;
-        dm_tokenizer_add_merge(t, c.left, c.right, id); /* known already where a token was spelled anew: fine */
+        dm_tokenizer_add_merge(t, c.left, c.right, id); /* known already where a token was spelled again: fine */
         status = merge_everywhere(r, c.left, c.right, id);
     }
     dm_text_free(&whole);

@@ -1,4 +1,4 @@
-/* A model's directory, but for the weights: tokenizer, chat template, hash. */
+/* A model's directory, except the weights: tokenizer, chat template, hash. */
 #ifndef DM_MODEL_FORMATS_HF_DIRECTORY_H
 #define DM_MODEL_FORMATS_HF_DIRECTORY_H
 

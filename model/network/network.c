@@ -22,7 +22,7 @@ static float *floats(dm_arena *a, size_t rows, size_t cols)
     return room(a, 0, rows, cols);
 }
 
-/* A layer's activations but for x (and, in a cache, k and v), which are its own in every mode. late: rows from mid
+/* A layer's activations except x (and, in a cache, k and v), which are its own in every mode. late: rows from mid
  * on. bf16: what products alone read is kept as that. */
 static void place_shared(dm_layer_activations *acts, dm_arena *a, const dm_config *c, size_t rows, size_t late,
                          bool bf16)

@@ -162,7 +162,7 @@ static inline dm_weight dm_weight_of(const float *w, const dm_tensor *t)
     return (dm_weight){w + t->offset, t->type, t->rows, t->cols};
 }
 
-/* Where a tensor's gradient goes: dw, an array of the base's layout, but for what lies over activations. NULL: the base
+/* Where a tensor's gradient goes: dw, an array of the base's layout, except what lies over activations. NULL: the base
  * is not trained. */
 static inline float *dm_gradient_of(const dm_network *n, float *dw, const dm_tensor *t)
 {

@@ -190,7 +190,7 @@ static dm_status evaluate(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *
     return s;
 }
 
-/* The evaluation between two rounds, unless a stopped run left it behind. */
+/* The evaluation between two rounds, unless a stopped run made it already. */
 static dm_status evaluate_if_due(dm_run *r, int64_t step, dm_train_result *result, dm_error *err)
 {
     const int64_t round = step / r->steps_per_epoch, every = r->options.eval_every;

@@ -64,7 +64,7 @@ dm_status dm_run_share_items(struct dm_run *r, void *data, size_t size, size_t n
 /* A batch of n items begins: the owners get ready to receive. */
 void dm_run_gradient_begin(struct dm_run *r, size_t n);
 /* The backward pass of this rank's last item has finished the layers from `layer` on, counted from 1; 0: it is done.
- * Sends their gradient, which is final but for dm_shard_merge. */
+ * Sends their gradient, which is final except for dm_shard_merge. */
 void dm_run_gradient_ready(struct dm_run *r, size_t layer);
 /* Calls dm_run_gradient_ready for the rest and returns with the batch's gradient in this rank's pieces of
  * memory.gradient. */

@@ -82,7 +82,7 @@ typedef struct dm_home_thing {
 typedef struct dm_home_task {
     dm_home_type type;
     int object, target; /* kinds; the target of DM_HOME_EXAMINE is the desk, where the lamp is */
-    int source[2];      /* kinds of the places where the objects are at first, ascending; [1] is -1 but for two */
+    int source[2];      /* kinds of the places where the objects are at first, ascending; [1] is -1 except for two */
 } dm_home_task;
 
 typedef struct dm_home {

@@ -273,7 +273,7 @@ size_t dm_shop_catalogue(dm_env_split split, int64_t task, uint64_t seed, dm_sho
 
     const int shown = shown_of[roll(&d, 20)], expensive = expensive_of[roll(&d, 20)];
     const int chance = roll(&d, 20);
-    const int mistake = chance < 9; /* one in front that looks right and is not */
+    const int mistake = chance < 9; /* one among the first that looks right and is not */
     const int place = roll(&d, expensive + 1);
     for (int i = 0; i < expensive + mistake; i++) {
         if (!mistake || i != place)
