@@ -27,8 +27,8 @@ static const cli_option options[] = {
     DM_OPTION_INTEGER(verify_options, sample, "sample", "K", "proves K steps, chosen at random", .group = "what",
                       .low = 0, .high = 1e15, .legal = "1 or more (0: all)", .absent = "all"),
     DM_OPTION_SEED(verify_options, seed, "seed", "N", "of the choice", .absent = "a new one each time",
-                   .manual = "Seed of the choice; 0: a new one each time. Whoever made the run must not know it "
-                             "before the run is published."),
+                   .manual = "Seed of the choice; 0: a new one each time. The maker of the run must not know "
+                             "it before the run is published."),
     DM_OPTION_INTEGER(verify_options, forged, "forged", "M", "says the odds that M forged steps stay unseen", .low = 1,
                       .high = 1e15, .legal = "1 or more"),
     CLI_RUN_INPUTS(verify_options, inputs),
@@ -39,7 +39,7 @@ static const cli_command command = {
     "verify",
     "Proves or refutes a run of dmpo train: its files, and steps that are computed again on this machine.",
     "RUN [--sample K] [--seed N] [options], or OUTPUT -- COMMAND...",
-    "RUN is the directory that dmpo train wrote. Every file is held against its hash in run.json, and steps against\n"
+    "RUN is the directory that dmpo train wrote. Every file is compared with its hash in run.json, and steps with\n"
     "transcript.bin: each is computed again from the nearest checkpoint before it (--keep-checkpoints of dmpo train\n"
     "leaves many), with any instruction set and number of threads. docs/transcript.md says what that proves.\n"
     "OUTPUT -- COMMAND...: runs the dmpo command that made OUTPUT again (rollout, pairs, score, convert, ...) and\n"
@@ -109,7 +109,7 @@ static void print_result(const report *r, const dm_verify_result *v, size_t file
            (long long)v->chosen, (long long)v->steps, (unsigned long long)o->seed, (long long)v->replayed,
            (long long)v->proved);
     printf("states     %lld checkpoints are the transcript's; the model %s\n", (long long)v->checkpoints,
-           v->weights ? "is that of the last step" : "was not held against the last step");
+           v->weights ? "is that of the last step" : "was not compared with the last step");
     if (v->steps)
         printf("odds       %lld forged of %lld steps stay unseen with a chance of at most %.4g\n", (long long)forged,
                (long long)v->steps, odds);
