@@ -11,7 +11,8 @@ const cli_option cli_common_options[] = {
         cli_common, isa, "isa", "LEVEL", "instruction set: scalar, avx2, avx512, amx or neon",
         .absent = "$DMPO_ISA, else the best here",
         .manual = "Instruction set: scalar, avx2, avx512, amx or neon. A level that this build or machine lacks is "
-                  "an error. Never changes a result."),
+                  "an error. Never changes a result. Amx is the best for --precision bf16, but has to be asked "
+                  "for: no machine that has it has run its kernel yet."),
     DM_OPTION_INTEGER(cli_common, threads, "threads", "N", "number of threads",
                       .absent = "$DMPO_THREADS, else every processor", .low = 0, .high = 256, .legal = "1 to 256",
                       .manual = "Number of threads. Never changes a result."),

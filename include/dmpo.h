@@ -90,10 +90,10 @@ DMPO_API dmpo_status dmpo_version_check(int number, dmpo_error *error);
 /* A pool of threads and the kernels of an instruction set. */
 typedef struct dmpo_engine dmpo_engine;
 
-/* isa: "scalar", "avx2", "avx512", "amx", "neon", or NULL for $DMPO_ISA and without it the best of this machine. A
- * level that the machine lacks is DMPO_ERR_UNSUPPORTED. threads: 1 to 256, or 0 for $DMPO_THREADS and without it every
- * processor. Neither changes a bit of any result. With "amx" the process may no longer use signal stacks that are too
- * small for the registers of AMX. */
+/* isa: "scalar", "avx2", "avx512", "amx", "neon", or NULL for $DMPO_ISA and without it the best of this machine but
+ * "amx", which has to be asked for. A level that the machine lacks is DMPO_ERR_UNSUPPORTED. threads: 1 to 256, or 0 for
+ * $DMPO_THREADS and without it every processor. Neither changes a bit of any result. With "amx" the process may no
+ * longer use signal stacks that are too small for the registers of AMX. */
 DMPO_API dmpo_status dmpo_engine_open(dmpo_engine **engine, const char *isa, unsigned threads, dmpo_error *error);
 DMPO_API void dmpo_engine_close(dmpo_engine **engine);
 DMPO_API const char *dmpo_engine_isa(const dmpo_engine *engine); /* its name; static */
