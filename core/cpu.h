@@ -16,7 +16,7 @@ const char *dm_isa_name(dm_isa isa);
  * usable. */
 bool dm_isa_usable(dm_isa isa);
 bool dm_isa_built(dm_isa isa); /* this build contains it; the machine is not checked */
-dm_isa dm_isa_best(void); /* never amx, which has to be asked for */
+dm_isa dm_isa_best(void);      /* never amx, which has to be asked for */
 
 /* name NULL: DMPO_ISA from the environment, or the best level without it. An unknown name is
  * DM_ERR_ARGUMENT, a level that this machine or build lacks DM_ERR_UNSUPPORTED: never a fallback. */

@@ -11,7 +11,8 @@
     X(rope)                                                                                                            \
     X(softmax)                                                                                                         \
     X(swiglu)                                                                                                          \
-    X(geglu) X(head) X(adamw) X(convert) X(widen) X(quantised) X(gemm) X(triangular) X(skinny) X(weigh) X(gemm_bf16)   \
+    X(geglu)                                                                                                           \
+    X(head) X(adamw) X(convert) X(widen) X(quantised) X(gemm) X(triangular) X(skinny) X(weigh) X(gemm_bf16)            \
         X(skinny_bf16)
 
 #define DM_FAMILY_INIT(family)                                                                                         \
