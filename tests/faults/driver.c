@@ -1,4 +1,4 @@
-/* Disturbs one command at every call: driver SHIM NAME STRIDE [first] [measures] -- COMMAND ARGS...
+/* Disturbs one command at every call: driver SHIM NAME STRIDE [first] [stages] [measures] -- COMMAND ARGS...
  *
  * The working directory holds `in`, which the command only reads (as ../in). Each trial has a new directory `out`,
  * where the command runs with the shim and one call of it fails (or dies there). Then:
@@ -6,6 +6,7 @@
  *   else: one line on standard error, no signal, nothing half-written left;
  *   and the same command once more, undisturbed, ends in the undisturbed files, or says that they are there already.
  * STRIDE: every STRIDE-th call (1: every one). first: only the calls of the first process, not of those it starts.
+ * stages: the command runs others, whose failures it lists, a line each, and whose logs tell of every try.
  *
  * Files that tell times and memory, and with `measures` what the command prints, are compared without their numbers. */
 #define _GNU_SOURCE
@@ -172,7 +173,7 @@ static void run(outcome *o)
 /* ---- judgement ---- */
 
 static outcome base;
-static int measures;
+static int measures, stages;
 
 /* Times, memory, and hashes of files that have them. */
 static int varies(const char *path)
@@ -198,6 +199,8 @@ static const char *differs(const outcome *o, int stdout_too)
     for (int k = 0; k < base.n_files || i < o->n_files; k++, i++) {
         if (k == base.n_files || i == o->n_files || strcmp(o->files[i].name, base.files[k].name) != 0)
             return i < o->n_files ? o->files[i].name : base.files[k].name;
+        if (stages && strstr(base.files[k].name, "/log"))
+            continue;
         if (strstr(base.files[k].name, "run.json")) /* tells of the last run, whether it was resumed, too */
             continue;
         if (!same(&base.files[k], &o->files[i], varies(base.files[k].name)))
@@ -257,7 +260,7 @@ static int trial(int kinds, faults_action action, int error, const char *how, lo
     if (action != FAULTS_KILL || WIFEXITED(o.status)) {
         if (!WIFEXITED(o.status))
             fail(how, n, "a signal ended it, or a minute passed", &o);
-        else if (o.lines != 1)
+        else if (stages ? o.lines < 1 : o.lines != 1)
             fail(how, n, "not one line", &o);
         else if (action == FAULTS_SHORT || error == EINTR)
             fail(how, n, "that is no failure", &o);
@@ -289,6 +292,8 @@ int main(int argc, char **argv)
     const long stride = atol(argv[3]);
     const int first_only = strcmp(argv[i], "first") == 0;
     i += first_only;
+    stages = strcmp(argv[i], "stages") == 0;
+    i += stages;
     measures = strcmp(argv[i], "measures") == 0;
     i += measures;
     if (stride < 1 || strcmp(argv[i], "--") != 0)

@@ -65,7 +65,7 @@ echo "put the mug on the desk" >in/said
 # ---- every command ----
 
 passed=0 failed=0
-faults() { # faults NAME SAMPLE [first] [measures] -- ARGS...: SAMPLE is the stride of "ci"
+faults() { # faults NAME SAMPLE [first] [stages] [measures] -- ARGS...: SAMPLE is the stride of "ci"
     name=$1 every=$2
     shift 2
     case $only in "  " | *" $name "*) ;; *) return ;; esac
@@ -112,7 +112,7 @@ train="--batch 2 --lr 1e-3 --steps 2 --checkpoint-every 1 --resume"
     faults pairs 60 -- pairs --expert ../in/expert.jsonl --explored ../in/random.jsonl --output pairs.jsonl --quiet
     faults report 60 -- report ../in/experiment --output report --svg --quiet
     faults experiment 60 first measures -- experiment ../in/recipe.json --output experiment --jobs 1 --quiet
-    faults experiment-stages 2000 measures -- experiment ../in/recipe.json --output experiment --jobs 1 --quiet
+    faults experiment-stages 2000 stages measures -- experiment ../in/recipe.json --output experiment --jobs 1 --quiet
     faults html 60 -- show ../in/short.jsonl --model ../in/model --html page.html --quiet
     faults pairs-data 60 -- pairs --from-pairs ../in/pairs.jsonl --output pairs.jsonl --quiet
 }
