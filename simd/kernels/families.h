@@ -13,7 +13,16 @@
     X(swiglu)                                                                                                          \
     X(geglu)                                                                                                           \
     X(head)                                                                                                            \
-    X(adamw) X(convert) X(widen) X(quantised) X(gemm) X(triangular) X(skinny) X(weigh) X(gemm_bf16) X(skinny_bf16)
+    X(adamw)                                                                                                           \
+    X(convert)                                                                                                         \
+    X(widen)                                                                                                           \
+    X(quantised)                                                                                                       \
+    X(gemm)                                                                                                            \
+    X(triangular)                                                                                                      \
+    X(skinny)                                                                                                          \
+    X(weigh)                                                                                                           \
+    X(gemm_bf16)                                                                                                       \
+    X(skinny_bf16)
 
 #define DM_FAMILY_INIT(family)                                                                                         \
     void dm_k_##family##_init_scalar(dm_kernels *k);                                                                   \
