@@ -33,8 +33,13 @@ typedef struct printer {
     dm_text text;
     dm_json_writer j;
     uint64_t lines;
-    dm_finding first; /* the first that is wrong */
-    char first_name[256];
+    struct {
+        bool found;
+        int64_t step;
+        char name[256];
+        dm_formula formula;
+        const dm_bug *bug; /* NULL: nothing explains it */
+    } first;               /* operation that is wrong; its graph is gone when the summary is written */
 } printer;
 
 static void put_names(dm_json_writer *j, const char *key, const dm_finding *f, uint32_t first, uint32_t n)
@@ -108,9 +113,12 @@ static void on_finding(void *context, const dm_finding *f)
 {
     printer *p = context;
 
-    if (f->verdict == DM_VERDICT_WRONG && !p->first.node) {
-        p->first = *f;
-        snprintf(p->first_name, sizeof p->first_name, "%s", f->node->name);
+    if (f->verdict == DM_VERDICT_WRONG && !p->first.found) {
+        p->first.found = true;
+        p->first.step = f->step;
+        p->first.formula = f->op->formula;
+        p->first.bug = f->n_bugs ? f->bugs[0] : NULL;
+        snprintf(p->first.name, sizeof p->first.name, "%s", f->node->name);
     }
     if (f->verdict == DM_VERDICT_SOUND && !p->o->all)
         return;
@@ -130,7 +138,7 @@ static void put_summary(printer *p, const dm_check_counts *n, double seconds)
             dm_json_put_uint(&p->j, keys[i], n->verdicts[i]);
         dm_json_put_uint(&p->j, "bridged", n->bridged);
         dm_json_put_uint(&p->j, "bytes", n->bytes);
-        dm_json_put_string(&p->j, "first_wrong", p->first.node ? p->first_name : NULL);
+        dm_json_put_string(&p->j, "first_wrong", p->first.found ? p->first.name : NULL);
         dm_json_close_value(&p->j);
         puts(p->text.data ? p->text.data : "");
         return;
@@ -140,10 +148,9 @@ static void put_summary(printer *p, const dm_check_counts *n, double seconds)
            (unsigned long long)n->verdicts[0], (unsigned long long)n->verdicts[1], (unsigned long long)n->verdicts[2],
            (unsigned long long)n->verdicts[3], (unsigned long long)n->verdicts[4], (unsigned long long)n->bridged,
            (double)n->bytes / 1e6, seconds);
-    if (p->first.node)
-        printf("first wrong operation: step %lld, %s (%s)%s%s\n", (long long)p->first.step, p->first_name,
-               dm_formula_name(p->first.op->formula), p->first.n_bugs ? ": " : "",
-               p->first.n_bugs ? p->first.bugs[0]->name : "");
+    if (p->first.found)
+        printf("first wrong operation: step %lld, %s (%s)%s%s\n", (long long)p->first.step, p->first.name,
+               dm_formula_name(p->first.formula), p->first.bug ? ": " : "", p->first.bug ? p->first.bug->name : "");
 }
 
 static dm_status run(const char *path, dm_pool *pool, printer *p, dm_check_counts *counts, dm_error *err)

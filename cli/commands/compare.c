@@ -45,8 +45,13 @@ typedef struct printer {
     dm_text text, html;
     dm_json_writer j;
     uint64_t lines;
-    dm_pair_finding first;
-    char first_name[256], last_row[256];
+    struct {
+        bool found;
+        int64_t step;
+        char name[256];
+        dm_formula formula;
+    } first; /* operation that diverges; its graph is gone when the summary is written */
+    char last_row[256];
 } printer;
 
 static void put_json(printer *p, const dm_pair_finding *f)
@@ -127,9 +132,11 @@ static void on_finding(void *context, const dm_pair_finding *f)
 {
     printer *p = context;
 
-    if (f->difference == DM_DIFFERENCE_DIVERGES && !p->first.node) {
-        p->first = *f;
-        snprintf(p->first_name, sizeof p->first_name, "%s", f->node->name);
+    if (f->difference == DM_DIFFERENCE_DIVERGES && !p->first.found) {
+        p->first.found = true;
+        p->first.step = f->step;
+        p->first.formula = f->op->formula;
+        snprintf(p->first.name, sizeof p->first.name, "%s", f->node->name);
     }
     if (p->o->html && f->layout != DM_LAYOUT_OTHER)
         put_heat(p, f);
@@ -149,7 +156,7 @@ static void put_summary(printer *p, const dm_compare_counts *n)
             dm_json_put_uint(&p->j, dm_difference_name((dm_difference)i), n->differences[i]);
         dm_json_put_uint(&p->j, "missing", n->missing);
         dm_json_put_uint(&p->j, "another_size", n->other);
-        dm_json_put_string(&p->j, "first_divergence", p->first.node ? p->first_name : NULL);
+        dm_json_put_string(&p->j, "first_divergence", p->first.found ? p->first.name : NULL);
         dm_json_close_value(&p->j);
         puts(p->text.data ? p->text.data : "");
         return;
@@ -160,9 +167,9 @@ static void put_summary(printer *p, const dm_compare_counts *n)
         (unsigned long long)n->differences[0], (unsigned long long)n->differences[1],
         (unsigned long long)n->differences[2], (unsigned long long)n->differences[3], (unsigned long long)n->missing,
         (unsigned long long)n->other);
-    if (p->first.node)
-        printf("first divergence: step %lld, %s (%s)\n", (long long)p->first.step, p->first_name,
-               dm_formula_name(p->first.op->formula));
+    if (p->first.found)
+        printf("first divergence: step %lld, %s (%s)\n", (long long)p->first.step, p->first.name,
+               dm_formula_name(p->first.formula));
 }
 
 static dm_status write_html(printer *p, dm_error *err)

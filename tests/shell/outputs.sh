@@ -183,7 +183,10 @@ check "its metrics are lines of JSON" [ "$(grep -c -v '^{' closed/metrics.jsonl)
 
 # ---- signals: what is half-written goes away ----
 
-for signal in TERM HUP; do
+# A shell that began with SIGHUP ignored (nohup) cannot give it back to what it starts.
+hup=HUP
+[ -z "$(sh -c 'kill -HUP $$; echo ignored')" ] || { hup= && skip "SIGHUP is ignored here"; }
+for signal in TERM $hup; do
     rm -rf cut*
     # shellcheck disable=SC2086
     ${EXEC_WRAPPER-} "$BUILD/dmpo" init --hidden 512 --layers 8 --vocab 30000 \
@@ -194,7 +197,7 @@ for signal in TERM HUP; do
         sleep 0.02 2>/dev/null || sleep 1
         tries=$((tries + 1))
     done
-    kill -$signal $job
+    kill -"$signal" $job
     status=0
     wait $job 2>/dev/null || status=$?
     check "$signal ends init: $status" [ $status -gt 128 ]
@@ -212,7 +215,7 @@ while read -r line; do
     esac
 done
 CHILD
-for signals in TERM HUP "TERM TERM"; do
+for signals in TERM $hup "TERM TERM"; do
     rm -f hung*
     # shellcheck disable=SC2086
     ${EXEC_WRAPPER-} "$BUILD/dmpo" rollout --env 'cmd:exec sh hang.sh' --policy random --output hung.jsonl >out 2>err &

@@ -114,8 +114,8 @@ static void count(totals *sum, const dm_episodes *e, const dm_tokenizer *t)
             CK(dm_tokenizer_encode(t, turn->action, strlen(turn->action), false, &again, NULL) == DM_OK);
             sum->tokens += turn->n_ids;
             sum->empty += !*turn->action;
-            sum->retokenized +=
-                again.size + 1 != turn->n_ids || memcmp(again.data, turn->ids, again.size * sizeof *again.data) != 0;
+            sum->retokenized += again.size + 1 != turn->n_ids ||
+                                (again.size > 0 && memcmp(again.data, turn->ids, again.size * sizeof *again.data) != 0);
             dm_ids_free(&again);
         }
 }
