@@ -1,6 +1,7 @@
 #include "model/trace/import.h"
 
 #include <dirent.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 #include "io/npy.h"
 #include "model/trace/writer.h"
 
-#define ARRAYS_MAX ((size_t)1 << 34) /* bytes of an array or an archive */
+#define ARRAYS_MAX (SIZE_MAX >> 1) /* bytes of an array or an archive; memory is the limit */
 
 typedef struct import {
     dm_trace_writer w;
