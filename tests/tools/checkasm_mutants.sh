@@ -83,7 +83,6 @@ mutant bf16-tiny simd/kernels/bf16.h 's/<= 0x1p-126f) || r == 0.0f/< 0x1p-126f) 
 mutant bf16-scale simd/kernels/bf16.h 's/< 0x1p-62f ?/<= 0x1p-62f ?/'
 mutant bf16-round simd/kernels/vec.h 's/vi_add(vi_set1(0x7fff), odd)/vi_set1(0x8000)/'
 mutant bf16-skinny simd/kernels/k_skinny_bf16.c 's/chain\[l % 2\]/chain[l \/ 8 % 2]/g'
-mutant bf16-skinny-padding simd/kernels/k_skinny_bf16.c 's/if (steps < STEP - 1)/if (steps < STEP - 3)/'
 mutant amx-tile simd/kernels/amx.c 's/AMX_LOAD(5, a + TILE, 64);/AMX_LOAD(5, a, 64);/'
 mutant amx-pairs simd/kernels/amx.c 's/\[s % 2\] = block/[1 - s % 2] = block/'
 mutant amx-round simd/kernels/amx.c 's/bits + 0x7fff + (bits >> 16 \& 1)/bits + 0x8000/'
