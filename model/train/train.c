@@ -54,12 +54,15 @@ static dm_status open_output(dm_run *r, dm_error *err)
     return check_output(&r->options, err);
 }
 
-/* A run that failed before it had anything to say leaves no trace. */
-static void discard_output(const dm_run *r, bool is_new)
+/* A run that failed before it had anything to say leaves no trace. What a policy has played stays, and with it
+ * metrics.jsonl, by which `resume` knows a run: planned_memory is there from when playing may have begun. */
+static void discard_output(const dm_run *r, const dm_train_result *result, bool is_new)
 {
     dm_path path;
     struct stat st;
 
+    if (r->policy && result->planned_memory > 0)
+        return;
     if (fstat(r->output.metrics_fd, &st) != 0 || st.st_size > 0 ||
         dm_path_in(&path, r->options.output, "metrics.jsonl", NULL) != DM_OK)
         return;
@@ -165,7 +168,7 @@ static dmpo_status train_with(dmpo_engine *engine, const dm_train_options *optio
     if (policy)
         dm_run_end_rounds(&run);
     if (s != DM_OK && run.output.metrics_fd >= 0)
-        discard_output(&run, is_new);
+        discard_output(&run, result, is_new);
     if (run.output.metrics_fd >= 0)
         close(run.output.metrics_fd);
     if (run.output.tensorboard_fd >= 0)

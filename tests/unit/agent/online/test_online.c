@@ -254,7 +254,7 @@ static void check_resume(const char *model)
     whole.o.rounds = 2;
     whole.t.eval_every = 1;
     must_run(&whole);
-    for (int64_t stop = 1; stop < whole.events; stop += whole.events / 3) {
+    for (int64_t stop = 1; stop < whole.events; stop += fast() ? whole.events / 3 : 7) {
         job j = whole;
         j.t.output = part;
         j.t.overwrite = true;
