@@ -39,7 +39,7 @@ start-die) exit 7 ;;
 start-kill) kill -9 $$ ;;
 start-close) exec >&- && hang ;;
 start-early) echo "starting ..." ;;
-start-flood) tr '\0' x </dev/zero ;;
+start-flood) read -r line && tr '\0' x </dev/zero ;;
 start-lines) while echo "$hello"; do :; done ;;
 start-blank) while echo; do :; done ;;
 esac
