@@ -128,5 +128,6 @@ int cli_interrupted(void);
 /* The option tables that recipes are checked against. */
 extern const cli_option cli_init_options[], cli_tokenizer_options[], cli_rollout_options[], cli_pairs_options[];
 extern const char *const cli_score_options[]; /* train's options that score has */
+const cli_option *cli_learn_options(void);
 
 #endif

@@ -351,6 +351,25 @@ static learnt learn_preference(dm_expansion *x, const dm_stage_subject *of)
     return l;
 }
 
+/* A run of dmpo learn, from SFT's policy unless the method says otherwise. */
+static dm_stage_source_ref learn_online(dm_expansion *x, const dm_stage_subject *of)
+{
+    const dm_recipe_method *m = of->method;
+    const dm_stage_source_ref model = model_named(x, of, m->from ? m->from : "@sft");
+    dm_recipe_options o = {.n = 0};
+
+    dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_LEARN);
+    dm_recipe_options_seed(x, &o, of->seed);
+    resolve(x, of, &o);
+    dm_stage_begin(&x->b, "learn");
+    dm_stage_option(&x->b, "env", of->env->specification);
+    dm_stage_source(&x->b, "model", model);
+    dm_recipe_options_put(x, &o);
+    dm_stage_output(&x->b, "output", "");
+    dm_stage_free(&x->b, "resume", NULL);
+    return output_of(dm_stage_end(&x->b, true, "%s", name_of(x, of, m->name, true)), "");
+}
+
 static learnt learn(dm_expansion *x, const dm_stage_subject *of)
 {
     const dm_recipe_method *m = of->method;
@@ -372,6 +391,10 @@ static learnt learn(dm_expansion *x, const dm_stage_subject *of)
         break;
     case DM_METHOD_LEARNS_PAIRS:
         l = learn_preference(x, of);
+        break;
+    case DM_METHOD_LEARNS_ONLINE:
+        l.model = learn_online(x, of);
+        l.training = l.model.stage;
         break;
     }
     return l;

@@ -23,6 +23,7 @@ const dm_method_kind dm_method_kinds[] = {
      .parts = EXPLORES | PART(CONTINUE),
      .form = "step",
      .objective = "dpo"},
+    {.name = "online", .learns = DM_METHOD_LEARNS_ONLINE, .parts = PART(LEARN) | PART(EVALUATE)},
     {0},
 };
 

@@ -16,6 +16,7 @@ typedef enum dm_recipe_part {
     DM_RECIPE_PART_CONTINUE,  /* rollout: these resumed in their middle */
     DM_RECIPE_PART_PAIRS,     /* pairs */
     DM_RECIPE_PART_TRAIN,     /* train: what is trained on pairs */
+    DM_RECIPE_PART_LEARN,     /* learn: what learns while it acts */
     DM_RECIPE_PART_EVALUATE,  /* rollout */
     DM_RECIPE_PARTS
 } dm_recipe_part;
@@ -24,7 +25,8 @@ typedef enum dm_method_learns {
     DM_METHOD_LEARNS_NOTHING,
     DM_METHOD_LEARNS_EXPERT, /* the expert's episodes: SFT */
     DM_METHOD_LEARNS_BETTER, /* these, and the better ones of those that SFT explored */
-    DM_METHOD_LEARNS_PAIRS   /* pairs of explored episodes: its results differ by setting */
+    DM_METHOD_LEARNS_PAIRS,  /* pairs of explored episodes: its results differ by setting */
+    DM_METHOD_LEARNS_ONLINE  /* the episodes that it plays itself */
 } dm_method_learns;
 
 typedef struct dm_method_kind {

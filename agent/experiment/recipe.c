@@ -12,9 +12,9 @@
 static const struct {
     const char *name, *command;
 } parts[DM_RECIPE_PARTS] = {
-    {"expert", "rollout"}, {"tokenizer", "tokenizer"}, {"model", "init"},
-    {"sft", "train"},      {"explore", "rollout"},     {"continue", "rollout"},
-    {"pairs", "pairs"},    {"train", "train"},         {"evaluate", "rollout"},
+    {"expert", "rollout"},  {"tokenizer", "tokenizer"}, {"model", "init"},  {"sft", "train"},
+    {"explore", "rollout"}, {"continue", "rollout"},    {"pairs", "pairs"}, {"train", "train"},
+    {"learn", "learn"},     {"evaluate", "rollout"},
 };
 
 /* Options that say where things are: the experiment gives them. */
@@ -264,10 +264,11 @@ static dm_status read_kind(const reader *in, const dm_json *object, const dm_met
     return s;
 }
 
-/* "sweep": {"gamma": [0.1, 0.5]}: one option of train, pairs or explore, or the number of iterations. */
+/* "sweep": {"gamma": [0.1, 0.5]}: one option of train, learn, pairs or explore, or the number of iterations. */
 static dm_status read_sweep(const reader *in, const dm_json *object, dm_recipe_method *m)
 {
-    static const dm_recipe_part where[] = {DM_RECIPE_PART_TRAIN, DM_RECIPE_PART_PAIRS, DM_RECIPE_PART_EXPLORE};
+    static const dm_recipe_part where[] = {DM_RECIPE_PART_TRAIN, DM_RECIPE_PART_LEARN, DM_RECIPE_PART_PAIRS,
+                                           DM_RECIPE_PART_EXPLORE};
     const dm_json *v = dm_json_get(object, "sweep");
 
     if (!v)
@@ -400,7 +401,7 @@ static dm_status check_together(const reader *in)
         for (size_t m = 0; m < in->r->methods; m++) {
             const dm_recipe_method *method = &in->r->method[m];
             const bool better = method->kind->learns == DM_METHOD_LEARNS_BETTER;
-            const bool explores = better || method->iterations > 1 ||
+            const bool explores = better || method->kind->learns == DM_METHOD_LEARNS_ONLINE || method->iterations > 1 ||
                                   (method->sweep && method->sweep_part == DM_RECIPE_PARTS) ||
                                   (method->kind->learns == DM_METHOD_LEARNS_PAIRS && !env->pairs_data);
             if (!env->specification && explores)

@@ -195,7 +195,9 @@ static dm_status add_weights(writer *w, size_t stage)
 {
     dm_json_doc *run = NULL;
 
-    if (stage != DM_STAGE_NONE && strcmp(w->plan->stage[stage].arg[0].text, "train") == 0) {
+    const char *command = stage == DM_STAGE_NONE ? "" : w->plan->stage[stage].arg[0].text;
+
+    if (strcmp(command, "train") == 0 || strcmp(command, "learn") == 0) {
         const dm_status s = open_json(w, stage, "run.json", &run);
         if (s != DM_OK)
             return s;

@@ -84,6 +84,7 @@ static const struct {
     {"tokenizer", cli_tokenizer, cli_tokenizer_options},
     {"init", cli_init, cli_init_options},
     {"train", cli_train, NULL},
+    {"learn", cli_learn, NULL},
     {"rollout", cli_rollout, cli_rollout_options},
     {"pairs", cli_pairs, cli_pairs_options},
     {"score", cli_score, NULL},
@@ -101,7 +102,9 @@ static size_t find_command(const char *name)
 /* The table of options of a stage's command. */
 static const cli_option *table_of(const char *name)
 {
-    return strcmp(name, "train") == 0 ? cli_train_options() : stage_commands[find_command(name)].options;
+    return strcmp(name, "train") == 0   ? cli_train_options()
+           : strcmp(name, "learn") == 0 ? cli_learn_options()
+                                        : stage_commands[find_command(name)].options;
 }
 
 static dm_status check_option(const char *name, const dm_json_doc *doc, const char *option, const dm_json *value,

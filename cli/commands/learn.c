@@ -95,6 +95,15 @@ static const char *const library[] = {"model",        "output",
 
 static cli_option options[64];
 
+const cli_option *cli_learn_options(void)
+{
+    if (!options[0].info.name) {
+        memcpy(options, own_options, sizeof own_options);
+        cli_library_options(options + OWN, sizeof options / sizeof *options - OWN, library);
+    }
+    return options;
+}
+
 static const cli_command command = {
     "learn",
     "Plays episodes of an environment with a model and learns from them, round after round.",
@@ -173,8 +182,7 @@ static dm_status parse(dm_online_options *o, cli_common *common, cli_args *args,
 
     if (opened != DMPO_OK)
         return dm_fail(err, (dm_status)opened, "%s", error.message);
-    memcpy(options, own_options, sizeof own_options);
-    cli_library_options(options + OWN, sizeof options / sizeof *options - OWN, library);
+    cli_learn_options();
     dm_online_defaults(o);
     dm_status s = cli_parse(&command, o, common, args, argc, argv, err);
     if (s == DM_OK && !args->help && !dmpo_train_options_get(args->train, "output"))

@@ -21,7 +21,8 @@ static bool has(const char *command, const char *option)
     static const char *const known[] = {
         "rollout tasks", "rollout samples", "rollout temperature",  "rollout seed",    "init hidden",      "init seed",
         "train lr",      "train gamma",     "train seed",           "train objective", "train reference2", "train link",
-        "pairs margin",  "pairs form",      "tokenizer vocabulary", "score gamma"};
+        "pairs margin",  "pairs form",      "tokenizer vocabulary", "score gamma",     "learn rounds",     "learn lr",
+        "learn seed"};
     char both[128];
 
     snprintf(both, sizeof both, "%s %s", command, option);
@@ -320,7 +321,8 @@ static void test_commands(void)
                     ", {'name': 'Best of 5', 'kind': 'best-of-n', 'evaluate':"
                     "{'samples': 5}}, {'name': 'RFT', 'kind': 'rft'}, {'name': 'ETO', 'kind': 'eto'},"
                     "{'name': 'MRPO', 'kind': 'preference', 'train': {'reference2': '@RFT'}},"
-                    "{'name': 'len', 'kind': 'preference', 'sweep': {'margin': [0.5]}}]"),
+                    "{'name': 'len', 'kind': 'preference', 'sweep': {'margin': [0.5]}},"
+                    "{'name': 'GRPO', 'kind': 'online', 'learn': {'rounds': 5}, 'sweep': {'lr': [0.125]}}]"),
              "out")) {
         command_is(
             &m, "home-expert-seen",
@@ -361,6 +363,12 @@ static void test_commands(void)
         command_is(&m, "home-noisy-len-pairs-margin0.5-s7",
                    "dmpo pairs --expert <home-expert/episodes.jsonl --explored <home-explore-s7/episodes.jsonl "
                    "--margin 0.5 --output <home-noisy-len-pairs-margin0.5-s7/pairs.jsonl");
+        command_is(&m, "home-grpo-lr0.125-s7",
+                   "dmpo learn --env home --model <home-sft-s7 --lr 0.125 --rounds 5 --seed 7 --output "
+                   "<home-grpo-lr0.125-s7");
+        command_is(&m, "home-grpo-lr0.125-s7-seen",
+                   "dmpo rollout --env home --split seen --model <home-grpo-lr0.125-s7 --samples 3 --seed 7 --tasks 4 "
+                   "--temperature 0.5 --output <home-grpo-lr0.125-s7-seen/episodes.jsonl");
         unmake(&m);
     }
 }
