@@ -1,4 +1,4 @@
-/* The list itself: nodes, operations, names. model/truth/graph_step.c says which there are. */
+/* The list itself: nodes, operations, names. model/truth/graph_step.h says which there are. */
 #include "model/truth/graph_internal.h"
 
 #include <stdarg.h>
