@@ -7,14 +7,13 @@
 #include "core/numbers/exact.h"
 #include "core/numbers/numeric.h"
 #include "core/numbers/philox.h"
+#include "model/check/walk.h"
 #include "model/trace/reader.h"
-#include "model/truth/formula.h"
 
 /* The chance that an honest trace has one element over its probable bound, for each operation. */
 #define LUCK 1e-9
 #define TERMS 1e5 /* of the longest sum, in that chance: it enters under a logarithm and a root */
 
-#define OUTPUTS 3
 #define SHAKES 3
 
 const char *dm_verdict_name(dm_verdict v)
@@ -111,8 +110,10 @@ static dm_status load(checker *c, uint32_t node, dm_error *err)
     return s;
 }
 
-static void drop(checker *c, uint32_t node)
+static void drop(void *context, uint32_t node)
 {
+    checker *c = context;
+
     free(c->value[node]);
     free(c->doubt[node]);
     c->value[node] = c->doubt[node] = NULL;
@@ -138,63 +139,30 @@ static const dm_st_tensor *find(const checker *c, const dm_node *n)
 
 /* ---- one operation ---- */
 
-typedef struct bounds {
-    double *out[OUTPUTS], *sound[OUTPUTS], *likely[OUTPUTS], *size[OUTPUTS];
-} bounds;
-
-static bool place_bounds(checker *c, const dm_op *op, bounds *b)
+static bool place(checker *c, const dm_op *op, dm_recomputed *b)
 {
-    for (uint32_t i = 0; i < op->n_out; i++) {
-        const uint32_t node = dm_op_out(c->g, op, i);
-        if (node == DM_NODE_NONE)
-            continue;
-        const size_t n = dm_node_count(&c->g->nodes[node]);
-        b->out[i] = room(c, n);
-        b->sound[i] = room(c, n);
-        b->likely[i] = room(c, n);
-        b->size[i] = room(c, n);
-    }
+    c->failed |= !dm_recomputed_place(b, c->g, op);
     return !c->failed;
 }
 
-static void free_bounds(bounds *b)
+static void evaluate(checker *c, const dm_op *op, const dm_rounding *r, const dm_bug *bug, dm_recomputed *b)
 {
-    for (size_t i = 0; i < OUTPUTS; i++) {
-        free(b->out[i]);
-        free(b->sound[i]);
-        free(b->likely[i]);
-        free(b->size[i]);
-    }
-}
-
-static void evaluate(checker *c, const dm_op *op, const dm_rounding *r, const dm_bug *bug, bounds *b)
-{
-    const dm_evaluation e = {.g = c->g,
-                             .op = op,
-                             .in = c->in,
-                             .out = b->out,
-                             .sound = b->sound,
-                             .likely = b->likely,
-                             .size = b->size,
-                             .r = *r,
-                             .bug = bug,
-                             .failed = &c->failed};
-    dm_formula_eval(&e, c->pool);
+    c->failed |= !dm_recompute(b, c->g, op, c->in, r, bug, c->pool);
 }
 
 /* Inputs that were recomputed differ from the trace's own by their rounding. How far that moves the outputs is seen by
  * moving those inputs by their doubt, with random signs; what is seen widens both bounds. */
-static void shake(checker *c, const dm_op *op, const dm_rounding *r, bounds *b)
+static void shake(checker *c, const dm_op *op, const dm_rounding *r, dm_recomputed *b)
 {
-    bounds other = {0};
+    dm_recomputed other = {0};
     bool any = false;
 
     for (uint32_t i = 0; i < op->n_in; i++) {
         const uint32_t node = dm_op_in(c->g, op, i);
         any |= node != DM_NODE_NONE && c->doubt[node];
     }
-    if (!any || !place_bounds(c, op, &other)) {
-        free_bounds(&other);
+    if (!any || !place(c, op, &other)) {
+        dm_recomputed_free(&other);
         return;
     }
     const double **saved = malloc((op->n_in + 1) * sizeof *saved);
@@ -234,11 +202,12 @@ static void shake(checker *c, const dm_op *op, const dm_rounding *r, bounds *b)
     if (!saved)
         c->failed = true;
     free(saved);
-    free_bounds(&other);
+    dm_recomputed_free(&other);
 }
 
 /* The worst element of output o; fills f when it is worse than what f has. Returns the output's verdict. */
-static dm_verdict judge(const checker *c, const dm_op *op, uint32_t o, const bounds *b, dm_finding *f, double *worst)
+static dm_verdict judge(const checker *c, const dm_op *op, uint32_t o, const dm_recomputed *b, dm_finding *f,
+                        double *worst)
 {
     const uint32_t node = dm_op_out(c->g, op, o);
     const dm_node *n = &c->g->nodes[node];
@@ -291,8 +260,8 @@ static bool worse(dm_verdict a, dm_verdict b)
 /* Whether every output of the operation is what the formula with the mistake makes. */
 static bool explains(checker *c, const dm_op *op, const dm_rounding *r, const dm_bug *bug)
 {
-    bounds b = {0};
-    bool fine = place_bounds(c, op, &b);
+    dm_recomputed b = {0};
+    bool fine = place(c, op, &b);
 
     if (fine)
         evaluate(c, op, r, bug, &b);
@@ -304,12 +273,12 @@ static bool explains(checker *c, const dm_op *op, const dm_rounding *r, const dm
         double worst = -1;
         fine = judge(c, op, o, &b, &none, &worst) != DM_VERDICT_WRONG;
     }
-    free_bounds(&b);
+    dm_recomputed_free(&b);
     return fine && !c->failed;
 }
 
 /* Whether the outputs are those of `b` times one number; the number goes to *factor. */
-static bool scaled(const checker *c, const dm_op *op, const bounds *b, double *factor)
+static bool scaled(const checker *c, const dm_op *op, const dm_recomputed *b, double *factor)
 {
     double dot = 0, square = 0;
 
@@ -330,7 +299,7 @@ static bool scaled(const checker *c, const dm_op *op, const bounds *b, double *f
     return square > 0 && isfinite(*factor) && *factor != 0;
 }
 
-static void name_bugs(checker *c, const dm_op *op, const dm_rounding *r, const bounds *b, dm_finding *f)
+static void name_bugs(checker *c, const dm_op *op, const dm_rounding *r, const dm_recomputed *b, dm_finding *f)
 {
     for (size_t i = 0; i < dm_bugs_count && f->n_bugs < DM_EXPLANATIONS; i++)
         if (dm_bugs[i].formula == op->formula && explains(c, op, r, &dm_bugs[i]))
@@ -343,7 +312,7 @@ static void name_bugs(checker *c, const dm_op *op, const dm_rounding *r, const b
 }
 
 /* Outputs that the trace lacks become what was recomputed, in doubt by the bound. */
-static void bridge(checker *c, const dm_op *op, bounds *b)
+static void bridge(checker *c, const dm_op *op, dm_recomputed *b)
 {
     for (uint32_t o = 0; o < op->n_out; o++) {
         const uint32_t node = dm_op_out(c->g, op, o);
@@ -367,11 +336,12 @@ static const char *missing_input(checker *c, const dm_op *op)
     return NULL;
 }
 
-static dm_status check_op(checker *c, const dm_op *op, dm_error *err)
+static dm_status check_op(void *context, const dm_op *op, dm_error *err)
 {
+    checker *c = context;
     const dm_rounding r = rounding_of(c, op);
     dm_finding f = {.step = c->step, .g = c->g, .op = op};
-    bounds b = {0};
+    dm_recomputed b = {0};
     bool present = false;
     double worst = -1;
 
@@ -396,7 +366,7 @@ static dm_status check_op(checker *c, const dm_op *op, dm_error *err)
     f.missing = missing_input(c, op);
     if (f.note || f.missing) {
         f.verdict = f.note ? f.verdict : DM_VERDICT_UNCHECKED;
-    } else if (place_bounds(c, op, &b)) {
+    } else if (place(c, op, &b)) {
         evaluate(c, op, &r, NULL, &b);
         shake(c, op, &r, &b);
         for (uint32_t o = 0; o < op->n_out; o++) {
@@ -411,7 +381,7 @@ static dm_status check_op(checker *c, const dm_op *op, dm_error *err)
             name_bugs(c, op, &r, &b, &f);
         bridge(c, op, &b);
     }
-    free_bounds(&b);
+    dm_recomputed_free(&b);
     if (c->failed)
         return dm_fail(err, DM_ERR_MEMORY, "no memory to check an operation");
     if (present) {
@@ -422,67 +392,44 @@ static dm_status check_op(checker *c, const dm_op *op, dm_error *err)
     return DM_OK;
 }
 
-static dm_status check_step(checker *c, dm_error *err)
+static dm_status begin(void *context, const dm_graph *g, int64_t step, dm_error *err)
 {
-    const dm_graph *g = c->g;
+    checker *c = context;
     size_t most = 1;
-    dm_status s = DM_OK;
 
     for (size_t i = 0; i < g->n_ops; i++)
         most = g->ops[i].n_in > most ? g->ops[i].n_in : most;
+    c->g = g;
+    c->step = step;
     c->value = calloc(g->n_nodes, sizeof *c->value);
     c->doubt = calloc(g->n_nodes, sizeof *c->doubt);
     c->tensor = calloc(g->n_nodes, sizeof *c->tensor);
     c->odd = calloc(g->n_nodes, sizeof *c->odd);
     c->in = malloc(most * sizeof *c->in);
     if (!c->value || !c->doubt || !c->tensor || !c->odd || !c->in)
-        s = dm_fail(err, DM_ERR_MEMORY, "no memory to check a step");
-    for (size_t i = 0; i < g->n_nodes && s == DM_OK; i++)
+        return dm_fail(err, DM_ERR_MEMORY, "no memory to check a step");
+    for (size_t i = 0; i < g->n_nodes; i++)
         c->tensor[i] = find(c, &g->nodes[i]);
-    for (size_t i = 0; i < g->n_ops && s == DM_OK; i++) {
-        const dm_op *op = &g->ops[i];
-        s = check_op(c, op, err);
-        for (uint32_t k = 0; k < op->n_in && s == DM_OK; k++) {
-            const uint32_t node = dm_op_in(g, op, k);
-            if (node != DM_NODE_NONE && g->nodes[node].last == i)
-                drop(c, node);
-        }
-        for (uint32_t k = 0; k < op->n_out && s == DM_OK; k++) {
-            const uint32_t node = dm_op_out(g, op, k);
-            if (node != DM_NODE_NONE && g->nodes[node].last == DM_NODE_NONE)
-                drop(c, node);
-        }
-    }
-    for (size_t i = 0; i < g->n_nodes && c->value && c->doubt; i++)
-        drop(c, (uint32_t)i);
+    return DM_OK;
+}
+
+static void end(void *context)
+{
+    checker *c = context;
+
     free(c->value);
     free(c->doubt);
     free(c->tensor);
     free(c->odd);
     free(c->in);
-    return s;
 }
 
 dm_status dm_check_trace(const dm_st *st, const dm_manifest *m, dm_pool *pool, dm_check_sink sink, void *context,
                          dm_check_counts *counts, dm_error *err)
 {
-    dm_status s = DM_OK;
+    static const dm_walk walk = {begin, check_op, drop, end};
+    checker c = {.st = st, .m = m, .pool = pool, .sink = sink, .context = context, .counts = counts};
 
     *counts = (dm_check_counts){0};
-    for (size_t i = 0; i < m->n_steps && s == DM_OK; i++) {
-        dm_graph g = {0};
-        s = dm_manifest_graph(&g, m, i, err);
-        checker c = {.st = st,
-                     .m = m,
-                     .pool = pool,
-                     .g = &g,
-                     .step = m->steps[i].number,
-                     .sink = sink,
-                     .context = context,
-                     .counts = counts};
-        if (s == DM_OK)
-            s = check_step(&c, err);
-        dm_graph_free(&g);
-    }
-    return s;
+    return dm_walk_trace(m, &walk, &c, err);
 }

@@ -6,10 +6,9 @@
 #include <string.h>
 
 #include "core/numbers/numeric.h"
+#include "model/check/walk.h"
 #include "model/trace/reader.h"
-#include "model/truth/formula.h"
 
-#define OUTPUTS 3
 #define NAME 320
 
 const char *dm_layout_name(dm_layout l)
@@ -234,8 +233,10 @@ static dm_status load(comparer *c, uint32_t node, dm_error *err)
     return s == DM_OK ? read_b(c, node, err) : s;
 }
 
-static void drop(comparer *c, uint32_t node)
+static void drop(void *context, uint32_t node)
 {
+    comparer *c = context;
+
     free(c->a.value[node]);
     free(c->b.value[node]);
     c->a.value[node] = c->b.value[node] = NULL;
@@ -243,57 +244,21 @@ static void drop(comparer *c, uint32_t node)
 
 /* ---- one operation ---- */
 
-typedef struct result { /* of the formula from one trace's inputs */
-    double *out[OUTPUTS], *sound[OUTPUTS], *likely[OUTPUTS], *size[OUTPUTS];
-} result;
-
-static void free_result(result *r)
+/* The formula from one trace's inputs; false: an input is missing, or memory. */
+static bool evaluate(const comparer *c, const side *x, const dm_op *op, double roundoff, dm_recomputed *r)
 {
-    for (size_t i = 0; i < OUTPUTS; i++) {
-        free(r->out[i]);
-        free(r->sound[i]);
-        free(r->likely[i]);
-        free(r->size[i]);
-    }
-}
-
-/* false: an input is missing, or memory. */
-static bool evaluate(const comparer *c, const side *x, const dm_op *op, double roundoff, result *r)
-{
+    const dm_rounding rounding = {.acc = roundoff, .out = roundoff, .flush = 0x1p-126, .least = 0x1p-126, .lambda = 8};
     const double **in = malloc((op->n_in + 1) * sizeof *in);
-    bool fine = in != NULL, failed = false;
+    bool fine = in != NULL;
 
     for (uint32_t i = 0; i < op->n_in && fine; i++) {
         const uint32_t node = dm_op_in(c->g, op, i);
         in[i] = node == DM_NODE_NONE ? NULL : x->value[node];
         fine = node == DM_NODE_NONE || in[i];
     }
-    for (uint32_t o = 0; o < op->n_out && fine; o++) {
-        const uint32_t node = dm_op_out(c->g, op, o);
-        if (node == DM_NODE_NONE)
-            continue;
-        const size_t n = dm_node_count(&c->g->nodes[node]) + 1;
-        r->out[o] = calloc(n, sizeof(double));
-        r->sound[o] = calloc(n, sizeof(double));
-        r->likely[o] = calloc(n, sizeof(double));
-        r->size[o] = calloc(n, sizeof(double));
-        fine = r->out[o] && r->sound[o] && r->likely[o] && r->size[o];
-    }
-    if (fine) {
-        const dm_evaluation e = {
-            .g = c->g,
-            .op = op,
-            .in = in,
-            .out = r->out,
-            .sound = r->sound,
-            .likely = r->likely,
-            .size = r->size,
-            .r = {.acc = roundoff, .out = roundoff, .flush = 0x1p-126, .least = 0x1p-126, .lambda = 8},
-            .failed = &failed};
-        dm_formula_eval(&e, c->o->pool);
-    }
+    fine = fine && dm_recomputed_place(r, c->g, op) && dm_recompute(r, c->g, op, in, &rounding, NULL, c->o->pool);
     free(in);
-    return fine && !failed;
+    return fine;
 }
 
 static double stored_roundoff(const dm_st *st, const char *name)
@@ -323,7 +288,8 @@ static double from_truth(const comparer *c, uint32_t node, const double *x)
 }
 
 /* What B adds to A beyond what their inputs already differ by. */
-static void judge(comparer *c, const dm_op *op, uint32_t o, const result *ra, const result *rb, bool known)
+static void judge(comparer *c, const dm_op *op, uint32_t o, const dm_recomputed *ra, const dm_recomputed *rb,
+                  bool known)
 {
     const uint32_t node = dm_op_out(c->g, op, o);
     const dm_node *n = &c->g->nodes[node];
@@ -372,9 +338,10 @@ static void judge(comparer *c, const dm_op *op, uint32_t o, const result *ra, co
     c->sink(c->context, &f);
 }
 
-static dm_status compare_op(comparer *c, const dm_op *op, dm_error *err)
+static dm_status compare_op(void *context, const dm_op *op, dm_error *err)
 {
-    result ra = {{NULL}, {NULL}, {NULL}, {NULL}}, rb = {{NULL}, {NULL}, {NULL}, {NULL}};
+    comparer *c = context;
+    dm_recomputed ra = {0}, rb = {0};
     double roundoff = 0x1p-24;
 
     for (uint32_t i = 0; i < op->n_in + op->n_out; i++) {
@@ -390,65 +357,42 @@ static dm_status compare_op(comparer *c, const dm_op *op, dm_error *err)
     for (uint32_t o = 0; o < op->n_out; o++)
         if (dm_op_out(c->g, op, o) != DM_NODE_NONE)
             judge(c, op, o, &ra, &rb, known);
-    free_result(&ra);
-    free_result(&rb);
+    dm_recomputed_free(&ra);
+    dm_recomputed_free(&rb);
     return DM_OK;
 }
 
-static dm_status compare_step(comparer *c, dm_error *err)
+static dm_status begin(void *context, const dm_graph *g, int64_t step, dm_error *err)
 {
-    const size_t n = c->g->n_nodes;
-    dm_status s = DM_OK;
+    comparer *c = context;
 
-    c->a.value = calloc(n, sizeof *c->a.value);
-    c->b.value = calloc(n, sizeof *c->b.value);
-    c->layout = calloc(n, sizeof *c->layout);
-    c->b_name = calloc(n, sizeof *c->b_name);
-    if (!c->a.value || !c->b.value || !c->layout || !c->b_name)
-        s = dm_fail(err, DM_ERR_MEMORY, "no memory to compare a step");
-    for (size_t i = 0; i < c->g->n_ops && s == DM_OK; i++) {
-        const dm_op *op = &c->g->ops[i];
-        s = compare_op(c, op, err);
-        for (uint32_t k = 0; k < op->n_in && s == DM_OK; k++) {
-            const uint32_t node = dm_op_in(c->g, op, k);
-            if (node != DM_NODE_NONE && c->g->nodes[node].last == i)
-                drop(c, node);
-        }
-        for (uint32_t k = 0; k < op->n_out && s == DM_OK; k++) {
-            const uint32_t node = dm_op_out(c->g, op, k);
-            if (node != DM_NODE_NONE && c->g->nodes[node].last == DM_NODE_NONE)
-                drop(c, node);
-        }
-    }
-    for (size_t i = 0; i < n && c->a.value && c->b.value; i++)
-        drop(c, (uint32_t)i);
+    c->g = g;
+    c->step = step;
+    c->a.value = calloc(g->n_nodes, sizeof *c->a.value);
+    c->b.value = calloc(g->n_nodes, sizeof *c->b.value);
+    c->layout = calloc(g->n_nodes, sizeof *c->layout);
+    c->b_name = calloc(g->n_nodes, sizeof *c->b_name);
+    return c->a.value && c->b.value && c->layout && c->b_name
+               ? DM_OK
+               : dm_fail(err, DM_ERR_MEMORY, "no memory to compare a step");
+}
+
+static void end(void *context)
+{
+    comparer *c = context;
+
     free(c->a.value);
     free(c->b.value);
     free(c->layout);
     free(c->b_name);
-    return s;
 }
 
 dm_status dm_compare_traces(const dm_compare_options *o, dm_compare_sink sink, void *context, dm_compare_counts *counts,
                             dm_error *err)
 {
-    dm_status s = DM_OK;
+    static const dm_walk walk = {begin, compare_op, drop, end};
+    comparer c = {.o = o, .a = {.st = o->a}, .b = {.st = o->b}, .sink = sink, .context = context, .counts = counts};
 
     *counts = (dm_compare_counts){0};
-    for (size_t i = 0; i < o->m->n_steps && s == DM_OK; i++) {
-        dm_graph g = {0};
-        s = dm_manifest_graph(&g, o->m, i, err);
-        comparer c = {.o = o,
-                      .g = &g,
-                      .step = o->m->steps[i].number,
-                      .a = {.st = o->a},
-                      .b = {.st = o->b},
-                      .sink = sink,
-                      .context = context,
-                      .counts = counts};
-        if (s == DM_OK)
-            s = compare_step(&c, err);
-        dm_graph_free(&g);
-    }
-    return s;
+    return dm_walk_trace(o->m, &walk, &c, err);
 }
