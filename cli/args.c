@@ -33,10 +33,10 @@ static const cli_option *find(const cli_option *table, const char *name, size_t 
                                                                       : dm_option_find(table, name, size);
 }
 
-size_t cli_library_options(cli_option *out, size_t room, const char *const *names)
+size_t cli_library_options(cli_option *out, size_t room, const char *const *names, const cli_option *own)
 {
     const dmpo_option_info *info;
-    size_t n = 0;
+    size_t n = 0, end;
 
     for (size_t i = 0; n + 1 < room && (names ? names[i] != NULL : dmpo_train_option(i) != NULL); i++) {
         size_t k = i;
@@ -46,7 +46,9 @@ size_t cli_library_options(cli_option *out, size_t room, const char *const *name
         if ((info = dmpo_train_option(k)) != NULL)
             out[n++] = (cli_option){.info = *info, .offset = CLI_LIBRARY};
     }
-    out[n] = (cli_option){.offset = 0};
+    for (end = n; own && own->info.name && end + 1 < room; own++)
+        out[end++] = *own;
+    out[end] = (cli_option){.offset = 0};
     return n;
 }
 
@@ -54,7 +56,7 @@ const cli_option *cli_train_options(void)
 {
     static cli_option table[80];
     if (!table[0].info.name)
-        cli_library_options(table, sizeof table / sizeof *table, NULL);
+        cli_library_options(table, sizeof table / sizeof *table, NULL, NULL);
     return table;
 }
 

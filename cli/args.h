@@ -55,9 +55,9 @@ extern const cli_option cli_common_options[];
 dm_status cli_check_inputs(const cli_option *table, const void *options, const cli_args *args, const char *output,
                            dm_error *err);
 
-/* Copies the library's options of training that `names` (NULL-terminated; NULL: all) lists, in that order, and the end
- * of the table to out[0..room). Returns how many were copied. */
-size_t cli_library_options(cli_option *out, size_t room, const char *const *names);
+/* Copies the library's options of training that `names` (NULL-terminated; NULL: all) lists, in that order, then the
+ * command's own (a table; NULL: none), to out[0..room), as a table. Returns how many of the library's there are. */
+size_t cli_library_options(cli_option *out, size_t room, const char *const *names, const cli_option *own);
 
 /* All of them: the table of dmpo train and dmpo plan. */
 const cli_option *cli_train_options(void);

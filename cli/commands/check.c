@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
+#include "cli/commands/findings.h"
 #include "model/api.h"
 #include "model/check/check.h"
 
@@ -29,17 +30,7 @@ static const cli_command command = {
 
 typedef struct printer {
     const check_options *o;
-    bool json;
-    dm_text text;
-    dm_json_writer j;
-    uint64_t lines;
-    struct {
-        bool found;
-        int64_t step;
-        char name[256];
-        dm_formula formula;
-        const dm_bug *bug; /* NULL: nothing explains it */
-    } first;               /* operation that is wrong; its graph is gone when the summary is written */
+    cli_findings f;
 } printer;
 
 static void put_names(dm_json_writer *j, const char *key, const dm_finding *f, uint32_t first, uint32_t n)
@@ -53,7 +44,7 @@ static void put_names(dm_json_writer *j, const char *key, const dm_finding *f, u
 
 static void put_json(printer *p, const dm_finding *f)
 {
-    dm_json_writer *j = &p->j;
+    dm_json_writer *j = &p->f.j;
 
     dm_json_new_line(j);
     dm_json_open_object(j, NULL);
@@ -92,7 +83,7 @@ static void put_json(printer *p, const dm_finding *f)
 
 static void put_line(printer *p, const dm_finding *f)
 {
-    if (p->lines++ == 0)
+    if (p->f.lines++ == 0)
         printf("%-13s %-52s %-14s %10s %10s %10s\n", "verdict", "operation", "formula", "error", "sound", "probable");
     printf("%-13s %-52s %-14s", dm_verdict_name(f->verdict), f->node->name, dm_formula_name(f->op->formula));
     if (f->verdict == DM_VERDICT_UNCHECKED)
@@ -113,34 +104,26 @@ static void on_finding(void *context, const dm_finding *f)
 {
     printer *p = context;
 
-    if (f->verdict == DM_VERDICT_WRONG && !p->first.found) {
-        p->first.found = true;
-        p->first.step = f->step;
-        p->first.formula = f->op->formula;
-        p->first.bug = f->n_bugs ? f->bugs[0] : NULL;
-        snprintf(p->first.name, sizeof p->first.name, "%s", f->node->name);
-    }
+    if (f->verdict == DM_VERDICT_WRONG)
+        cli_findings_bad(&p->f, f->step, f->op, f->node, f->n_bugs ? f->bugs[0]->name : NULL);
     if (f->verdict == DM_VERDICT_SOUND && !p->o->all)
         return;
-    if (p->json)
+    if (p->f.json)
         put_json(p, f);
     else
         put_line(p, f);
 }
 
-static void put_summary(printer *p, const dm_check_counts *n, double seconds)
+static void put_summary(cli_findings *f, const dm_check_counts *n, double seconds)
 {
     static const char *const keys[] = {"sound", "suspicious", "wrong", "not_decidable", "not_checked"};
 
-    if (p->json) {
-        dm_json_close_value(&p->j);
+    if (f->json) {
+        dm_json_close_value(&f->j);
         for (size_t i = 0; i <= DM_VERDICT_UNCHECKED; i++)
-            dm_json_put_uint(&p->j, keys[i], n->verdicts[i]);
-        dm_json_put_uint(&p->j, "bridged", n->bridged);
-        dm_json_put_uint(&p->j, "bytes", n->bytes);
-        dm_json_put_string(&p->j, "first_wrong", p->first.found ? p->first.name : NULL);
-        dm_json_close_value(&p->j);
-        puts(p->text.data ? p->text.data : "");
+            dm_json_put_uint(&f->j, keys[i], n->verdicts[i]);
+        dm_json_put_uint(&f->j, "bridged", n->bridged);
+        dm_json_put_uint(&f->j, "bytes", n->bytes);
         return;
     }
     printf("%llu operations sound, %llu suspicious, %llu wrong, %llu not decidable, %llu not checked; %llu judged "
@@ -148,14 +131,14 @@ static void put_summary(printer *p, const dm_check_counts *n, double seconds)
            (unsigned long long)n->verdicts[0], (unsigned long long)n->verdicts[1], (unsigned long long)n->verdicts[2],
            (unsigned long long)n->verdicts[3], (unsigned long long)n->verdicts[4], (unsigned long long)n->bridged,
            (double)n->bytes / 1e6, seconds);
-    if (p->first.found)
-        printf("first wrong operation: step %lld, %s (%s)%s%s\n", (long long)p->first.step, p->first.name,
-               dm_formula_name(p->first.formula), p->first.bug ? ": " : "", p->first.bug ? p->first.bug->name : "");
 }
 
-static dm_status run(const char *path, dm_pool *pool, printer *p, dm_check_counts *counts, dm_error *err)
+static dm_status check(cli_call *c, dm_error *err)
 {
+    const char *path = c->args.positional[0];
     const double start = cli_seconds();
+    printer p = {.o = c->options};
+    dm_check_counts counts = {0};
     dm_st *st = NULL;
     dm_manifest m = {0};
     dm_status s = dm_st_open(&st, path, err);
@@ -163,42 +146,24 @@ static dm_status run(const char *path, dm_pool *pool, printer *p, dm_check_count
     if (s == DM_OK)
         s = dm_manifest_read(&m, st, path, err);
     if (s == DM_OK) {
-        p->j = (dm_json_writer){.out = &p->text};
-        if (p->json) {
-            dm_json_open_object(&p->j, NULL);
-            dm_json_open_array(&p->j, "operations");
-        }
-        s = dm_check_trace(st, &m, pool, on_finding, p, counts, err);
+        cli_findings_open(&p.f, c->common.json, "operations");
+        s = dm_check_trace(st, &m, c->engine->e.pool, on_finding, &p, &counts, err);
     }
-    if (s == DM_OK && p->text.failed)
-        s = dm_fail(err, DM_ERR_MEMORY, "no memory for the findings");
-    if (s == DM_OK)
-        put_summary(p, counts, cli_seconds() - start);
+    if (s == DM_OK) {
+        put_summary(&p.f, &counts, cli_seconds() - start);
+        s = cli_findings_end(&p.f, "first wrong operation", "first_wrong", err);
+    }
+    c->status = counts.verdicts[DM_VERDICT_WRONG] > 0;
     dm_manifest_close(&m);
     dm_st_close(&st);
-    dm_text_free(&p->text);
+    cli_findings_free(&p.f);
     return s;
 }
 
 int cli_check(int argc, char **argv)
 {
     check_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    dmpo_engine *engine = NULL;
-    dm_check_counts counts = {0};
-    dm_error err = {0};
+    cli_call call = {.command = &command, .options = &o, .needs = CLI_ENGINE, .work = check};
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    int status = s != DM_OK ? cli_failed("check", s, err.message) : 0;
-    if (!status && !args.help && (status = cli_open_engine("check", &common, &engine)) == 0) {
-        printer p = {.o = &o, .json = common.json};
-        if ((s = run(args.positional[0], engine->e.pool, &p, &counts, &err)) != DM_OK)
-            status = cli_failed("check", s, err.message);
-        else
-            status = counts.verdicts[DM_VERDICT_WRONG] > 0;
-    }
-    dmpo_engine_close(&engine);
-    cli_args_close(&args);
-    return status;
+    return cli_call_run(&call, argc, argv);
 }

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
+#include "cli/commands/findings.h"
 #include "cli/files.h"
 #include "core/files/output.h"
 #include "model/api.h"
@@ -41,22 +42,14 @@ static const cli_command command = {
 
 typedef struct printer {
     const compare_options *o;
-    bool json;
-    dm_text text, html;
-    dm_json_writer j;
-    uint64_t lines;
-    struct {
-        bool found;
-        int64_t step;
-        char name[256];
-        dm_formula formula;
-    } first; /* operation that diverges; its graph is gone when the summary is written */
+    cli_findings f;
+    dm_text html;
     char last_row[256];
 } printer;
 
 static void put_json(printer *p, const dm_pair_finding *f)
 {
-    dm_json_writer *j = &p->j;
+    dm_json_writer *j = &p->f.j;
 
     dm_json_new_line(j);
     dm_json_open_object(j, NULL);
@@ -82,7 +75,7 @@ static void put_json(printer *p, const dm_pair_finding *f)
 
 static void put_line(printer *p, const dm_pair_finding *f)
 {
-    if (p->lines++ == 0)
+    if (p->f.lines++ == 0)
         printf("%-10s %-52s %-14s %10s\n", "difference", "tensor", "formula", "relative");
     if (f->layout == DM_LAYOUT_OTHER) {
         printf("%-10s %-52s %-14s has another size in B\n", "-", f->node->name, dm_formula_name(f->op->formula));
@@ -132,44 +125,33 @@ static void on_finding(void *context, const dm_pair_finding *f)
 {
     printer *p = context;
 
-    if (f->difference == DM_DIFFERENCE_DIVERGES && !p->first.found) {
-        p->first.found = true;
-        p->first.step = f->step;
-        p->first.formula = f->op->formula;
-        snprintf(p->first.name, sizeof p->first.name, "%s", f->node->name);
-    }
+    if (f->difference == DM_DIFFERENCE_DIVERGES)
+        cli_findings_bad(&p->f, f->step, f->op, f->node, NULL);
     if (p->o->html && f->layout != DM_LAYOUT_OTHER)
         put_heat(p, f);
     if (f->difference == DM_DIFFERENCE_NONE && f->layout == DM_LAYOUT_SAME && !p->o->all)
         return;
-    if (p->json)
+    if (p->f.json)
         put_json(p, f);
     else if (f->difference == DM_DIFFERENCE_DIVERGES || f->layout != DM_LAYOUT_SAME || p->o->all || p->o->truth)
         put_line(p, f);
 }
 
-static void put_summary(printer *p, const dm_compare_counts *n)
+static void put_summary(cli_findings *f, const dm_compare_counts *n)
 {
-    if (p->json) {
-        dm_json_close_value(&p->j);
+    if (f->json) {
+        dm_json_close_value(&f->j);
         for (int i = 0; i <= DM_DIFFERENCE_DIVERGES; i++)
-            dm_json_put_uint(&p->j, dm_difference_name((dm_difference)i), n->differences[i]);
-        dm_json_put_uint(&p->j, "missing", n->missing);
-        dm_json_put_uint(&p->j, "another_size", n->other);
-        dm_json_put_string(&p->j, "first_divergence", p->first.found ? p->first.name : NULL);
-        dm_json_close_value(&p->j);
-        puts(p->text.data ? p->text.data : "");
+            dm_json_put_uint(&f->j, dm_difference_name((dm_difference)i), n->differences[i]);
+        dm_json_put_uint(&f->j, "missing", n->missing);
+        dm_json_put_uint(&f->j, "another_size", n->other);
         return;
     }
-    printf(
-        "%llu tensors equal, %llu differ by rounding, %llu by what they inherit, %llu diverge; %llu are not in B, %llu "
-        "have another size there\n",
-        (unsigned long long)n->differences[0], (unsigned long long)n->differences[1],
-        (unsigned long long)n->differences[2], (unsigned long long)n->differences[3], (unsigned long long)n->missing,
-        (unsigned long long)n->other);
-    if (p->first.found)
-        printf("first divergence: step %lld, %s (%s)\n", (long long)p->first.step, p->first.name,
-               dm_formula_name(p->first.formula));
+    printf("%llu tensors equal, %llu differ by rounding, %llu by what they inherit, %llu diverge; %llu are not in B, "
+           "%llu have another size there\n",
+           (unsigned long long)n->differences[0], (unsigned long long)n->differences[1],
+           (unsigned long long)n->differences[2], (unsigned long long)n->differences[3], (unsigned long long)n->missing,
+           (unsigned long long)n->other);
 }
 
 static dm_status write_html(printer *p, dm_error *err)
@@ -188,61 +170,52 @@ static dm_status write_html(printer *p, dm_error *err)
     return s;
 }
 
-static dm_status run(const cli_args *args, dm_pool *pool, printer *p, dm_compare_counts *counts, dm_error *err)
+static dm_status check(cli_call *c, dm_error *err)
 {
+    const compare_options *o = c->options;
+    return o->html ? cli_check_inputs(options, o, &c->args, o->html, err) : DM_OK;
+}
+
+static dm_status compare(cli_call *c, dm_error *err)
+{
+    const compare_options *o = c->options;
+    const char *const *path = c->args.positional;
+    printer p = {.o = o};
+    dm_compare_counts counts = {0};
     dm_st *a = NULL, *b = NULL, *truth = NULL;
     dm_json_doc *map = NULL;
     dm_manifest m = {0};
     dm_status s;
 
-    if ((s = dm_trace_open(&a, args->positional[0], err)) == DM_OK &&
-        (s = dm_trace_open(&b, args->positional[1], err)) == DM_OK &&
-        (s = p->o->truth ? dm_trace_open(&truth, p->o->truth, err) : DM_OK) == DM_OK &&
-        (s = p->o->map ? dm_json_read(&map, p->o->map, err) : DM_OK) == DM_OK &&
-        (s = dm_manifest_read(&m, a, args->positional[0], err)) == DM_OK) {
-        const dm_compare_options o = {a, b, truth, &m, map ? dm_json_root(map) : NULL, pool};
-        p->j = (dm_json_writer){.out = &p->text};
-        if (p->json) {
-            dm_json_open_object(&p->j, NULL);
-            dm_json_open_array(&p->j, "tensors");
-        }
-        s = dm_compare_traces(&o, on_finding, p, counts, err);
+    if ((s = dm_trace_open(&a, path[0], err)) == DM_OK && (s = dm_trace_open(&b, path[1], err)) == DM_OK &&
+        (s = o->truth ? dm_trace_open(&truth, o->truth, err) : DM_OK) == DM_OK &&
+        (s = o->map ? dm_json_read(&map, o->map, err) : DM_OK) == DM_OK &&
+        (s = dm_manifest_read(&m, a, path[0], err)) == DM_OK) {
+        const dm_compare_options of = {a, b, truth, &m, map ? dm_json_root(map) : NULL, c->engine->e.pool};
+        cli_findings_open(&p.f, c->common.json, "tensors");
+        s = dm_compare_traces(&of, on_finding, &p, &counts, err);
     }
-    if (s == DM_OK && p->o->html)
-        s = write_html(p, err);
-    if (s == DM_OK)
-        put_summary(p, counts);
+    if (s == DM_OK && o->html)
+        s = write_html(&p, err);
+    if (s == DM_OK) {
+        put_summary(&p.f, &counts);
+        s = cli_findings_end(&p.f, "first divergence", "first_divergence", err);
+    }
+    c->status = counts.differences[DM_DIFFERENCE_DIVERGES] > 0;
     dm_manifest_close(&m);
     dm_json_close(&map);
     dm_st_close(&a);
     dm_st_close(&b);
     dm_st_close(&truth);
-    dm_text_free(&p->text);
-    dm_text_free(&p->html);
+    cli_findings_free(&p.f);
+    dm_text_free(&p.html);
     return s;
 }
 
 int cli_compare(int argc, char **argv)
 {
     compare_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    dmpo_engine *engine = NULL;
-    dm_compare_counts counts = {0};
-    dm_error err = {0};
+    cli_call call = {.command = &command, .options = &o, .needs = CLI_ENGINE, .check = check, .work = compare};
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && !args.help && o.html)
-        s = cli_check_inputs(options, &o, &args, o.html, &err);
-    int status = s != DM_OK ? cli_failed("compare", s, err.message) : 0;
-    if (!status && !args.help && (status = cli_open_engine("compare", &common, &engine)) == 0) {
-        printer p = {.o = &o, .json = common.json};
-        if ((s = run(&args, engine->e.pool, &p, &counts, &err)) != DM_OK)
-            status = cli_failed("compare", s, err.message);
-        else
-            status = counts.differences[DM_DIFFERENCE_DIVERGES] > 0;
-    }
-    dmpo_engine_close(&engine);
-    cli_args_close(&args);
-    return status;
+    return cli_call_run(&call, argc, argv);
 }

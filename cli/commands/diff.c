@@ -241,10 +241,8 @@ static dm_status trace(differ *d, side *s, uint64_t step)
     o.reference_cache = NULL;
     dm_trace_options t = {.output = s->trace, .overwrite = true, .last_layer = -1, .first_step = (int64_t)step - 1};
     t.last_step = t.first_step;
-    dm_status status = dm_run_open(&r, &d->engine->e, &o, NULL, NULL, d->err);
-    if (status == DM_OK && (status = dm_run_place(&r, d->err)) == DM_OK &&
-        (status = dm_run_reference(&r, d->err)) == DM_OK &&
-        (status = dm_checkpoint_load_nearest(&r, s->dir, t.first_step, &t.done, d->err)) == DM_OK)
+    dm_status status = dm_run_ready(&r, &d->engine->e, &o, NULL, NULL, d->err);
+    if (status == DM_OK && (status = dm_checkpoint_load_nearest(&r, s->dir, t.first_step, &t.done, d->err)) == DM_OK)
         status = dm_trace_run(&r, &t, d->err);
     dm_run_close(&r);
     return status;

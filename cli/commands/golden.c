@@ -1,8 +1,7 @@
 /* dmpo golden make: a golden case of any model, in double. */
-#include <stdlib.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "model/api.h"
 #include "model/trace/golden.h"
 
@@ -17,8 +16,8 @@ static const cli_option own_options[] = {
     DM_OPTION_TEXT(golden_options, output, "output", "DIR", "the case's directory", .group = "output",
                    .absent = "required"),
     CLI_OPTION_OVERWRITE(golden_options),
+    {.info = {.name = NULL}},
 };
-#define OWN (sizeof own_options / sizeof *own_options)
 
 static const char *const library[] = {
     "model",        "data",          "reference",       "template", "template-option", "objective",  "link",
@@ -38,58 +37,40 @@ static const cli_command command = {
     1,
     1};
 
-static dm_status run(dmpo_engine *engine, const golden_options *o, dmpo_train_options *train, cli_progress *progress,
-                     dm_error *err)
+static dm_status check(cli_call *c, dm_error *err)
 {
-    dm_run *r = calloc(1, sizeof *r);
-    dm_train_options case_options = *dm_train_options_values(train);
-    dm_status s;
+    const golden_options *o = c->options;
 
-    if (!r)
-        return dm_fail(err, DM_ERR_MEMORY, "no memory for a run");
+    if (strcmp(c->args.positional[0], "make") != 0)
+        return dm_fail(err, DM_ERR_ARGUMENT, "unknown action '%s'; make is the only one", c->args.positional[0]);
+    if (!o->output)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the case's directory");
+    return cli_check_inputs(options, o, &c->args, o->output, err);
+}
+
+static dm_status make(cli_call *c, dm_error *err)
+{
+    const golden_options *o = c->options;
+    dm_train_options case_options = *dm_train_options_values(c->args.train);
+    dm_run r;
+
     case_options.batch = ITEMS_MAX;
     case_options.shuffle = false;
     case_options.share_prefix = false;
-    if ((s = dm_run_open(r, &engine->e, &case_options, cli_progress_event, progress, err)) == DM_OK &&
-        (s = dm_run_place(r, err)) == DM_OK && (s = dm_run_reference(r, err)) == DM_OK)
-        s = r->train.data.n > ITEMS_MAX
-                ? dm_fail(err, DM_ERR_ARGUMENT, "a case has at most %d items, the data %zu", ITEMS_MAX, r->train.data.n)
-                : dm_golden_make(r, o->output, o->overwrite, err);
-    dm_run_close(r);
-    free(r);
+    dm_status s = dm_run_ready(&r, &c->engine->e, &case_options, cli_progress_event, &c->progress, err);
+    if (s == DM_OK && r.train.data.n > ITEMS_MAX)
+        s = dm_fail(err, DM_ERR_ARGUMENT, "a case has at most %d items, the data %zu", ITEMS_MAX, r.train.data.n);
+    if (s == DM_OK)
+        s = dm_golden_make(&r, o->output, o->overwrite, err);
+    dm_run_close(&r);
     return s;
 }
 
 int cli_golden(int argc, char **argv)
 {
     golden_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    cli_progress progress;
-    dmpo_engine *engine = NULL;
-    dm_error err = {0};
-    dmpo_error error;
+    cli_call call = {.command = &command, .options = &o, .needs = CLI_TRAIN | CLI_ENGINE, .check = check, .work = make};
 
-    const size_t n = cli_library_options(options, sizeof options / sizeof *options - OWN - 1, library);
-    memcpy(options + n, own_options, sizeof own_options);
-    dm_status s = (dm_status)dmpo_train_options_open(&args.train, &error);
-    s = s == DM_OK ? cli_parse(&command, &o, &common, &args, argc, argv, &err) : dm_fail(&err, s, "%s", error.message);
-    if (s == DM_OK && !args.help && strcmp(args.positional[0], "make") != 0)
-        s = dm_fail(&err, DM_ERR_ARGUMENT, "unknown action '%s'; make is the only one", args.positional[0]);
-    if (s == DM_OK && !args.help && !o.output)
-        s = dm_fail(&err, DM_ERR_ARGUMENT, "no output given; --output DIR names the case's directory");
-    if (s == DM_OK && !args.help)
-        s = cli_check_inputs(options, &o, &args, o.output, &err);
-    int status = s != DM_OK ? cli_failed("golden", s, err.message) : 0;
-    if (!status && !args.help && (status = cli_open_engine("golden", &common, &engine)) == 0) {
-        cli_progress_open(&progress, &common);
-        s = run(engine, &o, args.train, &progress, &err);
-        cli_progress_close(&progress);
-        if (s != DM_OK)
-            status = cli_failed("golden", s, err.message);
-    }
-    dmpo_engine_close(&engine);
-    dmpo_train_options_close(&args.train);
-    cli_args_close(&args);
-    return status;
+    cli_library_options(options, sizeof options / sizeof *options, library, own_options);
+    return cli_call_run(&call, argc, argv);
 }

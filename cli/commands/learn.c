@@ -99,7 +99,7 @@ const cli_option *cli_learn_options(void)
 {
     if (!options[0].info.name) {
         memcpy(options, own_options, sizeof own_options);
-        cli_library_options(options + OWN, sizeof options / sizeof *options - OWN, library);
+        cli_library_options(options + OWN, sizeof options / sizeof *options - OWN, library, NULL);
     }
     return options;
 }

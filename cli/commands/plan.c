@@ -96,7 +96,7 @@ int cli_plan(int argc, char **argv)
     dmpo_error error = {0};
 
     memcpy(table, plan_own, sizeof plan_own);
-    cli_library_options(table + 1, sizeof table / sizeof *table - 1, NULL);
+    cli_library_options(table + 1, sizeof table / sizeof *table - 1, NULL, NULL);
     plan_command.options = table;
     dm_status s = (dm_status)dmpo_train_options_open(&args.train, &error);
     if (s != DM_OK)

@@ -259,7 +259,7 @@ int cli_score(int argc, char **argv)
     dm_error err = {0};
     dmpo_error error;
 
-    const size_t n = cli_library_options(options, sizeof options / sizeof *options - OWN, cli_score_options);
+    const size_t n = cli_library_options(options, sizeof options / sizeof *options - OWN, cli_score_options, NULL);
     memcpy(options + n, own_options, sizeof own_options);
     for (size_t i = 0; i < n; i++)
         if (strcmp(options[i].info.name, "reference") == 0)

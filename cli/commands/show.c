@@ -123,7 +123,7 @@ int cli_show(int argc, char **argv)
     dmpo_error error;
 
     memcpy(options, own_options, sizeof own_options);
-    cli_library_options(options + OWN, sizeof options / sizeof *options - OWN, library_options);
+    cli_library_options(options + OWN, sizeof options / sizeof *options - OWN, library_options, NULL);
     for (cli_option *row = options; row->info.name; row++) {
         const bool model = strcmp(row->info.name, "model") == 0;
         if (model || strcmp(row->info.name, "reference") == 0)

@@ -1,9 +1,8 @@
 /* dmpo trace: steps of training, recorded tensor by tensor. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "model/api.h"
 #include "model/trace/trace.h"
 
@@ -35,8 +34,8 @@ static const cli_option own_options[] = {
             "f32 and bf16 record what the engine computes with that option of train. f64 computes the same step in double, with plain "
             "loops that share nothing with the engine: the truth that f32 is rounded from."),
     CLI_OPTION_OVERWRITE(trace_options),
+    {.info = {.name = NULL}},
 };
-#define OWN (sizeof own_options / sizeof *own_options)
 
 /* Those of train that decide what a step computes. */
 static const char *const library[] = {"model",
@@ -115,63 +114,49 @@ static dm_status range(const char *name, const char *text, int64_t *first, int64
     return DM_OK;
 }
 
-static dm_status run(dmpo_engine *engine, const trace_options *o, dmpo_train_options *train, cli_progress *progress,
-                     dm_error *err)
+static dm_status check(cli_call *c, dm_error *err)
 {
+    const trace_options *o = c->options;
+
+    if (!o->output)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output FILE names the trace");
+    return cli_check_inputs(options, o, &c->args, o->output, err);
+}
+
+static dm_status record(cli_call *c, dm_error *err)
+{
+    const trace_options *o = c->options;
     dm_trace_options trace = {.output = o->output,
                               .overwrite = o->overwrite,
                               .select = o->select,
                               .last_layer = -1,
                               .statistics = o->statistics,
                               .double_precision = o->precision == 2};
-    dm_run *r = calloc(1, sizeof *r);
+    dm_run r;
+    dmpo_error error;
     dm_status s = DM_OK;
 
-    if (!r)
-        return dm_fail(err, DM_ERR_MEMORY, "no memory for a run");
     if (o->steps)
         s = range("steps", o->steps, &trace.first_step, &trace.last_step, err);
-    if (s == DM_OK && o->precision == 1)
-        s = (dm_status)dmpo_train_options_set(train, "precision", "bf16", NULL);
     if (s == DM_OK && o->layers)
         s = range("layers", o->layers, &trace.first_layer, &trace.last_layer, err);
-    if (s == DM_OK &&
-        (s = dm_run_open(r, &engine->e, dm_train_options_values(train), cli_progress_event, progress, err)) == DM_OK &&
-        (s = dm_run_place(r, err)) == DM_OK && (s = dm_run_reference(r, err)) == DM_OK)
-        s = dm_trace_run(r, &trace, err);
-    dm_run_close(r);
-    free(r);
+    if (s == DM_OK && o->precision == 1)
+        s = cli_call_api(dmpo_train_options_set(c->args.train, "precision", "bf16", &error), &error, err);
+    if (s != DM_OK)
+        return s;
+    s = dm_run_ready(&r, &c->engine->e, dm_train_options_values(c->args.train), cli_progress_event, &c->progress, err);
+    if (s == DM_OK)
+        s = dm_trace_run(&r, &trace, err);
+    dm_run_close(&r);
     return s;
 }
 
 int cli_trace(int argc, char **argv)
 {
     trace_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    cli_progress progress;
-    dmpo_engine *engine = NULL;
-    dm_error err = {0};
-    dmpo_error error;
+    cli_call call = {
+        .command = &command, .options = &o, .needs = CLI_TRAIN | CLI_ENGINE, .check = check, .work = record};
 
-    const size_t n = cli_library_options(options, sizeof options / sizeof *options - OWN - 1, library);
-    memcpy(options + n, own_options, sizeof own_options);
-    dm_status s = (dm_status)dmpo_train_options_open(&args.train, &error);
-    s = s == DM_OK ? cli_parse(&command, &o, &common, &args, argc, argv, &err) : dm_fail(&err, s, "%s", error.message);
-    if (s == DM_OK && !args.help && !o.output)
-        s = dm_fail(&err, DM_ERR_ARGUMENT, "no output given; --output FILE names the trace");
-    if (s == DM_OK && !args.help)
-        s = cli_check_inputs(options, &o, &args, o.output, &err);
-    int status = s != DM_OK ? cli_failed("trace", s, err.message) : 0;
-    if (!status && !args.help && (status = cli_open_engine("trace", &common, &engine)) == 0) {
-        cli_progress_open(&progress, &common);
-        s = run(engine, &o, args.train, &progress, &err);
-        cli_progress_close(&progress);
-        if (s != DM_OK)
-            status = cli_failed("trace", s, err.message);
-    }
-    dmpo_engine_close(&engine);
-    dmpo_train_options_close(&args.train);
-    cli_args_close(&args);
-    return status;
+    cli_library_options(options, sizeof options / sizeof *options, library, own_options);
+    return cli_call_run(&call, argc, argv);
 }

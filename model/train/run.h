@@ -155,6 +155,10 @@ dm_status dm_run_allocate(dm_run *r, dm_error *err);
  * reference with another base than the policy's has its weights in memory.gradient for that time. */
 dm_status dm_run_reference(dm_run *r, dm_error *err);
 
+/* dm_run_open, dm_run_place, dm_run_reference: ready for its first step. Closed by the caller, after a failure too. */
+dm_status dm_run_ready(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event, void *context,
+                       dm_error *err);
+
 /* Of reference 0 or 1. */
 const char *dm_run_reference_sha256(const dm_run *r, int which);
 

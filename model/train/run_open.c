@@ -76,6 +76,15 @@ dm_status dm_run_place(dm_run *r, dm_error *err)
     return read_adapter(r, err);
 }
 
+dm_status dm_run_ready(dm_run *r, const dm_engine *e, const dm_train_options *o, dmpo_event_fn event, void *context,
+                       dm_error *err)
+{
+    dm_status s = dm_run_open(r, e, o, event, context, err);
+
+    s = s == DM_OK ? dm_run_place(r, err) : s;
+    return s == DM_OK ? dm_run_reference(r, err) : s;
+}
+
 dm_status dm_run_restart(dm_run *r, dm_error *err)
 {
     const size_t floats = r->models.trained_layout->floats;
