@@ -1,9 +1,9 @@
-#include "io/data/dataset_messages.h"
-
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "io/data/dataset_messages_internal.h"
 
 /* How a form spells a message. */
 typedef struct spelling {
@@ -39,11 +39,6 @@ static const speaker speakers[] = {
     "user (human), assistant (gpt), system, developer, tool (observation, function_response, tool_response) or "       \
     "function_call (tool_call)"
 
-struct dm_made_doc {
-    dm_json_doc *doc;
-    struct dm_made_doc *next;
-};
-
 dm_status dm_messages_fail(dm_message_reader *r, const dm_json *v, const char *fmt, ...)
 {
     char message[DM_ERROR_MAX];
@@ -57,7 +52,7 @@ dm_status dm_messages_fail(dm_message_reader *r, const dm_json *v, const char *f
     return dm_json_fail(r->doc, v, r->err, "item \"%.200s\": %s", r->id, message);
 }
 
-static dm_status fail_memory(const dm_message_reader *r)
+dm_status dm_messages_no_memory(const dm_message_reader *r)
 {
     return dm_fail(r->err, DM_ERR_MEMORY, "%s: item \"%.200s\": no memory left", dm_json_name(r->doc), r->id);
 }
@@ -115,15 +110,15 @@ const dm_json *dm_message_text(const dm_json *v)
     return text && text->type == DM_JSON_STRING ? text : NULL;
 }
 
-static bool same_key(const dm_json *a, const char *key)
+static bool named(const dm_json *v, const char *key)
 {
-    return a->key && strcmp(a->key, key) == 0;
+    return v->key && strcmp(v->key, key) == 0;
 }
 
 /* Members that decide what is trained and not what is said. */
 static bool is_mark(const dm_json *member)
 {
-    return same_key(member, "train") || same_key(member, "loss") || same_key(member, "weight");
+    return named(member, "train") || named(member, "loss") || named(member, "weight");
 }
 
 static bool equal(const dm_json *a, const dm_json *b)
@@ -171,167 +166,6 @@ bool dm_message_equal(const dm_json *a, const dm_json *b)
     return left == 0;
 }
 
-/* ---- values that are made ---- */
-
-static dm_json *copy(dm_message_reader *r, const dm_json *v)
-{
-    dm_json *made = dm_block_alloc(&r->made, sizeof *made);
-    if (made)
-        *made = *v;
-    return made;
-}
-
-/* Copies `v` and its list of children, so that a child may be replaced. */
-static dm_json *copy_with_children(dm_message_reader *r, const dm_json *v)
-{
-    dm_json *made = copy(r, v);
-    const dm_json **at = made ? &made->child : NULL;
-
-    for (const dm_json *child = v->child; made && child; child = child->next) {
-        dm_json *one = copy(r, child);
-        if (!one)
-            return NULL;
-        *at = one;
-        at = &one->next;
-    }
-    return made;
-}
-
-/* This reader owns the values that copy_with_children made. */
-static dm_json *own(const dm_json *v)
-{
-    return (dm_json *)(uintptr_t)v;
-}
-
-const dm_json *dm_messages_without(dm_message_reader *r, const dm_json *members, const char *key)
-{
-    dm_json *made = copy_with_children(r, members);
-
-    for (const dm_json **at = made ? &made->child : NULL; at && *at; at = &own(*at)->next)
-        if (same_key(*at, key)) {
-            *at = (*at)->next;
-            made->length--;
-            break;
-        }
-    return made;
-}
-
-/* Parses a text that holds JSON, such as the arguments of a call. *out is NULL where it holds something else. */
-static dm_status parse(dm_message_reader *r, const dm_json *text, const dm_json **out)
-{
-    dm_json_doc *doc;
-    struct dm_made_doc *kept = malloc(sizeof *kept);
-    dm_error ignored;
-
-    *out = NULL;
-    if (!kept)
-        return fail_memory(r);
-    const dm_status s = dm_json_parse(&doc, text->text, text->length, dm_json_name(r->doc), &ignored);
-    if (s != DM_OK) {
-        free(kept);
-        return s == DM_ERR_INPUT ? DM_OK : dm_fail(r->err, s, "%s", ignored.message);
-    }
-    *kept = (struct dm_made_doc){doc, r->docs};
-    r->docs = kept;
-    *out = dm_json_root(doc);
-    return DM_OK;
-}
-
-/* Puts `value` in the place of `old`, a child that copy_with_children made. */
-static void replace(dm_json *old, const dm_json *value)
-{
-    const dm_json *next = old->next;
-    const char *key = old->key;
-    const uint32_t key_length = old->key_length;
-
-    *old = *value;
-    old->next = next;
-    old->key = key;
-    old->key_length = key_length;
-}
-
-/* A call: {"function": {"name", "arguments"}} or {"name", "arguments"}. Arguments that are an object's text become the
- * object. */
-static dm_status parse_call(dm_message_reader *r, dm_json *call, bool *parsed)
-{
-    const dm_json *function = dm_json_get(call, "function");
-    dm_json *holder = function && function->type == DM_JSON_OBJECT ? copy_with_children(r, function) : call;
-
-    if (!holder)
-        return fail_memory(r);
-    if (holder != call)
-        replace(own(function), holder);
-    const dm_json *arguments = dm_json_get(holder, "arguments"), *value;
-    if (!arguments || arguments->type != DM_JSON_STRING)
-        return DM_OK;
-    const dm_status s = parse(r, arguments, &value);
-    if (s == DM_OK && value && value->type == DM_JSON_OBJECT) {
-        replace(own(arguments), value);
-        *parsed = true;
-    }
-    return s;
-}
-
-/* The message's members with the arguments of its calls as objects; *out stays NULL when they are already. */
-static dm_status parse_calls(dm_message_reader *r, const dm_json *message, const dm_json **out)
-{
-    const dm_json *calls = dm_json_get(message, "tool_calls");
-    bool parsed = false;
-
-    if (!calls || calls->type != DM_JSON_ARRAY)
-        return DM_OK;
-    dm_json *made = copy_with_children(r, message), *list = made ? copy_with_children(r, calls) : NULL;
-    if (!list)
-        return fail_memory(r);
-    replace(own(dm_json_get(made, "tool_calls")), list);
-    for (const dm_json *call = list->child; call; call = call->next) {
-        dm_json *one = call->type == DM_JSON_OBJECT ? copy_with_children(r, call) : own(call);
-        if (!one)
-            return fail_memory(r);
-        if (one != call)
-            replace(own(call), one);
-        const dm_status s = parse_call(r, own(call), &parsed);
-        if (s != DM_OK)
-            return s;
-    }
-    if (parsed)
-        *out = made;
-    return DM_OK;
-}
-
-/* A function_call message: its text, {"name", "arguments"} or a list of these, as the member "tool_calls". */
-static dm_status calls_of_text(dm_message_reader *r, const dm_json *text, const char *name, size_t index,
-                               const dm_json **out)
-{
-    static const char form[] = "must be {\"name\", \"arguments\"} as JSON, or a list of these";
-    const dm_json *value;
-    dm_text json = {0};
-
-    dm_status s = parse(r, text, &value);
-    if (s != DM_OK)
-        return s;
-    if (!value || (value->type != DM_JSON_OBJECT && value->type != DM_JSON_ARRAY) || value->length == 0)
-        return dm_messages_fail(r, text, "%s[%zu]: the call %s", name, index, form);
-    const bool many = value->type == DM_JSON_ARRAY;
-    for (const dm_json *v = many ? value->child : value; v; v = many ? v->next : NULL)
-        if (!dm_json_get(v, "name") || dm_json_get(v, "name")->type != DM_JSON_STRING)
-            return dm_messages_fail(r, text, "%s[%zu]: the call %s", name, index, form);
-    /* {"tool_calls": [{"type": "function", "function": {}}, ...]}, and the calls put in there */
-    dm_text_print(&json, "{\"tool_calls\":[");
-    for (size_t i = 0; i < (many ? value->length : 1); i++)
-        dm_text_print(&json, "%s{\"type\":\"function\",\"function\":{}}", i ? "," : "");
-    dm_text_print(&json, "]}");
-    const dm_json source = {.text = json.data, .length = json.size};
-    s = json.failed ? fail_memory(r) : parse(r, &source, out);
-    dm_text_free(&json);
-    if (s != DM_OK)
-        return s;
-    const dm_json *call = dm_json_get(*out, "tool_calls")->child;
-    for (const dm_json *v = many ? value->child : value; v && call; v = v->next, call = call->next)
-        replace(own(dm_json_get(call, "function")), v);
-    return DM_OK;
-}
-
 /* ---- what a message says ---- */
 
 /* A list of {"type": "text", "text"}, put together. */
@@ -348,7 +182,7 @@ static dm_status read_parts(dm_message_reader *r, const dm_json *parts, const ch
     }
     char *joined = dm_block_alloc(&r->made, size + 1);
     if (!joined)
-        return fail_memory(r);
+        return dm_messages_no_memory(r);
     m->text = joined;
     m->size = size;
     for (const dm_json *v = parts->child; v; v = v->next) {
@@ -376,14 +210,13 @@ static bool is_there(const dm_json *v)
 /* How a message was sampled: not what it says. */
 static bool is_record(const dm_json *member)
 {
-    return same_key(member, "ids") || same_key(member, "logps");
+    return named(member, "ids") || named(member, "logps");
 }
 
 static bool has_more(const dm_message_reader *r, const dm_json *message, const spelling *s)
 {
     for (const dm_json *v = message->child; v; v = v->next)
-        if (!same_key(v, s->role) && !same_key(v, s->text) && !is_mark(v) && !(r->recorded && is_record(v)) &&
-            is_there(v))
+        if (!named(v, s->role) && !named(v, s->text) && !is_mark(v) && !(r->recorded && is_record(v)) && is_there(v))
             return true;
     return false;
 }
@@ -451,7 +284,7 @@ static dm_status read_sampled(dm_message_reader *r, const dm_json *v, const char
     const bool is_list = list->type == DM_JSON_ARRAY;
     int32_t *ids = dm_block_alloc(&r->made, (is_list ? list->length : 0) * sizeof *ids + 1);
     if (!ids)
-        return fail_memory(r);
+        return dm_messages_no_memory(r);
     const dm_json *wrong = dm_json_token_ids(list, ids);
     if (wrong)
         return dm_messages_fail(r, wrong, "%s[%zu]: \"ids\" must be a list of token ids that is not empty", name,
@@ -506,7 +339,7 @@ static dm_status join(dm_message_reader *r, const dm_json *v, const char *name, 
     const size_t size = last->size + 2 + m->size;
     char *joined = dm_block_alloc(&r->made, size + 1);
     if (!joined)
-        return fail_memory(r);
+        return dm_messages_no_memory(r);
     memcpy(joined, last->text, last->size);
     memcpy(joined + last->size, "\n\n", 2);
     memcpy(joined + last->size + 2, m->text, m->size);
@@ -524,7 +357,7 @@ static dm_status append(dm_message_reader *r, const dm_message *m, const dm_json
             r->messages = messages;
         const dm_json **members = messages ? realloc(r->given, want * sizeof *members) : NULL;
         if (!members)
-            return fail_memory(r);
+            return dm_messages_no_memory(r);
         r->given = members;
         r->capacity = want;
     }
@@ -554,7 +387,7 @@ dm_status dm_messages_add(dm_message_reader *r, const dm_json *v, const char *na
         return st;
     if (has_more(r, v, s)) {
         m.members = given = v;
-        st = parse_calls(r, v, &m.members);
+        st = dm_messages_parse_calls(r, v, &m.members);
     }
     if (st == DM_OK && who->calls) {
         const dm_json *text = dm_json_get(v, s->text);
@@ -562,9 +395,9 @@ dm_status dm_messages_add(dm_message_reader *r, const dm_json *v, const char *na
             return dm_messages_fail(r, text, "%s[%zu]: a function_call must be a string", name, index);
         m.text = NULL;
         m.size = 0;
-        if ((st = calls_of_text(r, text, name, index, &given)) == DM_OK) {
+        if ((st = dm_messages_calls_of_text(r, text, name, index, &given)) == DM_OK) {
             m.members = given;
-            st = parse_calls(r, given, &m.members);
+            st = dm_messages_parse_calls(r, given, &m.members);
         }
     }
     if (st != DM_OK)
@@ -598,7 +431,7 @@ static dm_status read_tools(dm_message_reader *r, const dm_json *item)
     if (!is_there(tools))
         return DM_OK;
     if (tools->type == DM_JSON_STRING) {
-        const dm_status s = parse(r, tools, &r->tools);
+        const dm_status s = dm_messages_parse(r, tools, &r->tools);
         if (s != DM_OK)
             return s;
     } else {

@@ -83,6 +83,7 @@ bool jinja_apply_values(jinja_eval *e, const jinja_builtin *b, jinja_value subje
 /* a.name, a[key] as jinja2 looks them up; what is not there is undefined. */
 bool jinja_member(jinja_eval *e, jinja_value a, const jinja_string *name, jinja_value *out);
 bool jinja_item(jinja_eval *e, jinja_value a, jinja_value key, jinja_value *out);
+bool jinja_slice(jinja_eval *e, const jinja_node *node, jinja_value *out); /* a[from:to:step], of a JINJA_SLICE */
 bool jinja_loop_member(jinja_eval *e, jinja_value loop, const jinja_string *name, jinja_value *out);
 
 /* The items that a for would go through, as a list. */

@@ -32,7 +32,7 @@ build() { # build DIR CFLAGS GOAL CONFIGURE-OPTIONS
 # What reads the input of a target: its own files, not what they share.
 parsers() {
     case $1 in
-    json) echo io/json.c ;;
+    json) echo io/json.c io/json_parse.c ;;
     npy) echo io/npy.c ;;
     safetensors | index) echo io/safetensors.c io/safetensors_read.c ;;
     gguf) echo io/gguf.c io/gguf_get.c io/tokenizer/tokenizer_gguf.c model/formats/source_gguf.c model/formats/source_gguf_config.c ;;
