@@ -46,7 +46,7 @@ LIB_FOLDERS = core core/files core/numbers \
     model model/network model/formats model/loss model/train model/infer model/truth model/trace model/check
 AGENT_FOLDERS = agent/env agent/env/home agent/env/shop agent/env/lab agent/rollout agent/pairs agent/online \
     agent/experiment agent/report
-CLI_FOLDERS = cli cli/commands
+CLI_FOLDERS = cli cli/commands cli/commands/chat cli/commands/info cli/commands/show
 UNIT_FOLDERS = $(addprefix tests/unit/,$(LIB_FOLDERS) $(AGENT_FOLDERS) $(CLI_FOLDERS))
 
 sources = $(patsubst $(SRC)/%,%,$(sort $(wildcard $(SRC)/$(1))))

@@ -1,5 +1,5 @@
 /* dmpo show --json: the item as one object. */
-#include "cli/commands/show.h"
+#include "cli/commands/show/show.h"
 #include "io/json_writer.h"
 
 static void put_token(dm_json_writer *w, const show_item *item, const show_side *s, size_t i)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/commands/show.h"
+#include "cli/commands/show/show.h"
 #include "model/formats/adapter.h"
 #include "model/formats/source.h"
 #include "model/network/pack.h"

@@ -1,7 +1,7 @@
 /* A conversation as messages and as the token ids that the model has seen. They only grow at the end, so a question
  * costs only what is new in it. */
-#ifndef DM_CLI_HISTORY_H
-#define DM_CLI_HISTORY_H
+#ifndef DM_CLI_COMMANDS_CHAT_HISTORY_H
+#define DM_CLI_COMMANDS_CHAT_HISTORY_H
 
 #include "io/data/template.h"
 

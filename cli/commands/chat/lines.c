@@ -1,4 +1,4 @@
-#include "cli/lines.h"
+#include "cli/commands/chat/lines.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "cli/command.h"
-#include "cli/history.h"
-#include "cli/lines.h"
+#include "cli/commands/chat/history.h"
+#include "cli/commands/chat/lines.h"
 #include "cli/stream.h"
 #include "core/files/file.h"
 #include "core/system.h"

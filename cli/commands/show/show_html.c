@@ -4,7 +4,7 @@
 
 #include "agent/report/report_chart.h"
 #include "agent/report/report_escape.h"
-#include "cli/commands/show.h"
+#include "cli/commands/show/show.h"
 #include "core/utf8.h"
 
 /* Weights colour a token's ground in four steps, masked tokens are quiet, cut ones struck out. */

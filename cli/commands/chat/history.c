@@ -1,4 +1,4 @@
-#include "cli/history.h"
+#include "cli/commands/chat/history.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
-#include "cli/commands/show.h"
+#include "cli/commands/show/show.h"
 #include "cli/files.h"
 #include "core/files/place.h"
 

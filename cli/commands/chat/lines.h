@@ -1,6 +1,6 @@
 /* Lines from standard input, and Ctrl-C while waiting for one or doing something else. */
-#ifndef DM_CLI_LINES_H
-#define DM_CLI_LINES_H
+#ifndef DM_CLI_COMMANDS_CHAT_LINES_H
+#define DM_CLI_COMMANDS_CHAT_LINES_H
 
 #include <stdbool.h>
 

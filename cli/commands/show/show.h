@@ -1,7 +1,7 @@
 /* One item of a data file as the trainer sees it: read and weighed (show_item.c), then printed for a terminal
  * (show_text.c), as a page (show_html.c) or as JSON (show_json.c). */
-#ifndef DM_CLI_COMMANDS_SHOW_H
-#define DM_CLI_COMMANDS_SHOW_H
+#ifndef DM_CLI_COMMANDS_SHOW_SHOW_H
+#define DM_CLI_COMMANDS_SHOW_SHOW_H
 
 #include "dmpo.h"
 #include "io/data/dataset.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/commands/show.h"
+#include "cli/commands/show/show.h"
 #include "core/utf8.h"
 
 /* ---- text that may be shown ---- */
