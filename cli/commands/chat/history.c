@@ -130,13 +130,13 @@ static dm_status ids_of(const cli_history *h, size_t n, dm_ids *ids, dm_error *e
 dm_status cli_history_answer(cli_history *h, const int32_t *ids, size_t n, const char *text, size_t size, dm_error *err)
 {
     const size_t before = h->ids.size, messages = h->n;
-    dm_ids anew = {0};
+    dm_ids rendered = {0};
 
     dm_template_words(h->chat, h->tokenizer, &text, &size);
     dm_status s = add(h, &(dm_message){.role = DM_ROLE_ASSISTANT, .text = text, .size = size, .train = true}, err);
-    if (s == DM_OK && !ids && (s = ids_of(h, h->n, &anew, err)) == DM_OK) {
+    if (s == DM_OK && !ids && (s = ids_of(h, h->n, &rendered, err)) == DM_OK) {
         dm_ids_free(&h->ids);
-        h->ids = anew;
+        h->ids = rendered;
         return DM_OK;
     }
     for (size_t i = 0; i < n && s == DM_OK; i++)
@@ -147,7 +147,7 @@ dm_status cli_history_answer(cli_history *h, const int32_t *ids, size_t n, const
         h->ids.size = before;
         drop(h, messages);
     }
-    dm_ids_free(&anew);
+    dm_ids_free(&rendered);
     return s;
 }
 
