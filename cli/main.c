@@ -158,7 +158,7 @@ static int printed(const char *name, int status)
 /* Which commands several processes do together (core/ranks.h). */
 static bool knows_ranks(const char *name)
 {
-    static const char *const names[] = {"train", "rollout", "score", "experiment"};
+    static const char *const names[] = {"train", "learn", "rollout", "score", "experiment"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0)

@@ -53,13 +53,12 @@ static void pause_a_little(unsigned *looks)
         nanosleep(&wait, NULL);
 }
 
-/* To those who ask, this one waits for `peer`. */
-static void answer_others(unsigned peer)
+void dm_ranks_answer(unsigned peer)
 {
     unsigned from, looks = 0;
     size_t bytes;
 
-    while (here->arrived(DM_RANK_ASK, &from, &bytes)) {
+    while (here->count > 1 && here->arrived(DM_RANK_ASK, &from, &bytes)) {
         uint32_t question = 0;
         const answer mine = {peer};
         dm_rank_message m = {0};
@@ -86,7 +85,7 @@ static bool ask(unsigned rank, unsigned peer, answer *out)
     while (dm_seconds() < end) {
         if (here->done(&m))
             return out->waits_for < here->count;
-        answer_others(peer);
+        dm_ranks_answer(peer);
         pause_a_little(&looks);
     }
     return false;
@@ -121,7 +120,7 @@ dm_status dm_ranks_wait(dm_rank_message *m, const char *what, dm_error *err)
         pause_a_little(&looks);
         if (looks % 128)
             continue;
-        answer_others(m->peer);
+        dm_ranks_answer(m->peer);
         if (dm_seconds() - start > limit)
             return give_up(m->peer, what, err);
     }

@@ -57,6 +57,9 @@ void dm_ranks_limit(double seconds);
 dm_status dm_ranks_wait(dm_rank_message *m, const char *what, dm_error *err);
 dm_status dm_ranks_wait_all(dm_rank_message *m, size_t n, const char *what, dm_error *err);
 
+/* For a loop that waits for a rank by another way: whoever asks is answered that this one waits for `peer`. */
+void dm_ranks_answer(unsigned peer);
+
 /* Sends or receives one message and waits until it is done. bytes may be 0: nothing is sent. */
 dm_status dm_ranks_send(unsigned to, dm_rank_tag tag, const void *data, size_t bytes, const char *what, dm_error *err);
 dm_status dm_ranks_receive(unsigned from, dm_rank_tag tag, void *data, size_t bytes, const char *what, dm_error *err);

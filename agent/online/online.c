@@ -79,9 +79,6 @@ static dm_status check(player *p, dm_error *err)
     const dm_online_options *o = p->o;
     dm_env *env = NULL;
 
-    if (dm_ranks_here()->count > 1)
-        return dm_fail(err, DM_ERR_UNSUPPORTED, "learning while acting runs in one process, not in %u ranks",
-                       dm_ranks_here()->count);
     if (!o->env)
         return dm_fail(err, DM_ERR_ARGUMENT, "no environment given; --env NAME names it");
     const dm_status s = dm_env_open(&env, o->env, err);
@@ -186,7 +183,7 @@ static int on_status(void *context, const dm_rollout_status *s, const char *note
     if (s->written)
         snprintf(text, sizeof text, "reward %.3f", s->reward / (double)s->written);
     dm_run_event(r, DMPO_EVENT_PROGRESS, *text ? text : NULL, s->done, s->total, NULL);
-    return r->stop;
+    return r->stop && r->ranks.count == 1; /* ranks play to the end, and stop together */
 }
 
 /* The weights as they are, for the episodes' record. */
@@ -212,7 +209,11 @@ static dm_status play_file(player *p, dm_rollout_options *o, dm_rollout_status *
     o->max_tokens = p->o->max_tokens;
     o->max_length = (int64_t)p->live.max_length;
     o->overwrite = true;
-    return dm_rollout(p->engine, o, on_status, p->run, status, err);
+    const dm_status s = dm_rollout(p->engine, o, on_status, p->run, status, err);
+    if (s != DM_OK || p->run->ranks.count == 1)
+        return s;
+    const dm_status shared = dm_run_share_stop(p->run, err);
+    return shared == DM_OK && p->run->stop ? dm_fail(err, DM_ERR_INTERRUPTED, "stopped after playing") : shared;
 }
 
 static dm_status evaluate(void *context, dm_run *r, dmpo_metrics *out, dm_error *err)
@@ -301,7 +302,7 @@ static void take_items(player *p, dm_run *r, const dm_episodes *e, double *const
     data->n = n;
 }
 
-static dm_status read_round(player *p, dm_run *r, const dm_episodes *e, dm_error *err)
+static dm_status take_round(player *p, dm_run *r, const char *path, const dm_episodes *e, dm_error *err)
 {
     const dm_data_options options = {.tokenizer = r->data.tokenizer,
                                      .chat = &r->data.chat,
@@ -316,7 +317,7 @@ static dm_status read_round(player *p, dm_run *r, const dm_episodes *e, dm_error
     for (size_t i = 0, at = 0; s == DM_OK && i < e->n; at += e->episode[i++].turns)
         advantage[i] = all + at;
     if (s == DM_OK && (s = weigh(p, e, advantage, err)) == DM_OK && turns > 0 &&
-        (s = dm_dataset_open(&r->train.data, p->episodes.text, &options, err)) == DM_OK) {
+        (s = dm_dataset_open(&r->train.data, path, &options, err)) == DM_OK) {
         if (r->train.data.report.retokenized || r->data.chat.rewrites)
             s = dm_fail(err, DM_ERR_UNSUPPORTED,
                         "the chat template renders earlier turns otherwise than the last one, so that no sequence is "
@@ -329,12 +330,25 @@ static dm_status read_round(player *p, dm_run *r, const dm_episodes *e, dm_error
     return s;
 }
 
+static dm_status read_round(player *p, dm_run *r, dm_error *err)
+{
+    dm_online_copy copy;
+    dm_episodes e = {0};
+    const char *path;
+    dm_status s = dm_online_copy_open(&copy, p->episodes.text, &path, err);
+
+    if (s == DM_OK && (s = dm_episodes_read(&e, &path, 1, err)) == DM_OK)
+        s = take_round(p, r, path, &e, err);
+    dm_episodes_close(&e);
+    dm_online_copy_close(&copy);
+    return s;
+}
+
 static dm_status play(void *context, dm_run *r, int64_t round, dm_error *err)
 {
     player *p = context;
     dm_rollout_options o;
     dm_rollout_status status;
-    dm_episodes e;
     dm_status s;
 
     dm_rollout_defaults(&o);
@@ -346,14 +360,11 @@ static dm_status play(void *context, dm_run *r, int64_t round, dm_error *err)
     o.seed = r->options.seed + (uint64_t)round;
     o.output = p->episodes.text;
     dm_dataset_close(&r->train.data);
-    const char *const path = p->episodes.text;
-    if ((s = play_file(p, &o, &status, err)) != DM_OK || (s = dm_episodes_read(&e, &path, 1, err)) != DM_OK)
+    if ((s = play_file(p, &o, &status, err)) != DM_OK)
         return s;
     p->policy.episodes = status.written;
     p->policy.reward = status.reward / (double)status.written;
-    s = read_round(p, r, &e, err);
-    dm_episodes_close(&e);
-    return s;
+    return read_round(p, r, err);
 }
 
 dmpo_status dm_online(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,
@@ -371,7 +382,8 @@ dmpo_status dm_online(dmpo_engine *engine, const dm_online_options *options, con
             .rounds = options->rounds,
             .passes = options->passes,
             .player = {.play = play, .evaluate = options->eval_tasks ? evaluate : NULL, .begin = begin, .end = end}}};
-    dm_status s = check(&p, &err);
+    static const dm_ranks_fact none[DM_RANKS_FACTS];
+    dm_status s = dm_ranks_agree(check(&p, &err), none, &err);
 
     *result = (dm_train_result){.before = {.step = -1}, .after = {.step = -1}};
     t.objective = DM_OBJECTIVE_SFT; /* of items, conversations */

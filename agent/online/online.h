@@ -5,6 +5,7 @@
 #define DM_AGENT_ONLINE_ONLINE_H
 
 #include "agent/env/env.h"
+#include "core/files/path.h"
 #include "model/loss/policy.h"
 #include "model/train/train.h"
 
@@ -40,6 +41,17 @@ void dm_online_defaults(dm_online_options *o);
  * that of dmpo_train, and OUTPUT/episodes.jsonl has the episodes of the last round. */
 dmpo_status dm_online(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,
                       dmpo_event_fn event, void *context, dm_train_result *result, dmpo_error *error);
+
+/* ---- agent/online/online_ranks.c ---- */
+
+typedef struct dm_online_copy { /* of a file of rank 0's, on another rank */
+    char dir[DM_PATH_MAX];      /* temporary, this rank's own; "": none */
+    dm_path file;               /* in it */
+} dm_online_copy;
+
+/* Sends rank 0's `file` to all. *here: where this rank has it, until the copy is closed, after a failure too. */
+dm_status dm_online_copy_open(dm_online_copy *c, const char *file, const char **here, dm_error *err);
+void dm_online_copy_close(dm_online_copy *c);
 
 /* ---- agent/online/advantage.c ---- */
 

@@ -95,8 +95,11 @@ dm_status dm_rollout_ranks_take(dm_rollout_run *r)
 dm_status dm_rollout_ranks_finish(dm_rollout_run *r)
 {
     const struct timespec wait = {0, 10000000};
+    const size_t count = dm_ranks_here()->count;
 
-    while (dm_ranks_here()->self == 0 && r->file.written < r->todo.n && !dm_rollout_report(r, NULL))
+    while (dm_ranks_here()->self == 0 && r->file.written < r->todo.n && !dm_rollout_report(r, NULL)) {
+        dm_ranks_answer((unsigned)((r->file.written + count - r->next % count) % count)); /* whose episode it is */
         nanosleep(&wait, NULL);
+    }
     return r->s;
 }

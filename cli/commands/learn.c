@@ -211,7 +211,7 @@ int cli_learn(int argc, char **argv)
         cli_progress_close(&progress);
         if (s != DM_OK)
             status = cli_failed("learn", s, error.message);
-        else if ((s = report(&o, &common, args.train, engine, &result, &err)) != DM_OK)
+        else if (cli_is_first() && (s = report(&o, &common, args.train, engine, &result, &err)) != DM_OK)
             status = cli_failed("learn", s, err.message);
     }
     dmpo_engine_close(&engine);

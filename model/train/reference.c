@@ -175,28 +175,6 @@ static dm_status cache_write(dm_run *r, dm_error *err)
     return s;
 }
 
-/* Each rank has computed every `count`-th item: all get all. */
-static dm_status share_part(const dm_run *r, const part *p, float *out, dm_error *err)
-{
-    static const char what[] = "log-probabilities of the reference";
-    const dm_run_ranks *k = &r->ranks;
-    dm_status s = DM_OK;
-
-    if (k->count == 1)
-        return s;
-    for (size_t i = 0; s == DM_OK && i < p->data->n; i++) {
-        const unsigned owner = (unsigned)(i % k->count);
-        const size_t begin = p->ref->begin[2 * i], end = i + 1 < p->data->n ? p->ref->begin[2 * i + 2] : p->ref->n;
-        if (owner == 0)
-            continue;
-        if (k->self == owner)
-            s = dm_ranks_send(0, DM_RANK_ITEMS, out + begin, (end - begin) * sizeof *out, what, err);
-        else if (k->self == 0)
-            s = dm_ranks_receive(owner, DM_RANK_ITEMS, out + begin, (end - begin) * sizeof *out, what, err);
-    }
-    return s == DM_OK ? dm_ranks_share(DM_RANK_ITEMS, out, p->ref->n * sizeof *out, what, err) : s;
-}
-
 /* done, total: items of this reference, for progress. */
 static dm_status run_part(dm_run *r, const float *w, const part *p, int which, size_t done, size_t total, dm_error *err)
 {
@@ -214,7 +192,7 @@ static dm_status run_part(dm_run *r, const float *w, const part *p, int which, s
         if (r->stop)
             return dm_fail(err, DM_ERR_INTERRUPTED, "stopped while running the reference policy; nothing was written");
     }
-    return share_part(r, p, out, err);
+    return dm_run_share_parts(r, out, p->ref->begin, 2, p->data->n, p->ref->n, err);
 }
 
 static dm_status run_reference(dm_run *r, const float *w, int which, dm_error *err)

@@ -83,18 +83,20 @@ static void swap_policies(dm_run *r)
 }
 
 /* Forward with the initial policy's values in the place of the trained ones. */
-static void run_reference(dm_run *r)
+static dm_status run_reference(dm_run *r, dm_error *err)
 {
     dm_run_policy *p = r->policy;
+    const size_t n = r->train.data.n;
 
     swap_policies(r);
-    for (size_t i = 0; i < r->train.data.n; i++) {
+    for (size_t i = r->ranks.self; i < n; i += r->ranks.count) {
         dm_pack_build(&r->memory.pack, &r->train.data.items[i], r->options.share_prefix);
         dm_objective_forward(&r->memory.objective, &r->memory.network, r->memory.weights, &r->memory.pack);
         memcpy(p->reference + p->begin[i], r->memory.objective.logp[0],
                r->memory.pack.side[0].n * sizeof *p->reference);
     }
     swap_policies(r);
+    return dm_run_share_parts(r, p->reference, p->begin, 1, n, p->begin[n], err);
 }
 
 /* ---- a batch ---- */
@@ -185,7 +187,8 @@ static dm_status evaluate(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *
     if ((s = p->player.evaluate(p->player.context, r, out, err)) != DM_OK)
         return s;
     out->peak_memory = dm_rss_peak();
-    s = dm_metrics_write(r, "eval", out, err);
+    if (r->ranks.self == 0)
+        s = dm_metrics_write(r, "eval", out, err);
     dm_run_event(r, DMPO_EVENT_EVAL, NULL, step, r->steps, out);
     return s;
 }
@@ -222,7 +225,7 @@ static dm_status learn(dm_run *r, int64_t round, dm_error *err)
             const size_t left = r->train.data.n - first;
             dmpo_metrics m;
             dm_status s = dm_run_learn(r, r->memory.order + first, left < batch ? left : batch, step, &m, err);
-            if (s == DM_OK)
+            if (s == DM_OK && r->ranks.self == 0)
                 s = dm_metrics_write(r, "train", &m, err);
             if (s != DM_OK)
                 return s;
@@ -234,8 +237,9 @@ static dm_status learn(dm_run *r, int64_t round, dm_error *err)
 
 static dm_status stopped(const dm_run *r, int64_t step, dm_error *err)
 {
-    return dm_fail(err, DM_ERR_INTERRUPTED, "stopped after round %lld of %lld; `resume` continues from %s/checkpoint",
-                   (long long)(step / r->steps_per_epoch), (long long)r->policy->rounds, r->options.output);
+    return dm_ranks_fail_together(
+        dm_fail(err, DM_ERR_INTERRUPTED, "stopped after round %lld of %lld; `resume` continues from %s/checkpoint",
+                (long long)(step / r->steps_per_epoch), (long long)r->policy->rounds, r->options.output));
 }
 
 dm_status dm_run_rounds(dm_run *r, int64_t first, dm_train_result *result, dm_error *err)
@@ -253,10 +257,10 @@ dm_status dm_run_rounds(dm_run *r, int64_t first, dm_train_result *result, dm_er
         dm_run_event(r, DMPO_EVENT_PHASE, "playing", 0, (int64_t)p->items, NULL);
         if ((s = p->player.play(p->player.context, r, round, err)) != DM_OK)
             break;
-        if (p->reference)
-            run_reference(r);
+        if (p->reference && (s = run_reference(r, err)) != DM_OK)
+            break;
         dm_run_event(r, DMPO_EVENT_PHASE, "learning", result->steps, r->steps, NULL);
-        if ((s = learn(r, round, err)) != DM_OK)
+        if ((s = learn(r, round, err)) != DM_OK || (s = dm_run_share_stop(r, err)) != DM_OK)
             break;
         result->steps += r->steps_per_epoch;
         if (r->stop || result->steps == r->steps || (every && (round + 1) % every == 0)) {
@@ -268,7 +272,7 @@ dm_status dm_run_rounds(dm_run *r, int64_t first, dm_train_result *result, dm_er
     }
     if (s == DM_OK)
         s = evaluate_if_due(r, r->steps, result, err);
-    if (s != DM_ERR_INTERRUPTED)
+    if (s != DM_ERR_INTERRUPTED || !r->stop) /* a rank that does not answer is no stop */
         return s;
     if (result->steps > saved && (s = dm_checkpoint_write(r, result->steps, result, &none)) != DM_OK)
         return dm_fail(err, s, "%s", none.message);

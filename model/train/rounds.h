@@ -15,7 +15,7 @@ typedef struct dm_run_player {
     /* Plays round `round` with r's weights: puts the items, at most policy->items, into r->train.data (what it held is
      * closed) and what sampling said and the advantages into policy->old and ->advantage, item after item. Items with
      * nothing to learn may be left out. Fills policy->episodes and ->reward. A caller that asks to stop makes it return
-     * DM_ERR_INTERRUPTED. */
+     * DM_ERR_INTERRUPTED, on all ranks. */
     dm_status (*play)(void *context, dm_run *r, int64_t round, dm_error *err);
     /* Plays held-out tasks: fills out->episodes, ->reward and ->seconds. NULL: no held-out tasks. */
     dm_status (*evaluate)(void *context, dm_run *r, dmpo_metrics *out, dm_error *err);

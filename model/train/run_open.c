@@ -51,7 +51,9 @@ dm_status dm_run_open_score(dm_run *r, const dm_engine *e, const dm_train_option
 dm_status dm_run_open_policy(dm_run *r, const dm_engine *e, const dm_train_options *o, dm_run_policy *policy,
                              dmpo_event_fn event, void *context, dm_error *err)
 {
-    return open_run(r, e, o, false, 0, 1, policy, event, context, err);
+    const dm_ranks *ranks = dm_ranks_here();
+
+    return open_run(r, e, o, false, ranks->self, ranks->count, policy, event, context, err);
 }
 
 static dm_status read_adapter(dm_run *r, dm_error *err)

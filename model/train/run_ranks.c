@@ -6,13 +6,18 @@
 
 #include "core/numbers/numeric.h"
 #include "model/network/ops.h"
-#include "model/train/run.h"
+#include "model/train/rounds.h"
 
 /* ---- who has what ---- */
 
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
 }
 
 /* The first chunk of the norm that begins in a layer or after it; of `layers`: after them. */
@@ -116,7 +121,8 @@ void dm_run_ranks_place(dm_run *r, dm_arena *a)
 {
     dm_run_ranks *k = &r->ranks;
     const size_t chunks = r->models.trained_layout->floats / DM_NORM_CHUNK + 1;
-    const size_t items = r->memory.results_room * sizeof *r->memory.results;
+    const size_t item = larger(sizeof *r->memory.results, r->policy ? sizeof *r->policy->results : 0);
+    const size_t room = larger(r->memory.results_room * item, chunks * sizeof(float));
 
     k->shards = block_of(r, k->self);
     if (k->count == 1)
@@ -127,7 +133,7 @@ void dm_run_ranks_place(dm_run *r, dm_arena *a)
     k->inbox = dm_arena_alloc(a, (k->count - 1) * k->own, sizeof *k->inbox);
     k->sending = dm_arena_zalloc(a, k->n * k->count, sizeof *k->sending);
     k->receiving = dm_arena_zalloc(a, k->n * k->count, sizeof *k->receiving);
-    k->items = dm_arena_alloc(a, items > chunks * sizeof(float) ? items : chunks * sizeof(float), 1);
+    k->items = dm_arena_alloc(a, room, 1);
     for (size_t b = 0, begin = 0, own = 0; k->bucket && b < k->n; b++) {
         const size_t end = b + 1 < k->n ? boundary(r, b) : r->models.trained_layout->floats;
         k->bucket[b] = (dm_run_bucket){begin, end, own};
@@ -162,6 +168,8 @@ dm_status dm_run_agree(const dm_run *r, dm_status s, dm_error *err)
     snprintf(text, sizeof text, "%lld %lld %d %d", (long long)o->eval_every, (long long)o->checkpoint_every, o->resume,
              r->score_only);
     dm_sha256_update(&h, text, strlen(text));
+    if (r->policy)
+        dm_sha256_update(&h, r->policy->identity, strlen(r->policy->identity));
     fact(&facts[1], "set of options", &h);
     dm_sha256_init(&h);
     snprintf(text, sizeof text, "%s %s %s %zu %zu", r->models.policy.sha256, r->models.reference[0].sha256,
@@ -205,6 +213,27 @@ dm_status dm_run_share_items(dm_run *r, void *data, size_t size, size_t n, dm_er
             }
     }
     return s == DM_OK ? dm_ranks_share(DM_RANK_ITEMS, data, n * size, what, err) : s;
+}
+
+dm_status dm_run_share_parts(const dm_run *r, float *out, const size_t *begin, size_t stride, size_t n, size_t end,
+                             dm_error *err)
+{
+    static const char what[] = "log-probabilities of the reference";
+    const dm_run_ranks *k = &r->ranks;
+    dm_status s = DM_OK;
+
+    if (k->count == 1 || n == 0)
+        return DM_OK;
+    for (size_t i = 0; s == DM_OK && i < n; i++) {
+        const unsigned owner = (unsigned)(i % k->count);
+        const size_t first = begin[stride * i],
+                     bytes = ((i + 1 < n ? begin[stride * (i + 1)] : end) - first) * sizeof *out;
+        if (owner && k->self == owner)
+            s = dm_ranks_send(0, DM_RANK_ITEMS, out + first, bytes, what, err);
+        else if (owner && k->self == 0)
+            s = dm_ranks_receive(owner, DM_RANK_ITEMS, out + first, bytes, what, err);
+    }
+    return s == DM_OK ? dm_ranks_share(DM_RANK_ITEMS, out, end * sizeof *out, what, err) : s;
 }
 
 static dm_rank_message *message(const dm_run *r, dm_rank_message *all, size_t b, unsigned peer)

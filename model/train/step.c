@@ -325,7 +325,8 @@ static dm_status run_items(dm_run *r, const dm_run_set *set, const uint32_t *ite
         dm_run_gradient_begin(r, n);
     run_own_items(r, set, items, n, &stats, sft_tokens, gradient);
     if ((gradient && (s = dm_run_gradient_end(r, err)) != DM_OK) ||
-        (s = dm_run_share_items(r, results, sizeof *results, n, err)) != DM_OK)
+        (s = dm_run_share_items(r, results, sizeof *results, n, err)) != DM_OK ||
+        (r->policy && (s = dm_run_share_items(r, r->policy->results, sizeof *r->policy->results, n, err)) != DM_OK))
         return s;
     t->kl += stats.kl * (double)n;
     for (size_t j = 0; j < n; j++) {

@@ -101,16 +101,18 @@ static dm_status begin(dm_run *r, int64_t *first, dm_train_result *result, dm_er
 /* Where rank 0 begins, all do. */
 static dm_status begin_together(dm_run *r, int64_t *first, dm_train_result *result, dm_error *err)
 {
-    int64_t places[2];
+    int64_t places[3];
     dm_status s = dm_run_agree(r, r->ranks.self == 0 ? begin(r, first, result, err) : DM_OK, err);
 
     if (s != DM_OK || r->ranks.count == 1)
         return s;
     places[0] = *first;
-    places[1] = result->after.step;
+    places[1] = result->before.step;
+    places[2] = result->after.step;
     s = dm_ranks_share(DM_RANK_STATE, places, sizeof places, "the first step", err);
     *first = places[0];
-    result->after.step = places[1];
+    result->before.step = places[1];
+    result->after.step = places[2];
     return s == DM_OK && *first > 0 ? dm_run_share_state(r, err) : s;
 }
 

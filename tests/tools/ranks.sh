@@ -53,7 +53,7 @@ common="--model $work/model --data $work/train.jsonl --eval-data $work/eval.json
 
 # digest DIR: what a run has to give everywhere
 digest() {
-    (cd "$1" && { find . -name '*.safetensors' -o -name config.json -o -name adapter_config.json; } | LC_ALL=C sort |
+    (cd "$1" && { find . -name '*.safetensors' -o -name '*config.json' -o -name 'e*.jsonl'; } | LC_ALL=C sort |
         xargs sha256sum && sed 's/, "tokens_per_second".*, "tokens"/, "tokens"/; s/, "peak_memory".*//' metrics.jsonl)
 }
 
@@ -135,7 +135,7 @@ dmpo init --output "$work/model2" --arch qwen2 --hidden 48 --intermediate 80 --l
 check "another model is named" other model --model "$work/model2"
 
 # The processes of the run in $work/NAME, oldest first.
-processes() { pgrep -f "^$BUILD/dmpo train .*--output $work/$1( |\$)"; }
+processes() { pgrep -f "^$BUILD/dmpo [a-z]* .*--output $work/$1( |\$)"; }
 
 lines_of() { if [ -f "$work/$1/metrics.jsonl" ]; then wc -l <"$work/$1/metrics.jsonl"; else echo 0; fi; }
 
@@ -205,16 +205,19 @@ for ranks in 0 3 16; do check "scores on $ranks ranks" score "$ranks"; done
 rollout() { # rollout RANKS NAME OPTION...
     ranks=$1 name=$2
     shift 2
-    on "$ranks" rollout --env home "$@" --quiet --output "$work/$name.$ranks" >"$work/rollout.log" 2>&1 ||
+    on "$ranks" rollout --env shop "$@" --quiet --output "$work/$name.$ranks" >"$work/rollout.log" 2>&1 ||
         { tail -n 3 "$work/rollout.log"; return 1; }
     cmp "$work/$name.0" "$work/$name.$ranks" && cmp "$work/$name.0.run.json" "$work/$name.$ranks.run.json"
 }
-for ranks in 0 2 5; do
+for ranks in 0 5; do
     check "an expert's episodes on $ranks ranks" rollout "$ranks" expert --policy expert --tasks 12
 done
-dmpo tokenizer train --vocabulary 400 --output "$work/tokenizer" "$work/expert.0" >"$work/tokenizer.log" 2>&1
-dmpo init --output "$work/agent" --tokenizer "$work/tokenizer" --hidden 16 --intermediate 32 --layers 1 --heads 2 \
-    --positions 1024 >>"$work/tokenizer.log" 2>&1 || cat "$work/tokenizer.log"
+cp "$work/expert.0" "$work/expert.jsonl"
+dmpo tokenizer train --vocabulary 400 --output "$work/tokenizer" "$work/expert.jsonl" >"$work/agent.log" 2>&1
+dmpo init --output "$work/new" --tokenizer "$work/tokenizer" --hidden 32 --intermediate 64 --layers 1 --heads 2 \
+    --positions 1024 >>"$work/agent.log" 2>&1
+dmpo train --objective sft --model "$work/new" --data "$work/expert.jsonl" --output "$work/agent" --lr 0.01 \
+    --adam-beta2 0.95 --batch 4 --steps 150 --quiet >>"$work/agent.log" 2>&1 || cat "$work/agent.log"
 for ranks in 0 2 5; do
     check "a model's episodes on $ranks ranks" rollout "$ranks" played --model "$work/agent" --tasks 9 --max-turns 3 \
         --max-tokens 8 --temperature 1 --seed 3
@@ -222,6 +225,39 @@ done
 head -n 4 "$work/played.0" >"$work/played.3" && cp "$work/played.0.run.json" "$work/played.3.run.json"
 check "episodes that were begun by one process go on with 3 ranks" rollout 3 played --model "$work/agent" --tasks 9 \
     --max-turns 3 --max-tokens 8 --temperature 1 --seed 3
+
+# ---- learning while acting ----
+
+learn() { # learn RANKS OUTPUT OPTION...
+    ranks=$1 output=$work/$2
+    shift 2
+    on "$ranks" learn --env shop --model "$work/agent" --rounds 3 --tasks 4 --samples 8 --passes 2 --batch 9 \
+        --shards 4 --max-turns 9 --max-tokens 16 --kl 0.1 --lr 1e-4 --seed 3 --eval-tasks 3 --eval-split train \
+        --eval-every 1 --checkpoint-every 1 --quiet --output "$output" "$@" >"$output.log" 2>&1 ||
+        { tail -n 3 "$output.log"; return 1; }
+}
+learned() { # learned RANKS: as one process does
+    learn "$1" learn && digest "$work/learn" | cmp "$work/learnt.want" - && rm -r "$work/learn"
+}
+stays() { # the rewards say something
+    grep -q '"kind": "train".*"grad_norm": 0\.[0-9]' "$work/learnt/metrics.jsonl"
+}
+learns_on() { # a rank is killed, the run goes on with two
+    learn 4 learn &
+    launcher=$!
+    for _ in $(seq 600); do
+        [ "$(lines_of learn)" -ge 12 ] && break
+        sleep 0.02
+    done
+    processes learn | sed -n 2p | xargs -r kill -9
+    wait "$launcher"
+    learn 2 learn --resume && digest "$work/learn" | cmp "$work/learnt.want" -
+}
+check "learning in one process" learn 0 learnt
+check "it learns" stays
+digest "$work/learnt" >"$work/learnt.want"
+for ranks in 2 3 4; do check "learning on $ranks ranks" learned "$ranks"; done
+check "learning goes on with fewer ranks" learns_on
 
 # ---- experiments: stages on ranks ----
 
