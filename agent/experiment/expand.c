@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/experiment/expand.h"
+#include "agent/experiment/search.h"
 
 static const dm_stage_source_ref NOTHING = {DM_STAGE_NONE, NULL};
 
@@ -24,8 +25,10 @@ static const char *name_of(dm_expansion *x, const dm_stage_subject *of, const ch
     if (v && v->type == DM_JSON_NUMBER)
         dm_double_text(number, v->number);
     const char *value = !v ? "" : v->type == DM_JSON_STRING ? v->text : v->type == DM_JSON_BOOL ? "" : number;
-    return dm_experiment_plan_print(&x->b, "%s%s%s%s%s%s%s%s%s", of->env->name, *setting ? "-" : "", setting,
-                                    *what ? "-" : "", what, v ? "-" : "", v ? of->method->sweep->key : "", value,
+    const char *point =
+        !of->point || !x->b.plan->searching ? "" : dm_experiment_plan_print(&x->b, "-point%zu", of->point);
+    return dm_experiment_plan_print(&x->b, "%s%s%s%s%s%s%s%s%s%s", of->env->name, *setting ? "-" : "", setting,
+                                    *what ? "-" : "", what, v ? "-" : "", v ? of->method->sweep->key : "", value, point,
                                     seeded ? dm_experiment_plan_print(&x->b, "-s%llu", (unsigned long long)of->seed)
                                            : "");
 }
@@ -100,49 +103,6 @@ static dm_stage_source_ref initial_model(dm_expansion *x, const dm_stage_subject
     return output_of(dm_stage_end(&x->b, false, "%s", name_of(x, &plain, "init", true)), "");
 }
 
-static void hash_source(dm_expansion *x, dm_sha256 *h, dm_stage_source_ref source)
-{
-    const char *key = dm_stage_source_key(&x->b, source);
-    dm_sha256_update(h, key, strlen(key) + 1);
-    dm_sha256_update(h, source.path, strlen(source.path) + 1);
-}
-
-/* Runs that differ in gamma, say, share their reference's log-probabilities. The file says itself what it is of (model/
- * reference.c): its name only keeps apart what would be written again and again. */
-static void share_reference(dm_expansion *x, const dm_recipe_options *o, dm_stage_source_ref model,
-                            dm_stage_source_ref data)
-{
-    static const char *const decides[] = {"max-length", "reference",       "reference2", "share-prefix",
-                                          "template",   "template-option", NULL};
-    const dm_recipe_option *objective = dm_recipe_options_find(o, "objective");
-    char hex[DM_SHA256_HEX];
-    dm_sha256 h;
-
-    const char *name = !objective ? NULL : objective->value ? objective->value->text : objective->text;
-    if (!name)
-        name = ""; /* train's own default */
-    if (strcmp(name, "sft") == 0 || x->b.status != DM_OK)
-        return;
-    dm_sha256_init(&h);
-    hash_source(x, &h, model);
-    hash_source(x, &h, data);
-    for (size_t k = 0; decides[k]; k++) {
-        const dm_recipe_option *d = dm_recipe_options_find(o, decides[k]);
-        char number[DM_DOUBLE_TEXT] = "";
-        if (d && d->is_path)
-            hash_source(x, &h, d->source);
-        else if (d && d->value->type == DM_JSON_STRING)
-            snprintf(number, sizeof number, "%s", d->value->text);
-        else if (d)
-            dm_double_text(number, d->value->type == DM_JSON_BOOL ? d->value->boolean : d->value->number);
-        dm_sha256_update(&h, number, strlen(number) + 1);
-    }
-    dm_sha256_update(&h, name, strcmp(name, "kto") == 0 ? 3 : 0); /* it has mismatched pairs' values, too */
-    dm_sha256_finish(&h, hex);
-    dm_stage_free(&x->b, "reference-cache",
-                  dm_experiment_plan_print(&x->b, "%s/" DM_STAGE_CACHE "/reference-%.12s", x->b.plan->output, hex));
-}
-
 static dm_stage_source_ref model_named(dm_expansion *x, const dm_stage_subject *of, const char *name);
 
 /* Options that name files or models become these, with the stages that make them: not while another stage is being
@@ -173,7 +133,7 @@ static dm_stage_source_ref train(dm_expansion *x, const dm_stage_subject *of, dm
     dm_recipe_options_put(x, o);
     dm_stage_output(&x->b, "output", "");
     dm_stage_free(&x->b, "resume", NULL);
-    share_reference(x, o, model, data);
+    dm_recipe_options_share_reference(x, o, model, data);
     return output_of(dm_stage_end(&x->b, true, "%s", name_of(x, of, name, true)), "");
 }
 
@@ -189,6 +149,7 @@ static dm_stage_source_ref supervised(dm_expansion *x, const dm_stage_subject *o
         dm_recipe_options_set_all(x, &o, m->parts.object[DM_RECIPE_PART_TRAIN]);
     if (of->x && m->sweep_part == DM_RECIPE_PART_TRAIN)
         dm_recipe_options_set(x, &o, m->sweep->key, of->x, NULL);
+    dm_recipe_options_set_point(x, &o, of, DM_RECIPE_PART_TRAIN);
     dm_recipe_options_default(x, &o, "objective", "sft");
     const dm_stage_source_ref model = m && m->from ? model_named(x, of, m->from) : initial_model(x, of);
     return train(x, m ? of : &plain, &o, model, data, m ? m->name : "sft");
@@ -340,8 +301,8 @@ static learnt learn_preference(dm_expansion *x, const dm_stage_subject *of)
         l.reference = reference && reference->value->type == DM_JSON_STRING
                           ? model_named(x, of, reference->value->text)
                           : l.model; /* train's default: the policy as it was, here the last iterate */
-        const dm_stage_subject shared = {of->env, of->setting, m, of->seed,
-                                         m->sweep_part == DM_RECIPE_PARTS ? NULL : of->x};
+        const dm_stage_subject shared = {
+            of->env, of->setting, m, of->seed, m->sweep_part == DM_RECIPE_PARTS ? NULL : of->x, of->point};
         l.model = train(x, &shared, &o, l.model, l.pairs,
                         iterations > 1 || m->sweep_part == DM_RECIPE_PARTS
                             ? dm_experiment_plan_print(&x->b, "%s-iteration%lld", m->name, (long long)i)
@@ -412,10 +373,14 @@ static dm_stage_source_ref model_named(dm_expansion *x, const dm_stage_subject *
         return supervised(x, &(dm_stage_subject){.env = of->env, .seed = of->seed}, sft_data(x, of));
     for (size_t i = 0; i < x->r->methods; i++) {
         const dm_recipe_method *m = &x->r->method[i];
-        if (strcmp(m->name, name + 1) == 0)
-            return learn(x, &(dm_stage_subject){of->env, m->kind->learns == DM_METHOD_LEARNS_PAIRS ? of->setting : NULL,
-                                                m, of->seed, NULL})
-                .model;
+        if (strcmp(m->name, name + 1) == 0) {
+            const dm_stage_subject named = {.env = of->env,
+                                            .setting = m->kind->learns == DM_METHOD_LEARNS_PAIRS ? of->setting : NULL,
+                                            .method = m,
+                                            .seed = of->seed};
+            const dm_stage_subject chosen = dm_search_chosen(x->b.plan, named);
+            return learn(x, &chosen).model;
+        }
     }
     return NOTHING;
 }
@@ -472,34 +437,43 @@ static void keep_environment_options(dm_recipe_options *o, bool many)
     o->n = used;
 }
 
+/* Plays the tasks of a split; more: options over the recipe's. */
+static size_t play(dm_expansion *x, const dm_stage_subject *of, dm_stage_source_ref model, dm_env_split split,
+                   const dm_json *more)
+{
+    const dm_method_kind *kind = of->method->kind;
+    dm_recipe_options o = {.n = 0};
+
+    dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_EVALUATE);
+    dm_recipe_options_set_all(x, &o, more);
+    if (!model.path)
+        keep_environment_options(&o, !kind->seedless);
+    if (kind->best_sample) {
+        dm_recipe_options_default(x, &o, "samples", "8");
+        dm_recipe_options_default(x, &o, "temperature", "1");
+    }
+    if (!kind->seedless)
+        dm_recipe_options_seed(x, &o, of->seed);
+    dm_stage_begin(&x->b, "rollout");
+    dm_stage_option(&x->b, "env", of->env->specification);
+    dm_stage_option(&x->b, "split", dm_env_split_names[split]);
+    if (model.path)
+        dm_stage_source(&x->b, "model", model);
+    else
+        dm_stage_option(&x->b, "policy", kind->player);
+    dm_recipe_options_put(x, &o);
+    dm_stage_output(&x->b, "output", "episodes.jsonl");
+    return dm_stage_end(&x->b, true, "%s-%s", name_of(x, of, of->method->name, !kind->seedless),
+                        dm_env_split_names[split]);
+}
+
 static void evaluate(dm_expansion *x, const dm_stage_subject *of, const learnt *l)
 {
     dm_env_split splits[DM_ENV_SPLITS];
-    const dm_method_kind *kind = of->method->kind;
     const size_t n = of->env->specification ? dm_recipe_splits(x->r, of->env, splits) : 0;
 
     for (size_t i = 0; i < n && x->b.status == DM_OK; i++) {
-        dm_recipe_options o = {.n = 0};
-        dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_EVALUATE);
-        if (!l->model.path)
-            keep_environment_options(&o, !kind->seedless);
-        if (kind->best_sample) {
-            dm_recipe_options_default(x, &o, "samples", "8");
-            dm_recipe_options_default(x, &o, "temperature", "1");
-        }
-        if (!kind->seedless)
-            dm_recipe_options_seed(x, &o, of->seed);
-        dm_stage_begin(&x->b, "rollout");
-        dm_stage_option(&x->b, "env", of->env->specification);
-        dm_stage_option(&x->b, "split", dm_env_split_names[splits[i]]);
-        if (l->model.path)
-            dm_stage_source(&x->b, "model", l->model);
-        else
-            dm_stage_option(&x->b, "policy", kind->player);
-        dm_recipe_options_put(x, &o);
-        dm_stage_output(&x->b, "output", "episodes.jsonl");
-        const size_t stage = dm_stage_end(&x->b, true, "%s-%s", name_of(x, of, of->method->name, !kind->seedless),
-                                          dm_env_split_names[splits[i]]);
+        const size_t stage = play(x, of, l->model, splits[i], NULL);
         ADD(x, x->b.plan->evaluation, x->b.plan->evaluations, (dm_experiment_evaluation){*of, splits[i], stage});
     }
 }
@@ -523,10 +497,12 @@ static void add_example(dm_expansion *x, const dm_stage_subject *of, const learn
     ADD(x, x->b.plan->example, x->b.plan->examples, (dm_experiment_example){*of, l->pairs, stage});
 }
 
-static void add_method(dm_expansion *x, const dm_stage_subject *of)
+static void add_method(dm_expansion *x, const dm_stage_subject *cell, uint64_t seed)
 {
-    const learnt l = learn(x, of);
+    dm_stage_subject chosen = dm_search_chosen(x->b.plan, *cell), *of = &chosen;
 
+    of->seed = seed;
+    const learnt l = learn(x, of);
     if (x->b.status != DM_OK)
         return;
     if (l.pairs.path)
@@ -538,28 +514,56 @@ static void add_method(dm_expansion *x, const dm_stage_subject *of)
         add_example(x, of, &l);
 }
 
+static void add_results(dm_expansion *x, const dm_stage_subject *cell)
+{
+    for (size_t s = 0; s < x->r->seeds && x->b.status == DM_OK; s++)
+        add_method(x, cell, x->r->seed[s]);
+}
+
+static void add_trials(dm_expansion *x, const dm_stage_subject *cell)
+{
+    const dm_recipe_search *search = &x->r->search;
+    dm_stage_subject of = *cell;
+
+    for (of.point = 1; of.method->search && of.point <= search->points; of.point++)
+        for (size_t s = 0; s < search->seeds && x->b.status == DM_OK; s++) {
+            of.seed = search->seed[s];
+            const learnt l = learn(x, &of);
+            const size_t stage = play(x, &of, l.model, search->split, search->evaluate);
+            ADD(x, x->b.plan->trial, x->b.plan->trials, (dm_experiment_trial){of, stage, 0});
+        }
+}
+
+/* Every method in every environment and setting, with every value of its sweep. */
+static void for_each(dm_expansion *x, void (*fn)(dm_expansion *, const dm_stage_subject *))
+{
+    for (size_t e = 0; e < x->r->envs; e++)
+        for (size_t c = 0; c < x->r->settings; c++)
+            for (size_t m = 0; m < x->r->methods; m++) {
+                const dm_recipe_method *method = &x->r->method[m];
+                const dm_recipe_setting *setting =
+                    method->kind->learns == DM_METHOD_LEARNS_PAIRS ? &x->r->setting[c] : NULL;
+                if (setting ? setting->name && method->settings && !dm_recipe_names(method->settings, setting->name)
+                            : c > 0)
+                    continue;
+                const dm_json *value = method->sweep ? method->sweep->child : NULL;
+                do
+                    fn(x, &(dm_stage_subject){.env = &x->r->env[e], .setting = setting, .method = method, .x = value});
+                while (value && (value = value->next) != NULL);
+            }
+}
+
 dm_status dm_experiment_plan_make(dm_experiment_plan *plan, const dm_recipe *recipe,
                                   const dm_experiment_commands *commands, const char *output, dm_error *err)
 {
     dm_expansion x = {.r = recipe, .commands = commands};
 
-    *plan = (dm_experiment_plan){.output = output};
+    *plan = (dm_experiment_plan){.output = output, .searching = true};
     dm_stage_builder_open(&x.b, plan, commands->version, err);
-    for (size_t e = 0; e < recipe->envs; e++)
-        for (size_t c = 0; c < recipe->settings; c++)
-            for (size_t m = 0; m < recipe->methods; m++) {
-                const dm_recipe_method *method = &recipe->method[m];
-                const dm_recipe_setting *setting =
-                    method->kind->learns == DM_METHOD_LEARNS_PAIRS ? &recipe->setting[c] : NULL;
-                if (setting ? setting->name && method->settings && !dm_recipe_names(method->settings, setting->name)
-                            : c > 0)
-                    continue;
-                const dm_json *value = method->sweep ? method->sweep->child : NULL;
-                do {
-                    for (size_t s = 0; s < recipe->seeds && x.b.status == DM_OK; s++)
-                        add_method(&x, &(dm_stage_subject){&recipe->env[e], setting, method, recipe->seed[s], value});
-                } while (value && (value = value->next) != NULL);
-            }
+    for_each(&x, add_trials);
+    plan->searching = !dm_search_done(plan);
+    if (x.b.status == DM_OK && !plan->searching && (x.b.status = dm_search_choose(plan, err)) == DM_OK)
+        for_each(&x, add_results);
     if (x.b.status != DM_OK)
         dm_experiment_plan_close(plan);
     return x.b.status;

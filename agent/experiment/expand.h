@@ -38,12 +38,20 @@ void dm_recipe_options_seed(dm_expansion *x, dm_recipe_options *o,
                             uint64_t seed); /* likewise, if the command has a seed */
 
 /* What recipe, environment, setting and method say for a part, later ones over earlier ones; the value of a method's
- * sweep comes last. */
+ * sweep and those of the search's point come last. */
 void dm_recipe_options_collect(dm_expansion *x, dm_recipe_options *o, const dm_stage_subject *of, dm_recipe_part part);
+/* These values, where they are of this part. */
+void dm_recipe_options_set_point(dm_expansion *x, dm_recipe_options *o, const dm_stage_subject *of,
+                                 dm_recipe_part part);
 const dm_recipe_option *dm_recipe_options_find(const dm_recipe_options *o, const char *name); /* NULL: not set */
 
 /* Into the stage that is being assembled. */
 void dm_recipe_options_put_one(dm_expansion *x, const dm_recipe_option *item);
 void dm_recipe_options_put(dm_expansion *x, const dm_recipe_options *o);
+
+/* Runs that differ in gamma, say, share their reference's log-probabilities. The file says itself what it is of (model/
+ * reference.c): its name only keeps apart what would be written again and again. */
+void dm_recipe_options_share_reference(dm_expansion *x, const dm_recipe_options *o, dm_stage_source_ref model,
+                                       dm_stage_source_ref data);
 
 #endif

@@ -41,6 +41,15 @@ void dm_recipe_options_collect(dm_expansion *x, dm_recipe_options *o, const dm_s
             dm_recipe_options_set_all(x, o, level[i]->object[part]);
     if (of->method && of->method->sweep && of->method->sweep_part == part && of->x)
         dm_recipe_options_set(x, o, of->method->sweep->key, of->x, NULL);
+    dm_recipe_options_set_point(x, o, of, part);
+}
+
+void dm_recipe_options_set_point(dm_expansion *x, dm_recipe_options *o, const dm_stage_subject *of, dm_recipe_part part)
+{
+    if (!of->method || !of->point || of->method->search_part != part)
+        return;
+    for (const dm_json *list = of->method->search->child; list; list = list->next)
+        dm_recipe_options_set(x, o, list->key, dm_recipe_point_value(of->method, of->point - 1, list), NULL);
 }
 
 const dm_recipe_option *dm_recipe_options_find(const dm_recipe_options *o, const char *name)
@@ -94,4 +103,45 @@ void dm_recipe_options_put(dm_expansion *x, const dm_recipe_options *o)
 {
     for (size_t i = 0; i < o->n; i++)
         dm_recipe_options_put_one(x, &o->item[i]);
+}
+
+static void hash_source(dm_expansion *x, dm_sha256 *h, dm_stage_source_ref source)
+{
+    const char *key = dm_stage_source_key(&x->b, source);
+    dm_sha256_update(h, key, strlen(key) + 1);
+    dm_sha256_update(h, source.path, strlen(source.path) + 1);
+}
+
+void dm_recipe_options_share_reference(dm_expansion *x, const dm_recipe_options *o, dm_stage_source_ref model,
+                                       dm_stage_source_ref data)
+{
+    static const char *const decides[] = {"max-length", "reference",       "reference2", "share-prefix",
+                                          "template",   "template-option", NULL};
+    const dm_recipe_option *objective = dm_recipe_options_find(o, "objective");
+    char hex[DM_SHA256_HEX];
+    dm_sha256 h;
+
+    const char *name = !objective ? NULL : objective->value ? objective->value->text : objective->text;
+    if (!name)
+        name = ""; /* train's own default */
+    if (strcmp(name, "sft") == 0 || x->b.status != DM_OK)
+        return;
+    dm_sha256_init(&h);
+    hash_source(x, &h, model);
+    hash_source(x, &h, data);
+    for (size_t k = 0; decides[k]; k++) {
+        const dm_recipe_option *d = dm_recipe_options_find(o, decides[k]);
+        char number[DM_DOUBLE_TEXT] = "";
+        if (d && d->is_path)
+            hash_source(x, &h, d->source);
+        else if (d && d->value->type == DM_JSON_STRING)
+            snprintf(number, sizeof number, "%s", d->value->text);
+        else if (d)
+            dm_double_text(number, d->value->type == DM_JSON_BOOL ? d->value->boolean : d->value->number);
+        dm_sha256_update(&h, number, strlen(number) + 1);
+    }
+    dm_sha256_update(&h, name, strcmp(name, "kto") == 0 ? 3 : 0); /* it has mismatched pairs' values, too */
+    dm_sha256_finish(&h, hex);
+    dm_stage_free(&x->b, "reference-cache",
+                  dm_experiment_plan_print(&x->b, "%s/" DM_STAGE_CACHE "/reference-%.12s", x->b.plan->output, hex));
 }

@@ -1,216 +1,49 @@
 /* Recipes: strict JSON into structures; everything that can be wrong before a stage runs is reported here. */
-#include "agent/experiment/recipe.h"
+#include "agent/experiment/recipe_reader.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define PART(name) (1u << DM_RECIPE_PART_##name)
 #define ALL_PARTS ((1u << DM_RECIPE_PARTS) - 1)
 #define OF_SETTINGS (PART(EXPLORE) | PART(CONTINUE) | PART(PAIRS) | PART(TRAIN))
 
-static const struct {
-    const char *name, *command;
-} parts[DM_RECIPE_PARTS] = {
-    {"expert", "rollout"},  {"tokenizer", "tokenizer"}, {"model", "init"},  {"sft", "train"},
-    {"explore", "rollout"}, {"continue", "rollout"},    {"pairs", "pairs"}, {"train", "train"},
-    {"learn", "learn"},     {"evaluate", "rollout"},
-};
-
-/* Options that say where things are: the experiment gives them. */
-static const char *const given[] = {"output",    "model",           "data",     "env",           "split",      "policy",
-                                    "from",      "expert",          "explored", "continuations", "from-pairs", "resume",
-                                    "tokenizer", "config",          "isa",      "threads",       "quiet",      "json",
-                                    "help",      "reference-cache", NULL};
-
-const char *dm_recipe_part_command(dm_recipe_part part)
-{
-    return parts[part].command;
-}
-
-typedef struct reader {
-    dm_recipe *r;
-    const dm_experiment_commands *commands;
-    dm_error *err;
-    bool in_method; /* where policies of other methods may be named */
-} reader;
-
-static void *allocate(const reader *in, size_t n, size_t size)
-{
-    void *p = dm_block_alloc(&in->r->blocks, (n ? n : 1) * size);
-    if (!p)
-        dm_fail(in->err, DM_ERR_MEMORY, "no memory for the recipe");
-    return p;
-}
-
-#define FAIL(in, v, ...) dm_json_fail((in)->r->doc, v, (in)->err, __VA_ARGS__)
-
-/* ---- pieces ---- */
-
-static dm_status want(const reader *in, const dm_json *v, dm_json_type type, const char *what)
-{
-    return v->type == type ? DM_OK : FAIL(in, v, "\"%s\" must be %s", v->key ? v->key : "value", what);
-}
-
-/* A string without NUL, not empty; absent: NULL, or an error that names the object's place. */
-static dm_status get_string(const reader *in, const dm_json *object, const char *key, bool optional, const char **out)
-{
-    const dm_json *v = dm_json_get(object, key);
-
-    *out = NULL;
-    if (!v)
-        return optional ? DM_OK : FAIL(in, object, "\"%s\" is missing", key);
-    if (v->type != DM_JSON_STRING || v->length == 0 || strlen(v->text) != v->length)
-        return FAIL(in, v, "\"%s\" must be a string, not empty", key);
-    *out = v->text;
-    return DM_OK;
-}
-
-/* "a", "b" or "c" */
-static void add_names(dm_text *t, const char *const *names, unsigned allowed_parts)
-{
-    for (size_t i = 0; names[i]; i++)
-        dm_text_print(t, "%s%s", t->size ? ", " : "", names[i]);
-    for (unsigned p = 0; p < DM_RECIPE_PARTS; p++)
-        if (allowed_parts >> p & 1)
-            dm_text_print(t, "%s%s", t->size ? ", " : "", parts[p].name);
-}
-
-static bool is_one_of(const char *const *names, const dm_json *key)
-{
-    while (*names && (strlen(*names) != key->key_length || memcmp(*names, key->key, key->key_length) != 0))
-        names++;
-    return *names != NULL;
-}
-
-/* An object's members as options of the part's command. */
-static dm_status check_options(const reader *in, const dm_json *object, dm_recipe_part part)
-{
-    for (const dm_json *v = object->child; v; v = v->next) {
-        dm_recipe_option_kind kind = DM_RECIPE_OPTION_VALUE;
-        if (v->type == DM_JSON_STRING && strlen(v->text) != v->length)
-            return FAIL(in, v, "\"%s\" must be a string without NUL", v->key);
-        if (part == DM_RECIPE_PART_EVALUATE && strcmp(v->key, "splits") == 0)
-            continue;
-        if (is_one_of(given, v) && !(part == DM_RECIPE_PART_TOKENIZER && strcmp(v->key, "split") == 0)) /* of words */
-            return FAIL(in, v, "\"%s\" is set by the experiment itself, not by its recipe", v->key);
-        const dm_status s = in->commands->check(parts[part].command, in->r->doc, v->key, v, &kind, in->err);
-        if (s != DM_OK)
-            return s;
-        /* what all share cannot depend on a method, and SFT not on itself */
-        if (kind == DM_RECIPE_OPTION_PATH && !in->in_method && v->type == DM_JSON_STRING && v->text[0] == '@' &&
-            !dm_json_is(v, "@model") && !(dm_json_is(v, "@sft") && part != DM_RECIPE_PART_SFT))
-            return FAIL(in, v, "\"%s\" can be named in a method only", v->text);
-    }
-    return DM_OK;
-}
-
-static dm_status check_splits(const reader *in, const dm_json *list)
-{
-    if (list->type != DM_JSON_ARRAY || list->length == 0)
-        return FAIL(in, list, "\"splits\" must be a list of: train, seen, unseen");
-    for (const dm_json *v = list->child; v; v = v->next) {
-        size_t i = 0;
-        while (i < DM_ENV_SPLITS && !dm_json_is(v, dm_env_split_names[i]))
-            i++;
-        if (i == DM_ENV_SPLITS)
-            return FAIL(in, v, "a split is one of: train, seen, unseen");
-        for (const dm_json *w = list->child; w != v; w = w->next)
-            if (dm_json_is(w, v->text))
-                return FAIL(in, v, "the split \"%s\" appears twice", v->text);
-    }
-    return DM_OK;
-}
-
-static dm_status read_part(const reader *in, const dm_json *v, dm_recipe_part part, dm_recipe_parts *out)
-{
-    dm_status s = DM_OK;
-
-    out->object[part] = v;
-    if (part == DM_RECIPE_PART_MODEL && v->type == DM_JSON_STRING)
-        return v->length && strlen(v->text) == v->length ? DM_OK : FAIL(in, v, "\"model\" names no directory");
-    if (v->type != DM_JSON_OBJECT)
-        return FAIL(in, v, "\"%s\" must be an object of options of dmpo %s%s", v->key, parts[part].command,
-                    part == DM_RECIPE_PART_MODEL ? ", or a model's directory" : "");
-    const dm_json *splits = part == DM_RECIPE_PART_EVALUATE ? dm_json_get(v, "splits") : NULL;
-    if (splits)
-        s = check_splits(in, splits);
-    return s == DM_OK ? check_options(in, v, part) : s;
-}
-
-/* The object's parts; every other member must be one of `names`. "note" is for people. */
-static dm_status read_members(const reader *in, const dm_json *object, const char *const *names, unsigned allowed,
-                              const char *what, dm_recipe_parts *out)
-{
-    if (object->type != DM_JSON_OBJECT)
-        return FAIL(in, object, "%s must be an object", what);
-    for (const dm_json *v = object->child; v; v = v->next) {
-        dm_status s = DM_OK;
-        unsigned p = 0;
-        while (p < DM_RECIPE_PARTS && !(allowed >> p & 1 && strcmp(v->key, parts[p].name) == 0))
-            p++;
-        if (p < DM_RECIPE_PARTS) {
-            s = read_part(in, v, (dm_recipe_part)p, out);
-        } else if (strcmp(v->key, "note") == 0) {
-            s = want(in, v, DM_JSON_STRING, "a string");
-        } else if (!is_one_of(names, v)) {
-            dm_text known = {0};
-            add_names(&known, names, allowed);
-            s = FAIL(in, v, "%s has no \"%s\"; it may have: %s", what, v->key, known.failed ? "?" : known.data);
-            dm_text_free(&known);
-        }
-        if (s != DM_OK)
-            return s;
-    }
-    return DM_OK;
-}
-
-static dm_status get_list(const reader *in, const dm_json *object, const char *key, const dm_json **out)
-{
-    const dm_json *v = dm_json_get(object, key);
-
-    *out = v;
-    if (v && (v->type != DM_JSON_ARRAY || v->length == 0))
-        return FAIL(in, v, "\"%s\" must be a list, not empty", key);
-    return DM_OK;
-}
-
 /* ---- environments, settings ---- */
 
-static dm_status read_env(const reader *in, const dm_json *v, dm_recipe_env *e)
+static dm_status read_env(const dm_recipe_reader *in, const dm_json *v, dm_recipe_env *e)
 {
     static const char *const names[] = {"name", "env", "data", NULL}, *const files[] = {"sft", "pairs", NULL};
     const unsigned allowed = ALL_PARTS;
     dm_recipe_parts none = {{NULL}};
-    dm_status s = read_members(in, v, names, allowed, "an environment", &e->parts);
+    dm_status s = dm_recipe_read_members(in, v, names, allowed, "an environment", &e->parts);
 
     e->at = v;
     if (s == DM_OK)
-        s = get_string(in, v, "env", true, &e->specification);
+        s = dm_recipe_get_string(in, v, "env", true, &e->specification);
     if (s == DM_OK)
-        s = get_string(in, v, "name", e->specification != NULL, &e->name);
+        s = dm_recipe_get_string(in, v, "name", e->specification != NULL, &e->name);
     if (s != DM_OK)
         return s;
     if (!e->name)
         e->name = e->specification;
     const dm_json *data = dm_json_get(v, "data");
-    if (data && ((s = read_members(in, data, files, 0, "\"data\"", &none)) != DM_OK ||
-                 (s = get_string(in, data, "sft", true, &e->sft_data)) != DM_OK ||
-                 (s = get_string(in, data, "pairs", true, &e->pairs_data)) != DM_OK))
+    if (data && ((s = dm_recipe_read_members(in, data, files, 0, "\"data\"", &none)) != DM_OK ||
+                 (s = dm_recipe_get_string(in, data, "sft", true, &e->sft_data)) != DM_OK ||
+                 (s = dm_recipe_get_string(in, data, "pairs", true, &e->pairs_data)) != DM_OK))
         return s;
     if (!e->specification && !e->sft_data)
-        return FAIL(in, v, "an environment needs \"env\", or at least \"data\" with \"sft\" to learn from");
+        return DM_RECIPE_FAIL(in, v, "an environment needs \"env\", or at least \"data\" with \"sft\" to learn from");
     return DM_OK;
 }
 
-static dm_status read_envs(const reader *in, const dm_json *root)
+static dm_status read_envs(const dm_recipe_reader *in, const dm_json *root)
 {
     const dm_json *list;
     size_t n = 0;
-    dm_status s = get_list(in, root, "environments", &list);
+    dm_status s = dm_recipe_get_list(in, root, "environments", &list);
     if (s == DM_OK && !list)
-        s = FAIL(in, root, "\"environments\" is missing: a list of {\"env\": \"home\", ...}");
-    dm_recipe_env *env = s == DM_OK ? allocate(in, list->length, sizeof *env) : NULL;
+        s = DM_RECIPE_FAIL(in, root, "\"environments\" is missing: a list of {\"env\": \"home\", ...}");
+    dm_recipe_env *env = s == DM_OK ? dm_recipe_allocate(in, list->length, sizeof *env) : NULL;
     if (!env)
         return s == DM_OK ? DM_ERR_MEMORY : s;
     for (const dm_json *v = list->child; v && s == DM_OK; v = v->next, n++) {
@@ -218,29 +51,29 @@ static dm_status read_envs(const reader *in, const dm_json *root)
             return s;
         for (size_t i = 0; i < n; i++)
             if (strcmp(env[i].name, env[n].name) == 0)
-                return FAIL(in, v, "two environments are named \"%s\"", env[n].name);
+                return DM_RECIPE_FAIL(in, v, "two environments are named \"%s\"", env[n].name);
     }
     in->r->env = env;
     in->r->envs = n;
     return s;
 }
 
-static dm_status read_settings(const reader *in, const dm_json *root)
+static dm_status read_settings(const dm_recipe_reader *in, const dm_json *root)
 {
     static const char *const names[] = {"name", NULL};
     const dm_json *list;
     size_t n = 0;
-    dm_status s = get_list(in, root, "settings", &list);
-    dm_recipe_setting *setting = s == DM_OK ? allocate(in, list ? list->length : 1, sizeof *setting) : NULL;
+    dm_status s = dm_recipe_get_list(in, root, "settings", &list);
+    dm_recipe_setting *setting = s == DM_OK ? dm_recipe_allocate(in, list ? list->length : 1, sizeof *setting) : NULL;
     if (!setting)
         return s == DM_OK ? DM_ERR_MEMORY : s;
     for (const dm_json *v = list ? list->child : NULL; v; v = v->next, n++) {
-        s = read_members(in, v, names, OF_SETTINGS, "a setting", &setting[n].parts);
-        if (s != DM_OK || (s = get_string(in, v, "name", false, &setting[n].name)) != DM_OK)
+        s = dm_recipe_read_members(in, v, names, OF_SETTINGS, "a setting", &setting[n].parts);
+        if (s != DM_OK || (s = dm_recipe_get_string(in, v, "name", false, &setting[n].name)) != DM_OK)
             return s;
         for (size_t i = 0; i < n; i++)
             if (strcmp(setting[i].name, setting[n].name) == 0)
-                return FAIL(in, v, "two settings are named \"%s\"", setting[n].name);
+                return DM_RECIPE_FAIL(in, v, "two settings are named \"%s\"", setting[n].name);
     }
     in->r->setting = setting;
     in->r->settings = n ? n : 1;
@@ -249,7 +82,7 @@ static dm_status read_settings(const reader *in, const dm_json *root)
 
 /* ---- methods ---- */
 
-static dm_status read_kind(const reader *in, const dm_json *object, const dm_method_kind **out)
+static dm_status read_kind(const dm_recipe_reader *in, const dm_json *object, const dm_method_kind **out)
 {
     const dm_json *v = dm_json_get(object, "kind");
     dm_text legal = {0};
@@ -259,13 +92,14 @@ static dm_status read_kind(const reader *in, const dm_json *object, const dm_met
         return DM_OK;
     for (const dm_method_kind *k = dm_method_kinds; k->name; k++)
         dm_text_print(&legal, "%s%s", k > dm_method_kinds ? ", " : "", k->name);
-    const dm_status s = FAIL(in, v ? v : object, "\"kind\" must be one of: %s", legal.failed ? "?" : legal.data);
+    const dm_status s =
+        DM_RECIPE_FAIL(in, v ? v : object, "\"kind\" must be one of: %s", legal.failed ? "?" : legal.data);
     dm_text_free(&legal);
     return s;
 }
 
 /* "sweep": {"gamma": [0.1, 0.5]}: one option of train, learn, pairs or explore, or the number of iterations. */
-static dm_status read_sweep(const reader *in, const dm_json *object, dm_recipe_method *m)
+static dm_status read_sweep(const dm_recipe_reader *in, const dm_json *object, dm_recipe_method *m)
 {
     static const dm_recipe_part where[] = {DM_RECIPE_PART_TRAIN, DM_RECIPE_PART_LEARN, DM_RECIPE_PART_PAIRS,
                                            DM_RECIPE_PART_EXPLORE};
@@ -274,85 +108,78 @@ static dm_status read_sweep(const reader *in, const dm_json *object, dm_recipe_m
     if (!v)
         return DM_OK;
     if (v->type != DM_JSON_OBJECT || v->length != 1 || v->child->type != DM_JSON_ARRAY || v->child->length == 0)
-        return FAIL(in, v, "\"sweep\" must be one option and its values, {\"gamma\": [0.1, 0.5]}");
+        return DM_RECIPE_FAIL(in, v, "\"sweep\" must be one option and its values, {\"gamma\": [0.1, 0.5]}");
     const dm_json *list = m->sweep = v->child;
     m->sweep_part = DM_RECIPE_PARTS;
     if (strcmp(list->key, "iterations") == 0) {
         for (const dm_json *x = list->child; x; x = x->next)
             if (x->type != DM_JSON_NUMBER || !x->is_integer || x->integer < 1 || x->integer > 100)
-                return FAIL(in, x, "\"iterations\" must be whole numbers from 1 to 100");
-        return m->kind->iterations ? DM_OK : FAIL(in, v, "a method of kind %s has no iterations", m->kind->name);
+                return DM_RECIPE_FAIL(in, x, "\"iterations\" must be whole numbers from 1 to 100");
+        return m->kind->iterations ? DM_OK
+                                   : DM_RECIPE_FAIL(in, v, "a method of kind %s has no iterations", m->kind->name);
     }
-    for (size_t i = 0; i < sizeof where / sizeof *where && m->sweep_part == DM_RECIPE_PARTS; i++)
-        if (m->kind->parts >> where[i] & 1 && in->commands->has(parts[where[i]].command, list->key))
-            m->sweep_part = where[i];
-    if (m->sweep_part == DM_RECIPE_PARTS || is_one_of(given, list))
-        return FAIL(in, list, "a method of kind %s cannot sweep \"%s\": it is not one of its options", m->kind->name,
-                    list->key);
-    for (const dm_json *x = list->child; x; x = x->next) {
-        dm_recipe_option_kind kind;
-        const dm_status s = in->commands->check(parts[m->sweep_part].command, in->r->doc, list->key, x, &kind, in->err);
-        if (s != DM_OK)
-            return s;
-        if (x->type == DM_JSON_NULL)
-            return FAIL(in, x, "a sweep cannot have the value null");
-    }
-    return DM_OK;
+    m->sweep_part = dm_recipe_part_with(in, m->kind, where, sizeof where / sizeof *where, list);
+    if (m->sweep_part == DM_RECIPE_PARTS)
+        return DM_RECIPE_FAIL(in, list, "a method of kind %s cannot sweep \"%s\": it is not one of its options",
+                              m->kind->name, list->key);
+    return dm_recipe_check_values(in, m->sweep_part, list);
 }
 
-static dm_status read_method_settings(const reader *in, const dm_json *object, dm_recipe_method *m)
+static dm_status read_method_settings(const dm_recipe_reader *in, const dm_json *object, dm_recipe_method *m)
 {
-    const dm_status s = get_list(in, object, "settings", &m->settings);
+    const dm_status s = dm_recipe_get_list(in, object, "settings", &m->settings);
     for (const dm_json *v = s == DM_OK && m->settings ? m->settings->child : NULL; v; v = v->next) {
         size_t i = 0;
         while (i < in->r->settings && !(in->r->setting[i].name && dm_json_is(v, in->r->setting[i].name)))
             i++;
         if (i == in->r->settings)
-            return FAIL(in, v, "the recipe has no such setting");
+            return DM_RECIPE_FAIL(in, v, "the recipe has no such setting");
     }
     return s;
 }
 
 /* "@NAME" must be "@model", "@sft" or an earlier method that has one policy. */
-static dm_status check_reference(const reader *in, const dm_json *v, const dm_recipe_method *method, size_t before)
+static dm_status check_reference(const dm_recipe_reader *in, const dm_json *v, const dm_recipe_method *method,
+                                 size_t before)
 {
     if (v->type != DM_JSON_STRING || v->text[0] != '@' || dm_json_is(v, "@model") || dm_json_is(v, "@sft"))
         return DM_OK;
     for (size_t i = 0; i < before; i++)
         if (strcmp(method[i].name, v->text + 1) == 0) {
             if (method[i].kind->learns == DM_METHOD_LEARNS_NOTHING || method[i].sweep)
-                return FAIL(in, v, "the method \"%s\" has no single model of its own", method[i].name);
+                return DM_RECIPE_FAIL(in, v, "the method \"%s\" has no single model of its own", method[i].name);
             return DM_OK;
         }
-    return FAIL(in, v, "\"%s\" is neither @model nor @sft nor a method above this one", v->text);
+    return DM_RECIPE_FAIL(in, v, "\"%s\" is neither @model nor @sft nor a method above this one", v->text);
 }
 
-static dm_status read_method(const reader *in, const dm_json *v, dm_recipe_method *method, size_t n)
+static dm_status read_method(const dm_recipe_reader *in, const dm_json *v, dm_recipe_method *method, size_t n)
 {
-    static const char *const names[] = {"name", "kind", "from", "iterations", "settings", "sweep", NULL};
+    static const char *const names[] = {"name", "kind", "from", "iterations", "settings", "sweep", "search", NULL};
     dm_recipe_method *m = &method[n];
     dm_status s;
 
     m->at = v;
     if (v->type != DM_JSON_OBJECT)
-        return FAIL(in, v, "a method must be an object");
-    if ((s = get_string(in, v, "name", false, &m->name)) != DM_OK || (s = read_kind(in, v, &m->kind)) != DM_OK)
+        return DM_RECIPE_FAIL(in, v, "a method must be an object");
+    if ((s = dm_recipe_get_string(in, v, "name", false, &m->name)) != DM_OK ||
+        (s = read_kind(in, v, &m->kind)) != DM_OK)
         return s;
     for (size_t i = 0; i < n; i++)
         if (strcmp(method[i].name, m->name) == 0)
-            return FAIL(in, v, "two methods are named \"%s\"", m->name);
+            return DM_RECIPE_FAIL(in, v, "two methods are named \"%s\"", m->name);
     const int64_t once = m->kind->iterations ? m->kind->iterations : 1;
     char what[64];
     snprintf(what, sizeof what, "a method of kind %s", m->kind->name);
-    reader inside = *in;
+    dm_recipe_reader inside = *in;
     inside.in_method = true;
-    if ((s = read_members(&inside, v, names, m->kind->parts, what, &m->parts)) != DM_OK ||
-        (s = get_string(in, v, "from", true, &m->from)) != DM_OK ||
+    if ((s = dm_recipe_read_members(&inside, v, names, m->kind->parts, what, &m->parts)) != DM_OK ||
+        (s = dm_recipe_get_string(in, v, "from", true, &m->from)) != DM_OK ||
         (s = dm_json_get_int(in->r->doc, v, "iterations", 1, 100, &once, &m->iterations, in->err)) != DM_OK ||
         (s = read_method_settings(in, v, m)) != DM_OK || (s = read_sweep(in, v, m)) != DM_OK)
         return s;
     if (m->iterations > 1 && m->kind->iterations == 0)
-        return FAIL(in, dm_json_get(v, "iterations"), "a method of kind %s has no iterations", m->kind->name);
+        return DM_RECIPE_FAIL(in, dm_json_get(v, "iterations"), "a method of kind %s has no iterations", m->kind->name);
     if (m->from && (s = check_reference(in, dm_json_get(v, "from"), method, n)) != DM_OK)
         return s;
     const dm_json *train = m->parts.object[DM_RECIPE_PART_TRAIN];
@@ -365,14 +192,15 @@ static dm_status read_method(const reader *in, const dm_json *v, dm_recipe_metho
     return DM_OK;
 }
 
-static dm_status read_methods(const reader *in, const dm_json *root)
+static dm_status read_methods(const dm_recipe_reader *in, const dm_json *root)
 {
     const dm_json *list;
     size_t n = 0;
-    dm_status s = get_list(in, root, "methods", &list);
+    dm_status s = dm_recipe_get_list(in, root, "methods", &list);
     if (s == DM_OK && !list)
-        s = FAIL(in, root, "\"methods\" is missing: a list of {\"name\": \"DMPO\", \"kind\": \"preference\", ...}");
-    dm_recipe_method *method = s == DM_OK ? allocate(in, list->length, sizeof *method) : NULL;
+        s = DM_RECIPE_FAIL(in, root,
+                           "\"methods\" is missing: a list of {\"name\": \"DMPO\", \"kind\": \"preference\", ...}");
+    dm_recipe_method *method = s == DM_OK ? dm_recipe_allocate(in, list->length, sizeof *method) : NULL;
     if (!method)
         return s == DM_OK ? DM_ERR_MEMORY : s;
     for (const dm_json *v = list->child; v; v = v->next, n++)
@@ -380,7 +208,7 @@ static dm_status read_methods(const reader *in, const dm_json *root)
             return s;
     in->r->method = method;
     in->r->methods = n;
-    if ((s = get_list(in, root, "examples", &in->r->examples)) != DM_OK || !in->r->examples)
+    if ((s = dm_recipe_get_list(in, root, "examples", &in->r->examples)) != DM_OK || !in->r->examples)
         return s;
     for (const dm_json *v = in->r->examples->child; v; v = v->next) {
         size_t i = 0;
@@ -388,13 +216,13 @@ static dm_status read_methods(const reader *in, const dm_json *root)
                !(dm_json_is(v, method[i].name) && method[i].kind->learns == DM_METHOD_LEARNS_PAIRS && !method[i].sweep))
             i++;
         if (i == n)
-            return FAIL(in, v, "an example is the name of a method that learns from pairs, without a sweep");
+            return DM_RECIPE_FAIL(in, v, "an example is the name of a method that learns from pairs, without a sweep");
     }
     return DM_OK;
 }
 
 /* What only shows when methods and environments are seen together. */
-static dm_status check_together(const reader *in)
+static dm_status check_together(const dm_recipe_reader *in)
 {
     for (size_t e = 0; e < in->r->envs; e++) {
         const dm_recipe_env *env = &in->r->env[e];
@@ -405,11 +233,13 @@ static dm_status check_together(const reader *in)
                                   (method->sweep && method->sweep_part == DM_RECIPE_PARTS) ||
                                   (method->kind->learns == DM_METHOD_LEARNS_PAIRS && !env->pairs_data);
             if (!env->specification && explores)
-                return FAIL(in, env->at, "the method \"%s\" explores, and the environment \"%s\" has no \"env\"",
-                            method->name, env->name);
+                return DM_RECIPE_FAIL(in, env->at,
+                                      "the method \"%s\" explores, and the environment \"%s\" has no \"env\"",
+                                      method->name, env->name);
             if (env->sft_data && better)
-                return FAIL(in, env->at, "the method \"%s\" adds to an expert's episodes; \"%s\" has a file instead",
-                            method->name, env->name);
+                return DM_RECIPE_FAIL(in, env->at,
+                                      "the method \"%s\" adds to an expert's episodes; \"%s\" has a file instead",
+                                      method->name, env->name);
         }
     }
     return DM_OK;
@@ -417,82 +247,20 @@ static dm_status check_together(const reader *in)
 
 /* ---- the whole ---- */
 
-dm_status dm_recipe_parse_seeds(const char *list, const char *who, uint64_t seed[DM_RECIPE_SEEDS_MAX], size_t *n,
-                                dm_error *err)
+static dm_status read_root(const dm_recipe_reader *in)
 {
-    *n = 0;
-    for (const char *p = list;; p++) {
-        unsigned long long first = 0, last = 0;
-        char *end = NULL;
-        const bool digit = *p >= '0' && *p <= '9';
-        if (digit)
-            first = last = strtoull(p, &end, 10);
-        if (digit && *end == '-' && end[1] >= '0' && end[1] <= '9')
-            last = strtoull(end + 1, &end, 10);
-        if (!digit || (*end && *end != ',') || last < first || last - first >= DM_RECIPE_SEEDS_MAX - *n)
-            return dm_fail(err, DM_ERR_ARGUMENT,
-                           "%s: '%s' is not a list of whole numbers and ranges, such as 1,2,3 or 1-24, of at most %d",
-                           who, list, DM_RECIPE_SEEDS_MAX);
-        for (unsigned long long value = first;; value++) {
-            for (size_t i = 0; i < *n; i++)
-                if (seed[i] == value)
-                    return dm_fail(err, DM_ERR_ARGUMENT, "%s: %llu appears twice", who, value);
-            seed[(*n)++] = value;
-            if (value == last)
-                break;
-        }
-        if (!*(p = end))
-            return DM_OK;
-    }
-}
-
-static dm_status read_seeds(const reader *in, const dm_json *root)
-{
-    const dm_json *list, *range = dm_json_get(root, "seeds");
-    size_t n = 0;
-
-    if (range && range->type == DM_JSON_STRING) {
-        dm_error why = {0};
-        uint64_t *seeds = allocate(in, DM_RECIPE_SEEDS_MAX, sizeof *seeds);
-        if (!seeds)
-            return DM_ERR_MEMORY;
-        if (dm_recipe_parse_seeds(range->text, "\"seeds\"", seeds, &in->r->seeds, &why) != DM_OK)
-            return FAIL(in, range, "%s", why.message);
-        in->r->seed = seeds;
-        return DM_OK;
-    }
-    const dm_status s = get_list(in, root, "seeds", &list);
-    uint64_t *seed = s == DM_OK ? allocate(in, list ? list->length : 1, sizeof *seed) : NULL;
-
-    if (!seed)
-        return s == DM_OK ? DM_ERR_MEMORY : s;
-    seed[0] = 1;
-    for (const dm_json *v = list ? list->child : NULL; v; v = v->next, n++) {
-        if (v->type != DM_JSON_NUMBER || !v->is_integer || v->integer < 0)
-            return FAIL(in, v, "a seed must be a whole number from 0");
-        seed[n] = (uint64_t)v->integer;
-        for (size_t i = 0; i < n; i++)
-            if (seed[i] == seed[n])
-                return FAIL(in, v, "the seed %lld appears twice", (long long)v->integer);
-    }
-    in->r->seed = seed;
-    in->r->seeds = n ? n : 1;
-    return DM_OK;
-}
-
-static dm_status read_root(const reader *in)
-{
-    static const char *const names[] = {"name",     "title",   "seeds",    "environments",
-                                        "settings", "methods", "examples", NULL};
+    static const char *const names[] = {"name",     "title",  "seeds",     "environments", "settings", "methods",
+                                        "examples", "search", "questions", "difference",   NULL};
     const dm_json *root = dm_json_root(in->r->doc);
     dm_recipe *r = in->r;
     dm_status s;
 
-    if ((s = read_members(in, root, names, ALL_PARTS, "a recipe", &r->parts)) != DM_OK ||
-        (s = get_string(in, root, "name", false, &r->name)) != DM_OK ||
-        (s = get_string(in, root, "title", true, &r->title)) != DM_OK || (s = read_seeds(in, root)) != DM_OK ||
-        (s = read_envs(in, root)) != DM_OK || (s = read_settings(in, root)) != DM_OK ||
-        (s = read_methods(in, root)) != DM_OK)
+    if ((s = dm_recipe_read_members(in, root, names, ALL_PARTS, "a recipe", &r->parts)) != DM_OK ||
+        (s = dm_recipe_get_string(in, root, "name", false, &r->name)) != DM_OK ||
+        (s = dm_recipe_get_string(in, root, "title", true, &r->title)) != DM_OK ||
+        (s = dm_recipe_read_seeds(in, root, &r->seed, &r->seeds)) != DM_OK || (s = read_envs(in, root)) != DM_OK ||
+        (s = read_settings(in, root)) != DM_OK || (s = read_methods(in, root)) != DM_OK ||
+        (s = dm_recipe_read_search(in, root)) != DM_OK || (s = dm_recipe_read_questions(in, root)) != DM_OK)
         return s;
     if (!r->title)
         r->title = r->name;
@@ -502,11 +270,11 @@ static dm_status read_root(const reader *in)
 dm_status dm_recipe_parse(dm_recipe *r, const char *text, size_t size, const char *name,
                           const dm_experiment_commands *commands, dm_error *err)
 {
-    const reader in = {r, commands, err, false};
+    const dm_recipe_reader in = {r, commands, err, false};
 
     *r = (dm_recipe){.size = size};
     dm_status s = dm_json_parse(&r->doc, text, size, name, err);
-    char *copy = s == DM_OK ? allocate(&in, size + 1, 1) : NULL;
+    char *copy = s == DM_OK ? dm_recipe_allocate(&in, size + 1, 1) : NULL;
     if (s == DM_OK && !copy)
         s = DM_ERR_MEMORY;
     if (s == DM_OK) {
@@ -538,7 +306,10 @@ dm_status dm_recipe_set_seeds(dm_recipe *r, const char *list, dm_error *err)
         return s;
     r->seed = seed;
     r->seeds = n;
-    return DM_OK;
+    const uint64_t *twice = dm_recipe_search_overlap(r);
+    return twice ? dm_fail(err, DM_ERR_ARGUMENT, "--seeds: %llu is a seed of the recipe's search",
+                           (unsigned long long)*twice)
+                 : DM_OK;
 }
 
 size_t dm_recipe_splits(const dm_recipe *r, const dm_recipe_env *env, dm_env_split out[DM_ENV_SPLITS])

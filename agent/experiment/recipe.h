@@ -53,9 +53,36 @@ typedef struct dm_recipe_method {
     const dm_json *settings;   /* names it is limited to; NULL: all */
     const dm_json *sweep;      /* array of values, its key is the option; NULL: none */
     dm_recipe_part sweep_part; /* DM_RECIPE_PARTS: the method's "iterations" */
+    const dm_json *search;     /* object of lists of values, by option: what is searched; NULL: nothing */
+    dm_recipe_part search_part;
+    const uint32_t *point; /* [the search's points] that are tried: numbers of combinations of these values */
     const dm_json *at;
     dm_recipe_parts parts;
 } dm_recipe_method;
+
+/* How methods get the values of their options: each tries as many points, with other seeds and on other tasks than the
+ * results have; the best mean reward decides, in each environment, setting and value of a sweep by itself. */
+typedef struct dm_recipe_search {
+    const uint64_t *seed;
+    size_t seeds;
+    size_t points; /* that every method tries; 0: the recipe has no search */
+    dm_env_split split;
+    const dm_json *evaluate; /* options of rollout, over all others */
+} dm_recipe_search;
+
+/* A question that is stated before there are results: one method's reward less another's. */
+typedef struct dm_recipe_side {
+    const dm_recipe_method *method;
+    const dm_recipe_setting *setting; /* NULL: none, or as the question's first side has it */
+    const dm_json *x;                 /* value of the method's sweep; NULL: none */
+} dm_recipe_side;
+
+typedef struct dm_recipe_question {
+    const char *text;
+    const dm_recipe_env *env; /* NULL: each */
+    dm_recipe_side one, other;
+    dm_env_split split;
+} dm_recipe_question;
 
 typedef struct dm_recipe {
     const char *name, *title;
@@ -68,6 +95,10 @@ typedef struct dm_recipe {
     const dm_recipe_method *method;
     size_t methods;
     const dm_json *examples; /* names of methods; NULL: none */
+    dm_recipe_search search;
+    const dm_recipe_question *question;
+    size_t questions;
+    double difference; /* the smallest that is worth seeing, for the number of seeds that questions need */
     dm_recipe_parts parts;
 
     const char *text; /* verbatim */
@@ -87,7 +118,7 @@ void dm_recipe_close(dm_recipe *r); /* fine on a zeroed struct */
 dm_status dm_recipe_parse_seeds(const char *list, const char *who, uint64_t seed[DM_RECIPE_SEEDS_MAX], size_t *n,
                                 dm_error *err);
 
-/* Replaces the recipe's seeds by those of a list, "1,2,3", "1-24" or both mixed. */
+/* Replaces the recipe's seeds by those of a list, "1,2,3", "1-24" or both mixed; none may be of the search. */
 dm_status dm_recipe_set_seeds(dm_recipe *r, const char *list, dm_error *err);
 
 /* The splits that an environment is evaluated on: its own, else the recipe's, else seen and unseen. Returns how many
@@ -95,5 +126,10 @@ dm_status dm_recipe_set_seeds(dm_recipe *r, const char *list, dm_error *err);
 size_t dm_recipe_splits(const dm_recipe *r, const dm_recipe_env *env, dm_env_split out[DM_ENV_SPLITS]);
 
 bool dm_recipe_names(const dm_json *list, const char *name); /* whether a list of strings holds it */
+
+/* A point's value of one of the lists in method->search; point: from 0. */
+const dm_json *dm_recipe_point_value(const dm_recipe_method *method, size_t point, const dm_json *list);
+/* The first seed of the search that is a seed of the results, too; NULL: none. */
+const uint64_t *dm_recipe_search_overlap(const dm_recipe *r);
 
 #endif

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/experiment/questions.h"
+#include "agent/experiment/search.h"
 #include "core/files/file.h"
 #include "core/files/path.h"
 #include "io/json_writer.h"
@@ -116,6 +118,18 @@ static void put_value(dm_json_writer *w, const char *key, const dm_json *v)
         dm_json_put_double(w, key, v->number);
 }
 
+/* {"gamma": 0.5}, or null */
+static void put_x(writer *w, const char *key, const dm_recipe_method *m, const dm_json *x)
+{
+    if (!x) {
+        dm_json_put_null(&w->json, key);
+        return;
+    }
+    dm_json_open_object(&w->json, key);
+    put_value(&w->json, m->sweep->key, x);
+    dm_json_close_value(&w->json);
+}
+
 /* ---- rows, one a line ---- */
 
 static void open_rows(writer *w, const char *key)
@@ -130,22 +144,22 @@ static void open_row(writer *w)
     dm_json_open_object(&w->json, NULL);
 }
 
-/* What every row but a stage's begins with. */
-static void put_subject(writer *w, const dm_stage_subject *of)
+/* A subject without its seed. */
+static void put_cell(writer *w, const dm_stage_subject *of)
 {
     open_row(w);
     dm_json_put_string(&w->json, "env", of->env->name);
     dm_json_put_string(&w->json, "setting", of->setting ? of->setting->name : NULL);
     dm_json_put_string(&w->json, "method", of->method->name);
     dm_json_put_string(&w->json, "kind", of->method->kind->name);
+    put_x(w, "x", of->method, of->x);
+}
+
+/* What every row of one seed begins with. */
+static void put_subject(writer *w, const dm_stage_subject *of)
+{
+    put_cell(w, of);
     dm_json_put_uint(&w->json, "seed", of->seed);
-    if (!of->x) {
-        dm_json_put_null(&w->json, "x");
-        return;
-    }
-    dm_json_open_object(&w->json, "x");
-    put_value(&w->json, of->method->sweep->key, of->x);
-    dm_json_close_value(&w->json);
 }
 
 /* Paths inside the output directory are relative to it. */
@@ -335,6 +349,79 @@ static void add_examples(writer *w)
     dm_json_close_value(&w->json);
 }
 
+/* A row for each point, its seeds together. */
+static void add_search(writer *w)
+{
+    const dm_experiment_plan *p = w->plan;
+
+    open_rows(w, "search");
+    for (size_t i = 0, next; i < p->trials; i = next) {
+        const dm_experiment_trial *t = &p->trial[i];
+        double sum = 0;
+        put_cell(w, &t->of);
+        dm_json_open_object(&w->json, "values");
+        for (const dm_json *list = t->of.method->search->child; list; list = list->next)
+            put_value(&w->json, list->key, dm_recipe_point_value(t->of.method, t->of.point - 1, list));
+        dm_json_close_value(&w->json);
+        dm_json_open_array(&w->json, "rewards");
+        for (next = i; next < p->trials && (next == i || p->trial[next].of.seed != t->of.seed); next++) {
+            dm_json_put_double(&w->json, NULL, p->trial[next].reward);
+            sum += p->trial[next].reward;
+        }
+        dm_json_close_value(&w->json);
+        dm_json_put_double(&w->json, "reward", sum / (double)(next - i));
+        dm_json_put_bool(&w->json, "chosen", dm_search_chosen(p, t->of).point == t->of.point);
+        dm_json_close_value(&w->json);
+    }
+    dm_json_close_value(&w->json);
+}
+
+static void put_answer(writer *w, const dm_experiment_answer *a, const dm_recipe *recipe)
+{
+    const dm_recipe_question *q = a->question;
+    dm_text words = {0};
+
+    dm_experiment_answer_text(a, recipe, &words);
+    w->json.out->failed |= words.failed;
+    open_row(w);
+    dm_json_put_string(&w->json, "ask", q->text);
+    dm_json_put_string(&w->json, "env", a->env->name);
+    dm_json_put_string(&w->json, "split", dm_env_split_names[q->split]);
+    dm_json_put_string(&w->json, "method", q->one.method->name);
+    dm_json_put_string(&w->json, "setting", a->one ? a->one->name : NULL);
+    put_x(w, "x", q->one.method, q->one.x);
+    dm_json_put_string(&w->json, "against", q->other.method->name);
+    dm_json_put_string(&w->json, "against_setting", a->other ? a->other->name : NULL);
+    put_x(w, "against_x", q->other.method, q->other.x);
+    dm_json_put_uint(&w->json, "n", a->c.n);
+    dm_json_put_double(&w->json, "difference", a->c.mean);
+    dm_json_put_double(&w->json, "deviation", a->c.deviation);
+    dm_json_put_double(&w->json, "half", a->c.half);
+    dm_json_put_double(&w->json, "corrected_half", a->c.wide);
+    dm_json_put_double(&w->json, "p", a->c.p);
+    dm_json_put_double(&w->json, "p_holm", a->c.holm);
+    dm_json_put_double(&w->json, "sought", recipe->difference);
+    dm_json_put_double(&w->json, "power", a->c.power);
+    dm_json_put_uint(&w->json, "needed", a->c.needed);
+    dm_json_put_string(&w->json, "answer", words.data);
+    dm_json_close_value(&w->json);
+    dm_text_free(&words);
+}
+
+static dm_status add_questions(writer *w, const dm_experiment_results *r, const dm_recipe *recipe)
+{
+    dm_experiment_answer *answer = NULL;
+    size_t n;
+    const dm_status s = dm_experiment_answers(r, recipe, &answer, &n, w->err);
+
+    open_rows(w, "questions");
+    for (size_t i = 0; s == DM_OK && i < n; i++)
+        put_answer(w, &answer[i], recipe);
+    dm_json_close_value(&w->json);
+    free(answer);
+    return s;
+}
+
 dm_status dm_experiment_results_write(const dm_experiment_results *r, dm_experiment_plan *plan, const dm_recipe *recipe,
                                       const dm_experiment_run *run, dm_error *err)
 {
@@ -367,6 +454,10 @@ dm_status dm_experiment_results_write(const dm_experiment_results *r, dm_experim
         s = add_pairs(&w);
     if (s == DM_OK) {
         add_examples(&w);
+        add_search(&w);
+        s = add_questions(&w, r, recipe);
+    }
+    if (s == DM_OK) {
         dm_json_close_value(&w.json);
         dm_text_add(&out, "\n", 1);
         if (out.failed)

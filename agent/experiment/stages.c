@@ -350,6 +350,8 @@ void dm_experiment_plan_close(dm_experiment_plan *plan)
     free(plan->training);
     free(plan->pairs);
     free(plan->example);
+    free(plan->trial);
+    free(plan->choice);
     dm_block_free(&plan->blocks);
     *plan = (dm_experiment_plan){0};
 }

@@ -58,6 +58,7 @@ typedef struct dm_stage_subject {
     const dm_recipe_method *method;
     uint64_t seed;
     const dm_json *x; /* value of the method's sweep, or NULL */
+    size_t point;     /* 1 + that of the search; 0: none, the recipe's options as they are */
 } dm_stage_subject;
 
 typedef struct dm_experiment_evaluation {
@@ -82,19 +83,34 @@ typedef struct dm_experiment_example {
     size_t stage; /* score: scores.jsonl */
 } dm_experiment_example;
 
+/* A point of the search with one of its seeds. All of a subject stand together, point by point. */
+typedef struct dm_experiment_trial {
+    dm_stage_subject of;
+    size_t stage;  /* rollout: episodes.jsonl */
+    double reward; /* mean; once the search is done */
+} dm_experiment_trial;
+
+typedef struct dm_experiment_choice {
+    dm_stage_subject of; /* for every seed */
+    double reward;       /* mean over the search's seeds */
+} dm_experiment_choice;
+
 typedef struct dm_experiment_plan {
     dm_stage *stage;
     dm_experiment_evaluation *evaluation;
     dm_experiment_training *training;
     dm_experiment_pairs *pairs;
     dm_experiment_example *example;
-    size_t stages, evaluations, trainings, pairs_made, examples;
+    dm_experiment_trial *trial;
+    dm_experiment_choice *choice;
+    size_t stages, evaluations, trainings, pairs_made, examples, trials, choices;
+    bool searching; /* the search is not done, and all there is: what else to run depends on it */
     const char *output;
     dm_block *blocks;
 } dm_experiment_plan;
 
-/* Everything that the recipe asks for, below the directory `output`. Hashes the files from outside. Stages that are
- * done already have the state DM_STAGE_DONE. */
+/* Everything that the recipe asks for, below the directory `output`; while its search is not done, that alone. Hashes
+ * the files from outside. Stages that are done already have the state DM_STAGE_DONE. */
 dm_status dm_experiment_plan_make(dm_experiment_plan *plan, const dm_recipe *recipe,
                                   const dm_experiment_commands *commands, const char *output, dm_error *err);
 void dm_experiment_plan_close(dm_experiment_plan *plan); /* fine on a zeroed struct */

@@ -59,6 +59,13 @@ static double get_number(dm_report *r, const dm_json *v, const char *key)
     return get_double(r, v, key, -1e300, 1e300, &(double){NAN});
 }
 
+/* null: NaN */
+static double get_or_null(dm_report *r, const dm_json *v, const char *key)
+{
+    const dm_json *x = dm_json_get(v, key);
+    return x && x->type == DM_JSON_NULL ? NAN : get_number(r, v, key);
+}
+
 static int64_t get_int(dm_report *r, const dm_json *v, const char *key, int64_t low, const int64_t *absent)
 {
     int64_t x = 0;
@@ -85,10 +92,28 @@ static const double *get_doubles(dm_report *r, const dm_json *v, const char *key
     return x;
 }
 
+/* A value of an option, as text. */
+static const char *value_text(dm_report *r, const dm_json *value)
+{
+    char number[DM_DOUBLE_TEXT];
+
+    switch (value->type) {
+    case DM_JSON_NUMBER:
+        dm_double_text(number, value->number);
+        return dm_report_format(r, "%s", number);
+    case DM_JSON_STRING:
+        return value->text;
+    case DM_JSON_BOOL:
+        return value->boolean ? "on" : "off";
+    default:
+        FAIL(r, value, "a value must be a number, a string, true or false");
+        return "";
+    }
+}
+
 static void read_x(dm_report *r, const dm_json *v, dm_report_subject *of)
 {
     const dm_json *x = dm_json_get(v, "x"), *value;
-    char number[DM_DOUBLE_TEXT];
 
     of->number = NAN;
     if (r->status != DM_OK || !x || x->type == DM_JSON_NULL)
@@ -98,24 +123,13 @@ static void read_x(dm_report *r, const dm_json *v, dm_report_subject *of)
         return;
     }
     of->sweep = value->key;
-    switch (value->type) {
-    case DM_JSON_NUMBER:
+    of->x = value_text(r, value);
+    if (value->type == DM_JSON_NUMBER)
         of->number = value->number;
-        dm_double_text(number, value->number);
-        of->x = dm_report_format(r, "%s", number);
-        break;
-    case DM_JSON_STRING:
-        of->x = value->text;
-        break;
-    case DM_JSON_BOOL:
-        of->x = value->boolean ? "on" : "off";
-        break;
-    default:
-        FAIL(r, value, "the value of \"x\" must be a number, a string, true or false");
-    }
 }
 
-static void read_subject(dm_report *r, const dm_json *v, dm_report_subject *of)
+/* Without a seed. */
+static void read_cell(dm_report *r, const dm_json *v, dm_report_subject *of)
 {
     if (r->status == DM_OK && v->type != DM_JSON_OBJECT)
         FAIL(r, v, "a row must be an object");
@@ -123,9 +137,14 @@ static void read_subject(dm_report *r, const dm_json *v, dm_report_subject *of)
     of->method = get_string(r, v, "method");
     of->kind = get_string(r, v, "kind");
     of->setting = get_optional(r, v, "setting");
-    of->seed = (uint64_t)get_int(r, v, "seed", 0, NULL);
     read_x(r, v, of);
     of->label = of->sweep ? dm_report_format(r, "%s, %s %s", of->method, of->sweep, of->x) : of->method;
+}
+
+static void read_subject(dm_report *r, const dm_json *v, dm_report_subject *of)
+{
+    read_cell(r, v, of);
+    of->seed = (uint64_t)get_int(r, v, "seed", 0, NULL);
 }
 
 /* ---- rows ---- */
@@ -219,6 +238,42 @@ static void read_example(dm_report *r, const dm_json *v, void *row)
     dm_report_read_example(r, x);
 }
 
+static void read_question(dm_report *r, const dm_json *v, void *row)
+{
+    dm_report_question *x = row;
+    char number[DM_DOUBLE_TEXT];
+
+    x->ask = get_string(r, v, "ask");
+    x->env = get_string(r, v, "env");
+    x->answer = get_string(r, v, "answer");
+    x->setting = get_optional(r, v, "setting");
+    x->against_setting = get_optional(r, v, "against_setting");
+    x->n = (size_t)get_int(r, v, "n", 0, NULL);
+    x->needed = (size_t)get_int(r, v, "needed", 0, &(int64_t){0});
+    x->difference = get_or_null(r, v, "difference");
+    x->wide = get_or_null(r, v, "corrected_half");
+    x->p = get_or_null(r, v, "p_holm");
+    x->power = get_or_null(r, v, "power");
+    dm_double_text(number, get_number(r, v, "sought"));
+    x->sought_text = dm_report_format(r, "for %s", number);
+}
+
+static void read_trial(dm_report *r, const dm_json *v, void *row)
+{
+    dm_report_trial *x = row;
+    const dm_json *values = dm_json_get(v, "values");
+
+    read_cell(r, v, &x->of);
+    get_doubles(r, v, "rewards", &x->seeds);
+    x->reward = get_number(r, v, "reward");
+    if (r->status == DM_OK)
+        r->status = dm_json_get_bool(r->doc, v, "chosen", NULL, &x->chosen, r->err);
+    x->values = "";
+    for (const dm_json *i = values && values->type == DM_JSON_OBJECT ? values->child : NULL; i && r->status == DM_OK;
+         i = i->next)
+        x->values = dm_report_format(r, "%s%s%s %s", x->values, *x->values ? ", " : "", i->key, value_text(r, i));
+}
+
 /* The rows of a list, `size` bytes each; absent: none. */
 static void *read_rows(dm_report *r, const char *key, size_t *n, size_t size,
                        void (*read)(dm_report *, const dm_json *, void *))
@@ -309,6 +364,8 @@ dm_status dm_report_read(dm_report *r, const char *dir, dm_error *err)
     r->training = read_rows(r, "trainings", &r->trainings, sizeof *r->training, read_training);
     r->pairs = read_rows(r, "pairs", &r->pairs_made, sizeof *r->pairs, read_pairs);
     r->example = read_rows(r, "examples", &r->examples, sizeof *r->example, read_example);
+    r->question = read_rows(r, "questions", &r->questions, sizeof *r->question, read_question);
+    r->trial = read_rows(r, "search", &r->trials, sizeof *r->trial, read_trial);
     dm_report_statistics(r);
     return r->status;
 }

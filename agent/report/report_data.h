@@ -85,6 +85,24 @@ typedef struct dm_report_example {
     size_t pairs;
 } dm_report_example;
 
+/* A question of the recipe, answered. */
+typedef struct dm_report_question {
+    const char *ask, *env, *answer;
+    const char *setting, *against_setting; /* NULL: none */
+    const char *sought_text;               /* "for 0.03" */
+    size_t n, needed;
+    double difference, wide, p, power; /* corrected for the number of questions; NaN: unknown */
+} dm_report_question;
+
+/* A point of the search. */
+typedef struct dm_report_trial {
+    dm_report_subject of; /* for every seed */
+    const char *values;   /* "lr 0.001, beta 0.1" */
+    size_t seeds;
+    double reward;
+    bool chosen;
+} dm_report_trial;
+
 typedef struct dm_report_stage {
     const char *command, *output;
     double seconds;
@@ -121,7 +139,9 @@ typedef struct dm_report {
     dm_report_training *training;
     dm_report_pairs *pairs;
     dm_report_example *example;
-    size_t stages, evals, trainings, pairs_made, examples;
+    dm_report_question *question;
+    dm_report_trial *trial;
+    size_t stages, evals, trainings, pairs_made, examples, questions, trials;
 
     const char **env, **setting, **method; /* names in the order of appearance; settings without NULL */
     uint64_t *seed;

@@ -106,8 +106,10 @@ void dm_report_markdown(const dm_report_doc *d, dm_text *out);
 void dm_report_sections(dm_report_doc *d, const dm_report_figures *f, bool charts); /* all of them */
 /* The rows of an environment with this sweep (NULL: without one). */
 void dm_report_result_table(dm_report_doc *d, const char *env, const char *sweep);
+void dm_report_question_section(dm_report_doc *d);
 void dm_report_pairs_section(dm_report_doc *d);
 void dm_report_example_section(dm_report_doc *d);
+void dm_report_search_section(dm_report_doc *d);
 void dm_report_repeat_section(dm_report_doc *d);
 void dm_report_run_section(dm_report_doc *d);
 

@@ -277,6 +277,7 @@ void dm_report_sections(dm_report_doc *d, const dm_report_figures *f, bool files
     dm_report_doc_heading(d, 1, d->r->title);
     add_intro(d);
     dm_report_doc_add(d, DM_REPORT_CONTENTS, NULL);
+    dm_report_question_section(d);
     add_results(d, f, charts);
     add_sweeps(d, f, charts);
     add_curves(d, f, DM_REPORT_CHART_TURNS, "Reward by turn", charts);
@@ -284,6 +285,7 @@ void dm_report_sections(dm_report_doc *d, const dm_report_figures *f, bool files
     add_curves(d, f, DM_REPORT_CHART_TRAINING, "Training", charts);
     dm_report_pairs_section(d);
     dm_report_example_section(d);
+    dm_report_search_section(d);
     dm_report_repeat_section(d);
     dm_report_run_section(d);
 }

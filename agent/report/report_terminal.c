@@ -106,4 +106,13 @@ void dm_report_terminal(const dm_report *r, dm_text *out)
         dm_text_print(out, "mean reward; 95 %% intervals over %zu seeds\n", r->seeds);
     else if (tables)
         dm_text_print(out, "mean reward; 95 %% intervals over the tasks of one seed\n");
+    if (r->questions)
+        dm_text_print(out, "\nintervals of the %zu answers hold together with 95 %%\n", r->questions);
+    for (size_t i = 0; i < r->questions; i++) {
+        const dm_report_question *q = &r->question[i];
+        dm_text_print(out, "%s %s", q->ask, q->env);
+        if (q->setting || q->against_setting)
+            dm_text_print(out, ", %s", q->setting ? q->setting : q->against_setting);
+        dm_text_print(out, ": %s\n", q->answer);
+    }
 }

@@ -4,41 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/numbers/exact.h"
+#include "agent/rollout/student.h"
 
 /* ---- estimates ---- */
-
-#define HALF_PI 0x1.921fb54442d18p0
-#define FREEDOM_MAX ((size_t)1000000) /* beyond, the quantile stays the same to five digits */
-
-/* P(-t < T < t) for t = sqrt(freedom) tan(theta), as the finite sums that it is (Abramowitz and Stegun 26.7.3, 4). */
-static double central(size_t freedom, double theta)
-{
-    const double sine = dm_sin(theta), cosine = dm_cos(theta), square = cosine * cosine;
-    const int odd = freedom % 2 == 1;
-    double term = odd ? cosine : 1, sum = 0;
-
-    for (size_t k = odd ? 3 : 2; k <= freedom; k += 2) {
-        sum += term;
-        term *= square * (double)(k - 1) / (double)k;
-    }
-    return odd ? (theta + sine * sum) / HALF_PI : sine * sum;
-}
-
-double dm_t_quantile(size_t freedom)
-{
-    double low = 0, high = HALF_PI;
-
-    freedom = freedom < FREEDOM_MAX ? freedom : FREEDOM_MAX;
-    for (int i = 0; i < 60; i++) {
-        const double middle = 0.5 * (low + high);
-        if (central(freedom, middle) < 0.95)
-            low = middle;
-        else
-            high = middle;
-    }
-    return sqrt((double)freedom) * dm_sin(low) / dm_cos(low);
-}
 
 dm_estimate dm_estimate_of(const double *x, size_t n)
 {

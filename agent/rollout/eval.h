@@ -15,9 +15,6 @@ typedef struct dm_estimate {
 
 dm_estimate dm_estimate_of(const double *x, size_t n); /* n == 0: mean NaN */
 
-/* Student's t: the value that is exceeded with probability 1/40, for `freedom` >= 1 degrees of freedom. */
-double dm_t_quantile(size_t freedom);
-
 typedef struct dm_eval_task {
     const dm_episode *first;             /* an episode of it: says which task it is */
     double reward, best, worst, success; /* mean, largest, smallest reward of its samples; share with reward 1 */

@@ -365,7 +365,9 @@ static void sh_form(dm_text *t, experiment *x)
         done += s->state == DM_STAGE_DONE;
         wanted++;
     }
-    dm_text_print(t, "# %zu stages, %zu of them done\n", wanted, done);
+    dm_text_print(t, "# %zu stages%s, %zu of them done\n", wanted, x->plan.searching ? " of the search" : "", done);
+    if (x->plan.searching)
+        dm_text_print(t, "# what follows depends on them: when they are done, --plan prints the rest\n");
 }
 
 /* A script or makefile. */
@@ -450,6 +452,19 @@ static dm_status agree(const experiment *x, dm_status s, dm_error *err)
     return dm_ranks_agree(s, facts, err);
 }
 
+/* What the search has chosen decides which stages come next. */
+static dm_status plan_again(experiment *x, dm_error *err)
+{
+    dm_experiment_plan_close(&x->plan);
+    return dm_experiment_plan_make(&x->plan, &x->recipe, &x->commands, x->o->output, err);
+}
+
+static dm_status work_on(experiment *x, const dm_schedule_options *schedule, watch *w, dm_error *err)
+{
+    return dm_ranks_here()->self > 0 ? dm_schedule_serve(&x->plan, &x->commands, schedule, on_tick, NULL, err)
+                                     : dm_schedule_run(&x->plan, &x->commands, schedule, on_event, w, err);
+}
+
 static dm_status run(experiment *x, dm_error *err)
 {
     const unsigned jobs = x->run.jobs, threads = x->run.threads > jobs ? x->run.threads / jobs : 1;
@@ -458,12 +473,20 @@ static dm_status run(experiment *x, dm_error *err)
     watch w = {&x->plan, x->common->quiet, isatty(2), 0, 0};
 
     cli_catch_interrupt();
+    const bool all = !x->o->only && !x->o->stage;
+    bool search;
+    dm_status s;
+    do {
+        search = x->plan.searching && all;
+        s = work_on(x, &schedule, &w, err);
+        if (search && (s = agree(x, s == DM_OK ? plan_again(x, err) : s, err)) == DM_OK && x->plan.searching)
+            s = dm_fail(err, DM_ERR_INTERNAL, "the search has ended, and stages of it are not done");
+    } while (s == DM_OK && search);
     if (dm_ranks_here()->self > 0)
-        return dm_schedule_serve(&x->plan, &x->commands, &schedule, on_tick, NULL, err);
-    dm_status s = dm_schedule_run(&x->plan, &x->commands, &schedule, on_event, &w, err);
+        return s;
     end_line(&w);
     x->run.seconds = dm_seconds() - start;
-    if (x->o->only || x->o->stage || (s != DM_OK && s != DM_ERR_INPUT))
+    if (!all || search || (s != DM_OK && s != DM_ERR_INPUT))
         return s;
     dm_error why; /* what is there without the failed stages is worth a table, too */
     const dm_status t = finish(x, s == DM_OK ? err : &why);

@@ -17,6 +17,7 @@ typedef enum dm_random_purpose {
     DM_RNG_EXPLORE = 6, /* a random policy: stream = episode, counter = turn */
     DM_RNG_PAIRS = 7,   /* making pairs: stream 0 = which are kept, 1 + candidate = its degraded turns */
     DM_RNG_VERIFY = 9,  /* steps that dmpo verify chooses: an order of all of them, counter as drawn */
+    DM_RNG_SEARCH = 10, /* which values a search tries: counter as drawn */
     DM_RNG_LORA = 8     /* a new adapter's A: counter = element, stream = tensor index */
 } dm_random_purpose;
 

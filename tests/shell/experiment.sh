@@ -140,6 +140,22 @@ if [ -z "${DMPO_TEST_FAST-}" ]; then
     check "the table says so" says seeds.out '95 % intervals over 2 seeds'
 fi
 
+# ---- a search, then questions ----
+
+recipe 0.5 0.001 '"search": {"seeds": [9], "values": {"lr": [1e-9, 0.002]},
+  "evaluate": {"splits": ["train"], "tasks": 3}}, "difference": 0.05, "questions": [
+  {"ask": "Is DMPO above DPO?", "method": "DMPO", "against": "DPO"}],' |
+    sed 's/"kind": "sft"}/"kind": "sft", "search": {}}/' >search.json
+check "a search is planned alone" experiment search search.json --output out-a --plan
+check "with what decides it" says search.out '^# 14 stages of the search, 2 of them done$'
+check "it runs, and the results after it" experiment search search.json --output out-a --seeds 3,4
+check "of each method one point is chosen" test "$(grep -c '"values": {"lr": .*"chosen": true}' out-a/results.json)" = 2
+check "the question has an answer" says search.out '^Is DMPO above DPO? home: DMPO and DPO do not differ beyond chance'
+check "in JSON, too" says out-a/results.json '"n": 2, "difference": 0, .*"sought": 0.05'
+check "the report has both" test "$(grep -c -E '^## (Questions|Search)$' out-a/report.md)" = 2
+check "nothing of it runs again" experiment search search.json --output out-a --seeds 3,4
+check "when all is done" ran search 0
+
 # ---- a stage that fails ----
 
 recipe 0.5 1e30 >fails.json

@@ -102,6 +102,7 @@ static dm_status parse(dm_recipe *r, const char *text, dm_error *err)
 #define SFT "{'name': 'SFT', 'kind': 'sft'}"
 #define DPO "{'name': 'DPO', 'kind': 'preference', 'train': {'objective': 'dpo'}}"
 #define DMPO "{'name': 'DMPO', 'kind': 'preference', 'train': {'gamma': 0.5}}"
+#define SEARCH(more) "'search': {'evaluate': {'splits': ['train']}, " more "}"
 #define RECIPE(more) "{'name': 'n', " ENVS ", " more "}"
 
 static void test_seeds(void)
@@ -169,7 +170,8 @@ static void test_refused(void)
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gama': [1]}}]"),
          "a method of kind eto cannot sweep \"gama\""},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': ['x']}}]"), "gamma is of another type"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': [null]}}]"), "cannot have the value null"},
+        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': [null]}}]"),
+         "a value of \"gamma\" cannot be null"},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'sft', 'sweep': {'margin': [1]}}]"),
          "a method of kind sft cannot sweep \"margin\""},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'from': '@b'}]"),
@@ -181,6 +183,34 @@ static void test_refused(void)
         {RECIPE("'methods': [" DPO "], 'sft': {'reference2': '@sft'}"), "\"@sft\" can be named in a method only"},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'reference2': ['@b']}}]"), "nor a method above"},
         {RECIPE("'methods': [" SFT "], 'examples': ['SFT']"), "an example is the name of a method that learns from"},
+        {RECIPE("'methods': [" DPO "], 'search': {'seeds': [9], 'values': {'lr': [1]}}"),
+         "\"evaluate\" with one split"},
+        {RECIPE("'methods': [" DPO "], " SEARCH("'seeds': [1], 'values': {'lr': [1]}")), "the seed 1 is one of the"},
+        {RECIPE("'methods': [" DPO
+                "], 'evaluate': {'splits': ['train']}, " SEARCH("'seeds': [9], 'values': {'lr': [1]}")),
+         "the results of \"DPO\" have tasks of the search"},
+        {RECIPE("'methods': [" DPO "], " SEARCH("'seeds': [9]")), "nothing is searched"},
+        {RECIPE("'methods': [" DPO "], " SEARCH("'seeds': [9], 'values': {'lr': 1}")),
+         "\"lr\" must be a list of values"},
+        {RECIPE("'methods': [" DPO "], " SEARCH("'seeds': [9], 'values': {'margin': [1]}")),
+         "the method \"DPO\" has no option \"margin\" of training"},
+        {RECIPE("'methods': [" DPO "], " SEARCH("'seeds': [9], 'budget': 3, 'values': {'lr': [1, 2]}")),
+         "has 2 combinations of values, where every method tries 3; give it more values"},
+        {RECIPE("'methods': [" SFT ", {'name': 'D', 'kind': 'eto', 'search': {'lr': [1]}}], " SEARCH(
+             "'seeds': [9], 'values': {'lr': [1, 2]}")),
+         "has 1 combinations of values, where every method tries 2; \"budget\" draws"},
+        {RECIPE("'methods': [{'name': 'D', 'kind': 'eto', 'search': {'lr': [1]}}]"), "the recipe has no \"search\""},
+        {RECIPE("'methods': [{'name': 'D', 'kind': 'eto', 'sweep': {'lr': [1]}}], " SEARCH(
+             "'seeds': [9], 'values': {'lr': [1]}")),
+         "sweeps \"lr\", and cannot search it"},
+        {RECIPE("'methods': [" SFT "], 'questions': [{'ask': 'x', 'method': 'SFT', 'against': 'y'}]"),
+         "no such method"},
+        {RECIPE("'methods': [" SFT "], 'questions': [{'ask': 'x', 'method': 'SFT', 'against': 'SFT', 'x': 1}]"),
+         "\"x\" must be a value of the sweep"},
+        {RECIPE("'methods': [" SFT "], 'questions': [{'ask': 'x', 'method': 'SFT', 'against': 'SFT', 'env': 'lab'}]"),
+         "no such environment"},
+        {RECIPE("'methods': [" SFT "], 'questions': [{'ask': 'x', 'method': 'SFT', 'against': 'SFT', 'setting': 'a'}]"),
+         "has no such setting"},
         {RECIPE("'methods': [" SFT "]} "), "r.json:1:"},
         {"{'name': 'n', 'environments': [{'env': 'a', 'data': {'sft': 'x'}}], 'methods': [{'name': 'a', 'kind': "
          "'rft'}]}",
@@ -373,6 +403,32 @@ static void test_commands(void)
     }
 }
 
+/* While the search is not done there is nothing but its stages; every method tries as many points, the same ones of the
+ * same lists. */
+static void test_search(void)
+{
+    made m;
+
+    if (!make(&m,
+              RECIPE("'methods': [" SFT ", " DPO ", {'name': 'GRPO', 'kind': 'online', 'search': {'lr': [1, 2], "
+                     "'rounds': [3, 4]}}], " SEARCH("'seeds': '8-9', 'budget': 3, 'values': {'lr': [1, 2, 3, 4]}")),
+              "out"))
+        return;
+    CK(m.plan.searching && m.plan.evaluations == 0 && m.plan.trainings == 0 && m.plan.choices == 0);
+    CK_MSG(m.plan.trials == 18, "%zu trials", m.plan.trials); /* of three methods, three points, two seeds */
+    for (size_t point = 0; point < 3; point++) {
+        const dm_recipe_method *sft = &m.recipe.method[0], *dpo = &m.recipe.method[1], *grpo = &m.recipe.method[2];
+        const dm_json *a = dm_recipe_point_value(sft, point, sft->search->child);
+        CK(a->integer >= 1 && a->integer <= 4 && a == dm_recipe_point_value(dpo, point, dpo->search->child));
+        CK(grpo->point[point] < 4 &&
+           dm_recipe_point_value(grpo, point, grpo->search->child->next)->integer == 3 + grpo->point[point] / 2);
+        CK(point == 0 || a != dm_recipe_point_value(sft, point - 1, sft->search->child));
+    }
+    CK(stage(&m, "home-grpo-point3-s9-train") && !stage(&m, "home-grpo-s1"));
+    CK(dm_recipe_set_seeds(&m.recipe, "5,8", NULL) == DM_ERR_ARGUMENT);
+    unmake(&m);
+}
+
 /* ---- running ---- */
 
 typedef struct seen {
@@ -561,6 +617,7 @@ int main(void)
     test_refused();
     test_keys();
     test_commands();
+    test_search();
     test_runs();
     test_failures();
     test_stopped();

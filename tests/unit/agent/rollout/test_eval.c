@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/rollout/eval.h"
+#include "agent/rollout/student.h"
 #include "tests/support/check.h"
 
 static int near(double a, double b, double error)
@@ -30,6 +31,42 @@ static void check_quantiles(void)
         CK(t < last);
         last = t;
     }
+}
+
+/* Figures of 30-digit arithmetic. */
+static void check_comparisons(void)
+{
+    static const double x[] = {.05, .01, .04, .08, -.02, .03, .06, .02};
+    static const struct {
+        size_t freedom;
+        double t, outside;
+    } table[] = {{1, 1, 0.5},
+                 {2, 0.5, 0.666666666666667},
+                 {7, 3, 0.0199421261319925},
+                 {23, 5, 4.66433315420677e-5},
+                 {50, 0.1, 0.92074421365297}};
+    static const double all_alike[] = {0.25, 0.25, 0.25};
+
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        CK(near(dm_t_outside(table[i].freedom, table[i].t), table[i].outside, 1e-14));
+    CK(near(dm_t_within(1, 0.5), 1, 1e-12) && near(dm_t_within(23, 0.6), 0.857529553688, 1e-11));
+    CK(near(dm_t_within(2, 0.99), 9.924843200918, 1e-10) && near(dm_t_within(100, 0.999), 3.390491311164, 1e-10));
+
+    dm_comparison c = dm_comparison_of(x, 8, 4, 0.03);
+    CK(c.n == 8 && near(c.mean, 0.03375, 1e-15) && near(c.deviation, 0.0311390888939105, 1e-15));
+    CK(near(c.half, 0.0260329297958, 1e-12) && near(c.wide, 0.03671936416877, 1e-12));
+    CK(near(c.p, 0.01818011647739, 1e-12) && near(c.power, 0.2804625081636, 1e-12));
+    CK_MSG(c.needed == 16, "%zu needed", c.needed);
+    c = dm_comparison_of(all_alike, 3, 4, 0.03);
+    CK(c.p <= 0 && c.needed == 2 && c.half <= 0);
+    c = dm_comparison_of(x, 1, 4, 0.03);
+    CK(c.n == 1 && isnan(c.half) && isnan(c.p) && c.needed == 0);
+
+    dm_comparison four[] = {
+        {.p = 0.02, .holm = NAN}, {.p = 0.01, .holm = NAN}, {.p = NAN, .holm = NAN}, {.p = 0.9, .holm = NAN}};
+    dm_comparisons_holm(four, 4);
+    CK(near(four[1].holm, 0.03, 1e-15) && near(four[0].holm, 0.04, 1e-15) && near(four[3].holm, 0.9, 1e-15));
+    CK(isnan(four[2].holm));
 }
 
 static void check_estimates(void)
@@ -106,6 +143,7 @@ static void check_episodes(void)
 int main(void)
 {
     check_quantiles();
+    check_comparisons();
     check_estimates();
     check_episodes();
     return ck_done("eval");
