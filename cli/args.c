@@ -1,7 +1,6 @@
 #include "cli/args.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/files/place.h"

@@ -30,6 +30,9 @@ typedef struct cli_call {
  * status. */
 int cli_call_run(cli_call *c, int argc, char **argv);
 
+/* Opens the engine that --isa and --threads ask for, for a command that does not always need one. */
+dm_status cli_call_engine(cli_call *c, dm_error *err);
+
 /* Fails with the message of a call of dmpo.h; DM_OK when that succeeded. */
 dm_status cli_call_api(dmpo_status status, const dmpo_error *error, dm_error *err);
 

@@ -99,9 +99,6 @@ double cli_seconds(void);
 /* Prints a line of the library's to standard error, its options as --name. */
 void cli_note(const char *text);
 
-/* Opens the engine that --isa and --threads ask for; prints and returns an exit status on failure, else 0. */
-int cli_open_engine(const char *name, const cli_common *common, dmpo_engine **engine);
-
 /* ---- progress on stderr (cli/progress.c) ---- */
 typedef struct cli_clock { /* of something that counts up */
     double start;          /* seconds */

@@ -125,15 +125,6 @@ const char *cli_foreign_math(void)
     return DM_FOREIGN_MATH;
 }
 
-int cli_open_engine(const char *name, const cli_common *common, dmpo_engine **engine)
-{
-    dmpo_error error;
-    const int s = dmpo_engine_open(engine, common->isa, (unsigned)common->threads, &error);
-    if (s == DMPO_OK && DM_FOREIGN_MATH)
-        fprintf(stderr, "built with %s: results differ from those of every other build\n", DM_FOREIGN_MATH);
-    return s ? cli_failed(name, s, error.message) : 0;
-}
-
 static void usage(FILE *out)
 {
     fputs(

@@ -1,5 +1,4 @@
 /* dmpo check: the verdict on a trace, operation by operation. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 

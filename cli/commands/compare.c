@@ -1,7 +1,6 @@
 /* dmpo compare: where two traces of one step diverge. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/call.h"

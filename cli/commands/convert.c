@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "core/files/place.h"
 #include "model/api.h"
 #include "model/formats/adapter.h"
@@ -55,8 +55,10 @@ static int ends_with(const char *text, const char *end)
     return n > m && strcmp(text + n - m, end) == 0;
 }
 
-static dm_status check(convert_options *o, const cli_args *args, dm_error *err)
+static dm_status check(cli_call *c, dm_error *err)
 {
+    convert_options *o = c->options;
+
     if (!o->output)
         return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output PATH names the file or directory to make");
     if (o->to == TO_AUTO)
@@ -68,7 +70,7 @@ static dm_status check(convert_options *o, const cli_args *args, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "--type q8_0 is not for hf; its types are f32, f16 and bf16");
     if (o->to != TO_LLAMA2C && o->version != 0)
         return dm_fail(err, DM_ERR_ARGUMENT, "--version is for llama2c; leave it out");
-    const dm_status s = cli_check_inputs(options, o, args, o->output, err);
+    const dm_status s = cli_check_inputs(options, o, &c->args, o->output, err);
     return s == DM_OK ? dm_place_check(o->output, o->overwrite, err) : s;
 }
 
@@ -92,11 +94,11 @@ static dm_status write(const convert_options *o, const dm_source *source, dm_wei
     return s;
 }
 
-static dm_status merge(const convert_options *o, const char *input, const dmpo_engine *engine, int quiet,
+static dm_status merge(const convert_options *o, const char *input, const dm_engine *engine, int quiet,
                        char hex[DM_SHA256_HEX], dm_error *err)
 {
     dm_adapter_merge m;
-    dm_status s = dm_adapter_merge_open(&m, &engine->e, input, o->base, err);
+    dm_status s = dm_adapter_merge_open(&m, engine, input, o->base, err);
 
     if (s == DM_OK)
         s = write(o, m.loaded.source, dm_weight_reader_of_merge(&m), quiet, hex, err);
@@ -104,7 +106,8 @@ static dm_status merge(const convert_options *o, const char *input, const dmpo_e
     return s;
 }
 
-static dm_status convert(const convert_options *o, const char *input, int quiet, char hex[DM_SHA256_HEX], dm_error *err)
+static dm_status convert_model(const convert_options *o, const char *input, int quiet, char hex[DM_SHA256_HEX],
+                               dm_error *err)
 {
     dm_source *source = NULL;
     dm_status s = dm_source_open_on(&source, input, o->base, err);
@@ -138,46 +141,45 @@ static dm_status convert_adapter(const convert_options *o, const char *input, ch
     return s;
 }
 
+static dm_status print_json(const convert_options *o, const char *hex, dm_error *err)
+{
+    dm_text out = {0};
+    dm_json_writer w = {.out = &out};
+
+    dm_json_open_object(&w, NULL);
+    dm_json_put_string(&w, "output", o->output);
+    dm_json_put_string(&w, "form", forms[o->to]);
+    dm_json_put_string(&w, "type", types[o->type]);
+    dm_json_put_string(&w, "weights_sha256", hex);
+    dm_json_close_value(&w);
+    const dm_status s = out.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory to print the result") : DM_OK;
+    if (s == DM_OK)
+        puts(out.data);
+    dm_text_free(&out);
+    return s;
+}
+
+static dm_status convert(cli_call *c, dm_error *err)
+{
+    const convert_options *o = c->options;
+    const char *input = c->args.positional[0];
+    char hex[DM_SHA256_HEX];
+    dm_status s = o->merge ? cli_call_engine(c, err) : DM_OK;
+
+    if (s == DM_OK)
+        s = o->merge                                   ? merge(o, input, &c->engine->e, c->common.quiet, hex, err)
+            : dm_adapter_is(input) && o->to == TO_GGUF ? convert_adapter(o, input, hex, err)
+                                                       : convert_model(o, input, c->common.quiet, hex, err);
+    if (s != DM_OK || c->common.json)
+        return s == DM_OK ? print_json(o, hex, err) : s;
+    printf("%s: %s, %s\nweights sha256     %s\n", o->output, forms[o->to], types[o->type], hex);
+    return DM_OK;
+}
+
 int cli_convert(int argc, char **argv)
 {
     convert_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    dm_error err = {0};
-    char hex[DM_SHA256_HEX];
-    dmpo_engine *engine = NULL;
+    cli_call call = {.command = &command, .options = &o, .check = check, .work = convert};
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && args.help) {
-        cli_args_close(&args);
-        return 0;
-    }
-    if (s == DM_OK && (s = check(&o, &args, &err)) == DM_OK && o.merge) {
-        const int status = cli_open_engine("convert", &common, &engine);
-        if (status) {
-            cli_args_close(&args);
-            return status;
-        }
-        s = merge(&o, args.positional[0], engine, common.quiet, hex, &err);
-        dmpo_engine_close(&engine);
-    } else if (s == DM_OK) {
-        const char *input = args.positional[0];
-        s = dm_adapter_is(input) && o.to == TO_GGUF ? convert_adapter(&o, input, hex, &err)
-                                                    : convert(&o, input, common.quiet, hex, &err);
-    }
-    if (s == DM_OK && common.json) {
-        dm_text out = {0};
-        dm_text_print(&out, "{\"output\": ");
-        dm_text_json_string(&out, o.output, strlen(o.output));
-        dm_text_print(&out, ", \"form\": \"%s\", \"type\": \"%s\", \"weights_sha256\": \"%s\"}\n", forms[o.to],
-                      types[o.type], hex);
-        s = out.failed ? dm_fail(&err, DM_ERR_MEMORY, "no memory to print the result") : DM_OK;
-        if (s == DM_OK)
-            fputs(out.data, stdout);
-        dm_text_free(&out);
-    } else if (s == DM_OK) {
-        printf("%s: %s, %s\nweights sha256     %s\n", o.output, forms[o.to], types[o.type], hex);
-    }
-    cli_args_close(&args);
-    return s == DM_OK ? 0 : cli_failed("convert", s, err.message);
+    return cli_call_run(&call, argc, argv);
 }

@@ -1,11 +1,10 @@
 /* dmpo diff: where two runs diverge, and which of them this machine gives. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/run_file.h"
 #include "core/files/file.h"
 #include "core/files/temporary.h"
@@ -353,21 +352,13 @@ static dm_status compare_transcripts(differ *d)
     return DM_OK;
 }
 
-int cli_diff(int argc, char **argv)
+static dm_status diff(cli_call *c, dm_error *err)
 {
-    diff_options o = {.trace = true};
-    cli_common common = {0};
-    cli_args args = {0};
-    dm_error err = {0};
-    differ d = {.o = &o, .err = &err};
+    differ d = {.o = c->options, .engine = c->engine, .err = err};
+    dm_status s = DM_OK;
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    int status = s != DM_OK ? cli_failed("diff", s, err.message) : 0;
-    if (status || args.help || (status = cli_open_engine("diff", &common, &d.engine)) != 0)
-        goto done;
-    cli_catch_interrupt();
     for (size_t i = 0; s == DM_OK && i < 2; i++) {
-        d.s[i].dir = args.positional[i];
+        d.s[i].dir = c->args.positional[i];
         s = open_side(&d, &d.s[i]);
     }
     if (s == DM_OK) {
@@ -376,11 +367,16 @@ int cli_diff(int argc, char **argv)
     }
     if (s == DM_OK)
         puts(d.found ? "they differ" : "no difference");
-    status = s != DM_OK ? cli_failed("diff", s, err.message) : d.found > 0;
-done:
+    c->status = d.found > 0;
     close_side(&d.s[0]);
     close_side(&d.s[1]);
-    dmpo_engine_close(&d.engine);
-    cli_args_close(&args);
-    return status;
+    return s;
+}
+
+int cli_diff(int argc, char **argv)
+{
+    diff_options o = {.trace = true};
+    cli_call call = {.command = &command, .options = &o, .needs = CLI_ENGINE | CLI_STOPS, .work = diff};
+
+    return cli_call_run(&call, argc, argv);
 }

@@ -1,11 +1,10 @@
 /* dmpo eval: statistics of episodes. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "agent/rollout/eval.h"
-#include "cli/command.h"
+#include "cli/call.h"
 #include "io/json_writer.h"
 
 typedef struct eval_options {
@@ -194,14 +193,16 @@ static void turn_table(dm_text *t, const row *r, size_t n)
 
 /* ---- command ---- */
 
-static dm_status run(row *r, const cli_args *args, const eval_options *o, int json, dm_error *err)
+static dm_status eval(cli_call *c, dm_error *err)
 {
-    const size_t n = (size_t)args->n_positional;
+    const eval_options *o = c->options;
+    const size_t n = (size_t)c->args.n_positional;
+    row r[CLI_POSITIONAL] = {0};
     dm_text t = {0};
     dm_status s = DM_OK;
 
     for (size_t i = 0; s == DM_OK && i < n; i++) {
-        r[i].path = args->positional[i];
+        r[i].path = c->args.positional[i];
         if ((s = dm_episodes_read(&r[i].episodes, &r[i].path, 1, err)) != DM_OK)
             break;
         if ((s = dm_eval_make(&r[i].eval, &r[i].episodes, err)) != DM_OK)
@@ -209,7 +210,7 @@ static dm_status run(row *r, const cli_args *args, const eval_options *o, int js
         else if (i > 0)
             s = dm_eval_difference(&r[i].difference, &r[i].eval, &r[0].eval, err);
     }
-    if (s == DM_OK && json) {
+    if (s == DM_OK && c->common.json) {
         write_json(&t, r, n);
     } else if (s == DM_OK) {
         main_table(&t, r, n);
@@ -221,27 +222,17 @@ static dm_status run(row *r, const cli_args *args, const eval_options *o, int js
     if (s == DM_OK)
         fwrite(t.data, 1, t.size, stdout);
     dm_text_free(&t);
+    for (size_t i = 0; i < n; i++) {
+        dm_eval_free(&r[i].eval);
+        dm_episodes_close(&r[i].episodes);
+    }
     return s;
 }
 
 int cli_eval(int argc, char **argv)
 {
     eval_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    row rows[CLI_POSITIONAL] = {0};
-    dm_error err = {0};
-    int status = 0;
+    cli_call call = {.command = &command, .options = &o, .work = eval};
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && !args.help)
-        s = run(rows, &args, &o, common.json, &err);
-    if (s != DM_OK)
-        status = cli_failed("eval", s, err.message);
-    for (size_t i = 0; i < CLI_POSITIONAL; i++) {
-        dm_eval_free(&rows[i].eval);
-        dm_episodes_close(&rows[i].episodes);
-    }
-    cli_args_close(&args);
-    return status;
+    return cli_call_run(&call, argc, argv);
 }

@@ -7,7 +7,7 @@
 #include "agent/report/report.h"
 #include "agent/experiment/results.h"
 #include "agent/experiment/schedule.h"
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/recipes.h"
 #include "core/files/file.h"
 #include "core/files/place.h"
@@ -513,28 +513,29 @@ static dm_status prepare(experiment *x, const char *what, const dm_text *text, d
 }
 
 /* Which level and how many threads there are, by opening an engine; its threads are gone before any stage is forked. */
-static int look_at_machine(experiment *x)
+static dm_status look_at_machine(experiment *x, cli_call *c, dm_error *err)
 {
-    dmpo_engine *engine = NULL;
-    const int status = cli_open_engine("experiment", x->common, &engine);
+    const dm_status s = cli_call_engine(c, err);
 
-    if (status)
-        return status;
+    if (s != DM_OK)
+        return s;
     x->run = (dm_experiment_run){.version = dmpo_version(),
-                                 .isa = dmpo_engine_isa(engine),
-                                 .threads = dmpo_engine_threads(engine),
+                                 .isa = dmpo_engine_isa(c->engine),
+                                 .threads = dmpo_engine_threads(c->engine),
                                  .jobs = (unsigned)x->o->jobs};
     if (x->run.jobs == 0)
         x->run.jobs = dm_ranks_here()->count > 1 ? 1 : x->run.threads;
-    dmpo_engine_close(&engine);
-    return 0;
+    dmpo_engine_close(&c->engine);
+    return DM_OK;
 }
 
-static dm_status check(const experiment_options *o, const cli_args *args, dm_error *err)
+static dm_status check(cli_call *c, dm_error *err)
 {
+    const experiment_options *o = c->options;
+
     if (o->list)
         return DM_OK;
-    if (args->n_positional == 0)
+    if (c->args.n_positional == 0)
         return dm_fail(err, DM_ERR_ARGUMENT, "no recipe given; usage: dmpo experiment %s", command.usage);
     if (o->only && o->stage)
         return dm_fail(err, DM_ERR_ARGUMENT, "--only and --stage exclude each other");
@@ -543,37 +544,34 @@ static dm_status check(const experiment_options *o, const cli_args *args, dm_err
     return DM_OK;
 }
 
-int cli_experiment(int argc, char **argv)
+static dm_status work(cli_call *c, dm_error *err)
 {
-    experiment_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
+    const experiment_options *o = c->options;
+    const char *what = c->args.positional[0];
+    experiment x = {.o = o,
+                    .common = &c->common,
+                    .what = what,
+                    .commands = {dmpo_version(), check_option, has_option, run_command}};
     dm_text text = {0};
-    dm_error err = {0};
-    int status = 0;
-    experiment x = {.o = &o, .common = &common, .commands = {dmpo_version(), check_option, has_option, run_command}};
+    dm_status s = DM_OK;
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && !args.help)
-        s = check(&o, &args, &err);
-    if (s != DM_OK || args.help)
-        goto done;
-    if (o.list) {
+    if (o->list)
         list_recipes();
-        goto done;
-    }
-    x.what = args.positional[0];
-    if ((s = load(&text, args.positional[0], &err)) != DM_OK)
-        goto done;
-    if (o.show)
+    else if ((s = load(&text, what, err)) == DM_OK && o->show)
         fwrite(text.data, 1, text.size, stdout);
-    else if ((status = look_at_machine(&x)) == 0 &&
-             (s = agree(&x, prepare(&x, args.positional[0], &text, &err), &err)) == DM_OK)
-        s = o.plan ? print_plan(&x, &err) : run(&x, &err);
-done:
+    else if (s == DM_OK && (s = look_at_machine(&x, c, err)) == DM_OK &&
+             (s = agree(&x, prepare(&x, what, &text, err), err)) == DM_OK)
+        s = o->plan ? print_plan(&x, err) : run(&x, err);
     dm_experiment_plan_close(&x.plan);
     dm_recipe_close(&x.recipe);
     dm_text_free(&text);
-    cli_args_close(&args);
-    return s == DM_OK ? status : cli_failed("experiment", s, err.message);
+    return s;
+}
+
+int cli_experiment(int argc, char **argv)
+{
+    experiment_options o = {0};
+    cli_call call = {.command = &command, .options = &o, .check = check, .work = work};
+
+    return cli_call_run(&call, argc, argv);
 }

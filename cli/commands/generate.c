@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/files.h"
 #include "cli/stream.h"
 #include "dmpo.h"
@@ -71,12 +71,6 @@ typedef struct answer {
     dm_error err;
 } answer;
 
-/* The library's error as the command's. */
-static dm_status failed(dm_error *err, const dmpo_error *error)
-{
-    return dm_fail(err, (dm_status)error->status, "%s", error->message);
-}
-
 /* ---- prompt ---- */
 
 static dm_status render_chat(const dmpo_encoding **ids, const char *path, dmpo_tokenizer *t, dm_error *err)
@@ -86,8 +80,9 @@ static dm_status render_chat(const dmpo_encoding **ids, const char *path, dmpo_t
     dm_text text = {0};
     dm_status s = cli_read(&text, path, PROMPT_BYTES, err);
 
-    if (s == DM_OK && dmpo_chat_render_json(t, text.data ? text.data : "", text.size, name, 1, ids, &error) != DMPO_OK)
-        s = failed(err, &error);
+    if (s == DM_OK)
+        s = cli_call_api(dmpo_chat_render_json(t, text.data ? text.data : "", text.size, name, 1, ids, &error), &error,
+                         err);
     dm_text_free(&text);
     return s;
 }
@@ -108,9 +103,10 @@ static dm_status render_text(const dmpo_encoding **ids, const generate_options *
             s = dm_fail(err, DM_ERR_INPUT, "the prompt holds a NUL at byte %zu; it must be text", strlen(text));
     }
     const dmpo_message message = {"user", text};
-    if (s == DM_OK && (o->raw ? dmpo_tokenizer_encode(t, text, strlen(text), 1, ids, &error)
-                              : dmpo_chat_render(t, &message, 1, NULL, 1, ids, &error)) != DMPO_OK)
-        s = failed(err, &error);
+    if (s == DM_OK)
+        s = cli_call_api(o->raw ? dmpo_tokenizer_encode(t, text, strlen(text), 1, ids, &error)
+                                : dmpo_chat_render(t, &message, 1, NULL, 1, ids, &error),
+                         &error, err);
     if (s == DM_OK && (*ids)->n == 0)
         s = dm_fail(err, DM_ERR_INPUT, "the prompt is empty; with --raw there must be a text to continue");
     dm_text_free(&read);
@@ -134,9 +130,8 @@ static int take_token(void *context, size_t index, int32_t id, float logp)
     if (!isfinite(logp))
         return dm_fail(&a->err, DM_ERR_NONFINITE, "token %zu of the answer: its log-probability is %s", a->n,
                        isnan(logp) ? "NaN" : "infinite");
-    if ((size_t)id < dmpo_tokenizer_size(a->tokenizer) && /* a padded vocabulary has ids without text */
-        dmpo_tokenizer_decode(a->tokenizer, &id, 1, 0, &bytes, &size, &error) != DMPO_OK)
-        s = failed(&a->err, &error);
+    if ((size_t)id < dmpo_tokenizer_size(a->tokenizer)) /* a padded vocabulary has ids without text */
+        s = cli_call_api(dmpo_tokenizer_decode(a->tokenizer, &id, 1, 0, &bytes, &size, &error), &error, &a->err);
     if (s == DM_OK)
         s = cli_stream_add(&a->stream, bytes, size, &a->err);
     dm_text_print(&a->logps, "%s%.9g", a->n > 0 ? ", " : "", (double)logp);
@@ -193,19 +188,19 @@ static void print_rates(const answer *a, size_t prompt, const dmpo_sampling *o)
     fputs(how_it_ended(a, o)[0] != 'l' ? "\n" : ", cut by --max-tokens\n", stderr);
 }
 
-static dm_status run(dmpo_engine *engine, const generate_options *o, const dmpo_encoding *prompt, answer *a,
-                     const cli_common *common, dm_error *err)
+static dm_status answer_prompt(const cli_call *c, const dmpo_encoding *prompt, answer *a, dm_error *err)
 {
+    const generate_options *o = c->options;
     const size_t length = prompt->n + (size_t)o->sampling.max_tokens;
     dmpo_model *model = NULL;
     dmpo_error error = {0};
     dmpo_request request = {
         .size = sizeof request, .ids = prompt->ids, .n = prompt->n, .sampling = &o->sampling, .out = a->ids};
 
-    dmpo_status s = dmpo_model_open_on(&model, engine, o->model, o->base, 1, length, &error);
+    dmpo_status s = dmpo_model_open_on(&model, c->engine, o->model, o->base, 1, length, &error);
     if (s == DMPO_OK)
         s = dmpo_model_set_precision(model, dm_precision_names[o->precision], &error);
-    if (s == DMPO_OK && length > dmpo_model_positions(model) && !common->quiet)
+    if (s == DMPO_OK && length > dmpo_model_positions(model) && !c->common.quiet)
         fprintf(stderr, "prompt and answer may reach %zu tokens; the model was made for %zu\n", length,
                 dmpo_model_positions(model));
     a->start = cli_seconds();
@@ -213,7 +208,7 @@ static dm_status run(dmpo_engine *engine, const generate_options *o, const dmpo_
         s = dmpo_model_generate(model, &request, 1, take_token, a, &error);
     dmpo_model_close(&model);
     if (s != DMPO_OK)
-        return failed(err, &error);
+        return cli_call_api(s, &error, err);
     if (a->err.status == DM_OK)
         cli_stream_end(&a->stream, &a->err);
     if (a->err.status == DM_OK && a->logps.failed)
@@ -224,16 +219,18 @@ static dm_status run(dmpo_engine *engine, const generate_options *o, const dmpo_
         *err = a->err;
         return err->status;
     }
-    const dm_status printed = common->json ? print_json(a, prompt->n, &o->sampling, err) : DM_OK;
-    if (printed == DM_OK && !common->quiet)
+    const dm_status printed = c->common.json ? print_json(a, prompt->n, &o->sampling, err) : DM_OK;
+    if (printed == DM_OK && !c->common.quiet)
         print_rates(a, prompt->n, &o->sampling);
     return printed;
 }
 
 /* ---- command ---- */
 
-static dm_status check(const generate_options *o, dm_error *err)
+static dm_status check(cli_call *c, dm_error *err)
 {
+    const generate_options *o = c->options;
+
     if (!o->model)
         return dm_fail(err, DM_ERR_ARGUMENT, "no model given; --model PATH names it");
     if (!!o->prompt + !!o->prompt_file + !!o->chat > 1)
@@ -250,11 +247,12 @@ static dm_status check(const generate_options *o, dm_error *err)
 static dm_status prepare(generate_options *o, answer *a, const dmpo_encoding **prompt, dm_error *err)
 {
     dmpo_error error;
-    dm_status s;
+    dm_status s = cli_call_api(
+        dmpo_tokenizer_open_on(&a->tokenizer, o->model, o->base, o->chat_template, o->template_options, &error), &error,
+        err);
 
-    if (dmpo_tokenizer_open_on(&a->tokenizer, o->model, o->base, o->chat_template, o->template_options, &error) !=
-        DMPO_OK)
-        return failed(err, &error);
+    if (s != DM_OK)
+        return s;
     o->sampling.stop = dmpo_tokenizer_stops(a->tokenizer, &o->sampling.n_stop);
     s = o->chat ? render_chat(prompt, o->chat, a->tokenizer, err) : render_text(prompt, o, a->tokenizer, err);
     if (s != DM_OK)
@@ -268,35 +266,29 @@ static dm_status prepare(generate_options *o, answer *a, const dmpo_encoding **p
                             (long long)o->sampling.max_tokens);
 }
 
-int cli_generate(int argc, char **argv)
+static dm_status generate(cli_call *c, dm_error *err)
 {
-    generate_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    dmpo_engine *engine = NULL;
+    generate_options *o = c->options;
     const dmpo_encoding *prompt = NULL;
     answer a = {0};
-    dm_error err = {0};
+    dm_status s = prepare(o, &a, &prompt, err);
 
-    dmpo_sampling_defaults(&o.sampling, sizeof o.sampling);
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && !args.help)
-        s = check(&o, &err);
-    int status = s != DM_OK ? cli_failed("generate", s, err.message) : 0;
-    if (!status && !args.help && (status = cli_open_engine("generate", &common, &engine)) == 0) {
-        s = prepare(&o, &a, &prompt, &err);
-        cli_catch_interrupt(); /* while a prompt is typed, Ctrl-C just ends the program */
-        cli_stream_open(&a.stream, common.json ? NULL : stdout, o.stop);
-        if (s == DM_OK)
-            s = run(engine, &o, prompt, &a, &common, &err);
-        if (s != DM_OK)
-            status = cli_failed("generate", s, err.message);
-    }
+    cli_catch_interrupt(); /* while a prompt is typed, Ctrl-C just ends the program */
+    cli_stream_open(&a.stream, c->common.json ? NULL : stdout, o->stop);
+    if (s == DM_OK)
+        s = answer_prompt(c, prompt, &a, err);
     cli_stream_close(&a.stream);
     dm_text_free(&a.logps);
     free(a.ids);
     dmpo_tokenizer_close(&a.tokenizer);
-    dmpo_engine_close(&engine);
-    cli_args_close(&args);
-    return status;
+    return s;
+}
+
+int cli_generate(int argc, char **argv)
+{
+    generate_options o = {0};
+    cli_call call = {.command = &command, .options = &o, .needs = CLI_ENGINE, .check = check, .work = generate};
+
+    dmpo_sampling_defaults(&o.sampling, sizeof o.sampling);
+    return cli_call_run(&call, argc, argv);
 }

@@ -1,9 +1,8 @@
 /* dmpo init: a new model of a given shape with seeded weights, and a tokenizer to go with it. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "core/files/output.h"
 #include "core/files/place.h"
 #include "io/data/template.h"
@@ -121,6 +120,47 @@ static dm_status write_model(const init_options *o, const dm_config *c, const ch
     return s;
 }
 
+static dm_status check(cli_call *c, dm_error *err)
+{
+    const init_options *o = c->options;
+
+    if (!o->output)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the new model's directory");
+    if (!o->tokenizer && !o->vocab)
+        return dm_fail(err, DM_ERR_ARGUMENT, "the vocabulary is unknown; give --tokenizer DIR or --vocab N");
+    const dm_status s = cli_check_inputs(cli_init_options, o, &c->args, o->output, err);
+    return s == DM_OK ? dm_place_check(o->output, o->overwrite, err) : s;
+}
+
+static dm_status init(cli_call *c, dm_error *err)
+{
+    const init_options *o = c->options;
+    dm_tokenizer *tokenizer = NULL;
+    dm_chat_template chat = {0};
+    dm_output_dir out = {.fd = -1};
+    dm_config config;
+    char hex[DM_SHA256_HEX];
+    size_t parameters = 0;
+    dm_status s = DM_OK;
+
+    if (o->tokenizer && (s = dm_tokenizer_open(&tokenizer, o->tokenizer, err)) == DM_OK)
+        s = dm_template_open(&chat, NULL, o->tokenizer, tokenizer, err);
+    if (s == DM_OK && (s = shape(o, tokenizer, tokenizer ? &chat : NULL, &config, err)) == DM_OK &&
+        (s = dm_output_dir_open(&out, o->output, o->overwrite, err)) == DM_OK)
+        s = write_model(o, &config, out.temporary.text, hex, &parameters, err);
+    if (s == DM_OK && tokenizer && (s = dm_tokenizer_save(tokenizer, out.temporary.text, err)) == DM_OK)
+        s = dm_template_save(&chat, tokenizer, out.temporary.text, err);
+    s = dm_output_dir_close(&out, s, err);
+    if (s == DM_OK && c->common.json)
+        printf("{\"parameters\": %zu, \"vocab\": %u, \"weights_sha256\": \"%s\"}\n", parameters, config.vocab, hex);
+    else if (s == DM_OK)
+        printf("%s: %s, %zu parameters, vocabulary %u\nweights sha256     %s\n", o->output, arches[o->arch], parameters,
+               config.vocab, hex);
+    dm_template_close(&chat);
+    dm_tokenizer_close(&tokenizer);
+    return s;
+}
+
 int cli_init(int argc, char **argv)
 {
     init_options o = {.hidden = 128,
@@ -132,42 +172,7 @@ int cli_init(int argc, char **argv)
                       .eps = 1e-5,
                       .std = 0.02,
                       .tied = 1};
-    cli_common common = {0};
-    cli_args args = {0};
-    dm_error err = {0};
-    dm_tokenizer *tokenizer = NULL;
-    dm_chat_template chat = {0};
-    dm_output_dir out = {.fd = -1};
-    dm_config config;
-    char hex[DM_SHA256_HEX];
-    size_t parameters = 0;
+    cli_call call = {.command = &command, .options = &o, .check = check, .work = init};
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && args.help) {
-        cli_args_close(&args);
-        return 0;
-    }
-    if (s == DM_OK && !o.output)
-        s = dm_fail(&err, DM_ERR_ARGUMENT, "no output given; --output DIR names the new model's directory");
-    if (s == DM_OK && !o.tokenizer && !o.vocab)
-        s = dm_fail(&err, DM_ERR_ARGUMENT, "the vocabulary is unknown; give --tokenizer DIR or --vocab N");
-    if (s == DM_OK && (s = cli_check_inputs(cli_init_options, &o, &args, o.output, &err)) == DM_OK)
-        s = dm_place_check(o.output, o.overwrite, &err);
-    if (s == DM_OK && o.tokenizer && (s = dm_tokenizer_open(&tokenizer, o.tokenizer, &err)) == DM_OK)
-        s = dm_template_open(&chat, NULL, o.tokenizer, tokenizer, &err);
-    if (s == DM_OK && (s = shape(&o, tokenizer, tokenizer ? &chat : NULL, &config, &err)) == DM_OK &&
-        (s = dm_output_dir_open(&out, o.output, o.overwrite, &err)) == DM_OK)
-        s = write_model(&o, &config, out.temporary.text, hex, &parameters, &err);
-    if (s == DM_OK && tokenizer && (s = dm_tokenizer_save(tokenizer, out.temporary.text, &err)) == DM_OK)
-        s = dm_template_save(&chat, tokenizer, out.temporary.text, &err);
-    s = dm_output_dir_close(&out, s, &err);
-    if (s == DM_OK && common.json)
-        printf("{\"parameters\": %zu, \"vocab\": %u, \"weights_sha256\": \"%s\"}\n", parameters, config.vocab, hex);
-    else if (s == DM_OK)
-        printf("%s: %s, %zu parameters, vocabulary %u\nweights sha256     %s\n", o.output, arches[o.arch], parameters,
-               config.vocab, hex);
-    dm_template_close(&chat);
-    dm_tokenizer_close(&tokenizer);
-    cli_args_close(&args);
-    return s == DM_OK ? 0 : cli_failed("init", s, err.message);
+    return cli_call_run(&call, argc, argv);
 }

@@ -1,11 +1,9 @@
 /* dmpo learn: a policy learns from the episodes that it plays. */
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "agent/online/online.h"
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/files.h"
 
 #define COUNT_MAX (1 << 24)
@@ -155,15 +153,14 @@ static void run_json(dm_text *t, const dm_online_options *o, const dmpo_train_op
     dm_text_add(t, "\n", 1);
 }
 
-static dm_status report(const dm_online_options *o, const cli_common *common, const dmpo_train_options *train,
-                        const dmpo_engine *engine, const dm_train_result *r, dm_error *err)
+static dm_status report(const cli_call *c, const dm_train_result *r, dm_error *err)
 {
     char peak[32];
     dm_text t = {0};
 
-    run_json(&t, o, train, engine, r);
-    const dm_status s = cli_write(dmpo_train_options_get(train, "output"), "run.json", &t, err);
-    if (s == DM_OK && common->json) {
+    run_json(&t, c->options, c->args.train, c->engine, r);
+    const dm_status s = cli_write(dmpo_train_options_get(c->args.train, "output"), "run.json", &t, err);
+    if (s == DM_OK && c->common.json) {
         fwrite(t.data, 1, t.size, stdout);
     } else if (s == DM_OK) {
         if (r->after.step >= 0)
@@ -175,47 +172,34 @@ static dm_status report(const dm_online_options *o, const cli_common *common, co
     return s;
 }
 
-static dm_status parse(dm_online_options *o, cli_common *common, cli_args *args, int argc, char **argv, dm_error *err)
+static dm_status check(cli_call *c, dm_error *err)
 {
-    dmpo_error error;
-    const dmpo_status opened = dmpo_train_options_open(&args->train, &error);
+    return dmpo_train_options_get(c->args.train, "output")
+               ? DM_OK
+               : dm_fail(err, DM_ERR_ARGUMENT,
+                         "no output given; --output DIR names the directory for the trained model");
+}
 
-    if (opened != DMPO_OK)
-        return dm_fail(err, (dm_status)opened, "%s", error.message);
-    cli_learn_options();
-    dm_online_defaults(o);
-    dm_status s = cli_parse(&command, o, common, args, argc, argv, err);
-    if (s == DM_OK && !args->help && !dmpo_train_options_get(args->train, "output"))
-        s = dm_fail(err, DM_ERR_ARGUMENT, "no output given; --output DIR names the directory for the trained model");
-    return s;
+static dm_status learn(cli_call *c, dm_error *err)
+{
+    dm_train_result result;
+    dmpo_error error = {0};
+    const dm_status s =
+        cli_call_api((dmpo_status)dm_online(c->engine, c->options, dm_train_options_values(c->args.train),
+                                            cli_progress_event, &c->progress, &result, &error),
+                     &error, err);
+
+    cli_progress_close(&c->progress);
+    return s == DM_OK && cli_is_first() ? report(c, &result, err) : s;
 }
 
 int cli_learn(int argc, char **argv)
 {
-    cli_common common = {0};
-    cli_args args = {0};
-    cli_progress progress;
-    dmpo_engine *engine = NULL;
     dm_online_options o;
-    dm_train_result result;
-    dm_error err = {0};
-    dmpo_error error = {0};
+    cli_call call = {
+        .command = &command, .options = &o, .needs = CLI_TRAIN | CLI_ENGINE | CLI_STOPS, .check = check, .work = learn};
 
-    dm_status s = parse(&o, &common, &args, argc, argv, &err);
-    int status = s != DM_OK ? cli_failed("learn", s, err.message) : 0;
-    if (!status && !args.help && (status = cli_open_engine("learn", &common, &engine)) == 0) {
-        cli_catch_interrupt();
-        cli_progress_open(&progress, &common);
-        s = (dm_status)dm_online(engine, &o, dm_train_options_values(args.train), cli_progress_event, &progress,
-                                 &result, &error);
-        cli_progress_close(&progress);
-        if (s != DM_OK)
-            status = cli_failed("learn", s, error.message);
-        else if (cli_is_first() && (s = report(&o, &common, args.train, engine, &result, &err)) != DM_OK)
-            status = cli_failed("learn", s, err.message);
-    }
-    dmpo_engine_close(&engine);
-    dmpo_train_options_close(&args.train);
-    cli_args_close(&args);
-    return status;
+    cli_learn_options();
+    dm_online_defaults(&o);
+    return cli_call_run(&call, argc, argv);
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "agent/pairs/pairs.h"
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/facts.h"
 #include "core/files/file.h"
 #include "core/files/output.h"
@@ -304,17 +304,16 @@ static dm_status run(pairs_options *o, const cli_args *args, const cli_common *c
     return s;
 }
 
+static dm_status make(cli_call *c, dm_error *err)
+{
+    return run(c->options, &c->args, &c->common, err);
+}
+
 int cli_pairs(int argc, char **argv)
 {
     pairs_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    dm_error err = {0};
+    cli_call call = {.command = &command, .options = &o, .work = make};
 
     dm_pairs_defaults(&o.pairs);
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && !args.help)
-        s = run(&o, &args, &common, &err);
-    cli_args_close(&args);
-    return s == DM_OK ? 0 : cli_failed("pairs", s, err.message);
+    return cli_call_run(&call, argc, argv);
 }

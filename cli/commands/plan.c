@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/files.h"
 #include "core/ranks.h"
 #include "model/train/train.h"
@@ -83,41 +83,35 @@ static void print_ranks(const dm_rank_plan *p, unsigned ranks)
                p[i].shards.end - 1, cli_bytes(memory, (double)p[i].memory), cli_bytes(bytes, (double)p[i].step_bytes));
 }
 
+static dm_status plan(cli_call *c, dm_error *err)
+{
+    static dm_rank_plan rank[DM_RANKS_MAX];
+    const unsigned ranks = (unsigned)((const plan_options *)c->options)->ranks;
+    dmpo_plan plan = {.size = sizeof plan};
+    dmpo_error error = {0};
+    dmpo_status s = dmpo_plan_train(c->engine, c->args.train, &plan, &error);
+
+    if (s == DMPO_OK && ranks)
+        s = (dmpo_status)dm_plan_ranks(c->engine, dm_train_options_values(c->args.train), ranks, rank, &error);
+    if (s != DMPO_OK)
+        return cli_call_api(s, &error, err);
+    if (c->common.json) {
+        plan_json(&plan, rank, ranks);
+    } else {
+        print_plan(&plan);
+        print_ranks(rank, ranks);
+    }
+    return DM_OK;
+}
+
 int cli_plan(int argc, char **argv)
 {
     static cli_option table[80];
-    static dm_rank_plan rank[DM_RANKS_MAX];
     plan_options own = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    dmpo_engine *engine = NULL;
-    dmpo_plan plan = {.size = sizeof plan};
-    dm_error err = {0};
-    dmpo_error error = {0};
+    cli_call call = {.command = &plan_command, .options = &own, .needs = CLI_TRAIN | CLI_ENGINE, .work = plan};
 
     memcpy(table, plan_own, sizeof plan_own);
     cli_library_options(table + 1, sizeof table / sizeof *table - 1, NULL, NULL);
     plan_command.options = table;
-    dm_status s = (dm_status)dmpo_train_options_open(&args.train, &error);
-    if (s != DM_OK)
-        dm_fail(&err, s, "%s", error.message);
-    else
-        s = cli_parse(&plan_command, &own, &common, &args, argc, argv, &err);
-    int status = s != DM_OK ? cli_failed("plan", s, err.message) : 0;
-    if (!status && !args.help && (status = cli_open_engine("plan", &common, &engine)) == 0) {
-        const unsigned ranks = (unsigned)own.ranks;
-        if (dmpo_plan_train(engine, args.train, &plan, &error) != DMPO_OK ||
-            (ranks && dm_plan_ranks(engine, dm_train_options_values(args.train), ranks, rank, &error) != DMPO_OK)) {
-            status = cli_failed("plan", error.status, error.message);
-        } else if (common.json) {
-            plan_json(&plan, rank, ranks);
-        } else {
-            print_plan(&plan);
-            print_ranks(rank, ranks);
-        }
-    }
-    dmpo_engine_close(&engine);
-    dmpo_train_options_close(&args.train);
-    cli_args_close(&args);
-    return status;
+    return cli_call_run(&call, argc, argv);
 }

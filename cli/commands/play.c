@@ -8,7 +8,7 @@
 
 #include "agent/env/registry.h"
 #include "agent/rollout/episode.h"
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/facts.h"
 #include "cli/stream.h"
 #include "core/numbers/block.h"
@@ -393,7 +393,7 @@ static dm_status list_tasks(const play_options *o, dm_env *env, const cli_common
 
 /* ---- command ---- */
 
-static dm_status check(const play_options *o, const dm_env *env, dm_error *err)
+static dm_status check_tasks(const play_options *o, const dm_env *env, dm_error *err)
 {
     const int64_t last = env->tasks[o->split] - 1;
     if (last < 0)
@@ -405,24 +405,26 @@ static dm_status check(const play_options *o, const dm_env *env, dm_error *err)
     return cli_in_range("task", o->task, 0, last, err);
 }
 
+static dm_status run(cli_call *c, dm_error *err)
+{
+    const play_options *o = c->options;
+    dm_env *env = NULL;
+    dm_status s;
+
+    if (o->list_envs || (!o->env && !o->list_tasks && !o->expert))
+        return list_envs(&c->common, err);
+    if (!o->env)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no environment given; --env SPEC names one, --list-envs lists them");
+    if ((s = dm_env_open(&env, o->env, err)) == DM_OK && (s = check_tasks(o, env, err)) == DM_OK)
+        s = o->list_tasks ? list_tasks(o, env, &c->common, err) : play(o, env, &c->common, err);
+    dm_env_close(&env);
+    return s;
+}
+
 int cli_play(int argc, char **argv)
 {
     play_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    dm_env *env = NULL;
-    dm_error err = {0};
+    cli_call call = {.command = &command, .options = &o, .work = run};
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && !args.help) {
-        if (o.list_envs || (!o.env && !o.list_tasks && !o.expert))
-            s = list_envs(&common, &err);
-        else if (!o.env)
-            s = dm_fail(&err, DM_ERR_ARGUMENT, "no environment given; --env SPEC names one, --list-envs lists them");
-        else if ((s = dm_env_open(&env, o.env, &err)) == DM_OK && (s = check(&o, env, &err)) == DM_OK)
-            s = o.list_tasks ? list_tasks(&o, env, &common, &err) : play(&o, env, &common, &err);
-    }
-    dm_env_close(&env);
-    cli_args_close(&args);
-    return s == DM_OK ? 0 : cli_failed("play", s, err.message);
+    return cli_call_run(&call, argc, argv);
 }

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "agent/report/report.h"
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/facts.h"
 
 typedef struct report_options {
@@ -44,24 +44,25 @@ static dm_status print_json(const char *output, dm_error *err)
     return cli_report_print(&r, err);
 }
 
+static dm_status report(cli_call *c, dm_error *err)
+{
+    const report_options *o = c->options;
+    const char *input = c->args.positional[0], *output = o->output ? o->output : input;
+
+    if (!input)
+        return dm_fail(err, DM_ERR_ARGUMENT, "no directory given; usage: dmpo report %s", command.usage);
+    const dm_status s = dm_report_make(input, output, o->svg, o->overwrite, NULL, err);
+    if (s == DM_OK && c->common.json)
+        return print_json(output, err);
+    if (s == DM_OK && !c->common.quiet)
+        printf("%s/report.html\n", output);
+    return s;
+}
+
 int cli_report_main(int argc, char **argv)
 {
     report_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    dm_error err = {0};
+    cli_call call = {.command = &command, .options = &o, .work = report};
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && !args.help && args.n_positional == 0)
-        s = dm_fail(&err, DM_ERR_ARGUMENT, "no directory given; usage: dmpo report %s", command.usage);
-    if (s == DM_OK && !args.help) {
-        const char *output = o.output ? o.output : args.positional[0];
-        s = dm_report_make(args.positional[0], output, o.svg, o.overwrite, NULL, &err);
-        if (s == DM_OK && common.json)
-            s = print_json(output, &err);
-        else if (s == DM_OK && !common.quiet)
-            printf("%s/report.html\n", output);
-    }
-    cli_args_close(&args);
-    return s == DM_OK ? 0 : cli_failed("report", s, err.message);
+    return cli_call_run(&call, argc, argv);
 }

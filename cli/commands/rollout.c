@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "agent/rollout/rollout.h"
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/facts.h"
 #include "core/files/file.h"
 #include "core/system.h"
@@ -91,7 +91,7 @@ static const cli_command command = {
     0};
 
 typedef struct watch {
-    cli_progress progress;
+    cli_progress *progress;
     double start, shown;
 } watch;
 
@@ -113,11 +113,11 @@ static int on_status(void *context, const dm_rollout_status *s, const char *note
     int n = 0;
 
     if (note)
-        cli_progress_event(&w->progress, &(dmpo_event){.kind = DMPO_EVENT_NOTE, .text = note});
+        cli_progress_event(w->progress, &(dmpo_event){.kind = DMPO_EVENT_NOTE, .text = note});
     if (w->start <= 0) {
         w->start = dm_seconds();
         cli_progress_event(
-            &w->progress,
+            w->progress,
             &(dmpo_event){.kind = DMPO_EVENT_PHASE, .text = "episodes", .done = s->done, .total = s->total});
     }
     if (dm_seconds() - w->shown < 0.1 && s->done < s->total)
@@ -128,7 +128,7 @@ static int on_status(void *context, const dm_rollout_status *s, const char *note
     if (s->tokens && n >= 0 && n < (int)sizeof text)
         n = snprintf(text + n, sizeof text - (size_t)n, "%s%.0f tokens/s", n ? ", " : "", rate(w, s));
     return cli_progress_event(
-        &w->progress,
+        w->progress,
         &(dmpo_event){.kind = DMPO_EVENT_PROGRESS, .text = n ? text : NULL, .done = s->done, .total = s->total});
 }
 
@@ -152,8 +152,9 @@ static dm_status print_summary(const dm_rollout_options *o, const dm_rollout_sta
     return cli_report_print(&r, err);
 }
 
-static dm_status check(rollout_options *o, dm_error *err)
+static dm_status check(cli_call *c, dm_error *err)
 {
+    rollout_options *o = c->options;
     const char *text = o->continue_at;
     char *end = NULL;
 
@@ -167,35 +168,26 @@ static dm_status check(rollout_options *o, dm_error *err)
     return DM_OK;
 }
 
+static dm_status rollout(cli_call *c, dm_error *err)
+{
+    const dm_rollout_options *o = &((const rollout_options *)c->options)->rollout;
+    dm_rollout_status result = {0};
+    watch w = {.progress = &c->progress};
+    dm_status s = dm_rollout(c->engine, o, on_status, &w, &result, err);
+
+    cli_progress_close(&c->progress);
+    if (s == DM_OK && result.written > 0 && result.failed == result.written)
+        s = dm_fail(err, DM_ERR_INPUT, "%s: the environment failed in every episode", o->output);
+    return s == DM_OK ? print_summary(o, &result, &w, c->common.json, err) : s;
+}
+
 int cli_rollout(int argc, char **argv)
 {
     rollout_options o;
-    cli_common common = {0};
-    cli_args args = {0};
-    dmpo_engine *engine = NULL;
-    dm_rollout_status result = {0};
-    watch w = {0};
-    dm_error err = {0};
+    cli_call call = {
+        .command = &command, .options = &o, .needs = CLI_ENGINE | CLI_STOPS, .check = check, .work = rollout};
 
     memset(&o, 0, sizeof o);
     dm_rollout_defaults(&o.rollout);
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && !args.help)
-        s = check(&o, &err);
-    int status = s != DM_OK ? cli_failed("rollout", s, err.message) : 0;
-    if (!status && !args.help && (status = cli_open_engine("rollout", &common, &engine)) == 0) {
-        cli_catch_interrupt();
-        cli_progress_open(&w.progress, &common);
-        s = dm_rollout(engine, &o.rollout, on_status, &w, &result, &err);
-        cli_progress_close(&w.progress);
-        if (s == DM_OK && result.written > 0 && result.failed == result.written)
-            s = dm_fail(&err, DM_ERR_INPUT, "%s: the environment failed in every episode", o.rollout.output);
-        if (s == DM_OK)
-            s = print_summary(&o.rollout, &result, &w, common.json, &err);
-        if (s != DM_OK)
-            status = cli_failed("rollout", s, err.message);
-    }
-    dmpo_engine_close(&engine);
-    cli_args_close(&args);
-    return status;
+    return cli_call_run(&call, argc, argv);
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/files.h"
 #include "dmpo.h"
 
@@ -205,47 +205,46 @@ static bool changed(const dmpo_train_options *o, const char *name)
     return false;
 }
 
-static dm_status check(const dmpo_train_options *o, dm_error *err)
+static dm_status check(cli_call *c, dm_error *err)
 {
-    if (dmpo_train_options_get(o, "reference"))
-        return DM_OK;
-    if (dmpo_train_options_get(o, "reference-cache"))
+    const score_options *own = c->options;
+    const dmpo_train_options *o = c->args.train;
+
+    const bool reference = dmpo_train_options_get(o, "reference") != NULL;
+    if (!reference && dmpo_train_options_get(o, "reference-cache"))
         return dm_fail(err, DM_ERR_ARGUMENT,
                        "--reference-cache is for the reference's log-probabilities; give --reference PATH too");
-    if (changed(o, "objective") || changed(o, "phi") || changed(o, "length-normalised") || changed(o, "beta") ||
-        changed(o, "gamma"))
+    if (!reference && (changed(o, "objective") || changed(o, "phi") || changed(o, "length-normalised") ||
+                       changed(o, "beta") || changed(o, "gamma")))
         return dm_fail(err, DM_ERR_ARGUMENT,
                        "options of the objective are for rewards, which need a reference; give --reference PATH");
-    return DM_OK;
+    return own->output ? cli_check_inputs(options, own, &c->args, own->output, err) : DM_OK;
 }
 
-static dm_status run(dmpo_engine *engine, const score_options *o, const dmpo_train_options *train,
-                     const cli_common *common, dm_error *err)
+static dm_status score(cli_call *c, dm_error *err)
 {
+    const score_options *o = c->options;
+    const dmpo_train_options *train = c->args.train;
     sink k = {.token = o->token};
-    cli_progress progress;
     dmpo_error error = {0};
-    const char *output = cli_is_first() ? o->output : NULL;
-    dm_status s = cli_sink_open(&k.out, output, o->overwrite, err);
+    dm_status s = cli_sink_open(&k.out, cli_is_first() ? o->output : NULL, o->overwrite, err);
 
     if (s != DM_OK)
         return s;
-    cli_progress_open(&progress, common);
     if (!o->output && isatty(STDOUT_FILENO))
-        progress.terminal = 0; /* a line that is redrawn does not mix with lines of results */
-    s = (dm_status)dmpo_score(engine, train, write_line, &k, cli_progress_event, &progress, &error);
-    cli_progress_close(&progress);
+        c->progress.terminal = 0; /* a line that is redrawn does not mix with lines of results */
+    s = cli_call_api(dmpo_score(c->engine, train, write_line, &k, cli_progress_event, &c->progress, &error), &error,
+                     err);
+    cli_progress_close(&c->progress);
     if (k.err.status != DM_OK) {
         *err = k.err;
         s = k.err.status;
-    } else if (s != DM_OK) {
-        dm_fail(err, s, "%s", error.message);
     }
     s = cli_sink_close(&k.out, s, err);
     dm_text_free(&k.line);
     if (s == DM_OK && o->output)
-        print_summary(&k.sum, train, common->json, stdout);
-    else if (s == DM_OK && !common->quiet && cli_is_first())
+        print_summary(&k.sum, train, c->common.json, stdout);
+    else if (s == DM_OK && !c->common.quiet && cli_is_first())
         print_summary(&k.sum, train, 0, stderr);
     return s;
 }
@@ -253,31 +252,12 @@ static dm_status run(dmpo_engine *engine, const score_options *o, const dmpo_tra
 int cli_score(int argc, char **argv)
 {
     score_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    dmpo_engine *engine = NULL;
-    dm_error err = {0};
-    dmpo_error error;
+    cli_call call = {
+        .command = &command, .options = &o, .needs = CLI_TRAIN | CLI_ENGINE | CLI_STOPS, .check = check, .work = score};
+    const size_t n = cli_library_options(options, sizeof options / sizeof *options, cli_score_options, own_options);
 
-    const size_t n = cli_library_options(options, sizeof options / sizeof *options - OWN, cli_score_options, NULL);
-    memcpy(options + n, own_options, sizeof own_options);
     for (size_t i = 0; i < n; i++)
         if (strcmp(options[i].info.name, "reference") == 0)
             options[i].info.absent = "none, and no rewards";
-    dm_status s = (dm_status)dmpo_train_options_open(&args.train, &error);
-    s = s == DM_OK ? cli_parse(&command, &o, &common, &args, argc, argv, &err) : dm_fail(&err, s, "%s", error.message);
-    if (s == DM_OK && !args.help)
-        s = check(args.train, &err);
-    if (s == DM_OK && !args.help && o.output)
-        s = cli_check_inputs(options, &o, &args, o.output, &err);
-    int status = s != DM_OK ? cli_failed("score", s, err.message) : 0;
-    if (!status && !args.help && (status = cli_open_engine("score", &common, &engine)) == 0) {
-        cli_catch_interrupt();
-        if ((s = run(engine, &o, args.train, &common, &err)) != DM_OK)
-            status = cli_failed("score", s, err.message);
-    }
-    dmpo_engine_close(&engine);
-    dmpo_train_options_close(&args.train);
-    cli_args_close(&args);
-    return status;
+    return cli_call_run(&call, argc, argv);
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "core/files/file.h"
 #include "core/files/output.h"
 #include "core/files/place.h"
@@ -308,23 +308,21 @@ static dm_status each_line(const tokenizer_options *o, const cli_common *common,
     return s;
 }
 
+static dm_status tokenizer(cli_call *c, dm_error *err)
+{
+    const char *action = c->args.positional[0];
+
+    if (strcmp(action, "train") == 0)
+        return train(c->options, &c->args, err);
+    if (strcmp(action, "encode") == 0 || strcmp(action, "decode") == 0)
+        return each_line(c->options, &c->common, action[0] == 'e', err);
+    return dm_fail(err, DM_ERR_ARGUMENT, "unknown action '%s'; legal: train, encode, decode", action);
+}
+
 int cli_tokenizer(int argc, char **argv)
 {
     tokenizer_options o = {.vocabulary = 2048, .min_frequency = 2, .chat_template = "plain"};
-    cli_common common = {0};
-    cli_args args = {0};
-    dm_error err = {0};
+    cli_call call = {.command = &command, .options = &o, .work = tokenizer};
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && !args.help) {
-        const char *action = args.positional[0];
-        if (strcmp(action, "train") == 0)
-            s = train(&o, &args, &err);
-        else if (strcmp(action, "encode") == 0 || strcmp(action, "decode") == 0)
-            s = each_line(&o, &common, action[0] == 'e', &err);
-        else
-            s = dm_fail(&err, DM_ERR_ARGUMENT, "unknown action '%s'; legal: train, encode, decode", action);
-    }
-    cli_args_close(&args);
-    return s == DM_OK ? 0 : cli_failed("tokenizer", s, err.message);
+    return cli_call_run(&call, argc, argv);
 }

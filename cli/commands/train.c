@@ -1,10 +1,8 @@
 /* dmpo train. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/files.h"
 #include "cli/manifest.h"
 #include "dmpo.h"
@@ -17,18 +15,6 @@ static cli_command train_command = {
                "checkpoint/.\n"
                "Ctrl-C finishes the step, writes a checkpoint and stops; --resume continues with the same bits.\n"
                "dmpo train --config OUTPUT/run.json repeats a run. --no-NAME switches the flag --NAME off."};
-
-/* Options at their defaults, then as the command line has them. */
-static dm_status parse(cli_common *common, cli_args *args, int argc, char **argv, dm_error *err)
-{
-    dmpo_error error;
-    const dmpo_status s = dmpo_train_options_open(&args->train, &error);
-
-    if (s != DMPO_OK)
-        return dm_fail(err, (dm_status)s, "%s", error.message);
-    train_command.options = cli_train_options();
-    return cli_parse(&train_command, NULL, common, args, argc, argv, err);
-}
 
 static void metrics_json(dm_json_writer *w, const char *name, const dmpo_metrics *m)
 {
@@ -115,37 +101,34 @@ static void print_result(const dmpo_train_options *o, const dmpo_engine *engine,
            cli_bytes(peak, (double)r->peak_memory), r->weights_sha256);
 }
 
+static dm_status check(cli_call *c, dm_error *err)
+{
+    return dmpo_train_options_get(c->args.train, "output")
+               ? DM_OK
+               : dm_fail(err, DM_ERR_ARGUMENT,
+                         "no output given; --output DIR names the directory for the trained model");
+}
+
+static dm_status train(cli_call *c, dm_error *err)
+{
+    dmpo_train_result result = {.size = sizeof result};
+    dmpo_error error = {0};
+    dm_status s = cli_call_api(dmpo_train(c->engine, c->args.train, cli_progress_event, &c->progress, &result, &error),
+                               &error, err);
+
+    cli_progress_close(&c->progress);
+    if (s != DM_OK || !cli_is_first()) /* rank 0 has the results */
+        return s;
+    if ((s = write_run(c->args.train, c->engine, &result, err)) == DM_OK)
+        print_result(c->args.train, c->engine, &result, c->common.json);
+    return s;
+}
+
 int cli_train(int argc, char **argv)
 {
-    cli_common common = {0};
-    cli_args args = {0};
-    cli_progress progress;
-    dmpo_engine *engine = NULL;
-    dmpo_train_result result = {.size = sizeof result};
-    dm_error err = {0};
-    dmpo_error error = {0};
+    cli_call call = {
+        .command = &train_command, .needs = CLI_TRAIN | CLI_ENGINE | CLI_STOPS, .check = check, .work = train};
 
-    dm_status s = parse(&common, &args, argc, argv, &err);
-    if (s == DM_OK && !args.help && !dmpo_train_options_get(args.train, "output"))
-        s = dm_fail(&err, DM_ERR_ARGUMENT, "no output given; --output DIR names the directory for the trained model");
-    int status = s != DM_OK ? cli_failed("train", s, err.message) : 0;
-    if (status || args.help || (status = cli_open_engine("train", &common, &engine)) != 0)
-        goto done;
-    cli_catch_interrupt();
-    cli_progress_open(&progress, &common);
-    s = (dm_status)dmpo_train(engine, args.train, cli_progress_event, &progress, &result, &error);
-    cli_progress_close(&progress);
-    if (s != DM_OK)
-        status = cli_failed("train", s, error.message);
-    else if (!cli_is_first())
-        status = 0; /* rank 0 has the results */
-    else if ((s = write_run(args.train, engine, &result, &err)) != DM_OK)
-        status = cli_failed("train", s, err.message);
-    else
-        print_result(args.train, engine, &result, common.json);
-done:
-    dmpo_engine_close(&engine);
-    dmpo_train_options_close(&args.train);
-    cli_args_close(&args);
-    return status;
+    train_command.options = cli_train_options();
+    return cli_call_run(&call, argc, argv);
 }

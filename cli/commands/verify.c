@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/manifest.h"
 #include "cli/rerun.h"
 #include "cli/run_file.h"
@@ -136,15 +136,14 @@ static dm_status check_files(dm_json_doc **doc, const char *run, const char *pat
     return of_run ? cli_manifest_check(of_run, run, add_file, r, files, err) : s;
 }
 
-static dm_status run_verify(dmpo_engine *engine, const char *run, verify_options *o, const cli_common *common,
-                            report *r, dm_error *err)
+static dm_status verify_run(cli_call *c, const char *run, report *r, dm_error *err)
 {
+    const verify_options *o = c->options;
     dm_path path;
     dm_json_doc *doc = NULL;
     cli_args args = {0};
     dmpo_train_options *train = NULL;
     dm_verify_result result = {0};
-    cli_progress progress;
     size_t files = 0;
     dm_status s = dm_path_in(&path, run, "run.json", err);
 
@@ -154,11 +153,12 @@ static dm_status run_verify(dmpo_engine *engine, const char *run, verify_options
         (s = cli_run_options(&train, path.text, &o->inputs, &args, err)) == DM_OK) {
         const dm_json *root = dm_json_get(dm_json_root(doc), "transcript_sha256");
         const dm_verify_options v = {.run = run, .sample = o->sample, .seed = o->seed};
-        cli_progress_open(&progress, common);
-        s = dm_verify_run(engine, dm_train_options_values(train), &v,
-                          root && root->type == DM_JSON_STRING ? root->text : NULL, add, r, cli_progress_event,
-                          &progress, &result, err);
-        cli_progress_close(&progress);
+        s = c->engine ? DM_OK : cli_call_engine(c, err);
+        s = s != DM_OK ? s
+                       : dm_verify_run(c->engine, dm_train_options_values(train), &v,
+                                       root && root->type == DM_JSON_STRING ? root->text : NULL, add, r,
+                                       cli_progress_event, &c->progress, &result, err);
+        cli_progress_close(&c->progress);
     }
     if (s == DM_OK && r->findings.failed)
         s = dm_fail(err, DM_ERR_MEMORY, "no memory for the findings");
@@ -197,7 +197,7 @@ static dm_status rerun(const char *const *word, size_t words, const char *place,
 }
 
 /* A stage of an experiment: its record, then its command again; a training by its transcript. */
-static dm_status verify_stage(const char *dir, verify_options *o, const cli_common *common, report *r, dm_error *err)
+static dm_status verify_stage(cli_call *c, const char *dir, report *r, dm_error *err)
 {
     dm_path record;
     dm_json_doc *doc = NULL;
@@ -205,7 +205,6 @@ static dm_status verify_stage(const char *dir, verify_options *o, const cli_comm
     const char *word[CLI_RERUN_WORDS];
     size_t size = 0, words = 0;
     dm_error why;
-    dmpo_engine *engine = NULL;
     dm_status s = dm_path_in(&record, dir, "stage.json", err);
 
     if (s != DM_OK || !dm_file_exists(record.text))
@@ -222,18 +221,15 @@ static dm_status verify_stage(const char *dir, verify_options *o, const cli_comm
         s = dm_fail(err, DM_ERR_INPUT, "%s: no command that can be run again", record.text);
     else if (strcmp(word[1], "train") != 0)
         s = rerun(word + 1, words - 1, dir, r, err);
-    else if (cli_open_engine("verify", common, &engine) != 0)
-        s = dm_fail(err, DM_ERR_UNSUPPORTED, "%s: no engine", dir);
     else
-        s = run_verify(engine, dir, o, common, r, err);
-    dmpo_engine_close(&engine);
+        s = verify_run(c, dir, r, err);
+    dmpo_engine_close(&c->engine); /* its threads are gone before the next stage's process is forked */
     dm_json_close(&doc);
     free(data);
     return s;
 }
 
-static dm_status verify_experiment(const char *stages, verify_options *o, const cli_common *common, report *r,
-                                   dm_error *err)
+static dm_status verify_experiment(cli_call *c, const char *stages, report *r, dm_error *err)
 {
     dm_names names;
     dm_path dir;
@@ -241,55 +237,50 @@ static dm_status verify_experiment(const char *stages, verify_options *o, const 
 
     for (size_t i = 0; s == DM_OK && !cli_interrupted() && i < names.n; i++)
         if ((s = dm_path_in(&dir, stages, names.name[i], err)) == DM_OK)
-            s = verify_stage(dir.text, o, common, r, err);
+            s = verify_stage(c, dir.text, r, err);
     dm_names_free(&names);
+    return s;
+}
+
+/* The command line after "--"; word NULL: there is none. */
+typedef struct words {
+    char **word;
+    size_t n;
+} words;
+
+static dm_status verify(cli_call *c, dm_error *err)
+{
+    const words *again = c->context;
+    const char *run = c->args.positional[0];
+    verify_options *o = c->options;
+    report r = {.json = c->common.json};
+    dm_path stages;
+    dm_status s = dm_path_in(&stages, run, "stages", err);
+
+    if (!o->seed)
+        o->seed = dm_hash_key_get().a >> 16; /* short enough to be typed */
+    r.many = again->word || (s == DM_OK && dm_dir_exists(stages.text));
+    if (s == DM_OK)
+        s = again->word ? rerun((const char *const *)again->word, again->n, run, &r, err)
+            : r.many    ? verify_experiment(c, stages.text, &r, err)
+                        : verify_run(c, run, &r, err);
+    c->status = r.refuted > 0;
+    if (s == DM_OK && !r.json)
+        puts(r.refuted ? "REFUTED" : "nothing refuted");
+    else if (s == DM_OK && r.many)
+        printf("{\"refuted\": %zu, \"findings\": [%s]}\n", r.refuted, r.findings.data ? r.findings.data : "");
+    dm_text_free(&r.findings);
     return s;
 }
 
 int cli_verify(int argc, char **argv)
 {
     int own = 0;
-    dm_path stages;
     verify_options o = {.forged = 1};
-    cli_common common = {0};
-    cli_args args = {0};
-    dmpo_engine *engine = NULL;
-    report r = {0};
-    dm_error err = {0};
 
     while (own < argc && strcmp(argv[own], "--") != 0)
         own++;
-    dm_status s = cli_parse(&command, &o, &common, &args, own, argv, &err);
-    int status = s != DM_OK ? cli_failed("verify", s, err.message) : 0;
-    if (status || args.help)
-        goto done;
-    cli_catch_interrupt();
-    r.json = common.json;
-    if (!o.seed)
-        o.seed = dm_hash_key_get().a >> 16; /* short enough to be typed */
-    const char *run = args.positional[0];
-    s = dm_path_in(&stages, run, "stages", &err);
-    r.many = own < argc || (s == DM_OK && dm_dir_exists(stages.text));
-    if (s == DM_OK && own < argc)
-        s = rerun((const char *const *)(argv + own + 1), (size_t)(argc - own - 1), run, &r, &err);
-    else if (s == DM_OK && r.many)
-        s = verify_experiment(stages.text, &o, &common, &r, &err);
-    else if (s == DM_OK && (status = cli_open_engine("verify", &common, &engine)) != 0)
-        goto done;
-    else if (s == DM_OK)
-        s = run_verify(engine, run, &o, &common, &r, &err);
-    if (s != DM_OK) {
-        status = cli_failed("verify", s, err.message);
-    } else {
-        status = r.refuted ? 1 : 0;
-        if (!r.json)
-            puts(r.refuted ? "REFUTED" : "nothing refuted");
-        else if (r.many)
-            printf("{\"refuted\": %zu, \"findings\": [%s]}\n", r.refuted, r.findings.data ? r.findings.data : "");
-    }
-done:
-    dm_text_free(&r.findings);
-    dmpo_engine_close(&engine);
-    cli_args_close(&args);
-    return status;
+    words again = {own < argc ? argv + own + 1 : NULL, own < argc ? (size_t)(argc - own - 1) : 0};
+    cli_call call = {.command = &command, .options = &o, .needs = CLI_STOPS, .work = verify, .context = &again};
+    return cli_call_run(&call, own, argv);
 }

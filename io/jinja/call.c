@@ -1,5 +1,4 @@
 /* Calls: filters, tests, methods, global functions, macros. */
-#include <stdio.h>
 #include <string.h>
 
 #include "io/jinja/eval.h"

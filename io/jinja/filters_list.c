@@ -1,5 +1,4 @@
 /* Filters of lists. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "io/jinja/characters.h"

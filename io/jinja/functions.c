@@ -1,6 +1,5 @@
 /* Global functions. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "io/jinja/eval.h"

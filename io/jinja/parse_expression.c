@@ -1,6 +1,5 @@
 /* Expressions, with the precedence that jinja2 gives them. */
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "io/jinja/parse.h"

@@ -1,5 +1,4 @@
 /* The words that may follow "is". */
-#include <string.h>
 
 #include "io/jinja/characters.h"
 #include "io/jinja/eval.h"

@@ -1,6 +1,5 @@
 #include "io/jinja/text_functions.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "io/jinja/characters.h"

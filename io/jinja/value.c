@@ -1,8 +1,6 @@
 /* Memory, comparison and the making of values. */
 #include "io/jinja/value.h"
 
-#include <stdlib.h>
-
 #define FIRST_PIECE ((size_t)64 << 10)
 #define DEPTH 100 /* of nested lists and dicts */
 

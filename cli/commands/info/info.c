@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/facts.h"
 #include "model/formats/adapter.h"
 #include "core/numbers/foreign.h"
@@ -132,31 +132,23 @@ static dm_status describe(cli_report *r, const dmpo_engine *engine, const char *
     return cli_info_data(r, path, o, err);
 }
 
+static dm_status info(cli_call *c, dm_error *err)
+{
+    cli_report report = {.json = c->common.json};
+    dm_status s = c->args.n_positional
+                      ? describe(&report, c->engine, c->args.positional[0], c->options, err)
+                      : cli_info_engine(&report, dmpo_engine_isa(c->engine), dmpo_engine_threads(c->engine));
+
+    if (s == DM_OK)
+        s = cli_report_print(&report, err);
+    dm_text_free(&report.out);
+    return s;
+}
+
 int cli_info(int argc, char **argv)
 {
     cli_info_data_options o = {0};
-    cli_common common = {0};
-    cli_args args = {0};
-    cli_report report = {0};
-    dmpo_engine *engine = NULL;
-    dm_error err = {0};
+    cli_call call = {.command = &command, .options = &o, .needs = CLI_ENGINE, .work = info}; /* checks --isa */
 
-    dm_status s = cli_parse(&command, &o, &common, &args, argc, argv, &err);
-    if (s == DM_OK && args.help) {
-        cli_args_close(&args);
-        return 0;
-    }
-    report.json = common.json;
-    int status =
-        s == DM_OK ? cli_open_engine("info", &common, &engine) : 0; /* --isa and --threads are checked everywhere */
-    if (s == DM_OK && !status) {
-        s = args.n_positional ? describe(&report, engine, args.positional[0], &o, &err)
-                              : cli_info_engine(&report, dmpo_engine_isa(engine), dmpo_engine_threads(engine));
-        if (s == DM_OK)
-            s = cli_report_print(&report, &err);
-    }
-    dm_text_free(&report.out);
-    dmpo_engine_close(&engine);
-    cli_args_close(&args);
-    return s == DM_OK ? status : cli_failed("info", s, err.message);
+    return cli_call_run(&call, argc, argv);
 }

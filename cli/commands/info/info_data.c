@@ -1,7 +1,6 @@
 /* What a data file holds, counted by the code that training reads it with. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/facts.h"
 #include "model/formats/hf_directory.h"

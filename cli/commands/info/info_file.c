@@ -1,7 +1,5 @@
 /* What a model in one file is, GGUF or llama2.c; and the memory that a model of any form asks for. */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 

@@ -1,6 +1,5 @@
 /* What a model directory, or a file of tensors, holds. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 

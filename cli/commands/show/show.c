@@ -4,7 +4,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "cli/command.h"
+#include "cli/call.h"
 #include "cli/commands/show/show.h"
 #include "cli/files.h"
 #include "core/files/place.h"
@@ -82,34 +82,35 @@ static dm_status print(const show_item *item, const show_options *o, bool json, 
     return s;
 }
 
-static dm_status check(const show_options *o, const cli_common *common, const dm_train_options *train, dm_error *err)
+static dm_status check(cli_call *c, dm_error *err)
 {
+    const show_options *o = c->options;
+    const dm_train_options *train = dm_train_options_values(c->args.train);
+    dmpo_error error = {0};
+
     if (train->reference && !train->model)
         return dm_fail(err, DM_ERR_ARGUMENT, "--reference is compared with a policy; give --model PATH too");
-    if (o->html && (common->json || o->tokens || o->colour >= 0))
+    if (o->html && (c->common.json || o->tokens || o->colour >= 0))
         return dm_fail(err, DM_ERR_ARGUMENT, "--html writes a page with everything; leave --%s out",
-                       common->json ? "json"
-                       : o->tokens  ? "tokens"
-                                    : "colour");
-    return o->html ? dm_place_apart(o->html, train->data, err) : DM_OK;
+                       c->common.json ? "json"
+                       : o->tokens    ? "tokens"
+                                      : "colour");
+    const dm_status s =
+        cli_call_api(dmpo_train_options_set(c->args.train, "data", c->args.positional[0], &error), &error, err);
+    return s == DM_OK && o->html ? dm_place_apart(o->html, train->data, err) : s;
 }
 
-static dm_status run(const show_options *o, const cli_common *common, const dm_train_options *train, dm_error *err)
+static dm_status show(cli_call *c, dm_error *err)
 {
+    const show_options *o = c->options;
+    const dm_train_options *train = dm_train_options_values(c->args.train);
     show_item item = {0};
-    dmpo_engine *engine = NULL;
-    dmpo_error error = {0};
-    dm_status s = check(o, common, train, err);
+    dm_status s = show_open(&item, train, o->item, err);
 
+    if (s == DM_OK && o->logps && train->model && (s = cli_call_engine(c, err)) == DM_OK)
+        s = show_score(&item, c->engine, err);
     if (s == DM_OK)
-        s = show_open(&item, train, o->item, err);
-    if (s == DM_OK && o->logps && train->model) {
-        s = (dm_status)dmpo_engine_open(&engine, common->isa, (unsigned)common->threads, &error);
-        s = s == DM_OK ? show_score(&item, engine, err) : dm_fail(err, s, "%s", error.message);
-    }
-    if (s == DM_OK)
-        s = print(&item, o, common->json, err);
-    dmpo_engine_close(&engine);
+        s = print(&item, o, c->common.json, err);
     show_close(&item);
     return s;
 }
@@ -117,10 +118,7 @@ static dm_status run(const show_options *o, const cli_common *common, const dm_t
 int cli_show(int argc, char **argv)
 {
     show_options o = {.logps = true, .colour = -1};
-    cli_common common = {0};
-    cli_args args = {0};
-    dm_error err = {0};
-    dmpo_error error;
+    cli_call call = {.command = &command, .options = &o, .needs = CLI_TRAIN, .check = check, .work = show};
 
     memcpy(options, own_options, sizeof own_options);
     cli_library_options(options + OWN, sizeof options / sizeof *options - OWN, library_options, NULL);
@@ -132,14 +130,5 @@ int cli_show(int argc, char **argv)
             row->info.manual = "The policy, whose tokenizer and chat template turn text into tokens: a Hugging Face "
                                "directory, a GGUF or llama2.c file, or the directory of a LoRA adapter.";
     }
-    dm_status s = (dm_status)dmpo_train_options_open(&args.train, &error);
-    s = s == DM_OK ? cli_parse(&command, &o, &common, &args, argc, argv, &err) : dm_fail(&err, s, "%s", error.message);
-    if (s == DM_OK && !args.help) {
-        s = (dm_status)dmpo_train_options_set(args.train, "data", args.positional[0], &error);
-        s = s == DM_OK ? run(&o, &common, dm_train_options_values(args.train), &err)
-                       : dm_fail(&err, s, "%s", error.message);
-    }
-    dmpo_train_options_close(&args.train);
-    cli_args_close(&args);
-    return s == DM_OK ? 0 : cli_failed("show", s, err.message);
+    return cli_call_run(&call, argc, argv);
 }

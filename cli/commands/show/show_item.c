@@ -1,5 +1,4 @@
 /* What dmpo show shows: an item's tokens, their weights, and the parts that the sides share. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

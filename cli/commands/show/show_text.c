@@ -1,6 +1,4 @@
 /* dmpo show in a terminal: text with a margin that says what is trained, or a line for each token. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands/show/show.h"
