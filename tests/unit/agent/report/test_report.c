@@ -347,7 +347,7 @@ static void test_refused(void)
     refused("{'name': 'n', 'evaluations': [1]}", "1:31: a row must be an object");
     refused("{'name': 'n', 'evaluations': [{'method': 'm'}]}", "\"env\" is missing");
     refused("{'name': 'n', 'evaluations': [" SUBJECT("m", "sft") "'x': {}}]}", "\"x\" must be null or an object");
-    refused("{'name': 'n', 'evaluations': [" SUBJECT("m", "sft") "'x': {'a': []}}]}", "the value of \"x\"");
+    refused("{'name': 'n', 'evaluations': [" SUBJECT("m", "sft") "'x': {'a': []}}]}", "a value must be a number");
     refused("{'name': 'n', 'evaluations': [" EVALUATION("m", "sft", "[]") "]}", "\"rewards\" must be a list");
     refused("{'name': 'n', 'evaluations': [" EVALUATION("m", "sft", "['1']") "]}", "\"rewards\" must hold numbers");
     refused("{'name': 'n', 'evaluations': [" EVALUATION("m", "sft", "[1e300]") "]}", "\"rewards\" must hold numbers");
