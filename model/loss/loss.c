@@ -15,18 +15,53 @@ static dm_status check(const char *option, double value, bool legal, const char 
     return dm_fail(err, DM_ERR_ARGUMENT, "`%s` %g is out of range; legal: %s", option, value, range);
 }
 
-static dm_status check_smoothing(const dm_loss_options *o, dm_error *err)
+static bool smooths(dm_loss_link link)
+{
+    return link == DM_LINK_SIGMOID || link == DM_LINK_ROBUST || link == DM_LINK_EXO_PAIR || link == DM_LINK_SIMPO;
+}
+
+static dm_status check_smoothing(const dm_loss_options *o, dm_loss_link link, dm_error *err)
 {
     const double e = o->label_smoothing;
 
-    switch (o->link) {
-    case DM_LINK_SIGMOID:
-        return check("label-smoothing", e, e >= 0 && e <= 0.5, "0 to 0.5 with the sigmoid link", err);
+    switch (link) {
     case DM_LINK_ROBUST:
         return check("label-smoothing", e, e >= 0 && e < 0.5, "0 to below 0.5 with the robust link", err);
+    case DM_LINK_EXO_PAIR:
+        return check("label-smoothing", e, e > 0 && e <= 0.5, "above 0, to 0.5, with the exo-pair link", err);
     default:
-        return check("label-smoothing", e, e == 0, "0 with a link other than sigmoid and robust", err);
+        return smooths(link) ? check("label-smoothing", e, e >= 0 && e <= 0.5, "0 to 0.5 with the sigmoid link", err)
+                             : check("label-smoothing", e, e == 0,
+                                     "0 with a link other than sigmoid, robust, exo-pair and simpo", err);
     }
+}
+
+/* Links of a mixture see only what they use, like each by itself. */
+static dm_status check_mix(const dm_loss_options *o, dm_error *err)
+{
+    bool any = false, smoothed = false;
+    dm_status s = DM_OK;
+
+    if (o->objective == DM_OBJECTIVE_SFT || o->objective == DM_OBJECTIVE_KTO || o->link != DM_LINK_SIGMOID)
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "`link-mix` is for the objectives dpo, dmpo and dmpo-token, and replaces `link`");
+    if (o->mix[DM_LINK_KTO_PAIR] > 0 || o->mix[DM_LINK_SIMPO] > 0)
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "`link-mix` cannot have %s: its scores are others, or depend on the whole batch",
+                       o->mix[DM_LINK_SIMPO] > 0 ? "simpo" : "kto-pair");
+    for (int i = 0; s == DM_OK && i < DM_LINKS; i++) {
+        s = check("link-mix", o->mix[i], o->mix[i] >= 0 && isfinite(o->mix[i]), "weights above 0", err);
+        if (s != DM_OK || !(o->mix[i] > 0))
+            continue;
+        any = true;
+        if (smooths((dm_loss_link)i)) {
+            smoothed = true;
+            s = check_smoothing(o, (dm_loss_link)i, err);
+        }
+    }
+    if (s == DM_OK && !any)
+        return dm_fail(err, DM_ERR_ARGUMENT, "`link-mix` has no link");
+    return s == DM_OK && !smoothed ? check_smoothing(o, DM_LINK_HINGE, err) : s;
 }
 
 static dm_status check_kto(const dm_loss_options *o, dm_error *err)
@@ -74,7 +109,21 @@ dm_status dm_loss_check(const dm_loss_options *o, dm_error *err)
             DM_OK ||
         (o->two_references && (s = check_references(o, err)) != DM_OK))
         return s;
-    return o->objective == DM_OBJECTIVE_KTO ? check_kto(o, err) : check_smoothing(o, err);
+    if (o->mixed)
+        return check_mix(o, err);
+    if (o->link == DM_LINK_DISCOPOP &&
+        (s = check("discopop-temperature", o->temperature, o->temperature > 0 && o->temperature < 1, "above 0, below 1",
+                   err)) != DM_OK)
+        return s;
+    if (o->link == DM_LINK_SIMPO) {
+        if (o->two_references || o->objective == DM_OBJECTIVE_SFT || o->objective == DM_OBJECTIVE_KTO)
+            return dm_fail(err, DM_ERR_ARGUMENT,
+                           "`link` simpo has no reference: it goes with `objective` dpo, dmpo or dmpo-token, without "
+                           "`reference2`");
+        if ((s = check("simpo-margin", o->margin, o->margin >= 0 && isfinite(o->margin), "0 or more", err)) != DM_OK)
+            return s;
+    }
+    return o->objective == DM_OBJECTIVE_KTO ? check_kto(o, err) : check_smoothing(o, o->link, err);
 }
 
 /* ---- scores ---- */
@@ -105,7 +154,7 @@ double dm_loss_token_weight(const dm_loss_options *o, const dm_loss_side *side, 
         weight = dm_loss_phi_of(o->phi, o->gamma, side->turn_of[i], side->turns);
     else if (o->objective == DM_OBJECTIVE_DMPO_TOKEN)
         weight = dm_loss_phi_of(o->phi, o->gamma, i, side->n);
-    return o->length_normalised ? weight / (double)side->n : weight;
+    return o->length_normalised || o->link == DM_LINK_SIMPO ? weight / (double)side->n : weight;
 }
 
 double dm_loss_side_score(const dm_loss_options *o, const dm_loss_side *side)
@@ -127,6 +176,11 @@ double dm_loss_side_logp(const dm_loss_side *side)
 }
 
 /* ---- links ---- */
+
+bool dm_loss_needs_reference(const dm_loss_options *o)
+{
+    return o->objective != DM_OBJECTIVE_SFT && o->link != DM_LINK_SIMPO;
+}
 
 bool dm_loss_needs_mismatched(const dm_loss_options *o)
 {
@@ -238,12 +292,44 @@ dm_loss_pair dm_loss_labelled_of(const dm_loss_options *o, double s, bool desira
     return l;
 }
 
+/* -(1-e) log sigmoid(m) - e log sigmoid(-m); returns its derivative by m. */
+static double smoothed(double m, double e, double *loss)
+{
+    *loss = -(1 - e) * dm_log_sigmoid(m) - e * dm_log_sigmoid(-m);
+    return e * dm_sigmoid(m) - (1 - e) * dm_sigmoid(-m);
+}
+
+/* Log-ratio modulated: -log sigmoid(m) (1 - k) + exp(-m) k, k = sigmoid(m / t). With t < 1 exp(-m) k is finite. */
+static double discopop(double m, double t, double *loss)
+{
+    const double logistic = -dm_log_sigmoid(m), much = dm_exp(dm_log_sigmoid(m / t) - m), k = dm_sigmoid(m / t),
+                 rest = dm_sigmoid(-m / t);
+
+    *loss = logistic * rest + much;
+    return -dm_sigmoid(-m) * rest - much + (much - logistic * k) * rest / t;
+}
+
+/* The divergence of (q, 1 - q), q = sigmoid(m), from (1 - e, e). */
+static double exo_pair(double m, double e, double *loss)
+{
+    const double q = dm_sigmoid(m), rest = dm_sigmoid(-m), odds = dm_log1p(-e) - dm_log(e);
+
+    *loss = q * (dm_log_sigmoid(m) - dm_log1p(-e)) + rest * (dm_log_sigmoid(-m) - dm_log(e));
+    return q * rest * (m - odds);
+}
+
 /* A function of h = s_w - s_l; returns dL/dh. */
-static double link_loss(const dm_loss_options *o, double h, double *loss)
+static double link_loss(const dm_loss_options *o, dm_loss_link link, double h, double *loss)
 {
     const double beta = o->beta, m = beta * h, e = o->label_smoothing;
 
-    switch (o->link) {
+    switch (link) {
+    case DM_LINK_EXO_PAIR:
+        return beta * exo_pair(m, e, loss);
+    case DM_LINK_DISCOPOP:
+        return beta * discopop(m, o->temperature, loss);
+    case DM_LINK_SIMPO:
+        return beta * smoothed(m - o->margin, e, loss);
     case DM_LINK_ROBUST:
         *loss = (-(1 - e) * dm_log_sigmoid(m) + e * dm_log_sigmoid(-m)) / (1 - 2 * e);
         return -beta * ((1 - e) * dm_sigmoid(-m) + e * dm_sigmoid(m)) / (1 - 2 * e);
@@ -256,8 +342,7 @@ static double link_loss(const dm_loss_options *o, double h, double *loss)
         return 2 * excess;
     }
     default:
-        *loss = -(1 - e) * dm_log_sigmoid(m) - e * dm_log_sigmoid(-m);
-        return beta * (e * dm_sigmoid(m) - (1 - e) * dm_sigmoid(-m));
+        return beta * smoothed(m, e, loss);
     }
 }
 
@@ -282,6 +367,11 @@ static bool side_losses(dm_loss_pair *l, dm_loss_link link, double beta, double 
         l->d_chosen = beta * (dm_sigmoid(w) / 2 - dm_sigmoid(-w));
         l->d_rejected = beta * dm_sigmoid(r) / 2;
         return true;
+    case DM_LINK_BCO_PAIR:
+        l->loss = -dm_log_sigmoid(w) - dm_log_sigmoid(-r);
+        l->d_chosen = -beta * dm_sigmoid(-w);
+        l->d_rejected = beta * dm_sigmoid(r);
+        return true;
     case DM_LINK_SPPO_HARD: {
         const double win = s_w - 1 / (2 * beta), lose = s_l + 1 / (2 * beta);
         l->loss = win * win + lose * lose;
@@ -291,6 +381,28 @@ static bool side_losses(dm_loss_pair *l, dm_loss_link link, double beta, double 
     }
     default:
         return false;
+    }
+}
+
+/* Loss and derivatives by both scores of one pair. */
+static void one_link(dm_loss_pair *l, const dm_loss_options *o, dm_loss_link link, double s_w, double s_l)
+{
+    if (side_losses(l, link, o->beta, s_w, s_l))
+        return;
+    l->d_chosen = link_loss(o, link, s_w - s_l, &l->loss);
+    l->d_rejected = -l->d_chosen;
+}
+
+static void mixed_links(dm_loss_pair *l, const dm_loss_options *o, double s_w, double s_l)
+{
+    for (int i = 0; i < DM_LINKS; i++) {
+        dm_loss_pair one = {0};
+        if (!(o->mix[i] > 0))
+            continue;
+        one_link(&one, o, (dm_loss_link)i, s_w, s_l);
+        l->loss += o->mix[i] * one.loss;
+        l->d_chosen += o->mix[i] * one.d_chosen;
+        l->d_rejected += o->mix[i] * one.d_rejected;
     }
 }
 
@@ -306,12 +418,11 @@ dm_loss_pair dm_loss_pair_of(const dm_loss_options *o, double s_w, double s_l, c
         kto_pair(&l, o->beta, s_w, s_l, batch);
         return l;
     }
-    if (side_losses(&l, o->link, o->beta, s_w, s_l)) {
-        l.d_chosen /= (double)batch->pairs;
-        l.d_rejected /= (double)batch->pairs;
-        return l;
-    }
-    l.d_chosen = link_loss(o, s_w - s_l, &l.loss) / (double)batch->pairs;
-    l.d_rejected = -l.d_chosen;
+    if (o->mixed)
+        mixed_links(&l, o, s_w, s_l);
+    else
+        one_link(&l, o, o->link, s_w, s_l);
+    l.d_chosen /= (double)batch->pairs;
+    l.d_rejected /= (double)batch->pairs;
     return l;
 }

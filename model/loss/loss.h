@@ -32,6 +32,10 @@ typedef enum dm_loss_link {
     DM_LINK_APO_DOWN,
     DM_LINK_NCA_PAIR,
     DM_LINK_SPPO_HARD,
+    DM_LINK_EXO_PAIR,
+    DM_LINK_BCO_PAIR,
+    DM_LINK_DISCOPOP,
+    DM_LINK_SIMPO, /* without a reference, per token */
     DM_LINKS
 } dm_loss_link;
 typedef enum dm_loss_phi { /* gamma^t (1-gamma^(T-t)) / (1-gamma^T), or without gamma^t */
@@ -47,6 +51,9 @@ typedef struct dm_loss_options {
     dm_loss_phi phi;
     double beta, gamma, label_smoothing, sft_weight;
     bool length_normalised;
+    double margin, temperature; /* of simpo and discopop */
+    bool mixed;                 /* the loss is the sum of the links by these weights, whatever `link` */
+    double mix[DM_LINKS];
     double desirable_weight, undesirable_weight; /* kto */
     bool two_references;                         /* what follows counts */
     dm_alpha_mode alpha_mode;
@@ -71,7 +78,7 @@ typedef struct dm_loss_side {
     const float *second;    /* [n] second reference; NULL: there is one */
 } dm_loss_side;
 
-/* Weight of token i in s: phi of its turn (or of i), over n when length_normalised. */
+/* Weight of token i in s: phi of its turn (or of i), over n when length_normalised, and with simpo. */
 double dm_loss_token_weight(const dm_loss_options *o, const dm_loss_side *side, size_t i);
 
 typedef struct dm_loss_pair {
@@ -112,6 +119,9 @@ dm_loss_batch dm_loss_batch_of(const dm_loss_options *o, const double *s_w, cons
 
 /* max(0, mean log-ratio of the batch's mismatched sequences), from their sum; 0 when there are none. NaN stays NaN. */
 double dm_loss_kl_estimate(double sum, size_t sequences);
+
+/* False for simpo: its scores are those against a reference whose log-probabilities are all 0. */
+bool dm_loss_needs_reference(const dm_loss_options *o);
 
 /* True for kto: its kl comes from mismatched sequences (model/loss/mismatch.h). */
 bool dm_loss_needs_mismatched(const dm_loss_options *o);

@@ -5,6 +5,7 @@
 
 #include "core/numbers/numeric.h"
 #include "model/trace/run_graph.h"
+#include "model/trace/trace.h"
 
 typedef struct model { /* what log-probabilities need */
     const dm_config *config;
@@ -152,7 +153,8 @@ dm_status dm_double_open(dm_double_run *d, dm_run *r, dm_error *err)
     dm_status s;
 
     *d = (dm_double_run){.r = r};
-    if ((s = widen(&d->base, r, &r->models.layout, r->memory.weights, err)) != DM_OK ||
+    if ((s = dm_trace_check(&r->loss, err)) != DM_OK ||
+        (s = widen(&d->base, r, &r->models.layout, r->memory.weights, err)) != DM_OK ||
         (s = room(&d->m, trained->floats, err)) != DM_OK || (s = room(&d->v, trained->floats, err)) != DM_OK)
         return s;
     d->w = d->base;

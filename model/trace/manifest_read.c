@@ -64,6 +64,7 @@ static dm_status read_loss(dm_manifest *m, dm_error *err)
         (s = real(d, v, "gamma", 0.7, &l->gamma, err)) != DM_OK ||
         (s = real(d, v, "label_smoothing", 0, &l->label_smoothing, err)) != DM_OK ||
         (s = real(d, v, "sft_weight", 0, &l->sft_weight, err)) != DM_OK ||
+        (s = real(d, v, "temperature", 0.05, &l->temperature, err)) != DM_OK ||
         (s = flag(d, v, "length_normalised", false, &l->length_normalised, err)) != DM_OK ||
         (s = real(d, v, "desirable_weight", 1, &l->desirable_weight, err)) != DM_OK ||
         (s = real(d, v, "undesirable_weight", 1, &l->undesirable_weight, err)) != DM_OK ||

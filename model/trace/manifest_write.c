@@ -44,6 +44,8 @@ static void put_loss(dm_json_writer *j, const dm_loss_options *l)
     dm_json_put_double(j, "gamma", l->gamma);
     dm_json_put_double(j, "label_smoothing", l->label_smoothing);
     dm_json_put_double(j, "sft_weight", l->sft_weight);
+    if (l->link == DM_LINK_DISCOPOP)
+        dm_json_put_double(j, "temperature", l->temperature);
     dm_json_put_bool(j, "length_normalised", l->length_normalised);
     dm_json_put_double(j, "desirable_weight", l->desirable_weight);
     dm_json_put_double(j, "undesirable_weight", l->undesirable_weight);

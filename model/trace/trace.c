@@ -380,11 +380,22 @@ static dm_status run_steps(recorder *c, dm_error *err)
     return s;
 }
 
+dm_status dm_trace_check(const dm_loss_options *o, dm_error *err)
+{
+    return !o->mixed && o->link != DM_LINK_SIMPO
+               ? DM_OK
+               : dm_fail(
+                     err, DM_ERR_UNSUPPORTED,
+                     "`link-mix` and `link` simpo are not traced: the graph of a step has one link, and a reference");
+}
+
 dm_status dm_trace_run(dm_run *r, const dm_trace_options *o, dm_error *err)
 {
     recorder c = {.r = r, .o = o, .err = err};
     uint64_t bytes;
 
+    if (dm_trace_check(&r->loss, err) != DM_OK)
+        return DM_ERR_UNSUPPORTED;
     if (o->first_step < 0 || o->first_step > o->last_step || o->last_step >= r->steps)
         return dm_fail(err, DM_ERR_ARGUMENT, "`steps` %lld:%lld: the run has steps 0 to %lld", (long long)o->first_step,
                        (long long)o->last_step, (long long)r->steps - 1);

@@ -15,6 +15,9 @@ typedef struct dm_trace_options {
     bool double_precision;           /* the step in double (model/truth) */
 } dm_trace_options;
 
+/* Refuses losses that the graph of a step cannot tell. */
+dm_status dm_trace_check(const dm_loss_options *o, dm_error *err);
+
 /* The run is opened, placed and has its references; steps before first_step are run and not recorded. Memory does not
  * grow with what is recorded. */
 dm_status dm_trace_run(dm_run *r, const dm_trace_options *o, dm_error *err);

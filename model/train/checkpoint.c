@@ -61,6 +61,21 @@ void dm_run_identity(const dm_run *r, char hex[DM_SHA256_HEX])
         dm_sha256_update(&h, text, strlen(text));
         dm_train_options_hash(o, DM_IDENTITY_MRPO, &h);
     }
+    const dm_loss_options loss = dm_train_loss_options(o);
+    for (int i = 0; loss.mixed && i < DM_LINKS; i++) {
+        char weight[DM_DOUBLE_TEXT];
+        dm_double_hex(weight, loss.mix[i]);
+        snprintf(text, sizeof text, " mix %s", weight);
+        dm_sha256_update(&h, text, strlen(text));
+    }
+    if (o->link == DM_LINK_SIMPO) {
+        dm_sha256_update(&h, " simpo", 6);
+        dm_train_options_hash(o, DM_IDENTITY_SIMPO, &h);
+    }
+    if (o->link == DM_LINK_DISCOPOP || loss.mix[DM_LINK_DISCOPOP] > 0) {
+        dm_sha256_update(&h, " discopop", 9);
+        dm_train_options_hash(o, DM_IDENTITY_DISCOPOP, &h);
+    }
     if (o->shards > 1) {
         dm_sha256_update(&h, " shards", 7);
         dm_train_options_hash(o, DM_IDENTITY_SHARDS, &h);

@@ -18,7 +18,9 @@ const char *const dm_link_names[] = {[DM_LINK_SIGMOID] = "sigmoid",     [DM_LINK
                                      [DM_LINK_HINGE] = "hinge",         [DM_LINK_IPO] = "ipo",
                                      [DM_LINK_KTO_PAIR] = "kto-pair",   [DM_LINK_APO_ZERO] = "apo-zero",
                                      [DM_LINK_APO_DOWN] = "apo-down",   [DM_LINK_NCA_PAIR] = "nca-pair",
-                                     [DM_LINK_SPPO_HARD] = "sppo-hard", NULL};
+                                     [DM_LINK_SPPO_HARD] = "sppo-hard", [DM_LINK_EXO_PAIR] = "exo-pair",
+                                     [DM_LINK_BCO_PAIR] = "bco-pair",   [DM_LINK_DISCOPOP] = "discopop",
+                                     [DM_LINK_SIMPO] = "simpo",         NULL};
 const char *const dm_phi_names[] = {[DM_PHI_CODE] = "code", [DM_PHI_PRINTED] = "printed", NULL};
 const char *const dm_alpha_mode_names[] = {[DM_ALPHA_ADAPTIVE] = "adaptive", [DM_ALPHA_FIXED] = "fixed", NULL};
 const char *const dm_alpha_pairing_names[] = {[DM_PAIRING_OWN] = "own", [DM_PAIRING_CROSSED] = "crossed", NULL};
@@ -91,6 +93,12 @@ static dm_status check_meaning(const dm_train_options *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT,
                        "`alpha`, `alpha-mode`, `alpha-pairing` and `trust-region` are for two references; "
                        "`reference2` names the second one");
+    if (o->link != DM_LINK_SIMPO && differs(o, "simpo-margin"))
+        return dm_fail(err, DM_ERR_ARGUMENT, "`simpo-margin` is for `link` simpo");
+    if (o->link == DM_LINK_SIMPO && o->reference)
+        return dm_fail(err, DM_ERR_ARGUMENT, "`link` simpo has no reference; leave `reference` out");
+    if (o->link != DM_LINK_DISCOPOP && !o->link_mix && differs(o, "discopop-temperature"))
+        return dm_fail(err, DM_ERR_ARGUMENT, "`discopop-temperature` is for `link` discopop");
     if (o->objective != DM_OBJECTIVE_KTO && (differs(o, "desirable-weight") || differs(o, "undesirable-weight")))
         return dm_fail(err, DM_ERR_ARGUMENT,
                        "`desirable-weight` and `undesirable-weight` are kto's; add `objective` kto, or leave them out");
@@ -108,7 +116,35 @@ dm_status dm_train_options_check(const dm_train_options *o, dm_error *err)
         return dm_fail(err, DM_ERR_ARGUMENT, "no model given; `model` names the policy's directory or file");
     if (!o->data)
         return dm_fail(err, DM_ERR_ARGUMENT, "no data given; `data` names the file of trajectories or pairs");
-    return check_meaning(o, err);
+    double mix[DM_LINKS];
+    s = dm_link_mix_parse(o->link_mix, mix, err);
+    return s == DM_OK ? check_meaning(o, err) : s;
+}
+
+/* "sigmoid:0.8,bco-pair:0.2" */
+dm_status dm_link_mix_parse(const char *text, double mix[DM_LINKS], dm_error *err)
+{
+    for (int i = 0; i < DM_LINKS; i++)
+        mix[i] = 0;
+    for (const char *p = text; p && *p; p += *p == ',') {
+        const size_t name = strcspn(p, ":,"), size = strcspn(p, ",");
+        char number[64] = "";
+        const char *end = "";
+        int link = 0;
+        while (link < DM_LINKS && (strlen(dm_link_names[link]) != name || memcmp(dm_link_names[link], p, name) != 0))
+            link++;
+        if (size > name && size - name <= sizeof number)
+            snprintf(number, sizeof number, "%.*s", (int)(size - name - 1), p + name + 1);
+        const double weight = dm_double_parse(number, &end);
+        if (link == DM_LINKS || mix[link] > 0 || *number == '\0' || *end || !(weight > 0) || weight > DM_HUGE)
+            return dm_fail(err, DM_ERR_ARGUMENT,
+                           "`link-mix`: '%.*s' is not the name of a link and its weight, such as bco-pair:0.2, each "
+                           "link once",
+                           (int)(size < 40 ? size : 40), p);
+        mix[link] = weight;
+        p += size;
+    }
+    return DM_OK;
 }
 
 /* ---- identity ---- */
@@ -271,21 +307,26 @@ const char *dm_objective_name(dm_objective_kind kind)
 
 dm_loss_options dm_train_loss_options(const dm_train_options *o)
 {
-    return (dm_loss_options){.objective = o->objective,
-                             .link = o->link,
-                             .phi = o->phi,
-                             .beta = o->beta,
-                             .gamma = o->gamma,
-                             .label_smoothing = o->label_smoothing,
-                             .sft_weight = o->sft_weight,
-                             .length_normalised = o->length_normalised,
-                             .desirable_weight = o->desirable_weight,
-                             .undesirable_weight = o->undesirable_weight,
-                             .two_references = o->reference2 != NULL,
-                             .alpha_mode = o->alpha_mode,
-                             .alpha = o->alpha,
-                             .alpha_pairing = o->alpha_pairing,
-                             .trust_region = o->trust_region};
+    dm_loss_options l = {.objective = o->objective,
+                         .link = o->link,
+                         .phi = o->phi,
+                         .beta = o->beta,
+                         .gamma = o->gamma,
+                         .label_smoothing = o->label_smoothing,
+                         .sft_weight = o->sft_weight,
+                         .length_normalised = o->length_normalised,
+                         .desirable_weight = o->desirable_weight,
+                         .undesirable_weight = o->undesirable_weight,
+                         .two_references = o->reference2 != NULL,
+                         .alpha_mode = o->alpha_mode,
+                         .alpha = o->alpha,
+                         .alpha_pairing = o->alpha_pairing,
+                         .trust_region = o->trust_region,
+                         .margin = o->simpo_margin,
+                         .temperature = o->discopop_temperature,
+                         .mixed = o->link_mix != NULL};
+    dm_link_mix_parse(o->link_mix, l.mix, NULL); /* checked */
+    return l;
 }
 
 const dm_train_options *dm_train_options_values(const dmpo_train_options *options)

@@ -37,6 +37,9 @@ extern const char *const dm_objective_names[],
 /* "dmpo"; static. */
 const char *dm_objective_name(dm_objective_kind kind);
 
+/* Weights of links from "NAME:WEIGHT,..."; NULL: all 0. */
+dm_status dm_link_mix_parse(const char *text, double mix[DM_LINKS], dm_error *err);
+
 /* What they say of the loss. */
 dm_loss_options dm_train_loss_options(const dm_train_options *o);
 
@@ -46,6 +49,8 @@ typedef enum dm_identity { /* which part of a run's identity an option's value i
                            DM_IDENTITY_NUMBERS,
                            DM_IDENTITY_KTO,
                            DM_IDENTITY_MRPO,
+                           DM_IDENTITY_SIMPO,
+                           DM_IDENTITY_DISCOPOP,
                            DM_IDENTITY_SHARDS,
                            DM_IDENTITY_PRECISION,
                            DM_IDENTITIES

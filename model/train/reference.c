@@ -279,6 +279,12 @@ dm_status dm_run_reference(dm_run *r, dm_error *err)
 
     if (!r->train.reference.logp)
         return DM_OK;
+    if (!r->score_only && !dm_loss_needs_reference(&r->loss)) { /* as if each token's were 0 */
+        memset(r->train.reference.logp, 0, r->train.reference.n * sizeof(float));
+        if (r->eval.reference.logp)
+            memset(r->eval.reference.logp, 0, r->eval.reference.n * sizeof(float));
+        return DM_OK;
+    }
     if ((s = open_references(r, err)) != DM_OK || (s = read_cache(r, &hit, err)) != DM_OK || hit)
         return s;
     s = run_references(r, err);

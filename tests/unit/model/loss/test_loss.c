@@ -18,7 +18,8 @@ static bool close_to(double got, double want, double relative)
 
 static dm_loss_options defaults(void)
 {
-    return (dm_loss_options){.objective = DM_OBJECTIVE_DMPO, .beta = 0.1, .gamma = 0.7};
+    return (dm_loss_options){
+        .objective = DM_OBJECTIVE_DMPO, .beta = 0.1, .gamma = 0.7, .temperature = 0.05, .margin = 0.5};
 }
 
 /* ---- phi ---- */
@@ -200,6 +201,14 @@ static const struct {
     {DM_LINK_NCA_PAIR, 2.0, 0.0, {1.5249654451979358, 9.256891072104958, 8.552120069925266}},
     {DM_LINK_SPPO_HARD, 0.1, 0.0, {34.3125, 124.8125, 174.3125}},
     {DM_LINK_SPPO_HARD, 2.0, 0.0, {1.0625, 20.3125, 60.3125}},
+    {DM_LINK_EXO_PAIR, 0.1, 0.001, {2.463642517652658, 3.767277604965341, 3.938285947866888}},
+    {DM_LINK_EXO_PAIR, 2.0, 0.25, {0.18754162346112854, 1.3861566072487452, 1.3862729760890167}},
+    {DM_LINK_BCO_PAIR, 0.1, 0.0, {1.3010586833304554, 1.6953441574684807, 1.7932211469416952}},
+    {DM_LINK_BCO_PAIR, 2.0, 0.0, {0.39215142181077245, 11.511959211302369, 15.201413583885026}},
+    {DM_LINK_DISCOPOP, 0.1, 0.0, {0.8327156007702979, 1.0214258654288686, 1.0865520358583205}},
+    {DM_LINK_DISCOPOP, 2.0, 0.0, {0.0301973834223185, 11.50001013004229, 13.500001370958147}},
+    {DM_LINK_SIMPO, 0.1, 0.0, {0.8687926039781781, 1.368637619399564, 1.4441251883565682}},
+    {DM_LINK_SIMPO, 2.0, 0.25, {0.798587351573742, 9.000006144193478, 10.500000831528373}},
 };
 
 static void test_link_values(void)
@@ -218,6 +227,35 @@ static void test_link_values(void)
             CK(l.reward_chosen == o.beta * scores_w[i] && l.reward_rejected == o.beta * scores_l[i]);
         }
     }
+}
+
+static int smooths(dm_loss_link link)
+{
+    return link == DM_LINK_SIGMOID || link == DM_LINK_ROBUST || link == DM_LINK_EXO_PAIR || link == DM_LINK_SIMPO;
+}
+
+/* Loss and derivatives of a mixture are the weighted sums of its links'. */
+static void test_mixture(void)
+{
+    dm_loss_options mixed = defaults(), one = defaults();
+    dm_loss_batch b = {.pairs = PAIRS};
+    double want[3] = {0};
+
+    mixed.mixed = 1;
+    mixed.mix[DM_LINK_SIGMOID] = 0.8;
+    mixed.mix[DM_LINK_BCO_PAIR] = 0.2;
+    mixed.label_smoothing = one.label_smoothing = 0.125;
+    CK(dm_loss_check(&mixed, NULL) == DM_OK);
+    for (int i = 0; i < DM_LINKS; i++) {
+        one.link = (dm_loss_link)i;
+        const dm_loss_pair l = dm_loss_pair_of(&one, scores_w[1], scores_l[1], &b);
+        want[0] += mixed.mix[i] * l.loss;
+        want[1] += mixed.mix[i] * l.d_chosen;
+        want[2] += mixed.mix[i] * l.d_rejected;
+    }
+    const dm_loss_pair l = dm_loss_pair_of(&mixed, scores_w[1], scores_l[1], &b);
+    CK(close_to(l.loss, want[0], 1e-14) && close_to(l.d_chosen, want[1], 1e-14) &&
+       close_to(l.d_rejected, want[2], 1e-14));
 }
 
 static double batch_loss(const dm_loss_options *o, const double *w, const double *l)
@@ -257,7 +295,7 @@ static void test_derivatives(void)
         dm_loss_options o = defaults();
         o.link = (dm_loss_link)(k % DM_LINKS);
         o.beta = betas[k / DM_LINKS % 3];
-        o.label_smoothing = o.link == DM_LINK_SIGMOID || o.link == DM_LINK_ROBUST ? 0.125 : 0;
+        o.label_smoothing = smooths(o.link) ? 0.125 : 0;
         const double shift_w = shifts[k / (3 * DM_LINKS) % 3], shift_l = shifts[k / (9 * DM_LINKS)];
         double w[PAIRS], l[PAIRS];
         for (size_t i = 0; i < PAIRS; i++) {
@@ -300,6 +338,7 @@ static void test_extremes(void)
     for (int link = 0; link < DM_LINKS; link++) {
         dm_loss_options o = defaults();
         o.link = (dm_loss_link)link;
+        o.label_smoothing = link == DM_LINK_EXO_PAIR ? 0.1 : 0;
         for (int sign = -1; sign <= 1; sign += 2) {
             const double w = sign * 1e6, l = -w;
             const dm_loss_batch b = dm_loss_batch_of(&o, &w, &l, 1);
@@ -347,8 +386,30 @@ static void test_options(void)
     o.label_smoothing = 0.1;
     for (int link = DM_LINK_HINGE; link < DM_LINKS; link++) {
         o.link = (dm_loss_link)link;
-        refused(o, "`label-smoothing`");
+        if (!smooths(o.link))
+            refused(o, "`label-smoothing`");
     }
+    o = defaults();
+    o.link = DM_LINK_EXO_PAIR;
+    refused(o, "above 0, to 0.5");
+    o.link = DM_LINK_DISCOPOP;
+    o.temperature = 1;
+    refused(o, "`discopop-temperature`");
+    o.link = DM_LINK_SIMPO;
+    o.margin = -1;
+    refused(o, "`simpo-margin`");
+    o = defaults();
+    o.mixed = 1;
+    refused(o, "`link-mix` has no link");
+    o.mix[DM_LINK_SIMPO] = 1;
+    refused(o, "cannot have simpo");
+    o.mix[DM_LINK_SIMPO] = 0;
+    o.mix[DM_LINK_HINGE] = 1;
+    o.label_smoothing = 0.1;
+    refused(o, "`label-smoothing`");
+    o.label_smoothing = 0;
+    o.link = DM_LINK_IPO;
+    refused(o, "replaces `link`");
     o = defaults();
     o.link = (dm_loss_link)17;
     refused(o, "link");
@@ -545,6 +606,7 @@ int main(void)
     test_phi_properties();
     test_side();
     test_link_values();
+    test_mixture();
     test_derivatives();
     test_kto_start();
     test_extremes();
