@@ -92,6 +92,7 @@ mutant softmax-columns simd/kernels/k_softmax.c 's/seen(vf_add(sum\[j % VF\], e)
 mutant weigh simd/kernels/k_weigh.c 's/vf_fma(vf_set1(b\[i\].p\[j\]), \(.*\), acc\[i\]);/vf_add(vf_mul(vf_set1(b[i].p[j]), \1), acc[i]);/'
 mutant geglu-order simd/kernels/k_geglu.c 's/vf_mul(vf_mul(vg, gate_of(c, vf_mul(c, c))), vf_get(u + i, m))/vf_mul(vg, vf_mul(gate_of(c, vf_mul(c, c)), vf_get(u + i, m)))/'
 mutant geglu-slope simd/kernels/k_geglu.c 's/vf_set1(DM_GELU_3C3), square/vf_set1(DM_GELU_C3), square/'
+mutant geglu-clamp simd/kernels/k_geglu.c 's/return vf_min(vf_set1(DM_GELU_MAX), vf_max(vf_set1(-DM_GELU_MAX), g));/return g;/'
 mutant widen-q3-k simd/kernels/k_widen.c 's/s\[8 + k % 4\] >> k \/ 4 \* 2 \& 3/s[8 + k % 4] >> k \/ 8 * 2 \& 3/'
 mutant widen simd/kernels/k_widen.c 's/s\[8 + i\] >> 4 | s\[4 + i\] >> 6 << 4/s[8 + i] >> 4 | s[i] >> 6 << 4/'
 mutant skinny-quantised simd/kernels/k_quantised.c 's/vf_fma(vf_set1(x->a\[i\]\[column\]), value, acc\[i\])/vf_add(vf_mul(vf_set1(x->a[i][column]), value), acc[i])/'
