@@ -378,7 +378,7 @@ static dm_status open_index(dm_st *s, const char *path, dm_error *err)
                           "\"weight_map\" must be an object that gives each tensor's file");
     } else {
         const char **names = malloc(SHARDS_MAX * sizeof *names);
-        unsigned *shard = malloc(map->length * sizeof *shard);
+        unsigned *shard = calloc(map->length, sizeof *shard);
         st = names && shard ? open_shards(s, path, doc, names, shard, err)
                             : dm_fail(err, DM_ERR_MEMORY, "%s: no memory for %zu tensors", path, map->length);
         free(names);

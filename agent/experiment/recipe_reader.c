@@ -169,12 +169,11 @@ dm_status dm_recipe_parse_seeds(const char *list, const char *who, uint64_t seed
     for (const char *p = list;; p++) {
         unsigned long long first = 0, last = 0;
         char *end = NULL;
-        const bool digit = *p >= '0' && *p <= '9';
-        if (digit)
+        if (*p >= '0' && *p <= '9')
             first = last = strtoull(p, &end, 10);
-        if (digit && *end == '-' && end[1] >= '0' && end[1] <= '9')
+        if (end && *end == '-' && end[1] >= '0' && end[1] <= '9')
             last = strtoull(end + 1, &end, 10);
-        if (!digit || (*end && *end != ',') || last < first || last - first >= DM_RECIPE_SEEDS_MAX - *n)
+        if (!end || (*end && *end != ',') || last < first || last - first >= DM_RECIPE_SEEDS_MAX - *n)
             return dm_fail(err, DM_ERR_ARGUMENT,
                            "%s: '%s' is not a list of whole numbers and ranges, such as 1,2,3 or 1-24, of at most %d",
                            who, list, DM_RECIPE_SEEDS_MAX);

@@ -436,8 +436,8 @@ static dm_status obey(schedule *x, bool *end)
 {
     work order;
     size_t k = 0;
-    dm_error why;
-    dm_status s = dm_ranks_receive(0, DM_RANK_WORK, &order, sizeof order, "work", x->err);
+    dm_error *const err = x->err, why;
+    dm_status s = dm_ranks_receive(0, DM_RANK_WORK, &order, sizeof order, "work", err);
 
     *end = s == DM_OK && order.stage == ORDER_END;
     if (s != DM_OK || *end)
@@ -450,6 +450,7 @@ static dm_status obey(schedule *x, bool *end)
         k++;
     x->err = &why; /* a stage that cannot be started is rank 0's to report */
     s = start_here(x, &x->job[k], (size_t)order.stage);
+    x->err = err;
     if (s != DM_OK)
         return report(x, (size_t)order.stage, 0, why.message);
     x->job[k].taken = true;

@@ -30,10 +30,10 @@ static bool add(dm_names *out, size_t *room, const char *name)
         out->name = more;
         *room = *room ? 2 * *room : 64;
     }
-    char *copy = malloc(size);
-    if (copy)
-        out->name[out->n++] = memcpy(copy, name, size);
-    return copy != NULL;
+    if (!(out->name[out->n] = malloc(size)))
+        return false;
+    memcpy(out->name[out->n++], name, size);
+    return true;
 }
 
 dm_status dm_names_list(dm_names *out, const char *path, dm_error *err)

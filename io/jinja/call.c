@@ -133,7 +133,7 @@ static bool bind_macro(jinja_eval *e, const jinja_macro *m, const jinja_args *ar
     const jinja_args *parameters = m->node->args;
     uint32_t given = 0;
     for (size_t i = 0; i < args->n; i++) {
-        size_t at = i;
+        size_t at;
         for (at = args->names[i] != NULL ? 0 : i; args->names[i] != NULL && at < parameters->n; at++)
             if (strcmp(e->j->variables[parameters->symbols[at]], args->names[i]) == 0)
                 break;

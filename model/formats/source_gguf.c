@@ -44,7 +44,7 @@ static dm_status match(dm_source *s, bool *used, dm_error *err)
         dm_gguf_name(name, &s->config, t->name);
         const dm_gguf_tensor *found = dm_gguf_find(g, name);
         const dm_source_found f = found ? found_of(g, found) : (dm_source_found){0};
-        if ((status = dm_source_check_shape(t, name, found ? &f : NULL, s->path, by, err)) != DM_OK ||
+        if ((status = dm_source_check_shape(t, name, found ? &f : NULL, s->path, by, err)) != DM_OK || !found ||
             (status = check_type(g, found, err)) != DM_OK)
             return status;
         used[found - dm_gguf_at(g, 0)] = true;

@@ -44,7 +44,7 @@ static dm_status match(dm_source *s, dm_error *err)
         const dm_tensor *t = &s->layout.tensors[i];
         const dm_st_tensor *found = dm_st_find(s->st, t->name);
         const dm_source_found f = found ? dm_source_found_st(s->st, found) : (dm_source_found){0};
-        if ((status = dm_source_check_shape(t, t->name, found ? &f : NULL, s->path, by, err)) != DM_OK)
+        if ((status = dm_source_check_shape(t, t->name, found ? &f : NULL, s->path, by, err)) != DM_OK || !found)
             return status;
         s->tensors[i] = (dm_source_tensor){.type = found->type, .st = found};
     }

@@ -139,6 +139,7 @@ static dm_status run_steps(maker *k, dm_double_run *d, dm_error *err)
         }
         for (size_t i = 0; k->first && k->logp && i < g.o.n_items; i++)
             free(k->logp[i]);
+        k->g = NULL;
         dm_graph_free(&g);
     }
     free(k->logp);

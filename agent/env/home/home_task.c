@@ -50,7 +50,7 @@ static void draw_places(dm_home *h, dice *d)
     int n = 0;
 
     for (int kind = 0; kind < DM_HOME_PLACE_KINDS; kind++) {
-        count[kind] = dm_home_places[kind].room[room] && (kind <= DM_HOME_ALWAYS || kind == h->task.target);
+        count[kind] = (kind <= DM_HOME_ALWAYS || kind == h->task.target) && dm_home_places[kind].room[room];
         n += count[kind];
     }
     for (const int wanted = DM_HOME_PLACES - roll(d, 2); n < wanted;) {
