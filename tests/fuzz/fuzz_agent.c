@@ -27,6 +27,14 @@ void fuzz_episodes(const uint8_t *data, size_t size)
             dm_episode_write(&second, &again.episode[i]);
         FUZZ_CHECK(first.size == second.size && (!first.size || memcmp(first.data, second.data, first.size) == 0));
     }
+    for (size_t i = 0; i < e.n; i++)
+        for (size_t k = 0; k < e.episode[i].turns; k++) {
+            const char *words = e.episode[i].turn[k].action;
+            char *action;
+            FUZZ_CHECK(dm_episode_action(&action, words, strlen(words)));
+            FUZZ_CHECK(!action || (*action && strstr(words, action)));
+            free(action);
+        }
     dm_text_free(&first);
     dm_text_free(&second);
     dm_episodes_close(&e);

@@ -1,4 +1,6 @@
-/* Any bytes as a chat template: compiled, rendered and its turns found, with limits that hold. */
+/* Any bytes as a chat template: compiled, rendered and its turns found, continued, with limits that hold. What stands
+ * in "{#options " and "#}" at its beginning is its template-option. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,8 +39,12 @@ void fuzz_chat_template(const uint8_t *data, size_t size)
     memcpy(source, data, size);
     source[size] = '\0';
     dm_chat_template chat = {0};
+    char options[256] = "";
+    dm_template_choice choice = {.options = options};
+    if (sscanf(source, "{#options %255[^#]#}", options) != 1)
+        choice.options = NULL;
     const dm_template_texts texts = {.jinja = source, .bos = "<s>", .eos = "<|im_end|>", .where = "fuzz"};
-    if (strlen(source) == size && dm_template_from_text(&chat, NULL, &texts, tokenizer, &err) == DM_OK) {
+    if (strlen(source) == size && dm_template_from_text(&chat, &choice, &texts, tokenizer, &err) == DM_OK) {
         for (size_t n = 2; n <= 5; n++) {
             dm_conversation talk = {.messages = messages, .n = n};
             dm_span spans[5];
@@ -50,7 +56,14 @@ void fuzz_chat_template(const uint8_t *data, size_t size)
                     FUZZ_CHECK(spans[i].begin < spans[i].end && spans[i].end <= ids.size &&
                                (i == 0 || spans[i].begin >= spans[i - 1].end));
             dm_ids_free(&ids);
+            talk.n = n == 5 ? 4 : 2; /* after the agent's words comes the result of a tool; here there are none */
+            (void)dm_template_continue(&chat, tokenizer, &talk, &ids, &err);
+            dm_ids_free(&ids);
         }
+        const char *words = "<think>\nw\n</think>\n\nx";
+        size_t words_size = strlen(words);
+        dm_template_words(&chat, tokenizer, &words, &words_size);
+        fuzz_touch(words, words_size);
     }
     dm_template_close(&chat);
     free(source);

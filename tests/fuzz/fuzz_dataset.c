@@ -22,13 +22,20 @@ static void check(const dm_data_trajectory *t, const dm_data_options *o)
 }
 
 static dm_tokenizer *tokenizer;
-static dm_chat_template chat;
+static dm_chat_template chat, tools; /* chatml; one that writes calls and results of tools, too */
 
 static void open_once(void)
 {
     const char *const text = "a";
     const size_t one = 1;
     const char *const *specials;
+    static const dm_template_texts texts = {
+        .jinja =
+            "{% if tools %}{{ tools }}{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content or '' }}"
+            "{% for c in m.tool_calls or [] %}{{ c.function | tojson }}{% endfor %}<|im_end|>\n{% endfor %}"
+            "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+        .eos = "<|im_end|>",
+        .where = "the fuzz target"};
     const size_t n = dm_template_specials(DM_TEMPLATE_CHATML, &specials);
     dm_error err;
 
@@ -37,6 +44,7 @@ static void open_once(void)
     FUZZ_CHECK(dm_tokenizer_train(&tokenizer, &text, &one, 1, 256 + n, 2, DM_WORD_SPLIT_GPT2, false, specials, n,
                                   &err) == DM_OK);
     FUZZ_CHECK(dm_template_open(&chat, &(dm_template_choice){.name = "chatml"}, NULL, tokenizer, &err) == DM_OK);
+    FUZZ_CHECK(dm_template_from_text(&tools, NULL, &texts, tokenizer, &err) == DM_OK);
 }
 
 void fuzz_conversation(const uint8_t *data, size_t size)
@@ -65,20 +73,32 @@ void fuzz_dataset(const uint8_t *data, size_t size)
     dm_error err;
 
     open_once();
-    for (int skip = 0; skip < 2; skip++) {
-        const dm_data_options o = {.tokenizer = tokenizer,
-                                   .chat = &chat,
+    for (int way = 0; way < 6; way++) {
+        const dm_data_options o = {.tokenizer = way == 4 ? NULL : tokenizer,
+                                   .chat = way == 4  ? NULL
+                                           : way % 2 ? &chat
+                                                     : &tools,
                                    .vocabulary = dm_tokenizer_size(tokenizer),
-                                   .max_length = 64,
-                                   .skip_invalid = skip == 1};
+                                   .max_length = way < 2 ? 64 : 512,
+                                   .take_labels = way == 2,
+                                   .need_pairs = way == 3,
+                                   .drop_equal = way == 3,
+                                   .join_messages = way == 1 || way == 2,
+                                   .skip_invalid = way > 0 && way < 4,
+                                   .one = way == 5,
+                                   .only = way == 5 ? "1" : NULL};
         dm_dataset d;
+        dm_sha256 h;
         if (dm_dataset_open(&d, path, &o, &err) != DM_OK)
             continue;
         for (size_t i = 0; i < d.n; i++) {
-            check(&d.items[i].chosen, &o);
-            if (d.pairs)
+            if (d.items[i].chosen.n || !o.take_labels)
+                check(&d.items[i].chosen, &o);
+            if (d.items[i].rejected.n || (d.pairs && !o.take_labels))
                 check(&d.items[i].rejected, &o);
         }
+        dm_sha256_init(&h);
+        dm_dataset_hash(&d, &h);
         dm_dataset_close(&d);
     }
 }

@@ -31,7 +31,7 @@ const char *fuzz_file(const char *name, const uint8_t *data, size_t size)
     static struct {
         const char *name;
         char path[160];
-    } known[24];
+    } known[32];
     size_t i = 0;
 
     while (known[i].name && strcmp(known[i].name, name) != 0)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "io/gguf_internal.h"
+#include "io/gguf_write.h"
 #include "io/tokenizer/tokenizer.h"
 #include "tests/fuzz/model.h"
 #include "tests/fuzz/targets.h"
@@ -57,4 +58,45 @@ void fuzz_gguf(const uint8_t *data, size_t size)
         dm_tokenizer_close(&t);
     dm_gguf_close(&g);
     fuzz_model(path);
+}
+
+static dm_status read_zeros(void *context, size_t i, float *out, dm_error *err)
+{
+    (void)context;
+    (void)i;
+    (void)err;
+    memset(out, 0, 2 * sizeof *out);
+    return DM_OK;
+}
+
+/* The second part of a model, with a tensor "x". */
+static void put_second(void)
+{
+    const dm_gguf_out x = {.name = "x", .type = DM_F32, .dims = 1, .shape = {2}};
+    dm_gguf_meta m = {0};
+    dm_error err;
+
+    dm_gguf_put_u32(&m, "split.no", 1);
+    dm_gguf_put_u32(&m, "split.count", 2);
+    FUZZ_CHECK(dm_gguf_write(fuzz_file("split-00002-of-00002.gguf", (const uint8_t *)"", 0), true, &m, &x, 1,
+                             read_zeros, NULL, NULL, &err) == DM_OK);
+    dm_gguf_meta_free(&m);
+}
+
+/* Any bytes as the first one. */
+void fuzz_gguf_parts(const uint8_t *data, size_t size)
+{
+    static bool there;
+    dm_gguf *g;
+    char hex[DM_SHA256_HEX];
+    dm_error err;
+
+    if (!there)
+        put_second();
+    there = true;
+    if (dm_gguf_open_whole(&g, fuzz_file("split-00001-of-00002.gguf", data, size), &err) != DM_OK)
+        return;
+    FUZZ_CHECK(dm_gguf_files(g) == 1 || (dm_gguf_files(g) == 2 && dm_gguf_find(g, "x")));
+    FUZZ_CHECK(dm_gguf_sha256(g, hex, &err) == DM_OK && dm_gguf_file(g, dm_gguf_files(g) - 1));
+    dm_gguf_close(&g);
 }

@@ -1,9 +1,13 @@
 /* Any bytes as JSON and as JSON lines; what is read is written and read again, with the same content. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "io/json.h"
 #include "tests/fuzz/targets.h"
+
+#define PIPE_BYTES 4096 /* that a pipe takes without a reader */
 
 static void write_value(dm_text *t, const dm_json *v)
 {
@@ -37,6 +41,24 @@ static void write_value(dm_text *t, const dm_json *v)
     }
 }
 
+/* What comes through a pipe is read as from a file. */
+static void through_pipe(const uint8_t *data, size_t size)
+{
+    char path[32], hash[2][DM_SHA256_HEX];
+    int ends[2];
+    dm_json_doc *doc[2];
+    dm_error err;
+
+    FUZZ_CHECK(pipe(ends) == 0 && write(ends[1], data, size) == (ssize_t)size && close(ends[1]) == 0);
+    snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
+    const dm_status piped = dm_json_read_data(&doc[0], path, hash[0], &err),
+                    read = dm_json_read_data(&doc[1], fuzz_file("data.json", data, size), hash[1], &err);
+    FUZZ_CHECK(piped == read && (read != DM_OK || memcmp(hash[0], hash[1], DM_SHA256_HEX) == 0));
+    dm_json_close(&doc[0]);
+    dm_json_close(&doc[1]);
+    close(ends[0]);
+}
+
 void fuzz_json(const uint8_t *data, size_t size)
 {
     dm_json_doc *doc, *again;
@@ -55,4 +77,6 @@ void fuzz_json(const uint8_t *data, size_t size)
     dm_json_close(&doc);
     (void)dm_json_parse_lines(&doc, (const char *)data, size, "fuzz", &err);
     dm_json_close(&doc);
+    if (size % 8 == 0 && size < PIPE_BYTES)
+        through_pipe(data, size);
 }

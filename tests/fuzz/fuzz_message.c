@@ -3,7 +3,31 @@
 #include <string.h>
 
 #include "agent/env/message.h"
+#include "io/json.h"
+#include "io/tokenizer/unicode.h"
 #include "tests/fuzz/targets.h"
+
+/* What we say is JSON with these words in it. */
+static void ask(const char *words)
+{
+    static const dm_message_wants wants = {.expert = true};
+    dm_json_doc *doc;
+    dm_error err;
+    dm_text t = {0};
+
+    dm_message_ask_hello(&t);
+    dm_message_ask_reset(&t, DM_ENV_SPLIT_TRAIN, 3, UINT64_MAX, wants);
+    FUZZ_CHECK(!t.failed && dm_json_parse_lines(&doc, t.data, t.size, "asked", &err) == DM_OK);
+    dm_json_close(&doc);
+    dm_text_free(&t);
+    t = (dm_text){0};
+    dm_message_ask_step(&t, words);
+    FUZZ_CHECK(!t.failed && dm_json_parse(&doc, t.data, t.size, "asked", &err) == DM_OK);
+    if (dm_utf8_check(words, strlen(words)) == strlen(words)) /* else it was mended */
+        FUZZ_CHECK(dm_json_is(dm_json_get(dm_json_root(doc), "action"), words));
+    dm_json_close(&doc);
+    dm_text_free(&t);
+}
 
 void fuzz_message(const uint8_t *data, size_t size)
 {
@@ -29,5 +53,6 @@ void fuzz_message(const uint8_t *data, size_t size)
         }
         dm_message_answer_free(&answer);
     }
+    ask(line);
     free(line);
 }

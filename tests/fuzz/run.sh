@@ -4,7 +4,9 @@
 #   tests/fuzz/run.sh SECONDS [TARGET...]   each target (default: all) for so long; new inputs go to
 #                                           build-fuzz/found/TARGET, what crashes to build-fuzz/crash-TARGET-*
 #   tests/fuzz/run.sh merge [TARGET...]     makes each corpus smaller and puts what was found into it
-#   tests/fuzz/run.sh coverage              lines of each parser that its corpus runs (needs llvm-profdata and llvm-cov)
+#   tests/fuzz/run.sh coverage [TARGET...]  lines of each parser that the corpora run (with llvm-profdata, llvm-cov);
+#                                           those that say that memory or a file failed are counted apart, for
+#                                           tests/faults reaches them; SHOW=1 lists what is left
 #
 # CC, LLVM_PROFDATA and LLVM_COV name other versions; SEED makes a run the same again.
 set -eu
@@ -29,38 +31,43 @@ build() { # build DIR CFLAGS GOAL CONFIGURE-OPTIONS
     make -j"$(nproc 2>/dev/null || echo 2)" SRC="$root" B=. "$3" | grep -v '^  ' || :
 }
 
-# What reads the input of a target: its own files, not what they share.
-parsers() {
-    case $1 in
-    json) echo io/json.c io/json_parse.c ;;
-    npy) echo io/npy.c ;;
-    safetensors | index) echo io/safetensors.c io/safetensors_read.c ;;
-    gguf) echo io/gguf.c io/gguf_get.c io/tokenizer/tokenizer_gguf.c model/formats/source_gguf.c model/formats/source_gguf_config.c ;;
-    llama2c) echo model/formats/source_llama2c.c model/formats/llama2c.c ;;
-    config) echo model/network/config.c ;;
-    adapter) echo model/formats/adapter.c ;;
-    tokenizer_json) echo io/tokenizer/tokenizer_load.c io/tokenizer/tokenizer_pipeline.c io/tokenizer/added.c ;;
-    tokenizer_model) echo io/tokenizer/tokenizer_sp.c io/tokenizer/tokenizer_pieces.c ;;
-    tokenizer_bin) echo io/tokenizer/tokenizer_llama2c.c ;;
-    chat_template) echo io/jinja/*.c io/data/template_open.c io/data/template_render.c io/data/template_spans.c ;;
-    conversation | dataset) echo io/data/dataset.c io/data/dataset_forms.c ;;
-    episodes) echo agent/rollout/episode.c ;;
-    recipe) echo agent/experiment/recipe.c ;;
-    results) echo agent/report/report_data.c agent/report/report_metrics.c ;;
-    message) echo agent/env/message.c ;;
-    esac
-}
+# What reads outside data, as the source files that do nothing else but little.
+parsers='io/json.c io/json_get.c io/json_parse.c io/npy.c io/safetensors.c io/safetensors_read.c io/gguf.c io/gguf_get.c io/gguf_parts.c
+    io/tokenizer/added.c io/tokenizer/tokenizer_extra.c io/tokenizer/tokenizer_gguf.c io/tokenizer/tokenizer_llama2c.c
+    io/tokenizer/tokenizer_load.c io/tokenizer/tokenizer_pieces.c io/tokenizer/tokenizer_pipeline.c
+    io/tokenizer/tokenizer_sp.c io/data/dataset.c io/data/dataset_forms.c io/data/dataset_messages.c
+    io/data/dataset_tokens.c io/data/template_open.c io/data/template_render.c io/data/template_spans.c io/jinja/*.c
+    model/formats/adapter.c model/formats/llama2c.c model/formats/source_gguf.c model/formats/source_gguf_config.c
+    model/formats/source_llama2c.c model/formats/tensors.c model/network/config.c model/network/config_ends.c
+    model/network/config_layers.c model/network/config_rope.c model/train/checkpoint.c agent/env/message.c
+    agent/experiment/recipe*.c agent/report/report_data.c agent/report/report_metrics.c agent/rollout/episode.c'
 
 case $what in
 coverage)
+    CCACHE_DISABLE=1
+    export CCACHE_DISABLE # paths in the program's map are as the compiler has them
     build build-fuzz-coverage "-fprofile-instr-generate -fcoverage-mapping -O1 -g" tests/fuzz ""
+    rm -f ./*.raw
     for target; do
         LLVM_PROFILE_FILE=$target.raw tests/fuzz "$target" "$corpus/$target"/* >/dev/null
-        "$LLVM_PROFDATA" merge -o "$target.data" "$target.raw"
-        for file in $(parsers "$target"); do
-            "$LLVM_COV" report tests/fuzz -instr-profile="$target.data" "$root/$file" | awk -v t="$target" -v f="$file" \
-                '$1 == "TOTAL" { printf "%-16s %-44s %5d lines, %s\n", t, f, $8, $10 }'
-        done
+    done
+    "$LLVM_PROFDATA" merge -o all.data ./*.raw
+    "$LLVM_COV" export tests/fuzz -format=lcov -instr-profile=all.data >all.lcov
+    cd "$root"
+    # shellcheck disable=SC2086 # names and patterns
+    for file in $parsers; do
+        awk -v name="$file" -v show="${SHOW-}" '
+            FNR == NR { line[FNR] = $0; next }
+            /^SF:/ { here = substr($0, length($0) - length(name)) == "/" name }
+            here && /^DA:/ {
+                split(substr($0, 4), at, ",")
+                if (at[2] > 0) { reached++; next }
+                if (line[at[1]] ~ /ERR_MEMORY|ERR_FILE|no_memory|fail_memory|no memory/) { failing++; next }
+                left++
+                if (show) printf "%s:%d: %s\n", name, at[1], line[at[1]]
+            }
+            END { printf "%-40s %4d lines reached, %3d of failing calls, %3d left: %.1f %%\n", name, reached, failing, left,
+                  100 * reached / (reached + left) }' "$file" build-fuzz-coverage/all.lcov
     done
     ;;
 merge)
