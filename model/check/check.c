@@ -150,58 +150,85 @@ static void evaluate(checker *c, const dm_op *op, const dm_rounding *r, const dm
     c->failed |= !dm_recompute(b, c->g, op, c->in, r, bug, c->pool);
 }
 
-/* Inputs that were recomputed differ from the trace's own by their rounding. How far that moves the outputs is seen by
- * moving those inputs by their doubt, with random signs; what is seen widens both bounds. */
+/* The inputs in doubt, each element moved by its doubt up or down; the others as they are. */
+static bool move_inputs(checker *c, const dm_op *op, uint64_t shake, const double **in)
+{
+    for (uint32_t i = 0; i < op->n_in && !c->failed; i++) {
+        const uint32_t node = dm_op_in(c->g, op, i);
+        if (node == DM_NODE_NONE || !c->doubt[node])
+            continue;
+        const size_t n = dm_node_count(&c->g->nodes[node]);
+        double *moved = room(c, n);
+        for (size_t j = 0; moved && j < n; j++)
+            moved[j] =
+                c->value[node][j] + (dm_random_uniform(shake, DM_RNG_INIT, node, j) < 0.5 ? -1 : 1) * c->doubt[node][j];
+        in[i] = moved ? moved : in[i];
+    }
+    return !c->failed;
+}
+
+/* Adds to square[o][i] how far element i moves when inputs in doubt do. */
+static void shake_once(checker *c, const dm_op *op, const dm_rounding *r, uint64_t shake, const dm_recomputed *b,
+                       dm_recomputed *other, double **square)
+{
+    const double **in = malloc((op->n_in + 1) * sizeof *in), **own = c->in;
+
+    if (!in) {
+        c->failed = true;
+        return;
+    }
+    memcpy(in, own, op->n_in * sizeof *in);
+    if (move_inputs(c, op, shake, in)) {
+        c->in = in;
+        evaluate(c, op, r, NULL, other);
+        c->in = own;
+    }
+    for (uint32_t o = 0; o < op->n_out && !c->failed; o++) {
+        const uint32_t node = dm_op_out(c->g, op, o);
+        for (size_t j = 0; node != DM_NODE_NONE && j < dm_node_count(&c->g->nodes[node]); j++)
+            square[o][j] += (other->out[o][j] - b->out[o][j]) * (other->out[o][j] - b->out[o][j]) / SHAKES;
+    }
+    for (uint32_t i = 0; i < op->n_in; i++)
+        if (in[i] != own[i])
+            free((void *)(uintptr_t)in[i]);
+    free(in);
+}
+
+/* Inputs that were recomputed differ from the trace's own by their rounding. To first order this moves an output by
+ * sum a_j e_j, |e_j| <= 1, which for independent e_j of mean zero exceeds lambda |a| with probability
+ * 2 exp(-lambda^2 / 2) (Hoeffding 1963). Random signs for e_j have the mean square |a|^2: it is taken from SHAKES of
+ * them, of the element or of its tensor, whichever is larger, and widens both bounds. */
 static void shake(checker *c, const dm_op *op, const dm_rounding *r, dm_recomputed *b)
 {
     dm_recomputed other = {0};
+    double *square[DM_WALK_OUTPUTS] = {NULL};
     bool any = false;
 
     for (uint32_t i = 0; i < op->n_in; i++) {
         const uint32_t node = dm_op_in(c->g, op, i);
         any |= node != DM_NODE_NONE && c->doubt[node];
     }
-    if (!any || !place(c, op, &other)) {
-        dm_recomputed_free(&other);
+    if (!any)
         return;
+    place(c, op, &other);
+    for (uint32_t o = 0; o < op->n_out && !c->failed; o++) {
+        const uint32_t node = dm_op_out(c->g, op, o);
+        square[o] = node == DM_NODE_NONE ? NULL : room(c, dm_node_count(&c->g->nodes[node]));
     }
-    const double **saved = malloc((op->n_in + 1) * sizeof *saved);
-    for (int k = 0; k < SHAKES && saved; k++) {
-        memcpy(saved, c->in, op->n_in * sizeof *saved);
-        for (uint32_t i = 0; i < op->n_in; i++) {
-            const uint32_t node = dm_op_in(c->g, op, i);
-            if (node == DM_NODE_NONE || !c->doubt[node])
-                continue;
-            const size_t n = dm_node_count(&c->g->nodes[node]);
-            double *moved = room(c, n);
-            for (size_t j = 0; moved && j < n; j++)
-                moved[j] = c->value[node][j] +
-                           (dm_random_uniform((uint64_t)k, DM_RNG_INIT, node, j) < 0.5 ? -1 : 1) * c->doubt[node][j];
-            c->in[i] = moved ? moved : c->in[i];
+    for (uint64_t k = 0; k < SHAKES && !c->failed; k++)
+        shake_once(c, op, r, k, b, &other, square);
+    for (uint32_t o = 0; o < op->n_out; o++) {
+        const size_t n = square[o] ? dm_node_count(&c->g->nodes[dm_op_out(c->g, op, o)]) : 0;
+        double mean = 0;
+        for (size_t j = 0; j < n; j++)
+            mean += square[o][j] / (double)n;
+        for (size_t j = 0; j < n; j++) {
+            const double moved = r->lambda * sqrt(fmax(square[o][j], mean));
+            b->sound[o][j] += moved;
+            b->likely[o][j] += moved;
         }
-        evaluate(c, op, r, NULL, &other);
-        for (uint32_t i = 0; i < op->n_in; i++)
-            if (c->in[i] != saved[i])
-                free((void *)(uintptr_t)c->in[i]);
-        memcpy(c->in, saved, op->n_in * sizeof *saved);
-        for (uint32_t o = 0; o < op->n_out; o++) {
-            const uint32_t node = dm_op_out(c->g, op, o);
-            if (node == DM_NODE_NONE || c->failed)
-                continue;
-            const size_t n = dm_node_count(&c->g->nodes[node]);
-            double mean = 0;
-            for (size_t j = 0; j < n; j++)
-                mean += (other.out[o][j] - b->out[o][j]) * (other.out[o][j] - b->out[o][j]) / (double)n;
-            for (size_t j = 0; j < n; j++) {
-                const double moved = 4 * fmax(fabs(other.out[o][j] - b->out[o][j]), sqrt(mean));
-                b->sound[o][j] += moved;
-                b->likely[o][j] += moved;
-            }
-        }
+        free(square[o]);
     }
-    if (!saved)
-        c->failed = true;
-    free(saved);
     dm_recomputed_free(&other);
 }
 

@@ -1,7 +1,6 @@
 /* Causal attention over a packed sequence and its derivative, in double, with what rounding of the scores does. */
-#include "core/numbers/exact.h"
 #include "core/numbers/numeric.h"
-#include "model/truth/formula_internal.h"
+#include "model/truth/running.h"
 
 /* The keys that a row sees, as packed rows: its branch's prefix, then its own branch up to itself. */
 typedef struct seen {
@@ -48,13 +47,13 @@ static size_t kv_head(const dm_evaluation *e, size_t hq)
 {
     const dm_config *c = e->g->o.config;
 
-    return dm_knob_of(e, DM_KNOB_GROUPS) > 0 ? hq % c->kv_heads : hq / (c->heads / c->kv_heads);
+    return dm_knob_of(e, DM_KNOB_GROUPS) == 1 ? hq % c->kv_heads : hq / (c->heads / c->kv_heads);
 }
 
 typedef struct head {                 /* one row of scores; arrays of the longest row */
     double *s, *delta, *delta_likely; /* scores, and bounds of their errors */
     double *p, *off, *off_likely;     /* probabilities, and bounds of their relative errors */
-    double max, lse, spread;          /* spread: mean distance of the scores from their maximum */
+    double max, lse;
     dm_both max_off, lse_off;
 } head;
 
@@ -80,12 +79,15 @@ static void free_head(head *h, seen *s)
     free(s->key);
 }
 
-/* Errors delta_k of the scores change probability j by the factor exp(delta_j + sum_k p_k delta_k) to first order. */
+/* Score j less the maximum, its exponential, their sum and the quotient may each be stored. What they err by, and an
+ * error delta_j of the score, changes exponential j by a factor exp(c_j) and the sum by exp(sum_k p_k c_k).
+ *
+ * The sum has n terms; where it is made block by block, what was summed is rescaled by an exponential once in at least
+ * 4 keys, which adds no more than 2 n roundings. */
 static void softmax(const dm_evaluation *e, head *h, size_t n)
 {
+    const double u = e->r.acc, stored = e->r.out;
     double sum = 0, mean = 0, mean_likely = 0;
-
-    h->spread = 0;
 
     h->max = h->s[0];
     h->max_off = (dm_both){h->delta[0], h->delta_likely[0]};
@@ -97,21 +99,24 @@ static void softmax(const dm_evaluation *e, head *h, size_t n)
     for (size_t j = 0; j < n; j++)
         sum += h->p[j] = dm_exp(h->s[j] - h->max);
     for (size_t j = 0; j < n; j++) {
+        const double distance = h->max - h->s[j], own = distance * (u + stored) + dm_exponential(distance) * u + stored;
         h->p[j] /= sum;
-        h->spread += h->p[j] * (h->max - h->s[j]);
-        mean += h->p[j] * h->delta[j];
-        mean_likely += h->p[j] * h->delta_likely[j];
+        h->off[j] = h->delta[j] + own;
+        h->off_likely[j] = h->delta_likely[j] + own;
+        mean += h->p[j] * h->off[j];
+        mean_likely += h->p[j] * h->off_likely[j];
     }
     h->lse = h->max + dm_log(sum);
     if (!e->sound)
         return;
+    const dm_both g = dm_gamma(e, 3 * (double)n);
+    mean += g.sound + stored;
+    mean_likely += g.likely + stored;
     for (size_t j = 0; j < n; j++) {
-        const dm_both g = dm_gamma(e, (double)n + 12 + 3 * fabs(h->s[j] - h->max));
-        h->off[j] = expm1(h->delta[j] + mean) + g.sound + e->r.out;
-        h->off_likely[j] = expm1(h->delta_likely[j] + mean_likely) + g.likely + e->r.out;
+        h->off[j] = expm1(h->off[j] + mean + stored + DM_FUNCTION * u);
+        h->off_likely[j] = expm1(h->off_likely[j] + mean_likely + stored + DM_FUNCTION * u);
     }
-    const dm_both g = dm_gamma(e, (double)n + 12);
-    h->lse_off = (dm_both){expm1(mean) + g.sound, expm1(mean_likely) + g.likely};
+    h->lse_off = (dm_both){expm1(mean), expm1(mean_likely)};
 }
 
 /* Scores and probabilities of one row and head. */
@@ -122,11 +127,16 @@ static void score_row(const dm_evaluation *e, size_t row, size_t hq, const seen 
     const size_t kv = kv_head(e, hq);
     const double *q = e->in[0] + row * q_width + hq * d, scale = dm_scale_of(e);
     const dm_both g = dm_gamma(e, (double)d + 3);
+    const double length = sqrt(dm_dot(q, q, d).value);
 
+    /* q and k may be scaled by the root of the scale first; product, scaled product and what a mask is added to are
+     * stored */
     for (size_t j = 0; j < s->n; j++) {
         const dm_total t = dm_dot(q, e->in[1] + s->key[j] * k_width + kv * d, d);
-        const double size = t.size * scale,
-                     more = 2 * e->r.in * (1 + e->r.in) * size + 2 * e->r.out * fabs(t.value * scale);
+        const double *k = e->in[1] + s->key[j] * k_width + kv * d;
+        const double scaled_lost = e->r.least * (sqrt((double)d / scale) * (sqrt(dm_dot(k, k, d).value) + length) + 3);
+        const double size = t.size * scale, more = (2 * e->r.in * (1 + e->r.in) + 2 * e->r.out) * size +
+                                                   3 * e->r.out * fabs(t.value * scale) + scaled_lost * scale;
         h->s[j] = t.value * scale;
         if (dm_knob_of(e, DM_KNOB_SOFTCAP) > 0) {
             const double cap = dm_knob_of(e, DM_KNOB_SOFTCAP);
@@ -159,7 +169,9 @@ void dm_compute_attention(const dm_evaluation *e, size_t begin, size_t end)
                 dm_total y = {0, 0};
                 dm_both more = {0, 0};
                 for (size_t j = 0; j < s.n; j++) {
-                    const double term = h.p[j] * e->in[2][s.key[j] * k_width + kv * d + i];
+                    const double v = e->in[2][s.key[j] * k_width + kv * d + i], term = h.p[j] * v;
+                    more.sound += 2 * e->r.least * fabs(v);
+                    more.likely += 2 * e->r.least * fabs(v);
                     y.value += term;
                     y.size += fabs(term);
                     more.sound += fabs(term) * h.off[j];
@@ -168,8 +180,8 @@ void dm_compute_attention(const dm_evaluation *e, size_t begin, size_t end)
                 dm_put(e, 0, t * q_width + hq * d + i, y, (double)s.n, 2, 1, more);
             }
             dm_put(e, 1, t * c->heads + hq, (dm_total){h.max, fabs(h.max)}, 1, 0, 0, h.max_off);
-            dm_put(e, 2, t * c->heads + hq, (dm_total){h.lse, fabs(h.max) + fabs(h.lse - h.max) + h.spread + 1}, 4, 0,
-                   3, h.lse_off);
+            dm_put(e, 2, t * c->heads + hq, (dm_total){h.lse, fabs(h.max) + fabs(h.lse - h.max)}, DM_FUNCTION, 0, 1,
+                   h.lse_off);
         }
     }
     free_head(&h, &s);
@@ -192,7 +204,10 @@ static void slope_row(const dm_evaluation *e, size_t row, size_t hq, size_t kv, 
     const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
     const double *dout = e->in[3] + row * q_width + hq * d;
     const dm_both g = dm_gamma(e, (double)(d + s->n) + 8);
-    const double rounded = 2 * e->r.in * (1 + e->r.in) + 2 * e->r.out;
+    /* dP, its products with P, their sum, the difference, its product with P and that with the scale are stored */
+    const double rounded = 2 * e->r.in * (1 + e->r.in) + 5 * e->r.out;
+    const double lost = e->r.least * (4 + 1 / dm_scale_of(e) + (double)s->n);
+    const int wrong = (int)dm_knob_of(e, DM_KNOB_PROJECTION);
     dm_total mean = {0, 0};
     dm_both mean_off = {0, 0};
 
@@ -206,11 +221,14 @@ static void slope_row(const dm_evaluation *e, size_t row, size_t hq, size_t kv, 
         mean_off.likely += h->p[j] * t.size * h->off_likely[j];
     }
     for (size_t j = 0; j < s->n; j++) {
-        const double p = h->p[j], size = p * (x->dp_size[j] + mean.size);
-        x->ds[j] = p * (x->dp[j] - (dm_knob_of(e, DM_KNOB_PROJECTION) > 0 ? 0 : mean.value));
+        const double p = h->p[j];
+        double size = p * (x->dp_size[j] + mean.size);
+        x->ds[j] = wrong == 7 ? x->dp[j] : p * (x->dp[j] - (wrong == 1 ? 0 : wrong == 6 ? p * x->dp[j] : mean.value));
+        if (wrong == 7)
+            size = x->dp_size[j];
         x->ds_size[j] = size;
-        x->off[j] = size * (g.sound + rounded + h->off[j]) + p * mean_off.sound + 4 * e->r.least;
-        x->off_likely[j] = size * (g.likely + rounded + h->off_likely[j]) + p * mean_off.likely + 4 * e->r.least;
+        x->off[j] = size * (g.sound + rounded + h->off[j]) + p * mean_off.sound + lost;
+        x->off_likely[j] = size * (g.likely + rounded + h->off_likely[j]) + p * mean_off.likely + lost;
     }
 }
 
@@ -220,7 +238,11 @@ static void head_grad(const dm_evaluation *e, size_t hq, size_t kv, seen *s, hea
 {
     const dm_config *c = e->g->o.config;
     const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
-    const double scale = dm_scale_of(e);
+    const int wrong = (int)dm_knob_of(e, DM_KNOB_PROJECTION), groups = (int)dm_knob_of(e, DM_KNOB_GROUPS);
+    const size_t first = hq % (c->heads / c->kv_heads) == 0;
+    const double scale = dm_scale_of(e), q_scale = wrong == 2 ? 1 : scale, k_scale = wrong == 3 ? 1 : scale;
+    const double share = groups == 5 ? (double)c->kv_heads / c->heads : 1;
+    const double dk_share = groups == 2 ? (double)first : share, dv_share = groups == 3 ? (double)first : share;
 
     for (size_t t = 0; t < dm_eval_in(e, 0)->rows; t++) {
         see(e, t, s);
@@ -229,26 +251,31 @@ static void head_grad(const dm_evaluation *e, size_t hq, size_t kv, seen *s, hea
         score_row(e, t, hq, s, h);
         slope_row(e, t, hq, kv, s, h, x);
         for (size_t i = 0; i < d; i++) {
-            const double q = e->in[0][t * q_width + hq * d + i], dout = e->in[3][t * q_width + hq * d + i];
+            const double *queries = e->in[0] + hq * d + i, *douts = e->in[3] + hq * d + i;
             dm_total y = {0, 0};
             dm_both more = {0, 0};
             for (size_t j = 0; j < s->n; j++) {
-                const size_t key = s->key[j], at = key * d + i;
-                const double k = scale * e->in[1][key * k_width + kv * d + i];
+                const size_t key = s->key[j], at_k = (wrong == 4 ? t : key) * d + i,
+                             at_v = (wrong == 5 ? t : key) * d + i;
+                const double k = q_scale * e->in[1][key * k_width + kv * d + i];
+                const double q = dk_share * k_scale * queries[(wrong == 4 ? key : t) * q_width];
+                const double dout = dv_share * douts[(wrong == 5 ? key : t) * q_width];
+                const double p = wrong == 8 ? h->s[j] : h->p[j];
                 y.value += x->ds[j] * k;
                 y.size += fabs(x->ds_size[j] * k);
                 more.sound += fabs(k) * x->off[j];
                 more.likely += fabs(k) * x->off_likely[j];
-                dk->s[at] += x->ds[j] * q * scale;
-                dk->a[at] += fabs(x->ds_size[j] * q * scale);
-                dk->off[at] += fabs(q * scale) * x->off[j];
-                dk->off_likely[at] += fabs(q * scale) * x->off_likely[j];
-                dv->s[at] += h->p[j] * dout;
-                dv->a[at] += fabs(h->p[j] * dout);
-                dv->off[at] += fabs(h->p[j] * dout) * h->off[j];
-                dv->off_likely[at] += fabs(h->p[j] * dout) * h->off_likely[j];
+                dk->s[at_k] += x->ds[j] * q;
+                dk->a[at_k] += fabs(x->ds_size[j] * q);
+                dk->off[at_k] += fabs(q) * x->off[j];
+                dk->off_likely[at_k] += fabs(q) * x->off_likely[j];
+                dv->s[at_v] += p * dout;
+                dv->a[at_v] += fabs(p * dout);
+                dv->off[at_v] += fabs(p * dout) * h->off[j];
+                dv->off_likely[at_v] += fabs(p * dout) * h->off_likely[j];
             }
-            dm_put(e, 0, t * q_width + hq * d + i, y, (double)s->n + 2, 2, 1, more);
+            /* keys may have been scaled by the root of the scale, the sum is then scaled by it */
+            dm_put(e, 0, t * q_width + hq * d + i, y, (double)s->n + 2, 2, 2, more);
         }
     }
 }
@@ -269,10 +296,12 @@ static void group_grad(const dm_evaluation *e, size_t kv, seen *s, head *h, slop
     const size_t group = c->heads / c->kv_heads, rows = dm_eval_in(e, 0)->rows;
 
     for (size_t i = 0; i < group; i++) {
-        const size_t hq = dm_knob_of(e, DM_KNOB_GROUPS) > 0 ? kv + i * c->kv_heads : kv * group + i;
-        head_grad(e, hq, kv, s, h, x, dk, dv);
+        const int groups = (int)dm_knob_of(e, DM_KNOB_GROUPS); /* 4: right heads, whose shares go where 1 has them */
+        const size_t hq = groups == 1 || groups == 4 ? kv + i * c->kv_heads : kv * group + i;
+        head_grad(e, hq, kv_head(e, hq), s, h, x, dk, dv);
     }
-    put_columns(e, 1, kv, dk, (double)(rows * group) + 2, (double)group);
+    /* every head's share is stored, and the sums of them */
+    put_columns(e, 1, kv, dk, (double)(rows * group) + 2, (double)group + 1);
     put_columns(e, 2, kv, dv, (double)(rows * group), (double)group);
 }
 

@@ -50,6 +50,12 @@ static inline double dm_scale_of(const dm_evaluation *e)
     return factor > 0 ? scale * factor : scale;
 }
 
+/* The first input of a sum over items, which has so many of each: a mistake leaves all but the last item out. */
+static inline size_t dm_first_item(const dm_evaluation *e, size_t each)
+{
+    return dm_knob_of(e, DM_KNOB_ITEMS) > 0 ? (e->g->o.n_items - 1) * each : 0;
+}
+
 /* gamma_n = n u / (1 - n u), and with lambda sqrt(n) for n. A sum of n terms in any order (Higham 2002, section 4.2;
  * Higham and Mary 2019, theorem 2.4). */
 static inline dm_both dm_gamma(const dm_evaluation *e, double n)
@@ -84,6 +90,15 @@ static inline void dm_put_exact(const dm_evaluation *e, size_t o, size_t i, doub
         return;
     e->sound[o][i] = e->likely[o][i] = e->r.out * fabs(y) + e->r.flush + e->r.least;
     e->size[o][i] = fabs(y);
+}
+
+/* x in this many bits, round to nearest even; 0: as it is. */
+static inline double dm_in_bits(double x, int bits)
+{
+    int exponent;
+    const double fraction = frexp(x, &exponent);
+
+    return bits ? ldexp(nearbyint(ldexp(fraction, bits)), exponent - bits) : x;
 }
 
 static const dm_both dm_nothing_more = {0, 0};

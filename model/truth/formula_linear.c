@@ -26,6 +26,7 @@ void dm_compute_linear(const dm_evaluation *e, size_t begin, size_t end)
 
     for (size_t j = 0; j < n; j++) /* a row of W is read once, the rows of x stay in the cache */
         for (size_t t = begin; t < end; t++) {
+            dm_both scaled = {0, 0};
             dm_total y = wrong == 1 && n == k ? column_dot(x + t * k, w + j, k) : dm_dot(x + t * k, w + j * k, k);
             if (bias && wrong != 2) {
                 y.value += bias[j];
@@ -35,8 +36,11 @@ void dm_compute_linear(const dm_evaluation *e, size_t begin, size_t end)
                 const dm_total low = dm_dot(us + t * r, b + j * r, r);
                 y.value += low.value;
                 y.size += low.size;
+                /* as scale (x A^T B^T): its product with B and that with the scale are stored, too */
+                scaled.sound = scaled.likely = 2 * e->r.out * low.size;
             }
-            dm_put(e, 0, t * n + j, y, (double)(k + r + 1), 2, bias || us ? 2 : 0, dm_nothing_more);
+            /* the product, and the sum with the bias when an adapter's follows */
+            dm_put(e, 0, t * n + j, y, (double)(k + r + 1), 2, (bias != NULL) + (us != NULL), scaled);
         }
 }
 
@@ -58,7 +62,9 @@ static void scaled(const dm_evaluation *e, size_t begin, size_t end, bool transp
             dm_total y = dm_dot(e->in[0] + t * k, a, k);
             y.value *= scale;
             y.size *= fabs(scale);
-            dm_put(e, 0, t * r + j, y, (double)(k + 2), 2, 1, dm_nothing_more);
+            /* the product is stored before it is scaled */
+            const double lost = fabs(scale) * e->r.least;
+            dm_put(e, 0, t * r + j, y, (double)(k + 2), 2, 1, (dm_both){lost, lost});
         }
     }
     free(column);
@@ -101,7 +107,13 @@ void dm_compute_linear_dx(const dm_evaluation *e, size_t begin, size_t end)
             terms += (double)n;
             for (size_t j = 0; j < n; j++)
                 for (size_t t = 0; t < rows; t++)
-                    dm_axpy(s + t * k, a + t * k, e->in[p][(first + t) * n + j], e->in[p + 1] + j * k, k);
+                    if (dm_knob_of(e, DM_KNOB_WEIGHT) > 0 && n == k) {
+                        const dm_total y = dm_dot(e->in[p] + (first + t) * n, e->in[p + 1] + j * k, k);
+                        s[t * k + j] += y.value;
+                        a[t * k + j] += y.size;
+                    } else {
+                        dm_axpy(s + t * k, a + t * k, e->in[p][(first + t) * n + j], e->in[p + 1] + j * k, k);
+                    }
         }
         for (size_t t = 0; t < rows; t++)
             put_row(e, first + t, s + t * k, a + t * k, k, terms, (double)(e->op->n_in / 2 - 1));
@@ -113,17 +125,20 @@ void dm_compute_linear_dx(const dm_evaluation *e, size_t begin, size_t end)
 void dm_compute_linear_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t k = dm_eval_out(e, 0)->cols, n = dm_eval_out(e, 0)->rows;
+    const bool transposed = dm_knob_of(e, DM_KNOB_WEIGHT) > 0 && n == k;
     double *s = dm_eval_scratch(e, k), *a = dm_eval_scratch(e, k);
 
     for (size_t j = begin; j < end && s && a; j++) {
         double terms = 0;
         memset(s, 0, k * sizeof *s);
         memset(a, 0, k * sizeof *a);
-        for (size_t p = 0; p + 1 < e->op->n_in; p += 2) {
+        for (size_t p = dm_first_item(e, 2); p + 1 < e->op->n_in; p += 2) {
             const size_t rows = dm_eval_in(e, p)->rows;
             terms += (double)rows;
-            for (size_t t = 0; t < rows; t++)
+            for (size_t t = 0; t < rows && !transposed; t++)
                 dm_axpy(s, a, e->in[p][t * n + j], e->in[p + 1] + t * k, k);
+            for (size_t t = 0; t < rows && transposed; t++)
+                dm_axpy(s, a, e->in[p + 1][t * k + j], e->in[p] + t * n, n);
         }
         put_row(e, j, s, a, k, terms, (double)(e->op->n_in / 2 - 1));
     }
@@ -140,7 +155,7 @@ void dm_compute_bias_dw(const dm_evaluation *e, size_t begin, size_t end)
     for (size_t j = 0; j < n; j++) {
         dm_total y = {0, 0};
         double terms = 0;
-        for (size_t p = 0; p < e->op->n_in; p++) {
+        for (size_t p = dm_first_item(e, 1); p < e->op->n_in; p++) {
             const size_t rows = dm_eval_in(e, p)->rows;
             terms += (double)rows;
             for (size_t t = 0; t < rows; t++) {
@@ -164,7 +179,7 @@ void dm_compute_embed(const dm_evaluation *e, size_t begin, size_t end)
             if (scale == 1)
                 dm_put_exact(e, 0, t * d + i, y);
             else
-                dm_put(e, 0, t * d + i, (dm_total){y, fabs(y)}, 2, 0, 1, dm_nothing_more);
+                dm_put(e, 0, t * d + i, (dm_total){y, fabs(y)}, 1, 0, 1, dm_nothing_more); /* the scale is stored */
         }
 }
 
@@ -177,24 +192,31 @@ void dm_compute_embed_dw(const dm_evaluation *e, size_t begin, size_t end)
     double *s = dm_eval_scratch(e, d), *a = dm_eval_scratch(e, d);
 
     for (size_t j = begin; j < end && s && a; j++) {
-        double terms = 0;
+        double terms = 0, tokens = 0;
         memset(s, 0, d * sizeof *s);
         memset(a, 0, d * sizeof *a);
-        for (size_t k = 0; k < items && without != 2; k++) {
+        for (size_t k = dm_first_item(e, 1); k < items && without != 2; k++) {
             const dm_pack *p = &e->g->items[k].pack;
             terms += (double)p->rows;
+            size_t n = 0, seen = 0;
             for (size_t t = 0; t < p->rows; t++)
-                if ((size_t)p->ids[t] == j)
-                    dm_axpy(s, a, scale, e->in[k] + t * d, d);
+                n += (size_t)p->ids[t] == j;
+            for (size_t t = 0; t < p->rows; t++) {
+                if ((size_t)p->ids[t] != j || (without == 3 && ++seen < n))
+                    continue;
+                dm_axpy(s, a, scale / (without == 4 ? (double)n : 1), e->in[k] + t * d, d);
+                tokens += scale == 1 ? 1 : 2;
+            }
         }
-        for (size_t k = 0; k < items && e->op->tied && without != 1; k++) {
+        for (size_t k = dm_first_item(e, 1); k < items && e->op->tied && without != 1; k++) {
             const double *dy = e->in[items + 2 * k], *x = e->in[items + 2 * k + 1];
             const size_t rows = dm_eval_in(e, items + 2 * k)->rows;
             terms += (double)rows;
             for (size_t t = 0; t < rows; t++)
                 dm_axpy(s, a, dy[t * vocab + j], x + t * d, d);
         }
-        put_row(e, j, s, a, d, terms, (double)e->op->n_in);
+        /* shares are stored and added one after the other, the tokens' even row by row */
+        put_row(e, j, s, a, d, terms, tokens + (double)items * (e->op->tied ? 2 : 1));
     }
     free(s);
     free(a);

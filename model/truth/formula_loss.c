@@ -3,25 +3,37 @@
 
 #include "core/numbers/exact.h"
 #include "core/numbers/numeric.h"
-#include "model/truth/formula_internal.h"
+#include "model/truth/running.h"
 
-typedef struct spread { /* of a row of logits */
-    double max, log_sum;
-    dm_both off; /* of log_sum */
+/* Of a row of logits: d = x - max, exp(d), their sum, its logarithm; each may be stored. */
+typedef struct spread {
+    double max;
+    dm_run log_sum;
 } spread;
 
 static spread spread_of(const dm_evaluation *e, const double *x, size_t n)
 {
+    const dm_rounding *r = &e->r;
     spread s = {.max = x[0]};
-    double sum = 0;
+    double sum = 0, off = 0;
 
     for (size_t i = 1; i < n; i++)
         s.max = x[i] > s.max ? x[i] : s.max;
-    for (size_t i = 0; i < n; i++)
-        sum += dm_exp(x[i] - s.max);
-    s.log_sum = dm_log(sum);
-    s.off = dm_gamma(e, (double)n + 16);
+    for (size_t i = 0; i < n; i++) {
+        const double distance = s.max - x[i], power = dm_exp(-distance);
+        sum += power;
+        off += power * (r->acc * (distance + dm_exponential(distance)) + r->out * (distance + 1)) + r->least + r->flush;
+    }
+    const dm_run t = dm_sum_run(e, (dm_run){sum, off, off}, sum, (double)n);
+    s.log_sum = dm_function(r, dm_log(sum), t.sound < sum ? -log1p(-t.sound / sum) : INFINITY,
+                            t.likely < sum ? -log1p(-t.likely / sum) : INFINITY, DM_FUNCTION);
     return s;
+}
+
+/* (x - max) - log_sum */
+static dm_run logp_of(const dm_evaluation *e, const spread *s, double x)
+{
+    return dm_minus(&e->r, dm_minus(&e->r, dm_exactly(x), dm_exactly(s->max)), s->log_sum);
 }
 
 /* The target of a prediction. */
@@ -45,29 +57,33 @@ void dm_compute_logp(const dm_evaluation *e, size_t begin, size_t end)
     for (size_t t = begin; t < end; t++) {
         const double *x = e->in[0] + t * vocab, target = x[label_of(e, p, t)];
         const spread s = spread_of(e, x, vocab);
-        dm_put(e, 0, t, (dm_total){target - s.max - s.log_sum, fabs(target) + 2 * fabs(s.max) + s.log_sum}, 4, 0, 2,
-               s.off);
+        dm_put_run(e, 0, t, logp_of(e, &s, target), fabs(target) + 2 * fabs(s.max) + s.log_sum.v);
     }
 }
 
 void dm_compute_logits_grad(const dm_evaluation *e, size_t begin, size_t end)
 {
+    const int wrong = (int)dm_knob_of(e, DM_KNOB_LABEL);
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t vocab = dm_eval_in(e, 0)->cols;
 
     for (size_t t = begin; t < end; t++) {
-        const double *x = e->in[0] + t * vocab, coef = e->in[1][t];
+        const double *x = e->in[0] + t * vocab;
         const spread s = spread_of(e, x, vocab);
+        const size_t label =
+            wrong == 5 ? (size_t)p->ids[(size_t)p->prediction_row[t]] : (size_t)p->prediction_target[t];
+        dm_run coef = dm_exactly(e->in[1][t]);
+        if (wrong == 6)
+            coef = dm_times(&e->r, coef, dm_exp_run(&e->r, logp_of(e, &s, x[label])));
         for (size_t i = 0; i < vocab; i++) {
-            const double probability = dm_exp(x[i] - s.max - s.log_sum),
-                         hot = (size_t)p->prediction_target[t] == i && !(dm_knob_of(e, DM_KNOB_LABEL) > 2);
-            /* the exponent is a log-probability, which may have been stored */
-            const double logp = x[i] - s.max - s.log_sum, stored = expm1(3 * e->r.out * fabs(logp));
-            const dm_both g = dm_gamma(e, 8 + 3 * fabs(x[i] - s.max) + 2 * fabs(s.max) + s.log_sum);
-            const dm_both exponent = {g.sound + stored, g.likely + stored};
-            const double size = fabs(coef) * probability;
-            dm_put(e, 0, t * vocab + i, (dm_total){coef * (hot - probability), fabs(coef) * (hot + probability)}, 4, 0,
-                   2, (dm_both){size * (s.off.sound + exponent.sound), size * (s.off.likely + exponent.likely)});
+            /* coef hot - coef exp(logp) */
+            const double hot = wrong == 3 ? 0 : label == i;
+            dm_run probability = dm_exp_run(&e->r, logp_of(e, &s, x[i]));
+            if (wrong == 4)
+                probability = dm_exactly(0);
+            const dm_run soft = dm_times(&e->r, coef, probability);
+            dm_put_run(e, 0, t * vocab + i, dm_minus(&e->r, hot > 0 ? coef : dm_exactly(0), soft),
+                       fabs(coef.v) * (hot + probability.v));
         }
     }
 }
@@ -119,7 +135,10 @@ void dm_compute_phi(const dm_evaluation *e, size_t begin, size_t end)
                 const double w = mistaken(e, t, k, i, dm_loss_token_weight(&e->g->o.loss, &view, action));
                 /* 1 - gamma^n loses what gamma^n is close to 1 by */
                 const double gamma = e->g->o.loss.gamma, lost = gamma > 0 && gamma < 1 ? 1 / (1 - gamma) : 1;
-                dm_put(e, (size_t)s, i, (dm_total){w, w * lost}, 16 + 4 * (double)k, 0, 2, dm_nothing_more);
+                /* three powers of gamma, by multiplication or as functions, two differences, a quotient, a product: six
+                 * of these results may be stored */
+                dm_put(e, (size_t)s, i, (dm_total){w, w * lost}, 3 * (DM_POWER + (double)t->n_turns) + 4, 0, 6,
+                       dm_nothing_more);
             }
     }
 }
@@ -253,6 +272,11 @@ static void loss_of(const dm_evaluation *e, const double *score, double *s_w, do
     for (size_t i = 0; i < 2 * n && wrong == 5; i++)
         r->d[i] *= (double)n;
     r->loss *= wrong == 5 ? (double)n : 1;
+    for (size_t i = 0; i < 2 * n; i++) {
+        const double full = (i % 2 ? o->beta : -o->beta) / (double)n;
+        r->d[i] = wrong == 7 ? r->d[i] / o->beta : wrong == 8 ? full - r->d[i] : r->d[i];
+        r->d[i] = wrong == 9 && i % 2 ? -r->d[i] : r->d[i];
+    }
 }
 
 /* Scores in float and their rounding move the loss: the links are monotone in each score, so the two ends of what the
@@ -274,7 +298,8 @@ void dm_compute_loss(const dm_evaluation *e, size_t begin, size_t end)
     for (int sign = -1; sign <= 1; sign += 2) {
         for (size_t i = 0; i < n; i++)
             for (size_t k = 0; k < 4; k++) {
-                const double off = 8 * (e->r.acc + e->r.out) * (fabs(score[4 * i]) + fabs(score[4 * i + 1]));
+                /* a difference, products with beta and a length, another difference: each computed and stored */
+                const double off = 4 * (e->r.acc + e->r.out) * (fabs(score[4 * i]) + fabs(score[4 * i + 1]));
                 moved[4 * i + k] = score[4 * i + k] + (k == 1 ? -sign : sign) * (k < 2 ? off : 0);
             }
         loss_of(e, moved, s_w, s_l, sign < 0 ? &low : &high);
@@ -283,10 +308,14 @@ void dm_compute_loss(const dm_evaluation *e, size_t begin, size_t end)
     double size = 1;
     for (size_t i = 0; i < n; i++)
         size += e->g->o.loss.objective == DM_OBJECTIVE_SFT ? fabs(score[4 * i + 2]) / (double)actions(e) : 0;
-    dm_put(e, 0, 0, (dm_total){r.loss, fabs(r.loss) + size}, (double)n + 16, 0, 3, (dm_both){off, off});
+    /* log(1 + exp(-m)): three functions; each pair's loss is stored, and the sum of them before it is divided */
+    dm_put(e, 0, 0, (dm_total){r.loss, fabs(r.loss) + size}, (double)n + 2 + 3 * DM_FUNCTION, 0, 4,
+           (dm_both){off, off});
     for (size_t i = 0; i < 2 * n; i++) {
         const double d = fmax(fabs(high.d[i] - r.d[i]), fabs(low.d[i] - r.d[i]));
-        dm_put(e, 1, i, (dm_total){r.d[i], fabs(r.d[i])}, 24, 0, 3, (dm_both){d, d});
+        /* beta / n times 1 / (1 + exp(m)): a power, a sum, a quotient, two products */
+        const double m = e->g->o.loss.beta * (fabs(score[4 * (i / 2)]) + fabs(score[4 * (i / 2) + 1]));
+        dm_put(e, 1, i, (dm_total){r.d[i], fabs(r.d[i])}, dm_exponential(m) + DM_FUNCTION + 4, 0, 5, (dm_both){d, d});
     }
     free(memory);
 }
@@ -296,6 +325,7 @@ void dm_compute_coef(const dm_evaluation *e, size_t begin, size_t end)
     const dm_pack *p = &dm_eval_item(e)->pack;
     const dm_loss_options *o = &e->g->o.loss;
     const double *d = e->in[0] + 2 * (size_t)e->op->item;
+    const int wrong = (int)dm_knob_of(e, DM_KNOB_PHI);
     double *s = dm_eval_scratch(e, p->predictions), *a = dm_eval_scratch(e, p->predictions);
 
     (void)begin;
@@ -303,13 +333,18 @@ void dm_compute_coef(const dm_evaluation *e, size_t begin, size_t end)
     for (int side = 0; side < 2 && s && a; side++)
         for (size_t i = 0; i < p->side[side].n; i++) {
             const size_t at = p->side[side].prediction[i];
-            double w = d[side] * e->in[1 + side][token_of(side_of(e, side), i)];
+            const double phi = e->in[1 + side][token_of(side_of(e, side), i)];
+            double w = d[side] * (wrong == 8 ? phi != 0 : phi);
+            if (wrong == 9)
+                w /= (double)p->side[side].n;
+            if (wrong == 10 && side == 1)
+                w = 0;
             if (side == 0 && o->sft_weight > 0)
                 w -= o->sft_weight / (double)p->side[0].n / (double)e->g->o.n_items;
             s[at] += w;
             a[at] += fabs(w);
         }
-    for (size_t i = 0; i < p->predictions && s && a; i++)
+    for (size_t i = 0; i < p->predictions && s && a; i++) /* two sides' products, and sft's share: a sum of three */
         dm_put(e, 0, i, (dm_total){s[i], a[i]}, 6, 0, 2, dm_nothing_more);
     free(s);
     free(a);

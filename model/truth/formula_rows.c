@@ -1,10 +1,9 @@
 /* Formulas that work row by row: norms, RoPE, residuals, gated activations. */
 #include <string.h>
 
-#include "core/numbers/exact.h"
 #include "core/numbers/numeric.h"
 #include "model/network/rope.h"
-#include "model/truth/formula_internal.h"
+#include "model/truth/running.h"
 
 void dm_compute_tokens(const dm_evaluation *e, size_t begin, size_t end)
 {
@@ -53,7 +52,33 @@ static double inverse_rms_of_rows(const dm_evaluation *e, const double *x, size_
     return 1 / sqrt(sum / (double)rows + e->g->o.config->eps);
 }
 
-/* The sum of squares has no cancellation: its relative error is gamma_n, that of the root half of it. */
+/* What one group of elements shares. */
+typedef struct norm_group {
+    dm_run inverse; /* 1 / sqrt(mean of x^2 + eps): squares, mean, sum with eps, root, quotient */
+    dm_run slope;   /* the derivative by the mean of x^2, shared by n: sum(w dy x) / 2 inverse^3 / n */
+} norm_group;
+
+static dm_run inverse_run(const dm_evaluation *e, const double *x, size_t n)
+{
+    const dm_rounding *r = &e->r;
+    const double square = dm_dot(x, x, n).value, count = (double)n;
+    const dm_run each = {square, r->out * square + count * (r->least + r->flush),
+                         r->out * square + count * (r->least + r->flush)};
+    const dm_run mean = dm_times(r, dm_sum_run(e, each, square, count), dm_exactly(1 / count));
+    dm_run y = dm_inverse(r, dm_root(r, dm_plus(r, mean, dm_exactly(e->g->o.config->eps))));
+
+    y.v = inverse_rms(e, x, n);
+    return y;
+}
+
+static dm_run weight_run(const dm_evaluation *e, const double *w, size_t i)
+{
+    const double v = norm_weight(e, w, i);
+
+    return v == w[i] ? dm_exactly(v) : dm_plus(&e->r, dm_exactly(1), dm_exactly(w[i]));
+}
+
+/* (x inverse) w */
 void dm_compute_norm(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t cols = dm_eval_out(e, 0)->cols, n = e->op->group;
@@ -62,73 +87,107 @@ void dm_compute_norm(const dm_evaluation *e, size_t begin, size_t end)
     for (size_t t = begin; t < end; t++)
         for (size_t at = t * cols; at < (t + 1) * cols; at += n) {
             const double *x = e->in[0] + at, centre = mean == 3 ? sum_of(x, n) / (double)n : 0;
-            double inv = inverse_rms(e, x, n);
+            dm_run inv = inverse_run(e, x, n);
             if (mean == 3)
-                inv = 1 / sqrt(1 / (inv * inv) - centre * centre);
+                inv.v = 1 / sqrt(1 / (inv.v * inv.v) - centre * centre);
             for (size_t i = 0; i < n; i++) {
                 if (mean == 4)
-                    inv = inverse_rms_of_rows(e, e->in[0], dm_eval_out(e, 0)->rows, cols, at - t * cols + i);
-                const double w = norm_weight(e, e->in[1], i), y = (x[i] - centre) * inv * w;
-                const double size =
-                    (fabs(x[i]) + fabs(centre)) * inv * (fabs(e->in[1][i]) + (w != e->in[1][i] ? 1 : 0));
-                dm_put(e, 0, at + i, (dm_total){y, size}, (double)n / 2 + 6, 0, 5, dm_nothing_more);
+                    inv.v = inverse_rms_of_rows(e, e->in[0], dm_eval_out(e, 0)->rows, cols, at - t * cols + i);
+                const dm_run w = weight_run(e, e->in[1], i);
+                const dm_run from =
+                    mean == 3 ? dm_minus(&e->r, dm_exactly(x[i]), dm_constant(&e->r, centre)) : dm_exactly(x[i]);
+                const dm_run y = dm_times(&e->r, dm_times(&e->r, from, inv), w);
+                dm_put_run(e, 0, at + i, y,
+                           (fabs(x[i]) + fabs(centre)) * inv.v * (fabs(e->in[1][i]) + (w.v != e->in[1][i])));
             }
         }
 }
 
-/* dx = inv (w dy - x inv^2 mean(w dy x)) */
+/* w dy */
+static dm_run weighed(const dm_evaluation *e, const double *dy, size_t i)
+{
+    if (dm_knob_of(e, DM_KNOB_PROJECTION) == 2)
+        return dm_exactly(dy[i]);
+    return dm_times(&e->r, dm_exactly(dy[i]), weight_run(e, e->in[2], i));
+}
+
+static norm_group norm_slope(const dm_evaluation *e, const double *dy, const double *x, size_t n)
+{
+    const dm_rounding *r = &e->r;
+    norm_group g = {.inverse = inverse_run(e, x, n)};
+    dm_run sum = {0, 0, 0};
+    double size = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const dm_run t = dm_times(r, weighed(e, dy, i), dm_exactly(x[i]));
+        sum = (dm_run){sum.v + t.v, sum.sound + t.sound, sum.likely + t.likely};
+        size += fabs(t.v);
+    }
+    sum = dm_sum_run(e, sum, size, (double)n);
+    const dm_run cube = dm_times(r, dm_times(r, g.inverse, g.inverse), g.inverse);
+    g.slope = dm_times(r, dm_times(r, dm_times(r, sum, dm_exactly(0.5)), cube), dm_exactly(1 / (double)n));
+    return g;
+}
+
+/* (w dy) inverse - 2 x slope (+ add): what reverse differentiation of dm_compute_norm gives */
 void dm_compute_norm_dx(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t cols = dm_eval_out(e, 0)->cols, n = e->op->group;
+    const dm_rounding *r = &e->r;
 
     for (size_t t = begin; t < end; t++)
         for (size_t at = t * cols; at < (t + 1) * cols; at += n) {
-            const double *dy = e->in[0] + at, *x = e->in[1] + at, inv = inverse_rms(e, x, n);
-            dm_total mean = {0, 0};
+            const double *dy = e->in[0] + at, *x = e->in[1] + at;
+            norm_group g = norm_slope(e, dy, x, n);
+            if (dm_knob_of(e, DM_KNOB_PROJECTION) == 1)
+                g.slope.v = 0;
+            if (dm_knob_of(e, DM_KNOB_PROJECTION) == 3)
+                g.slope = dm_times(r, g.slope, dm_inverse(r, g.inverse));
             for (size_t i = 0; i < n; i++) {
-                const double term = norm_weight(e, e->in[2], i) * dy[i] * x[i] / (double)n;
-                mean.value += term;
-                mean.size += fabs(term);
-            }
-            for (size_t i = 0; i < n; i++) {
-                const double first = norm_weight(e, e->in[2], i) * dy[i] * inv;
-                const double factor = dm_knob_of(e, DM_KNOB_PROJECTION) > 0 ? 0 : x[i] * inv * inv * inv;
-                /* a product that is stored below the smallest number loses that much, times what comes after */
-                const double lost = 4 * e->r.least * (1 + inv) * (1 + fabs(e->in[2][i]) + fabs(x[i]) * inv);
-                dm_total y = {first - factor * mean.value, fabs(first) + fabs(factor) * mean.size};
-                if (e->in[3] && !(dm_knob_of(e, DM_KNOB_INPUT) > 0)) {
-                    y.value += e->in[3][at + i];
-                    y.size += fabs(e->in[3][at + i]);
+                const dm_run first = dm_times(r, weighed(e, dy, i), g.inverse);
+                const dm_run second = dm_times(r, dm_exactly(2 * x[i]), g.slope);
+                double size = fabs(first.v) + fabs(second.v);
+                dm_run y = dm_minus(r, first, second);
+                if (e->in[3] && dm_knob_of(e, DM_KNOB_INPUT) != 3) {
+                    /* three addends in whatever order: a partial sum is no larger than all of them */
+                    const double add = e->in[3][at + i] * (dm_knob_of(e, DM_KNOB_INPUT) == 4 ? 2 : 1);
+                    size += fabs(add);
+                    y = dm_after(r, (dm_run){y.v + add, y.sound, y.likely}, size + fabs(add));
                 }
-                dm_put(e, 0, at + i, y, 2.5 * (double)n + 12, 0, 10, (dm_both){lost, lost});
+                dm_put_run(e, 0, at + i, y, size);
             }
         }
 }
 
+/* sum of dy (x inverse); items' shares are stored and added one after the other */
 void dm_compute_norm_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t n = e->op->group;
-    double *s = dm_eval_scratch(e, n), *a = dm_eval_scratch(e, n), terms = 0;
+    double *sum = dm_eval_scratch(e, 4 * n), terms = 0;
 
     (void)begin;
     (void)end;
-    for (size_t p = 0; p + 1 < e->op->n_in && s && a; p += 2) {
+    if (!sum)
+        return;
+    double *a = sum + n, *sound = sum + 2 * n, *likely = sum + 3 * n;
+    for (size_t p = dm_first_item(e, 2); p + 1 < e->op->n_in; p += 2) {
         const size_t count = dm_node_count(dm_eval_in(e, p));
         terms += (double)(count / n);
         for (size_t at = 0; at < count; at += n) {
-            const double *dy = e->in[p] + at, *x = e->in[p + 1] + at, inv = inverse_rms(e, x, n);
+            const double *dy = e->in[p] + at, *x = e->in[p + 1] + at;
+            const dm_run inv = dm_knob_of(e, DM_KNOB_PROJECTION) > 0 ? dm_exactly(1) : inverse_run(e, x, n);
             for (size_t i = 0; i < n; i++) {
-                const double term = dy[i] * x[i] * inv;
-                s[i] += term;
-                a[i] += fabs(term);
+                const dm_run t = dm_times(&e->r, dm_exactly(dy[i]), dm_times(&e->r, dm_exactly(x[i]), inv));
+                sum[i] += t.v;
+                a[i] += fabs(t.v);
+                sound[i] += t.sound;
+                likely[i] += t.likely;
             }
         }
     }
-    for (size_t i = 0; i < n && s && a; i++)
-        dm_put(e, 0, i, (dm_total){s[i], a[i]}, terms + (double)n / 2 + 6, 0, 8 + (double)(e->op->n_in / 2),
-               dm_nothing_more);
-    free(s);
-    free(a);
+    for (size_t i = 0; i < n; i++)
+        dm_put(e, 0, i, (dm_total){sum[i], a[i]}, terms, 0, (double)(e->op->n_in / 2), (dm_both){sound[i], likely[i]});
+    free(sum);
 }
 
 /* Of the layer's angles. */
@@ -148,39 +207,40 @@ static double frequency(const dm_evaluation *e, size_t i)
     return dm_rope_frequency(&c, e->op->rope, i);
 }
 
-/* Forward, and for ROPE_GRAD by the opposite angle. An implementation may have angles in f32: their error is some
- * roundings of position times frequency. */
+/* a cos - b sin and b cos + a sin; for ROPE_GRAD by the opposite angle. An implementation may have angles in the type
+ * of sums: the exponent is rounded, which moves the frequency by its logarithm, then come a power, a quotient, up to 4
+ * operations of rope_scaling, and the product with the position. */
 void dm_compute_rope(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_config *c = e->g->o.config;
     const dm_pack *p = &dm_eval_item(e)->pack;
+    const dm_rounding *r = &e->r;
     const size_t cols = dm_eval_out(e, 0)->cols, d = e->op->group, half = d / 2;
     const double size = e->op->rope == DM_ROPE_MAIN && c->rope == DM_ROPE_YARN ? c->rope_attention : 1;
     const double sign = (e->op->formula == DM_FORMULA_ROPE_GRAD) != (dm_knob_of(e, DM_KNOB_SIGN) > 0) ? -1 : 1;
     const size_t step = dm_knob_of(e, DM_KNOB_PAIRING) > 0 ? 2 : 1, other = step == 2 ? 1 : half;
-    double *cosine = dm_eval_scratch(e, half), *sine = dm_eval_scratch(e, half), *angle = dm_eval_scratch(e, half);
+    dm_run *turn = calloc(2 * half, sizeof *turn), *cosine = turn, *sine = turn ? turn + half : NULL;
 
-    for (size_t t = begin; t < end && cosine && sine && angle; t++) {
+    if (!turn)
+        *e->failed = true;
+    for (size_t t = begin; t < end && turn; t++) {
         for (size_t i = 0; i < half; i++) {
-            angle[i] = ((double)p->position[t] + dm_knob_of(e, DM_KNOB_POSITION)) * frequency(e, i);
-            cosine[i] = size * dm_cos(angle[i]);
-            sine[i] = sign * size * dm_sin(angle[i]);
+            const double f = frequency(e, i), angle = ((double)p->position[t] + dm_knob_of(e, DM_KNOB_POSITION)) * f;
+            const double off = size * angle * r->acc * (f > 0 ? fabs(dm_log(f)) + DM_POWER + 6 : 0);
+            cosine[i] = dm_function(r, size * dm_cos(angle), off, off, DM_FUNCTION + 1);
+            sine[i] = dm_function(r, sign * size * dm_sin(angle), off, off, DM_FUNCTION + 1);
         }
         for (size_t at = t * cols; at < (t + 1) * cols; at += d)
             for (size_t i = 0; i < half; i++) {
-                const double a = e->in[0][at + step * i], b = e->in[0][at + step * i + other];
-                const double off = 6 * e->r.acc * angle[i] * size * (fabs(a) + fabs(b));
-                dm_put(e, 0, at + step * i,
-                       (dm_total){a * cosine[i] - b * sine[i], fabs(a * cosine[i]) + fabs(b * sine[i])}, 6, 0, 3,
-                       (dm_both){off, off});
-                dm_put(e, 0, at + step * i + other,
-                       (dm_total){b * cosine[i] + a * sine[i], fabs(b * cosine[i]) + fabs(a * sine[i])}, 6, 0, 3,
-                       (dm_both){off, off});
+                const size_t one = at + step * i, two = one + other;
+                const dm_run a = dm_exactly(e->in[0][one]), b = dm_exactly(e->in[0][two]);
+                const dm_run ac = dm_times(r, a, cosine[i]), bs = dm_times(r, b, sine[i]);
+                const dm_run bc = dm_times(r, b, cosine[i]), as = dm_times(r, a, sine[i]);
+                dm_put_run(e, 0, one, dm_minus(r, ac, bs), fabs(ac.v) + fabs(bs.v));
+                dm_put_run(e, 0, two, dm_plus(r, bc, as), fabs(bc.v) + fabs(as.v));
             }
     }
-    free(cosine);
-    free(sine);
-    free(angle);
+    free(turn);
 }
 
 void dm_compute_gather(const dm_evaluation *e, size_t begin, size_t end)
@@ -209,22 +269,13 @@ void dm_compute_scatter(const dm_evaluation *e, size_t begin, size_t end)
     free(a);
 }
 
-/* x in this many bits, round to nearest even. */
-static double rounded(double x, int bits)
-{
-    int exponent;
-    const double fraction = frexp(x, &exponent);
-
-    return bits ? ldexp(nearbyint(ldexp(fraction, bits)), exponent - bits) : x;
-}
-
 void dm_compute_add(const dm_evaluation *e, size_t begin, size_t end)
 {
     const int bits = (int)dm_knob_of(e, DM_KNOB_ROUND), without = (int)dm_knob_of(e, DM_KNOB_INPUT);
 
     for (size_t i = begin; i < end; i++) {
-        const double a = without == 1 ? 0 : rounded(e->in[0][i], bits);
-        const double b = without == 2 ? 0 : rounded(e->in[1][i], bits);
+        const double a = without == 1 ? 0 : dm_in_bits(e->in[0][i], bits);
+        const double b = without == 2 ? 0 : dm_in_bits(e->in[1][i], bits);
         dm_put(e, 0, i, (dm_total){a + b, fabs(a) + fabs(b)}, 0, 0, 0, dm_nothing_more);
     }
 }
@@ -238,35 +289,66 @@ static double hyperbolic_tangent(double x)
 }
 
 typedef struct activation {
-    double value, slope;
+    dm_run value, slope;
     double value_size, slope_size; /* magnitudes of what they are sums of */
 } activation;
 
-/* silu(x) = x sigmoid(x); gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+/* x s with s = 1 / (1 + exp(-x)), for x < 0 with both sides times exp(x); its slope is s (1 + x (1 - s)) */
+static activation silu(const dm_rounding *r, double x)
+{
+    const dm_run one = dm_exactly(1), power = dm_exp_run(r, dm_exactly(-fabs(x)));
+    const dm_run part = dm_inverse(r, dm_plus(r, one, power)), s = x < 0 ? dm_times(r, power, part) : part;
+    const dm_run rest = dm_plus(r, one, dm_times(r, dm_exactly(x), dm_minus(r, one, s)));
+
+    return (activation){dm_times(r, dm_exactly(x), s), dm_times(r, s, rest), fabs(x) * s.v, s.v * (1 + fabs(x))};
+}
+
+/* x/2 (1 + t) with t = tanh(sqrt(2/pi) (x + 0.044715 x^3)); its slope is (1 + t) / 2 + x/2 (1 - t^2) rest, rest the
+ * slope of tanh's argument */
+static activation gelu_tanh(const dm_rounding *r, double x)
+{
+    const dm_run one = dm_exactly(1), half = dm_exactly(x / 2), root = dm_constant(r, 0.79788456080286535588);
+    const dm_run cubic = dm_constant(r, 0.044715), square = dm_times(r, dm_exactly(x), dm_exactly(x));
+    const dm_run argument =
+        dm_times(r, root, dm_plus(r, dm_exactly(x), dm_times(r, cubic, dm_times(r, square, dm_exactly(x)))));
+    const double v = hyperbolic_tangent(argument.v), steep = 1 - v * v;
+    const dm_run t = dm_function(r, v, fmin(1, steep * exp(2 * argument.sound)) * argument.sound,
+                                 fmin(1, steep * exp(2 * argument.likely)) * argument.likely, DM_FUNCTION);
+    const dm_run plus = dm_plus(r, one, t), minus = dm_minus(r, one, dm_times(r, t, t));
+    const dm_run rest = dm_times(r, root, dm_plus(r, one, dm_times(r, dm_times(r, dm_exactly(3), cubic), square)));
+    const dm_run bent = dm_times(r, dm_times(r, half, minus), rest);
+
+    return (activation){dm_times(r, half, plus), dm_plus(r, dm_times(r, dm_exactly(0.5), plus), bent),
+                        fabs(x) / 2 * (1 + fabs(v)), (1 + fabs(v)) / 2 + fabs(x) * rest.v};
+}
+
 static activation activation_of(const dm_evaluation *e, bool gelu, double x)
 {
     const int other = (int)dm_knob_of(e, DM_KNOB_ACTIVATION);
+    activation a = gelu != (other == 1) ? gelu_tanh(&e->r, x) : silu(&e->r, x);
+
     if (other == 2)
-        return (activation){x / 2 * (1 + erf(x / sqrt(2))), 0, fabs(x), 1};
+        a.value.v = x / 2 * (1 + erf(x / sqrt(2)));
     if (other == 3)
-        return (activation){x > 0 ? x : 0, 0, fabs(x), 1};
-    gelu ^= other == 1;
-    const double root = 0.79788456080286535588, cubic = 0.044715;
-
-    if (!gelu) {
-        const double s = dm_sigmoid(x);
-        const double slope = dm_knob_of(e, DM_KNOB_PROJECTION) > 0 ? s : s * (1 + x * (1 - s));
-        return (activation){x * s, slope, fabs(x) * s, s * (1 + fabs(x))};
+        a.value.v = x > 0 ? x : 0;
+    const double s = dm_sigmoid(x);
+    switch ((int)dm_knob_of(e, DM_KNOB_PROJECTION)) {
+    case 1:
+        a.slope.v = s;
+        break;
+    case 2:
+        a.slope.v = s * (1 - s);
+        break;
+    case 3:
+        a.slope.v = s * (1 - x * (1 - s));
+        break;
+    case 4:
+        a.slope.v = (1 + erf(x / sqrt(2))) / 2 + x * exp(-x * x / 2) * 0.39894228040143267794;
+        break;
+    default:
+        break;
     }
-    const double t = hyperbolic_tangent(root * (x + cubic * x * x * x)), rest = root * (1 + 3 * cubic * x * x);
-    return (activation){x / 2 * (1 + t), (1 + t) / 2 + x / 2 * (1 - t * t) * rest, fabs(x) / 2 * (1 + fabs(t)),
-                        (1 + fabs(t)) / 2 + fabs(x) * rest};
-}
-
-/* Roundings of an exponential of x and what is made of it: fast ones err by some units for each unit of x. */
-static double exponential_terms(double x)
-{
-    return 16 + 3 * fabs(x);
+    return a;
 }
 
 void dm_compute_glu(const dm_evaluation *e, size_t begin, size_t end)
@@ -277,19 +359,23 @@ void dm_compute_glu(const dm_evaluation *e, size_t begin, size_t end)
     for (size_t i = begin; i < end; i++) {
         const activation a = activation_of(e, gelu, e->in[gate][i]);
         const double up = other == 5 ? 1 : e->in[1 - gate][i];
-        dm_put(e, 0, i, (dm_total){a.value * up, a.value_size * fabs(up)}, exponential_terms(e->in[0][i]), 0, 4,
-               dm_nothing_more);
+        dm_put_run(e, 0, i, dm_times(&e->r, a.value, dm_exactly(up)), a.value_size * fabs(up));
     }
 }
 
 void dm_compute_glu_grad(const dm_evaluation *e, size_t begin, size_t end)
 {
     const bool gelu = dm_config_is_gemma(e->g->o.config);
+    const dm_rounding *r = &e->r;
+
+    const int wrong = (int)dm_knob_of(e, DM_KNOB_PROJECTION);
 
     for (size_t i = begin; i < end; i++) {
-        const double up = e->in[1][i], dh = e->in[2][i], n = exponential_terms(e->in[0][i]);
+        const double up = wrong == 6 ? 1 : e->in[1][i], dh = e->in[2][i];
         const activation a = activation_of(e, gelu, e->in[0][i]);
-        dm_put(e, 0, i, (dm_total){a.slope * up * dh, a.slope_size * fabs(up * dh)}, n + 8, 0, 8, dm_nothing_more);
-        dm_put(e, 1, i, (dm_total){a.value * dh, a.value_size * fabs(dh)}, n, 0, 4, dm_nothing_more);
+        const dm_run d_act = dm_times(r, dm_exactly(dh), dm_exactly(up));
+        const dm_run value = wrong == 5 ? dm_exactly(e->in[0][i]) : a.value;
+        dm_put_run(e, wrong == 7, i, dm_times(r, d_act, a.slope), a.slope_size * fabs(up * dh));
+        dm_put_run(e, wrong != 7, i, dm_times(r, dm_exactly(dh), value), a.value_size * fabs(dh));
     }
 }

@@ -26,13 +26,14 @@ import step  # noqa: E402
 CASES = {"llama": "llama-tied-gqa", "mistral": "mistral-window", "gemma3": "gemma3", "qwen2": "qwen2-bias",
          "qwen3": "qwen3-qknorm"}
 WHERE = {"window_plus_one": "mistral", "window_ignored": "mistral", "norm_without_one": "gemma3",
-         "embedding_unscaled": "gemma3", "gelu_exact": "gemma3", "bias_missing": "qwen2"}
+         "embedding_unscaled": "gemma3", "gelu_exact": "gemma3", "bias_missing": "qwen2", "gelu_grad_by_erf": "gemma3",
+         "bias_grad_mean": "qwen2"}
 SHAPE = dict(hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              head_dim=4, vocab_size=24, sliding_window=3)
 
 
-def tiny(name, out, seed=7):
-    """A case of that architecture: two pairs, random weights."""
+def tiny(name, out, seed=7, sides=((9, 8), (9, 8)), scale=0.4):
+    """A case of that architecture: pairs with sides of so many tokens, random weights."""
     generator = torch.Generator().manual_seed(seed)
     source = os.path.join(GOLDEN, CASES[name])
     config = json.load(open(os.path.join(source, "model", "config.json")))
@@ -54,13 +55,13 @@ def tiny(name, out, seed=7):
             shape = shapes.get(module, (width if module in ("q_norm", "k_norm") else c["hidden_size"],))
             shape = shape[:1] if key.endswith("bias") else shape
             plus = 1.0 if "norm" in key and c["model_type"] != "gemma3_text" else 0.0
-            weights[key] = torch.randn(shape, generator=generator) * 0.4 + plus
+            weights[key] = torch.randn(shape, generator=generator) * scale + plus
         os.makedirs(os.path.join(out, which), exist_ok=True)
         write(os.path.join(out, which, "model.safetensors"), weights, {})
     json.dump(config, open(os.path.join(out, "model", "config.json"), "w"))
     pick = lambda n: torch.randint(3, c["vocab_size"], (n,), generator=generator).tolist()
     side = lambda n: dict(ids=[1] + pick(n), turns=[[3, 5], [6, n]])
-    json.dump(dict(pairs=[dict(chosen=side(9), rejected=side(8)) for _ in range(2)]),
+    json.dump(dict(pairs=[dict(chosen=side(a), rejected=side(b)) for a, b in sides]),
               open(os.path.join(out, "case.json"), "w"))
 
 
@@ -75,6 +76,10 @@ def write(path, tensors, metadata):
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     open(path, "wb").write(struct.pack("<Q", len(text)) + text + b"".join(data))
+
+
+def options_of(bug):
+    return ["--lora", "2"] if bug.startswith("lora") else ["--method", "sft"] if bug.startswith("sft") else []
 
 
 def check(dmpo, path):
@@ -116,7 +121,7 @@ def main():
             step.BUGS.clear()
             trace = os.path.join(work, "trace.safetensors")
             sys.argv = ["step.py", os.path.join(work, WHERE.get(bug, "llama")), trace, "--bug", bug]
-            sys.argv += ["--lora", "2"] if bug.startswith("lora") else ["--method", "sft"] if bug.startswith("sft") else []
+            sys.argv += options_of(bug)
             step.main()
             operations = check(dmpo, trace)
             if not any(o["verdict"] == "wrong" for o in operations):

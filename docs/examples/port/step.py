@@ -25,6 +25,26 @@ def bug(name):
     return name in BUGS
 
 
+class Instead(torch.autograd.Function):
+    """`value`, with the gradient that autograd gives `other`: how a mistake of a derivative alone is planted."""
+
+    @staticmethod
+    def forward(ctx, value, other):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return None, g
+
+
+def hooked(x, change):
+    """x, whose gradient from here on is change(gradient)."""
+    x = x.view_as(x)
+    if x.requires_grad:
+        x.register_hook(change)
+    return x
+
+
 def read_safetensors(path):
     kinds = {"F32": torch.float32, "F64": torch.float64, "BF16": torch.bfloat16, "F16": torch.float16}
     raw = open(path, "rb").read()
@@ -97,13 +117,41 @@ class Model:
             x = x - x.mean(-1, keepdim=True)
         if bug("norm_axis"):
             return x * torch.rsqrt(x.pow(2).mean(0, keepdim=True) + self.eps) * w
-        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * w
+        inverse = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps)
+        y = x * inverse * w
+        if bug("norm_dx_without_mean"):
+            y = Instead.apply(y, x * inverse.detach() * w)
+        if bug("norm_dx_without_weight"):
+            y = Instead.apply(y, x * inverse * w.detach() / w.detach() + x.detach() * inverse.detach() * w)
+        if bug("norm_dx_inverse_squared"):
+            y = Instead.apply(y, (x * inverse - x.detach() * inverse * (1 - 1 / inverse.detach())) * w)
+        if bug("norm_dw_without_rms"):
+            y = Instead.apply(y, x * inverse * w.detach() + x.detach() * w)
+        if bug("norm_dw_from_output"):
+            y = Instead.apply(y, x * inverse * w.detach() + y.detach() * w)
+        if bug("norm_dw_mean"):
+            y = Instead.apply(y, x * inverse * w.detach() + (x * inverse).detach() * w / len(x))
+        return y
 
-    def linear(self, t, name, module, x):
+    def linear(self, t, name, module, x, raw=None):
         w, b = self.w[name + ".weight"], self.w.get(name + ".bias")
+        if bug("dw_transposed") and w.shape[0] == w.shape[1]:
+            w = hooked(w, lambda g: g.t())
+        if bug("dw_mean_over_rows"):
+            w = hooked(w, lambda g: g / len(x))
+        if bug("bias_grad_mean") and b is not None:
+            b = hooked(b, lambda g: g / len(x))
         if bug("weight_not_transposed") and w.shape[0] == w.shape[1]:
             w = w.t()
         y = F.linear(x, w, None if bug("bias_missing") else b)
+        if bug("dw_from_norm_input") and raw is not None:
+            y = Instead.apply(y, F.linear(x, w.detach(), b) + F.linear(raw.detach(), w))
+        if bug("dx_without_up_projection") and module == "up_proj":
+            y = Instead.apply(y, F.linear(x.detach(), w, b))
+        if bug("dw_without_first_row"):
+            y = Instead.apply(y, F.linear(x, w.detach(), b) + F.linear(F.pad(x.detach()[1:], (0, 0, 1, 0)), w))
+        if bug("dx_transposed") and w.shape[0] == w.shape[1]:
+            y = Instead.apply(y, F.linear(x, w.detach().t(), b) + F.linear(x.detach(), w))
         if self.lora and module in self.lora["targets"]:
             a, b2 = (self.w[f"base_model.model.{name}.lora_{k}.weight"] for k in "AB")
             scale = self.lora["alpha"] / self.lora["r"]
@@ -113,7 +161,13 @@ class Model:
                 scale = self.lora["alpha"] / (2 * self.lora["r"])
             if bug("lora_scale_missing"):
                 scale = 1.0
+            if bug("lora_db_unscaled"):
+                b2 = hooked(b2, lambda g: g / scale)
+            if bug("lora_da_unscaled"):
+                a = hooked(a, lambda g: g / scale)
             low = x @ a.t()
+            if bug("lora_dx_left_out"):
+                low = Instead.apply(low, x.detach() @ a.t())
             low = t.keep(name + ".lora_A.out", low * scale, low)
             y = y + low @ b2.t()
         return t.keep(name + ".out", y)
@@ -130,15 +184,36 @@ class Model:
         if bug("rope_interleaved"):
             a, b = x[..., 0::2], x[..., 1::2]
             return torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
-        a, b = x[..., :self.dim // 2], x[..., self.dim // 2:]
-        return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+        def rotated(x, cos, sin):
+            a, b = x[..., :self.dim // 2], x[..., self.dim // 2:]
+            return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+        y = rotated(x, cos, sin)
+        if bug("rope_grad_not_inverted"):
+            y = Instead.apply(y, rotated(x, cos, -sin))
+        if bug("rope_grad_left_out"):
+            y = Instead.apply(y, x)
+        if bug("rope_grad_position_from_one"):
+            later = angle + f
+            y = Instead.apply(y, rotated(x, *((scale * g).to(x)[:, None] for g in (later.cos(), later.sin()))))
+        return y
 
     def attention(self, t, name, q, k, v, mask):
-        group = self.heads // self.kv
+        group, qkv = self.heads // self.kv, (q, k, v)
         if bug("gqa_order"):
             k, v = k.repeat(1, group, 1), v.repeat(1, group, 1)
         else:
-            k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+            repeat = lambda x: x.repeat_interleave(group, 1)
+            first = lambda x: torch.where((torch.arange(self.heads) % group == 0).to(x.device)[:, None], repeat(x), repeat(x).detach())
+            modulo = lambda x: x.repeat(1, group, 1)
+            mean = lambda x: repeat(x) / group
+            k = repeat(k) if not bug("gqa_dk_of_one_head") else Instead.apply(repeat(k), first(k))
+            v = repeat(v) if not bug("gqa_dv_of_one_head") else Instead.apply(repeat(v), first(v))
+            if bug("gqa_grad_order"):
+                k, v = (Instead.apply(repeat(x), modulo(x)) for x in qkv[1:])
+            if bug("gqa_grad_mean"):
+                k, v = (Instead.apply(repeat(x), mean(x)) for x in qkv[1:])
         scale = (self.c.get("query_pre_attn_scalar") or self.dim) ** -0.5
         if bug("scale_missing"):
             scale = 1.0
@@ -147,16 +222,35 @@ class Model:
         if bug("scale_hidden"):
             scale = self.c["hidden_size"] ** -0.5
         s = torch.einsum("qhd,khd->hqk", q, k) * scale
+        if bug("dq_unscaled"):
+            s = Instead.apply(s, torch.einsum("qhd,khd->hqk", q, k.detach()) + torch.einsum("qhd,khd->hqk", q.detach(), k) * scale)
+        if bug("dk_unscaled"):
+            s = Instead.apply(s, torch.einsum("qhd,khd->hqk", q.detach(), k) + torch.einsum("qhd,khd->hqk", q, k.detach()) * scale)
+        if bug("dk_transposed"):
+            s = Instead.apply(s, torch.einsum("qhd,khd->hqk", q, k.detach()) * scale +
+                              torch.einsum("qhd,khd->hkq", q.detach(), k) * scale)
         if bug("softcap"):
             s = 50 * torch.tanh(s / 50)
         s = s.masked_fill(~mask, float("-inf"))
         t.put(name + ".attn.max", s.max(-1).values.t())
         t.put(name + ".attn.lse", s.logsumexp(-1).t())
         p = s.softmax(-1)
+        if bug("softmax_grad_without_sum"):
+            p = Instead.apply(p, s.masked_fill(~mask, 0) * p.detach())
+        if bug("softmax_grad_diagonal"):
+            p = Instead.apply(p, s.masked_fill(~mask, 0) * (p * (1 - p)).detach())
+        if bug("softmax_grad_without_p"):
+            p = Instead.apply(p, s.masked_fill(~mask, 0))
         if bug("softmax_without_max"):
             e = s.half().exp().to(s)
             p = e / e.sum(-1, keepdim=True)
-        return t.keep(name + ".attn.out", torch.einsum("hqk,khd->qhd", p, v).flatten(1))
+        out = torch.einsum("hqk,khd->qhd", p, v)
+        if bug("dv_transposed"):
+            out = Instead.apply(out, torch.einsum("hqk,khd->qhd", p, v.detach()) + torch.einsum("hkq,khd->qhd", p.detach(), v))
+        if bug("dv_of_scores"):
+            out = Instead.apply(out, torch.einsum("hqk,khd->qhd", p, v.detach()) +
+                                torch.einsum("hqk,khd->qhd", s.masked_fill(~mask, 0).detach(), v))
+        return t.keep(name + ".attn.out", out.flatten(1))
 
     def layer(self, t, i, x, position, segment):
         name, rows = f"model.layers.{i}", len(x)
@@ -177,7 +271,7 @@ class Model:
         mask = mask.to(x.device)
         attn = name + ".self_attn"
         n = t.keep(name + ".input_layernorm.out", self.norm(name + ".input_layernorm.weight", x))
-        qkv = {k: self.linear(t, f"{attn}.{k}_proj", k + "_proj", n) for k in "qkv"}
+        qkv = {k: self.linear(t, f"{attn}.{k}_proj", k + "_proj", n, x) for k in "qkv"}
         for k in "qk":
             if attn + f".{k}_norm.weight" in self.w:
                 heads = self.norm(attn + f".{k}_norm.weight", qkv[k].view(rows, -1, self.dim))
@@ -199,19 +293,48 @@ class Model:
         if bug("gate_up_swapped"):
             gate, up = up, gate
         act = F.silu(gate) if (not sandwich) ^ bug("wrong_activation") else F.gelu(gate, approximate="tanh")
+        if bug("silu_grad_without_x"):
+            act = Instead.apply(act, gate * torch.sigmoid(gate).detach())
+        if bug("silu_grad_sigmoid"):
+            act = Instead.apply(act, torch.sigmoid(gate))
+        if bug("silu_grad_sign"):
+            act = Instead.apply(act, 2 * gate * torch.sigmoid(gate).detach() - F.silu(gate))
+        if bug("gelu_grad_by_erf"):
+            act = Instead.apply(act, F.gelu(gate))
+        if bug("glu_grad_without_up"):
+            act = Instead.apply(act, act / up.detach())
         if bug("gelu_exact"):
             act = F.gelu(gate)
         h = t.keep(name + ".mlp.act.out", act * up)
+        if bug("glu_grad_dup_from_gate"):
+            h = t.keep(name + ".mlp.act.out", Instead.apply(act * up, act * up.detach() + gate.detach() * up))
+        if bug("glu_grads_swapped"):
+            s = torch.sigmoid(gate).detach()
+            slope = (s * (1 + gate * (1 - s)) * up).detach()
+            h = t.keep(name + ".mlp.act.out", Instead.apply(act * up, act.detach() * gate + slope * up))
         down = self.linear(t, name + ".mlp.down_proj", "down_proj", h)
         if sandwich:
             down = t.keep(name + ".post_feedforward_layernorm.out", self.norm(name + ".post_feedforward_layernorm.weight", down))
+        if bug("residual_grad_left_out"):
+            mid = mid.detach()
+        if bug("residual_grad_twice"):
+            mid = Instead.apply(mid, 2 * mid)
         return t.keep(name + ".out", mid + down)
 
     def __call__(self, t, ids, position, segment, rows, targets):
         """Log-probabilities of the targets after the given rows."""
         t.put("ids", ids.int())
         t.put("position", position.int())
-        x = self.w["model.embed_tokens.weight"][ids]
+        table = self.w["model.embed_tokens.weight"]
+        x = table[ids]
+        if bug("embedding_grad_overwritten"):  # of a token that occurs twice the last row counts
+            last = torch.tensor([int(r) not in ids[i + 1:].tolist() for i, r in enumerate(ids)], device=x.device)
+            x = torch.where(last[:, None], x, x.detach())
+        if bug("embedding_gradient_dropped"):
+            x = x.detach().requires_grad_(x.requires_grad)
+        if bug("embedding_grad_mean"):
+            count = torch.bincount(ids.cpu(), minlength=len(table)).to(x)[ids]
+            x = Instead.apply(x, x / count[:, None])
         if self.type == "gemma3_text" and not bug("embedding_unscaled"):
             x = x * self.c["hidden_size"] ** 0.5
         x = t.keep("model.embed_tokens.out", x)
@@ -226,6 +349,18 @@ class Model:
         if bug("label_shift"):
             targets = ids[rows]
         logp = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+        chosen = logits.gather(1, targets[:, None])[:, 0]
+        if bug("logits_grad_without_label"):
+            logp = Instead.apply(logp, -logits.logsumexp(-1))
+        if bug("logits_grad_without_softmax"):
+            logp = Instead.apply(logp, chosen)
+        if bug("logits_grad_label_shift"):
+            wrong = ids[rows]
+            logp = Instead.apply(logp, logits.log_softmax(-1).gather(1, wrong[:, None])[:, 0])
+        if bug("logits_grad_probability"):  # of p(target), not of its logarithm
+            logp = Instead.apply(logp, logits.softmax(-1).gather(1, targets[:, None])[:, 0])
+        if bug("logits_grad_mean"):
+            logp = Instead.apply(logp, logp / len(rows))
         return t.keep("logp", logp)
 
 
@@ -300,7 +435,8 @@ def train_step(a, case, config, weights, reference, path):
     loss = dict(objective=a.method, beta=0.1, gamma=0.7)
     if a.method in ("sft", "dpo"):
         loss["gamma"] = 0.7
-    optimizer = dict(beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01, max_grad_norm=0.5, clip_eps=1e-6)
+    optimizer = dict(beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01, max_grad_norm=100.0 if bug("clip_raises") else 0.5,
+                     clip_eps=1e-6)
     dtype, device = getattr(torch, a.dtype), a.device
     names = {"float64": "f64", "float32": "f32", "bfloat16": "bf16", "float16": "f16"}
     precision = dict(compute=names[a.dtype], accumulate="f64" if a.dtype == "float64" else "f32")
@@ -327,6 +463,9 @@ def train_step(a, case, config, weights, reference, path):
     for i, pair in enumerate(pairs):
         t = Item(trace, i)
         *inputs, sides = rows_of(pair, sft, device)
+        if bug("accumulation_overwritten"):  # the last item's gradient of the weights is all that stays
+            last = i == len(pairs) - 1
+            policy.w = weights if last else {k: hooked(w, torch.zeros_like) for k, w in weights.items()}
         logp = policy(t, *inputs)
         with torch.no_grad():
             ref = base(Silence(), *inputs)
@@ -338,6 +477,12 @@ def train_step(a, case, config, weights, reference, path):
             weight = phi(loss, pair[side]["turns"], len(pair[side]["ids"])).to(device)
             t.put("phi." + side, weight)
             l = logp[at].double()
+            if bug("coef_without_phi"):
+                l = Instead.apply(l, (l * (weight[tokens] > 0) / weight[tokens].clamp(min=1e-9)))
+            if bug("coef_mean_over_tokens"):
+                l = Instead.apply(l, l / len(l))
+            if bug("coef_rejected_dropped") and s == 1:
+                l = l.detach()
             r = torch.zeros_like(l) if sft else ref[at].double()
             if not sft:
                 t.put("reference_logp." + side, ref[at])
@@ -359,6 +504,12 @@ def loss_of(a, loss, scores, tokens):
     if a.method == "sft":
         return -sum(s[2] for s in scores) / (len(scores) if bug("sft_over_items") else tokens)
     margin = [loss["beta"] * (s[0] - s[1]) for s in scores]
+    if bug("loss_grad_without_beta"):
+        margin = [Instead.apply(m, m / loss["beta"]) for m in margin]
+    if bug("loss_grad_complement"):  # sigmoid(m) for sigmoid(-m)
+        margin = [Instead.apply(m, m * (torch.sigmoid(m) / torch.sigmoid(-m)).detach()) for m in margin]
+    if bug("loss_grad_rejected_sign"):
+        margin = [Instead.apply(m, loss["beta"] * (s[0] + s[1])) for m, s in zip(margin, scores)]
     if bug("sides_swapped"):
         margin = [-m for m in margin]
     if bug("beta_missing"):
@@ -390,10 +541,18 @@ def finish(a, trace, trained, o):
         p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         trace.put(name + ".grad", p.grad)
     total = torch.sqrt(sum(p.grad.double().pow(2).sum() for p in trained.values()))
+    if bug("norm_without_embedding"):
+        total = torch.sqrt(sum(p.grad.double().pow(2).sum() for n, p in trained.items() if "embed" not in n))
+    if bug("norm_without_root"):
+        total = total ** 2
+    if bug("norm_root_mean"):
+        total = total / sum(p.numel() for p in trained.values()) ** 0.5
     if bug("norm_of_norms"):
         total = sum(p.grad.double().norm() for p in trained.values())
     limit = o["max_grad_norm"]
     factor = torch.clamp(limit / (total + o["clip_eps"]), max=1.0)
+    if bug("clip_raises"):
+        factor = limit / (total + o["clip_eps"])
     if bug("clip_by_value"):
         factor = torch.clamp(limit / max(p.grad.abs().max() for p in trained.values()), max=1.0)
     trace.put("grad_norm", total.reshape(1))
@@ -403,6 +562,12 @@ def finish(a, trace, trained, o):
         with torch.no_grad():
             grad, p = p.grad.to(wide(p)), p.to(wide(p))  # moments and new weights are never 16-bit
             g = grad * (1.0 if bug("clip_not_applied") else factor.to(p))
+            if bug("clipped_twice"):
+                g = grad * factor.to(p) ** 2
+            if bug("gradient_in_bfloat16"):
+                g = g.bfloat16().to(p)
+            if bug("gradient_sign"):
+                g = -g
             if bug("clip_per_tensor"):
                 g = grad * min(1.0, limit / grad.norm())
             if bug("decay_coupled"):
@@ -412,16 +577,48 @@ def finish(a, trace, trained, o):
                 m = g.clone()
             if bug("betas_swapped"):
                 m, v = (1 - b2) * g, (1 - b1) * g * g
+            if bug("v_unclipped"):
+                v = (1 - b2) * grad * grad
+            if bug("v_of_moment"):
+                v = (1 - b2) * m * m
+            if bug("v_of_magnitude"):
+                v = (1 - b2) * g.abs()
+            if bug("v_without_one_minus"):
+                v = g * g
+            if bug("v_mean_over_tensor"):
+                v = torch.full_like(g, float((1 - b2) * (g * g).mean()))
             first, second = 1 - b1 ** t, 1 - b2 ** t
             if bug("correction_missing"):
                 first = second = 1.0
+            if bug("correction_of_m_alone"):
+                second = 1.0
+            if bug("correction_of_v_alone"):
+                first = 1.0
+            if bug("corrections_swapped"):
+                first, second = second, first
             if bug("correction_late"):
                 first, second = 1 - b1 ** (t + 1), 1 - b2 ** (t + 1)
             root = (v / second + o["eps"]).sqrt() if bug("eps_inside_root") else (v / second).sqrt() + o["eps"]
             if bug("eps_before_correction"):
                 root = (v.sqrt() + o["eps"]) / second ** 0.5
+            if bug("correction_outside_root"):
+                root = v.sqrt() / second + o["eps"]
+            if bug("root_left_out"):
+                root = v / second + o["eps"]
+            if bug("eps_twice"):
+                root = root + o["eps"]
             w = p * (1 - lr * o["weight_decay"] * (not bug("decay_coupled") and not bug("decay_missing")))
+            if bug("decay_without_lr"):
+                w = p * (1 - o["weight_decay"])
+            if bug("decay_sign"):
+                w = p * (1 + lr * o["weight_decay"])
             w = w - lr * (m / first) / root
+            if bug("decay_of_update"):
+                w = p - lr * (m / first) / root * (1 + o["weight_decay"])
+            if bug("learning_rate_twice"):
+                w = p * (1 - lr * o["weight_decay"]) - lr * lr * (m / first) / root
+            if bug("sign_of_moment"):
+                w = p * (1 - lr * o["weight_decay"]) - lr * m.sign()
             if bug("ascent"):
                 w = p * (1 - lr * o["weight_decay"]) + lr * (m / first) / root
             trace.put(name + ".exp_avg", m)
