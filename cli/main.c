@@ -14,7 +14,7 @@
 
 static const cli_entry commands[] = {
     {"train", cli_train, "fine-tune a policy: sft, dmpo, dmpo-token, dpo, kto"},
-    {"learn", cli_learn, "play episodes with a policy and learn from them: rloo, grpo, gigpo"},
+    {"learn", cli_learn, "play episodes with a policy and learn from them: rloo, grpo, gigpo, ppo"},
     {"plan", cli_plan, "print the memory that a training run will need"},
     {"show", cli_show, "show an item of a data file as training sees it: tokens, masks, weights"},
     {"trace", cli_trace, "record a training step: every tensor, gradient, moment and weight"},

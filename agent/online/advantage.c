@@ -22,6 +22,18 @@ static void add_episodes(const dm_online_group *g, const double *advantage)
 }
 
 /* A turn's reward is what it adds to the score. */
+static double reward_of(const dm_episode *e, size_t k)
+{
+    return e->turn[k].score - (k ? e->turn[k - 1].score : 0);
+}
+
+void dm_online_rewards(const dm_online_group *g)
+{
+    for (size_t i = 0; i < g->n; i++)
+        for (size_t k = 0; k < g->episode[i]->turns; k++)
+            g->advantage[i][k] = reward_of(g->episode[i], k);
+}
+
 static size_t list_steps(const dm_online_options *o, const dm_online_group *g, step *out)
 {
     size_t n = 0;
@@ -30,7 +42,7 @@ static size_t list_steps(const dm_online_options *o, const dm_online_group *g, s
         const dm_episode *e = g->episode[i];
         double value = 0;
         for (size_t k = e->turns; k-- > 0;) {
-            value = e->turn[k].score - (k ? e->turn[k - 1].score : 0) + o->discount * value;
+            value = reward_of(e, k) + dm_online_discount(o) * value;
             out[n + k] = (step){.state = k ? e->turn[k - 1].observation : e->prompt[DM_EPISODE_PROMPT - 1],
                                 .value = value,
                                 .advantage = &g->advantage[i][k]};

@@ -20,9 +20,9 @@
 #define TOKEN_BYTES 256  /* of an episode's token while its file is read: two JSON values, ids, text */
 #define PLAIN_TURNS 1000 /* where an environment has no limit of its own */
 
-const char *const dm_online_objective_names[] = {"rloo", "grpo", "gigpo", NULL};
-const char *const dm_online_baseline_names[] = {"auto", "mean-std", "mean", "leave-one-out", NULL};
-const char *const dm_online_ratio_names[] = {"auto", "token", "sequence", "none", NULL};
+const char *const dm_online_objective_names[] = {"rloo", "grpo", "gigpo", "ppo", "ppo-turn", NULL};
+const char *const dm_online_baseline_names[] = {"auto", "mean-std", "mean", "leave-one-out", "none", NULL};
+const char *const dm_online_ratio_names[] = {"auto", "token", "sequence", "none", "turn", NULL};
 const char *const dm_online_aggregate_names[] = {"auto", "mean", "token", "sum", NULL};
 
 typedef struct player {
@@ -47,7 +47,10 @@ void dm_online_defaults(dm_online_options *o)
                              .passes = 1,
                              .clip_low = 0.2,
                              .step_weight = 1,
-                             .discount = 0.95,
+                             .discount = -1,
+                             .lambda = -1,
+                             .value_weight = 0.5,
+                             .value_lr = 1e-3,
                              .max_tokens = 64,
                              .eval_split = DM_ENV_SPLIT_UNSEEN,
                              .eval_tasks = 100};
@@ -60,6 +63,8 @@ static dm_policy_options policy_options(const dm_online_options *o)
         [DM_ONLINE_RLOO] = {DM_BASELINE_LEAVE_ONE_OUT, DM_RATIO_NONE, DM_AGGREGATE_SUM, 0, 0, 0},
         [DM_ONLINE_GRPO] = {DM_BASELINE_MEAN_STD, DM_RATIO_TOKEN, DM_AGGREGATE_MEAN, 0, 0, 0},
         [DM_ONLINE_GIGPO] = {DM_BASELINE_MEAN_STD, DM_RATIO_TOKEN, DM_AGGREGATE_MEAN, 0, 0, 0},
+        [DM_ONLINE_PPO] = {DM_BASELINE_MEAN_STD, DM_RATIO_TOKEN, DM_AGGREGATE_TOKEN, 0, 0, 0},
+        [DM_ONLINE_PPO_TURN] = {DM_BASELINE_MEAN_STD, DM_RATIO_TURN, DM_AGGREGATE_TOKEN, 0, 0, 0},
     };
     dm_policy_options p = usual[o->objective];
 
@@ -72,7 +77,64 @@ static dm_policy_options policy_options(const dm_online_options *o)
     return p;
 }
 
+static bool has_critic(const dm_online_options *o)
+{
+    return o->objective == DM_ONLINE_PPO || o->objective == DM_ONLINE_PPO_TURN;
+}
+
+double dm_online_discount(const dm_online_options *o)
+{
+    return o->discount >= 0                     ? o->discount
+           : o->objective == DM_ONLINE_PPO      ? 1
+           : o->objective == DM_ONLINE_PPO_TURN ? 0.99
+                                                : 0.95;
+}
+
+/* Defaults: TRL's for tokens, those of arXiv 2512.17008 for turns. */
+static dm_critic_options critic_options(const dm_online_options *o)
+{
+    const bool by_turn = o->objective == DM_ONLINE_PPO_TURN;
+
+    return (dm_critic_options){.on = has_critic(o),
+                               .by_turn = by_turn,
+                               .trunk = o->value_trunk,
+                               .discount = dm_online_discount(o),
+                               .lambda = o->lambda >= 0 ? o->lambda
+                                         : by_turn      ? 0.9
+                                                        : 0.95,
+                               .weight = o->value_weight,
+                               .clip = o->value_clip,
+                               .lr = o->value_lr};
+}
+
 /* ---- before the run ---- */
+
+/* What a critic and a group have is not the same. */
+static dm_status check_objective(const player *p, dm_error *err)
+{
+    const dm_online_options *o = p->o;
+    dm_online_options usual;
+
+    dm_online_defaults(&usual);
+    if (!has_critic(o)) {
+        if (o->samples < 2)
+            return dm_fail(err, DM_ERR_ARGUMENT, "--samples %lld: a group has two episodes or more",
+                           (long long)o->samples);
+        if (o->lambda >= 0 || o->value_trunk || o->value_weight < 0.5 || o->value_weight > 0.5 || o->value_clip > 0 ||
+            o->value_lr < usual.value_lr || o->value_lr > usual.value_lr)
+            return dm_fail(err, DM_ERR_ARGUMENT,
+                           "--lambda and --value-... are of a critic; add --objective ppo or ppo-turn");
+        return DM_OK;
+    }
+    if (o->drop_equal || p->policy.o.baseline == DM_BASELINE_LEAVE_ONE_OUT)
+        return dm_fail(
+            err, DM_ERR_ARGUMENT,
+            "--drop-equal and --baseline leave-one-out compare a group's episodes; ppo has a critic instead");
+    if (dm_ranks_here()->count > 1)
+        return dm_fail(err, DM_ERR_UNSUPPORTED, "a critic learns in one process, not in %u ranks",
+                       dm_ranks_here()->count);
+    return DM_OK;
+}
 
 static dm_status check(player *p, dm_error *err)
 {
@@ -81,7 +143,9 @@ static dm_status check(player *p, dm_error *err)
 
     if (!o->env)
         return dm_fail(err, DM_ERR_ARGUMENT, "no environment given; --env NAME names it");
-    const dm_status s = dm_env_open(&env, o->env, err);
+    dm_status s = check_objective(p, err);
+    if (s == DM_OK)
+        s = dm_env_open(&env, o->env, err);
     if (s != DM_OK)
         return s;
     for (int i = 0; i < DM_ENV_SPLITS; i++)
@@ -109,14 +173,17 @@ static void describe(player *p)
 {
     const dm_online_options *o = p->o;
     const dm_policy_options *q = &p->policy.o;
-    const double reals[] = {q->clip_low, q->clip_high, q->kl, o->step_weight, o->discount};
+    const dm_critic_options *c = &p->policy.critic.o;
+    const double reals[] = {q->clip_low, q->clip_high, q->kl,   o->step_weight, dm_online_discount(o),
+                            c->lambda,   c->weight,    c->clip, c->lr,          c->trunk};
+    const size_t n = sizeof reals / sizeof *reals - (c->on ? 0 : 5);
 
     dm_text_print(&p->identity, "1 %s %d %d %lld %lld %lld %lld %lld %llu %d %d %d %d %lld %lld %d %lld", o->env,
                   o->objective, o->split, (long long)o->pool, (long long)o->rounds, (long long)o->tasks,
                   (long long)o->samples, (long long)o->passes, (unsigned long long)o->env_seed, q->baseline, q->ratio,
                   q->aggregate, o->drop_equal, (long long)o->max_turns, (long long)o->max_tokens, o->eval_split,
                   (long long)o->eval_tasks);
-    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+    for (size_t i = 0; i < n; i++) {
         char hex[DM_DOUBLE_TEXT];
         dm_double_hex(hex, reals[i]);
         dm_text_print(&p->identity, " %s", hex);
@@ -260,7 +327,10 @@ static dm_status weigh(const player *p, const dm_episodes *e, double *const *adv
             group[n] = x;
             of[n++] = advantage[i];
         }
-        s = dm_online_advantages(p->o, p->policy.o.baseline, &(dm_online_group){group, of, n}, err);
+        if (p->policy.critic.o.on)
+            dm_online_rewards(&(dm_online_group){group, of, n});
+        else
+            s = dm_online_advantages(p->o, p->policy.o.baseline, &(dm_online_group){group, of, n}, err);
     }
     free(group);
     free(of);
@@ -276,8 +346,15 @@ static bool counts(const dm_episode *e, const double *advantage)
     return false;
 }
 
-/* Items whose episode counts, and for each token what sampling said and its turn's advantage. The end of a turn that
- * was cut off is not the policy's choice. */
+/* Tokens of a turn that the policy chose. */
+static size_t chosen(const player *p, const dm_episode_turn *t)
+{
+    const size_t most = (size_t)p->o->max_tokens;
+    return t->n_ids < most ? t->n_ids : most;
+}
+
+/* Items whose episode counts, and for each token what sampling said and its turn's advantage; for a critic, the turn's
+ * reward at its last token. The end of a turn that was cut off is not the policy's choice. */
 static void take_items(player *p, dm_run *r, const dm_episodes *e, double *const *advantage)
 {
     dm_dataset *data = &r->train.data;
@@ -293,7 +370,9 @@ static void take_items(player *p, dm_run *r, const dm_episodes *e, double *const
             const dm_episode_turn *t = &x->turn[k];
             for (size_t i = 0; i < t->n_ids; i++, at++) {
                 p->policy.old[at] = t->token_logps[i];
-                p->policy.advantage[at] = (int64_t)i < p->o->max_tokens ? advantage[item->number][k] : NAN;
+                p->policy.advantage[at] = (int64_t)i >= p->o->max_tokens                  ? NAN
+                                          : p->policy.critic.o.on && i + 1 < chosen(p, t) ? 0
+                                                                                          : advantage[item->number][k];
             }
         }
         data->items[n++] = *item;
@@ -377,6 +456,7 @@ dmpo_status dm_online(dmpo_engine *engine, const dm_online_options *options, con
         .o = options,
         .policy = {
             .o = policy_options(options),
+            .critic = {.o = critic_options(options)},
             .items = (size_t)(options->tasks * options->samples),
             .measure = measure,
             .rounds = options->rounds,

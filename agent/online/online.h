@@ -10,8 +10,14 @@
 #include "model/train/train.h"
 
 /* Each is a choice of baseline, ratio and aggregate, each of which has an option that overrides it; GiGPO also compares
- * steps that begin in the same state. */
-typedef enum dm_online_objective { DM_ONLINE_RLOO, DM_ONLINE_GRPO, DM_ONLINE_GIGPO } dm_online_objective;
+ * steps that begin in the same state, and PPO has a critic in place of groups, of tokens or of turns. */
+typedef enum dm_online_objective {
+    DM_ONLINE_RLOO,
+    DM_ONLINE_GRPO,
+    DM_ONLINE_GIGPO,
+    DM_ONLINE_PPO,
+    DM_ONLINE_PPO_TURN
+} dm_online_objective;
 
 extern const char *const dm_online_objective_names[]; /* NULL-terminated, as are the next three */
 extern const char *const dm_online_baseline_names[], *const dm_online_ratio_names[], *const dm_online_aggregate_names[];
@@ -29,7 +35,10 @@ typedef struct dm_online_options {
     double kl;
     bool drop_equal;    /* groups whose rewards are all equal are left out, instead of weighing 0 (DAPO) */
     double step_weight; /* GiGPO: of the advantages of steps beside those of episodes */
-    double discount;    /* GiGPO: of later rewards */
+    double discount;    /* GiGPO, PPO: of later rewards; negative: as the objective has it */
+    double lambda;      /* PPO: of later errors of the values; negative: likewise */
+    double value_weight, value_clip, value_lr; /* PPO, of model/train/critic.h */
+    bool value_trunk;
     int64_t max_turns, max_tokens, at_once; /* as of dm_rollout_options */
     int eval_split;
     int64_t eval_tasks; /* held-out tasks, played greedily; 0: none */
@@ -64,6 +73,11 @@ typedef struct dm_online_group {
     double *const *advantage;                /* [n][turns of the episode] */
     size_t n;
 } dm_online_group;
+
+/* In place of them each turn's reward, what it adds to the score. */
+void dm_online_rewards(const dm_online_group *group);
+
+double dm_online_discount(const dm_online_options *o); /* the objective's own, unless it is given */
 
 dm_status dm_online_advantages(const dm_online_options *o, dm_policy_baseline baseline, const dm_online_group *group,
                                dm_error *err);

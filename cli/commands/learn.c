@@ -15,7 +15,8 @@ static const cli_option own_options[] = {
                      .manual = "The method: how rewards become advantages and what is maximised, unless `baseline`, "
                                "`ratio` and `aggregate` say otherwise. rloo: leave-one-out, none, sum. grpo: mean-std, "
                                "token, mean. gigpo: as grpo, and turns that begin in the same state of one task are "
-                               "compared as well."),
+                               "compared as well. ppo: a critic says what each token adds; mean-std, token, token. "
+                               "ppo-turn: what each turn adds; mean-std, turn, token."),
     DM_OPTION_INTEGER(dm_online_options, rounds, "rounds", "N", "rounds of playing and learning", .low = 1,
                       .high = COUNT_MAX),
     DM_OPTION_INTEGER(
@@ -23,7 +24,7 @@ static const cli_option own_options[] = {
         .manual = "Tasks of a round: the next ones of `split`, from the beginning of `pool` again after its last."),
     DM_OPTION_INTEGER(dm_online_options, pool, "pool", "N", "learns from the first N tasks of `split` (0: all)",
                       .low = 0, .high = COUNT_MAX),
-    DM_OPTION_INTEGER(dm_online_options, samples, "samples", "N", "episodes of each task: a group", .low = 2,
+    DM_OPTION_INTEGER(dm_online_options, samples, "samples", "N", "episodes of each task: a group", .low = 1,
                       .high = 4096,
                       .manual = "Episodes of each task, sampled at temperature 1 from all tokens: a group, "
                                 "whose rewards are compared."),
@@ -36,11 +37,12 @@ static const cli_option own_options[] = {
     DM_OPTION_CHOICE(dm_online_options, baseline, "baseline", "NAME", dm_online_baseline_names,
                      "what a reward is compared with",
                      .manual = "What a reward is compared with: its group's mean, divided by the group's deviation or "
-                               "not, or the mean of the group's other rewards. auto: as the objective has it."),
+                               "not, or the mean of the group's other rewards; with a critic the mean of the round's "
+                               "advantages. none: nothing. auto: as the objective has it."),
     DM_OPTION_CHOICE(dm_online_options, ratio, "ratio", "NAME", dm_online_ratio_names, "which ratio is clipped",
                      .manual = "Which ratio to the probability when it was sampled is weighed and clipped: each "
-                               "token's, or the geometric mean of a trajectory's (GSPO); none: the log-probability "
-                               "itself is weighed. auto: as the objective has it."),
+                               "token's, the geometric mean of a trajectory's (GSPO), or the product of a turn's; "
+                               "none: the log-probability itself is weighed. auto: as the objective has it."),
     DM_OPTION_CHOICE(
         dm_online_options, aggregate, "aggregate", "NAME", dm_online_aggregate_names, "how tokens add up to the loss",
         .manual = "How tokens add up to the loss: mean over a trajectory's, then over trajectories; token: "
@@ -56,8 +58,18 @@ static const cli_option own_options[] = {
     DM_OPTION_REAL(dm_online_options, step_weight, "step-weight", "W",
                    "gigpo: weight of the comparison of steps beside that of episodes", .low = 0, .high = 1e6,
                    .legal = "0 or more"),
-    DM_OPTION_REAL(dm_online_options, discount, "discount", "G", "gigpo: discount of later rewards", .low = 0,
-                   .high = 1, .legal = "0 to 1"),
+    DM_OPTION_REAL(dm_online_options, discount, "discount", "G", "gigpo, ppo: discount of later rewards",
+                   .absent = "gigpo 0.95, ppo 1, ppo-turn 0.99", .low = -1, .high = 1, .legal = "0 to 1"),
+    DM_OPTION_REAL(dm_online_options, lambda, "lambda", "L", "ppo: discount of later errors of the values",
+                   .absent = "ppo 0.95, ppo-turn 0.9", .low = -1, .high = 1, .legal = "0 to 1"),
+    DM_OPTION_REAL(dm_online_options, value_weight, "value-weight", "W", "ppo: weight of the values' loss", .low = 0,
+                   .high = 1e6, .legal = "0 or more"),
+    DM_OPTION_REAL(dm_online_options, value_clip, "value-clip", "E",
+                   "ppo: values may move this far from what they were (0: freely)", .low = 0, .high = 1e6,
+                   .legal = "0 or more"),
+    DM_OPTION_REAL(dm_online_options, value_lr, "value-lr", "X", "ppo: learning rate of the critic's own weights",
+                   .low = 0, .high = 1e6, .legal = "0 or more"),
+    DM_OPTION_FLAG(dm_online_options, value_trunk, "value-trunk", "ppo: the model learns from the values' loss, too"),
     DM_OPTION_INTEGER(dm_online_options, max_turns, "max-turns", "N",
                       "maximum turns of an episode (0: the environment's limit)", .low = 0, .high = COUNT_MAX),
     DM_OPTION_INTEGER(dm_online_options, max_tokens, "max-tokens", "N",

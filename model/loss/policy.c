@@ -18,10 +18,11 @@ void dm_policy_advantages(dm_policy_baseline baseline, const double *reward, siz
     double sum = 0, squares = 0;
 
     for (size_t i = 0; i < n; i++) {
-        advantage[i] = 0;
+        advantage[i] = baseline == DM_BASELINE_NONE ? reward[i] : 0;
         sum += reward[i];
     }
-    if (dm_policy_equal(reward, n)) /* the mean of equal numbers is not always their value */
+    if (baseline == DM_BASELINE_NONE ||
+        dm_policy_equal(reward, n)) /* the mean of equal numbers is not always their value */
         return;
     const double mean = sum / (double)n;
     for (size_t i = 0; i < n; i++) {
@@ -42,6 +43,17 @@ size_t dm_policy_tokens(const double *advantage, size_t n)
     for (size_t i = 0; i < n; i++)
         tokens += !isnan(advantage[i]);
     return tokens;
+}
+
+size_t dm_policy_turns(const double *advantage, const size_t *turn_of, size_t n)
+{
+    size_t turns = 0;
+    for (size_t i = 0, last = (size_t)-1; i < n; i++)
+        if (!isnan(advantage[i]) && turn_of[i] != last) {
+            last = turn_of[i];
+            turns++;
+        }
+    return turns;
 }
 
 static double token_weight(const dm_policy_options *o, size_t tokens, const dm_policy_batch *batch)
@@ -109,6 +121,32 @@ static void add_sequence(const dm_policy_options *o, const dm_policy_trajectory 
             slope[i] -= sum / (double)r->tokens;
 }
 
+/* Each turn's ratio is the product of its tokens'; the tokens share its derivative. */
+static void add_turns(const dm_policy_options *o, const dm_policy_trajectory *t, double weight, double *slope,
+                      dm_policy_result *r)
+{
+    for (size_t i = 0, end; i < t->n; i = end) {
+        size_t tokens = 0, cut = 0;
+        double sum = 0, advantage = 0, s;
+        for (end = i; end < t->n && t->turn_of[end] == t->turn_of[i]; end++) {
+            if (isnan(t->advantage[end]))
+                continue;
+            sum += (double)t->logp[end] - (double)t->old[end];
+            advantage = t->advantage[end];
+            tokens++;
+        }
+        if (tokens == 0)
+            continue;
+        const double ratio = dm_exp(sum);
+        see_ratio(r, ratio);
+        r->loss -= weight * clipped(o, ratio, advantage, &s, &cut);
+        r->clipped += cut * tokens;
+        for (size_t k = i; k < end; k++)
+            if (!isnan(t->advantage[k]))
+                slope[k] -= weight * s;
+    }
+}
+
 dm_policy_result dm_policy_loss(const dm_policy_options *o, const dm_policy_trajectory *t, const dm_policy_batch *batch,
                                 double *slope)
 {
@@ -118,16 +156,19 @@ dm_policy_result dm_policy_loss(const dm_policy_options *o, const dm_policy_traj
         slope[i] = 0;
     if (r.tokens == 0)
         return r;
-    const double weight = token_weight(o, r.tokens, batch);
+    const size_t units = o->ratio == DM_RATIO_TURN ? dm_policy_turns(t->advantage, t->turn_of, t->n) : r.tokens;
+    const double weight = token_weight(o, units, batch);
     if (o->ratio == DM_RATIO_SEQUENCE)
         add_sequence(o, t, weight, slope, &r);
+    if (o->ratio == DM_RATIO_TURN)
+        add_turns(o, t, weight, slope, &r);
     for (size_t i = 0; i < t->n; i++) {
         const double logp = (double)t->logp[i], advantage = t->advantage[i];
         double s = advantage;
         if (isnan(advantage))
             continue;
         r.logp += logp;
-        if (o->ratio != DM_RATIO_SEQUENCE) {
+        if (o->ratio != DM_RATIO_SEQUENCE && o->ratio != DM_RATIO_TURN) {
             const double ratio = dm_exp(logp - (double)t->old[i]);
             see_ratio(&r, ratio);
             r.loss -=

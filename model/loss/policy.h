@@ -10,16 +10,25 @@
 /* How a group's rewards become advantages. AUTO: by the objective, here and below. */
 typedef enum dm_policy_baseline {
     DM_BASELINE_AUTO,
-    DM_BASELINE_MEAN_STD,     /* (R - mean) / deviation with n - 1: GRPO */
-    DM_BASELINE_MEAN,         /* R - mean: Dr. GRPO */
-    DM_BASELINE_LEAVE_ONE_OUT /* R - mean of the group's other rewards: RLOO */
+    DM_BASELINE_MEAN_STD,      /* (R - mean) / deviation with n - 1: GRPO */
+    DM_BASELINE_MEAN,          /* R - mean: Dr. GRPO */
+    DM_BASELINE_LEAVE_ONE_OUT, /* R - mean of the group's other rewards: RLOO */
+    DM_BASELINE_NONE           /* R */
 } dm_policy_baseline;
 
 /* What is clipped: the ratio of each token's probability to that when it was sampled; the geometric mean of a
- * trajectory's (GSPO); none: the log-probability itself is weighed (REINFORCE). */
-typedef enum dm_policy_ratio { DM_RATIO_AUTO, DM_RATIO_TOKEN, DM_RATIO_SEQUENCE, DM_RATIO_NONE } dm_policy_ratio;
+ * trajectory's (GSPO); none: the log-probability itself is weighed (REINFORCE); the product of a turn's, the ratio of
+ * its probability. */
+typedef enum dm_policy_ratio {
+    DM_RATIO_AUTO,
+    DM_RATIO_TOKEN,
+    DM_RATIO_SEQUENCE,
+    DM_RATIO_NONE,
+    DM_RATIO_TURN
+} dm_policy_ratio;
 
-/* The weight of a token in the batch's loss, N trajectories of n_i tokens: 1 / (N n_i); 1 / sum of n_i; 1 / N. */
+/* The weight of a token in the batch's loss, N trajectories of n_i tokens: 1 / (N n_i); 1 / sum of n_i; 1 / N. With
+ * the ratio of turns n_i counts turns, and the weight is that of a turn. */
 typedef enum dm_policy_aggregate {
     DM_AGGREGATE_AUTO,
     DM_AGGREGATE_MEAN,
@@ -45,10 +54,11 @@ typedef struct dm_policy_trajectory {
     const float *old;        /* [n] when they were sampled */
     const float *reference;  /* [n] under the reference; NULL where kl is 0 */
     const double *advantage; /* [n] NaN: a token that the policy did not choose, which counts nowhere */
+    const size_t *turn_of;   /* [n] ascending number of each token's turn; NULL unless the ratio is of turns */
 } dm_policy_trajectory;
 
 typedef struct dm_policy_batch {
-    size_t trajectories, tokens; /* that count, of the whole batch */
+    size_t trajectories, tokens; /* that count, of the whole batch; with the ratio of turns, turns in place of tokens */
 } dm_policy_batch;
 
 typedef struct dm_policy_result {
@@ -61,6 +71,8 @@ typedef struct dm_policy_result {
 
 /* How many of the tokens count. */
 size_t dm_policy_tokens(const double *advantage, size_t n);
+/* How many turns have one that counts. */
+size_t dm_policy_turns(const double *advantage, const size_t *turn_of, size_t n);
 
 /* Loss of one trajectory, options without AUTO, and its derivatives by each log-probability to slope[n]. At old ==
  * logp every ratio is exactly 1, at reference == logp the divergence and its derivative exactly 0. */

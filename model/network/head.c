@@ -150,6 +150,9 @@ void dm_head_backward(dm_network *n, const float *w, float *dw, const int32_t *t
             dm_gemm(n->e, n->size.precision, t.count, d, predictions, (dm_gemm_operand){t.logits, 1, t.ld},
                     (dm_gemm_operand){n->hnorm, d, 1}, dm_gradient_of(n, dw, l->head) + first * d, d, DM_GEMM_ADD);
     }
+    for (size_t i = 0; n->beside_slope && i < predictions; i++)
+        for (size_t k = 0; k < d; k++)
+            n->dout[i * d + k] += n->beside_slope[i] * n->beside_weight[k];
     dm_tap_put(n->tap, DM_TAP_OUTSIDE, "model.norm.out.grad", n->dout, predictions, d);
     dm_op_rmsnorm_backward(n->e, n->dout, dm_gradient_of(n, dw, l->norm), n->dout, n->out,
                            dm_norm_weights(n, w, l->norm), n->hinv, predictions, d, false);

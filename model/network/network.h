@@ -96,6 +96,8 @@ typedef struct dm_network {
     /* head */
     float *hnorm, *hinv; /* [predictions, d], [predictions] */
     float *dout;         /* [predictions, d] */
+    /* A linear output beside the vocabulary: dm_head_backward adds its slopes times its weights. NULL: none. */
+    const float *beside_slope, *beside_weight; /* [predictions], [d] */
     float *logits;  /* [predictions, chunk], or [predictions, vocab] when they are kept; where the layers' scratch is */
     float *lse;     /* [predictions, DM_LSE_STATE] */
     float *log_sum; /* [predictions] log sum exp(logit - maximum) */

@@ -31,7 +31,7 @@
 #include "model/train/rounds.h"
 
 #define FORMAT 2 /* of state.json; 1 had no checksum of itself */
-#define STATE_BYTES 65536
+#define STATE_BYTES ((size_t)1 << 22)
 
 static const char *const places[] = {"checkpoint", "checkpoint.new", "checkpoint.old"};
 #define PLACES (sizeof places / sizeof *places)
@@ -154,6 +154,12 @@ static dm_status write_state(const dm_run *r, const char *dir, int64_t step, con
     dm_metrics_json(&w, "before", "eval", &result->before);
     if (events)
         dm_json_put_int(&w, "tensorboard_bytes", events);
+    if (r->policy && r->policy->critic.o.on) {
+        dm_json_open_array(&w, "critic");
+        for (size_t i = 0; i < 3 * r->policy->critic.width; i++)
+            dm_json_put_double(&w, NULL, r->policy->critic.weight[i]);
+        dm_json_close_value(&w);
+    }
     if (dm_run_transcript_leaf(r, leaf))
         dm_json_put_string(&w, "transcript", leaf);
     dm_json_seal(&w);
@@ -354,6 +360,21 @@ static dm_status read_step(const dm_run *r, const dm_json_doc *doc, int64_t *ste
     return dm_json_get_int(doc, root, "step", 0, r->steps, NULL, step, err);
 }
 
+/* Its weights and moments, one after another. */
+static dm_status read_critic(dm_run *r, const dm_json_doc *doc, dm_error *err)
+{
+    dm_critic *c = &r->policy->critic;
+    const dm_json *list = dm_json_get(dm_json_root(doc), "critic");
+    size_t n = 0;
+
+    for (const dm_json *v = list && list->type == DM_JSON_ARRAY ? list->child : NULL; v; v = v->next, n++)
+        if (n < 3 * c->width && v->type == DM_JSON_NUMBER)
+            c->weight[n] = v->number;
+    return n == 3 * c->width ? DM_OK
+                             : dm_json_fail(doc, list ? list : dm_json_root(doc), err,
+                                            "\"critic\" must be a list of %zu numbers", 3 * c->width);
+}
+
 static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm_train_result *result, dm_error *err)
 {
     const dm_json *root = dm_json_root(doc), *m = dm_json_get(root, "before");
@@ -379,6 +400,8 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
         .reward = r->policy ? metric(m, "reward") : 0,
         .episodes = r->policy != NULL,
     };
+    if (r->policy && r->policy->critic.o.on && (s = read_critic(r, doc, err)) != DM_OK)
+        return s;
     const dm_json *leaf = dm_json_get(root, "transcript");
     if ((s = cut_metrics(r, bytes, err)) != DM_OK || (s = dm_run_tensorboard_open(r, events, err)) != DM_OK)
         return s;

@@ -50,6 +50,8 @@ void dm_run_place_policy(dm_run *r, dm_arena *a, size_t batch)
     p->begin = dm_arena_alloc(a, p->items + 1, sizeof *p->begin);
     p->slope = dm_arena_alloc(a, p->actions, sizeof *p->slope);
     p->results = dm_arena_alloc(a, batch, sizeof *p->results);
+    if (p->critic.o.on)
+        dm_critic_place(&p->critic, a, r->models.config.hidden, p->items, p->actions);
     p->reference = p->o.kl > 0 ? dm_arena_alloc(a, n, sizeof *p->reference) : NULL;
     p->initial = p->o.kl > 0 ? dm_arena_alloc(a, r->models.trained_layout->floats, sizeof *p->initial) : NULL;
 }
@@ -101,6 +103,17 @@ static dm_status run_reference(dm_run *r, dm_error *err)
 
 /* ---- a batch ---- */
 
+/* Turns of an item that count. */
+static size_t turns_of(const dm_data_item *item, const double *advantage)
+{
+    const dm_data_trajectory *t = &item->chosen;
+    size_t turns = 0;
+
+    for (size_t k = 0, at = 0; k < t->n_turns; at += t->turns[k].end - t->turns[k].begin, k++)
+        turns += dm_policy_tokens(advantage + at, t->turns[k].end - t->turns[k].begin) > 0;
+    return turns;
+}
+
 void dm_run_policy_batch(dm_run *r, const uint32_t *items, size_t n)
 {
     dm_run_policy *p = r->policy;
@@ -108,8 +121,12 @@ void dm_run_policy_batch(dm_run *r, const uint32_t *items, size_t n)
     p->batch = (dm_policy_batch){.trajectories = n};
     for (size_t j = 0; j < n; j++) {
         const size_t begin = p->begin[items[j]];
-        p->batch.tokens += dm_policy_tokens(p->advantage + begin, p->begin[items[j] + 1] - begin);
+        p->batch.tokens += p->o.ratio == DM_RATIO_TURN
+                               ? turns_of(&r->train.data.items[items[j]], p->advantage + begin)
+                               : dm_policy_tokens(p->advantage + begin, p->begin[items[j] + 1] - begin);
     }
+    if (p->critic.o.on)
+        dm_critic_batch(r, items, n);
 }
 
 double dm_run_policy_item(dm_run *r, uint32_t index)
@@ -121,13 +138,16 @@ double dm_run_policy_item(dm_run *r, uint32_t index)
                                     .logp = o->logp[0],
                                     .old = p->old + begin,
                                     .reference = p->reference ? p->reference + begin : NULL,
-                                    .advantage = p->advantage + begin};
+                                    .advantage = p->advantage + begin,
+                                    .turn_of = r->memory.pack.side[0].turn_of};
 
     p->last = dm_policy_loss(&p->o, &t, &p->batch, p->slope);
     for (size_t i = 0; i < r->memory.pack.predictions; i++)
         o->coef[i] = 0;
     for (size_t i = 0; i < t.n; i++)
         o->coef[r->memory.pack.side[0].prediction[i]] = (float)p->slope[i];
+    if (p->critic.o.on)
+        p->last.loss += dm_critic_item(r, index);
     return p->last.loss;
 }
 
@@ -225,6 +245,8 @@ static dm_status learn(dm_run *r, int64_t round, dm_error *err)
             const size_t left = r->train.data.n - first;
             dmpo_metrics m;
             dm_status s = dm_run_learn(r, r->memory.order + first, left < batch ? left : batch, step, &m, err);
+            if (s == DM_OK && p->critic.o.on)
+                dm_critic_update(r, m.lr / r->options.lr, step + 1);
             if (s == DM_OK && r->ranks.self == 0)
                 s = dm_metrics_write(r, "train", &m, err);
             if (s != DM_OK)
@@ -259,6 +281,8 @@ dm_status dm_run_rounds(dm_run *r, int64_t first, dm_train_result *result, dm_er
             break;
         if (p->reference && (s = run_reference(r, err)) != DM_OK)
             break;
+        if (p->critic.o.on)
+            dm_critic_round(r);
         dm_run_event(r, DMPO_EVENT_PHASE, "learning", result->steps, r->steps, NULL);
         if ((s = learn(r, round, err)) != DM_OK || (s = dm_run_share_stop(r, err)) != DM_OK)
             break;

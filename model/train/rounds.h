@@ -8,14 +8,15 @@
 #define DM_MODEL_TRAIN_ROUNDS_H
 
 #include "model/loss/policy.h"
+#include "model/train/critic.h"
 #include "model/train/run.h"
 
 typedef struct dm_run_player {
     void *context;
     /* Plays round `round` with r's weights: puts the items, at most policy->items, into r->train.data (what it held is
-     * closed) and what sampling said and the advantages into policy->old and ->advantage, item after item. Items with
-     * nothing to learn may be left out. Fills policy->episodes and ->reward. A caller that asks to stop makes it return
-     * DM_ERR_INTERRUPTED, on all ranks. */
+     * closed) and what sampling said and the advantages into policy->old and ->advantage, item after item; with a
+     * critic, rewards of tokens in place of advantages. Items with nothing to learn may be left out. Fills
+     * policy->episodes and ->reward. A caller that asks to stop makes it return DM_ERR_INTERRUPTED, on all ranks. */
     dm_status (*play)(void *context, dm_run *r, int64_t round, dm_error *err);
     /* Plays held-out tasks: fills out->episodes, ->reward and ->seconds. NULL: no held-out tasks. */
     dm_status (*evaluate)(void *context, dm_run *r, dmpo_metrics *out, dm_error *err);
@@ -25,6 +26,7 @@ typedef struct dm_run_player {
 
 typedef struct dm_run_policy {
     dm_policy_options o; /* without AUTO */
+    dm_critic critic;    /* its options; placed like the rest */
     dm_run_player player;
     const char *identity; /* whatever else decides the numbers, as text */
     size_t items;         /* most trajectories of a round */

@@ -209,10 +209,11 @@ static void check_metrics(const char *dir, const job *j)
 
 static void check_objectives(const char *model)
 {
-    for (int objective = DM_ONLINE_RLOO; objective <= DM_ONLINE_GIGPO; objective++) {
+    for (int objective = DM_ONLINE_RLOO; objective <= DM_ONLINE_PPO_TURN; objective++) {
         job j = job_of(model, at(dm_online_objective_names[objective]));
         j.o.objective = objective;
         j.o.kl = 0.05;
+        j.o.value_trunk = objective == DM_ONLINE_PPO_TURN;
         j.o.passes = 2;
         must_run(&j);
         check_metrics(j.t.output, &j);
@@ -229,6 +230,8 @@ static void check_same_everywhere(const char *model)
     one.o.kl = 0.05;
     one.o.max_turns = 4;
     one.o.eval_tasks = 1;
+    one.o.objective = DM_ONLINE_PPO;
+    one.o.value_trunk = true;
     job other = one;
     other.t.output = at("other");
     other.isa = "scalar";
@@ -250,6 +253,7 @@ static void check_resume(const char *model)
     job whole = job_of(model, at("whole"));
     const char *const part = at("part");
 
+    whole.o.objective = DM_ONLINE_PPO_TURN; /* a critic, too, is where it was */
     whole.o.kl = 0.05;
     whole.o.rounds = 2;
     whole.t.eval_every = 1;

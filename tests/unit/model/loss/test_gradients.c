@@ -268,6 +268,23 @@ static void head(problem *p) /* w: norm, b: head */
     free(logits);
 }
 
+/* A linear output beside the vocabulary, and how much each prediction's counts. */
+static const float beside_weight[] = {0.5F, -1.25F, 0.75F, 2, -0.125F, 1}, beside_slope[] = {1, -0.5F, 0, 0.25F, 2, -1};
+
+static double head_loss(const problem *p)
+{
+    double *norm = f64_alloc(p->n), sum = 0;
+
+    for (size_t i = 0; i < PREDICTIONS; i++) {
+        f64_rmsnorm(norm, p->x.d + i * p->n, p->w.d, 1, p->n, p->eps);
+        sum += p->y[i] * p->dy.d[i];
+        for (size_t k = 0; k < p->n; k++)
+            sum += (double)beside_slope[i] * (double)beside_weight[k] * norm[k];
+    }
+    free(norm);
+    return sum;
+}
+
 /* Rows of the head around the chunks' ends; what is left of it must cancel, as a softmax's gradient does. */
 static void check_head_weights(problem *p, const float *dw)
 {
@@ -304,7 +321,10 @@ static void test_head(const dm_engine *e, int keep_logits)
     machine m;
 
     p.eps = c.eps;
+    p.loss = head_loss;
     machine_open(&m, e, &c, 0, keep_logits);
+    m.n.beside_slope = beside_slope;
+    m.n.beside_weight = beside_weight;
     memcpy(m.w.f + m.l.norm->offset, p.w.f, D * sizeof(float));
     memcpy(m.w.f + m.l.head->offset, p.b.f, HEAD_VOCAB * D * sizeof(float));
     memcpy(m.n.out, p.x.f, PREDICTIONS * D * sizeof(float));

@@ -8,6 +8,7 @@
 
 #include "io/json.h"
 #include "model/loss/policy.h"
+#include "model/loss/value.h"
 #include "tests/support/check.h"
 
 #define LIMIT 1e-12
@@ -83,7 +84,7 @@ static void check_case(const dm_json *c)
             each[k] = advantage[i];
         logp[n] = old[n] = reference[n] = -9;
         each[n] = NAN;
-        const dm_policy_trajectory t = {n + more, logp, old, o.kl > 0 ? reference : NULL, each};
+        const dm_policy_trajectory t = {n + more, logp, old, o.kl > 0 ? reference : NULL, each, NULL};
         loss += dm_policy_loss(&o, &t, &batch, slope).loss;
         for (size_t k = 0; k < n; k++)
             check_near("a derivative", name, slope[k], want[k]);
@@ -92,6 +93,75 @@ static void check_case(const dm_json *c)
         olds = olds->next;
         references = references->next;
         slopes = slopes->next;
+    }
+    check_near("the loss", name, loss, dm_json_get(c, "loss")->number);
+}
+
+/* The numbers of a list of lists, one after another. */
+static size_t flat(const dm_json *list, double *out)
+{
+    size_t n = 0;
+    for (const dm_json *v = list->child; v; v = v->next)
+        n += numbers(v, out + n);
+    return n;
+}
+
+/* Advantages by GAE, the values' loss and slope; then the policy's loss with the script's whitened advantages. */
+static void check_ppo(const dm_json *c)
+{
+    const char *const name = dm_json_get(c, "name")->text;
+    const bool by_turn = dm_json_get(c, "by_turn")->boolean;
+    const double discount = dm_json_get(c, "discount")->number, lambda = dm_json_get(c, "lambda")->number;
+    const dm_policy_options o = {.ratio = by_turn ? DM_RATIO_TURN : DM_RATIO_TOKEN,
+                                 .aggregate = DM_AGGREGATE_TOKEN,
+                                 .clip_low = 0.2,
+                                 .clip_high = 0.2};
+    double white[MOST], target[MOST], now[MOST], losses[MOST], slopes[MOST], want[MOST], loss = 0;
+    const size_t states = flat(dm_json_get(c, "advantages"), white);
+    dm_policy_batch batch = {.tokens = states};
+
+    flat(dm_json_get(c, "targets"), target);
+    flat(dm_json_get(c, "now"), now);
+    flat(dm_json_get(c, "value_losses"), losses);
+    flat(dm_json_get(c, "value_slopes"), slopes);
+    flat(dm_json_get(c, "gradient"), want);
+    const dm_json *values = dm_json_get(c, "value")->child, *rewards = dm_json_get(c, "reward")->child;
+    const dm_json *turns = dm_json_get(c, "logp")->child, *before = dm_json_get(c, "old")->child;
+    for (size_t state = 0, token = 0; values; batch.trajectories++) {
+        float logp[MOST], old[MOST];
+        double value[MOST], turn_reward[MOST], reward[MOST] = {0}, advantage[MOST], each[MOST], slope[MOST];
+        size_t turn_of[MOST], n = 0, k = 0, steps = numbers(values, value);
+        numbers(rewards, turn_reward);
+        for (const dm_json *t = turns->child, *b = before->child; t; t = t->next, b = b->next, k++) {
+            const size_t size = floats(t, logp + n);
+            floats(b, old + n);
+            for (size_t i = n; i < n + size; i++) {
+                turn_of[i] = k;
+                each[i] = white[state + (by_turn ? k : i)];
+            }
+            n += size;
+            reward[by_turn ? k : n - 1] = turn_reward[k];
+        }
+        dm_value_gae(reward, value, steps, discount, lambda, advantage);
+        for (size_t i = 0; i < steps; i++) {
+            double got;
+            check_near("a target", name, advantage[i] + value[i], target[state + i]);
+            check_near(
+                "a value's loss", name,
+                dm_value_loss(now[state + i], value[i], target[state + i], dm_json_get(c, "value_clip")->number, &got),
+                losses[state + i]);
+            check_near("a value's slope", name, got, slopes[state + i]);
+        }
+        const dm_policy_trajectory t = {n, logp, old, NULL, each, turn_of};
+        loss += dm_policy_loss(&o, &t, &batch, slope).loss;
+        for (size_t i = 0; i < n; i++)
+            check_near("a derivative", name, slope[i], want[token + i]);
+        state += steps;
+        token += n;
+        values = values->next;
+        rewards = rewards->next;
+        turns = turns->next;
+        before = before->next;
     }
     check_near("the loss", name, loss, dm_json_get(c, "loss")->number);
 }
@@ -107,22 +177,25 @@ static void check_golden(void)
     snprintf(path, sizeof path, "%s/tests/golden-policy/cases.json", src ? src : ".");
     if (!CK_MSG(dm_json_read(&doc, path, &err) == DM_OK, "%s", err.message))
         return;
-    for (const dm_json *c = dm_json_root(doc)->child; c; c = c->next, n++)
+    for (const dm_json *c = dm_json_get(dm_json_root(doc), "groups")->child; c; c = c->next, n++)
         check_case(c);
-    CK(n == 12);
+    for (const dm_json *c = dm_json_get(dm_json_root(doc), "ppo")->child; c; c = c->next, n++)
+        check_ppo(c);
+    CK(n == 16);
     dm_json_close(&doc);
 }
 
 /* What sampling said is what the first forward says: no rounding is left. */
 static void check_first_update(void)
 {
-    static const dm_policy_ratio ratios[] = {DM_RATIO_TOKEN, DM_RATIO_SEQUENCE, DM_RATIO_NONE};
+    static const dm_policy_ratio ratios[] = {DM_RATIO_TOKEN, DM_RATIO_SEQUENCE, DM_RATIO_NONE, DM_RATIO_TURN};
+    static const size_t turn_of[4] = {0, 0, 1, 2};
     const float logp[4] = {-0.1F, -1e-30F, -87.5F, -3};
     const double advantage[4] = {0.7, 0.7, 0.7, 0.7};
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         dm_policy_options o = {.ratio = ratios[i], .aggregate = DM_AGGREGATE_SUM, .clip_low = 0.2, .clip_high = 0.2};
-        const dm_policy_trajectory t = {4, logp, logp, logp, advantage};
+        const dm_policy_trajectory t = {4, logp, logp, logp, advantage, turn_of};
         const dm_policy_batch batch = {1, 4};
         double with[4], without[4];
         dm_policy_loss(&o, &t, &batch, without);

@@ -1,0 +1,42 @@
+/* The critic of a run of rounds: the value of a state is one linear function of the network's last hidden state, after
+ * its norm, at the position that predicts the next token. Its weights begin at 0 and have an optimizer of their own;
+ * all in f64, sums in order. One process only. */
+#ifndef DM_MODEL_TRAIN_CRITIC_H
+#define DM_MODEL_TRAIN_CRITIC_H
+
+#include "model/loss/policy.h"
+#include "model/train/run.h"
+
+typedef struct dm_critic_options {
+    bool on;
+    bool by_turn;                              /* the states are those before turns, not those before tokens */
+    bool trunk;                                /* the network learns from the values' loss, too */
+    double discount, lambda, weight, clip, lr; /* of dm_value_gae; of the loss; 0: no clip; the weights' own rate */
+} dm_critic_options;
+
+typedef struct dm_critic {
+    dm_critic_options o;
+    size_t width; /* hidden + 1: the last weight is the constant */
+
+    /* placed */
+    double *weight, *mean, *square; /* [width] each, one after another; AdamW's moments */
+    double *slope;                  /* [width] gradient of the batch */
+    double *old, *target;           /* of each action token, like dm_run_policy's; target NaN: no state that counts */
+    double *room;                   /* [4 * actions] */
+    float *value_slope, *trunk;     /* [actions] predictions, [hidden]: for dm_network */
+    size_t states;                  /* of the batch */
+} dm_critic;
+
+void dm_critic_place(dm_critic *c, dm_arena *a, size_t hidden, size_t items, size_t actions);
+
+/* With policy->advantage holding each token's reward (NaN: not chosen): values of all states under the weights as they
+ * are, advantages by GAE in place of the rewards, targets; then the advantages are centred over the round's states, as
+ * the baseline says. */
+void dm_critic_round(dm_run *r);
+
+void dm_critic_batch(dm_run *r, const uint32_t *items, size_t n);
+/* The loss of the values of the item just run forward; adds to the batch's gradient, and sets the network's. */
+double dm_critic_item(dm_run *r, uint32_t index);
+void dm_critic_update(dm_run *r, double factor, int64_t step); /* factor: of the learning rate; step from 1 */
+
+#endif
