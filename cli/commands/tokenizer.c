@@ -1,4 +1,5 @@
 /* dmpo tokenizer train | encode | decode. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -303,6 +304,8 @@ static dm_status each_line(const tokenizer_options *o, const cli_common *common,
             line[--n] = 0;
         s = do_line(&w, line, (size_t)n, encode);
     }
+    if (s == DM_OK && !feof(stdin))
+        s = dm_fail(err, DM_ERR_FILE, "cannot read standard input: %s", strerror(errno));
     free(line);
     dm_tokenizer_close(&w.t);
     return s;

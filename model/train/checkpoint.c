@@ -202,16 +202,34 @@ static dm_status place_of_previous(const dm_run *r, const char *now, dm_path *ou
     return s;
 }
 
-/* The step after which the new checkpoint is the checkpoint. */
-static dm_status put_in_place(const char *fresh, const char *now, const char *old, dm_error *err)
+static void note(dm_run *r, const char *what, const dm_error *why)
 {
-    dm_status s;
-    if (dm_dir_exists(now)) {
-        if ((dm_dir_exists(old) && (s = dm_dir_remove(old, err)) != DM_OK) ||
-            (s = dm_rename_durable(now, old, err)) != DM_OK)
-            return s;
+    char text[DM_ERROR_MAX + 64];
+    snprintf(text, sizeof text, "%s: %s", what, why->message);
+    dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+}
+
+/* The step after which the new checkpoint is the checkpoint. One at `old` that cannot be removed stays: the one between
+ * them goes instead, while `fresh` is whole. */
+static dm_status put_in_place(dm_run *r, const char *fresh, const char *now, const char *old, dm_error *err)
+{
+    dm_status s = DM_OK;
+    dm_error why;
+
+    if (dm_dir_exists(now) && dm_dir_exists(old) && dm_dir_remove(old, &why) != DM_OK) {
+        note(r, "an old checkpoint stays", &why);
+        s = dm_dir_remove(now, err);
+        return s == DM_OK ? dm_rename_durable(fresh, now, err) : s;
     }
-    return dm_rename_durable(fresh, now, err);
+    if (dm_dir_exists(now))
+        s = dm_rename_durable(now, old, err);
+    if (s == DM_OK)
+        s = dm_rename_durable(fresh, now, err);
+    if (s != DM_OK && !dm_dir_exists(now) && dm_dir_exists(old)) /* as it was before */
+        dm_rename_durable(old, now, NULL);
+    if (s != DM_OK && dm_dir_exists(fresh))
+        dm_dir_remove(fresh, NULL);
+    return s;
 }
 
 dm_status dm_run_check_output(const dm_run *r, dm_error *err)
@@ -253,12 +271,12 @@ int64_t dm_checkpoint_kept_step(const char *name)
     return strtoll(digits, NULL, 10);
 }
 
-dm_status dm_checkpoint_keep_one(const dm_run *r, dm_error *err)
+void dm_checkpoint_keep_one(dm_run *r)
 {
-    dm_status s = DM_OK;
-    for (size_t i = PLACES; s == DM_OK && i > 1; i--)
-        s = remove_place(r, places[i - 1], err);
-    return s;
+    dm_error why;
+    for (size_t i = PLACES; i > 1; i--)
+        if (remove_place(r, places[i - 1], &why) != DM_OK)
+            note(r, "an old checkpoint stays", &why);
 }
 
 dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *result, dm_error *err)
@@ -277,16 +295,10 @@ dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *re
         dm_temporary_add(fresh.text);
         s = write_files(r, fresh.text, step, result, err);
         dm_temporary_drop(fresh.text);
-    }
-    if (s == DM_OK)
-        s = put_in_place(fresh.text, now.text, old.text, err);
-    if (s != DM_OK) { /* as it was before */
-        if (!dm_dir_exists(now.text) && dm_dir_exists(old.text))
-            dm_rename_durable(old.text, now.text, NULL);
-        if (dm_dir_exists(fresh.text))
+        if (s != DM_OK)
             dm_dir_remove(fresh.text, NULL);
     }
-    return s;
+    return s == DM_OK ? put_in_place(r, fresh.text, now.text, old.text, err) : s;
 }
 
 /* One that is read: what was verified is what is read, whatever its names mean meanwhile. */
@@ -442,11 +454,8 @@ static dm_status open_checkpoint(checkpoint *c, const char *dir, dm_error *err)
 /* Says that one is damaged, and which one was taken instead; a half-written checkpoint.new is nothing unusual. */
 static void pass_over(dm_run *r, const char *place, const dm_error *why)
 {
-    char text[DM_ERROR_MAX + 64];
-    if (strcmp(place, "checkpoint.new") == 0)
-        return;
-    snprintf(text, sizeof text, "passed over: %s", why->message);
-    dm_run_event(r, DMPO_EVENT_NOTE, text, 0, 0, NULL);
+    if (strcmp(place, "checkpoint.new") != 0)
+        note(r, "passed over", why);
 }
 
 /* A whole checkpoint.new whose writer was killed before its last rename. */

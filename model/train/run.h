@@ -186,8 +186,8 @@ dm_status dm_run_steps(dm_run *r, int64_t first, dm_train_result *result, dm_err
 /* ---- output directory (model/train/checkpoint.c) ---- */
 /* Fails when the directory was removed, moved or replaced since the run opened it. */
 dm_status dm_run_check_output(const dm_run *r, dm_error *err);
-/* Writes output/checkpoint: beside, then renamed; the previous one stays as output/checkpoint.old, or is kept. Rank 0
- * writes. */
+/* Writes output/checkpoint: beside, then renamed; the previous one stays as output/checkpoint.old, or is kept. An older
+ * one there that cannot be removed stays in its place, and an event says so. Rank 0 writes. */
 dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *result, dm_error *err);
 /* Reads the newest whole checkpoint; an event names those that are damaged. *step: steps done, 0 when there is none.
  * Verifies every checksum and that the run is the same one. Fills result->before, result->after.step with the newest
@@ -204,8 +204,8 @@ int64_t dm_checkpoint_step(const char *output, const char *name); /* of that dir
 dm_status dm_checkpoint_load_nearest(dm_run *r, const char *output, int64_t most, int64_t *step, dm_error *err);
 #define DM_CHECKPOINT_KEPT "checkpoint-"
 int64_t dm_checkpoint_kept_step(const char *name);
-/* Removes all but output/checkpoint and those that are kept: the run is done. */
-dm_status dm_checkpoint_keep_one(const dm_run *r, dm_error *err);
+/* Removes all but output/checkpoint and those that are kept: the run is done. An event names what stays. */
+void dm_checkpoint_keep_one(dm_run *r);
 /* The finished model in output/. */
 dm_status dm_run_write_model(dm_run *r, char hex[DM_SHA256_HEX], dm_error *err);
 

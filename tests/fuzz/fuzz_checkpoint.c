@@ -157,7 +157,7 @@ void fuzz_checkpoint(const uint8_t *data, size_t size)
         FUZZ_CHECK(dm_checkpoint_write(&run, step, &result, &err) == DM_OK);
         FUZZ_CHECK(dm_checkpoint_load_nearest(&run, run.options.output, run.steps, &again, &err) == DM_OK &&
                    again == step);
-        FUZZ_CHECK(dm_checkpoint_keep_one(&run, &err) == DM_OK); /* the one before it goes */
+        dm_checkpoint_keep_one(&run); /* the one before it goes */
     } else {
         (void)dm_checkpoint_load(&run, directory.text, &again, &err);
     }

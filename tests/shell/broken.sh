@@ -462,6 +462,13 @@ bad 2 '--min-frequency 0 is out of range; legal: 1' tokenizer train --output out
 bad 2 'llama2, llama3' tokenizer train --output out --template mine pairs.jsonl
 bad 1 'nowhere.json: cannot open' tokenizer train --output out nowhere.json
 bad 1 'no message text found' tokenizer train --output out ids.json
+read_directory() { # tokenizer ACTION: standard input is a directory
+    dmpo tokenizer "$1" --tokenizer tok <. >stdout 2>stderr
+    [ $? = 1 ] && grep -q 'cannot read standard input' stderr && [ ! -s stdout ]
+}
+for action in encode decode; do
+    if read_directory $action; then passed=$((passed + 1)); else failed=$((failed + 1)) && echo "failed: $action <."; fi
+done
 
 # ---- output ----
 

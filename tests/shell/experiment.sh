@@ -65,8 +65,12 @@ if dmpo verify out-a --quiet >verified 2>&1; then check "another reward is found
 check "and named" says verified '^REFUTED .*explore.*episodes.jsonl: is not what its command makes'
 cp episodes.kept "$episodes"
 
+# killed between the record of a finished stage and the removal of its checkpoint
+trained=$(find out-a/stages -name model.safetensors | sed 's,/[^/]*$,,' | tail -n 1)
+mkdir "$trained/checkpoint" && echo '{}' >"$trained/checkpoint/state.json"
 check "the same again" experiment again recipe.json --output out-a --jobs 2
 check "nothing ran" ran again 0
+check "a finished stage's checkpoint goes" test -f "$trained/stage.json" -a ! -e "$trained/checkpoint"
 check "the table is the same" cmp first.out again.out
 check "the results are the same" results_are out-a
 

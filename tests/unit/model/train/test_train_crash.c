@@ -5,7 +5,8 @@
  * step. A child resumes it, writes two more checkpoints and the finished model, and is killed (SIGKILL) before
  * call number k, in the middle of a write too; k goes from 1 until nothing is left to kill. Then a new run resumes and
  * must end in the bits of a run that was never interrupted. Then the same with call k, and with call k and all
- * after it, failing as on a full disk instead. */
+ * after it, failing as on a full disk instead. And a checkpoint.old from which nothing can be removed: the run goes on
+ * without. */
 #define _DEFAULT_SOURCE /* syscall */
 
 #include <dirent.h>
@@ -24,7 +25,7 @@
 #include "tests/support/check.h"
 #include "tests/support/train_tool.h"
 
-typedef enum disaster { NOTHING, KILL, FAIL_ONCE, FULL } disaster;
+typedef enum disaster { NOTHING, KILL, FAIL_ONCE, FULL, STUCK } disaster;
 
 static struct {
     disaster what;
@@ -41,7 +42,8 @@ static void die(void)
 /* True when this call shall fail; does not return when this process shall die before it. */
 static int strikes(void)
 {
-    if (plan.what == NOTHING || ++plan.calls < plan.at || (plan.what == FAIL_ONCE && plan.calls > plan.at))
+    if (plan.what == NOTHING || plan.what == STUCK || ++plan.calls < plan.at ||
+        (plan.what == FAIL_ONCE && plan.calls > plan.at))
         return 0;
     if (plan.what == KILL)
         die();
@@ -80,8 +82,14 @@ int ftruncate(int fd, off_t size)
 /* Removing works on a full disk. */
 int unlinkat(int fd, const char *path, int flags)
 {
+    struct stat dir, old;
     if (plan.what == KILL)
         strikes();
+    if (plan.what == STUCK && fstat(fd, &dir) == 0 && stat(at("run/checkpoint.old"), &old) == 0 &&
+        dir.st_ino == old.st_ino) {
+        errno = EACCES;
+        return -1;
+    }
     return (int)syscall(SYS_unlinkat, fd, path, flags);
 }
 
@@ -248,6 +256,31 @@ static void failures(disaster what, const char *name, long stride)
     dm_dir_remove(at("run"), NULL);
 }
 
+static int count_stuck(void *context, const dmpo_event *event)
+{
+    long *notes = context;
+    *notes += event->kind == DMPO_EVENT_NOTE && strncmp(event->text, "an old checkpoint stays: ", 25) == 0;
+    return 0;
+}
+
+static void stuck(void)
+{
+    long notes = 0;
+    dm_train_options o = options(at("run"));
+
+    copy_tree(at("stopped"), at("run"));
+    CK(dm_dir_exists(at("run/checkpoint.old")));
+    o.resume = 1;
+    plan.what = STUCK;
+    const outcome got = train(&o, NULL, 1, count_stuck, &notes);
+    plan.what = NOTHING;
+    CK_MSG(got.status == DMPO_OK, "%s", got.message);
+    CK_MSG(notes == 3, "%ld of 3 times: two checkpoints, the end", notes);
+    CK(dm_file_exists(at("run/checkpoint.old/state.json")) && !dm_dir_exists(at("run/checkpoint.new")));
+    check_same_run(at("base"), at("run"), "with a checkpoint.old that cannot be removed");
+    dm_dir_remove(at("run"), NULL);
+}
+
 int main(void)
 {
     if (CK_SANITIZED) {
@@ -269,6 +302,7 @@ int main(void)
     kills(fast() ? 5 : 1);
     failures(FULL, "full", fast() ? 5 : 1);
     failures(FAIL_ONCE, "failing", fast() ? 5 : 1);
+    stuck();
     work_close();
     return ck_done("train_crash");
 }
