@@ -4,9 +4,11 @@
 
 #include "core/files/file.h"
 #include "core/files/list.h"
+#include "core/files/output.h"
 #include "core/files/path.h"
 
-static const char *const others[] = {"run.json", "stage.json", "log", "result"}; /* of the run, and of a stage */
+/* Of the run and of a stage; what stays only where it could not be removed. */
+static const char *const others[] = {"run.json", "stage.json", "log", "result", "checkpoint.old"};
 
 typedef dm_status (*file_fn)(void *context, const char *name, const char *path, dm_error *err);
 
@@ -16,6 +18,13 @@ static bool is_other(const char *name)
         if (strcmp(name, others[i]) == 0)
             return true;
     return false;
+}
+
+/* What a killed writer left beside a file: nobody's. */
+static bool is_half(const char *name)
+{
+    const size_t size = strlen(name), end = sizeof DM_OUTPUT_SUFFIX - 1;
+    return size > end && strcmp(name + size - end, DM_OUTPUT_SUFFIX) == 0;
 }
 
 /* Every file in dir/below ("": dir), and in the directories there. */
@@ -28,7 +37,7 @@ static dm_status each_file(const char *dir, const char *below, file_fn fn, void 
     if (s == DM_OK)
         s = dm_names_list(&names, at.text, err);
     for (size_t i = 0; s == DM_OK && i < names.n; i++) {
-        if (!*below && is_other(names.name[i]))
+        if ((!*below && is_other(names.name[i])) || is_half(names.name[i]))
             continue;
         if ((s = dm_path_in(&path, at.text, names.name[i], err)) != DM_OK ||
             (s = dm_path_print(&name, err, "%s%s%s", below, *below ? "/" : "", names.name[i])) != DM_OK)

@@ -33,6 +33,9 @@ flip() {
 }
 
 check "a run" run whole --tensorboard
+: >"$work/whole/run.json.tmp-dmpo" # what a killed run left
+check "a run that goes on" run whole --tensorboard --resume
+check "does not count it as its own" test "$(grep -c tmp-dmpo "$work/whole/run.json")" = 0
 check "it is proved" works verify "$work/whole" --quiet
 check "every step" has "4 computed again, 4 of them proved"
 check "and the model" has "the model is that of the last step"
