@@ -203,21 +203,26 @@ static dm_stage_source_ref explore(dm_expansion *x, const dm_stage_subject *of, 
     return output_of(dm_stage_end(&x->b, true, "%s", name), "episodes.jsonl");
 }
 
-/* Explored episodes taken up again in their middle; NOTHING where the recipe has no "continue". */
+/* Episodes taken up again in their middle: explored ones, NOTHING where the recipe has no "continue"; or the expert's.
+ */
 static dm_stage_source_ref continuations(dm_expansion *x, const dm_stage_subject *of, dm_stage_source_ref policy,
-                                         dm_stage_source_ref explored)
+                                         dm_stage_source_ref episodes, int64_t iteration)
 {
     dm_recipe_options o = {.n = 0};
 
-    if (!x->r->parts.object[DM_RECIPE_PART_CONTINUE] && !of->env->parts.object[DM_RECIPE_PART_CONTINUE] &&
-        !of->method->parts.object[DM_RECIPE_PART_CONTINUE] &&
+    if (!of->method->kind->refine && !x->r->parts.object[DM_RECIPE_PART_CONTINUE] &&
+        !of->env->parts.object[DM_RECIPE_PART_CONTINUE] && !of->method->parts.object[DM_RECIPE_PART_CONTINUE] &&
         !(of->setting && of->setting->parts.object[DM_RECIPE_PART_CONTINUE]))
         return NOTHING;
+    const char *what = of->method->kind->refine ? "refine" : "continue";
     const char *name =
-        shared_name(x, of, 1u << DM_RECIPE_PART_EXPLORE | 1u << DM_RECIPE_PART_CONTINUE, false, "continue");
+        iteration > 1
+            ? name_of(x, of, dm_experiment_plan_print(&x->b, "%s-%s%lld", of->method->name, what, (long long)iteration),
+                      true)
+            : shared_name(x, of, 1u << DM_RECIPE_PART_EXPLORE | 1u << DM_RECIPE_PART_CONTINUE, false, what);
     dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_CONTINUE);
     put_rollout(x, of, &o, policy);
-    dm_stage_source(&x->b, "from", explored);
+    dm_stage_source(&x->b, "from", episodes);
     dm_recipe_options_put(x, &o);
     dm_stage_output(&x->b, "output", "episodes.jsonl");
     return output_of(dm_stage_end(&x->b, true, "%s", name), "episodes.jsonl");
@@ -255,22 +260,28 @@ static dm_stage_source_ref make_pairs(dm_expansion *x, const dm_stage_subject *o
     if (of->env->pairs_data && iteration == 1)
         return given_pairs(x, of, &o);
     const dm_stage_source_ref explored = explore(x, of, policy, iteration);
-    const dm_stage_source_ref continued = stepwise ? continuations(x, of, policy, explored) : NOTHING;
     dm_recipe_options_collect(x, &tasks, of, DM_RECIPE_PART_EXPLORE);
     const bool adds = kind->learns == DM_METHOD_LEARNS_BETTER; /* to what SFT learnt from */
-    const dm_stage_source_ref expert = continued.path ? NOTHING : expert_episodes(x, of, adds ? NULL : &tasks);
+    const dm_stage_source_ref of_expert = kind->refine ? expert_episodes(x, of, &tasks) : NOTHING;
+    const dm_stage_source_ref continued =
+        stepwise ? continuations(x, of, policy, kind->refine ? of_expert : explored, iteration) : NOTHING;
+    const dm_stage_source_ref expert = kind->refine     ? of_expert
+                                       : continued.path ? NOTHING
+                                                        : expert_episodes(x, of, adds ? NULL : &tasks);
     dm_recipe_options_seed(x, &o, of->seed);
     const char *name =
         iteration > 1
             ? name_of(x, of, dm_experiment_plan_print(&x->b, "%s-pairs%lld", of->method->name, (long long)iteration),
                       true)
-            : shared_name(x, of, depends, kind->form != NULL, "pairs");
+            : shared_name(x, of, depends, kind->form || kind->refine, "pairs");
     dm_stage_begin(&x->b, "pairs");
     if (expert.path)
         dm_stage_source(&x->b, "expert", expert);
     dm_stage_source(&x->b, "explored", explored);
     if (continued.path)
         dm_stage_source(&x->b, "continuations", continued);
+    if (kind->refine)
+        dm_stage_text(&x->b, "--refine");
     dm_recipe_options_put(x, &o);
     dm_stage_output(&x->b, "output", "pairs.jsonl");
     dm_stage_free(&x->b, "json", NULL);

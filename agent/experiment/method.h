@@ -39,6 +39,7 @@ typedef struct dm_method_kind {
     int64_t iterations; /* default of "iterations"; 0: it has none */
     const char *form;   /* default of the pairs' form; NULL: the command's */
     const char *objective; /* likewise of training */
+    bool refine;           /* continues the expert's runs, turn by turn, in place of explored ones */
 } dm_method_kind;
 
 extern const dm_method_kind dm_method_kinds[]; /* ends with a row without a name */

@@ -46,7 +46,7 @@ static dm_status check_ratio(const char *name, double ratio, dm_error *err)
 static dm_status check_sources(const dm_pairs_options *o, dm_error *err)
 {
     const bool sft = o->form == DM_PAIRS_SFT;
-    const char *needs_explored = o->among ? "--among" : o->continuations.n ? "--continuations" : NULL;
+    const char *needs_explored = o->among ? "--among" : o->continuations.n && !o->refine ? "--continuations" : NULL;
     const char *no_pairs = o->among                   ? "--among"
                            : o->continuations.n       ? "--continuations"
                            : o->margin > 0            ? "--margin"
@@ -60,8 +60,14 @@ static dm_status check_sources(const dm_pairs_options *o, dm_error *err)
     if (sft && no_pairs)
         return dm_fail(err, DM_ERR_ARGUMENT, "%s is for pairs, --form sft writes single runs; leave one of them out",
                        no_pairs);
-    if (o->segment_turns && o->form != DM_PAIRS_SEGMENT)
-        return dm_fail(err, DM_ERR_ARGUMENT, "--segment-turns is of --form segment only");
+    if (o->segment_turns && o->form != DM_PAIRS_SEGMENT && o->form != DM_PAIRS_LEVELS)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--segment-turns is of --form segment and levels only");
+    if (o->refine && (!o->expert.n || !o->continuations.n))
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "--refine compares an expert's turns with continuations of its runs; give --expert FILE and "
+                       "--continuations FILE");
+    if (o->form == DM_PAIRS_LEVELS && o->pairs.n)
+        return dm_fail(err, DM_ERR_ARGUMENT, "--form levels is of episodes, not of --from-pairs");
     if (o->erroneous != DM_PAIRS_ERRONEOUS_FIRST && !o->continuations.n)
         return dm_fail(err, DM_ERR_ARGUMENT, "--erroneous-turn is of --continuations FILE only");
     if (o->invalid_answer && o->degrade != DM_PAIRS_DEGRADE_MEANINGLESS)
@@ -69,7 +75,7 @@ static dm_status check_sources(const dm_pairs_options *o, dm_error *err)
     if (needs_explored && !o->explored.n)
         return dm_fail(err, DM_ERR_ARGUMENT, "%s needs explored runs; give --explored FILE", needs_explored);
     if (sft ? o->expert.n + o->explored.n + o->pairs.n > 0
-            : o->pairs.n || (o->explored.n && (o->expert.n || needs_explored)))
+            : o->pairs.n || o->refine || (o->explored.n && (o->expert.n || needs_explored)))
         return DM_OK;
     if (o->explored.n)
         return dm_fail(err, DM_ERR_ARGUMENT,

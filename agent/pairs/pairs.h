@@ -1,7 +1,8 @@
 /* Training data from episodes: preference pairs in the authors' form, or the better runs alone.
  *
  * A candidate is a run that is better and one that is worse, of the same task: explored against expert ones, explored
- * ones against each other, a continuation against the run that it was taken from, or a pair of an existing file. Each
+ * ones against each other, a continuation against the run that it was taken from (or the other way round, where that is
+ * an expert's), or a pair of an existing file. Each
  * candidate is filtered, cut, degraded and brought into a form in this order, or dropped for one reason that is
  * counted. docs/data.md, "Pairs from episodes", is the specification. */
 #ifndef DM_AGENT_PAIRS_PAIRS_H
@@ -10,7 +11,14 @@
 #include "agent/rollout/episode.h"
 #include "io/data/template.h"
 
-typedef enum dm_pairs_form { DM_PAIRS_WHOLE, DM_PAIRS_SFT, DM_PAIRS_STEP, DM_PAIRS_SEGMENT } dm_pairs_form;
+/* LEVELS: each pair whole, as a segment and as a step. */
+typedef enum dm_pairs_form {
+    DM_PAIRS_WHOLE,
+    DM_PAIRS_SFT,
+    DM_PAIRS_STEP,
+    DM_PAIRS_SEGMENT,
+    DM_PAIRS_LEVELS
+} dm_pairs_form;
 typedef enum dm_pairs_degrade {
     DM_PAIRS_DEGRADE_NONE,
     DM_PAIRS_DEGRADE_REPEAT,
@@ -29,6 +37,7 @@ typedef struct dm_pairs_options {
     dm_pairs_files expert, explored, continuations; /* episodes */
     dm_pairs_files pairs;                           /* the authors' form */
     bool among;    /* explored runs of one task against each other, best against worst */
+    bool refine;   /* the continuations are of the expert's runs, turn by turn */
     int erroneous; /* dm_pairs_erroneous, of continuations */
     int form;      /* dm_pairs_form */
     uint64_t seed; /* of the degraded variant and of `limit` */

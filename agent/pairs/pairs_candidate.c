@@ -41,7 +41,7 @@ static dm_status make_segment(dm_pairs_maker *m, dm_pair *p, size_t most, dm_pai
 static dm_pairs_drop filter_runs(const dm_pairs_options *o, const dm_pairs_candidate *c)
 {
     const dm_pair *p = &c->pair;
-    const bool single = o->form == DM_PAIRS_SFT;
+    const bool single = c->form == DM_PAIRS_SFT;
     const dm_pairs_side *const side = single ? &p->chosen : &p->rejected;
 
     if (dm_pairs_side_empty(&p->chosen) || dm_pairs_side_empty(side))
@@ -77,15 +77,15 @@ static dm_status change(dm_pairs_maker *m, dm_pairs_candidate *c, dm_pairs_drop 
     if (s != DM_OK || !done)
         return s;
     p->shared = dm_pairs_sides_shared(&p->chosen, &p->rejected);
-    if (o->form == DM_PAIRS_STEP || o->form == DM_PAIRS_SEGMENT)
-        s = make_segment(m, p, o->form == DM_PAIRS_STEP ? 1 : (size_t)o->segment_turns, why);
+    if (c->form == DM_PAIRS_STEP || c->form == DM_PAIRS_SEGMENT)
+        s = make_segment(m, p, c->form == DM_PAIRS_STEP ? 1 : (size_t)o->segment_turns, why);
     return s == DM_OK && *why == DM_PAIRS_DROPS ? dm_pairs_maker_filter(m, c, why) : s;
 }
 
 dm_status dm_pairs_maker_take(dm_pairs_maker *m, dm_pairs_candidate *c)
 {
     const dm_pairs_options *o = m->options;
-    const bool single = o->form == DM_PAIRS_SFT;
+    const bool single = c->form == DM_PAIRS_SFT;
     dm_pairs_drop why = filter_runs(o, c);
     bool seen = false, full = false;
     dm_status s = DM_OK;

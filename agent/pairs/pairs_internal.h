@@ -41,6 +41,7 @@ typedef struct dm_pairs_maker {
 typedef struct dm_pairs_candidate {
     dm_pair pair;
     const dm_episode *rejected;
+    int form;   /* dm_pairs_form, not LEVELS */
     bool given; /* an expert's run of DM_PAIRS_SFT: neither its reward nor the number of its task's runs counts */
 } dm_pairs_candidate;
 

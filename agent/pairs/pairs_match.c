@@ -1,4 +1,5 @@
 /* Candidates from episodes: which runs of one task are compared. */
+#include <math.h> /* NAN and isnan only */
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,8 +86,26 @@ static dm_status find_task(dm_pairs_maker *m, const dm_episode *e, size_t *task)
     return dm_pairs_maker_task(m, &h, task);
 }
 
-/* Takes `better` against `worse`, which is NULL for a run alone. */
-static dm_status take_run(dm_pairs_maker *m, const dm_episode *better, const dm_episode *worse, bool given)
+/* In the form that is asked for; of LEVELS in all of them, as candidates of their own. */
+static dm_status take_forms(dm_pairs_maker *m, const dm_pairs_candidate *c)
+{
+    static const int levels[] = {DM_PAIRS_WHOLE, DM_PAIRS_SEGMENT, DM_PAIRS_STEP};
+    const bool all = m->options->form == DM_PAIRS_LEVELS;
+    dm_status s = DM_OK;
+
+    for (size_t i = 0; s == DM_OK && i < (all ? 3 : 1); i++) {
+        dm_pairs_candidate one = *c;
+        one.form = all ? levels[i] : m->options->form;
+        m->out->candidates += i > 0;
+        s = dm_pairs_maker_take(m, &one);
+    }
+    return s;
+}
+
+/* Takes `better` against `worse`, which is NULL for a run alone. worth: what is compared in place of their rewards, or
+ * NULL. */
+static dm_status take_run(dm_pairs_maker *m, const dm_episode *better, const dm_episode *worse, const double *worth,
+                          bool given)
 {
     dm_pairs_candidate c = {.rejected = worse, .given = given, .pair.n_prompt = DM_EPISODE_PROMPT};
     dm_message *prompt;
@@ -111,13 +130,17 @@ static dm_status take_run(dm_pairs_maker *m, const dm_episode *better, const dm_
     c.pair.chosen = side_of(better);
     if (worse)
         c.pair.rejected = side_of(worse);
+    if (worth) {
+        c.pair.chosen.score = worth[0];
+        c.pair.rejected.score = worth[1];
+    }
     const dm_status s = find_task(m, better, &c.pair.task);
-    return s == DM_OK ? dm_pairs_maker_take(m, &c) : s;
+    return s == DM_OK ? take_forms(m, &c) : s;
 }
 
 static dm_status take(dm_pairs_maker *m, const dm_episode *better, const dm_episode *worse)
 {
-    return take_run(m, better, worse, false);
+    return take_run(m, better, worse, NULL, false);
 }
 
 static dm_status take_ordered(dm_pairs_maker *m, const dm_episode *a, const dm_episode *b)
@@ -210,13 +233,58 @@ static dm_status correct(dm_pairs_maker *m, const group *g, const dm_episode *ru
     return DM_OK;
 }
 
+/* Mean reward of the continuations of `run` after its first t turns; action NULL: of all, else of those that begin with
+ * it. NaN: there are none. *first: the first of them. */
+static double worth_after(const group *g, const dm_episode *run, size_t t, const char *action, const dm_episode **first)
+{
+    double sum = 0, n = 0;
+
+    *first = NULL;
+    for (size_t i = 0; i < g->n[CONTINUATION]; i++) {
+        const dm_episode *c = g->run[CONTINUATION][i].e;
+        if ((size_t)c->replayed != t || !continues(c, run) || (action && strcmp(c->turn[t].action, action) != 0))
+            continue;
+        *first = *first ? *first : c;
+        sum += c->reward;
+        n++;
+    }
+    return n > 0 ? sum / n : NAN;
+}
+
+/* Each turn of an expert's run against what the policy does in its place (IPR): the policy's turn is that of the first
+ * continuation from there. A turn is worth the mean reward of the policy's runs that go on after it; the expert's last
+ * one the run's reward. */
+static dm_status refine(dm_pairs_maker *m, const group *g, const dm_episode *run)
+{
+    dm_status s = DM_OK;
+
+    for (size_t t = 0; s == DM_OK && t < run->turns; t++) {
+        const dm_episode *policy, *any;
+        const double last = t + 1 == run->turns ? run->reward : worth_after(g, run, t + 1, NULL, &any);
+        worth_after(g, run, t, NULL, &policy);
+        if (!policy || isnan(last)) {
+            m->out->candidates++;
+            dm_pairs_maker_drop(m, DM_PAIRS_DROP_UNMATCHED);
+            continue;
+        }
+        if (strcmp(policy->turn[t].action, run->turn[t].action) == 0) {
+            m->out->candidates++;
+            dm_pairs_maker_drop(m, DM_PAIRS_DROP_IDENTICAL);
+            continue;
+        }
+        const double worth[2] = {last, worth_after(g, run, t, policy->turn[t].action, &any)};
+        s = take_run(m, run, policy, worth, false);
+    }
+    return s;
+}
+
 /* All runs that may be chosen, expert ones first. */
 static dm_status alone(dm_pairs_maker *m, const group *g)
 {
     dm_status s = DM_OK;
     for (int from = EXPERT; from <= EXPLORED; from++)
         for (size_t i = 0; s == DM_OK && i < g->n[from]; i++)
-            s = take_run(m, g->run[from][i].e, NULL, from == EXPERT);
+            s = take_run(m, g->run[from][i].e, NULL, NULL, from == EXPERT);
     return s;
 }
 
@@ -231,7 +299,9 @@ static dm_status take_group(dm_pairs_maker *m, const group *g)
         s = against_experts(m, g);
     if (s == DM_OK && o->among)
         s = best_against_worst(m, g);
-    for (size_t i = 0; s == DM_OK && o->continuations.n && i < g->n[EXPLORED]; i++)
+    for (size_t i = 0; s == DM_OK && o->refine && i < g->n[EXPERT]; i++)
+        s = refine(m, g, g->run[EXPERT][i].e);
+    for (size_t i = 0; s == DM_OK && o->continuations.n && !o->refine && i < g->n[EXPLORED]; i++)
         s = correct(m, g, g->run[EXPLORED][i].e);
     return s;
 }

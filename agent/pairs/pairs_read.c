@@ -178,6 +178,7 @@ static dm_status read_item(reader *r, const dm_json *item, size_t index)
     r->m->out->candidates++;
     if (r->m->options->form == DM_PAIRS_SFT)
         p->rejected = (dm_pairs_side){0};
+    c.form = r->m->options->form;
     return dm_pairs_maker_take(r->m, &c);
 }
 

@@ -18,7 +18,7 @@ typedef struct pairs_options {
     dm_pairs_options pairs;
 } pairs_options;
 
-static const char *const forms[] = {"pairs", "sft", "step", "segment", NULL};
+static const char *const forms[] = {"pairs", "sft", "step", "segment", "levels", NULL};
 static const char *const erroneous[] = {"first", "last", NULL};
 static const char *const degrades[] = {"none", "repeat", "meaningless", NULL};
 static const char *const units[] = {"turns", "text", NULL};
@@ -47,6 +47,11 @@ const cli_option cli_pairs_options[] = {
                              "complete or not at all."),
     DM_OPTION_FLAG(pairs_options, pairs.among, "among", "pairs the best explored episode of each task with the worst",
                    .manual = "Also compares explored episodes of one task with each other, the best with the worst."),
+    DM_OPTION_FLAG(pairs_options, pairs.refine, "refine",
+                   "pairs each turn of an expert's run with the policy's turn in its place, from `continuations`",
+                   .manual = "The continuations are of the expert's runs, as dmpo rollout --from makes them of "
+                             "`expert`. Each of its turns is paired with what the policy does in its place, where the "
+                             "policy's runs earn more by `margin` after the expert's turn than after its own (IPR)."),
     DM_OPTION_CHOICE(pairs_options, pairs.erroneous, "erroneous-turn", "WHICH", erroneous,
                      "which of the turns after which a continuation is better",
                      .manual = "Which of the turns t that `continuations` finds erroneous. The last is the turn that "
@@ -61,7 +66,8 @@ const cli_option cli_pairs_options[] = {
             "with `min-chosen` and over, at most `per-task` of a task, without those that repeat "
             "another's words; of the expert all; of pairs the chosen sides. step: the turns that both "
             "runs share are the prompt, the first one in which they differ is the pair (Step-DPO). "
-            "segment: as step, but the turns from there on, equally many of both runs (SDPO)."),
+            "segment: as step, but the turns from there on, equally many of both runs (SDPO). levels: "
+            "each pair as pairs, segment and step (HPL)."),
     DM_OPTION_FLAG(pairs_options, pairs.plan_reward, "plan-reward",
                    "uses as an explored run's reward the mean over runs that begin with the same turn, its plan",
                    .group = "which runs",

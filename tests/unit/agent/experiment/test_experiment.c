@@ -352,6 +352,7 @@ static void test_commands(void)
                     "{'samples': 5}}, {'name': 'RFT', 'kind': 'rft'}, {'name': 'ETO', 'kind': 'eto'},"
                     "{'name': 'MRPO', 'kind': 'preference', 'train': {'reference2': '@RFT'}},"
                     "{'name': 'len', 'kind': 'preference', 'sweep': {'margin': [0.5]}},"
+                    "{'name': 'HPL', 'kind': 'hpl'},"
                     "{'name': 'GRPO', 'kind': 'online', 'learn': {'rounds': 5}, 'sweep': {'lr': [0.125]}}]"),
              "out")) {
         command_is(
@@ -393,6 +394,13 @@ static void test_commands(void)
         command_is(&m, "home-noisy-len-pairs-margin0.5-s7",
                    "dmpo pairs --expert <home-expert/episodes.jsonl --explored <home-explore-s7/episodes.jsonl "
                    "--margin 0.5 --output <home-noisy-len-pairs-margin0.5-s7/pairs.jsonl");
+        command_is(&m, "home-refine-s7",
+                   "dmpo rollout --env home --model <home-sft-s7 --from <home-expert/episodes.jsonl --seed 7 --output "
+                   "<home-refine-s7/episodes.jsonl");
+        command_is(&m, "home-noisy-hpl-pairs-s7",
+                   "dmpo pairs --expert <home-expert/episodes.jsonl --explored <home-explore-s7/episodes.jsonl "
+                   "--continuations <home-refine-s7/episodes.jsonl --refine --form levels --margin 0.25 --output "
+                   "<home-noisy-hpl-pairs-s7/pairs.jsonl");
         command_is(&m, "home-grpo-lr0.125-s7",
                    "dmpo learn --env home --model <home-sft-s7 --lr 0.125 --rounds 5 --seed 7 --output "
                    "<home-grpo-lr0.125-s7");

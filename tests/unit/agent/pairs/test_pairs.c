@@ -201,6 +201,32 @@ static void check_continuations(void)
     expect(&o, "ab|cd>xy", DM_PAIRS_DROPS, 0);
 }
 
+/* Each of an expert's turns against the policy's in its place, by what the policy's runs earn after either. */
+static void check_refine(void)
+{
+    RUNS(EXPERT, {"abcd", 1, 0});
+    RUNS(CONTINUATIONS, {"xy", 0, 0, 0, 0},          /* 0 after x; a quarter, on average, after a */
+         {"amm", 0.5, 0, 0, 1}, {"aqq", 0, 0, 1, 1}, /* a half after m, as after b: a tie */
+         {"abcn", 1, 0, 0, 2}, {"abn", 0, 0, 1, 2},  /* the policy does the same */
+         {"abcz", 0, 0, 0, 3}, {"abcw", 1, 0, 1, 3, .end = "environment"}); /* the expert's last turn earns all */
+    dm_pairs_options o = options_of("ec");
+    o.refine = 1;
+    expect(&o, "|abcd>xy |abcd>abcz", DM_PAIRS_DROP_TIE, 1);
+    expect(&o, "|abcd>xy |abcd>abcz", DM_PAIRS_DROP_IDENTICAL, 1);
+    o.margin = 0.25; /* must be exceeded */
+    expect(&o, "|abcd>abcz", DM_PAIRS_DROP_TIE, 2);
+    o.margin = 0;
+    o.form = DM_PAIRS_LEVELS;
+    o.segment_turns = 2;
+    expect(&o, "|abcd>xy |ab>xy |a>x |abcd>abcz abc|d>z", DM_PAIRS_DROP_TIE, 3);
+    expect(&o, "|abcd>xy |ab>xy |a>x |abcd>abcz abc|d>z", DM_PAIRS_DROP_DUPLICATE, 1);
+
+    RUNS(EXPLORED, {"e", 0, 0, 0}); /* whole runs are compared besides */
+    o = options_of("exc");
+    o.refine = 1;
+    expect(&o, "|abcd>e |abcd>xy |abcd>abcz", DM_PAIRS_DROP_TIE, 1);
+}
+
 /* ---- the degraded variant ---- */
 
 static void check_degrade(void)
@@ -368,6 +394,7 @@ int main(void)
     check_forms();
     check_sft();
     check_continuations();
+    check_refine();
     check_degrade();
     check_filters();
     check_limit();

@@ -158,7 +158,8 @@ static void check_options(void)
     } while (0)
     REFUSED("ex", max_length_ratio, 0.5, "--max-length-ratio 0.5 is out of range; legal: 0 (any) or at least 1");
     REFUSED("ex", perplexity_ratio, HUGE_VAL, "--perplexity-ratio inf is out of range");
-    REFUSED("ex", segment_turns, 3, "--segment-turns is of --form segment only");
+    REFUSED("ex", segment_turns, 3, "--segment-turns is of --form segment and levels only");
+    REFUSED("ex", refine, 1, "--refine compares an expert's turns with continuations of its runs");
     REFUSED("ex", erroneous, DM_PAIRS_ERRONEOUS_LAST, "--erroneous-turn is of --continuations FILE only");
     REFUSED("ex", invalid_answer, "no", "--invalid-answer is of --degrade meaningless only");
     REFUSED("", seed, 0, "no runs given");
