@@ -1,4 +1,4 @@
-/* config.json and the weights it describes: what is read, what is refused and by which words, and round trips. */
+/* config.json: what is read, what is refused and by which words, and round trips. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,51 +12,13 @@
 #include "model/formats/tensors.h"
 #include "model/network/params.h"
 #include "tests/support/check.h"
-
-static char dir[64];
-
-static void put(const char *text)
-{
-    char path[128];
-    dm_error err = {0};
-
-    snprintf(path, sizeof path, "%s/config.json", dir);
-    CK_MSG(dm_file_write(path, text, strlen(text), &err) == DM_OK, "%s", err.message);
-}
-
-/* A configuration: `type` and the sizes every one has, then `more` (begins with a comma or is empty). */
-static void put_config(const char *type, const char *more)
-{
-    dm_text t = {0};
-
-    dm_text_print(&t,
-                  "{\"model_type\": \"%s\", \"hidden_size\": 24, \"intermediate_size\": 40, \"num_hidden_layers\": 4,\n"
-                  "\"num_attention_heads\": 6, \"vocab_size\": 50%s}",
-                  type, more);
-    put(t.data);
-    dm_text_free(&t);
-}
-
-static dm_config must_read(const char *from)
-{
-    dm_config c;
-    dm_error err = {0};
-
-    CK_MSG(dm_config_read(&c, from, &err) == DM_OK, "%s", err.message);
-    return c;
-}
-
-static dm_config config(const char *type, const char *more)
-{
-    put_config(type, more);
-    return must_read(dir);
-}
+#include "tests/support/config_tool.h"
 
 /* ---- what is read ---- */
 
 static void test_defaults(void)
 {
-    dm_config c = config("llama", "");
+    dm_config c = config_of("llama", "");
 
     CK(c.arch == DM_ARCH_LLAMA && c.hidden == 24 && c.intermediate == 40 && c.layers == 4 && c.heads == 6);
     CK(c.kv_heads == 6 && c.head_dim == 4 && c.vocab == 50 && c.max_positions == 2048);
@@ -64,99 +26,102 @@ static void test_defaults(void)
     CK(c.window == 0 && !c.qkv_bias && !c.qk_norm && !c.tied && c.eps == 1e-6 && c.rope_theta == 10000);
     CK(c.rope == DM_ROPE_DEFAULT && c.bos == 1 && c.eos == 2);
 
-    c = config("mistral", "");
+    c = config_of("mistral", "");
     CK(c.window == 4096 && c.windowed[0] == 1 && c.windowed[3] == 1 && c.head_dim == 4);
-    c = config("mistral", ", \"sliding_window\": null");
+    c = config_of("mistral", ", \"sliding_window\": null");
     CK(c.window == 0 && c.windowed[0] == 0);
-    c = config("mistral", ", \"sliding_window\": 12, \"head_dim\": 10");
+    c = config_of("mistral", ", \"sliding_window\": 12, \"head_dim\": 10");
     CK(c.window == 12 && c.windowed[3] == 1 && c.head_dim == 10);
 
-    c = config("qwen2", ", \"attention_bias\": true");
+    c = config_of("qwen2", ", \"attention_bias\": true");
     CK(c.qkv_bias && c.window == 0 && c.bos == -1 && c.eos == -1);
-    c = config("qwen3", "");
+    c = config_of("qwen3", "");
     CK(c.qk_norm && !c.qkv_bias && c.head_dim == 128);
-    c = config("qwen3", ", \"head_dim\": null, \"num_key_value_heads\": 2, \"tie_word_embeddings\": true");
+    c = config_of("qwen3", ", \"head_dim\": null, \"num_key_value_heads\": 2, \"tie_word_embeddings\": true");
     CK(c.head_dim == 128 && c.kv_heads == 2 && c.tied);
-    c = config("llama", ", \"eos_token_id\": [7, 8], \"bos_token_id\": null, \"rms_norm_eps\": 1e-5");
+    c = config_of("llama", ", \"eos_token_id\": [7, 8], \"bos_token_id\": null, \"rms_norm_eps\": 1e-5");
     CK(c.eos == 7 && c.bos == -1 && c.eps == 1e-5);
 }
 
 static void test_windows(void)
 {
-    dm_config c = config("qwen2", ", \"sliding_window\": 8, \"max_window_layers\": 2");
+    dm_config c = config_of("qwen2", ", \"sliding_window\": 8, \"max_window_layers\": 2");
 
     CK(c.window == 0 && c.windowed[3] == 0); /* use_sliding_window is false without the key */
-    c = config("qwen2", ", \"use_sliding_window\": true, \"sliding_window\": 8, \"max_window_layers\": 2");
+    c = config_of("qwen2", ", \"use_sliding_window\": true, \"sliding_window\": 8, \"max_window_layers\": 2");
     CK(c.window == 8 && !c.windowed[0] && !c.windowed[1] && c.windowed[2] && c.windowed[3]);
-    c = config("qwen3", ", \"use_sliding_window\": true, \"sliding_window\": 8"); /* from layer 28 */
+    c = config_of("qwen3", ", \"use_sliding_window\": true, \"sliding_window\": 8"); /* from layer 28 */
     CK(c.window == 0 && !c.windowed[3]);
-    c = config("qwen3", ", \"use_sliding_window\": true, \"sliding_window\": 8, \"layer_types\": [\"full_attention\", "
-                        "\"sliding_attention\", \"full_attention\", \"sliding_attention\"]");
+    c = config_of("qwen3",
+                  ", \"use_sliding_window\": true, \"sliding_window\": 8, \"layer_types\": [\"full_attention\", "
+                  "\"sliding_attention\", \"full_attention\", \"sliding_attention\"]");
     CK(c.window == 8 && !c.windowed[0] && c.windowed[1] && !c.windowed[2] && c.windowed[3]);
 }
 
 static void test_rope(void)
 {
-    dm_config c = config("llama", ", \"rope_theta\": 500000, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}");
+    dm_config c =
+        config_of("llama", ", \"rope_theta\": 500000, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}");
 
     CK(c.rope_theta == 500000 && c.rope == DM_ROPE_LINEAR && c.rope_factor == 4);
-    c = config("llama",
-               ", \"rope_scaling\": null, \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7e5}");
+    c = config_of("llama",
+                  ", \"rope_scaling\": null, \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7e5}");
     CK(c.rope_theta == 7e5 && c.rope == DM_ROPE_DEFAULT);
-    c = config("llama", ", \"rope_parameters\": {\"rope_type\": \"llama3\", \"rope_theta\": 5e5, \"factor\": 8.0, "
-                        "\"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "
-                        "\"original_max_position_embeddings\": 8192}");
+    c = config_of("llama", ", \"rope_parameters\": {\"rope_type\": \"llama3\", \"rope_theta\": 5e5, \"factor\": 8.0, "
+                           "\"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "
+                           "\"original_max_position_embeddings\": 8192}");
     CK(c.rope_theta == 5e5 && c.rope == DM_ROPE_LLAMA3 && c.rope_factor == 8 && c.rope_low == 1 && c.rope_high == 4);
     CK(c.rope_original == 8192);
     /* both names: the older one counts, as in transformers, unless it is empty */
-    c = config("llama", ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7e5}, "
-                        "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 4}");
+    c = config_of("llama", ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7e5}, "
+                           "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 4}");
     CK(c.rope == DM_ROPE_LINEAR && c.rope_factor == 4 && c.rope_theta == 10000);
-    c = config("llama",
-               ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7e5}, \"rope_scaling\": {}");
+    c = config_of("llama",
+                  ", \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7e5}, \"rope_scaling\": {}");
     CK(c.rope == DM_ROPE_DEFAULT && c.rope_theta == 7e5);
 }
 
 /* YaRN's defaults are transformers'; its frequencies and attention factor in the golden case llama-yarn-bias. */
 static void test_yarn(void)
 {
-    dm_config c = config("llama", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, "
-                                  "\"original_max_position_embeddings\": 64}");
+    dm_config c = config_of("llama", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, "
+                                     "\"original_max_position_embeddings\": 64}");
     CK(c.rope == DM_ROPE_YARN && c.rope_factor == 4 && c.rope_original == 64 && c.rope_fast == 32 && c.rope_slow == 1);
     CK(c.rope_whole && fabs(c.rope_attention - (0.1 * log(4) + 1)) < 1e-15);
-    c = config("llama",
-               ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"attention_factor\": null, \"mscale\": "
-               "0.5, \"mscale_all_dim\": 2.0}");
+    c = config_of(
+        "llama",
+        ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"attention_factor\": null, \"mscale\": "
+        "0.5, \"mscale_all_dim\": 2.0}");
     CK(c.rope_original == 2048 && fabs(c.rope_attention - (0.05 * log(4) + 1) / (0.2 * log(4) + 1)) < 1e-15);
-    c = config("llama", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"attention_factor\": 1.5}");
+    c = config_of("llama", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"attention_factor\": 1.5}");
     CK(c.rope_attention == 1.5);
 }
 
 static void test_gemma(void)
 {
-    dm_config c = config("gemma3_text", ", \"sliding_window\": 5");
+    dm_config c = config_of("gemma3_text", ", \"sliding_window\": 5");
 
     CK(c.arch == DM_ARCH_GEMMA3 && c.qk_norm && c.tied && c.head_dim == 256 && c.query_scalar == 256 && c.window == 5);
     CK(c.rope_theta == 1e6 && c.rope_local_theta == 1e4 && c.bos == 2 && c.eos == 1 && c.max_positions == 131072);
     for (uint32_t i = 0; i < c.layers; i++) /* four layers: the first full one would be the sixth */
         CK(c.windowed[i] == 1 && c.rope_use[i] == DM_ROPE_LOCAL);
-    c = config("gemma3_text",
-               ", \"layer_types\": [\"sliding_attention\", \"full_attention\", \"full_attention\", "
-               "\"sliding_attention\"], \"rope_parameters\": {\"sliding_attention\": {\"rope_theta\": 77}, "
-               "\"full_attention\": {\"rope_type\": \"linear\", \"factor\": 8, \"rope_theta\": 99}}");
+    c = config_of("gemma3_text",
+                  ", \"layer_types\": [\"sliding_attention\", \"full_attention\", \"full_attention\", "
+                  "\"sliding_attention\"], \"rope_parameters\": {\"sliding_attention\": {\"rope_theta\": 77}, "
+                  "\"full_attention\": {\"rope_type\": \"linear\", \"factor\": 8, \"rope_theta\": 99}}");
     CK(c.rope_theta == 99 && c.rope_local_theta == 77 && c.rope == DM_ROPE_LINEAR && c.rope_factor == 8);
     CK(c.rope_use[0] == DM_ROPE_LOCAL && c.rope_use[1] == DM_ROPE_MAIN && c.rope_use[3] == DM_ROPE_LOCAL);
 }
 
 static void test_smollm3(void)
 {
-    dm_config c = config("smollm3", "");
+    dm_config c = config_of("smollm3", "");
 
     CK(c.arch == DM_ARCH_SMOLLM3 && c.rope_theta == 2e6 && c.tied && c.window == 0);
     CK(c.rope_use[0] == DM_ROPE_MAIN && c.rope_use[2] == DM_ROPE_MAIN && c.rope_use[3] == DM_ROPE_NONE);
-    c = config("smollm3", ", \"no_rope_layers\": [0, 1, 1, 1], \"attention_bias\": false");
+    c = config_of("smollm3", ", \"no_rope_layers\": [0, 1, 1, 1], \"attention_bias\": false");
     CK(c.rope_use[0] == DM_ROPE_NONE && c.rope_use[3] == DM_ROPE_MAIN);
-    c = config("llama", ", \"attention_bias\": true, \"hidden_act\": \"swish\"");
+    c = config_of("llama", ", \"attention_bias\": true, \"hidden_act\": \"swish\"");
     CK(c.qkv_bias && c.o_bias);
 }
 
@@ -168,20 +133,20 @@ static void test_ends(void)
     int32_t stops[DM_ENDS_MAX + 1];
     dm_error err = {0};
 
-    dm_config c = config("llama", ", \"eos_token_id\": [5, 30]");
+    dm_config c = config_of("llama", ", \"eos_token_id\": [5, 30]");
     CK(c.eos == 5 && c.n_ends == 2 && c.ends[0] == 5 && c.ends[1] == 30);
     CK(dm_config_stops(stops, &c, 30) == 2 && dm_config_stops(stops, &c, -1) == 2);
     CK(dm_config_stops(stops, &c, 7) == 3 && stops[2] == 7);
-    CK(dm_config_write(&c, DM_F32, dir, NULL) == DM_OK);
-    c = must_read(dir);
+    CK(dm_config_write(&c, DM_F32, config_dir, NULL) == DM_OK);
+    c = config_read(config_dir);
     CK(c.eos == 5 && c.n_ends == 2 && c.ends[1] == 30);
 
-    snprintf(path, sizeof path, "%s/generation_config.json", dir);
+    snprintf(path, sizeof path, "%s/generation_config.json", config_dir);
     CK(dm_file_write(path, "{\"eos_token_id\": [30, 31]}", 26, NULL) == DM_OK);
-    c = config("llama", "");
+    c = config_of("llama", "");
     CK(c.eos == 2 && c.n_ends == 3 && c.ends[0] == 2 && c.ends[1] == 30 && c.ends[2] == 31);
     CK(dm_file_write(path, "{\"eos_token_id\": \"x\"}", 21, NULL) == DM_OK);
-    CK(dm_config_read(&c, dir, &err) == DM_ERR_INPUT && strstr(err.message, "generation_config.json:1:18"));
+    CK(dm_config_read(&c, config_dir, &err) == DM_ERR_INPUT && strstr(err.message, "generation_config.json:1:18"));
     unlink(path);
 }
 
@@ -191,7 +156,7 @@ static void refused(dm_status status, const char *says)
 {
     dm_config c;
     dm_error err = {0};
-    const dm_status got = dm_config_read(&c, dir, &err);
+    const dm_status got = dm_config_read(&c, config_dir, &err);
 
     CK_MSG(got == status, "'%s': status %d instead of %d (%s)", says, (int)got, (int)status, err.message);
     CK_MSG(strstr(err.message, says) && strstr(err.message, "config.json"), "%s\n  does not say: %s", err.message,
@@ -299,11 +264,11 @@ static void test_broken(void)
          "more than this machine can address"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        put_config(table[i].type, table[i].more);
+        config_put_type(table[i].type, table[i].more);
         refused(table[i].status, table[i].says);
     }
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
-        put(whole[i].text);
+        config_put(whole[i].text);
         refused(DM_ERR_INPUT, whole[i].says);
     }
     dm_config c;
@@ -313,7 +278,7 @@ static void test_broken(void)
 /* Configurations made by hand. */
 static void test_check(void)
 {
-    const dm_config good = config("llama", "");
+    const dm_config good = config_of("llama", "");
     dm_config c = good;
 
     CK(dm_config_check(&c, "here", NULL) == DM_OK);
@@ -360,10 +325,10 @@ static void test_round_trip(void)
         {"qwen3", ", \"rope_theta\": 1000000.5, \"eos_token_id\": 9, \"max_position_embeddings\": 77"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        const dm_config c = config(table[i].type, table[i].more);
+        const dm_config c = config_of(table[i].type, table[i].more);
         dm_error err = {0};
-        CK_MSG(dm_config_write(&c, DM_F32, dir, &err) == DM_OK, "%s", err.message);
-        const dm_config again = must_read(dir);
+        CK_MSG(dm_config_write(&c, DM_F32, config_dir, &err) == DM_OK, "%s", err.message);
+        const dm_config again = config_read(config_dir);
         CK_MSG(memcmp(&c, &again, sizeof c) == 0, "%s%s changed on its way through a file", table[i].type,
                table[i].more);
     }
@@ -375,9 +340,9 @@ static void copied(const char *from, const char *want)
     size_t size;
     dm_error err = {0};
 
-    put(from);
-    CK_MSG(dm_config_copy(dir, DM_F32, dir, &err) == DM_OK, "%s", err.message);
-    snprintf(path, sizeof path, "%s/config.json", dir);
+    config_put(from);
+    CK_MSG(dm_config_copy(config_dir, DM_F32, config_dir, &err) == DM_OK, "%s", err.message);
+    snprintf(path, sizeof path, "%s/config.json", config_dir);
     if (!CK(dm_file_read(path, 1 << 20, &text, &size, NULL) == DM_OK))
         return;
     CK_MSG(strcmp(text, want) == 0, "copied to\n%s\ninstead of\n%s", text, want);
@@ -391,197 +356,10 @@ static void test_copy(void)
     copied("{\"dtype\":\"q\\\"\\\\\",\n\n\"torch_dtype\":null}",
            "{\"dtype\":\"float32\",\n\n\"torch_dtype\":\"float32\"}");
     copied("{\"x\": 0}", "{\"x\": 0}");
-    put("{\"dtype\": 16}");
-    CK(dm_config_copy(dir, DM_F32, dir, NULL) == DM_ERR_INPUT);
-    put("{\"dtype\": \"x\",}");
-    CK(dm_config_copy(dir, DM_F32, dir, NULL) == DM_ERR_INPUT);
-}
-
-/* ---- layout and weights ---- */
-
-static void test_layout(void)
-{
-    static const char *const types[] = {"llama", "mistral", "qwen2", "qwen3"};
-    /* 2*50*24 + 24 + 4 * (2*24 + 4*24*24 + 3*40*24); biases 4 * 72; qwen3 has heads of 128: 4 * (3072 * 24 + 256) */
-    static const size_t parameters[] = {23352, 23352, 23640, 310072};
-
-    for (size_t i = 0; i < 4; i++) {
-        const dm_config c = config(types[i], "");
-        dm_param_layout l;
-        if (!CK(dm_param_layout_build(&l, &c, NULL) == DM_OK))
-            continue;
-        size_t sum = 0, end = 0;
-        for (size_t t = 0; t < l.n; t++) {
-            CK(l.tensors[t].offset % 16 == 0 && l.tensors[t].offset >= end && l.tensors[t].offset < end + 16);
-            end = l.tensors[t].offset + l.tensors[t].rows * l.tensors[t].cols;
-            sum += l.tensors[t].rows * l.tensors[t].cols;
-        }
-        CK(l.floats >= end && l.floats % 16 == 0 && sum == l.parameters);
-        CK_MSG(l.parameters == parameters[i], "%s: %zu parameters, must be %zu", types[i], l.parameters, parameters[i]);
-        CK((l.layers[3].bias[DM_PROJECTION_Q] != NULL) == (i == 2) && (l.layers[3].k_norm != NULL) == (i == 3));
-        dm_param_layout_free(&l);
-        dm_param_layout_free(&l);
-    }
-}
-
-typedef struct model {
-    dm_config c;
-    dm_param_layout l;
-    float *w;
-} model;
-
-static model small_model(const char *type, const char *more)
-{
-    model m = {.c = config(type, more)};
-
-    CK(dm_param_layout_build(&m.l, &m.c, NULL) == DM_OK);
-    m.w = malloc(m.l.floats * sizeof(float));
-    dm_weights_init(m.w, &m.l, 42, 0.02);
-    return m;
-}
-
-static void free_model(model *m)
-{
-    dm_param_layout_free(&m->l);
-    free(m->w);
-}
-
-static void test_init(void)
-{
-    model m = small_model("qwen2", ", \"num_key_value_heads\": 2");
-    const dm_layer_tensors *l = m.l.layers;
-    const float *embed = m.w + m.l.embed->offset, *bias = m.w + l[2].bias[DM_PROJECTION_K]->offset;
-    double sum = 0, squares = 0;
-    const size_t n = 50 * 24;
-
-    for (size_t i = 0; i < n; i++) {
-        sum += (double)embed[i];
-        squares += (double)embed[i] * (double)embed[i];
-    }
-    CK(fabs(sum / (double)n) < 4 * 0.02 / sqrt((double)n) && fabs(sqrt(squares / (double)n) - 0.02) < 0.002);
-    CK(m.w[m.l.norm->offset] == 1 && m.w[l[1].input_norm->offset + 23] == 1 && m.w[l[1].post_norm->offset] == 1);
-    CK(bias[0] == 0 && bias[7] == 0);
-    CK(bias[8] == 0 && bias[15] == 0); /* padding */
-    CK(m.w[l[0].projection[DM_PROJECTION_Q]->offset] != m.w[l[1].projection[DM_PROJECTION_Q]->offset] &&
-       m.w[l[0].projection[DM_PROJECTION_Q]->offset] != m.w[l[0].projection[DM_PROJECTION_K]->offset]);
-    free_model(&m);
-}
-
-/* Writes m's tensors with one change, and says what reading them gives. */
-typedef enum change { NONE, WITHOUT_LAST, EXTRA, INV_FREQ, TIED_HEAD, OTHER_HEAD, TRANSPOSED, FLAT, CHANGES } change;
-
-static void put_changed(const model *m, change how)
-{
-    static const char *const extra[CHANGES] = {
-        [EXTRA] = "model.layers.0.self_attn.q_proj.bias", [INV_FREQ] = "model.layers.0.self_attn.rotary_emb.inv_freq"};
-    dm_st_out out[64] = {{0}};
-    size_t n = 0;
-    char path[128];
-    dm_error err = {0};
-
-    for (; n < m->l.n; n++) {
-        const dm_tensor *t = &m->l.tensors[n];
-        out[n] = (dm_st_out){.name = t->name, .type = DM_F32, .dims = t->dims, .data = m->w + t->offset};
-        out[n].shape[0] = t->dims == 2 ? t->rows : t->cols;
-        out[n].shape[1] = t->cols;
-    }
-    n -= how == WITHOUT_LAST;
-    if (extra[how])
-        out[n++] = (dm_st_out){.name = extra[how], .type = DM_F32, .dims = 1, .shape = {24}, .data = m->w};
-    if (how == TIED_HEAD || how == OTHER_HEAD) {
-        out[n] = out[0];
-        out[n].name = "lm_head.weight";
-        out[n++].data += how == OTHER_HEAD ? 16 : 0;
-    }
-    if (how == TRANSPOSED) {
-        out[0].shape[0] = m->c.hidden;
-        out[0].shape[1] = m->c.vocab;
-    }
-    if (how == FLAT) {
-        out[0].dims = 1;
-        out[0].shape[0] = (uint64_t)m->c.hidden * m->c.vocab;
-    }
-    snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    CK_MSG(dm_st_write(path, out, n, NULL, 0, NULL, &err) == DM_OK, "%s", err.message);
-}
-
-/* Every tensor of the directory, as a run reads it. */
-static dm_status read_all(float *w, const dm_config *c, const dm_param_layout *l, dm_error *err)
-{
-    dm_source *source = NULL;
-    dm_status s = dm_config_write(c, DM_F32, dir, err);
-
-    if (s == DM_OK)
-        s = dm_source_open(&source, dir, err);
-    for (size_t i = 0; s == DM_OK && i < l->n; i++)
-        s = dm_source_read_f32(source, l->tensors[i].name, w + l->tensors[i].offset, err);
-    dm_source_close(&source);
-    return s;
-}
-
-static void reads(const model *m, change how, dm_status status, const char *says)
-{
-    float *w = malloc(m->l.floats * sizeof *w);
-    dm_error err = {0};
-
-    memset(w, 0, m->l.floats * sizeof *w);
-    if (how != CHANGES)
-        put_changed(m, how);
-    const dm_status got = read_all(w, &m->c, &m->l, &err);
-    CK_MSG(got == status, "change %d: status %d instead of %d (%s)", (int)how, (int)got, (int)status, err.message);
-    CK_MSG(strstr(err.message, says) != NULL, "%s\n  does not say: %s", err.message, says);
-    if (got == DM_OK)
-        CK(memcmp(w, m->w, m->l.floats * sizeof *w) == 0);
-    free(w);
-}
-
-static void test_weights(void)
-{
-    model tied = small_model("llama", ", \"tie_word_embeddings\": true");
-    model untied = small_model("qwen3", ", \"head_dim\": 6");
-    dm_error err = {0};
-    char hex[DM_SHA256_HEX], again[DM_SHA256_HEX], path[128];
-
-    CK_MSG(dm_weights_write(untied.w, &untied.l, dir, hex, &err) == DM_OK, "%s", err.message);
-    reads(&untied, CHANGES, DM_OK, "");
-    snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    CK(dm_file_sha256(path, again, NULL) == DM_OK && strcmp(hex, again) == 0);
-
-    reads(&untied, NONE, DM_OK, "");
-    reads(&untied, INV_FREQ, DM_OK, "");
-    reads(&untied, WITHOUT_LAST, DM_ERR_INPUT,
-          "\"lm_head.weight\" is missing, by config.json there must be one of shape "
-          "[50, 24]");
-    reads(&untied, EXTRA, DM_ERR_INPUT, "\"model.layers.0.self_attn.q_proj.bias\" of shape [24]");
-    reads(&untied, TRANSPOSED, DM_ERR_INPUT,
-          "\"model.embed_tokens.weight\" has shape [24, 50], by config.json it must be "
-          "[50, 24]");
-    reads(&untied, FLAT, DM_ERR_INPUT, "has shape [1200]");
-    reads(&tied, NONE, DM_OK, "");
-    reads(&tied, TIED_HEAD, DM_OK, "");
-    reads(&tied, OTHER_HEAD, DM_ERR_INPUT, "\"lm_head.weight\" is not the embedding, but config.json says tie");
-    reads(&tied, WITHOUT_LAST, DM_ERR_INPUT, "\"model.norm.weight\" is missing");
-    free_model(&tied);
-    free_model(&untied);
-}
-
-/* A NaN is set in the file's bytes: the writer would refuse it. */
-static void test_nan(void)
-{
-    model m = small_model("llama", "");
-    const dm_tensor *last = &m.l.tensors[m.l.n - 1];
-    char path[128], *bytes;
-    size_t size;
-
-    put_changed(&m, NONE);
-    snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    if (CK(dm_file_read(path, 1 << 24, &bytes, &size, NULL) == DM_OK)) {
-        memcpy(bytes + size - 4, "\0\0\xC0\x7F", 4); /* tensors are stored in order */
-        CK(dm_file_write(path, bytes, size, NULL) == DM_OK);
-        reads(&m, CHANGES, DM_ERR_NONFINITE, last->name);
-        free(bytes);
-    }
-    free_model(&m);
+    config_put("{\"dtype\": 16}");
+    CK(dm_config_copy(config_dir, DM_F32, config_dir, NULL) == DM_ERR_INPUT);
+    config_put("{\"dtype\": \"x\",}");
+    CK(dm_config_copy(config_dir, DM_F32, config_dir, NULL) == DM_ERR_INPUT);
 }
 
 /* ---- golden cases ---- */
@@ -604,7 +382,7 @@ static void test_golden(void)
         dm_error err = {0};
         dm_param_layout l;
         snprintf(path, sizeof path, "%s/tests/golden/%s/model", src ? src : ".", cases[i].name);
-        const dm_config c = must_read(path);
+        const dm_config c = config_read(path);
         CK(c.arch == cases[i].arch && c.eps == 1e-5 && c.max_positions == 512);
         if (!CK_MSG(dm_param_layout_build(&l, &c, &err) == DM_OK, "%s", err.message))
             continue;
@@ -618,8 +396,7 @@ static void test_golden(void)
 
 int main(void)
 {
-    snprintf(dir, sizeof dir, "/tmp/dmpo-config-%ld", (long)getpid());
-    CK(dm_dir_create(dir, NULL) == DM_OK);
+    config_open();
     test_defaults();
     test_windows();
     test_rope();
@@ -631,11 +408,7 @@ int main(void)
     test_check();
     test_round_trip();
     test_copy();
-    test_layout();
-    test_init();
-    test_weights();
-    test_nan();
     test_golden();
-    CK(dm_dir_remove(dir, NULL) == DM_OK);
+    config_close();
     return ck_done("config");
 }
