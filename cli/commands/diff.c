@@ -322,7 +322,7 @@ static dm_status compare_step(differ *d, uint64_t step)
 
 static dm_status compare_transcripts(differ *d)
 {
-    uint64_t step;
+    uint64_t step = 0;
     unsigned comparisons = 0;
 
     if (!d->s[0].has_transcript || !d->s[1].has_transcript) {
