@@ -104,7 +104,8 @@ LINK = $(CC) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) -pthread $(HARDEN_LINK) $(LDFLAGS
 # line.
 BUILT_WITH = $(B)/obj/built-with
 tools := $(strip $(CC) $(CPPFLAGS) $(WARNINGS) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) $(ARCH_FLAGS) $(AR) $(OBJCOPY) \
-    $(LDFLAGS) $(STATIC_FLAGS) $(SHARED_FLAGS) $(HARDEN_FLAGS) $(HARDEN_LINK) $(HARDEN_PROGRAM) $(MPI_FLAGS) $(MPI_LIBS) $(foreach isa,$(ISAS),$(ISA_FLAGS_$(isa))) $(AMX_FLAGS))
+    $(LDFLAGS) $(STATIC_FLAGS) $(SHARED_FLAGS) $(HARDEN_FLAGS) $(HARDEN_LINK) $(HARDEN_PROGRAM) \
+    $(foreach isa,$(ISAS),$(ISA_FLAGS_$(isa))) $(AMX_FLAGS))
 ifdef ISAS # configured, and the goal is to build
 ifneq ($(tools),$(shell cat $(BUILT_WITH) 2>/dev/null))
 $(shell mkdir -p $(B)/obj && printf '%s\n' '$(subst ','\'',$(tools))' >$(BUILT_WITH))
@@ -124,7 +125,12 @@ $(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 endef
 
 $(B)/obj/%.o: $(SRC)/%.c $(BUILT_WITH)
-	$(call compile,$(if $(filter core/% simd/%,$*),,$(HARDEN_FLAGS)) $(if $(filter cli/ranks_mpi,$*),$(MPI_FLAGS)))
+	$(call compile,$(if $(filter core/% simd/%,$*),,$(HARDEN_FLAGS)) $(if $(filter cli/ranks_mpi,$*),$(RANKS_FLAGS)))
+
+# Ranks compare a checksum of the source of everything that computes; it does not depend on what they were built for.
+COMPUTES = $(foreach folder,$(LIB_FOLDERS) $(AGENT_FOLDERS),$(call sources,$(folder)/*.[ch]))
+RANKS_FLAGS = $(MPI_FLAGS) -DDM_COMPUTES='"sources $(shell cd $(SRC) && cat $(COMPUTES) | cksum)"'
+$(B)/obj/cli/ranks_mpi.o: $(addprefix $(SRC)/,$(COMPUTES)) $(CONFIG)
 
 define isa_rule
 $(B)/obj/simd/kernels/k_%_$(1).o: $(SRC)/simd/kernels/k_%.c $(BUILT_WITH)

@@ -159,14 +159,15 @@ static bool knows_ranks(const char *name)
 
 static int run(const cli_entry *command, int argc, char **argv)
 {
-    static const dm_ranks_fact none[DM_RANKS_FACTS];
+    dm_ranks_fact facts[DM_RANKS_FACTS] = {{"version", DMPO_VERSION}, {"source code", ""}};
     dm_error err = {0};
     dm_status s = cli_ranks_open(&err);
 
     if (s == DM_OK && dm_ranks_here()->count > 1 && !knows_ranks(command->name))
         s = dm_fail(&err, DM_ERR_ARGUMENT, "one process does this; start it without mpirun");
+    snprintf(facts[1].value, sizeof facts[1].value, "%s", cli_ranks_program());
     if (dm_ranks_here()->count > 1)
-        s = dm_ranks_agree(s, none, &err);
+        s = dm_ranks_agree(s, facts, &err);
     return s == DM_OK ? command->run(argc, argv) : cli_failed(command->name, s, err.message);
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "core/numbers/foreign.h"
 #include "core/ranks.h"
 #include "core/threads.h"
 
@@ -141,6 +142,11 @@ dm_status cli_ranks_open(dm_error *err)
     return DM_OK;
 }
 
+const char *cli_ranks_program(void)
+{
+    return DM_FOREIGN_MATH ? DM_FOREIGN_MATH : DM_COMPUTES; /* the latter is the Makefile's */
+}
+
 void cli_ranks_close(int status)
 {
     if (ranks.count == 0)
@@ -164,6 +170,11 @@ dm_status cli_ranks_open(dm_error *err)
                          "--with-mpi",
                          size)
                : DM_OK;
+}
+
+const char *cli_ranks_program(void)
+{
+    return "";
 }
 
 void cli_ranks_close(int status)

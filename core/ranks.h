@@ -68,7 +68,7 @@ dm_status dm_ranks_receive(unsigned from, dm_rank_tag tag, void *data, size_t by
 dm_status dm_ranks_share(dm_rank_tag tag, void *data, size_t bytes, const char *what, dm_error *err);
 
 /* What has to be the same on all ranks: a value for each name, "" where it is not known yet. */
-#define DM_RANKS_FACTS 4
+#define DM_RANKS_FACTS 3
 #define DM_RANKS_FACT 80
 typedef struct dm_ranks_fact {
     char name[24], value[DM_RANKS_FACT];

@@ -18,7 +18,7 @@ static const char what[] = "an episode";
 
 dm_status dm_rollout_ranks_open(dm_rollout_run *r, dm_status s, const dm_text *described)
 {
-    dm_ranks_fact facts[DM_RANKS_FACTS] = {{"version", ""}, {"set of options", ""}};
+    dm_ranks_fact facts[DM_RANKS_FACTS] = {{"set of options", ""}};
     uint64_t written = r->file.written;
     dm_sha256 h;
 
@@ -26,8 +26,7 @@ dm_status dm_rollout_ranks_open(dm_rollout_run *r, dm_status s, const dm_text *d
         return s;
     dm_sha256_init(&h);
     dm_sha256_update(&h, described->data, described->failed ? 0 : described->size);
-    dm_sha256_finish(&h, facts[1].value);
-    snprintf(facts[0].value, sizeof facts[0].value, "%s", dmpo_version());
+    dm_sha256_finish(&h, facts[0].value);
     if ((s = dm_ranks_agree(s, facts, r->err)) != DM_OK)
         return s;
     s = dm_ranks_share(DM_RANK_STATE, &written, sizeof written, "the first episode", r->err);

@@ -441,14 +441,13 @@ static int on_tick(void *context, const dm_schedule_event *e)
 /* All ranks must have the same stages to run. */
 static dm_status agree(const experiment *x, dm_status s, dm_error *err)
 {
-    dm_ranks_fact facts[DM_RANKS_FACTS] = {{"version", ""}, {"recipe", ""}};
+    dm_ranks_fact facts[DM_RANKS_FACTS] = {{"recipe", ""}};
     dm_sha256 h;
 
     dm_sha256_init(&h);
     for (size_t i = 0; i < x->plan.stages; i++)
         dm_sha256_update(&h, x->plan.stage[i].key, DM_SHA256_HEX - 1);
-    dm_sha256_finish(&h, facts[1].value);
-    snprintf(facts[0].value, sizeof facts[0].value, "%s", dmpo_version());
+    dm_sha256_finish(&h, facts[0].value);
     return dm_ranks_agree(s, facts, err);
 }
 

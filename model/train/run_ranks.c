@@ -152,14 +152,13 @@ static void fact(dm_ranks_fact *f, const char *name, dm_sha256 *h)
 
 dm_status dm_run_agree(const dm_run *r, dm_status s, dm_error *err)
 {
-    dm_ranks_fact facts[DM_RANKS_FACTS] = {{"version", ""}};
+    dm_ranks_fact facts[DM_RANKS_FACTS] = {{"", ""}};
     const dm_train_options *o = &r->options;
     char text[320];
     dm_sha256 h;
 
     if (r->ranks.count == 1)
         return s;
-    snprintf(facts[0].value, sizeof facts[0].value, "%s", dmpo_version());
     if (s != DM_OK)
         return dm_ranks_agree(s, facts, err);
     dm_sha256_init(&h);
@@ -170,16 +169,16 @@ dm_status dm_run_agree(const dm_run *r, dm_status s, dm_error *err)
     dm_sha256_update(&h, text, strlen(text));
     if (r->policy)
         dm_sha256_update(&h, r->policy->identity, strlen(r->policy->identity));
-    fact(&facts[1], "set of options", &h);
+    fact(&facts[0], "set of options", &h);
     dm_sha256_init(&h);
     snprintf(text, sizeof text, "%s %s %s %zu %zu", r->models.policy.sha256, r->models.reference[0].sha256,
              r->models.reference[1].sha256, r->models.layout.parameters, r->models.trained_layout->parameters);
     dm_sha256_update(&h, text, strlen(text));
-    fact(&facts[2], "model", &h);
+    fact(&facts[1], "model", &h);
     dm_sha256_init(&h);
     dm_dataset_hash(&r->train.data, &h);
     dm_dataset_hash(&r->eval.data, &h);
-    fact(&facts[3], "data", &h);
+    fact(&facts[2], "data", &h);
     return dm_ranks_agree(s, facts, err);
 }
 
