@@ -13,10 +13,10 @@ static const struct {
 };
 
 /* Options that say where things are: the experiment gives them. */
-static const char *const given[] = {"output",    "model",           "data",     "env",           "split",      "policy",
-                                    "from",      "expert",          "explored", "continuations", "from-pairs", "resume",
-                                    "tokenizer", "config",          "isa",      "threads",       "quiet",      "json",
-                                    "help",      "reference-cache", NULL};
+static const char *const given[] = {
+    "output",        "model",           "data",   "env",       "split",  "policy", "from",    "expert", "explored",
+    "continuations", "from-pairs",      "resume", "tokenizer", "config", "isa",    "threads", "quiet",  "json",
+    "help",          "reference-cache", "plan",   NULL};
 
 const char *dm_recipe_part_command(dm_recipe_part part)
 {

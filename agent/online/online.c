@@ -446,12 +446,13 @@ static dm_status play(void *context, dm_run *r, int64_t round, dm_error *err)
     return read_round(p, r, err);
 }
 
-dmpo_status dm_online(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,
-                      dmpo_event_fn event, void *context, dm_train_result *result, dmpo_error *error)
+/* Fills what a run of these options has; what it holds is freed with p->identity. */
+static dm_status open_player(player *p, dmpo_engine *engine, const dm_online_options *options, dm_train_options *t,
+                             dm_error *err)
 {
-    dm_error err = {0};
-    dm_train_options t = *train;
-    player p = {
+    static const dm_ranks_fact none[DM_RANKS_FACTS];
+
+    *p = (player){
         .engine = engine,
         .o = options,
         .policy = {
@@ -462,23 +463,43 @@ dmpo_status dm_online(dmpo_engine *engine, const dm_online_options *options, con
             .rounds = options->rounds,
             .passes = options->passes,
             .player = {.play = play, .evaluate = options->eval_tasks ? evaluate : NULL, .begin = begin, .end = end}}};
-    static const dm_ranks_fact none[DM_RANKS_FACTS];
-    dm_status s = dm_ranks_agree(check(&p, &err), none, &err);
+    dm_status s = dm_ranks_agree(check(p, err), none, err);
+    t->objective = DM_OBJECTIVE_SFT; /* of items, conversations */
+    t->data = "episodes.jsonl";
+    t->transcript = false; /* its steps are of a file's items */
+    describe(p);
+    if (s == DM_OK && p->identity.failed)
+        s = dm_fail(err, DM_ERR_MEMORY, "no memory for a run");
+    p->policy.player.context = p;
+    p->policy.identity = p->identity.data;
+    return s;
+}
+
+dmpo_status dm_online(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,
+                      dmpo_event_fn event, void *context, dm_train_result *result, dmpo_error *error)
+{
+    dm_error err = {0};
+    dm_train_options t = *train;
+    player p;
+    const dm_status s = open_player(&p, engine, options, &t, &err);
 
     *result = (dm_train_result){.before = {.step = -1}, .after = {.step = -1}};
-    t.objective = DM_OBJECTIVE_SFT; /* of items, conversations */
-    t.data = "episodes.jsonl";
-    t.transcript = false; /* its steps are of a file's items */
-    describe(&p);
-    if (s == DM_OK && p.identity.failed)
-        s = dm_fail(&err, DM_ERR_MEMORY, "no memory for a run");
-    p.policy.player.context = &p;
-    p.policy.identity = p.identity.data;
-    dmpo_status status = DMPO_OK;
-    if (s == DM_OK)
-        status = dm_train_policy(engine, &t, &p.policy, event, context, result, error);
-    else
-        status = dm_api_report(error, s, &err);
+    const dmpo_status status = s == DM_OK ? dm_train_policy(engine, &t, &p.policy, event, context, result, error)
+                                          : dm_api_report(error, s, &err);
+    dm_text_free(&p.identity);
+    return status;
+}
+
+dmpo_status dm_online_plan(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,
+                           dmpo_plan *plan, dmpo_error *error)
+{
+    dm_error err = {0};
+    dm_train_options t = *train;
+    player p;
+    const dm_status s = open_player(&p, engine, options, &t, &err);
+    const dmpo_status status =
+        s == DM_OK ? dm_plan_policy(engine, &t, &p.policy, plan, error) : dm_api_report(error, s, &err);
+
     dm_text_free(&p.identity);
     return status;
 }

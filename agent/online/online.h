@@ -62,6 +62,10 @@ typedef struct dm_online_copy { /* of a file of rank 0's, on another rank */
 dm_status dm_online_copy_open(dm_online_copy *c, const char *file, const char **here, dm_error *err);
 void dm_online_copy_close(dm_online_copy *c);
 
+/* What memory that run will need, as dm_plan_train; nothing is played. */
+dmpo_status dm_online_plan(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,
+                           dmpo_plan *plan, dmpo_error *error);
+
 /* ---- agent/online/advantage.c ---- */
 
 struct dm_episodes;

@@ -5,84 +5,93 @@
 #include "agent/online/online.h"
 #include "cli/call.h"
 #include "cli/files.h"
+#include "cli/plan_text.h"
 
 #define COUNT_MAX (1 << 24)
 
+typedef struct learn_options {
+    dm_online_options online;
+    bool plan;
+} learn_options;
+
 static const cli_option own_options[] = {
-    DM_OPTION_TEXT(dm_online_options, env, "env", "SPEC",
+    DM_OPTION_TEXT(learn_options, online.env, "env", "SPEC",
                    "a built-in environment (dmpo play lists them), or 'cmd:PROGRAM ARGUMENTS'", .absent = "required"),
-    DM_OPTION_CHOICE(dm_online_options, objective, "objective", "NAME", dm_online_objective_names, "the method",
+    DM_OPTION_CHOICE(learn_options, online.objective, "objective", "NAME", dm_online_objective_names, "the method",
                      .manual = "The method: how rewards become advantages and what is maximised, unless `baseline`, "
                                "`ratio` and `aggregate` say otherwise. rloo: leave-one-out, none, sum. grpo: mean-std, "
                                "token, mean. gigpo: as grpo, and turns that begin in the same state of one task are "
                                "compared as well. ppo: a critic says what each token adds; mean-std, token, token. "
                                "ppo-turn: what each turn adds; mean-std, turn, token."),
-    DM_OPTION_INTEGER(dm_online_options, rounds, "rounds", "N", "rounds of playing and learning", .low = 1,
+    DM_OPTION_INTEGER(learn_options, online.rounds, "rounds", "N", "rounds of playing and learning", .low = 1,
                       .high = COUNT_MAX),
     DM_OPTION_INTEGER(
-        dm_online_options, tasks, "tasks", "N", "tasks of a round", .low = 1, .high = 65536,
+        learn_options, online.tasks, "tasks", "N", "tasks of a round", .low = 1, .high = 65536,
         .manual = "Tasks of a round: the next ones of `split`, from the beginning of `pool` again after its last."),
-    DM_OPTION_INTEGER(dm_online_options, pool, "pool", "N", "learns from the first N tasks of `split` (0: all)",
+    DM_OPTION_INTEGER(learn_options, online.pool, "pool", "N", "learns from the first N tasks of `split` (0: all)",
                       .low = 0, .high = COUNT_MAX),
-    DM_OPTION_INTEGER(dm_online_options, samples, "samples", "N", "episodes of each task: a group", .low = 1,
+    DM_OPTION_INTEGER(learn_options, online.samples, "samples", "N", "episodes of each task: a group", .low = 1,
                       .high = 4096,
                       .manual = "Episodes of each task, sampled at temperature 1 from all tokens: a group, "
                                 "whose rewards are compared."),
     DM_OPTION_INTEGER(
-        dm_online_options, passes, "passes", "N", "passes over the episodes of a round", .low = 1, .high = 1000,
+        learn_options, online.passes, "passes", "N", "passes over the episodes of a round", .low = 1, .high = 1000,
         .manual = "Passes over the episodes of a round, in batches of `batch`. Only the first update of a "
                   "round is exactly on-policy; `clip` bounds the others."),
-    DM_OPTION_CHOICE(dm_online_options, split, "split", "NAME", dm_env_split_names, "the split of the tasks"),
-    DM_OPTION_SEED(dm_online_options, env_seed, "env-seed", "N", "the environment's seed"),
-    DM_OPTION_CHOICE(dm_online_options, baseline, "baseline", "NAME", dm_online_baseline_names,
+    DM_OPTION_CHOICE(learn_options, online.split, "split", "NAME", dm_env_split_names, "the split of the tasks"),
+    DM_OPTION_SEED(learn_options, online.env_seed, "env-seed", "N", "the environment's seed"),
+    DM_OPTION_CHOICE(learn_options, online.baseline, "baseline", "NAME", dm_online_baseline_names,
                      "what a reward is compared with",
                      .manual = "What a reward is compared with: its group's mean, divided by the group's deviation or "
                                "not, or the mean of the group's other rewards; with a critic the mean of the round's "
                                "advantages. none: nothing. auto: as the objective has it."),
-    DM_OPTION_CHOICE(dm_online_options, ratio, "ratio", "NAME", dm_online_ratio_names, "which ratio is clipped",
+    DM_OPTION_CHOICE(learn_options, online.ratio, "ratio", "NAME", dm_online_ratio_names, "which ratio is clipped",
                      .manual = "Which ratio to the probability when it was sampled is weighed and clipped: each "
                                "token's, the geometric mean of a trajectory's (GSPO), or the product of a turn's; "
                                "none: the log-probability itself is weighed. auto: as the objective has it."),
-    DM_OPTION_CHOICE(
-        dm_online_options, aggregate, "aggregate", "NAME", dm_online_aggregate_names, "how tokens add up to the loss",
-        .manual = "How tokens add up to the loss: mean over a trajectory's, then over trajectories; token: "
-                  "mean over all tokens of the batch (DAPO); sum over a trajectory's, then mean over "
-                  "trajectories (Dr. GRPO). auto: as the objective has it."),
-    DM_OPTION_REAL(dm_online_options, clip_low, "clip", "E", "the ratio counts from 1 - E", .low = 0, .high = 1,
+    DM_OPTION_CHOICE(learn_options, online.aggregate, "aggregate", "NAME", dm_online_aggregate_names,
+                     "how tokens add up to the loss",
+                     .manual =
+                         "How tokens add up to the loss: mean over a trajectory's, then over trajectories; token: "
+                         "mean over all tokens of the batch (DAPO); sum over a trajectory's, then mean over "
+                         "trajectories (Dr. GRPO). auto: as the objective has it."),
+    DM_OPTION_REAL(learn_options, online.clip_low, "clip", "E", "the ratio counts from 1 - E", .low = 0, .high = 1,
                    .legal = "0 to 1"),
-    DM_OPTION_REAL(dm_online_options, clip_high, "clip-high", "E", "the ratio counts up to 1 + E (0: as `clip`)",
+    DM_OPTION_REAL(learn_options, online.clip_high, "clip-high", "E", "the ratio counts up to 1 + E (0: as `clip`)",
                    .low = 0, .high = 1e6, .legal = "0 or more"),
-    DM_OPTION_REAL(dm_online_options, kl, "kl", "W", "weight of the divergence from the initial policy", .low = 0,
+    DM_OPTION_REAL(learn_options, online.kl, "kl", "W", "weight of the divergence from the initial policy", .low = 0,
                    .high = 1e6, .legal = "0 or more"),
-    DM_OPTION_FLAG(dm_online_options, drop_equal, "drop-equal", "leaves out groups whose rewards are all equal"),
-    DM_OPTION_REAL(dm_online_options, step_weight, "step-weight", "W",
+    DM_OPTION_FLAG(learn_options, online.drop_equal, "drop-equal", "leaves out groups whose rewards are all equal"),
+    DM_OPTION_REAL(learn_options, online.step_weight, "step-weight", "W",
                    "gigpo: weight of the comparison of steps beside that of episodes", .low = 0, .high = 1e6,
                    .legal = "0 or more"),
-    DM_OPTION_REAL(dm_online_options, discount, "discount", "G", "gigpo, ppo: discount of later rewards",
+    DM_OPTION_REAL(learn_options, online.discount, "discount", "G", "gigpo, ppo: discount of later rewards",
                    .absent = "gigpo 0.95, ppo 1, ppo-turn 0.99", .low = -1, .high = 1, .legal = "0 to 1"),
-    DM_OPTION_REAL(dm_online_options, lambda, "lambda", "L", "ppo: discount of later errors of the values",
+    DM_OPTION_REAL(learn_options, online.lambda, "lambda", "L", "ppo: discount of later errors of the values",
                    .absent = "ppo 0.95, ppo-turn 0.9", .low = -1, .high = 1, .legal = "0 to 1"),
-    DM_OPTION_REAL(dm_online_options, value_weight, "value-weight", "W", "ppo: weight of the values' loss", .low = 0,
+    DM_OPTION_REAL(learn_options, online.value_weight, "value-weight", "W", "ppo: weight of the values' loss", .low = 0,
                    .high = 1e6, .legal = "0 or more"),
-    DM_OPTION_REAL(dm_online_options, value_clip, "value-clip", "E",
+    DM_OPTION_REAL(learn_options, online.value_clip, "value-clip", "E",
                    "ppo: values may move this far from what they were (0: freely)", .low = 0, .high = 1e6,
                    .legal = "0 or more"),
-    DM_OPTION_REAL(dm_online_options, value_lr, "value-lr", "X", "ppo: learning rate of the critic's own weights",
+    DM_OPTION_REAL(learn_options, online.value_lr, "value-lr", "X", "ppo: learning rate of the critic's own weights",
                    .low = 0, .high = 1e6, .legal = "0 or more"),
-    DM_OPTION_FLAG(dm_online_options, value_trunk, "value-trunk", "ppo: the model learns from the values' loss, too"),
-    DM_OPTION_INTEGER(dm_online_options, max_turns, "max-turns", "N",
+    DM_OPTION_FLAG(learn_options, online.value_trunk, "value-trunk",
+                   "ppo: the model learns from the values' loss, too"),
+    DM_OPTION_INTEGER(learn_options, online.max_turns, "max-turns", "N",
                       "maximum turns of an episode (0: the environment's limit)", .low = 0, .high = COUNT_MAX),
-    DM_OPTION_INTEGER(dm_online_options, max_tokens, "max-tokens", "N",
+    DM_OPTION_INTEGER(learn_options, online.max_tokens, "max-tokens", "N",
                       "maximum tokens of a turn, without the end-of-turn token", .low = 1, .high = 65536),
-    DM_OPTION_INTEGER(dm_online_options, at_once, "at-once", "N",
+    DM_OPTION_INTEGER(learn_options, online.at_once, "at-once", "N",
                       "number of episodes to play at once (0: at most 32, by memory and the environment's cost)",
                       .low = 0, .high = 256),
-    DM_OPTION_CHOICE(dm_online_options, eval_split, "eval-split", "NAME", dm_env_split_names,
+    DM_OPTION_CHOICE(learn_options, online.eval_split, "eval-split", "NAME", dm_env_split_names,
                      "the split of the held-out tasks"),
-    DM_OPTION_INTEGER(dm_online_options, eval_tasks, "eval-tasks", "N", "held-out tasks, played greedily (0: none)",
+    DM_OPTION_INTEGER(learn_options, online.eval_tasks, "eval-tasks", "N", "held-out tasks, played greedily (0: none)",
                       .low = 0, .high = COUNT_MAX,
                       .manual = "Held-out tasks, the first of `eval-split`, played greedily before the first round, "
                                 "after every `eval-every` rounds and at the end (0: none)."),
+    DM_OPTION_FLAG(learn_options, plan, "plan", "prints what memory the run will need, and runs nothing"),
 };
 #define OWN (sizeof own_options / sizeof *own_options)
 
@@ -138,7 +147,7 @@ static void evaluation_json(dm_json_writer *w, const char *name, const dmpo_metr
     dm_json_close_value(w);
 }
 
-static void run_json(dm_text *t, const dm_online_options *o, const dmpo_train_options *train, const dmpo_engine *engine,
+static void run_json(dm_text *t, const learn_options *o, const dmpo_train_options *train, const dmpo_engine *engine,
                      const dm_train_result *r)
 {
     dm_json_writer w = {.out = t};
@@ -186,18 +195,48 @@ static dm_status report(const cli_call *c, const dm_train_result *r, dm_error *e
 
 static dm_status check(cli_call *c, dm_error *err)
 {
-    return dmpo_train_options_get(c->args.train, "output")
+    const learn_options *o = c->options;
+
+    return o->plan || dmpo_train_options_get(c->args.train, "output")
                ? DM_OK
                : dm_fail(err, DM_ERR_ARGUMENT,
                          "no output given; --output DIR names the directory for the trained model");
 }
 
+static dm_status plan(cli_call *c, dm_error *err)
+{
+    const learn_options *o = c->options;
+    dmpo_plan p = {.size = sizeof p};
+    dm_text t = {0};
+    dm_json_writer w = {.out = &t};
+    dmpo_error error = {0};
+    const dmpo_status s = dm_online_plan(c->engine, &o->online, dm_train_options_values(c->args.train), &p, &error);
+
+    cli_progress_close(&c->progress);
+    if (s != DMPO_OK || !cli_is_first())
+        return cli_call_api(s, &error, err);
+    if (!c->common.json) {
+        cli_plan_print(&p, false);
+        return DM_OK;
+    }
+    dm_json_open_object(&w, NULL);
+    cli_plan_json(&w, &p);
+    dm_json_close_value(&w);
+    puts(t.failed ? "" : t.data);
+    dm_text_free(&t);
+    return DM_OK;
+}
+
 static dm_status learn(cli_call *c, dm_error *err)
 {
+    const learn_options *o = c->options;
     dm_train_result result;
     dmpo_error error = {0};
+
+    if (o->plan)
+        return plan(c, err);
     const dm_status s =
-        cli_call_api((dmpo_status)dm_online(c->engine, c->options, dm_train_options_values(c->args.train),
+        cli_call_api((dmpo_status)dm_online(c->engine, &o->online, dm_train_options_values(c->args.train),
                                             cli_progress_event, &c->progress, &result, &error),
                      &error, err);
 
@@ -207,11 +246,11 @@ static dm_status learn(cli_call *c, dm_error *err)
 
 int cli_learn(int argc, char **argv)
 {
-    dm_online_options o;
+    learn_options o = {.plan = false};
     cli_call call = {
         .command = &command, .options = &o, .needs = CLI_TRAIN | CLI_ENGINE | CLI_STOPS, .check = check, .work = learn};
 
     cli_learn_options();
-    dm_online_defaults(&o);
+    dm_online_defaults(&o.online);
     return cli_call_run(&call, argc, argv);
 }

@@ -4,6 +4,7 @@
 
 #include "cli/call.h"
 #include "cli/files.h"
+#include "cli/plan_text.h"
 #include "core/ranks.h"
 #include "model/train/train.h"
 
@@ -28,18 +29,7 @@ static void plan_json(const dmpo_plan *p, const dm_rank_plan *rank, unsigned ran
     dm_json_writer w = {.out = &t};
 
     dm_json_open_object(&w, NULL);
-    dm_json_put_uint(&w, "total", p->total);
-    dm_json_put_uint(&w, "smallest", p->smallest);
-    dm_json_put_uint(&w, "layers", p->layers);
-    dm_json_put_uint(&w, "recomputed", p->recomputed);
-    dm_json_put_bool(&w, "kept_logits", p->kept_logits);
-    dm_json_put_uint(&w, "tokens", p->tokens);
-    dm_json_put_uint(&w, "packed_tokens", p->packed_tokens);
-    dm_json_put_uint(&w, "longest_pack", p->longest_pack);
-    dm_json_put_uint(&w, "parameters", p->parameters);
-    dm_json_put_uint(&w, "trained", p->trained);
-    for (size_t i = 0; i < p->lines; i++)
-        dm_json_put_uint(&w, p->line[i].what, p->line[i].bytes);
+    cli_plan_json(&w, p);
     if (ranks)
         dm_json_open_array(&w, "ranks");
     for (unsigned i = 0; i < ranks; i++) {
@@ -55,23 +45,6 @@ static void plan_json(const dmpo_plan *p, const dm_rank_plan *rank, unsigned ran
     dm_json_close_value(&w);
     puts(t.data);
     dm_text_free(&t);
-}
-
-static void print_plan(const dmpo_plan *p)
-{
-    char buf[32];
-
-    for (size_t i = 0; i < p->lines; i++)
-        printf("%-40s %12s\n", p->line[i].what, cli_bytes(buf, (double)p->line[i].bytes));
-    printf("%-40s %12s\n", "peak resident memory", cli_bytes(buf, (double)p->total));
-    printf("%-40s %12s\n", "smallest --memory that works", cli_bytes(buf, (double)p->smallest));
-    printf("%llu parameters", (unsigned long long)p->parameters);
-    if (p->trained != p->parameters)
-        printf(" and %llu of the adapter, which are trained", (unsigned long long)p->trained);
-    printf("; longest item %llu tokens; recomputed in the backward: %u of %u layers%s\n",
-           (unsigned long long)p->longest_pack, p->recomputed, p->layers, p->kept_logits ? "" : ", the logits");
-    printf("a pass over the data has %llu tokens and computes %llu: what a pair's sides have in common, once\n",
-           (unsigned long long)p->tokens, (unsigned long long)p->packed_tokens);
 }
 
 static void print_ranks(const dm_rank_plan *p, unsigned ranks)
@@ -98,7 +71,7 @@ static dm_status plan(cli_call *c, dm_error *err)
     if (c->common.json) {
         plan_json(&plan, rank, ranks);
     } else {
-        print_plan(&plan);
+        cli_plan_print(&plan, true);
         print_ranks(rank, ranks);
     }
     return DM_OK;

@@ -57,6 +57,9 @@ dm_status dm_run_open_policy(dm_run *r, const dm_engine *e, const dm_train_optio
 dmpo_status dm_train_policy(dmpo_engine *engine, const dm_train_options *options, dm_run_policy *policy,
                             dmpo_event_fn event, void *context, dm_train_result *result, dmpo_error *error);
 
+dmpo_status dm_plan_policy(dmpo_engine *engine, const dm_train_options *options, dm_run_policy *policy, dmpo_plan *plan,
+                           dmpo_error *error);
+
 /* ---- for the stages of a run ---- */
 dm_status dm_run_open_rounds(dm_run *r, dm_error *err); /* in place of dm_run_open_data */
 void dm_run_place_policy(dm_run *r, dm_arena *a, size_t batch);

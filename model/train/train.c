@@ -196,9 +196,16 @@ dmpo_status dm_train_policy(dmpo_engine *engine, const dm_train_options *options
 
 dmpo_status dm_plan_train(dmpo_engine *engine, const dm_train_options *options, dmpo_plan *plan, dmpo_error *error)
 {
+    return dm_plan_policy(engine, options, NULL, plan, error);
+}
+
+dmpo_status dm_plan_policy(dmpo_engine *engine, const dm_train_options *options, dm_run_policy *policy, dmpo_plan *plan,
+                           dmpo_error *error)
+{
     dm_error err = {0};
     dm_run run;
-    const dm_status s = dm_run_open(&run, &engine->e, options, NULL, NULL, &err);
+    const dm_status s = policy ? dm_run_open_policy(&run, &engine->e, options, policy, NULL, NULL, &err)
+                               : dm_run_open(&run, &engine->e, options, NULL, NULL, &err);
 
     *plan = run.plan;
     dm_run_close(&run);

@@ -281,6 +281,34 @@ static void check_resume(const char *model)
     }
 }
 
+/* A run that is only planned has the lines of one that learns; a critic's room is among them. */
+static void check_plan(const char *model)
+{
+    dmpo_engine *engine = open_engine(NULL, 1);
+    uint64_t items[2] = {0};
+
+    for (int critic = 0; critic < 2; critic++) {
+        job j = job_of(model, NULL);
+        dmpo_plan plan = {.size = sizeof plan};
+        dmpo_error error = {0};
+        bool sampling = false;
+        j.o.objective = critic ? DM_ONLINE_PPO : DM_ONLINE_GRPO;
+        CK_MSG(dm_online_plan(engine, &j.o, &j.t, &plan, &error) == DMPO_OK, "%s", error.message);
+        for (size_t i = 0; i < plan.lines; i++) {
+            sampling |= strncmp(plan.line[i].what, "sampling", 8) == 0;
+            if (strncmp(plan.line[i].what, "reference", 9) == 0)
+                items[critic] = plan.line[i].bytes;
+        }
+        CK(sampling && plan.total > plan.line[0].bytes);
+    }
+    /* each token's value and target */
+    const job j = job_of(model, NULL);
+    const size_t tokens = (size_t)(j.o.tasks * j.o.samples * j.o.max_turns * (j.o.max_tokens + 1));
+    CK_MSG(items[1] - items[0] >= 16 * tokens, "%llu and %llu bytes", (unsigned long long)items[0],
+           (unsigned long long)items[1]);
+    dmpo_engine_close(&engine);
+}
+
 /* An adapter on the policy, and the reference is the policy without it. */
 static void check_adapter(const char *model)
 {
@@ -382,6 +410,7 @@ int main(void)
     check_objectives(model);
     check_same_everywhere(model);
     check_resume(model);
+    check_plan(model);
     check_adapter(model);
     check_learning(model);
     check_refused(model);
