@@ -96,8 +96,13 @@ all: $(STATIC_LIB) $(SHARED_LIB) $(PROGRAM)
 COMPILE = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -I$(B) -I$(SRC) -I$(SRC)/include $(CPPFLAGS) $(WARNINGS) $(call level,$<) $(CFLAGS) $(SANITIZE) \
     -ffp-contract=off $(ARCH_FLAGS) -fPIC -fvisibility=hidden -pthread -MMD -MP
 # What waits for kernels, files and people gains nothing from -O3, which takes a third of its compile time.
-level = $(if $(filter -O3,$(OPTIMIZE)),$(or $(if $(filter $(SRC)/agent/% $(SRC)/cli/%,$(1)),-O1),\
-    $(if $(filter $(SRC)/io/% $(SRC)/model/% $(SRC)/tests/%,$(1)),-O2),-O3),$(OPTIMIZE))
+folder = $(firstword $(subst /, ,$(patsubst $(SRC)/%,%,$(1))))
+level_agent = -O1
+level_cli = -O1
+level_io = -O2
+level_model = -O2
+level_tests = -O2
+level = $(if $(filter -O3,$(OPTIMIZE)),$(or $(level_$(folder)),-O3),$(OPTIMIZE))
 LINK = $(CC) $(OPTIMIZE) $(CFLAGS) $(SANITIZE) -pthread $(HARDEN_LINK) $(LDFLAGS)
 
 # Everything compiled depends on this file, which changes with the tools and flags of configure or of make's command
