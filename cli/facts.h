@@ -53,6 +53,16 @@ dm_status cli_info_memory(cli_report *r, const dmpo_engine *engine, const dm_sou
 dm_status cli_info_tokenizer(cli_report *r, const dm_source *s, const dm_template_choice *choice, dm_tokenizer *t,
                              dm_error *err);
 
+/* Tensors: people get a line for each, JSON the list "shapes", which is gathered in *json and freed at the end. */
+typedef struct cli_info_tensor {
+    const char *name, *type;
+    const uint64_t *shape; /* [dims] */
+    unsigned dims;
+    bool reversed; /* the last dimension comes first, as in GGUF */
+} cli_info_tensor;
+void cli_info_shapes_add(cli_report *r, dm_text *json, const cli_info_tensor *t, int width);
+void cli_info_shapes_end(cli_report *r, dm_text *json);
+
 typedef struct cli_info_data_options {
     const char *model, *base, *chat_template, *template_options;
     int64_t max_length;

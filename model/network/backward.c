@@ -128,19 +128,7 @@ static void attention_backward(dm_network *n, const float *w, float *dw, size_t 
     float *delta = n->lora && layer == 0 ? NULL : n->delta; /* no caller needs the embedding's gradient */
 
     output_backward(n, w, dw, layer, r);
-    const dm_attention attention = {
-        .heads = c->heads,
-        .kv_heads = c->kv_heads,
-        .head_dim = c->head_dim,
-        .window = c->windowed[layer] ? c->window : 0,
-        .scale = dm_query_scale(c),
-        .segments = r->segments,
-        .n_segments = r->n_segments,
-        .q_base = 0,
-        .q = a->q,
-        .k = a->k,
-        .v = a->v,
-    };
+    const dm_attention attention = dm_layer_attention(n, layer, r);
     dm_attention_backward(e, &attention, n->datt, n->dq, n->dk, n->dv, n->attention);
     dm_tap_put(n->tap, (int)layer, "self_attn.v_proj.out.grad", n->dv, rows, (size_t)c->kv_heads * c->head_dim);
     queries_backward(n, w, dw, layer, false, n->dq, a->q_raw, a->q_inv, o->q_norm, r);

@@ -67,6 +67,25 @@ static void append_to_cache(dm_network *n, const dm_layer_activations *a, const 
     attention->q_bases = n->q_bases;
 }
 
+dm_attention dm_layer_attention(const dm_network *n, size_t layer, const dm_network_rows *r)
+{
+    const dm_config *c = n->c;
+    const dm_layer_activations *a = &n->acts[layer];
+
+    return (dm_attention){
+        .heads = c->heads,
+        .kv_heads = c->kv_heads,
+        .head_dim = c->head_dim,
+        .window = c->windowed[layer] ? c->window : 0,
+        .scale = dm_query_scale(c),
+        .segments = r->segments,
+        .n_segments = r->n_segments,
+        .q = a->q,
+        .k = a->k,
+        .v = a->v,
+    };
+}
+
 /* Up to a->att, for all rows. */
 static void attend(dm_network *n, const float *w, size_t layer, const dm_network_rows *r)
 {
@@ -85,18 +104,7 @@ static void attend(dm_network *n, const float *w, size_t layer, const dm_network
         dm_op_bias(e, v, dm_vector_of(w, o->bias[DM_PROJECTION_V]), r->rows, o->bias[DM_PROJECTION_V]->cols);
     dm_tap_put(n->tap, (int)layer, "self_attn.v_proj.out", v, r->rows, (size_t)c->kv_heads * c->head_dim);
 
-    dm_attention attention = {
-        .heads = c->heads,
-        .kv_heads = c->kv_heads,
-        .head_dim = c->head_dim,
-        .window = c->windowed[layer] ? c->window : 0,
-        .scale = dm_query_scale(c),
-        .segments = r->segments,
-        .n_segments = r->n_segments,
-        .q = a->q,
-        .k = a->k,
-        .v = a->v,
-    };
+    dm_attention attention = dm_layer_attention(n, layer, r);
     if (r->regions)
         append_to_cache(n, a, r, &attention);
     dm_attention_forward(e, &attention, a->att, n->attention);

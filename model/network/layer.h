@@ -28,6 +28,9 @@ static inline bool dm_layer_rope(const dm_network *n, size_t layer, const float 
     return n->c->rope_use[layer] != DM_ROPE_NONE;
 }
 
+/* What the layer's attention reads: its own rows of a pass, without a cache. */
+dm_attention dm_layer_attention(const dm_network *n, size_t layer, const dm_network_rows *r);
+
 /* From acts->x; `out` NULL stops before the down projection (recomputation needs no output). */
 void dm_layer_forward(dm_network *n, const float *w, size_t layer, const dm_network_rows *rows, float *out);
 

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define SHOWN 50 /* failures printed; all are counted */
 
@@ -32,6 +33,17 @@ void ck_skip(const char *why)
 {
     skipped++;
     printf("skipped: %s\n", why);
+}
+
+void *ck_alloc(size_t bytes)
+{
+    void *p = malloc(bytes ? bytes : 1);
+
+    if (!p) {
+        perror("malloc");
+        exit(2);
+    }
+    return p;
 }
 
 int ck_done(const char *name)

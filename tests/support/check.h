@@ -10,6 +10,7 @@
 #define DM_TESTS_SUPPORT_CHECK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "core/error.h"
 
@@ -38,6 +39,9 @@ extern unsigned long ck_failed;
 bool ck_result(bool ok, const char *file, int line, const char *fmt, ...) DM_PRINTF(4, 5);
 void ck_skip(const char *why);
 int ck_done(const char *name);
+
+/* Memory that no check can do without: ends the program when there is none. */
+void *ck_alloc(size_t bytes);
 
 /* Both are expressions: true when the check passed. */
 #define CK(cond) ck_result((cond), __FILE__, __LINE__, "%s", #cond)

@@ -30,33 +30,44 @@ static const char *type_at(const void *g, size_t i)
     return dm_gguf_at(g, i)->type_name;
 }
 
-/* People get a line for each tensor, JSON a list of objects. Rows come first, as Hugging Face has them. */
+void cli_info_shapes_add(cli_report *r, dm_text *json, const cli_info_tensor *t, int width)
+{
+    dm_text shape = {0};
+
+    for (unsigned d = 0; d < t->dims; d++)
+        dm_text_print(&shape, "%s%llu", d ? ", " : "[",
+                      (unsigned long long)t->shape[t->reversed ? t->dims - 1 - d : d]);
+    dm_text_print(&shape, t->dims ? "]" : "[]");
+    dm_text_print(json, "%s{\"name\": ", json->size ? ",\n  " : "[");
+    dm_text_json_string(json, t->name, strlen(t->name));
+    dm_text_print(json, ", \"dtype\": ");
+    dm_text_json_string(json, t->type, strlen(t->type));
+    dm_text_print(json, ", \"shape\": %s}", shape.failed ? "" : shape.data);
+    dm_text_print(&shape, " %s", t->type);
+    r->out.failed |= json->failed || shape.failed;
+    if (!r->json && !r->out.failed)
+        cli_report_line(r, t->name, width, shape.data);
+    dm_text_free(&shape);
+}
+
+void cli_info_shapes_end(cli_report *r, dm_text *json)
+{
+    dm_text_print(json, "%s]", json->size ? "" : "[");
+    r->out.failed |= json->failed;
+    if (r->json && !r->out.failed)
+        cli_report_row(r, "shapes", json->data, "");
+    dm_text_free(json);
+}
+
 static void report_tensors(cli_report *r, const dm_gguf *g)
 {
-    dm_text json = {0}, shape = {0};
+    dm_text json = {0};
 
-    for (size_t i = 0; i < dm_gguf_count(g) && !r->out.failed; i++) {
+    for (size_t i = 0; i < dm_gguf_count(g); i++) {
         const dm_gguf_tensor *t = dm_gguf_at(g, i);
-        shape.size = 0;
-        for (unsigned d = t->dims; d-- > 0;)
-            dm_text_print(&shape, "%s%llu", d + 1 == t->dims ? "[" : ", ", (unsigned long long)t->shape[d]);
-        dm_text_print(&shape, "]");
-        dm_text_print(&json, "%s{\"name\": ", i ? ",\n  " : "[");
-        dm_text_json_string(&json, t->name, strlen(t->name));
-        dm_text_print(&json, ", \"dtype\": ");
-        dm_text_json_string(&json, t->type_name, strlen(t->type_name));
-        dm_text_print(&json, ", \"shape\": %s}", shape.failed ? "" : shape.data);
-        dm_text_print(&shape, " %s", t->type_name);
-        r->out.failed |= json.failed || shape.failed;
-        if (!r->json && !r->out.failed)
-            cli_report_line(r, t->name, 32, shape.data);
+        cli_info_shapes_add(r, &json, &(cli_info_tensor){t->name, t->type_name, t->shape, t->dims, true}, 32);
     }
-    dm_text_print(&json, "%s]", json.size ? "" : "[");
-    r->out.failed |= json.failed;
-    if (r->json && !r->out.failed)
-        cli_report_row(r, "shapes", json.data, "");
-    dm_text_free(&json);
-    dm_text_free(&shape);
+    cli_info_shapes_end(r, &json);
 }
 
 static void report_string_of(cli_report *r, const char *name, const dm_gguf *g, const char *key)

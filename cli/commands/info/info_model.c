@@ -54,37 +54,15 @@ static dm_status report_files(cli_report *r, const dm_st *st, dm_error *err)
     return s;
 }
 
-/* People get a line for each tensor, JSON a list of objects. */
 static void report_shapes(cli_report *r, const dm_st *st)
 {
-    dm_text json = {0}, shape = {0};
+    dm_text json = {0};
 
     for (size_t i = 0; i < dm_st_count(st); i++) {
         const dm_st_tensor *t = dm_st_at(st, i);
-        shape.size = 0;
-        dm_text_add(&shape, "[", 1);
-        for (unsigned d = 0; d < t->dims; d++)
-            dm_text_print(&shape, "%s%llu", d ? ", " : "", (unsigned long long)t->shape[d]);
-        dm_text_add(&shape, "]", 1);
-        r->out.failed |= shape.failed;
-        if (r->out.failed)
-            break;
-        dm_text_print(&json, "%s{\"name\": ", i ? ",\n  " : "[");
-        dm_text_json_string(&json, t->name, strlen(t->name));
-        dm_text_print(&json, ", \"dtype\": ");
-        dm_text_json_string(&json, t->type_name, strlen(t->type_name));
-        dm_text_print(&json, ", \"shape\": %s}", shape.data);
-        if (!r->json) {
-            dm_text_print(&shape, " %s", t->type_name);
-            cli_report_line(r, t->name, 48, shape.failed ? "" : shape.data);
-        }
+        cli_info_shapes_add(r, &json, &(cli_info_tensor){t->name, t->type_name, t->shape, t->dims, false}, 48);
     }
-    dm_text_print(&json, "%s]", json.size ? "" : "[");
-    r->out.failed |= json.failed;
-    if (r->json && !r->out.failed)
-        cli_report_row(r, "shapes", json.data, "");
-    dm_text_free(&json);
-    dm_text_free(&shape);
+    cli_info_shapes_end(r, &json);
 }
 
 void cli_info_shape(cli_report *r, const dm_config *c)

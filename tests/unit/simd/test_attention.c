@@ -36,12 +36,7 @@ static size_t k_floats(const sample *s)
 
 static float *floats(size_t n)
 {
-    float *p = malloc((n + 1) * sizeof *p);
-    if (!p) {
-        perror("malloc");
-        exit(2);
-    }
-    return p;
+    return ck_alloc((n + 1) * sizeof(float));
 }
 
 static sample sample_open(size_t heads, size_t kv_heads, size_t head_dim, size_t window,
@@ -319,11 +314,7 @@ typedef struct exact {
 
 static double *widen(const float *x, size_t n)
 {
-    double *y = malloc(n * sizeof *y);
-    if (!y) {
-        perror("malloc");
-        exit(2);
-    }
+    double *y = ck_alloc(n * sizeof *y);
     for (size_t i = 0; i < n; i++)
         y[i] = (double)x[i];
     return y;

@@ -70,12 +70,8 @@ static void check(const shape *s, dm_precision precision, int layout_a, int layo
     dm_gemm_operand a = view(layout_a, s->m, s->k, gap, &size_a), b = view(layout_b, s->k, s->n, gap, &size_b);
     const size_t ldc = s->n + gap, size_c = s->m && s->n ? (s->m - 1) * ldc + s->n : 0;
     guarded ga = guarded_open(size_a), gb = guarded_open(size_b), got = guarded_open(size_c);
-    float *start = malloc((size_c + 1) * sizeof(float)), *want = malloc((size_c + 1) * sizeof(float));
+    float *start = ck_alloc((size_c + 1) * sizeof(float)), *want = ck_alloc((size_c + 1) * sizeof(float));
 
-    if (!start || !want) {
-        perror("malloc");
-        exit(2);
-    }
     test_fill(ga.data, size_a, fill);
     test_fill(gb.data, size_b, fill == 2 ? 3 : fill);
     a.data = ga.data;

@@ -39,12 +39,7 @@ typedef struct matrix {
 
 static float *floats(size_t n)
 {
-    float *x = malloc((n + 1) * sizeof *x);
-    if (!x) {
-        perror("malloc");
-        exit(2);
-    }
-    return x;
+    return ck_alloc((n + 1) * sizeof(float));
 }
 
 static matrix matrix_open(dm_dtype type, size_t rows, size_t cols, stored_fill fill)

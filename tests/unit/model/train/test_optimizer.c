@@ -17,17 +17,6 @@
 
 static engines all;
 
-static void *memory(size_t bytes)
-{
-    void *p = malloc(bytes + 1);
-
-    if (!p) {
-        perror("malloc");
-        exit(2);
-    }
-    return p;
-}
-
 /* ---- schedules ---- */
 
 /* Learning rate 1: by mpmath from the formulas in model/train/optimizer.h. */
@@ -157,7 +146,7 @@ static void test_norm(void)
 {
     static const size_t sizes[] = {0,    1,    15,   16,    17,    1000,  4095,  4096,
                                    4097, 8191, 8192, 12300, 36864, 40961, 65536, 150001};
-    float *g = memory(sizes[15] * sizeof *g);
+    float *g = ck_alloc(sizes[15] * sizeof *g);
 
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (int fill = 0; fill < TEST_FILLS; fill++) {
@@ -214,7 +203,7 @@ static double relative_error(const float *got, const double *want, const float *
 
 static state state_open(const float *w, size_t n)
 {
-    const state s = {memory(n * sizeof *w), calloc(n + 1, sizeof *w), calloc(n + 1, sizeof *w)};
+    const state s = {ck_alloc(n * sizeof *w), calloc(n + 1, sizeof *w), calloc(n + 1, sizeof *w)};
 
     if (!s.m || !s.v) {
         perror("calloc");
@@ -242,8 +231,8 @@ static double worst[2]; /* of the change of the weights, of the moments */
 /* `steps` steps from step `first` on: engine 0 against f64, all others against engine 0. */
 static void check_adamw(size_t n, const dm_adamw_options *o, double lr, double scale, int64_t first, int64_t steps)
 {
-    float *w0 = memory(n * sizeof *w0), *g = memory(n * sizeof *g);
-    adam want = {memory(n * sizeof(double)), memory(n * sizeof(double)), memory(n * sizeof(double))};
+    float *w0 = ck_alloc(n * sizeof *w0), *g = ck_alloc(n * sizeof *g);
+    adam want = {ck_alloc(n * sizeof(double)), ck_alloc(n * sizeof(double)), ck_alloc(n * sizeof(double))};
     state got[TEST_ENGINES];
 
     test_fill(w0, n, 0);
