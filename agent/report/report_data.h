@@ -38,6 +38,7 @@ typedef enum dm_report_measure {
     DM_REPORT_LOSS,
     DM_REPORT_ACCURACY,
     DM_REPORT_MARGIN,
+    DM_REPORT_REWARD, /* of what is played while learning */
     DM_REPORT_MEASURES
 } dm_report_measure;
 

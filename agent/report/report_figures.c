@@ -429,8 +429,9 @@ static size_t training_panel(dm_report *r, size_t i, dm_report_measure figure, d
 
 static void draw_training(dm_report *r, dm_report_figures *f, const char *env, dm_report_measure figure)
 {
-    static const char *const names[DM_REPORT_MEASURES] = {"Training loss", "Reward accuracy", "Reward margin"},
-                             *const files[DM_REPORT_MEASURES] = {"loss", "accuracy", "margin"};
+    static const char *const names[DM_REPORT_MEASURES] = {"Training loss", "Reward accuracy", "Reward margin",
+                                                          "Reward while learning"},
+                             *const files[DM_REPORT_MEASURES] = {"loss", "accuracy", "margin", "learning"};
     dm_report_panel *panel = dm_report_alloc(r, PANELS, sizeof *panel);
     size_t n = 0;
     bool held_out = false, sweeps = false;
@@ -452,7 +453,7 @@ static void draw_training(dm_report *r, dm_report_figures *f, const char *env, d
             .n = lines,
             .y_high = figure == DM_REPORT_ACCURACY ? 1.0 : 0.0,
             .from_zero = true,
-            .x_title = "epochs"};
+            .x_title = figure == DM_REPORT_REWARD ? "rounds" : "epochs"};
         n += lines > 0;
         held_out |= r->training[i].curve[figure].held_out;
         sweeps |= of->sweep != NULL;
@@ -463,8 +464,10 @@ static void draw_training(dm_report *r, dm_report_figures *f, const char *env, d
     dm_text_print(&c->title, "%s in %s", names[figure], env);
     dm_text_print(&c->caption, "%s in %s%s. A point is the mean over %s%s.", names[figure], env,
                   figure == DM_REPORT_LOSS ? ""
-                  : held_out               ? ", on held-out pairs"
-                                           : ", on the pairs of each batch before its step",
+                  : figure == DM_REPORT_REWARD
+                      ? held_out ? ", of greedy play on held-out tasks" : ", of the episodes that were learnt from"
+                  : held_out ? ", on held-out pairs"
+                             : ", on the pairs of each batch before its step",
                   held_out ? "an evaluation" : "a fortieth of the steps",
                   r->seeds > 1 ? " and the seeds; the band reaches from the lowest to the highest seed" : "");
     if (sweeps)

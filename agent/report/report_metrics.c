@@ -6,7 +6,7 @@
 
 #define BINS 40
 
-static const char *const keys[DM_REPORT_MEASURES] = {"loss", "rewards/accuracies", "rewards/margins"};
+static const char *const keys[DM_REPORT_MEASURES] = {"loss", "rewards/accuracies", "rewards/margins", "reward"};
 
 /* The next record of this kind that has the measure, from v on; NULL: none. */
 static const dm_json *next_record(const dm_json *v, const char *kind, const char *key)
