@@ -94,7 +94,7 @@ static void print_rows(const cli_option *table, const void *defaults)
 
     for (const cli_option *o = table; o && o->info.name; o++) {
         if (o->info.group && (!group || strcmp(group, o->info.group) != 0)) {
-            printf("%s%s\n", group ? "\n" : "", o->info.group);
+            printf("%s%s\n", o > table ? "\n" : "", o->info.group);
             group = o->info.group;
         }
         print_row(table, o, defaults);

@@ -5,7 +5,7 @@
 #include "cli/args.h"
 #include "dmpo.h"
 
-typedef struct cli_run_inputs { /* where they lie now; NULL: where run.json says */
+typedef struct cli_run_inputs { /* where they are now; NULL: where run.json says */
     const char *model, *base, *data, *eval_data, *reference, *reference2;
     uint64_t memory; /* limit of the process; 0: none */
 } cli_run_inputs;
@@ -13,16 +13,16 @@ typedef struct cli_run_inputs { /* where they lie now; NULL: where run.json says
 #define CLI_RUN_WHERE "where run.json says"
 /* Their rows, for a struct with a cli_run_inputs `field`. */
 #define CLI_RUN_INPUTS(options, field)                                                                                 \
-    DM_OPTION_TEXT(options, field.model, "model", "PATH", "where the run's model lies now", .group = "inputs",         \
+    DM_OPTION_TEXT(options, field.model, "model", "PATH", "where the run's model is now", .group = "inputs",           \
                    .absent = CLI_RUN_WHERE),                                                                           \
-        DM_OPTION_TEXT(options, field.base, "base", "PATH", "where its adapter's base lies now",                       \
+        DM_OPTION_TEXT(options, field.base, "base", "PATH", "where its adapter's base is now",                         \
                        .absent = CLI_RUN_WHERE),                                                                       \
-        DM_OPTION_TEXT(options, field.data, "data", "FILE", "where its data lies now", .absent = CLI_RUN_WHERE),       \
-        DM_OPTION_TEXT(options, field.eval_data, "eval-data", "FILE", "where its held-out data lies now",              \
+        DM_OPTION_TEXT(options, field.data, "data", "FILE", "where its data is now", .absent = CLI_RUN_WHERE),         \
+        DM_OPTION_TEXT(options, field.eval_data, "eval-data", "FILE", "where its held-out data is now",                \
                        .absent = CLI_RUN_WHERE),                                                                       \
-        DM_OPTION_TEXT(options, field.reference, "reference", "PATH", "where its reference lies now",                  \
+        DM_OPTION_TEXT(options, field.reference, "reference", "PATH", "where its reference is now",                    \
                        .absent = CLI_RUN_WHERE),                                                                       \
-        DM_OPTION_TEXT(options, field.reference2, "reference2", "PATH", "where its second reference lies now",         \
+        DM_OPTION_TEXT(options, field.reference2, "reference2", "PATH", "where its second reference is now",           \
                        .absent = CLI_RUN_WHERE),                                                                       \
         DM_OPTION_BYTES(options, field.memory, "memory", "SIZE", "memory limit of the process, such as 512MiB",        \
                         .group = "running", .absent = "no limit")

@@ -328,9 +328,9 @@ static dm_status run(schedule *x)
         if (x->running == 0)
             break;
         bool any;
-        const dm_status heard = look(x, &any);
-        if (heard != DM_OK)
-            return heard;
+        const dm_status looked = look(x, &any);
+        if (looked != DM_OK)
+            return looked;
         if (any) {
             wait.tv_nsec = WAIT_SHORTEST;
             continue;

@@ -98,7 +98,7 @@ typedef struct dm_rollout_run {
     dm_rollout_fn fn;
     void *context;
     dm_rollout_status status;
-    dm_rollout_status told; /* what rank 0 knows of it */
+    dm_rollout_status reported; /* what rank 0 knows of it */
     dm_error *err;
     dm_status s; /* DM_OK, or why it stops */
     size_t next; /* first of the list that has not been started */

@@ -39,14 +39,14 @@ dm_status dm_rollout_ranks_send(dm_rollout_run *r, size_t index, dm_rollout_line
     const header h = {.index = index,
                       .size = line->text.size,
                       .reward = line->reward,
-                      .turns = r->status.turns - r->told.turns,
-                      .tokens = r->status.tokens - r->told.tokens,
+                      .turns = r->status.turns - r->reported.turns,
+                      .tokens = r->status.tokens - r->reported.tokens,
                       .failed = line->failed};
     dm_status s = dm_ranks_send(0, DM_RANK_WORK, &h, sizeof h, what, r->err);
 
     if (s == DM_OK)
         s = dm_ranks_send(0, DM_RANK_WORK, line->text.data, line->text.size, what, r->err);
-    r->told = r->status;
+    r->reported = r->status;
     dm_text_free(&line->text);
     return s;
 }

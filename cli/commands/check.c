@@ -12,7 +12,7 @@ typedef struct check_options {
 } check_options;
 
 static const cli_option options[] = {
-    DM_OPTION_FLAG(check_options, all, "all", "lists sound operations as well"),
+    DM_OPTION_FLAG(check_options, all, "all", "also lists sound operations"),
     {.info = {.name = NULL}},
 };
 
@@ -20,7 +20,7 @@ static const cli_command command = {
     "check",
     "Recomputes every operation of a trace in double from the trace's own inputs, and judges its error.",
     "[--all] TRACE",
-    "sound: within what rounding probably does; suspicious: within what it can do at most; wrong: beyond that;\n"
+    "sound: within what rounding probably does; suspicious: within the most that it can do; wrong: beyond that;\n"
     "not decidable: conditioned so badly that rounding may be as large as the result. A wrong operation is named with\n"
     "the known mistake that explains it to rounding, if one does. Exit status 1 when an operation is wrong.",
     options,

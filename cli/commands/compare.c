@@ -17,12 +17,12 @@ typedef struct compare_options {
 } compare_options;
 
 static const cli_option options[] = {
-    DM_OPTION_TEXT(compare_options, truth, "truth", "FILE", "a trace in double: whose errors are larger",
+    DM_OPTION_TEXT(compare_options, truth, "truth", "FILE", "a trace in double, to say whose errors are larger",
                    .absent = "none"),
     DM_OPTION_TEXT(compare_options, map, "map", "FILE", "JSON object from names in A to names in B", .absent = "none"),
-    DM_OPTION_TEXT(compare_options, html, "html", "FILE", "a heat map by layer and operation", .absent = "none"),
-    DM_OPTION_FLAG(compare_options, all, "all", "lists equal tensors as well"),
-    CLI_OPTION_OVERWRITE(compare_options),
+    DM_OPTION_TEXT(compare_options, html, "html", "FILE", "writes a heat map by layer and operation", .absent = "none"),
+    DM_OPTION_FLAG(compare_options, all, "all", "also lists equal tensors"),
+    DM_OPTION_FLAG(compare_options, overwrite, "overwrite", "replaces what is at `html` already"),
     {.info = {.name = NULL}},
 };
 
@@ -30,11 +30,10 @@ static const cli_command command = {
     "compare",
     "Compares two traces of one step in execution order and finds the first operation where they diverge.",
     "[--truth FILE] [--map FILE] [--html FILE] A B",
-    "A has a manifest; B is any safetensors file with tensors of these names, or\n"
-    "NumPy files: a .npz archive, a .npy file or a directory of them. An operation diverges when its outputs\n"
-    "differ by more than its inputs' difference and the rounding of both explain. Transposed tensors, fused\n"
-    "projections, heads whose pairs lie otherwise and padded batches are recognised and named. Exit status 1 when an\n"
-    "operation diverges.",
+    "A has a manifest; B is any safetensors file with tensors of these names, or NumPy files: a .npz archive, a .npy\n"
+    "file or a directory of them. An operation diverges when its outputs differ by more than the difference of its\n"
+    "inputs and the rounding of both explain. Transposed tensors, fused projections, heads whose pairs are ordered\n"
+    "differently and padded batches are recognised and named. Exit status 1 when an operation diverges.",
     options,
     2,
     2};

@@ -19,18 +19,19 @@ typedef struct diff_options {
 } diff_options;
 
 static const cli_option options[] = {
-    DM_OPTION_FLAG(diff_options, trace, "trace", "traces the step where they diverge: the first operation that differs",
-                   .group = "what", .initial = "true"),
+    DM_OPTION_FLAG(diff_options, trace, "trace",
+                   "traces the step where they diverge and names the first operation that differs", .group = "what",
+                   .initial = "true"),
     CLI_RUN_INPUTS(diff_options, inputs),
     {.info = {0}},
 };
 
 static const cli_command command = {
     "diff",
-    "Finds where two runs of dmpo train part: options, data, versions, the first step, its first operation.",
+    "Finds where two runs of dmpo train diverge: options, data, versions, the first step, its first operation.",
     "RUN_A RUN_B [options]",
     "The first step whose leaf differs is found by bisection of the transcripts, and computed again here, from the\n"
-    "nearest checkpoint, to say whose leaf this machine gives. Where options or data differ, the step is traced with\n"
+    "nearest checkpoint, to say whose leaf this machine reproduces. Where options or data differ, the step is traced with\n"
     "both, and the first operation and element that differ are named. docs/transcript.md has the details. Exit status\n"
     "1: they differ.",
     options,

@@ -28,7 +28,7 @@ static cli_option options[32];
 
 static const cli_command command = {
     "golden",
-    "Makes a golden case for ports: a model, its data, and what a training step in double makes of them.",
+    "Makes a golden case for ports: a model, its data, and the results of training steps in double.",
     "make --model PATH --data FILE --output DIR [--reference PATH] [options]",
     "DIR gets model/, reference/, case.json (token ids, turns, log-probabilities, loss and gradient norm, a history of\n"
     "steps) and expected.safetensors (the gradient of every tensor over all items, and the trained tensors), in the\n"

@@ -20,9 +20,10 @@ static const cli_option own_options[] = {
                    .absent = "0:0",
                    .manual = "The steps that are recorded, counted from 0, both ends included; those before A are run "
                              "and not recorded. One number is one step."),
-    DM_OPTION_TEXT(trace_options, layers, "layers", "A:B", "records these layers alone, of what is in layers",
+    DM_OPTION_TEXT(trace_options, layers, "layers", "A:B", "of tensors in layers, records only those of these layers",
                    .absent = "all"),
-    DM_OPTION_TEXT(trace_options, select, "select", "GLOB", "records the tensors whose names match", .absent = "all",
+    DM_OPTION_TEXT(trace_options, select, "select", "GLOB", "records only the tensors whose names match",
+                   .absent = "all",
                    .manual = "Records the tensors whose names match a shell pattern, such as '*.grad' or "
                              "'item.0/model.layers.3.*'. Names are without the step."),
     DM_OPTION_FLAG(trace_options, statistics, "statistics",

@@ -26,11 +26,11 @@ typedef struct verify_options {
 static const cli_option options[] = {
     DM_OPTION_INTEGER(verify_options, sample, "sample", "K", "proves K steps, chosen at random", .group = "what",
                       .low = 0, .high = 1e15, .legal = "1 or more (0: all)", .absent = "all"),
-    DM_OPTION_SEED(verify_options, seed, "seed", "N", "of the choice", .absent = "a new one each time",
+    DM_OPTION_SEED(verify_options, seed, "seed", "N", "seed of the choice", .absent = "a new one each time",
                    .manual = "Seed of the choice; 0: a new one each time. The maker of the run must not know "
                              "it before the run is published."),
-    DM_OPTION_INTEGER(verify_options, forged, "forged", "M", "says the odds that M forged steps stay unseen", .low = 1,
-                      .high = 1e15, .legal = "1 or more"),
+    DM_OPTION_INTEGER(verify_options, forged, "forged", "M", "prints the chance that M forged steps go unnoticed",
+                      .low = 1, .high = 1e15, .legal = "1 or more"),
     CLI_RUN_INPUTS(verify_options, inputs),
     {.info = {0}},
 };
@@ -39,12 +39,12 @@ static const cli_command command = {
     "verify",
     "Proves or refutes a run of dmpo train: its files, and steps that are computed again on this machine.",
     "RUN [--sample K] [--seed N] [options], or OUTPUT -- COMMAND...",
-    "RUN is the directory that dmpo train wrote. Every file is compared with its hash in run.json, and steps with\n"
+    "RUN is the directory that dmpo train wrote. Every file is compared with its hash in run.json, and the steps with\n"
     "transcript.bin: each is computed again from the nearest checkpoint before it (--keep-checkpoints of dmpo train\n"
     "leaves many), with any instruction set and number of threads. docs/transcript.md says what that proves.\n"
-    "OUTPUT -- COMMAND...: runs the dmpo command that made OUTPUT again (rollout, pairs, score, convert, ...) and\n"
-    "compares the files. A directory of dmpo experiment: does so with each stage, and proves its trainings. Exit\n"
-    "status 1: something is refuted, or could not be checked.",
+    "OUTPUT -- COMMAND...: runs the dmpo command that made OUTPUT (rollout, pairs, score, convert, ...) again and\n"
+    "compares the files. For a directory of dmpo experiment it does so for each stage, and proves its trainings.\n"
+    "Exit status 1: something is refuted or could not be checked.",
     options,
     1,
     1};
@@ -77,7 +77,7 @@ static void add_file(void *context, cli_manifest_finding finding, const char *na
 
     /* A stage of an experiment leaves its finished checkpoints out, as a person may. */
     if (finding == CLI_FILE_MISSING && strncmp(name, "checkpoint", 10) == 0) {
-        snprintf(text, sizeof text, "%s: was removed since", name);
+        snprintf(text, sizeof text, "%s: has been removed since", name);
         add(context, false, text);
         return;
     }
@@ -111,7 +111,7 @@ static void print_result(const report *r, const dm_verify_result *v, size_t file
     printf("states     %lld checkpoints are the transcript's; the model %s\n", (long long)v->checkpoints,
            v->weights ? "is that of the last step" : "was not compared with the last step");
     if (v->steps)
-        printf("odds       %lld forged of %lld steps stay unseen with a chance of at most %.4g\n", (long long)forged,
+        printf("odds       %lld forged of %lld steps go unnoticed with a chance of at most %.4g\n", (long long)forged,
                (long long)v->steps, odds);
 }
 

@@ -40,7 +40,7 @@ check "it is proved" works verify "$work/whole" --quiet
 check "every step" has "4 computed again, 4 of them proved"
 check "and the model" has "the model is that of the last step"
 check "one step, on three threads, in scalar" works verify "$work/whole" --sample 1 --seed 1 --threads 3 --isa scalar --quiet
-check "the odds are said" has "1 forged of 4 steps stay unseen with a chance of at most 0.75"
+check "the odds are said" has "1 forged of 4 steps go unnoticed with a chance of at most 0.75"
 
 (cd "$work/whole" && find . -type f) >"$work/files"
 while read -r file; do
