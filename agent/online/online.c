@@ -442,6 +442,7 @@ static dm_status play(void *context, dm_run *r, int64_t round, dm_error *err)
     if ((s = play_file(p, &o, &status, err)) != DM_OK)
         return s;
     p->policy.episodes = status.written;
+    p->policy.sampled = status.tokens;
     p->policy.reward = status.reward / (double)status.written;
     return read_round(p, r, err);
 }

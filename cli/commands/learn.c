@@ -167,10 +167,30 @@ static void run_json(dm_text *t, const learn_options *o, const dmpo_train_option
     dm_json_new_line(&w);
     dm_json_put_uint(&w, "planned_memory", r->planned_memory);
     dm_json_put_uint(&w, "peak_memory", r->peak_memory);
+    dm_json_new_line(&w);
+    dm_json_open_object(&w, "spent");
+    dm_json_put_fixed(&w, "playing_seconds", r->spent.playing, 3);
+    dm_json_put_fixed(&w, "learning_seconds", r->spent.learning, 3);
+    dm_json_put_int(&w, "episodes", r->spent.episodes);
+    dm_json_put_int(&w, "sampled_tokens", r->spent.sampled);
+    dm_json_put_int(&w, "learnt_tokens", r->spent.learnt);
+    dm_json_close_value(&w);
     evaluation_json(&w, "before", &r->before);
     evaluation_json(&w, "after", &r->after);
     dm_json_close_value(&w);
     dm_text_add(t, "\n", 1);
+}
+
+static void print_spent(const dm_train_spent *x)
+{
+    const double seconds = x->playing + x->learning;
+
+    if (x->episodes == 0 || !(seconds > 0)) /* it was done already */
+        return;
+    printf("time               %.0f %% playing, %.0f %% learning\n", 100 * x->playing / seconds,
+           100 * x->learning / seconds);
+    printf("a second           %.4g episodes, %.0f tokens sampled, %.0f tokens learnt from\n",
+           (double)x->episodes / seconds, (double)x->sampled / seconds, (double)x->learnt / seconds);
 }
 
 static dm_status report(const cli_call *c, const dm_train_result *r, dm_error *err)
@@ -185,6 +205,7 @@ static dm_status report(const cli_call *c, const dm_train_result *r, dm_error *e
     } else if (s == DM_OK) {
         if (r->after.step >= 0)
             printf("held-out reward    %.4f -> %.4f\n", r->before.reward, r->after.reward);
+        print_spent(&r->spent);
         printf("peak memory        %s\nweights sha256     %s\n", cli_bytes(peak, (double)r->peak_memory),
                r->weights_sha256);
     }

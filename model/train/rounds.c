@@ -233,7 +233,7 @@ static void order_items(dm_run *r, uint64_t stream)
 }
 
 /* Steps of batches that have no item are passed over. */
-static dm_status learn(dm_run *r, int64_t round, dm_error *err)
+static dm_status learn(dm_run *r, int64_t round, dm_train_spent *spent, dm_error *err)
 {
     const dm_run_policy *p = r->policy;
     const size_t batch = (size_t)r->options.batch;
@@ -251,6 +251,7 @@ static dm_status learn(dm_run *r, int64_t round, dm_error *err)
                 s = dm_metrics_write(r, "train", &m, err);
             if (s != DM_OK)
                 return s;
+            spent->learnt += m.tokens;
             dm_run_event(r, DMPO_EVENT_STEP, NULL, step + 1, r->steps, &m);
         }
     }
@@ -276,16 +277,22 @@ dm_status dm_run_rounds(dm_run *r, int64_t first, dm_train_result *result, dm_er
         const int64_t round = result->steps / r->steps_per_epoch, every = r->options.checkpoint_every;
         if ((s = evaluate_if_due(r, result->steps, result, err)) != DM_OK)
             break;
+        double start = dm_seconds();
         dm_run_event(r, DMPO_EVENT_PHASE, "playing", 0, (int64_t)p->items, NULL);
         if ((s = p->player.play(p->player.context, r, round, err)) != DM_OK)
             break;
+        result->spent.playing += dm_seconds() - start;
+        result->spent.episodes += p->episodes;
+        result->spent.sampled += p->sampled;
+        start = dm_seconds();
         if (p->reference && (s = run_reference(r, err)) != DM_OK)
             break;
         if (p->critic.o.on)
             dm_critic_round(r);
         dm_run_event(r, DMPO_EVENT_PHASE, "learning", result->steps, r->steps, NULL);
-        if ((s = learn(r, round, err)) != DM_OK || (s = dm_run_share_stop(r, err)) != DM_OK)
+        if ((s = learn(r, round, &result->spent, err)) != DM_OK || (s = dm_run_share_stop(r, err)) != DM_OK)
             break;
+        result->spent.learning += dm_seconds() - start;
         result->steps += r->steps_per_epoch;
         if (r->stop || result->steps == r->steps || (every && (round + 1) % every == 0)) {
             s = dm_checkpoint_write(r, result->steps, result, err);

@@ -16,7 +16,8 @@ typedef struct dm_run_player {
     /* Plays round `round` with r's weights: puts the items, at most policy->items, into r->train.data (what it held is
      * closed) and what sampling said and the advantages into policy->old and ->advantage, item after item; with a
      * critic, rewards of tokens in place of advantages. Items with nothing to learn may be left out. Fills
-     * policy->episodes and ->reward. A caller that asks to stop makes it return DM_ERR_INTERRUPTED, on all ranks. */
+     * policy->episodes, ->sampled and ->reward. A caller that asks to stop makes it return DM_ERR_INTERRUPTED, on all
+     * ranks. */
     dm_status (*play)(void *context, dm_run *r, int64_t round, dm_error *err);
     /* Plays held-out tasks: fills out->episodes, ->reward and ->seconds. NULL: no held-out tasks. */
     dm_status (*evaluate)(void *context, dm_run *r, dmpo_metrics *out, dm_error *err);
@@ -46,7 +47,7 @@ typedef struct dm_run_policy {
     dm_policy_batch batch;
 
     /* of the round */
-    int64_t episodes;
+    int64_t episodes, sampled; /* sampled: tokens */
     double reward;
 } dm_run_policy;
 

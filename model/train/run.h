@@ -86,12 +86,18 @@ typedef struct dm_run_output {
     dm_text line;                         /* one metrics line, reused */
 } dm_run_output;
 
+typedef struct dm_train_spent {        /* by a run of rounds since it was started */
+    double playing, learning;          /* seconds; the reference's and a critic's passes are learning */
+    int64_t episodes, sampled, learnt; /* the latter two in tokens: of the agent's words; of whole trajectories */
+} dm_train_spent;
+
 typedef struct dm_train_result { /* dm_train_result, with its metrics */
     int64_t steps;
     dmpo_metrics before, after; /* step -1: there is none */
     char weights_sha256[DM_SHA256_HEX], data_sha256[DM_SHA256_HEX], model_sha256[DM_SHA256_HEX];
     char transcript_sha256[DM_SHA256_HEX]; /* its root; "": there is none */
     uint64_t planned_memory, peak_memory;
+    dm_train_spent spent;
 } dm_train_result;
 
 /* Who watches a run's steps, for traces (model/trace/record.h). */

@@ -218,6 +218,9 @@ static void check_objectives(const char *model)
         must_run(&j);
         check_metrics(j.t.output, &j);
         CK(j.result.before.step == 0 && j.result.after.step == j.result.steps && j.result.after.episodes == 4);
+        const dm_train_spent *spent = &j.result.spent;
+        CK(spent->episodes == j.o.rounds * j.o.tasks * j.o.samples && spent->learnt > j.o.passes * spent->sampled &&
+           spent->playing > 0 && spent->learning > 0);
     }
 }
 
