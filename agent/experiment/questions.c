@@ -100,11 +100,14 @@ dm_status dm_experiment_answers(const dm_experiment_results *r, const dm_recipe 
 
 /* ---- in words ---- */
 
-static void add_side(dm_text *t, const dm_recipe_side *side)
+/* setting: where it tells the sides apart, else NULL. */
+static void add_side(dm_text *t, const dm_recipe_side *side, const dm_recipe_setting *setting)
 {
     char number[DM_DOUBLE_TEXT];
 
     dm_text_print(t, "%s", side->method->name);
+    if (setting && setting->name)
+        dm_text_print(t, " (%s)", setting->name);
     if (!side->x)
         return;
     if (side->x->type == DM_JSON_NUMBER)
@@ -119,22 +122,24 @@ static void add_side(dm_text *t, const dm_recipe_side *side)
 void dm_experiment_answer_text(const dm_experiment_answer *a, const dm_recipe *recipe, dm_text *out)
 {
     const dm_comparison *c = &a->c;
+    const bool apart = a->one && a->other && a->one != a->other;
+    const dm_recipe_setting *one = apart ? a->one : NULL, *other = apart ? a->other : NULL;
     const double low = c->mean - c->wide, high = c->mean + c->wide;
 
     if (c->n < 2) {
         dm_text_print(out, "open: %zu seed%s cannot say", c->n, c->n == 1 ? "" : "s");
         return;
     }
-    add_side(out, &a->question->one);
+    add_side(out, &a->question->one, one);
     if (low > 0 || high < 0) {
         dm_text_print(out, " is %s ", low > 0 ? "above" : "below");
-        add_side(out, &a->question->other);
+        add_side(out, &a->question->other, other);
         dm_text_print(out, " by %.3f (%.3f to %.3f)", low > 0 ? c->mean : -c->mean, low > 0 ? low : -high,
                       low > 0 ? high : -low);
         return;
     }
     dm_text_print(out, " and ");
-    add_side(out, &a->question->other);
+    add_side(out, &a->question->other, other);
     dm_text_print(
         out,
         " do not differ beyond chance: %+.3f (%+.3f to %+.3f); a difference of %g would be seen with a chance of %.0f %%",

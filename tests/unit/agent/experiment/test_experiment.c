@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/experiment/questions.h"
 #include "agent/experiment/schedule.h"
 #include "agent/experiment/stages_internal.h"
 #include "core/files/file.h"
@@ -437,6 +438,56 @@ static void test_search(void)
     unmake(&m);
 }
 
+/* ---- questions ---- */
+
+static bool near(double a, double b)
+{
+    return a - b < 1e-12 && b - a < 1e-12;
+}
+
+/* One comparison in each setting that a question leaves open, paired by seed, of the question's split alone. */
+static void test_questions(void)
+{
+    made m;
+    dm_experiment_results r = {0};
+    dm_experiment_answer *a = NULL;
+    double reward[64];
+    dm_error err;
+    size_t n = 0;
+
+    if (!make(&m,
+              RECIPE("'seeds': '1-4', 'difference': 0.05, 'settings': [{'name': 'own'}, {'name': 'given', 'pairs': "
+                     "{'margin': 0.5}}], 'methods': [" SFT ", " DMPO "], 'questions': ["
+                     "{'ask': 'a', 'method': 'DMPO', 'against': 'SFT'}, {'ask': 'b', 'method': 'DMPO', 'setting': "
+                     "'own', 'against': 'DMPO', 'against-setting': 'given'}]"),
+              "out") ||
+        !CK((r.result = calloc(m.plan.evaluations, sizeof *r.result)) != NULL))
+        return;
+    for (; r.n < m.plan.evaluations; r.n++) {
+        const dm_experiment_evaluation *e = &m.plan.evaluation[r.n];
+        const bool own = e->of.setting == &m.recipe.setting[0], unseen = e->split == DM_ENV_SPLIT_UNSEEN;
+        const double seed = (double)e->of.seed;
+        /* by seed: SFT 0.2 0.4 0.6 0.8, DMPO of its own pairs 0.1 more (and 0.01 by turns), of given ones as SFT */
+        reward[r.n] = !unseen ? 9 : 0.2 * seed + (own ? 0.1 + (e->of.seed % 2 ? 0.01 : -0.01) : 0);
+        r.result[r.n] = (dm_experiment_result){.of = e, .reward = &reward[r.n], .tasks = 1};
+    }
+    CK(dm_experiment_answers(&r, &m.recipe, &a, &n, &err) == DM_OK && n == 3);
+    static const double means[] = {0.1, 0, 0.1};
+    static const char *const words[] = {"DMPO is above SFT by 0.1", "DMPO and SFT do not differ beyond chance: +0.000",
+                                        "DMPO (own) is above DMPO (given) by 0.1"};
+    for (size_t i = 0; i < n; i++) {
+        dm_text t = {0};
+        dm_experiment_answer_text(&a[i], &m.recipe, &t);
+        CK_MSG(a[i].c.n == 4 && near(a[i].c.mean, means[i]), "answer %zu: %zu seeds, %g", i, a[i].c.n, a[i].c.mean);
+        CK_MSG(t.data && strstr(t.data, words[i]), "answer %zu: %s", i, t.data ? t.data : "");
+        CK(i == 1 || (a[i].c.wide > a[i].c.half && a[i].c.holm > a[i].c.p && a[i].c.power > 0.5));
+        dm_text_free(&t);
+    }
+    free(a);
+    free(r.result);
+    unmake(&m);
+}
+
 /* ---- running ---- */
 
 typedef struct seen {
@@ -626,6 +677,7 @@ int main(void)
     test_keys();
     test_commands();
     test_search();
+    test_questions();
     test_runs();
     test_failures();
     test_stopped();
