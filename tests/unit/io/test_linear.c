@@ -136,6 +136,45 @@ static double many_tokens(size_t n)
     return seconds() - begin;
 }
 
+/* Blocks of five letters that leave FNV-1a's low 17 bits as they were, so that all rows of them collide in a table of
+ * that hash, which has no key. */
+enum { BLOCKS = 40 };
+static const char *colliding_block(size_t i)
+{
+    static char block[BLOCKS][6];
+    const uint32_t low = (1u << 17) - 1, start = (uint32_t)14695981039346656037u & low, prime = 435;
+    size_t found = 0;
+
+    if (*block[BLOCKS - 1])
+        return block[i];
+    for (uint32_t k = 0; found < BLOCKS && k < 11881376; k++) {
+        uint32_t h = start, letters = k;
+        for (int at = 0; at < 5; at++, letters /= 26) {
+            block[found][at] = (char)('a' + letters % 26);
+            h = ((h ^ (unsigned char)block[found][at]) * prime) & low;
+        }
+        found += h == start;
+    }
+    CK(found == BLOCKS);
+    return block[i];
+}
+
+static double colliding_tokens(size_t n)
+{
+    dm_text json = {0};
+
+    dm_text_print(&json, "{" BYTES "\"use_regex\": true}, \"model\": {\"vocab\": {\"a\": 0");
+    for (size_t i = 0; i < n; i++)
+        dm_text_print(&json, ",\"%s%s%s\": %zu", colliding_block(i % BLOCKS), colliding_block(i / BLOCKS % BLOCKS),
+                      colliding_block(i / BLOCKS / BLOCKS), i + 1);
+    dm_text_print(&json, "}, \"merges\": []}}");
+    const double begin = seconds();
+    dm_tokenizer *t = open_tokenizer(&json);
+    dm_tokenizer_close(&t);
+    dm_text_free(&json);
+    return seconds() - begin;
+}
+
 /* An index that lacks the last tensor of its shard. */
 static double index_lacks_one(size_t n)
 {
@@ -266,6 +305,7 @@ static void check_times(void)
                  {"spaces behind tokens", spaces_behind_tokens, 16384},
                  {"one word", one_word, 32768},
                  {"many tokens", many_tokens, 2000},
+                 {"colliding tokens", colliding_tokens, 7500},
                  {"an index that lacks one tensor", index_lacks_one, 4000},
                  {"a chat template", chat_template, 1500},
                  {"JSON", json_of_everything, 8000},
