@@ -9,10 +9,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/files/file.h"
+
 /* A file of /proc as text, without stdio: the figures are asked for in the training loop, which allocates nothing. */
 static bool read_proc(const char *path, char *text, size_t size)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = dm_open(path, O_RDONLY);
     size_t done = 0;
     ssize_t n = 0;
     if (fd < 0)
@@ -24,12 +26,18 @@ static bool read_proc(const char *path, char *text, size_t size)
     return n >= 0;
 }
 
+static size_t peak_of_usage(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
+}
+
 size_t dm_rss_now(void)
 {
     char text[256];
     unsigned long long total, resident;
     if (!read_proc("/proc/self/statm", text, sizeof text) || sscanf(text, "%llu %llu", &total, &resident) != 2)
-        return 0;
+        return peak_of_usage();
     return (size_t)(resident * (unsigned long long)sysconf(_SC_PAGESIZE));
 }
 
@@ -41,8 +49,7 @@ size_t dm_rss_peak(void)
     const char *line = read_proc("/proc/self/status", text, sizeof text) ? strstr(text, "VmHWM:") : NULL;
     if (line && sscanf(line, "VmHWM: %llu kB", &kib) == 1 && kib > 0)
         return (size_t)kib * 1024;
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
+    return peak_of_usage();
 }
 
 double dm_seconds(void)

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Resident set size of this process now, and its peak, in bytes; 0 if the system does not report them. They allocate
- * nothing. */
+/* Resident set size of this process now (its peak, if the system does not report that), and its peak, in bytes; 0 if
+ * the system does not report it. They allocate nothing. */
 size_t dm_rss_now(void);
 size_t dm_rss_peak(void);
 
