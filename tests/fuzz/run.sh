@@ -32,15 +32,15 @@ build() { # build DIR CFLAGS GOAL CONFIGURE-OPTIONS
 }
 
 # What reads outside data, as the source files that do nothing else but little.
-parsers='io/json.c io/json_get.c io/json_parse.c io/npy.c io/safetensors.c io/safetensors_read.c io/gguf.c io/gguf_get.c io/gguf_parts.c
-    io/tokenizer/added.c io/tokenizer/tokenizer_extra.c io/tokenizer/tokenizer_gguf.c io/tokenizer/tokenizer_llama2c.c
-    io/tokenizer/tokenizer_load.c io/tokenizer/tokenizer_pieces.c io/tokenizer/tokenizer_pipeline.c
-    io/tokenizer/tokenizer_sp.c io/data/dataset.c io/data/dataset_forms.c io/data/dataset_messages.c
-    io/data/dataset_tokens.c io/data/template_open.c io/data/template_render.c io/data/template_spans.c io/jinja/*.c
-    model/formats/adapter.c model/formats/llama2c.c model/formats/source_gguf.c model/formats/source_gguf_config.c
-    model/formats/source_llama2c.c model/formats/tensors.c model/network/config.c model/network/config_ends.c
-    model/network/config_layers.c model/network/config_rope.c model/train/checkpoint.c agent/env/message.c
-    agent/experiment/recipe*.c agent/report/report_data.c agent/report/report_metrics.c agent/rollout/episode.c'
+parsers='io/json.c io/json_get.c io/json_parse.c io/npy.c io/safetensors.c io/safetensors_read.c io/gguf.c io/gguf_get.c
+    io/gguf_parts.c io/tokenizer/added.c io/tokenizer/tokenizer_extra.c io/tokenizer/tokenizer_gguf.c
+    io/tokenizer/tokenizer_llama2c.c io/tokenizer/tokenizer_load.c io/tokenizer/tokenizer_pieces.c
+    io/tokenizer/tokenizer_pipeline.c io/tokenizer/tokenizer_sp.c io/data/dataset*.c io/data/template_open.c
+    io/data/template_render.c io/data/template_spans.c io/jinja/*.c model/formats/adapter.c model/formats/llama2c.c
+    model/formats/source_gguf.c model/formats/source_gguf_config.c model/formats/source_llama2c.c
+    model/formats/tensors.c model/network/config.c model/network/config_ends.c model/network/config_layers.c
+    model/network/config_rope.c model/train/checkpoint.c agent/env/message.c agent/experiment/recipe*.c
+    agent/report/report_data.c agent/report/report_metrics.c agent/rollout/episode.c'
 
 case $what in
 coverage)
