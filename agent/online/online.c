@@ -8,6 +8,7 @@
 
 #include "agent/env/registry.h"
 #include "agent/rollout/rollout.h"
+#include "core/files/file.h"
 #include "core/files/path.h"
 #include "core/ranks.h"
 #include "core/system.h"
@@ -116,6 +117,9 @@ static dm_status check_objective(const player *p, dm_error *err)
     dm_online_options usual;
 
     dm_online_defaults(&usual);
+    if (o->resample && !o->drop_equal)
+        return dm_fail(err, DM_ERR_ARGUMENT,
+                       "--resample plays in place of the groups that --drop-equal leaves out; add it");
     if (!has_critic(o)) {
         if (o->samples < 2)
             return dm_fail(err, DM_ERR_ARGUMENT, "--samples %lld: a group has two episodes or more",
@@ -183,6 +187,8 @@ static void describe(player *p)
                   (long long)o->samples, (long long)o->passes, (unsigned long long)o->env_seed, q->baseline, q->ratio,
                   q->aggregate, o->drop_equal, (long long)o->max_turns, (long long)o->max_tokens, o->eval_split,
                   (long long)o->eval_tasks);
+    if (o->resample)
+        dm_text_print(&p->identity, " resample %lld", (long long)o->resample);
     for (size_t i = 0; i < n; i++) {
         char hex[DM_DOUBLE_TEXT];
         dm_double_hex(hex, reals[i]);
@@ -423,27 +429,64 @@ static dm_status read_round(player *p, dm_run *r, dm_error *err)
     return s;
 }
 
-static dm_status play(void *context, dm_run *r, int64_t round, dm_error *err)
+/* The tasks of a round, or those that stand in for its groups without a difference: the next ones. */
+static dm_status play_tasks(player *p, const dm_run *r, int64_t round, int64_t again, dm_error *err)
 {
-    player *p = context;
+    const int64_t chunk = round * (p->o->resample + 1) + again;
     dm_rollout_options o;
     dm_rollout_status status;
-    dm_status s;
 
     dm_rollout_defaults(&o);
     o.split = p->o->split;
     o.tasks = p->o->tasks;
-    o.first = round % (p->pool / o.tasks) * o.tasks;
+    o.first = chunk % (p->pool / o.tasks) * o.tasks;
     o.samples = p->o->samples;
     o.temperature = 1; /* the policy itself */
-    o.seed = r->options.seed + (uint64_t)round;
+    o.seed = r->options.seed + (uint64_t)round + (uint64_t)again * (uint64_t)p->o->rounds;
     o.output = p->episodes.text;
-    dm_dataset_close(&r->train.data);
-    if ((s = play_file(p, &o, &status, err)) != DM_OK)
+    const dm_status s = play_file(p, &o, &status, err);
+    if (s != DM_OK)
         return s;
-    p->policy.episodes = status.written;
-    p->policy.sampled = status.tokens;
-    p->policy.reward = status.reward / (double)status.written;
+    p->policy.episodes += status.written;
+    p->policy.sampled += status.tokens;
+    p->policy.reward += status.reward;
+    return DM_OK;
+}
+
+/* Plays until there are as many groups with a difference as tasks; these become the round's file. */
+static dm_status play_again(player *p, const dm_run *r, int64_t round, dm_error *err)
+{
+    dm_text kept = {0};
+    size_t groups = 0;
+    const size_t most = (size_t)p->o->tasks;
+    dm_status s = DM_OK;
+
+    for (int64_t again = 0; s == DM_OK && again <= p->o->resample && groups < most; again++) {
+        dm_online_copy copy;
+        const char *path;
+        if ((s = play_tasks(p, r, round, again, err)) == DM_OK &&
+            (s = dm_online_copy_open(&copy, p->episodes.text, &path, err)) == DM_OK) {
+            s = dm_online_keep(path, (size_t)p->o->samples, most, &kept, &groups, err);
+            dm_online_copy_close(&copy);
+        }
+    }
+    if (s == DM_OK && groups > 0 && r->ranks.self == 0) /* none: what is there is all left out */
+        s = dm_file_write(p->episodes.text, kept.data, kept.size, err);
+    dm_text_free(&kept);
+    return s;
+}
+
+static dm_status play(void *context, dm_run *r, int64_t round, dm_error *err)
+{
+    player *p = context;
+
+    dm_dataset_close(&r->train.data);
+    p->policy.episodes = p->policy.sampled = 0;
+    p->policy.reward = 0;
+    const dm_status s = p->o->resample ? play_again(p, r, round, err) : play_tasks(p, r, round, 0, err);
+    if (s != DM_OK)
+        return s;
+    p->policy.reward /= (double)p->policy.episodes;
     return read_round(p, r, err);
 }
 

@@ -5,6 +5,7 @@
 #define DM_AGENT_ONLINE_ONLINE_H
 
 #include "agent/env/env.h"
+#include "core/text.h"
 #include "core/files/path.h"
 #include "model/loss/policy.h"
 #include "model/train/train.h"
@@ -34,6 +35,7 @@ typedef struct dm_online_options {
     double clip_low, clip_high;     /* clip_high 0: as clip_low */
     double kl;
     bool drop_equal;    /* groups whose rewards are all equal are left out, instead of weighing 0 (DAPO) */
+    int64_t resample;   /* so often further tasks are played in their place, at most */
     double step_weight; /* GiGPO: of the advantages of steps beside those of episodes */
     double discount;    /* GiGPO, PPO: of later rewards; negative: as the objective has it */
     double lambda;      /* PPO: of later errors of the values; negative: likewise */
@@ -65,6 +67,11 @@ void dm_online_copy_close(dm_online_copy *c);
 /* What memory that run will need, as dm_plan_train; nothing is played. */
 dmpo_status dm_online_plan(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,
                            dmpo_plan *plan, dmpo_error *error);
+
+/* ---- agent/online/resample.c ---- */
+
+/* Appends the lines of a file's groups of `samples` episodes whose rewards differ to kept, until *groups is `most`. */
+dm_status dm_online_keep(const char *path, size_t samples, size_t most, dm_text *kept, size_t *groups, dm_error *err);
 
 /* ---- agent/online/advantage.c ---- */
 

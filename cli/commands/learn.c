@@ -62,6 +62,10 @@ static const cli_option own_options[] = {
     DM_OPTION_REAL(learn_options, online.kl, "kl", "W", "weight of the divergence from the initial policy", .low = 0,
                    .high = 1e6, .legal = "0 or more"),
     DM_OPTION_FLAG(learn_options, online.drop_equal, "drop-equal", "leaves out groups whose rewards are all equal"),
+    DM_OPTION_INTEGER(learn_options, online.resample, "resample", "N",
+                      "drop-equal: plays up to N times further tasks in place of such groups", .low = 0, .high = 1000,
+                      .manual = "With `drop-equal`: plays the next tasks, up to N times as many as `tasks`, until "
+                                "there are `tasks` groups whose rewards differ (DAPO)."),
     DM_OPTION_REAL(learn_options, online.step_weight, "step-weight", "W",
                    "gigpo: weight of comparing steps, where comparing episodes has 1", .low = 0, .high = 1e6,
                    .legal = "0 or more"),

@@ -284,6 +284,48 @@ static void check_resume(const char *model)
     }
 }
 
+/* Rewards of the last round's episodes, group by group. */
+static size_t groups_without_difference(const job *j, size_t *groups)
+{
+    char path[PATH];
+    const char *const name = join(path, j->t.output, "episodes.jsonl");
+    const size_t samples = (size_t)j->o.samples;
+    dm_episodes e = {0};
+    dm_error err = {0};
+    size_t equal = 0;
+
+    must(dm_episodes_read(&e, &name, 1, &err), &err);
+    *groups = e.n / samples;
+    for (size_t i = 0; i + samples <= e.n; i += samples) {
+        double reward[16];
+        for (size_t k = 0; k < samples; k++)
+            reward[k] = e.episode[i + k].reward;
+        equal += dm_policy_equal(reward, samples);
+    }
+    dm_episodes_close(&e);
+    return equal;
+}
+
+/* Others are played in the place of groups without a difference. */
+static void check_resample(const char *model)
+{
+    job j = job_of(model, at("resampled"));
+    size_t groups = 0;
+
+    j.o.rounds = 2;
+    j.o.eval_tasks = 0;
+    j.o.samples = 4;
+    j.o.drop_equal = true;
+    j.o.resample = 8;
+    must_run(&j);
+    const size_t equal = groups_without_difference(&j, &groups);
+    CK_MSG(equal == 0 && groups == 3, "%zu groups, %zu without a difference", groups, equal);
+    CK_MSG(j.result.spent.episodes > j.o.rounds * j.o.tasks * j.o.samples, "%lld episodes",
+           (long long)j.result.spent.episodes);
+    j.o.drop_equal = false;
+    CK(run(&j) == DMPO_ERR_ARGUMENT && strstr(j.message, "--drop-equal"));
+}
+
 /* A run that is only planned has the lines of one that learns; a critic's room is among them. */
 static void check_plan(const char *model)
 {
@@ -413,6 +455,7 @@ int main(void)
     check_objectives(model);
     check_same_everywhere(model);
     check_resume(model);
+    check_resample(model);
     check_plan(model);
     check_adapter(model);
     check_learning(model);
