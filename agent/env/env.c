@@ -27,3 +27,8 @@ dm_status dm_env_step(dm_env *env, const char *action, dm_observation *o, dm_err
         return dm_fail(err, DM_ERR_INTERNAL, "%s: the episode is done and takes no action", env->class->name);
     return env->class->step(env, action, o, err);
 }
+
+dm_status dm_env_leave(dm_env *env, dm_error *err)
+{
+    return env->class->leave ? env->class->leave(env, err) : DM_OK;
+}

@@ -38,6 +38,9 @@ typedef struct dm_env_class {
     /* action: one line without "Action: ". One that is not understood or not possible costs a turn and is answered
      * by an observation that says so. */
     dm_status (*step)(dm_env *env, const char *action, dm_observation *o, dm_error *err);
+    /* The caller ends the episode before it is done: an error if what the environment said of it does not count. May be
+     * NULL. */
+    dm_status (*leave)(dm_env *env, dm_error *err);
     /* The next action of an expert from the present state, NULL where the expert has none. */
     const char *(*expert)(dm_env *env);
     /* Actions that are understood and possible now; *actions is the environment's until its next call. 0: not known. */
@@ -59,5 +62,6 @@ void dm_env_close(dm_env **env); /* sets *env to NULL; NULL is fine */
  * of an episode that is done DM_ERR_INTERNAL. */
 dm_status dm_env_reset(dm_env *env, dm_env_split split, int64_t task, uint64_t seed, dm_observation *o, dm_error *err);
 dm_status dm_env_step(dm_env *env, const char *action, dm_observation *o, dm_error *err);
+dm_status dm_env_leave(dm_env *env, dm_error *err);
 
 #endif

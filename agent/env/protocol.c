@@ -333,7 +333,7 @@ static dm_status cmd_reset(dm_env *env, dm_env_split split, int64_t task, uint64
     e->restarts = 0;
     dm_status s = report_missed(e, err);
     if (s == DM_OK)
-        s = confirm(e, err); /* of an episode that was left before its end */
+        s = confirm(e, err); /* of an episode that failed before its end */
     if (s == DM_OK)
         s = play(e, NULL, o, err);
     return s == DM_OK ? s : in_command(e, "reset", s, err);
@@ -349,6 +349,12 @@ static dm_status cmd_step(dm_env *env, const char *action, dm_observation *o, dm
     if (s == DM_OK)
         s = play(e, action, o, err);
     return s == DM_OK ? s : in_command(e, "step", s, err);
+}
+
+static dm_status cmd_leave(dm_env *env, dm_error *err)
+{
+    const dm_status s = confirm(of(env), err);
+    return s == DM_OK ? s : in_command(of(env), "step", s, err);
 }
 
 static const char *cmd_expert(dm_env *env)
@@ -378,6 +384,7 @@ const dm_env_class dm_env_cmd = {
     .reset = cmd_reset,
     .step = cmd_step,
     .expert = cmd_expert,
+    .leave = cmd_leave,
     .admissible = cmd_admissible,
     .close = cmd_close,
 };

@@ -121,6 +121,8 @@ static dm_status step(dm_rollout_run *r, dm_rollout_flight *f, dm_episode_turn *
     t->score = e->reward = f->seen.score;
     e->done = f->seen.done;
     const bool limit = (int64_t)e->turns >= turn_limit(r, f);
+    if (limit && !e->done && dm_env_leave(f->env, &why) != DM_OK)
+        return environment_failed(r, f, &why);
     if (limit && !(f->seen.done && f->seen.score >= 1))
         f->episode.end = "turns";
     else if (f->seen.done)

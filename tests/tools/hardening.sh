@@ -22,10 +22,10 @@ grep -q '^HARDEN_FLAGS = .*stack-protector' with/config.mk
 demo=$SRC/tests/data/demo
 export DMPO_THREADS=1
 with/dmpo tokenizer train --vocabulary 1000 --output tok "$demo/sft.jsonl" --quiet >out
-with/dmpo init --tokenizer tok --hidden 64 --intermediate 128 --layers 2 --heads 4 --output model --quiet >out
+with/dmpo init --tokenizer tok --hidden 128 --intermediate 256 --layers 2 --heads 4 --output model --quiet >out
 with/dmpo convert model --output model.gguf --quiet >out
 i=0
-while [ $i -lt 40 ]; do
+while [ $i -lt 320 ]; do
     cat "$demo/sft.jsonl"
     i=$((i + 1))
 done >many.jsonl
@@ -33,14 +33,14 @@ done >many.jsonl
 text() { "$1/dmpo" tokenizer encode --tokenizer tok <many.jsonl; }
 gguf() {
     n=0
-    while [ $n -lt 40 ]; do
+    while [ $n -lt 200 ]; do
         "$1/dmpo" info model.gguf
         n=$((n + 1))
     done
 }
 json() { "$1/dmpo" info many.jsonl; }
 step() {
-    "$1/dmpo" train --model model --data "$demo/pairs.jsonl" --batch 8 --steps 1 --output "run-$1" --overwrite --quiet
+    "$1/dmpo" train --model model --data "$demo/pairs.jsonl" --batch 28 --steps 1 --output "run-$1" --overwrite --quiet
 }
 
 # spent FUNCTION KIND: seconds of the processor for it, those of its children

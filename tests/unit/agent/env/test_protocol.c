@@ -215,6 +215,17 @@ static void check_twice(void)
     }
     CK_MSG(s == DM_ERR_INPUT, "answered twice: status %d, %s", s, err.message);
     dm_env_close(&env);
+
+    /* Nor one that the caller leaves before its end, the last one, too. */
+    if (!CK_MSG(open_child(&env, "step-late", NULL, &err) == DM_OK, "%s", err.message))
+        return;
+    s = dm_env_reset(env, DM_ENV_SPLIT_TRAIN, 1, 0, &o, &err);
+    for (int i = 0; i < 2 && s == DM_OK; i++)
+        s = dm_env_step(env, "add 2", &o, &err);
+    if (s == DM_OK)
+        s = dm_env_leave(env, &err);
+    CK_MSG(s == DM_ERR_INPUT, "answered twice, then left: status %d, %s", s, err.message);
+    dm_env_close(&env);
 }
 
 static void check_deaths(void)
