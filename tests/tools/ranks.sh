@@ -97,7 +97,7 @@ fi
 
 # Levels of instructions and kinds of machines in one run: a scalar rank, the best that there is, and what "$@" runs.
 levels() {
-    timeout 120 $mpirun -n 1 "$BUILD/dmpo" train $common --output "$work/levels" --overwrite --isa scalar : \
+    timeout -k 5 120 $mpirun -n 1 "$BUILD/dmpo" train $common --output "$work/levels" --overwrite --isa scalar : \
         -n 1 "$BUILD/dmpo" train $common --output "$work/levels" --overwrite : \
         -n 1 "$@" train $common --output "$work/levels" --overwrite >"$work/levels.log" 2>&1 &&
         digest "$work/levels" | cmp "$work/dmpo.want" -
