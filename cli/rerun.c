@@ -64,7 +64,7 @@ static void run(const char *const *word, size_t words, const char *place, const 
 {
     static dm_path text[8]; /* words that change: outputs are few */
     static char *argv[CLI_RERUN_WORDS + 1];
-    const int null = open("/dev/null", O_RDWR);
+    const int null = dm_open("/dev/null", O_RDWR);
     const cli_main_fn command = cli_find(word[0]);
     size_t changed = 0;
 

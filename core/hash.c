@@ -5,13 +5,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/files/file.h"
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static dm_hash_key process_key;
 
 static void make_key(void)
 {
     unsigned char bytes[sizeof process_key];
-    const int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    const int fd = dm_open("/dev/urandom", O_RDONLY);
     const ssize_t n = fd >= 0 ? read(fd, bytes, sizeof bytes) : -1;
 
     if (fd >= 0)

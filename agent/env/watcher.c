@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/env/pipes.h"
+#include "core/files/file.h"
 
 #define ROUNDS 16 /* of looking for marked processes, which may be starting others meanwhile */
 
@@ -88,7 +89,7 @@ static int start(void)
         close(watcher.fd); /* of the process that has forked us */
     watcher.owner = 0;
     watcher.running = 0;
-    const int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    const int fd = dm_open("/dev/urandom", O_RDONLY);
     if (fd < 0 || read(fd, &watcher.mark, sizeof watcher.mark) != (ssize_t)sizeof watcher.mark)
         watcher.mark = (unsigned long long)getpid();
     if (fd >= 0)

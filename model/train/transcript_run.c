@@ -88,7 +88,7 @@ static dm_status open_file(dm_run *r, int flags, dm_error *err)
 
     if (s != DM_OK)
         return s;
-    r->output.transcript_fd = open(path.text, O_RDWR | O_APPEND | O_CLOEXEC | flags, 0666);
+    r->output.transcript_fd = dm_open(path.text, O_RDWR | O_APPEND | flags);
     return r->output.transcript_fd >= 0 ? DM_OK : fail_write(r, "open", err);
 }
 
