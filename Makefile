@@ -44,7 +44,8 @@ LIB_FOLDERS = core core/files core/numbers \
     io io/tokenizer io/jinja io/data \
     simd simd/kernels \
     model model/network model/formats model/loss model/train model/infer model/truth model/trace model/check
-AGENT_FOLDERS = agent/env agent/env/home agent/env/shop agent/env/lab agent/rollout agent/pairs agent/online \
+ENVIRONMENTS = $(patsubst $(SRC)/%/,%,$(sort $(wildcard $(SRC)/agent/env/*/)))
+AGENT_FOLDERS = agent/env $(ENVIRONMENTS) agent/rollout agent/pairs agent/online \
     agent/experiment agent/report
 CLI_FOLDERS = cli cli/commands cli/commands/chat cli/commands/info cli/commands/show
 UNIT_FOLDERS = $(addprefix tests/unit/,$(LIB_FOLDERS) $(AGENT_FOLDERS) $(CLI_FOLDERS))

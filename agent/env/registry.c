@@ -3,18 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/env/home/home.h"
-#include "agent/env/lab/lab.h"
 #include "agent/env/protocol.h"
-#include "agent/env/shop/shop.h"
 #include "io/json.h"
 
-const dm_env_class *const dm_env_classes[] = {
-    &dm_env_home,
-    &dm_env_shop,
-    &dm_env_lab,
-    NULL,
-};
+/* The built-in environments: agent/env/NAME/ defines dm_env_NAME. */
+#define ENVIRONMENTS(X)                                                                                                \
+    X(home)                                                                                                            \
+    X(shop)                                                                                                            \
+    X(lab)
+
+#define DECLARE(name) extern const dm_env_class dm_env_##name;
+#define ADDRESS(name) &dm_env_##name,
+ENVIRONMENTS(DECLARE)
+const dm_env_class *const dm_env_classes[] = {ENVIRONMENTS(ADDRESS) NULL};
 
 static const dm_env_class *find(const char *name, size_t size)
 {
