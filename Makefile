@@ -42,7 +42,7 @@ endif
 # Every folder with sources; make finds the sources in it.
 LIB_FOLDERS = core core/files core/numbers \
     io io/tokenizer io/jinja io/data \
-    simd simd/kernels \
+    simd simd/kernels simd/kernels/gemm \
     model model/network model/formats model/loss model/train model/infer model/truth model/trace model/check
 ENVIRONMENTS = $(patsubst $(SRC)/%/,%,$(sort $(wildcard $(SRC)/agent/env/*/)))
 AGENT_FOLDERS = agent/env $(ENVIRONMENTS) agent/rollout agent/pairs agent/online \
@@ -53,8 +53,8 @@ UNIT_FOLDERS = $(addprefix tests/unit/,$(LIB_FOLDERS) $(AGENT_FOLDERS) $(CLI_FOL
 sources = $(patsubst $(SRC)/%,%,$(sort $(wildcard $(SRC)/$(1))))
 sources_of = $(foreach folder,$(1),$(call sources,$(folder)/*.c))
 
-SIMD_FAMILIES = $(call sources,simd/kernels/k_*.c)
-AMX_SOURCE = simd/kernels/amx.c
+SIMD_FAMILIES = $(call sources,simd/kernels/k_*.c) $(call sources,simd/kernels/gemm/k_*.c)
+AMX_SOURCE = simd/kernels/gemm/amx.c
 LIB_SOURCES = $(filter-out $(SIMD_FAMILIES) $(AMX_SOURCE),$(call sources_of,$(LIB_FOLDERS)))
 AGENT_SOURCES = $(call sources_of,$(AGENT_FOLDERS))
 CLI_SOURCES = $(call sources_of,$(CLI_FOLDERS))
@@ -139,7 +139,7 @@ RANKS_FLAGS = $(MPI_FLAGS) -DDM_COMPUTES='"sources $(shell cd $(SRC) && cat $(CO
 $(B)/obj/cli/ranks_mpi.o: $(addprefix $(SRC)/,$(COMPUTES)) $(CONFIG)
 
 define isa_rule
-$(B)/obj/simd/kernels/k_%_$(1).o: $(SRC)/simd/kernels/k_%.c $(BUILT_WITH)
+$(B)/obj/simd/kernels/%_$(1).o: $(SRC)/simd/kernels/%.c $(BUILT_WITH)
 	$$(call compile,$$(ISA_FLAGS_$(1)))
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))

@@ -286,7 +286,7 @@ static void bench_attention(dm_engine *one, dm_engine *many, size_t rows, size_t
     const double seen = (double)rows * (double)past + (double)rows * (double)(rows + 1) / 2;
     const double product = 2.0 * seen * (double)(heads * d), bytes = 2.0 * (double)(all * kv_heads * d) * sizeof(float);
 
-    j.attention = (dm_attention){heads, kv_heads, d, 0, &segment, 1, past, NULL, q, k, v};
+    j.attention = (dm_attention){heads, kv_heads, d, 0, &segment, 1, past, NULL, q, k, v, 0};
     j.dout = dout;
     attention_line("forward", &j, one, many, run_forward, 2 * product, bytes);
     if (past == 0) {

@@ -98,10 +98,10 @@ void dm_attention_band_sums(const dm_gemm_kernel *g, const dm_attention_sequence
 void dm_attention_band_tile(const dm_gemm_kernel *g, size_t m, size_t n, ptrdiff_t first, ptrdiff_t last, size_t t0,
                             size_t t1, const float *a, const float *b, float *c, size_t ldc);
 
-/* ---- in columns: an open sequence ---- A panel holds the scores of up to nr query rows, [key][nr]. As it is, it is
- * the packed B of the sums over keys (A: keys packed for sums in panels of mr) and the A of the sums over queries
- * (simd/kernels/gemm_kernel.h, rows). Nothing of size queries x keys is ever packed, and lanes are queries or keys,
- * never the columns of a narrow head. */
+/* ---- in columns: an open sequence ----
+ * A panel holds the scores of up to nr query rows, [key][nr]. As it is, it is the packed B of the sums over keys (A:
+ * keys packed for sums in panels of mr) and the A of the sums over queries (simd/kernels/gemm/gemm_kernel.h, rows).
+ * Nothing of size queries x keys is ever packed, and lanes are queries or keys, never the columns of a narrow head. */
 
 /* panel: the scores of the rows [rows.begin, rows.end), at most nr, for all keys up to the last. x: rows packed as B;
  * keys packed for scores in panels of mr. */

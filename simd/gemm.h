@@ -4,7 +4,7 @@
  *   forward          Y[T,out]  = X[T,in] * W^T            a = {X, in, 1}      b = {W, 1, in}   (W stored [out,in])
  *   data gradient    dX[T,in]  = dY[T,out] * W            a = {dY, out, 1}    b = {W, in, 1}
  *   weight gradient  dW[out,in] += dY^T * X               a = {dY, 1, out}    b = {X, in, 1}
- * Numeric order: see simd/kernels/gemm_kernel.h. C may not overlap A or B. k == 0: SET writes +0, ADD nothing. */
+ * Numeric order: see simd/kernels/gemm/gemm_kernel.h. C may not overlap A or B. k == 0: SET writes +0, ADD nothing. */
 #ifndef DM_SIMD_GEMM_H
 #define DM_SIMD_GEMM_H
 

@@ -1,5 +1,5 @@
 /* How a product computes: f32 inputs and one chain of fma, or inputs rounded to bf16 in the order of the bf16 product
- * (simd/kernels/gemm_kernel.h). Operands and results are f32 in memory either way. */
+ * (simd/kernels/gemm/gemm_kernel.h). Operands and results are f32 in memory either way. */
 #ifndef DM_SIMD_PRECISION_H
 #define DM_SIMD_PRECISION_H
 

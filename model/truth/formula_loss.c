@@ -8,7 +8,7 @@
 /* Of a row of logits: d = x - max, exp(d), their sum, its logarithm; each may be stored. */
 typedef struct spread {
     double max;
-    dm_run log_sum;
+    dm_running log_sum;
 } spread;
 
 static spread spread_of(const dm_evaluation *e, const double *x, size_t n)
@@ -24,14 +24,14 @@ static spread spread_of(const dm_evaluation *e, const double *x, size_t n)
         sum += power;
         off += power * (r->acc * (distance + dm_exponential(distance)) + r->out * (distance + 1)) + r->least + r->flush;
     }
-    const dm_run t = dm_sum_run(e, (dm_run){sum, off, off}, sum, (double)n);
+    const dm_running t = dm_sum_run(e, (dm_running){sum, off, off}, sum, (double)n);
     s.log_sum = dm_function(r, dm_log(sum), t.sound < sum ? -log1p(-t.sound / sum) : INFINITY,
                             t.likely < sum ? -log1p(-t.likely / sum) : INFINITY, DM_FUNCTION);
     return s;
 }
 
 /* (x - max) - log_sum */
-static dm_run logp_of(const dm_evaluation *e, const spread *s, double x)
+static dm_running logp_of(const dm_evaluation *e, const spread *s, double x)
 {
     return dm_minus(&e->r, dm_minus(&e->r, dm_exactly(x), dm_exactly(s->max)), s->log_sum);
 }
@@ -72,16 +72,16 @@ void dm_compute_logits_grad(const dm_evaluation *e, size_t begin, size_t end)
         const spread s = spread_of(e, x, vocab);
         const size_t label =
             wrong == 5 ? (size_t)p->ids[(size_t)p->prediction_row[t]] : (size_t)p->prediction_target[t];
-        dm_run coef = dm_exactly(e->in[1][t]);
+        dm_running coef = dm_exactly(e->in[1][t]);
         if (wrong == 6)
             coef = dm_times(&e->r, coef, dm_exp_run(&e->r, logp_of(e, &s, x[label])));
         for (size_t i = 0; i < vocab; i++) {
             /* coef hot - coef exp(logp) */
             const double hot = wrong == 3 ? 0 : label == i;
-            dm_run probability = dm_exp_run(&e->r, logp_of(e, &s, x[i]));
+            dm_running probability = dm_exp_run(&e->r, logp_of(e, &s, x[i]));
             if (wrong == 4)
                 probability = dm_exactly(0);
-            const dm_run soft = dm_times(&e->r, coef, probability);
+            const dm_running soft = dm_times(&e->r, coef, probability);
             dm_put_run(e, 0, t * vocab + i, dm_minus(&e->r, hot > 0 ? coef : dm_exactly(0), soft),
                        fabs(coef.v) * (hot + probability.v));
         }

@@ -54,24 +54,24 @@ static double inverse_rms_of_rows(const dm_evaluation *e, const double *x, size_
 
 /* What one group of elements shares. */
 typedef struct norm_group {
-    dm_run inverse; /* 1 / sqrt(mean of x^2 + eps): squares, mean, sum with eps, root, quotient */
-    dm_run slope;   /* the derivative by the mean of x^2, shared by n: sum(w dy x) / 2 inverse^3 / n */
+    dm_running inverse; /* 1 / sqrt(mean of x^2 + eps): squares, mean, sum with eps, root, quotient */
+    dm_running slope;   /* the derivative by the mean of x^2, shared by n: sum(w dy x) / 2 inverse^3 / n */
 } norm_group;
 
-static dm_run inverse_run(const dm_evaluation *e, const double *x, size_t n)
+static dm_running inverse_run(const dm_evaluation *e, const double *x, size_t n)
 {
     const dm_rounding *r = &e->r;
     const double square = dm_dot(x, x, n).value, count = (double)n;
-    const dm_run each = {square, r->out * square + count * (r->least + r->flush),
-                         r->out * square + count * (r->least + r->flush)};
-    const dm_run mean = dm_times(r, dm_sum_run(e, each, square, count), dm_exactly(1 / count));
-    dm_run y = dm_inverse(r, dm_root(r, dm_plus(r, mean, dm_exactly(e->g->o.config->eps))));
+    const dm_running each = {square, r->out * square + count * (r->least + r->flush),
+                             r->out * square + count * (r->least + r->flush)};
+    const dm_running mean = dm_times(r, dm_sum_run(e, each, square, count), dm_exactly(1 / count));
+    dm_running y = dm_inverse(r, dm_root(r, dm_plus(r, mean, dm_exactly(e->g->o.config->eps))));
 
     y.v = inverse_rms(e, x, n);
     return y;
 }
 
-static dm_run weight_run(const dm_evaluation *e, const double *w, size_t i)
+static dm_running weight_run(const dm_evaluation *e, const double *w, size_t i)
 {
     const double v = norm_weight(e, w, i);
 
@@ -87,16 +87,16 @@ void dm_compute_norm(const dm_evaluation *e, size_t begin, size_t end)
     for (size_t t = begin; t < end; t++)
         for (size_t at = t * cols; at < (t + 1) * cols; at += n) {
             const double *x = e->in[0] + at, centre = mean == 3 ? sum_of(x, n) / (double)n : 0;
-            dm_run inv = inverse_run(e, x, n);
+            dm_running inv = inverse_run(e, x, n);
             if (mean == 3)
                 inv.v = 1 / sqrt(1 / (inv.v * inv.v) - centre * centre);
             for (size_t i = 0; i < n; i++) {
                 if (mean == 4)
                     inv.v = inverse_rms_of_rows(e, e->in[0], dm_eval_out(e, 0)->rows, cols, at - t * cols + i);
-                const dm_run w = weight_run(e, e->in[1], i);
-                const dm_run from =
+                const dm_running w = weight_run(e, e->in[1], i);
+                const dm_running from =
                     mean == 3 ? dm_minus(&e->r, dm_exactly(x[i]), dm_constant(&e->r, centre)) : dm_exactly(x[i]);
-                const dm_run y = dm_times(&e->r, dm_times(&e->r, from, inv), w);
+                const dm_running y = dm_times(&e->r, dm_times(&e->r, from, inv), w);
                 dm_put_run(e, 0, at + i, y,
                            (fabs(x[i]) + fabs(centre)) * inv.v * (fabs(e->in[1][i]) + (w.v != e->in[1][i])));
             }
@@ -104,7 +104,7 @@ void dm_compute_norm(const dm_evaluation *e, size_t begin, size_t end)
 }
 
 /* w dy */
-static dm_run weighed(const dm_evaluation *e, const double *dy, size_t i)
+static dm_running weighed(const dm_evaluation *e, const double *dy, size_t i)
 {
     if (dm_knob_of(e, DM_KNOB_PROJECTION) == 2)
         return dm_exactly(dy[i]);
@@ -115,16 +115,16 @@ static norm_group norm_slope(const dm_evaluation *e, const double *dy, const dou
 {
     const dm_rounding *r = &e->r;
     norm_group g = {.inverse = inverse_run(e, x, n)};
-    dm_run sum = {0, 0, 0};
+    dm_running sum = {0, 0, 0};
     double size = 0;
 
     for (size_t i = 0; i < n; i++) {
-        const dm_run t = dm_times(r, weighed(e, dy, i), dm_exactly(x[i]));
-        sum = (dm_run){sum.v + t.v, sum.sound + t.sound, sum.likely + t.likely};
+        const dm_running t = dm_times(r, weighed(e, dy, i), dm_exactly(x[i]));
+        sum = (dm_running){sum.v + t.v, sum.sound + t.sound, sum.likely + t.likely};
         size += fabs(t.v);
     }
     sum = dm_sum_run(e, sum, size, (double)n);
-    const dm_run cube = dm_times(r, dm_times(r, g.inverse, g.inverse), g.inverse);
+    const dm_running cube = dm_times(r, dm_times(r, g.inverse, g.inverse), g.inverse);
     g.slope = dm_times(r, dm_times(r, dm_times(r, sum, dm_exactly(0.5)), cube), dm_exactly(1 / (double)n));
     return g;
 }
@@ -144,15 +144,15 @@ void dm_compute_norm_dx(const dm_evaluation *e, size_t begin, size_t end)
             if (dm_knob_of(e, DM_KNOB_PROJECTION) == 3)
                 g.slope = dm_times(r, g.slope, dm_inverse(r, g.inverse));
             for (size_t i = 0; i < n; i++) {
-                const dm_run first = dm_times(r, weighed(e, dy, i), g.inverse);
-                const dm_run second = dm_times(r, dm_exactly(2 * x[i]), g.slope);
+                const dm_running first = dm_times(r, weighed(e, dy, i), g.inverse);
+                const dm_running second = dm_times(r, dm_exactly(2 * x[i]), g.slope);
                 double size = fabs(first.v) + fabs(second.v);
-                dm_run y = dm_minus(r, first, second);
+                dm_running y = dm_minus(r, first, second);
                 if (e->in[3] && dm_knob_of(e, DM_KNOB_INPUT) != 3) {
                     /* three addends in whatever order: a partial sum is no larger than all of them */
                     const double add = e->in[3][at + i] * (dm_knob_of(e, DM_KNOB_INPUT) == 4 ? 2 : 1);
                     size += fabs(add);
-                    y = dm_after(r, (dm_run){y.v + add, y.sound, y.likely}, size + fabs(add));
+                    y = dm_after(r, (dm_running){y.v + add, y.sound, y.likely}, size + fabs(add));
                 }
                 dm_put_run(e, 0, at + i, y, size);
             }
@@ -175,9 +175,9 @@ void dm_compute_norm_dw(const dm_evaluation *e, size_t begin, size_t end)
         terms += (double)(count / n);
         for (size_t at = 0; at < count; at += n) {
             const double *dy = e->in[p] + at, *x = e->in[p + 1] + at;
-            const dm_run inv = dm_knob_of(e, DM_KNOB_PROJECTION) > 0 ? dm_exactly(1) : inverse_run(e, x, n);
+            const dm_running inv = dm_knob_of(e, DM_KNOB_PROJECTION) > 0 ? dm_exactly(1) : inverse_run(e, x, n);
             for (size_t i = 0; i < n; i++) {
-                const dm_run t = dm_times(&e->r, dm_exactly(dy[i]), dm_times(&e->r, dm_exactly(x[i]), inv));
+                const dm_running t = dm_times(&e->r, dm_exactly(dy[i]), dm_times(&e->r, dm_exactly(x[i]), inv));
                 sum[i] += t.v;
                 a[i] += fabs(t.v);
                 sound[i] += t.sound;
@@ -219,7 +219,7 @@ void dm_compute_rope(const dm_evaluation *e, size_t begin, size_t end)
     const double size = e->op->rope == DM_ROPE_MAIN && c->rope == DM_ROPE_YARN ? c->rope_attention : 1;
     const double sign = (e->op->formula == DM_FORMULA_ROPE_GRAD) != (dm_knob_of(e, DM_KNOB_SIGN) > 0) ? -1 : 1;
     const size_t step = dm_knob_of(e, DM_KNOB_PAIRING) > 0 ? 2 : 1, other = step == 2 ? 1 : half;
-    dm_run *turn = calloc(2 * half, sizeof *turn), *cosine = turn, *sine = turn ? turn + half : NULL;
+    dm_running *turn = calloc(2 * half, sizeof *turn), *cosine = turn, *sine = turn ? turn + half : NULL;
 
     if (!turn)
         *e->failed = true;
@@ -233,9 +233,9 @@ void dm_compute_rope(const dm_evaluation *e, size_t begin, size_t end)
         for (size_t at = t * cols; at < (t + 1) * cols; at += d)
             for (size_t i = 0; i < half; i++) {
                 const size_t one = at + step * i, two = one + other;
-                const dm_run a = dm_exactly(e->in[0][one]), b = dm_exactly(e->in[0][two]);
-                const dm_run ac = dm_times(r, a, cosine[i]), bs = dm_times(r, b, sine[i]);
-                const dm_run bc = dm_times(r, b, cosine[i]), as = dm_times(r, a, sine[i]);
+                const dm_running a = dm_exactly(e->in[0][one]), b = dm_exactly(e->in[0][two]);
+                const dm_running ac = dm_times(r, a, cosine[i]), bs = dm_times(r, b, sine[i]);
+                const dm_running bc = dm_times(r, b, cosine[i]), as = dm_times(r, a, sine[i]);
                 dm_put_run(e, 0, one, dm_minus(r, ac, bs), fabs(ac.v) + fabs(bs.v));
                 dm_put_run(e, 0, two, dm_plus(r, bc, as), fabs(bc.v) + fabs(as.v));
             }
@@ -289,16 +289,16 @@ static double hyperbolic_tangent(double x)
 }
 
 typedef struct activation {
-    dm_run value, slope;
+    dm_running value, slope;
     double value_size, slope_size; /* magnitudes of what they are sums of */
 } activation;
 
 /* x s with s = 1 / (1 + exp(-x)), for x < 0 with both sides times exp(x); its slope is s (1 + x (1 - s)) */
 static activation silu(const dm_rounding *r, double x)
 {
-    const dm_run one = dm_exactly(1), power = dm_exp_run(r, dm_exactly(-fabs(x)));
-    const dm_run part = dm_inverse(r, dm_plus(r, one, power)), s = x < 0 ? dm_times(r, power, part) : part;
-    const dm_run rest = dm_plus(r, one, dm_times(r, dm_exactly(x), dm_minus(r, one, s)));
+    const dm_running one = dm_exactly(1), power = dm_exp_run(r, dm_exactly(-fabs(x)));
+    const dm_running part = dm_inverse(r, dm_plus(r, one, power)), s = x < 0 ? dm_times(r, power, part) : part;
+    const dm_running rest = dm_plus(r, one, dm_times(r, dm_exactly(x), dm_minus(r, one, s)));
 
     return (activation){dm_times(r, dm_exactly(x), s), dm_times(r, s, rest), fabs(x) * s.v, s.v * (1 + fabs(x))};
 }
@@ -307,16 +307,16 @@ static activation silu(const dm_rounding *r, double x)
  * slope of tanh's argument */
 static activation gelu_tanh(const dm_rounding *r, double x)
 {
-    const dm_run one = dm_exactly(1), half = dm_exactly(x / 2), root = dm_constant(r, 0.79788456080286535588);
-    const dm_run cubic = dm_constant(r, 0.044715), square = dm_times(r, dm_exactly(x), dm_exactly(x));
-    const dm_run argument =
+    const dm_running one = dm_exactly(1), half = dm_exactly(x / 2), root = dm_constant(r, 0.79788456080286535588);
+    const dm_running cubic = dm_constant(r, 0.044715), square = dm_times(r, dm_exactly(x), dm_exactly(x));
+    const dm_running argument =
         dm_times(r, root, dm_plus(r, dm_exactly(x), dm_times(r, cubic, dm_times(r, square, dm_exactly(x)))));
     const double v = hyperbolic_tangent(argument.v), steep = 1 - v * v;
-    const dm_run t = dm_function(r, v, fmin(1, steep * exp(2 * argument.sound)) * argument.sound,
-                                 fmin(1, steep * exp(2 * argument.likely)) * argument.likely, DM_FUNCTION);
-    const dm_run plus = dm_plus(r, one, t), minus = dm_minus(r, one, dm_times(r, t, t));
-    const dm_run rest = dm_times(r, root, dm_plus(r, one, dm_times(r, dm_times(r, dm_exactly(3), cubic), square)));
-    const dm_run bent = dm_times(r, dm_times(r, half, minus), rest);
+    const dm_running t = dm_function(r, v, fmin(1, steep * exp(2 * argument.sound)) * argument.sound,
+                                     fmin(1, steep * exp(2 * argument.likely)) * argument.likely, DM_FUNCTION);
+    const dm_running plus = dm_plus(r, one, t), minus = dm_minus(r, one, dm_times(r, t, t));
+    const dm_running rest = dm_times(r, root, dm_plus(r, one, dm_times(r, dm_times(r, dm_exactly(3), cubic), square)));
+    const dm_running bent = dm_times(r, dm_times(r, half, minus), rest);
 
     return (activation){dm_times(r, half, plus), dm_plus(r, dm_times(r, dm_exactly(0.5), plus), bent),
                         fabs(x) / 2 * (1 + fabs(v)), (1 + fabs(v)) / 2 + fabs(x) * rest.v};
@@ -373,8 +373,8 @@ void dm_compute_glu_grad(const dm_evaluation *e, size_t begin, size_t end)
     for (size_t i = begin; i < end; i++) {
         const double up = wrong == 6 ? 1 : e->in[1][i], dh = e->in[2][i];
         const activation a = activation_of(e, gelu, e->in[0][i]);
-        const dm_run d_act = dm_times(r, dm_exactly(dh), dm_exactly(up));
-        const dm_run value = wrong == 5 ? dm_exactly(e->in[0][i]) : a.value;
+        const dm_running d_act = dm_times(r, dm_exactly(dh), dm_exactly(up));
+        const dm_running value = wrong == 5 ? dm_exactly(e->in[0][i]) : a.value;
         dm_put_run(e, wrong == 7, i, dm_times(r, d_act, a.slope), a.slope_size * fabs(up * dh));
         dm_put_run(e, wrong != 7, i, dm_times(r, dm_exactly(dh), value), a.value_size * fabs(dh));
     }

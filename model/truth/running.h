@@ -9,13 +9,13 @@
 #include "core/numbers/exact.h"
 #include "model/truth/formula_internal.h"
 
-typedef struct dm_run {
+typedef struct dm_running {
     double v, sound, likely;
-} dm_run;
+} dm_running;
 
-static inline dm_run dm_exactly(double v)
+static inline dm_running dm_exactly(double v)
 {
-    return (dm_run){v, 0, 0};
+    return (dm_running){v, 0, 0};
 }
 
 /* Roundings of a function: 2 units in the last place, which CUDA's and C's keep for exp, log, tanh, erf, sin, cos, sqrt
@@ -29,67 +29,67 @@ static inline double dm_exponential(double x)
 }
 
 /* x after an operation whose addends have the magnitude `size` in sum: computed, then stored. */
-static inline dm_run dm_after(const dm_rounding *r, dm_run x, double size)
+static inline dm_running dm_after(const dm_rounding *r, dm_running x, double size)
 {
     const double u = r->out > r->acc ? r->out + r->acc : r->acc, lost = r->least + r->flush;
 
-    return (dm_run){x.v, x.sound + u * (size + x.sound) + lost, x.likely + u * (size + x.likely) + lost};
+    return (dm_running){x.v, x.sound + u * (size + x.sound) + lost, x.likely + u * (size + x.likely) + lost};
 }
 
 /* A constant of the configuration, which is rounded when it is stored. */
-static inline dm_run dm_constant(const dm_rounding *r, double v)
+static inline dm_running dm_constant(const dm_rounding *r, double v)
 {
     return dm_after(r, dm_exactly(v), fabs(v));
 }
 
-static inline dm_run dm_times(const dm_rounding *r, dm_run a, dm_run b)
+static inline dm_running dm_times(const dm_rounding *r, dm_running a, dm_running b)
 {
     const double v = a.v * b.v, x = fabs(a.v), y = fabs(b.v);
 
-    return dm_after(
-        r,
-        (dm_run){v, x * b.sound + y * a.sound + a.sound * b.sound, x * b.likely + y * a.likely + a.likely * b.likely},
-        fabs(v));
+    return dm_after(r,
+                    (dm_running){v, x * b.sound + y * a.sound + a.sound * b.sound,
+                                 x * b.likely + y * a.likely + a.likely * b.likely},
+                    fabs(v));
 }
 
-static inline dm_run dm_plus(const dm_rounding *r, dm_run a, dm_run b)
+static inline dm_running dm_plus(const dm_rounding *r, dm_running a, dm_running b)
 {
-    return dm_after(r, (dm_run){a.v + b.v, a.sound + b.sound, a.likely + b.likely}, fabs(a.v) + fabs(b.v));
+    return dm_after(r, (dm_running){a.v + b.v, a.sound + b.sound, a.likely + b.likely}, fabs(a.v) + fabs(b.v));
 }
 
-static inline dm_run dm_minus(const dm_rounding *r, dm_run a, dm_run b)
+static inline dm_running dm_minus(const dm_rounding *r, dm_running a, dm_running b)
 {
-    return dm_plus(r, a, (dm_run){-b.v, b.sound, b.likely});
+    return dm_plus(r, a, (dm_running){-b.v, b.sound, b.likely});
 }
 
 /* A function's value where its argument's error has moved it so far, with `units` roundings of its own. */
-static inline dm_run dm_function(const dm_rounding *r, double v, double sound, double likely, double units)
+static inline dm_running dm_function(const dm_rounding *r, double v, double sound, double likely, double units)
 {
     const double own = units * r->acc * fabs(v);
 
-    return dm_after(r, (dm_run){v, sound + own, likely + own}, fabs(v));
+    return dm_after(r, (dm_running){v, sound + own, likely + own}, fabs(v));
 }
 
 /* 1 / b, b > 0 */
-static inline dm_run dm_inverse(const dm_rounding *r, dm_run b)
+static inline dm_running dm_inverse(const dm_rounding *r, dm_running b)
 {
     const double v = 1 / b.v;
-    const dm_run y = {v, b.sound < b.v ? v * b.sound / (b.v - b.sound) : INFINITY,
-                      b.likely < b.v ? v * b.likely / (b.v - b.likely) : INFINITY};
+    const dm_running y = {v, b.sound < b.v ? v * b.sound / (b.v - b.sound) : INFINITY,
+                          b.likely < b.v ? v * b.likely / (b.v - b.likely) : INFINITY};
 
     return dm_function(r, v, y.sound, y.likely, DM_FUNCTION);
 }
 
-static inline dm_run dm_root(const dm_rounding *r, dm_run a)
+static inline dm_running dm_root(const dm_rounding *r, dm_running a)
 {
     const double v = sqrt(a.v);
-    const dm_run y = {v, v > 0 ? fmin(a.sound / v, sqrt(a.sound)) : sqrt(a.sound),
-                      v > 0 ? fmin(a.likely / v, sqrt(a.likely)) : sqrt(a.likely)};
+    const dm_running y = {v, v > 0 ? fmin(a.sound / v, sqrt(a.sound)) : sqrt(a.sound),
+                          v > 0 ? fmin(a.likely / v, sqrt(a.likely)) : sqrt(a.likely)};
 
     return dm_function(r, v, y.sound, y.likely, DM_FUNCTION);
 }
 
-static inline dm_run dm_exp_run(const dm_rounding *r, dm_run a)
+static inline dm_running dm_exp_run(const dm_rounding *r, dm_running a)
 {
     const double v = dm_exp(a.v);
 
@@ -97,16 +97,17 @@ static inline dm_run dm_exp_run(const dm_rounding *r, dm_run a)
 }
 
 /* One operation that adds n terms, each with an error: their errors' sums are given in t. */
-static inline dm_run dm_sum_run(const dm_evaluation *e, dm_run t, double size, double n)
+static inline dm_running dm_sum_run(const dm_evaluation *e, dm_running t, double size, double n)
 {
     const dm_both g = dm_gamma(e, n);
 
-    return dm_after(&e->r, (dm_run){t.v, t.sound + g.sound * (size + t.sound), t.likely + g.likely * (size + t.likely)},
+    return dm_after(&e->r,
+                    (dm_running){t.v, t.sound + g.sound * (size + t.sound), t.likely + g.likely * (size + t.likely)},
                     fabs(t.v));
 }
 
 /* Element i of output o; size: the magnitudes of what it is the sum of, for its conditioning. */
-static inline void dm_put_run(const dm_evaluation *e, size_t o, size_t i, dm_run y, double size)
+static inline void dm_put_run(const dm_evaluation *e, size_t o, size_t i, dm_running y, double size)
 {
     e->out[o][i] = y.v;
     if (!e->sound)

@@ -1,4 +1,4 @@
-/* The kernel families: one simd/kernels/k_<family>.c each. The list makes their prototypes here and the calls in
+/* The kernel families: one k_<family>.c each, here or in gemm/. The list makes their prototypes here and the calls in
  * kernels.c. */
 #ifndef DM_SIMD_KERNELS_FAMILIES_H
 #define DM_SIMD_KERNELS_FAMILIES_H

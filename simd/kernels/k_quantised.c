@@ -1,7 +1,7 @@
 /* A few rows against stored weights that are read once (generation): C[m x n] (+)= A[m x k] * W[n x k]^T. Lanes are
  * rows of W, that is, columns of C: words of 16 rows are turned around in registers, and a word has codes of four
  * columns. Pieces of 32 columns, as in simd/kernels/k_widen.c; the chain of every element as in
- * simd/kernels/gemm_kernel.h. */
+ * simd/kernels/gemm/gemm_kernel.h. */
 #include "simd/kernels/vec.h"
 
 #include <stdbool.h>

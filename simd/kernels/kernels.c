@@ -1,7 +1,7 @@
 #include "simd/kernels/kernels.h"
 
 #include "config.h"
-#include "simd/kernels/amx.h"
+#include "simd/kernels/gemm/amx.h"
 #include "simd/kernels/families.h"
 
 /* Scalar fills every slot; the level then puts its own kernels over them. A level that this build lacks never gets

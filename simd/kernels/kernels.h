@@ -22,7 +22,7 @@
 #include "config.h"
 #include "core/cpu.h"
 #include "core/numbers/dtype.h"
-#include "simd/kernels/gemm_kernel.h"
+#include "simd/kernels/gemm/gemm_kernel.h"
 
 /* AdamW (Loshchilov & Hutter 2019, as torch.optim.AdamW). All rounded once from f64 by the caller. */
 typedef struct dm_adamw_step {

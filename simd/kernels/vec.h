@@ -1,8 +1,8 @@
 /* The 16-lane virtual vector in which kernels are written: once, compiled for every instruction set.
  *
- * The build compiles each simd/kernels/k_*.c once per level with one of DM_SIMD_SCALAR, DM_SIMD_AVX2, DM_SIMD_AVX512 or
- * DM_SIMD_NEON defined to 1; this header then selects the registers. Every operation means the same on each lane
- * and level, bit for bit (a NaN's payload and sign excepted):
+ * The build compiles each k_*.c here and in gemm/ once per level with one of DM_SIMD_SCALAR, DM_SIMD_AVX2,
+ * DM_SIMD_AVX512 or DM_SIMD_NEON defined to 1; this header then selects the registers. Every operation means the same
+ * on each lane and level, bit for bit (a NaN's payload and sign excepted):
  *
  *   vf  16 floats         vi  16 32-bit integers, wrapping         vh  16 uint16_t         vm  a mask of 16 lanes
  *

@@ -1,4 +1,4 @@
-/* Checks and times the kernel of the bf16 product against simd/kernels/gemm_kernel.h: panels as they are packed,
+/* Checks and times the kernel of the bf16 product against simd/kernels/gemm/gemm_kernel.h: panels as they are packed,
  * finished, multiplied. The reference is tests/support/amx_model.h's one element at a time. */
 #include <math.h>
 #include <string.h>

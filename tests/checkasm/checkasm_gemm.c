@@ -1,5 +1,5 @@
-/* Checks and times the GEMM micro-kernel and packer of a level against simd/kernels/gemm_kernel.h. Tiles differ between
- * levels, so the reference is not scalar's kernel but the contract itself: one chain of fmaf for each element. */
+/* Checks and times the GEMM micro-kernel and packer of a level against simd/kernels/gemm/gemm_kernel.h. Tiles differ
+ * between levels, so the reference is not scalar's kernel but the contract itself: a chain of fmaf for each element. */
 #include <math.h>
 #include <string.h>
 

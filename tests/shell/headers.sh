@@ -6,10 +6,11 @@ set -u
 
 . "$SRC/tests/tools/check.sh"
 
-# Chosen by simd/kernels/vec.h and gemm_level.h for one instruction set; included several times with other definitions.
-parts='vec_[a-z0-9]* gemm_scalar gemm_avx2 gemm_avx512 gemm_neon gemm_mode triangular_rows'
+# Chosen by simd/kernels/vec.h and gemm/gemm_level.h for one instruction set; included several times with other
+# definitions.
+parts='vec_[a-z0-9]* gemm/gemm_scalar gemm/gemm_avx2 gemm/gemm_avx512 gemm/gemm_neon gemm/gemm_mode gemm/triangular_rows'
 # What every instruction set sees otherwise.
-levels='vec vmath gemm_level'
+levels='vec vmath gemm/gemm_level'
 
 of_kernels() { # of_kernels NAME...: a regular expression of these files
     printf 'simd/kernels/\\('
@@ -52,7 +53,7 @@ check "each header compiles alone" compiles $scalar alone/*.c
 check "all headers compile in one source" compiles $scalar all.c
 
 for header in $levels; do
-    echo "#include \"simd/kernels/$header.h\"" >"level/$header.c"
+    echo "#include \"simd/kernels/$header.h\"" >"level/$(basename "$header").c"
 done
 for isa in $(setting ISAS); do
     # shellcheck disable=SC2046

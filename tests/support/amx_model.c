@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define DM_AMX_MODEL
-#include "simd/kernels/amx.c"
+#include "simd/kernels/gemm/amx.c"
 
 static _Thread_local struct {
     bool configured;

@@ -1,4 +1,4 @@
-/* A model of AMX's tiles in C, by which the driver of simd/kernels/amx.c runs on any machine (Intel, Software
+/* A model of AMX's tiles in C, by which the driver of simd/kernels/gemm/amx.c runs on any machine (Intel, Software
  * Developer's Manual, volume 2, TDPBF16PS). The file is compiled a second time with these in place of instructions. */
 #ifndef DM_TESTS_SUPPORT_AMX_MODEL_H
 #define DM_TESTS_SUPPORT_AMX_MODEL_H
@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "simd/kernels/gemm_kernel.h"
+#include "simd/kernels/gemm/gemm_kernel.h"
 
 /* The kernel by the model. pack: a level's packer. */
 void amx_model_init(dm_gemm_kernel *g, dm_gemm_pack_fn pack);

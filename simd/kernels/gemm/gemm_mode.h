@@ -1,7 +1,7 @@
 /* The mode of x86 that flushes what is tiny after rounding, as the bf16 product wants it. What computes in between must
  * be a call that is not inlined: the compiler may move arithmetic over what sets the mode, but not calls. */
-#ifndef DM_SIMD_KERNELS_GEMM_MODE_H
-#define DM_SIMD_KERNELS_GEMM_MODE_H
+#ifndef DM_SIMD_KERNELS_GEMM_GEMM_MODE_H
+#define DM_SIMD_KERNELS_GEMM_GEMM_MODE_H
 
 #include <immintrin.h>
 

@@ -1,7 +1,7 @@
-/* The arithmetic of the bf16 product (simd/kernels/gemm_kernel.h) on one number, for machines without a mode that
+/* The arithmetic of the bf16 product (simd/kernels/gemm/gemm_kernel.h) on one number, for machines without a mode that
  * flushes what is tiny after rounding. a, b: bf16 numbers, none subnormal; c: not subnormal. */
-#ifndef DM_SIMD_KERNELS_BF16_H
-#define DM_SIMD_KERNELS_BF16_H
+#ifndef DM_SIMD_KERNELS_GEMM_BF16_H
+#define DM_SIMD_KERNELS_GEMM_BF16_H
 
 #include <math.h>
 

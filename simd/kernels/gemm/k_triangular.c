@@ -1,11 +1,11 @@
-/* Products along the diagonal of a causal mask (simd/kernels/gemm_kernel.h: lanes, rows): what a row or column does not
- * see takes no step, and the tile stays in registers meanwhile. */
+/* Products along the diagonal of a causal mask (simd/kernels/gemm/gemm_kernel.h: lanes, rows): what a row or column
+ * does not see takes no step, and the tile stays in registers meanwhile. */
 #include <stddef.h>
 
 #include "core/numbers/numeric.h"
 #include "simd/kernels/families.h"
-#include "simd/kernels/gemm_kernel.h"
-#include "simd/kernels/gemm_level.h"
+#include "simd/kernels/gemm/gemm_kernel.h"
+#include "simd/kernels/gemm/gemm_level.h"
 
 #define GEMM_NR (GEMM_VL * GEMM_NV)
 
@@ -80,13 +80,13 @@ static void lanes(size_t m, size_t k, const float *a, const float *b, float *c, 
 
 #define ROWS_TILE rows_whole
 #define ROWS_NV GEMM_NV
-#include "simd/kernels/triangular_rows.h"
+#include "simd/kernels/gemm/triangular_rows.h"
 #undef ROWS_TILE
 #undef ROWS_NV
 
 #define ROWS_TILE rows_one
 #define ROWS_NV 1
-#include "simd/kernels/triangular_rows.h"
+#include "simd/kernels/gemm/triangular_rows.h"
 #undef ROWS_TILE
 #undef ROWS_NV
 #undef ROWS_V
@@ -109,7 +109,7 @@ static void lanes(size_t m, size_t k, const float *a, const float *b, float *c, 
 #define ROWS_V __m256
 #define ROWS_VL HALF
 #define ROWS_NV 1
-#include "simd/kernels/triangular_rows.h"
+#include "simd/kernels/gemm/triangular_rows.h"
 #endif
 
 static void rows(size_t m, size_t n, size_t k, const float *a, const float *b, float *c, size_t ldc, ptrdiff_t late)

@@ -1,4 +1,4 @@
-/* One width of the kernel gemm_rows, for simd/kernels/k_triangular.c. The includer defines what a register is:
+/* One width of the kernel gemm_rows, for simd/kernels/gemm/k_triangular.c. The includer defines what a register is:
  * ROWS_NAME, ROWS_V (type), ROWS_VL (lanes), ROWS_NV (registers across) and rows_load, loadn, storen, set1, fma. */
 
 /* m is a constant at every call; 1 <= n <= ROWS_VL * ROWS_NV. */

@@ -1,7 +1,7 @@
 /* 32 x 32 of C are four tiles, beside which two of A and two of B have a place. A tile is 16 rows of 64 bytes: of C, 16
  * floats; of A, 32 steps of k of one row; of B, two steps of k of 16 columns, one column's beside each other. A panel
  * holds such tiles, one block of 32 steps after the other, in the first half of the room that it had as f32. */
-#include "simd/kernels/amx.h"
+#include "simd/kernels/gemm/amx.h"
 
 #include <stdint.h>
 #include <string.h>

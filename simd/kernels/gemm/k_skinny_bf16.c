@@ -3,7 +3,7 @@
 #include <stddef.h>
 
 #include "core/numbers/numeric.h"
-#include "simd/kernels/gemm_level.h"
+#include "simd/kernels/gemm/gemm_level.h"
 #include "simd/kernels/vec.h"
 
 static void round_bf16(float *y, const float *x, size_t n)

@@ -1,6 +1,6 @@
 /* GEMM without vectors: 4 x 4, a "register" is one float. This is the specification of the others. */
-#ifndef DM_SIMD_KERNELS_GEMM_SCALAR_H
-#define DM_SIMD_KERNELS_GEMM_SCALAR_H
+#ifndef DM_SIMD_KERNELS_GEMM_GEMM_SCALAR_H
+#define DM_SIMD_KERNELS_GEMM_GEMM_SCALAR_H
 
 #include <math.h>
 #include <stddef.h>

@@ -1,12 +1,12 @@
 /* The GEMM micro-kernel and its packer, compiled once per level; the level's header says how wide a register is, how
  * many make a tile, and how to transpose a square of VL registers. The order of every sum is in gemm_kernel.h. */
-#include "simd/kernels/gemm_kernel.h"
+#include "simd/kernels/gemm/gemm_kernel.h"
 
 #include <stddef.h>
 
 #include "core/numbers/numeric.h"
 #include "simd/kernels/families.h"
-#include "simd/kernels/gemm_level.h"
+#include "simd/kernels/gemm/gemm_level.h"
 
 #define GEMM_NR (GEMM_VL * GEMM_NV)
 

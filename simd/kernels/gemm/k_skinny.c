@@ -6,8 +6,8 @@
 
 #include "core/numbers/numeric.h"
 #include "simd/kernels/families.h"
-#include "simd/kernels/gemm_kernel.h"
-#include "simd/kernels/gemm_level.h"
+#include "simd/kernels/gemm/gemm_kernel.h"
+#include "simd/kernels/gemm/gemm_level.h"
 
 /* Blocks of VL columns taken together: enough chains in flight to hide the latency of fma in short registers. */
 #define GROUPS (GEMM_VL < 8 ? 4 : 1)

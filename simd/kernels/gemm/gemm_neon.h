@@ -1,6 +1,6 @@
 /* GEMM on AArch64 NEON: 8 x 12, that is 24 accumulators, 3 registers of B and 1 element of A. */
-#ifndef DM_SIMD_KERNELS_GEMM_NEON_H
-#define DM_SIMD_KERNELS_GEMM_NEON_H
+#ifndef DM_SIMD_KERNELS_GEMM_GEMM_NEON_H
+#define DM_SIMD_KERNELS_GEMM_GEMM_NEON_H
 
 #include <arm_neon.h>
 #include <stddef.h>

@@ -1,10 +1,10 @@
 /* GEMM on AVX-512: 14 x 32, that is 28 accumulators, 2 registers of B and 1 broadcast element of A. */
-#ifndef DM_SIMD_KERNELS_GEMM_AVX512_H
-#define DM_SIMD_KERNELS_GEMM_AVX512_H
+#ifndef DM_SIMD_KERNELS_GEMM_GEMM_AVX512_H
+#define DM_SIMD_KERNELS_GEMM_GEMM_AVX512_H
 
 #include <immintrin.h>
 
-#include "simd/kernels/gemm_mode.h"
+#include "simd/kernels/gemm/gemm_mode.h"
 
 #define GEMM_LEVEL(name) name##_avx512
 #define GEMM_VL 16

@@ -12,8 +12,8 @@
  *
  * The kernel handles edges: any 1 <= m <= mr, 1 <= n <= nr; nothing of C outside m x n is read or
  * written. Panels are 64-byte aligned. */
-#ifndef DM_SIMD_KERNELS_GEMM_KERNEL_H
-#define DM_SIMD_KERNELS_GEMM_KERNEL_H
+#ifndef DM_SIMD_KERNELS_GEMM_GEMM_KERNEL_H
+#define DM_SIMD_KERNELS_GEMM_GEMM_KERNEL_H
 
 #include <stddef.h>
 

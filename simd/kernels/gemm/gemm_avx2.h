@@ -1,11 +1,11 @@
 /* GEMM on AVX2 + FMA: 6 x 16, that is 12 accumulators, 2 registers of B and 1 broadcast element of A. */
-#ifndef DM_SIMD_KERNELS_GEMM_AVX2_H
-#define DM_SIMD_KERNELS_GEMM_AVX2_H
+#ifndef DM_SIMD_KERNELS_GEMM_GEMM_AVX2_H
+#define DM_SIMD_KERNELS_GEMM_GEMM_AVX2_H
 
 #include <immintrin.h>
 #include <stdint.h>
 
-#include "simd/kernels/gemm_mode.h"
+#include "simd/kernels/gemm/gemm_mode.h"
 
 #define GEMM_LEVEL(name) name##_avx2
 #define GEMM_VL 8

@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 #include "core/numbers/numeric.h"
-#include "simd/kernels/bf16.h"
-#include "simd/kernels/gemm_level.h"
+#include "simd/kernels/gemm/bf16.h"
+#include "simd/kernels/gemm/gemm_level.h"
 #include "simd/kernels/vec.h"
 
 #define GEMM_NR (GEMM_VL * GEMM_NV)
