@@ -145,10 +145,10 @@ dmpo init --output "$work/model2" --arch qwen2 --hidden 48 --intermediate 80 --l
 check "another model is named" other model --model "$work/model2"
 
 # Another program of the same version: one digit of the checksum of its source is another.
-LC_ALL=C sed 's/sources [0-9]/sources x/' "$BUILD/dmpo" >"$work/dmpo" && chmod +x "$work/dmpo"
+LC_ALL=C sed 's/sources [0-9]/sources x/' "$BUILD/dmpo" >"$work/another" && chmod +x "$work/another"
 another() {
     ! timeout 120 $mpirun -n 1 "$BUILD/dmpo" train $common --output "$work/other" : \
-        -n 1 "$work/dmpo" train $common --output "$work/other" >"$work/other.log" 2>&1 &&
+        -n 1 "$work/another" train $common --output "$work/other" >"$work/other.log" 2>&1 &&
         grep -q "rank 1 has another source code than rank 0" "$work/other.log" || { cat "$work/other.log"; return 1; }
 }
 check "another program is named" another
