@@ -1,6 +1,7 @@
 /* Which function computes which formula, and how its outputs are shared among threads. */
 #include "core/numbers/numeric.h"
 #include "model/truth/formula_internal.h"
+#include "simd/kernels/kernels.h"
 
 static size_t rows(const dm_evaluation *e)
 {
@@ -70,7 +71,11 @@ static void part(void *context, unsigned p, unsigned parts)
 void dm_formula_eval(const dm_evaluation *e, dm_pool *pool)
 {
     dm_evaluation copy = *e;
+    dm_kernels k;
 
+    dm_kernels_init(&k, dm_isa_best());
+    copy.tile = k.double_tile;
+    copy.share = k.double_share;
     if (pool && table[e->op->formula].units != one)
         dm_pool_run(pool, part, &copy);
     else

@@ -32,6 +32,9 @@ typedef struct dm_evaluation {
     dm_rounding r;
     const struct dm_bug *bug; /* NULL: none */
     bool *failed;             /* memory ran out */
+    /* filled by dm_formula_eval (simd/kernels/kernels.h): the best there is, all have the same bits */
+    void (*tile)(double *c, const double *a, const double *b, size_t k);
+    void (*share)(double *s, size_t stride, const double *x, size_t n, const double *w);
 } dm_evaluation;
 
 /* Evaluates the formula on all threads of the pool (NULL: on this one alone). */

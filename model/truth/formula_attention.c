@@ -1,4 +1,6 @@
 /* Causal attention over a packed sequence and its derivative, in double, with what rounding of the scores does. */
+#include <string.h>
+
 #include "core/numbers/numeric.h"
 #include "model/truth/running.h"
 
@@ -53,6 +55,8 @@ static size_t kv_head(const dm_evaluation *e, size_t hq)
 typedef struct head {                 /* one row of scores; arrays of the longest row */
     double *s, *delta, *delta_likely; /* scores, and bounds of their errors */
     double *p, *off, *off_likely;     /* probabilities, and bounds of their relative errors */
+    double *length;                   /* of keys [rows, kv_heads] */
+    double *sum;                      /* [4, head_dim]: of a row, with magnitudes and bounds (double_share) */
     double max, lse;
     dm_both max_off, lse_off;
 } head;
@@ -64,15 +68,22 @@ static bool place_head(const dm_evaluation *e, head *h, seen *s, size_t rows)
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         fine &= (*lists[i] = dm_eval_scratch(e, rows)) != NULL;
+    const dm_config *c = e->g->o.config;
+    h->length = dm_eval_scratch(e, rows * c->kv_heads);
+    h->sum = dm_eval_scratch(e, 4 * (size_t)c->head_dim);
+    for (size_t i = 0; i < rows * c->kv_heads && h->length; i++) {
+        const double *k = e->in[1] + i * c->head_dim;
+        h->length[i] = sqrt(dm_dot(k, k, c->head_dim).value);
+    }
     s->key = calloc(rows ? rows : 1, sizeof *s->key);
     if (!s->key)
         *e->failed = true;
-    return fine && s->key;
+    return fine && s->key && h->length && h->sum;
 }
 
 static void free_head(head *h, seen *s)
 {
-    double *const lists[] = {h->s, h->delta, h->delta_likely, h->p, h->off, h->off_likely};
+    double *const lists[] = {h->s, h->delta, h->delta_likely, h->p, h->off, h->off_likely, h->length, h->sum};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         free(lists[i]);
@@ -113,8 +124,8 @@ static void softmax(const dm_evaluation *e, head *h, size_t n)
     mean += g.sound + stored;
     mean_likely += g.likely + stored;
     for (size_t j = 0; j < n; j++) {
-        h->off[j] = expm1(h->off[j] + mean + stored + DM_FUNCTION * u);
-        h->off_likely[j] = expm1(h->off_likely[j] + mean_likely + stored + DM_FUNCTION * u);
+        h->off[j] = dm_growth(h->off[j] + mean + stored + DM_FUNCTION * u);
+        h->off_likely[j] = dm_growth(h->off_likely[j] + mean_likely + stored + DM_FUNCTION * u);
     }
     h->lse_off = (dm_both){expm1(mean), expm1(mean_likely)};
 }
@@ -127,14 +138,13 @@ static void score_row(const dm_evaluation *e, size_t row, size_t hq, const seen 
     const size_t kv = kv_head(e, hq);
     const double *q = e->in[0] + row * q_width + hq * d, scale = dm_scale_of(e);
     const dm_both g = dm_gamma(e, (double)d + 3);
-    const double length = sqrt(dm_dot(q, q, d).value);
+    const double length = sqrt(dm_dot(q, q, d).value), root = sqrt((double)d / scale);
 
     /* q and k may be scaled by the root of the scale first; product, scaled product and what a mask is added to are
      * stored */
     for (size_t j = 0; j < s->n; j++) {
         const dm_total t = dm_dot(q, e->in[1] + s->key[j] * k_width + kv * d, d);
-        const double *k = e->in[1] + s->key[j] * k_width + kv * d;
-        const double scaled_lost = e->r.least * (sqrt((double)d / scale) * (sqrt(dm_dot(k, k, d).value) + length) + 3);
+        const double scaled_lost = e->r.least * (root * (h->length[s->key[j] * c->kv_heads + kv] + length) + 3);
         const double size = t.size * scale, more = (2 * e->r.in * (1 + e->r.in) + 2 * e->r.out) * size +
                                                    3 * e->r.out * fabs(t.value * scale) + scaled_lost * scale;
         h->s[j] = t.value * scale;
@@ -146,6 +156,15 @@ static void score_row(const dm_evaluation *e, size_t row, size_t hq, const seen 
         h->delta_likely[j] = g.likely * size + more;
     }
     softmax(e, h, s->n);
+}
+
+/* n elements from `at` of output o: sums that share added up. */
+static void put_sums(const dm_evaluation *e, size_t o, size_t at, const double *s, size_t stride, size_t n,
+                     double terms, double stages)
+{
+    for (size_t i = 0; i < n; i++)
+        dm_put(e, o, at + i, (dm_total){s[i], s[stride + i]}, terms, 2, stages,
+               (dm_both){s[2 * stride + i], s[3 * stride + i]});
 }
 
 void dm_compute_attention(const dm_evaluation *e, size_t begin, size_t end)
@@ -165,20 +184,13 @@ void dm_compute_attention(const dm_evaluation *e, size_t begin, size_t end)
         for (size_t hq = 0; hq < c->heads && s.n; hq++) {
             const size_t kv = kv_head(e, hq);
             score_row(e, t, hq, &s, &h);
-            for (size_t i = 0; i < d; i++) {
-                dm_total y = {0, 0};
-                dm_both more = {0, 0};
-                for (size_t j = 0; j < s.n; j++) {
-                    const double v = e->in[2][s.key[j] * k_width + kv * d + i], term = h.p[j] * v;
-                    more.sound += 2 * e->r.least * fabs(v);
-                    more.likely += 2 * e->r.least * fabs(v);
-                    y.value += term;
-                    y.size += fabs(term);
-                    more.sound += fabs(term) * h.off[j];
-                    more.likely += fabs(term) * h.off_likely[j];
-                }
-                dm_put(e, 0, t * q_width + hq * d + i, y, (double)s.n, 2, 1, more);
+            memset(h.sum, 0, 4 * d * sizeof *h.sum);
+            for (size_t j = 0; j < s.n; j++) {
+                const double p = h.p[j], lost = 2 * e->r.least;
+                const double w[] = {p, p, p * h.off[j] + lost, p * h.off_likely[j] + lost};
+                e->share(h.sum, d, e->in[2] + s.key[j] * k_width + kv * d, d, w);
             }
+            put_sums(e, 0, t * q_width + hq * d, h.sum, d, d, (double)s.n, 1);
             dm_put(e, 1, t * c->heads + hq, (dm_total){h.max, fabs(h.max)}, 1, 0, 0, h.max_off);
             dm_put(e, 2, t * c->heads + hq, (dm_total){h.lse, fabs(h.max) + fabs(h.lse - h.max)}, DM_FUNCTION, 0, 1,
                    h.lse_off);
@@ -192,10 +204,6 @@ void dm_compute_attention(const dm_evaluation *e, size_t begin, size_t end)
 typedef struct slopes { /* of one row and head: dP, dS and bounds of dS's error */
     double *dp, *dp_size, *ds, *ds_size, *off, *off_likely;
 } slopes;
-
-typedef struct columns { /* sums over the rows that see a key, [rows, head_dim] */
-    double *s, *a, *off, *off_likely;
-} columns;
 
 /* dS_j = p_j (dP_j - sum_k p_k dP_k) */
 static void slope_row(const dm_evaluation *e, size_t row, size_t hq, size_t kv, const seen *s, const head *h, slopes *x)
@@ -232,9 +240,8 @@ static void slope_row(const dm_evaluation *e, size_t row, size_t hq, size_t kv, 
     }
 }
 
-/* One head of queries: dq of its rows, its share of dk and dv. */
-static void head_grad(const dm_evaluation *e, size_t hq, size_t kv, seen *s, head *h, slopes *x, columns *dk,
-                      columns *dv)
+/* One head of queries: dq of its rows, its share of dk and dv, [4, rows, head_dim] each as double_share has it. */
+static void head_grad(const dm_evaluation *e, size_t hq, size_t kv, seen *s, head *h, slopes *x, double *dk, double *dv)
 {
     const dm_config *c = e->g->o.config;
     const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
@@ -242,7 +249,9 @@ static void head_grad(const dm_evaluation *e, size_t hq, size_t kv, seen *s, hea
     const size_t first = hq % (c->heads / c->kv_heads) == 0;
     const double scale = dm_scale_of(e), q_scale = wrong == 2 ? 1 : scale, k_scale = wrong == 3 ? 1 : scale;
     const double share = groups == 5 ? (double)c->kv_heads / c->heads : 1;
-    const double dk_share = groups == 2 ? (double)first : share, dv_share = groups == 3 ? (double)first : share;
+    const double dk_scale = k_scale * (groups == 2 ? (double)first : share),
+                 dv_share = groups == 3 ? (double)first : share;
+    const size_t n = dm_eval_in(e, 0)->rows * d;
 
     for (size_t t = 0; t < dm_eval_in(e, 0)->rows; t++) {
         see(e, t, s);
@@ -250,50 +259,28 @@ static void head_grad(const dm_evaluation *e, size_t hq, size_t kv, seen *s, hea
             continue;
         score_row(e, t, hq, s, h);
         slope_row(e, t, hq, kv, s, h, x);
-        for (size_t i = 0; i < d; i++) {
-            const double *queries = e->in[0] + hq * d + i, *douts = e->in[3] + hq * d + i;
-            dm_total y = {0, 0};
-            dm_both more = {0, 0};
-            for (size_t j = 0; j < s->n; j++) {
-                const size_t key = s->key[j], at_k = (wrong == 4 ? t : key) * d + i,
-                             at_v = (wrong == 5 ? t : key) * d + i;
-                const double k = q_scale * e->in[1][key * k_width + kv * d + i];
-                const double q = dk_share * k_scale * queries[(wrong == 4 ? key : t) * q_width];
-                const double dout = dv_share * douts[(wrong == 5 ? key : t) * q_width];
-                const double p = wrong == 8 ? h->s[j] : h->p[j];
-                y.value += x->ds[j] * k;
-                y.size += fabs(x->ds_size[j] * k);
-                more.sound += fabs(k) * x->off[j];
-                more.likely += fabs(k) * x->off_likely[j];
-                dk->s[at_k] += x->ds[j] * q;
-                dk->a[at_k] += fabs(x->ds_size[j] * q);
-                dk->off[at_k] += fabs(q) * x->off[j];
-                dk->off_likely[at_k] += fabs(q) * x->off_likely[j];
-                dv->s[at_v] += p * dout;
-                dv->a[at_v] += fabs(p * dout);
-                dv->off[at_v] += fabs(p * dout) * h->off[j];
-                dv->off_likely[at_v] += fabs(p * dout) * h->off_likely[j];
-            }
-            /* keys may have been scaled by the root of the scale, the sum is then scaled by it */
-            dm_put(e, 0, t * q_width + hq * d + i, y, (double)s->n + 2, 2, 2, more);
+        memset(h->sum, 0, 4 * d * sizeof *h->sum);
+        for (size_t j = 0; j < s->n; j++) {
+            const size_t key = s->key[j], to_k = wrong == 4 ? t : key, to_v = wrong == 5 ? t : key;
+            const double p = wrong == 8 ? h->s[j] : h->p[j];
+            const double w[] = {x->ds[j], x->ds_size[j], x->off[j], x->off_likely[j]};
+            const double wq[] = {q_scale * w[0], q_scale * w[1], q_scale * w[2], q_scale * w[3]};
+            const double wk[] = {dk_scale * w[0], dk_scale * w[1], dk_scale * w[2], dk_scale * w[3]};
+            const double size = dv_share * fabs(p);
+            const double wv[] = {dv_share * p, size, size * h->off[j], size * h->off_likely[j]};
+            e->share(h->sum, d, e->in[1] + key * k_width + kv * d, d, wq);
+            e->share(dk + to_k * d, n, e->in[0] + (wrong == 4 ? key : t) * q_width + hq * d, d, wk);
+            e->share(dv + to_v * d, n, e->in[3] + (wrong == 5 ? key : t) * q_width + hq * d, d, wv);
         }
+        /* keys may have been scaled by the root of the scale, the sum is then scaled by it */
+        put_sums(e, 0, t * q_width + hq * d, h->sum, d, d, (double)s->n + 2, 2);
     }
 }
 
-static void put_columns(const dm_evaluation *e, size_t o, size_t kv, const columns *x, double terms, double stages)
-{
-    const size_t d = e->g->o.config->head_dim, width = e->g->o.config->kv_heads * d;
-
-    for (size_t t = 0; t < dm_eval_out(e, o)->rows; t++)
-        for (size_t i = 0; i < d; i++)
-            dm_put(e, o, t * width + kv * d + i, (dm_total){x->s[t * d + i], x->a[t * d + i]}, terms, 2, stages,
-                   (dm_both){x->off[t * d + i], x->off_likely[t * d + i]});
-}
-
-static void group_grad(const dm_evaluation *e, size_t kv, seen *s, head *h, slopes *x, columns *dk, columns *dv)
+static void group_grad(const dm_evaluation *e, size_t kv, seen *s, head *h, slopes *x, double *dk, double *dv)
 {
     const dm_config *c = e->g->o.config;
-    const size_t group = c->heads / c->kv_heads, rows = dm_eval_in(e, 0)->rows;
+    const size_t group = c->heads / c->kv_heads, rows = dm_eval_in(e, 0)->rows, d = c->head_dim;
 
     for (size_t i = 0; i < group; i++) {
         const int groups = (int)dm_knob_of(e, DM_KNOB_GROUPS); /* 4: right heads, whose shares go where 1 has them */
@@ -301,8 +288,11 @@ static void group_grad(const dm_evaluation *e, size_t kv, seen *s, head *h, slop
         head_grad(e, hq, kv_head(e, hq), s, h, x, dk, dv);
     }
     /* every head's share is stored, and the sums of them */
-    put_columns(e, 1, kv, dk, (double)(rows * group) + 2, (double)group + 1);
-    put_columns(e, 2, kv, dv, (double)(rows * group), (double)group);
+    for (size_t t = 0; t < rows; t++) {
+        put_sums(e, 1, (t * c->kv_heads + kv) * d, dk + t * d, rows * d, d, (double)(rows * group) + 2,
+                 (double)group + 1);
+        put_sums(e, 2, (t * c->kv_heads + kv) * d, dv + t * d, rows * d, d, (double)(rows * group), (double)group);
+    }
 }
 
 void dm_compute_attention_grad(const dm_evaluation *e, size_t begin, size_t end)
@@ -316,9 +306,7 @@ void dm_compute_attention_grad(const dm_evaluation *e, size_t begin, size_t end)
         if (place_head(e, &h, &s, rows) && memory) {
             slopes x = {memory,           memory + rows, memory + 2 * rows, memory + 3 * rows, memory + 4 * rows,
                         memory + 5 * rows};
-            const size_t n = rows * d;
-            columns dk = {at, at + n, at + 2 * n, at + 3 * n}, dv = {at + 4 * n, at + 5 * n, at + 6 * n, at + 7 * n};
-            group_grad(e, kv, &s, &h, &x, &dk, &dv);
+            group_grad(e, kv, &s, &h, &x, at, at + 4 * rows * d);
         }
         free(memory);
         free_head(&h, &s);

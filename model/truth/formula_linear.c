@@ -3,17 +3,27 @@
 
 #include "core/numbers/numeric.h"
 #include "model/truth/formula_internal.h"
+#include "model/truth/product.h"
 
-/* x times a column of a square matrix: a mistake. */
-static dm_total column_dot(const double *x, const double *w, size_t n)
+static dm_double_matrix rows_of(const double *x, size_t cols)
 {
-    dm_total y = {0, 0};
+    return (dm_double_matrix){x, cols, 1};
+}
 
-    for (size_t i = 0; i < n; i++) {
-        y.value += x[i] * w[i * n];
-        y.size += fabs(x[i] * w[i * n]);
-    }
-    return y;
+static dm_double_matrix columns_of(const double *x, size_t cols)
+{
+    return (dm_double_matrix){x, 1, cols};
+}
+
+/* Where rows [begin, end) of the first output's sums go, zeroed; magnitudes only where bounds are wanted. */
+static double *sums(const dm_evaluation *e, double *const *list, size_t begin, size_t end)
+{
+    const size_t n = dm_eval_out(e, 0)->cols;
+
+    if (!list)
+        return NULL;
+    memset(list[0] + begin * n, 0, (end - begin) * n * sizeof(double));
+    return list[0] + begin * n;
 }
 
 void dm_compute_linear(const dm_evaluation *e, size_t begin, size_t end)
@@ -21,13 +31,16 @@ void dm_compute_linear(const dm_evaluation *e, size_t begin, size_t end)
     const double *x = e->in[0], *w = e->in[1], *bias = e->op->n_in > 2 ? e->in[2] : NULL;
     const double *us = e->op->n_in > 3 ? e->in[3] : NULL, *b = e->op->n_in > 3 ? e->in[4] : NULL;
     const size_t k = dm_eval_in(e, 0)->cols, n = dm_eval_out(e, 0)->cols, r = us ? dm_eval_in(e, 3)->cols : 0;
-
     const int wrong = (int)dm_knob_of(e, DM_KNOB_WEIGHT);
+    double *value = sums(e, e->out, begin, end), *size = sums(e, e->size, begin, end);
 
-    for (size_t j = 0; j < n; j++) /* a row of W is read once, the rows of x stay in the cache */
-        for (size_t t = begin; t < end; t++) {
+    if (!dm_product(e, value, size, end - begin, n, k, rows_of(x + begin * k, k),
+                    wrong == 1 && n == k ? rows_of(w, k) : columns_of(w, k)))
+        return;
+    for (size_t t = begin; t < end; t++)
+        for (size_t j = 0; j < n; j++) {
+            dm_total y = {e->out[0][t * n + j], e->size ? e->size[0][t * n + j] : 0};
             dm_both scaled = {0, 0};
-            dm_total y = wrong == 1 && n == k ? column_dot(x + t * k, w + j, k) : dm_dot(x + t * k, w + j * k, k);
             if (bias && wrong != 2) {
                 y.value += bias[j];
                 y.size += fabs(bias[j]);
@@ -80,70 +93,48 @@ void dm_compute_lora_dus(const dm_evaluation *e, size_t begin, size_t end)
     scaled(e, begin, end, true);
 }
 
-/* What rows [begin, end) of an output hold, from s and a of one row at a time. */
-static void put_row(const dm_evaluation *e, size_t row, const double *s, const double *a, size_t n, double terms,
-                    double stages)
+/* Bounds of rows [begin, end) of the first output, whose values and magnitudes are there. */
+static void put_rows(const dm_evaluation *e, size_t begin, size_t end, double terms, double stages)
 {
-    for (size_t i = 0; i < n; i++)
-        dm_put(e, 0, row * n + i, (dm_total){s[i], a[i]}, terms, 2, stages, dm_nothing_more);
+    const size_t n = dm_eval_out(e, 0)->cols;
+
+    for (size_t i = begin * n; i < end * n && e->sound; i++)
+        dm_put(e, 0, i, (dm_total){e->out[0][i], e->size[0][i]}, terms, 2, stages, dm_nothing_more);
 }
 
-#define DX_ROWS ((size_t)16) /* rows that share each reading of W */
-
+/* Shares are stored and added one after the other. */
 void dm_compute_linear_dx(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t k = dm_eval_out(e, 0)->cols;
-    double *s = dm_eval_scratch(e, DX_ROWS * k), *a = dm_eval_scratch(e, DX_ROWS * k);
+    double *value = sums(e, e->out, begin, end), *size = sums(e, e->size, begin, end), terms = 0;
 
-    for (size_t first = begin; first < end && s && a; first += DX_ROWS) {
-        const size_t rows = end - first < DX_ROWS ? end - first : DX_ROWS;
-        double terms = 0;
-        memset(s, 0, DX_ROWS * k * sizeof *s);
-        memset(a, 0, DX_ROWS * k * sizeof *a);
-        for (size_t p = 0; p + 1 < e->op->n_in; p += 2) {
-            const size_t n = dm_eval_in(e, p)->cols;
-            if (dm_knob_of(e, DM_KNOB_INPUT) == (double)(p / 2 + 1))
-                continue;
-            terms += (double)n;
-            for (size_t j = 0; j < n; j++)
-                for (size_t t = 0; t < rows; t++)
-                    if (dm_knob_of(e, DM_KNOB_WEIGHT) > 0 && n == k) {
-                        const dm_total y = dm_dot(e->in[p] + (first + t) * n, e->in[p + 1] + j * k, k);
-                        s[t * k + j] += y.value;
-                        a[t * k + j] += y.size;
-                    } else {
-                        dm_axpy(s + t * k, a + t * k, e->in[p][(first + t) * n + j], e->in[p + 1] + j * k, k);
-                    }
-        }
-        for (size_t t = 0; t < rows; t++)
-            put_row(e, first + t, s + t * k, a + t * k, k, terms, (double)(e->op->n_in / 2 - 1));
+    for (size_t p = 0; p + 1 < e->op->n_in; p += 2) {
+        const size_t n = dm_eval_in(e, p)->cols;
+        const bool transposed = dm_knob_of(e, DM_KNOB_WEIGHT) > 0 && n == k;
+        if (dm_knob_of(e, DM_KNOB_INPUT) == (double)(p / 2 + 1))
+            continue;
+        terms += (double)n;
+        if (!dm_product(e, value, size, end - begin, k, n, rows_of(e->in[p] + begin * n, n),
+                        transposed ? columns_of(e->in[p + 1], k) : rows_of(e->in[p + 1], k)))
+            return;
     }
-    free(s);
-    free(a);
+    put_rows(e, begin, end, terms, (double)(e->op->n_in / 2 - 1));
 }
 
 void dm_compute_linear_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t k = dm_eval_out(e, 0)->cols, n = dm_eval_out(e, 0)->rows;
     const bool transposed = dm_knob_of(e, DM_KNOB_WEIGHT) > 0 && n == k;
-    double *s = dm_eval_scratch(e, k), *a = dm_eval_scratch(e, k);
+    double *value = sums(e, e->out, begin, end), *size = sums(e, e->size, begin, end), terms = 0;
 
-    for (size_t j = begin; j < end && s && a; j++) {
-        double terms = 0;
-        memset(s, 0, k * sizeof *s);
-        memset(a, 0, k * sizeof *a);
-        for (size_t p = dm_first_item(e, 2); p + 1 < e->op->n_in; p += 2) {
-            const size_t rows = dm_eval_in(e, p)->rows;
-            terms += (double)rows;
-            for (size_t t = 0; t < rows && !transposed; t++)
-                dm_axpy(s, a, e->in[p][t * n + j], e->in[p + 1] + t * k, k);
-            for (size_t t = 0; t < rows && transposed; t++)
-                dm_axpy(s, a, e->in[p + 1][t * k + j], e->in[p] + t * n, n);
-        }
-        put_row(e, j, s, a, k, terms, (double)(e->op->n_in / 2 - 1));
+    for (size_t p = dm_first_item(e, 2); p + 1 < e->op->n_in; p += 2) {
+        const double *dy = e->in[p + transposed], *x = e->in[p + !transposed];
+        const size_t rows = dm_eval_in(e, p)->rows;
+        terms += (double)rows;
+        if (!dm_product(e, value, size, end - begin, k, rows, columns_of(dy + begin, n), rows_of(x, k)))
+            return;
     }
-    free(s);
-    free(a);
+    put_rows(e, begin, end, terms, (double)(e->op->n_in / 2 - 1));
 }
 
 void dm_compute_bias_dw(const dm_evaluation *e, size_t begin, size_t end)
@@ -183,41 +174,52 @@ void dm_compute_embed(const dm_evaluation *e, size_t begin, size_t end)
         }
 }
 
-/* A row of the table: the gradients of its tokens, and of the head when that is the same table. */
+/* Adds the gradients of token j to row j; returns how many results on the way may be stored. */
+static double add_tokens(const dm_evaluation *e, size_t j, double *value, double *size)
+{
+    const size_t d = dm_eval_out(e, 0)->cols;
+    const double scale = dm_scale_of(e);
+    const int without = (int)dm_knob_of(e, DM_KNOB_INPUT);
+    double stages = 0;
+
+    for (size_t k = dm_first_item(e, 1); k < e->g->o.n_items && without != 2; k++) {
+        const dm_pack *p = &e->g->items[k].pack;
+        size_t n = 0, seen = 0;
+        for (size_t t = 0; t < p->rows; t++)
+            n += (size_t)p->ids[t] == j;
+        for (size_t t = 0; t < p->rows && seen < n; t++) {
+            if ((size_t)p->ids[t] != j || (++seen < n && without == 3))
+                continue;
+            for (size_t i = 0; i < d; i++) {
+                const double y = scale / (without == 4 ? (double)n : 1) * e->in[k][t * d + i];
+                value[i] += y;
+                if (size)
+                    size[i] += fabs(y);
+            }
+            stages += scale == 1 ? 1 : 2;
+        }
+    }
+    return stages;
+}
+
+/* A row of the table: the gradients of its tokens, and of the head when that is the same table. Shares are stored and
+ * added one after the other, the tokens' even row by row. */
 void dm_compute_embed_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t d = dm_eval_out(e, 0)->cols, vocab = dm_eval_out(e, 0)->rows, items = e->g->o.n_items;
-    const double scale = dm_scale_of(e);
-    const int without = (int)dm_knob_of(e, DM_KNOB_INPUT);
-    double *s = dm_eval_scratch(e, d), *a = dm_eval_scratch(e, d);
+    double *value = sums(e, e->out, begin, end), *size = sums(e, e->size, begin, end), terms = 0;
 
-    for (size_t j = begin; j < end && s && a; j++) {
-        double terms = 0, tokens = 0;
-        memset(s, 0, d * sizeof *s);
-        memset(a, 0, d * sizeof *a);
-        for (size_t k = dm_first_item(e, 1); k < items && without != 2; k++) {
-            const dm_pack *p = &e->g->items[k].pack;
-            terms += (double)p->rows;
-            size_t n = 0, seen = 0;
-            for (size_t t = 0; t < p->rows; t++)
-                n += (size_t)p->ids[t] == j;
-            for (size_t t = 0; t < p->rows; t++) {
-                if ((size_t)p->ids[t] != j || (without == 3 && ++seen < n))
-                    continue;
-                dm_axpy(s, a, scale / (without == 4 ? (double)n : 1), e->in[k] + t * d, d);
-                tokens += scale == 1 ? 1 : 2;
-            }
-        }
-        for (size_t k = dm_first_item(e, 1); k < items && e->op->tied && without != 1; k++) {
-            const double *dy = e->in[items + 2 * k], *x = e->in[items + 2 * k + 1];
-            const size_t rows = dm_eval_in(e, items + 2 * k)->rows;
-            terms += (double)rows;
-            for (size_t t = 0; t < rows; t++)
-                dm_axpy(s, a, dy[t * vocab + j], x + t * d, d);
-        }
-        /* shares are stored and added one after the other, the tokens' even row by row */
-        put_row(e, j, s, a, d, terms, tokens + (double)items * (e->op->tied ? 2 : 1));
+    for (size_t k = 0; k < items; k++)
+        terms += (double)e->g->items[k].pack.rows;
+    for (size_t k = dm_first_item(e, 1); k < items && e->op->tied && dm_knob_of(e, DM_KNOB_INPUT) != 1; k++) {
+        const size_t at = items + 2 * k, rows = dm_eval_in(e, at)->rows;
+        terms += (double)rows;
+        if (!dm_product(e, value, size, end - begin, d, rows, columns_of(e->in[at] + begin, vocab),
+                        rows_of(e->in[at + 1], d)))
+            return;
     }
-    free(s);
-    free(a);
+    for (size_t j = begin; j < end; j++) {
+        const double stages = add_tokens(e, j, e->out[0] + j * d, e->size ? e->size[0] + j * d : NULL);
+        put_rows(e, j, j + 1, terms, stages + (double)items * (e->op->tied ? 2 : 1));
+    }
 }

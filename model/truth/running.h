@@ -89,11 +89,17 @@ static inline dm_running dm_root(const dm_rounding *r, dm_running a)
     return dm_function(r, v, y.sound, y.likely, DM_FUNCTION);
 }
 
+/* At least exp(x) - 1, x >= 0. */
+static inline double dm_growth(double x)
+{
+    return x < 1 ? x + x * x : expm1(x);
+}
+
 static inline dm_running dm_exp_run(const dm_rounding *r, dm_running a)
 {
     const double v = dm_exp(a.v);
 
-    return dm_function(r, v, v * expm1(a.sound), v * expm1(a.likely), dm_exponential(a.v));
+    return dm_function(r, v, v * dm_growth(a.sound), v * dm_growth(a.likely), dm_exponential(a.v));
 }
 
 /* One operation that adds n terms, each with an error: their errors' sums are given in t. */

@@ -21,6 +21,7 @@
     X(triangular)                                                                                                      \
     X(skinny)                                                                                                          \
     X(weigh)                                                                                                           \
+    X(double)                                                                                                          \
     X(gemm_bf16)                                                                                                       \
     X(skinny_bf16)
 

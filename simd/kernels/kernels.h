@@ -35,6 +35,9 @@ typedef struct dm_adamw_step {
     float eps;
 } dm_adamw_step;
 
+#define DM_DOUBLE_ROWS 8
+#define DM_DOUBLE_COLUMNS 16
+
 #define DM_LSE_STATE 17 /* floats: running maximum, then 16 lanes of sum exp(x - maximum) */
 
 typedef struct dm_kernels {
@@ -96,6 +99,15 @@ typedef struct dm_kernels {
      * heads*group, c < n; with first != 0 out starts as +0 and is not read. */
     void (*weigh)(float *out, const float *p, size_t ldp, const float *v, size_t ldv, size_t keys, size_t heads,
                   size_t group, size_t d, size_t n, int first);
+
+    /* ---- a tile of a product in double ----
+     * c[i*16 + j] = c[i*16 + j] + a[p*8 + i] * b[p*16 + j] for p = 0 .. k-1 ascending, i < 8, j < 16; the product is
+     * rounded, then the sum. */
+    void (*double_tile)(double *c, const double *a, const double *b, size_t k);
+
+    /* A row x, weighed, added to a sum and to three sums of magnitudes: s[i] = s[i] + w[0] * x[i] and
+     * s[m*stride + i] = s[m*stride + i] + w[m] * |x[i]| for m = 1, 2, 3. */
+    void (*double_share)(double *s, size_t stride, const double *x, size_t n, const double *w);
 
     /* ---- SwiGLU (Shazeer 2020): h = (g * sigmoid(g)) * u ---- h == g or h == u in place allowed. */
     void (*swiglu)(float *h, const float *g, const float *u, size_t n);

@@ -282,6 +282,21 @@ static void ref_weigh(float *out, const float *p, size_t ldp, const float *v, si
         }
 }
 
+static void ref_double_tile(double *c, const double *a, const double *b, size_t k)
+{
+    for (size_t i = 0; i < DM_DOUBLE_ROWS; i++)
+        for (size_t j = 0; j < DM_DOUBLE_COLUMNS; j++)
+            for (size_t p = 0; p < k; p++)
+                c[i * DM_DOUBLE_COLUMNS + j] += a[p * DM_DOUBLE_ROWS + i] * b[p * DM_DOUBLE_COLUMNS + j];
+}
+
+static void ref_double_share(double *s, size_t stride, const double *x, size_t n, const double *w)
+{
+    for (size_t m = 0; m < 4; m++)
+        for (size_t i = 0; i < n; i++)
+            s[m * stride + i] += w[m] * (m ? fabs(x[i]) : x[i]);
+}
+
 void ck_reference(dm_kernels *k)
 {
     *k = (dm_kernels){
@@ -299,6 +314,8 @@ void ck_reference(dm_kernels *k)
         .softmax = ref_softmax,
         .softmax_backward = ref_softmax_backward,
         .weigh = ref_weigh,
+        .double_tile = ref_double_tile,
+        .double_share = ref_double_share,
         .swiglu = ref_swiglu,
         .swiglu_backward = ref_swiglu_backward,
         .geglu = ref_geglu,

@@ -90,6 +90,7 @@ mutant gemm-lanes simd/kernels/gemm/k_triangular.c 's/? p - j \* GEMM_VL : GEMM_
 mutant gemm-rows simd/kernels/gemm/triangular_rows.h 's/(ptrdiff_t)i <= p - late/(ptrdiff_t)i < p - late/'
 mutant softmax-columns simd/kernels/k_softmax.c 's/seen(vf_add(sum\[j % VF\], e), sum\[j % VF\], old)/vf_add(sum[j % VF], e)/'
 mutant weigh simd/kernels/k_weigh.c 's/vf_fma(vf_set1(b\[i\].p\[j\]), \(.*\), acc\[i\]);/vf_add(vf_mul(vf_set1(b[i].p[j]), \1), acc[i]);/'
+mutant double-tile simd/kernels/k_double.c 's/acc\[i\]\[j\] += a\[i\] \* get/acc[i][j] -= a[i] * get/'
 mutant geglu-order simd/kernels/k_geglu.c 's/vf_mul(vf_mul(vg, gate_of(c, vf_mul(c, c))), vf_get(u + i, m))/vf_mul(vg, vf_mul(gate_of(c, vf_mul(c, c)), vf_get(u + i, m)))/'
 mutant geglu-slope simd/kernels/k_geglu.c 's/vf_set1(DM_GELU_3C3), square/vf_set1(DM_GELU_C3), square/'
 mutant geglu-clamp simd/kernels/k_geglu.c 's/return vf_min(vf_set1(DM_GELU_MAX), vf_max(vf_set1(-DM_GELU_MAX), g));/return g;/'
