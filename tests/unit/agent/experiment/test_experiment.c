@@ -1,5 +1,5 @@
-/* Recipes, keys and the schedule, with commands that only write what they were asked: what is refused and where, what
- * depends on what, what runs again, and what becomes of a stage that fails or is stopped. */
+/* Plans and the schedule, with commands that only write what they were asked: what depends on what, what runs again, and
+ * what becomes of a stage that fails or is stopped. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,246 +12,13 @@
 #include "agent/experiment/stages_internal.h"
 #include "core/files/file.h"
 #include "tests/support/check.h"
+#include "tests/support/experiment_tool.h"
 
 static char work[64];
 
-/* ---- stand-ins for commands ---- */
-
-static bool has(const char *command, const char *option)
-{
-    static const char *const known[] = {
-        "rollout tasks", "rollout samples", "rollout temperature",  "rollout seed",    "init hidden",      "init seed",
-        "train lr",      "train gamma",     "train seed",           "train objective", "train reference2", "train link",
-        "pairs margin",  "pairs form",      "tokenizer vocabulary", "score gamma",     "learn rounds",     "learn lr",
-        "learn seed"};
-    char both[128];
-
-    snprintf(both, sizeof both, "%s %s", command, option);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(known[i], both) == 0)
-            return true;
-    return false;
-}
-
-static dm_status check(const char *command, const dm_json_doc *doc, const char *name, const dm_json *value,
-                       dm_recipe_option_kind *kind, dm_error *err)
-{
-    const bool is_path = strcmp(name, "reference2") == 0,
-               is_name = strcmp(name, "objective") == 0 || strcmp(name, "form") == 0 || strcmp(name, "link") == 0;
-
-    *kind = is_path ? DM_RECIPE_OPTION_PATH : DM_RECIPE_OPTION_VALUE;
-    if (!has(command, name))
-        return dm_json_fail(doc, value, err, "%s has no option %s", command, name);
-    if (value->type != DM_JSON_NULL && value->type != (is_path || is_name ? DM_JSON_STRING : DM_JSON_NUMBER))
-        return dm_json_fail(doc, value, err, "%s is of another type", name);
-    return DM_OK;
-}
-
-static const char *value_of(int argc, char **argv, const char *option)
-{
-    for (int i = 1; i + 1 < argc; i++)
-        if (strcmp(argv[i], option) == 0)
-            return argv[i + 1];
-    return "";
-}
-
-/* Writes its arguments into the output; train fails with lr 13, crashes with 14, waits to be stopped with 15. */
-static int run(int argc, char **argv)
-{
-    char path[4096];
-    const char *output = value_of(argc, argv, "--output"), *lr = value_of(argc, argv, "--lr");
-    FILE *f;
-
-    if (strcmp(lr, "13") == 0) {
-        fprintf(stderr, "first words\ntrain: this rate brings bad luck\n\n");
-        return 1;
-    }
-    if (strcmp(lr, "14") == 0)
-        raise(SIGKILL);
-    while (strcmp(lr, "15") == 0)
-        pause();
-    const bool is_dir = !strrchr(output, '/') || !strchr(strrchr(output, '/'), '.');
-    snprintf(path, sizeof path, is_dir ? "%s/made" : "%s", output);
-    if (!(f = fopen(path, "w")))
-        return 1;
-    for (int i = 0; i < argc; i++)
-        fprintf(f, "%s\n", argv[i]);
-    return fclose(f) != 0;
-}
-
-static const dm_experiment_commands commands = {"1.0", check, has, run};
-
-/* ---- recipes ---- */
-
-/* 'stands for " */
-static char *quoted(const char *text)
-{
-    static char buffer[8192];
-    snprintf(buffer, sizeof buffer, "%s", text);
-    for (char *p = buffer; *p; p++)
-        *p = *p == '\'' ? '"' : *p;
-    return buffer;
-}
-
-static dm_status parse(dm_recipe *r, const char *text, dm_error *err)
-{
-    const char *json = quoted(text);
-    return dm_recipe_parse(r, json, strlen(json), "r.json", &commands, err);
-}
-
-#define ENVS "'environments': [{'env': 'home'}]"
-#define SFT "{'name': 'SFT', 'kind': 'sft'}"
-#define DPO "{'name': 'DPO', 'kind': 'preference', 'train': {'objective': 'dpo'}}"
-#define DMPO "{'name': 'DMPO', 'kind': 'preference', 'train': {'gamma': 0.5}}"
-#define SEARCH(more) "'search': {'evaluate': {'splits': ['train']}, " more "}"
-#define RECIPE(more) "{'name': 'n', " ENVS ", " more "}"
-
-static void test_seeds(void)
-{
-    uint64_t seed[DM_RECIPE_SEEDS_MAX];
-    size_t n = 0;
-
-    CK(dm_recipe_parse_seeds("7,1-3,18446744073709551614-18446744073709551615", "", seed, &n, NULL) == DM_OK);
-    CK(n == 6 && seed[0] == 7 && seed[1] == 1 && seed[3] == 3 && seed[5] == UINT64_MAX);
-    CK(dm_recipe_parse_seeds("0-999", "", seed, &n, NULL) == DM_OK && n == DM_RECIPE_SEEDS_MAX);
-    CK(dm_recipe_parse_seeds("0-1000", "", seed, &n, NULL) == DM_ERR_ARGUMENT);
-}
-
-static void test_refused(void)
-{
-    static const struct {
-        const char *text, *message;
-    } bad[] = {
-        {"", "r.json:1:1"},
-        {"[]", "r.json:1:1: a recipe must be an object"},
-        {"{" ENVS "}", "r.json:1:1: \"name\" is missing"},
-        {"{'name': 'n'}", "\"environments\" is missing"},
-        {"{'name': 'n', 'environments': []}", "r.json:1:31: \"environments\" must be a list, not empty"},
-        {"{'name': 'n', " ENVS "}", "\"methods\" is missing"},
-        {"{'name': '', " ENVS "}", "\"name\" must be a string, not empty"},
-        {"{'name': 'n', 'environments': [{'data': {'pairs': 'x'}, 'name': 'a'}], 'methods': [" SFT "]}",
-         "r.json:1:32: an environment needs \"env\""},
-        {"{'name': 'n', 'environments': [{'env': 'a'}, {'env': 'a'}], 'methods': [" SFT "]}",
-         "two environments are named \"a\""},
-        {"{'name': 'n', 'environments': [{'name': 'a', 'data': {'sft': 'x'}}], 'methods': [" DPO "]}",
-         "the method \"DPO\" explores, and the environment \"a\" has no \"env\""},
-        {RECIPE("'methods': [" SFT "], 'sheeds': [1]"), "a recipe has no \"sheeds\"; it may have: name, title, seeds"},
-        {RECIPE("'methods': [" SFT "], 'seeds': [1, 1]"), "the seed 1 appears twice"},
-        {RECIPE("'methods': [" SFT "], 'seeds': '1-4,3'"), "3 appears twice"},
-        {RECIPE("'methods': [" SFT "], 'seeds': '4-1'"), "is not a list of whole numbers and ranges"},
-        {RECIPE("'methods': [" SFT "], 'seeds': '1-'"), "is not a list of whole numbers and ranges"},
-        {RECIPE("'methods': [" SFT "], 'seeds': ''"), "is not a list of whole numbers and ranges"},
-        {RECIPE("'methods': [" SFT "], 'seeds': '0-18446744073709551615'"),
-         "is not a list of whole numbers and ranges"},
-        {RECIPE("'methods': [" SFT "], 'seeds': [-1]"), "a seed must be a whole number from 0"},
-        {RECIPE("'methods': [" SFT "], 'seeds': 3"), "\"seeds\" must be a list"},
-        {RECIPE("'methods': [" SFT "], 'explore': []"), "\"explore\" must be an object of options of dmpo rollout"},
-        {RECIPE("'methods': [" SFT "], 'explore': {'task': 3}"), "r.json:1:115: rollout has no option task"},
-        {RECIPE("'methods': [" SFT "], 'explore': {'tasks': 'three'}"), "tasks is of another type"},
-        {RECIPE("'methods': [" SFT "], 'explore': {'output': 'x'}"), "\"output\" is set by the experiment itself"},
-        {RECIPE("'methods': [" SFT "], 'evaluate': {'splits': ['old']}"), "a split is one of: train, seen, unseen"},
-        {RECIPE("'methods': [" SFT "], 'evaluate': {'splits': ['seen', 'seen']}"), "appears twice"},
-        {RECIPE("'methods': [" SFT "], 'model': ''"), "\"model\" names no directory"},
-        {RECIPE("'methods': [" SFT "], 'model': 3"), "\"model\" must be an object of options of dmpo init, or"},
-        {RECIPE("'methods': [" SFT "], 'note': 3"), "\"note\" must be a string"},
-        {RECIPE("'methods': [" SFT "], 'settings': [{'pairs': {}}]"), "\"name\" is missing"},
-        {RECIPE("'methods': [" SFT "], 'settings': [{'name': 'a'}, {'name': 'a'}]"), "two settings are named \"a\""},
-        {RECIPE("'methods': [" SFT "], 'settings': [{'name': 'a', 'sft': {}}]"), "a setting has no \"sft\""},
-        {RECIPE("'methods': [" SFT ", " SFT "]"), "two methods are named \"SFT\""},
-        {RECIPE("'methods': [{'name': 'a'}]"), "\"kind\" must be one of: expert, random, sft, best-of-n"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'magic'}]"), "r.json:1:84: \"kind\" must be one of"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'expert', 'train': {}}]"),
-         "a method of kind expert has no \"train\""},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'sft', 'iterations': 2}]"), "has no iterations"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'iterations': 0}]"), "\"iterations\""},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'settings': ['b']}]"), "the recipe has no such setting"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': 1}}]"), "\"sweep\" must be one option"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': [], 'lr': []}}]"),
-         "\"sweep\" must be one"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gama': [1]}}]"),
-         "a method of kind eto cannot sweep \"gama\""},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': ['x']}}]"), "gamma is of another type"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': [null]}}]"),
-         "a value of \"gamma\" cannot be null"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'sft', 'sweep': {'margin': [1]}}]"),
-         "a method of kind sft cannot sweep \"margin\""},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'from': '@b'}]"),
-         "neither @model nor @sft nor a method above"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'expert'}, {'name': 'b', 'kind': 'eto', 'from': '@a'}]"),
-         "the method \"a\" has no single model of its own"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'preference', 'train': {'reference2': '@a'}}]"), "a method above"},
-        {RECIPE("'methods': [" DPO "], 'train': {'reference2': '@DPO'}"), "\"@DPO\" can be named in a method only"},
-        {RECIPE("'methods': [" DPO "], 'sft': {'reference2': '@sft'}"), "\"@sft\" can be named in a method only"},
-        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'reference2': ['@b']}}]"), "nor a method above"},
-        {RECIPE("'methods': [" SFT "], 'examples': ['SFT']"), "an example is the name of a method that learns from"},
-        {RECIPE("'methods': [" DPO "], 'search': {'seeds': [9], 'values': {'lr': [1]}}"),
-         "\"evaluate\" with one split"},
-        {RECIPE("'methods': [" DPO "], " SEARCH("'seeds': [1], 'values': {'lr': [1]}")), "the seed 1 is one of the"},
-        {RECIPE("'methods': [" DPO
-                "], 'evaluate': {'splits': ['train']}, " SEARCH("'seeds': [9], 'values': {'lr': [1]}")),
-         "the results of \"DPO\" have tasks of the search"},
-        {RECIPE("'methods': [" DPO "], " SEARCH("'seeds': [9]")), "nothing is searched"},
-        {RECIPE("'methods': [" DPO "], " SEARCH("'seeds': [9], 'values': {'lr': 1}")),
-         "\"lr\" must be a list of values"},
-        {RECIPE("'methods': [" DPO "], " SEARCH("'seeds': [9], 'values': {'margin': [1]}")),
-         "the method \"DPO\" has no option \"margin\" of training"},
-        {RECIPE("'methods': [" DPO "], " SEARCH("'seeds': [9], 'budget': 3, 'values': {'lr': [1, 2]}")),
-         "has 2 combinations of values, where every method tries 3; give it more values"},
-        {RECIPE("'methods': [" SFT ", {'name': 'D', 'kind': 'eto', 'search': {'lr': [1]}}], " SEARCH(
-             "'seeds': [9], 'values': {'lr': [1, 2]}")),
-         "has 1 combinations of values, where every method tries 2; \"budget\" draws"},
-        {RECIPE("'methods': [{'name': 'D', 'kind': 'eto', 'search': {'lr': [1]}}]"), "the recipe has no \"search\""},
-        {RECIPE("'methods': [{'name': 'D', 'kind': 'eto', 'sweep': {'lr': [1]}}], " SEARCH(
-             "'seeds': [9], 'values': {'lr': [1]}")),
-         "sweeps \"lr\", and cannot search it"},
-        {RECIPE("'methods': [" SFT "], 'questions': [{'ask': 'x', 'method': 'SFT', 'against': 'y'}]"),
-         "no such method"},
-        {RECIPE("'methods': [" SFT "], 'questions': [{'ask': 'x', 'method': 'SFT', 'against': 'SFT', 'x': 1}]"),
-         "\"x\" must be a value of the sweep"},
-        {RECIPE("'methods': [" SFT "], 'questions': [{'ask': 'x', 'method': 'SFT', 'against': 'SFT', 'env': 'lab'}]"),
-         "no such environment"},
-        {RECIPE("'methods': [" SFT "], 'questions': [{'ask': 'x', 'method': 'SFT', 'against': 'SFT', 'setting': 'a'}]"),
-         "has no such setting"},
-        {RECIPE("'methods': [" SFT "]} "), "r.json:1:"},
-        {"{'name': 'n', 'environments': [{'env': 'a', 'data': {'sft': 'x'}}], 'methods': [{'name': 'a', 'kind': "
-         "'rft'}]}",
-         "adds to an expert's episodes"},
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        dm_recipe r;
-        dm_error err = {.message = "accepted"};
-        const dm_status s = parse(&r, bad[i].text, &err);
-        CK_MSG(s != DM_OK && strstr(err.message, bad[i].message), "%s: \"%s\", expected \"%s\"", bad[i].text,
-               err.message, bad[i].message);
-        dm_recipe_close(&r);
-    }
-}
-
 /* ---- plans ---- */
 
-typedef struct made {
-    dm_recipe recipe;
-    dm_experiment_plan plan;
-} made;
-
-static bool make(made *m, const char *text, const char *output)
-{
-    dm_error err = {.message = ""};
-    dm_status s = parse(&m->recipe, text, &err);
-
-    m->plan = (dm_experiment_plan){0};
-    if (s == DM_OK)
-        s = dm_experiment_plan_make(&m->plan, &m->recipe, &commands, output, &err);
-    return CK_MSG(s == DM_OK, "%s: %s", text, err.message);
-}
-
-static void unmake(made *m)
-{
-    dm_experiment_plan_close(&m->plan);
-    dm_recipe_close(&m->recipe);
-}
-
-static const dm_stage *stage(const made *m, const char *name)
+static const dm_stage *stage(const experiment_made *m, const char *name)
 {
     for (size_t i = 0; i < m->plan.stages; i++)
         if (strcmp(m->plan.stage[i].name, name) == 0)
@@ -260,7 +27,7 @@ static const dm_stage *stage(const made *m, const char *name)
 }
 
 /* Of the stages of b, how many have a key that a has, too. */
-static size_t common(const made *a, const made *b)
+static size_t common(const experiment_made *a, const experiment_made *b)
 {
     size_t n = 0;
     for (size_t i = 0; i < b->plan.stages; i++)
@@ -271,9 +38,9 @@ static size_t common(const made *a, const made *b)
 
 static void test_keys(void)
 {
-    made a, b;
+    experiment_made a, b;
 
-    if (!make(&a, RECIPE("'methods': [" SFT ", " DPO ", " DMPO "]"), "out"))
+    if (!experiment_make(&a, RECIPE("'methods': [" SFT ", " DPO ", " DMPO "]"), "out"))
         return;
     /* expert, tokenizer, init, sft, explore, pairs, dpo, dmpo, and two evaluations of three methods */
     CK_MSG(a.plan.stages == 14, "%zu stages", a.plan.stages);
@@ -310,15 +77,15 @@ static void test_keys(void)
         {RECIPE("'methods': [" SFT ", " DPO ", " DMPO "], 'settings': [{'name': 'a'}, {'name': 'b'}]"), 14, 14},
     };
     for (size_t i = 0; i < sizeof other / sizeof *other; i++)
-        if (make(&b, other[i].text, "elsewhere/out")) {
+        if (experiment_make(&b, other[i].text, "elsewhere/out")) {
             CK_MSG(b.plan.stages == other[i].stages, "%s: %zu stages", other[i].text, b.plan.stages);
             CK_MSG(common(&a, &b) == other[i].equal, "%s: %zu in common", other[i].text, common(&a, &b));
-            unmake(&b);
+            experiment_unmake(&b);
         }
-    unmake(&a);
+    experiment_unmake(&a);
 }
 
-static bool command_is(made *m, const char *name, const char *expected)
+static bool command_is(experiment_made *m, const char *name, const char *expected)
 {
     dm_text t = {0};
     const dm_stage *s = stage(m, name);
@@ -341,21 +108,22 @@ static bool command_is(made *m, const char *name, const char *expected)
 
 static void test_commands(void)
 {
-    made m;
+    experiment_made m;
 
-    if (make(&m,
-             RECIPE("'seeds': [7], 'settings': [{'name': 'noisy', 'pairs': {'margin': 0.25}}],"
-                    "'tokenizer': {'vocabulary': 300}, 'model': {'hidden': 8}, 'sft': {'lr': 1e-3},"
-                    "'explore': {'tasks': 9, 'samples': 2, 'temperature': 1}, 'evaluate': {'tasks': 4, 'samples': 3,"
-                    "'temperature': 0.5, 'splits': ['seen']}, 'methods': [{'name': 'expert', 'kind': 'expert'},"
-                    "{'name': 'random', 'kind': 'random'}, " SFT
-                    ", {'name': 'Best of 5', 'kind': 'best-of-n', 'evaluate':"
-                    "{'samples': 5}}, {'name': 'RFT', 'kind': 'rft'}, {'name': 'ETO', 'kind': 'eto'},"
-                    "{'name': 'MRPO', 'kind': 'preference', 'train': {'reference2': '@RFT'}},"
-                    "{'name': 'len', 'kind': 'preference', 'sweep': {'margin': [0.5]}},"
-                    "{'name': 'HPL', 'kind': 'hpl'},"
-                    "{'name': 'GRPO', 'kind': 'online', 'learn': {'rounds': 5}, 'sweep': {'lr': [0.125]}}]"),
-             "out")) {
+    if (experiment_make(
+            &m,
+            RECIPE("'seeds': [7], 'settings': [{'name': 'noisy', 'pairs': {'margin': 0.25}}],"
+                   "'tokenizer': {'vocabulary': 300}, 'model': {'hidden': 8}, 'sft': {'lr': 1e-3},"
+                   "'explore': {'tasks': 9, 'samples': 2, 'temperature': 1}, 'evaluate': {'tasks': 4, 'samples': 3,"
+                   "'temperature': 0.5, 'splits': ['seen']}, 'methods': [{'name': 'expert', 'kind': 'expert'},"
+                   "{'name': 'random', 'kind': 'random'}, " SFT
+                   ", {'name': 'Best of 5', 'kind': 'best-of-n', 'evaluate':"
+                   "{'samples': 5}}, {'name': 'RFT', 'kind': 'rft'}, {'name': 'ETO', 'kind': 'eto'},"
+                   "{'name': 'MRPO', 'kind': 'preference', 'train': {'reference2': '@RFT'}},"
+                   "{'name': 'len', 'kind': 'preference', 'sweep': {'margin': [0.5]}},"
+                   "{'name': 'HPL', 'kind': 'hpl'},"
+                   "{'name': 'GRPO', 'kind': 'online', 'learn': {'rounds': 5}, 'sweep': {'lr': [0.125]}}]"),
+            "out")) {
         command_is(
             &m, "home-expert-seen",
             "dmpo rollout --env home --split seen --policy expert --tasks 4 --output <home-expert-seen/episodes.jsonl");
@@ -408,7 +176,7 @@ static void test_commands(void)
         command_is(&m, "home-grpo-lr0.125-s7-seen",
                    "dmpo rollout --env home --split seen --model <home-grpo-lr0.125-s7 --samples 3 --seed 7 --tasks 4 "
                    "--temperature 0.5 --output <home-grpo-lr0.125-s7-seen/episodes.jsonl");
-        unmake(&m);
+        experiment_unmake(&m);
     }
 }
 
@@ -416,12 +184,13 @@ static void test_commands(void)
  * same lists. */
 static void test_search(void)
 {
-    made m;
+    experiment_made m;
 
-    if (!make(&m,
-              RECIPE("'methods': [" SFT ", " DPO ", {'name': 'GRPO', 'kind': 'online', 'search': {'lr': [1, 2], "
-                     "'rounds': [3, 4]}}], " SEARCH("'seeds': '8-9', 'budget': 3, 'values': {'lr': [1, 2, 3, 4]}")),
-              "out"))
+    if (!experiment_make(
+            &m,
+            RECIPE("'methods': [" SFT ", " DPO ", {'name': 'GRPO', 'kind': 'online', 'search': {'lr': [1, 2], "
+                   "'rounds': [3, 4]}}], " SEARCH("'seeds': '8-9', 'budget': 3, 'values': {'lr': [1, 2, 3, 4]}")),
+            "out"))
         return;
     CK(m.plan.searching && m.plan.evaluations == 0 && m.plan.trainings == 0 && m.plan.choices == 0);
     CK_MSG(m.plan.trials == 18, "%zu trials", m.plan.trials); /* of three methods, three points, two seeds */
@@ -435,7 +204,7 @@ static void test_search(void)
     }
     CK(stage(&m, "home-grpo-point3-s9-train") && !stage(&m, "home-grpo-s1"));
     CK(dm_recipe_set_seeds(&m.recipe, "5,8", NULL) == DM_ERR_ARGUMENT);
-    unmake(&m);
+    experiment_unmake(&m);
 }
 
 /* ---- questions ---- */
@@ -448,19 +217,20 @@ static bool near(double a, double b)
 /* One comparison in each setting that a question leaves open, paired by seed, of the question's split alone. */
 static void test_questions(void)
 {
-    made m;
+    experiment_made m;
     dm_experiment_results r = {0};
     dm_experiment_answer *a = NULL;
     double reward[64];
     dm_error err;
     size_t n = 0;
 
-    if (!make(&m,
-              RECIPE("'seeds': '1-4', 'difference': 0.05, 'settings': [{'name': 'own'}, {'name': 'given', 'pairs': "
-                     "{'margin': 0.5}}], 'methods': [" SFT ", " DMPO "], 'questions': ["
-                     "{'ask': 'a', 'method': 'DMPO', 'against': 'SFT'}, {'ask': 'b', 'method': 'DMPO', 'setting': "
-                     "'own', 'against': 'DMPO', 'against-setting': 'given'}]"),
-              "out") ||
+    if (!experiment_make(
+            &m,
+            RECIPE("'seeds': '1-4', 'difference': 0.05, 'settings': [{'name': 'own'}, {'name': 'given', 'pairs': "
+                   "{'margin': 0.5}}], 'methods': [" SFT ", " DMPO "], 'questions': ["
+                   "{'ask': 'a', 'method': 'DMPO', 'against': 'SFT'}, {'ask': 'b', 'method': 'DMPO', 'setting': "
+                   "'own', 'against': 'DMPO', 'against-setting': 'given'}]"),
+            "out") ||
         !CK((r.result = calloc(m.plan.evaluations, sizeof *r.result)) != NULL))
         return;
     for (; r.n < m.plan.evaluations; r.n++) {
@@ -485,7 +255,7 @@ static void test_questions(void)
     }
     free(a);
     free(r.result);
-    unmake(&m);
+    experiment_unmake(&m);
 }
 
 /* ---- running ---- */
@@ -513,16 +283,17 @@ static int watch(void *context, const dm_schedule_event *e)
 
 static dm_status execute(const char *text, const char *output, unsigned jobs, const char *only, seen *s, dm_error *err)
 {
-    made m;
+    experiment_made m;
     dm_status status = DM_ERR_INTERNAL;
 
     err->message[0] = '\0';
-    if (!make(&m, text, output))
+    if (!experiment_make(&m, text, output))
         return status;
     status = only ? dm_experiment_plan_only(&m.plan, only, err) : DM_OK;
     if (status == DM_OK)
-        status = dm_schedule_run(&m.plan, &commands, &(dm_schedule_options){.jobs = jobs, .threads = 1}, watch, s, err);
-    unmake(&m);
+        status = dm_schedule_run(&m.plan, &experiment_commands, &(dm_schedule_options){.jobs = jobs, .threads = 1},
+                                 watch, s, err);
+    experiment_unmake(&m);
     return status;
 }
 
@@ -623,22 +394,22 @@ static int second(void *context, const dm_schedule_event *e)
 
 static void test_locked(void)
 {
-    made m;
+    experiment_made m;
     seen s = {0};
     dm_error err;
 
-    if (!make(&m, RECIPE("'methods': [" SFT "]"), in_work("locked")))
+    if (!experiment_make(&m, RECIPE("'methods': [" SFT "]"), in_work("locked")))
         return;
-    CK(dm_schedule_run(&m.plan, &commands, &(dm_schedule_options){.jobs = 1, .threads = 1}, second, &s, &err) ==
-           DM_OK &&
+    CK(dm_schedule_run(&m.plan, &experiment_commands, &(dm_schedule_options){.jobs = 1, .threads = 1}, second, &s,
+                       &err) == DM_OK &&
        s.stop);
-    unmake(&m);
+    experiment_unmake(&m);
 }
 
 /* Files from outside count by what is in them. */
 static void test_outside(void)
 {
-    made a, b;
+    experiment_made a, b;
     char path[128], text[512], hex[2][DM_SHA256_HEX];
     dm_error err;
 
@@ -649,22 +420,22 @@ static void test_outside(void)
              "{'name': 'n', 'environments': [{'name': 'e', 'data': {'sft': '%s'}}], 'methods': [" SFT "]}", path);
     CK(!dm_file_exists(path));
     dm_recipe r;
-    if (CK(parse(&r, text, &err) == DM_OK)) {
-        CK(dm_experiment_plan_make(&a.plan, &r, &commands, "out", &err) == DM_ERR_FILE &&
+    if (CK(experiment_parse(&r, text, &err) == DM_OK)) {
+        CK(dm_experiment_plan_make(&a.plan, &r, &experiment_commands, "out", &err) == DM_ERR_FILE &&
            strstr(err.message, "sft.json"));
         dm_recipe_close(&r);
     }
     CK(dm_file_write(path, "one", 3, &err) == DM_OK && dm_stage_content_sha256(in_work("data"), hex[0], &err) == DM_OK);
-    if (!make(&a, text, "out"))
+    if (!experiment_make(&a, text, "out"))
         return;
     CK(a.plan.stages == 3 && a.plan.evaluations == 0); /* tokenizer, init, sft; no simulator, no evaluation */
     CK(dm_file_write(path, "two", 3, &err) == DM_OK && dm_stage_content_sha256(in_work("data"), hex[1], &err) == DM_OK);
     CK(strcmp(hex[0], hex[1]) != 0);
-    if (make(&b, text, "out")) {
+    if (experiment_make(&b, text, "out")) {
         CK(common(&a, &b) == 0);
-        unmake(&b);
+        experiment_unmake(&b);
     }
-    unmake(&a);
+    experiment_unmake(&a);
 }
 
 int main(void)
@@ -672,8 +443,6 @@ int main(void)
     snprintf(work, sizeof work, "%s", "/tmp/dmpo-test-experiment.XXXXXX");
     if (!mkdtemp(work))
         return 1;
-    test_seeds();
-    test_refused();
     test_keys();
     test_commands();
     test_search();
