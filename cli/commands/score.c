@@ -18,8 +18,8 @@ static const cli_option own_options[] = {
                    .group = "output", .absent = "lines on standard output"),
     DM_OPTION_FLAG(score_options, token, "token", "prints ids and log-probabilities of every action token"),
     CLI_OPTION_OVERWRITE(score_options),
+    {.offset = 0},
 };
-#define OWN (sizeof own_options / sizeof *own_options)
 
 const char *const cli_score_options[] = {"model",
                                          "base",
