@@ -1,6 +1,6 @@
 /* Recipes whose commands are stand-ins that write what they were asked: for tests of plans and of the schedule. */
-#ifndef DM_TESTS_EXPERIMENT_TOOL_H
-#define DM_TESTS_EXPERIMENT_TOOL_H
+#ifndef DM_TESTS_SUPPORT_EXPERIMENT_TOOL_H
+#define DM_TESTS_SUPPORT_EXPERIMENT_TOOL_H
 
 #include "agent/experiment/recipe.h"
 #include "agent/experiment/stages_internal.h"

@@ -1,5 +1,5 @@
-/* Plans and the schedule, with commands that only write what they were asked: what depends on what, what runs again, and
- * what becomes of a stage that fails or is stopped. */
+/* Plans and the schedule, with commands that only write what they were asked: what depends on what, what runs again,
+ * and what becomes of a stage that fails or is stopped. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
