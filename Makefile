@@ -234,7 +234,7 @@ ready: all
 	@:
 ready-tests: ready $(TESTS)
 	@:
-jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN))
+jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))
 build = $(MAKE) -f $(firstword $(MAKEFILE_LIST)) --no-print-directory $(jobs)
 
 test:
