@@ -8,21 +8,13 @@
 #include "simd/kernels/families.h"
 #include "simd/kernels/gemm/gemm_level.h"
 
-#define GEMM_NR (GEMM_VL * GEMM_NV)
-
 _Static_assert(GEMM_MR <= DM_GEMM_MR_MAX && GEMM_NR <= DM_GEMM_NR_MAX, "tile");
 _Static_assert(GEMM_MC % GEMM_MR == 0 && GEMM_NC % GEMM_NR == 0, "blocks are whole tiles");
 _Static_assert(GEMM_MC *GEMM_KC % 16 == 0, "what follows a block of A is 64-byte aligned");
 
 /* ---- micro-kernel ---- */
 
-/* Elements of register j that lie inside n columns, and where they are: never a pointer beyond the row. */
-static inline size_t inside(size_t n, size_t j)
-{
-    const size_t begin = j * GEMM_VL;
-    return n <= begin ? 0 : n - begin < GEMM_VL ? n - begin : GEMM_VL;
-}
-
+/* Where they are: never a pointer beyond the row. */
 static inline const float *column(const float *row, size_t n, size_t j)
 {
     return row + (j * GEMM_VL < n ? j * GEMM_VL : n);
@@ -43,13 +35,13 @@ static inline __attribute__((always_inline)) void tile(const size_t m, const siz
         acc[i][j] = gv_load(c + i * ldc + j * GEMM_VL);
 #define LOADN(i, j)                                                                                                    \
     if (j < nv)                                                                                                        \
-        acc[i][j] = gv_loadn(column(c + i * ldc, n, j), inside(n, j));
+        acc[i][j] = gv_loadn(column(c + i * ldc, n, j), gemm_inside(n, j));
 #define STORE(i, j)                                                                                                    \
     if (j < nv)                                                                                                        \
         gv_store(c + i * ldc + j * GEMM_VL, acc[i][j]);
 #define STOREN(i, j)                                                                                                   \
     if (j < nv)                                                                                                        \
-        gv_storen(c + i * ldc + (column(c, n, j) - c), acc[i][j], inside(n, j));
+        gv_storen(c + i * ldc + (column(c, n, j) - c), acc[i][j], gemm_inside(n, j));
 #define LOAD_B(i, j)                                                                                                   \
     if (j < nv)                                                                                                        \
         y[j] = gv_load(b + j * GEMM_VL);
@@ -100,14 +92,7 @@ static inline __attribute__((always_inline)) void tile(const size_t m, const siz
 static void micro(size_t m, size_t n, size_t k, const float *a, const float *b, float *c, size_t ldc, int first)
 {
     switch (m) {
-#define CASE(i)                                                                                                        \
-    case i + 1:                                                                                                        \
-        if (n <= GEMM_VL)                                                                                              \
-            tile(i + 1, 1, n, k, a, b, c, ldc, first);                                                                 \
-        else                                                                                                           \
-            tile(i + 1, GEMM_NV, n, k, a, b, c, ldc, first);                                                           \
-        break;
-        GEMM_ROWS(CASE)
+        GEMM_ROWS(GEMM_TILE)
     }
 }
 

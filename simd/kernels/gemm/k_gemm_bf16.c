@@ -12,7 +12,6 @@
 #include "simd/kernels/gemm/gemm_level.h"
 #include "simd/kernels/vec.h"
 
-#define GEMM_NR (GEMM_VL * GEMM_NV)
 #define STEP DM_GEMM_BF16_STEP
 
 _Static_assert(GEMM_KC % DM_GEMM_BF16_STEP == 0, "blocks of k are whole steps");
@@ -25,12 +24,6 @@ static inline gv gv_flush(gv x)
     return x; /* the mode does it */
 }
 #endif
-
-static inline size_t inside(size_t n, size_t j)
-{
-    const size_t begin = j * GEMM_VL;
-    return n <= begin ? 0 : n - begin < GEMM_VL ? n - begin : GEMM_VL;
-}
 
 #define EACH(F)                                                                                                        \
     for (size_t i = 0; i < m; i++)                                                                                     \
@@ -99,7 +92,7 @@ static inline __attribute__((always_inline)) void tile(const size_t m, const siz
     } else if (n == GEMM_NR) {
         EACH(gv_store(AT(sum), gv_load(c + i * ldc + j * GEMM_VL));)
     } else {
-        EACH(const size_t lanes = inside(n, j);
+        EACH(const size_t lanes = gemm_inside(n, j);
              gv_store(AT(sum), lanes ? gv_loadn(c + i * ldc + j * GEMM_VL, lanes) : gv_zero());)
     }
     for (size_t steps; k > 0; k -= steps, a += steps * GEMM_MR, b += steps * GEMM_NR) {
@@ -112,7 +105,7 @@ static inline __attribute__((always_inline)) void tile(const size_t m, const siz
     if (n == GEMM_NR) {
         EACH(gv_store(c + i * ldc + j * GEMM_VL, gv_load(AT(sum)));)
     } else {
-        EACH(const size_t lanes = inside(n, j);
+        EACH(const size_t lanes = gemm_inside(n, j);
              if (lanes) gv_storen(c + i * ldc + j * GEMM_VL, gv_load(AT(sum)), lanes);)
     }
 }
@@ -122,14 +115,7 @@ static __attribute__((noinline)) void multiply(size_t m, size_t n, size_t k, con
                                                size_t ldc, int first)
 {
     switch (m) {
-#define CASE(i)                                                                                                        \
-    case i + 1:                                                                                                        \
-        if (n <= GEMM_VL)                                                                                              \
-            tile(i + 1, 1, n, k, a, b, c, ldc, first);                                                                 \
-        else                                                                                                           \
-            tile(i + 1, GEMM_NV, n, k, a, b, c, ldc, first);                                                           \
-        break;
-        GEMM_ROWS(CASE)
+        GEMM_ROWS(GEMM_TILE)
     }
 }
 

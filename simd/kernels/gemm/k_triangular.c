@@ -7,8 +7,6 @@
 #include "simd/kernels/gemm/gemm_kernel.h"
 #include "simd/kernels/gemm/gemm_level.h"
 
-#define GEMM_NR (GEMM_VL * GEMM_NV)
-
 /* Rows are taken GEMM_MR at a time; what is left, in powers of two. */
 #define BY_ROWS(m, each)                                                                                               \
     while ((m) > 0) {                                                                                                  \
