@@ -11,17 +11,11 @@
 dm_estimate dm_estimate_of(const double *x, size_t n)
 {
     dm_estimate e = {.mean = NAN, .half = NAN, .n = n};
-    double sum = 0, squares = 0;
+    double squares;
 
-    for (size_t i = 0; i < n; i++)
-        sum += x[i];
-    if (n > 0)
-        e.mean = sum / (double)n;
-    if (n < 2)
-        return e;
-    for (size_t i = 0; i < n; i++)
-        squares += (x[i] - e.mean) * (x[i] - e.mean);
-    e.half = dm_t_quantile(n - 1) * sqrt(squares / (double)(n - 1) / (double)n);
+    e.mean = dm_mean_of(x, n, &squares);
+    if (n >= 2)
+        e.half = dm_t_quantile(n - 1) * sqrt(squares / (double)(n - 1) / (double)n);
     return e;
 }
 

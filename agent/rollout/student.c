@@ -60,6 +60,19 @@ double dm_t_outside(size_t freedom, double t)
     return outside > 0 ? outside : 0;
 }
 
+double dm_mean_of(const double *x, size_t n, double *squares)
+{
+    double sum = 0;
+
+    *squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    const double mean = n > 0 ? sum / (double)n : NAN;
+    for (size_t i = 0; i < n; i++)
+        *squares += (x[i] - mean) * (x[i] - mean);
+    return mean;
+}
+
 /* ---- comparisons ---- */
 
 /* What of 2 t's sum must not be above sought sqrt(n) / deviation. */
@@ -98,16 +111,11 @@ dm_comparison dm_comparison_of(const double *x, size_t n, size_t comparisons, do
 {
     dm_comparison c = {
         .n = n, .mean = NAN, .deviation = NAN, .half = NAN, .wide = NAN, .p = NAN, .holm = NAN, .power = NAN};
-    double sum = 0, squares = 0;
+    double squares;
 
-    for (size_t i = 0; i < n; i++)
-        sum += x[i];
-    if (n > 0)
-        c.mean = sum / (double)n;
+    c.mean = dm_mean_of(x, n, &squares);
     if (n < 2)
         return c;
-    for (size_t i = 0; i < n; i++)
-        squares += (x[i] - c.mean) * (x[i] - c.mean);
     c.deviation = sqrt(squares / (double)(n - 1));
     const double error = c.deviation / sqrt((double)n), away = fabs(c.mean);
     const double bound = dm_t_within(n - 1, 1 - (1 - SURE) / (double)comparisons);

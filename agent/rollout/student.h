@@ -11,6 +11,9 @@ double dm_t_quantile(size_t freedom);
 double dm_t_within(size_t freedom, double inside);
 double dm_t_outside(size_t freedom, double t); /* P(|T| > t), t >= 0; absolute error 1e-15 */
 
+/* Mean of x[0..n), NaN of none, and the sum of squares around it. */
+double dm_mean_of(const double *x, size_t n, double *squares);
+
 /* One of several differences. With fewer than two values everything but mean and n is NaN or 0. */
 typedef struct dm_comparison {
     size_t n;
