@@ -13,6 +13,7 @@
 #include "model/api.h"
 #include "model/formats/tensors.h"
 #include "model/train/rounds.h"
+#include "tests/fuzz/model.h"
 #include "tests/fuzz/targets.h"
 
 static dm_run run;
@@ -29,29 +30,15 @@ static dm_path in(const char *dir, const char *name)
 
 static void make_model(const char *dir)
 {
-    const dm_config c = {.arch = DM_ARCH_LLAMA,
-                         .hidden = 4,
-                         .intermediate = 4,
-                         .layers = 1,
-                         .heads = 2,
-                         .kv_heads = 1,
-                         .head_dim = 2,
-                         .vocab = 8,
-                         .max_positions = 16,
-                         .tied = true,
-                         .eps = 1e-5,
-                         .rope_theta = 10000,
-                         .bos = -1,
-                         .eos = -1};
     char hex[DM_SHA256_HEX];
     dm_param_layout layout;
     dm_error err;
 
-    FUZZ_CHECK(dm_param_layout_build(&layout, &c, &err) == DM_OK);
+    FUZZ_CHECK(dm_param_layout_build(&layout, &fuzz_small_model, &err) == DM_OK);
     float *w = calloc(layout.floats, sizeof *w);
     FUZZ_CHECK(w != NULL);
     dm_weights_init(w, &layout, 7, 0.2);
-    FUZZ_CHECK(dm_dir_create(dir, &err) == DM_OK && dm_config_write(&c, DM_F32, dir, &err) == DM_OK);
+    FUZZ_CHECK(dm_dir_create(dir, &err) == DM_OK && dm_config_write(&fuzz_small_model, DM_F32, dir, &err) == DM_OK);
     FUZZ_CHECK(dm_weights_write(w, &layout, dir, hex, &err) == DM_OK);
     free(w);
     dm_param_layout_free(&layout);

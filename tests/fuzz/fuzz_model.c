@@ -11,6 +11,21 @@
 
 #define SMALL ((size_t)1 << 16) /* elements of a tensor that is read */
 
+const dm_config fuzz_small_model = {.arch = DM_ARCH_LLAMA,
+                                    .hidden = 4,
+                                    .intermediate = 4,
+                                    .layers = 1,
+                                    .heads = 2,
+                                    .kv_heads = 1,
+                                    .head_dim = 2,
+                                    .vocab = 8,
+                                    .max_positions = 16,
+                                    .tied = true,
+                                    .eps = 1e-5,
+                                    .rope_theta = 10000,
+                                    .bos = -1,
+                                    .eos = -1};
+
 void fuzz_model(const char *path)
 {
     static float out[SMALL];
@@ -55,18 +70,6 @@ void fuzz_config(const uint8_t *data, size_t size)
 /* An adapter of these options is written and read, and is what it was. */
 static void write_adapter(const dm_lora_options *o)
 {
-    const dm_config c = {.arch = DM_ARCH_LLAMA,
-                         .hidden = 4,
-                         .intermediate = 4,
-                         .layers = 1,
-                         .heads = 2,
-                         .kv_heads = 1,
-                         .head_dim = 2,
-                         .vocab = 8,
-                         .max_positions = 16,
-                         .tied = true,
-                         .eps = 1e-5,
-                         .rope_theta = 10000};
     static const char base[] = "base";
     char hex[DM_SHA256_HEX];
     dm_lora_options read;
@@ -75,7 +78,7 @@ static void write_adapter(const dm_lora_options *o)
     dm_error err;
 
     FUZZ_CHECK(dm_path_in(&dir, fuzz_directory(), "adapter", &err) == DM_OK && dm_dir_create(dir.text, &err) == DM_OK);
-    FUZZ_CHECK(dm_lora_build(&lora, o, &c, &err) == DM_OK);
+    FUZZ_CHECK(dm_lora_build(&lora, o, &fuzz_small_model, &err) == DM_OK);
     float *w = calloc(2 * lora.layout.floats, sizeof *w);
     FUZZ_CHECK(w != NULL);
     dm_lora_init(w, &lora, 1);
