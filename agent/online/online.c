@@ -110,6 +110,11 @@ static dm_critic_options critic_options(const dm_online_options *o)
 
 /* ---- before the run ---- */
 
+static bool differ(double a, double b)
+{
+    return a < b || a > b;
+}
+
 /* What a critic and a group have is not the same. */
 static dm_status check_objective(const player *p, dm_error *err)
 {
@@ -124,8 +129,8 @@ static dm_status check_objective(const player *p, dm_error *err)
         if (o->samples < 2)
             return dm_fail(err, DM_ERR_ARGUMENT, "--samples %lld: a group has two episodes or more",
                            (long long)o->samples);
-        if (o->lambda >= 0 || o->value_trunk || o->value_weight < 0.5 || o->value_weight > 0.5 || o->value_clip > 0 ||
-            o->value_lr < usual.value_lr || o->value_lr > usual.value_lr)
+        if (o->lambda >= 0 || o->value_trunk || o->value_clip > 0 || differ(o->value_weight, usual.value_weight) ||
+            differ(o->value_lr, usual.value_lr))
             return dm_fail(err, DM_ERR_ARGUMENT,
                            "--lambda and --value-... are of a critic; add --objective ppo or ppo-turn");
         return DM_OK;
