@@ -118,6 +118,9 @@ dm_status cli_ranks_open(dm_error *err)
 
     if (!was_launched())
         return DM_OK;
+    /* Where ranks share cores Open MPI yields whenever nobody has sent anything; who waits here sleeps by itself, and
+     * who looks for a message between two steps of its work must not lose its turn. */
+    setenv("OMPI_MCA_mpi_yield_when_idle", "0", 0);
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
         return dm_fail(err, DM_ERR_UNSUPPORTED, "MPI does not start");
     MPI_Comm_rank(MPI_COMM_WORLD, &self);

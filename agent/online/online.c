@@ -139,9 +139,6 @@ static dm_status check_objective(const player *p, dm_error *err)
         return dm_fail(
             err, DM_ERR_ARGUMENT,
             "--drop-equal and --baseline leave-one-out compare a group's episodes; ppo has a critic instead");
-    if (dm_ranks_here()->count > 1)
-        return dm_fail(err, DM_ERR_UNSUPPORTED, "a critic learns in one process, not in %u ranks",
-                       dm_ranks_here()->count);
     return DM_OK;
 }
 

@@ -192,7 +192,8 @@ static dm_status run_part(dm_run *r, const float *w, const part *p, int which, s
         if (r->stop)
             return dm_fail(err, DM_ERR_INTERRUPTED, "stopped while running the reference policy; nothing was written");
     }
-    return dm_run_share_parts(r, out, p->ref->begin, 2, p->data->n, p->ref->n, err);
+    const dm_run_parts parts = {out, sizeof *out, p->ref->begin, 2, p->data->n, p->ref->n};
+    return dm_run_share_parts(r, &parts, DM_REFERENCE_PARTS, err);
 }
 
 static dm_status run_reference(dm_run *r, const float *w, int which, dm_error *err)

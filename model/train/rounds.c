@@ -51,7 +51,7 @@ void dm_run_place_policy(dm_run *r, dm_arena *a, size_t batch)
     p->slope = dm_arena_alloc(a, p->actions, sizeof *p->slope);
     p->results = dm_arena_alloc(a, batch, sizeof *p->results);
     if (p->critic.o.on)
-        dm_critic_place(&p->critic, a, r->models.config.hidden, p->items, p->actions);
+        dm_critic_place(&p->critic, a, r->models.config.hidden, (size_t)r->options.shards, p->items, p->actions);
     p->reference = p->o.kl > 0 ? dm_arena_alloc(a, n, sizeof *p->reference) : NULL;
     p->initial = p->o.kl > 0 ? dm_arena_alloc(a, r->models.trained_layout->floats, sizeof *p->initial) : NULL;
 }
@@ -98,7 +98,8 @@ static dm_status run_reference(dm_run *r, dm_error *err)
                r->memory.pack.side[0].n * sizeof *p->reference);
     }
     swap_policies(r);
-    return dm_run_share_parts(r, p->reference, p->begin, 1, n, p->begin[n], err);
+    const dm_run_parts parts = {p->reference, sizeof *p->reference, p->begin, 1, n, p->begin[n]};
+    return dm_run_share_parts(r, &parts, DM_REFERENCE_PARTS, err);
 }
 
 /* ---- a batch ---- */
@@ -129,7 +130,7 @@ void dm_run_policy_batch(dm_run *r, const uint32_t *items, size_t n)
         dm_critic_batch(r, items, n);
 }
 
-double dm_run_policy_item(dm_run *r, uint32_t index)
+double dm_run_policy_item(dm_run *r, size_t shard, uint32_t index)
 {
     dm_run_policy *p = r->policy;
     const dm_objective *o = &r->memory.objective;
@@ -147,7 +148,7 @@ double dm_run_policy_item(dm_run *r, uint32_t index)
     for (size_t i = 0; i < t.n; i++)
         o->coef[r->memory.pack.side[0].prediction[i]] = (float)p->slope[i];
     if (p->critic.o.on)
-        p->last.loss += dm_critic_item(r, index);
+        p->last.loss += dm_critic_item(r, shard, index);
     return p->last.loss;
 }
 
@@ -242,11 +243,11 @@ static dm_status learn(dm_run *r, int64_t round, dm_train_spent *spent, dm_error
         int64_t step = round * r->steps_per_epoch + pass * (r->steps_per_epoch / p->passes);
         order_items(r, (uint64_t)(round * p->passes + pass));
         for (size_t first = 0; first < r->train.data.n; first += batch, step++) {
-            const size_t left = r->train.data.n - first;
+            const size_t left = r->train.data.n - first, n = left < batch ? left : batch;
             dmpo_metrics m;
-            dm_status s = dm_run_learn(r, r->memory.order + first, left < batch ? left : batch, step, &m, err);
+            dm_status s = dm_run_learn(r, r->memory.order + first, n, step, &m, err);
             if (s == DM_OK && p->critic.o.on)
-                dm_critic_update(r, m.lr / r->options.lr, step + 1);
+                s = dm_critic_update(r, n, m.lr / r->options.lr, step + 1, err);
             if (s == DM_OK && r->ranks.self == 0)
                 s = dm_metrics_write(r, "train", &m, err);
             if (s != DM_OK)
@@ -287,8 +288,8 @@ dm_status dm_run_rounds(dm_run *r, int64_t first, dm_train_result *result, dm_er
         start = dm_seconds();
         if (p->reference && (s = run_reference(r, err)) != DM_OK)
             break;
-        if (p->critic.o.on)
-            dm_critic_round(r);
+        if (p->critic.o.on && (s = dm_critic_round(r, err)) != DM_OK)
+            break;
         dm_run_event(r, DMPO_EVENT_PHASE, "learning", result->steps, r->steps, NULL);
         if ((s = learn(r, round, &result->spent, err)) != DM_OK || (s = dm_run_share_stop(r, err)) != DM_OK)
             break;

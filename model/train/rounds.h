@@ -72,7 +72,7 @@ dm_status dm_run_rounds(dm_run *r, int64_t first, dm_train_result *result, dm_er
 /* For model/train/step.c: the batch that begins; the loss of the item just run forward, with its coefficients for the
  * backward pass; the means of a batch's results. */
 void dm_run_policy_batch(dm_run *r, const uint32_t *items, size_t n);
-double dm_run_policy_item(dm_run *r, uint32_t index);
+double dm_run_policy_item(dm_run *r, size_t shard, uint32_t index);
 void dm_run_policy_means(const dm_run *r, size_t items, dmpo_metrics *out);
 
 #endif

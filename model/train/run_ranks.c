@@ -122,7 +122,9 @@ void dm_run_ranks_place(dm_run *r, dm_arena *a)
     dm_run_ranks *k = &r->ranks;
     const size_t chunks = r->models.trained_layout->floats / DM_NORM_CHUNK + 1;
     const size_t item = larger(sizeof *r->memory.results, r->policy ? sizeof *r->policy->results : 0);
-    const size_t room = larger(r->memory.results_room * item, chunks * sizeof(float));
+    const size_t critic = r->policy && r->policy->critic.o.on ? r->models.config.hidden + 1 : 0;
+    const size_t room = larger(larger(r->memory.results_room * item, chunks * sizeof(float)),
+                               (size_t)r->options.shards * critic * sizeof(double));
 
     k->shards = block_of(r, k->self);
     if (k->count == 1)
@@ -214,25 +216,25 @@ dm_status dm_run_share_items(dm_run *r, void *data, size_t size, size_t n, dm_er
     return s == DM_OK ? dm_ranks_share(DM_RANK_ITEMS, data, n * size, what, err) : s;
 }
 
-dm_status dm_run_share_parts(const dm_run *r, float *out, const size_t *begin, size_t stride, size_t n, size_t end,
-                             dm_error *err)
+dm_status dm_run_share_parts(const dm_run *r, const dm_run_parts *parts, const char *what, dm_error *err)
 {
-    static const char what[] = "log-probabilities of the reference";
     const dm_run_ranks *k = &r->ranks;
+    char *data = parts->data;
     dm_status s = DM_OK;
 
-    if (k->count == 1 || n == 0)
+    if (k->count == 1 || parts->n == 0)
         return DM_OK;
-    for (size_t i = 0; s == DM_OK && i < n; i++) {
+    for (size_t i = 0; s == DM_OK && i < parts->n; i++) {
         const unsigned owner = (unsigned)(i % k->count);
-        const size_t first = begin[stride * i],
-                     bytes = ((i + 1 < n ? begin[stride * (i + 1)] : end) - first) * sizeof *out;
+        const size_t first = parts->begin[parts->stride * i],
+                     next = i + 1 < parts->n ? parts->begin[parts->stride * (i + 1)] : parts->end,
+                     bytes = (next - first) * parts->size;
         if (owner && k->self == owner)
-            s = dm_ranks_send(0, DM_RANK_ITEMS, out + first, bytes, what, err);
+            s = dm_ranks_send(0, DM_RANK_ITEMS, data + first * parts->size, bytes, what, err);
         else if (owner && k->self == 0)
-            s = dm_ranks_receive(owner, DM_RANK_ITEMS, out + first, bytes, what, err);
+            s = dm_ranks_receive(owner, DM_RANK_ITEMS, data + first * parts->size, bytes, what, err);
     }
-    return s == DM_OK ? dm_ranks_share(DM_RANK_ITEMS, out, end * sizeof *out, what, err) : s;
+    return s == DM_OK ? dm_ranks_share(DM_RANK_ITEMS, data, parts->end * parts->size, what, err) : s;
 }
 
 static dm_rank_message *message(const dm_run *r, dm_rank_message *all, size_t b, unsigned peer)
@@ -460,7 +462,12 @@ dm_status dm_run_gather_moments(dm_run *r, dm_error *err)
 
 dm_status dm_run_share_state(dm_run *r, dm_error *err)
 {
-    const dm_status s = dm_ranks_share(DM_RANK_WEIGHTS, r->memory.trained,
-                                       r->models.trained_layout->floats * sizeof(float), "the checkpoint", err);
+    static const char what[] = "the checkpoint";
+    dm_status s = dm_ranks_share(DM_RANK_WEIGHTS, r->memory.trained, r->models.trained_layout->floats * sizeof(float),
+                                 what, err);
+
+    if (s == DM_OK && r->policy && r->policy->critic.o.on)
+        s = dm_ranks_share(DM_RANK_WEIGHTS, r->policy->critic.weight,
+                           3 * r->policy->critic.width * sizeof *r->policy->critic.weight, what, err);
     return s == DM_OK && r->ranks.count > 1 ? move_moments(r, false, err) : s;
 }

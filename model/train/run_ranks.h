@@ -61,10 +61,19 @@ dm_status dm_run_agree(const struct dm_run *r, dm_status s, dm_error *err);
 /* data: [n] of `size` bytes, one for each item of a batch, of which each rank has filled its own: fills all. */
 dm_status dm_run_share_items(struct dm_run *r, void *data, size_t size, size_t n, dm_error *err);
 
-/* out: numbers of n items, of which each rank has filled those of every `count`-th item, from its own; item i has them
- * from begin[stride * i] up to the next item's, the last one up to `end`: fills all. */
-dm_status dm_run_share_parts(const struct dm_run *r, float *out, const size_t *begin, size_t stride, size_t n,
-                             size_t end, dm_error *err);
+/* Numbers of n items, of which each rank has filled those of every `count`-th item, from its own; item i has them from
+ * begin[stride * i] up to the next item's, the last one up to `end`. */
+typedef struct dm_run_parts {
+    void *data;
+    size_t size; /* bytes of a number */
+    const size_t *begin;
+    size_t stride, n, end;
+} dm_run_parts;
+
+#define DM_REFERENCE_PARTS "log-probabilities of the reference"
+
+/* Fills all. `what`, in an error: DM_REFERENCE_PARTS. */
+dm_status dm_run_share_parts(const struct dm_run *r, const dm_run_parts *parts, const char *what, dm_error *err);
 
 /* A batch of n items begins: the owners get ready to receive. */
 void dm_run_gradient_begin(struct dm_run *r, size_t n);

@@ -242,7 +242,7 @@ static dm_loss_pair run_item(dm_run *r, const dm_run_set *set, size_t j, uint32_
 
     forward(r, &set->data.items[index]);
     if (r->policy) {
-        out = (dm_loss_pair){.loss = dm_run_policy_item(r, index)};
+        out = (dm_loss_pair){.loss = dm_run_policy_item(r, j % (size_t)r->options.shards, index)};
     } else if (is_sft(r)) {
         out = (dm_loss_pair){.loss = dm_objective_sft(&r->memory.objective, &r->memory.pack, sft_tokens),
                              .d_chosen = -1.0 / (double)sft_tokens};

@@ -92,6 +92,7 @@ if [ "$long" ]; then
     everywhere lora 2 4 -- --lora-rank 4
     everywhere kto 3 8 -- --objective kto
     everywhere kto-pair 2 -- --link kto-pair --max-grad-norm 0.1
+    for link in apo-zero apo-down nca-pair sppo-hard; do everywhere $link 3 -- --link $link --steps 2; done
     everywhere mrpo 2 -- --reference "$work/model" --reference2 "$work/sft" --max-length 64
 fi
 
@@ -255,14 +256,20 @@ learn() { # learn RANKS OUTPUT OPTION...
         --eval-every 1 --checkpoint-every 1 --quiet --output "$output" "$@" >"$output.log" 2>&1 ||
         { tail -n 3 "$output.log"; return 1; }
 }
-learned() { # learned RANKS: as one process does
-    learn "$1" learn && digest "$work/learn" | cmp "$work/learnt.want" - && rm -r "$work/learn"
+critic="--objective ppo --value-trunk --value-lr 0.01"
+learnt() { # learnt NAME OPTION...: by one process
+    name=$1
+    shift
+    learn 0 "$name" "$@" && digest "$work/$name" >"$work/$name.want" &&
+        grep -q '"kind": "train".*"grad_norm": [1-9]*[0-9]\.[0-9]' "$work/$name/metrics.jsonl" # the rewards say something
 }
-stays() { # the rewards say something
-    grep -q '"kind": "train".*"grad_norm": 0\.[0-9]' "$work/learnt/metrics.jsonl"
+learned() { # learned RANKS NAME OPTION...: as one process does
+    ranks=$1 name=$2
+    shift 2
+    learn "$ranks" learn "$@" && digest "$work/learn" | cmp "$work/$name.want" - && rm -r "$work/learn"
 }
 learns_on() { # a rank is killed, the run goes on with two
-    learn 4 learn &
+    learn 4 learn $critic &
     launcher=$!
     for _ in $(seq 600); do
         [ "$(lines_of learn)" -ge 12 ] && break
@@ -270,12 +277,12 @@ learns_on() { # a rank is killed, the run goes on with two
     done
     processes learn | sed -n 2p | xargs -r kill -9
     wait "$launcher"
-    learn 2 learn --resume && digest "$work/learn" | cmp "$work/learnt.want" -
+    learn 2 learn $critic --resume && digest "$work/learn" | cmp "$work/critic.want" -
 }
-check "learning in one process" learn 0 learnt
-check "it learns" stays
-digest "$work/learnt" >"$work/learnt.want"
-for ranks in ${long:+2 4} 3; do check "learning on $ranks ranks" learned "$ranks"; done
+check "learning in one process" learnt grpo
+for ranks in ${long:+4} 3; do check "learning on $ranks ranks" learned "$ranks" grpo; done
+check "learning with a critic" learnt critic $critic
+[ -z "$long" ] || check "a critic on 3 ranks" learned 3 critic $critic
 check "learning goes on with fewer ranks" learns_on
 
 # ---- experiments: stages on ranks ----
