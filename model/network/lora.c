@@ -63,7 +63,8 @@ dm_status dm_lora_build(dm_lora *out, const dm_lora_options *o, const dm_config 
     const double r = (double)o->rank;
     size_t rows, cols;
 
-    *out = (dm_lora){.o = *o, .scale = (float)(o->alpha / (o->stabilised ? sqrt(r) : r))};
+    *out = (dm_lora){.o = *o, .exact_scale = o->alpha / (o->stabilised ? sqrt(r) : r)};
+    out->scale = (float)out->exact_scale;
     out->layout.tensors = calloc((size_t)2 * DM_PROJECTIONS * c->layers, sizeof *out->layout.tensors);
     out->pairs = calloc(c->layers, sizeof *out->pairs);
     if (!out->layout.tensors || !out->pairs) {

@@ -29,7 +29,8 @@ typedef struct dm_lora {
     dm_lora_options o;
     dm_param_layout layout;                /* the adapter's tensors, PEFT's names; layer, embed, norm, head are unset */
     dm_lora_pair (*pairs)[DM_PROJECTIONS]; /* [layers] */
-    float scale;
+    double exact_scale;                    /* alpha / rank, or alpha / sqrt(rank) */
+    float scale;                           /* the same, rounded: what the engine multiplies by */
 } dm_lora;
 
 const char *dm_projection_name(dm_projection p);   /* "q" ... "down" */

@@ -26,7 +26,7 @@ static void lora_grads(dm_graph_builder *b, dm_layer_nodes *n, const int *p, siz
         n->dus[p[i]] = DM_NODE_NONE;
         if (!pair)
             continue;
-        dm_step_op(b, DM_FORMULA_LORA_DUS)->scale = (double)b->g->o.lora->scale;
+        dm_step_op(b, DM_FORMULA_LORA_DUS)->scale = b->g->o.lora->exact_scale;
         dm_step_in(b, n->dy[p[i]]);
         dm_step_in(b, dm_step_adapter(b, pair->b));
         snprintf(name, sizeof name, "%s.lora_A.out.grad", dm_step_modules[p[i]]);

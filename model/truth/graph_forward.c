@@ -22,7 +22,7 @@ static uint32_t project(dm_graph_builder *b, dm_projection p, uint32_t x, size_t
 
     n->us[p] = DM_NODE_NONE;
     if (pair) {
-        dm_step_op(b, DM_FORMULA_LORA_DOWN)->scale = (double)b->g->o.lora->scale;
+        dm_step_op(b, DM_FORMULA_LORA_DOWN)->scale = b->g->o.lora->exact_scale;
         dm_step_in(b, x);
         dm_step_in(b, dm_step_adapter(b, pair->a));
         snprintf(name, sizeof name, "%s.lora_A.out", dm_step_modules[p]);
