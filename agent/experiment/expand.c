@@ -195,7 +195,7 @@ static dm_stage_source_ref explore(dm_expansion *x, const dm_stage_subject *of, 
     const char *name =
         iteration > 1 ? name_of(x, of, what, true) : shared_name(x, of, 1u << DM_RECIPE_PART_EXPLORE, false, what);
 
-    dm_recipe_options_collect(x, &o, of, DM_RECIPE_PART_EXPLORE);
+    dm_recipe_options_collect_explore(x, &o, of, iteration);
     put_rollout(x, of, &o, policy);
     dm_stage_option(&x->b, "split", "train");
     dm_recipe_options_put(x, &o);
@@ -260,14 +260,16 @@ static dm_stage_source_ref make_pairs(dm_expansion *x, const dm_stage_subject *o
     if (of->env->pairs_data && iteration == 1)
         return given_pairs(x, of, &o);
     const dm_stage_source_ref explored = explore(x, of, policy, iteration);
-    dm_recipe_options_collect(x, &tasks, of, DM_RECIPE_PART_EXPLORE);
+    dm_recipe_options_collect_explore(x, &tasks, of, iteration);
     const bool adds = kind->learns == DM_METHOD_LEARNS_BETTER; /* to what SFT learnt from */
     const dm_stage_source_ref of_expert = kind->refine ? expert_episodes(x, of, &tasks) : NOTHING;
     const dm_stage_source_ref continued =
         stepwise ? continuations(x, of, policy, kind->refine ? of_expert : explored, iteration) : NOTHING;
-    const dm_stage_source_ref expert = kind->refine     ? of_expert
-                                       : continued.path ? NOTHING
-                                                        : expert_episodes(x, of, adds ? NULL : &tasks);
+    const dm_recipe_option *among = dm_recipe_options_find(&o, "among");
+    const bool own = !adds && among && among->value && among->value->type == DM_JSON_BOOL && among->value->boolean;
+    const dm_stage_source_ref expert = kind->refine            ? of_expert
+                                       : continued.path || own ? NOTHING
+                                                               : expert_episodes(x, of, adds ? NULL : &tasks);
     dm_recipe_options_seed(x, &o, of->seed);
     const char *name =
         iteration > 1

@@ -40,6 +40,9 @@ void dm_recipe_options_seed(dm_expansion *x, dm_recipe_options *o,
 /* What recipe, environment, setting and method say for a part, later ones over earlier ones; the value of a method's
  * sweep and those of the search's point come last. */
 void dm_recipe_options_collect(dm_expansion *x, dm_recipe_options *o, const dm_stage_subject *of, dm_recipe_part part);
+/* Of exploring; a fresh iteration's tasks follow those of the one before. */
+void dm_recipe_options_collect_explore(dm_expansion *x, dm_recipe_options *o, const dm_stage_subject *of,
+                                       int64_t iteration);
 /* These values, where they are of this part. */
 void dm_recipe_options_set_point(dm_expansion *x, dm_recipe_options *o, const dm_stage_subject *of,
                                  dm_recipe_part part);

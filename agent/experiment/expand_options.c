@@ -60,6 +60,27 @@ const dm_recipe_option *dm_recipe_options_find(const dm_recipe_options *o, const
     return NULL;
 }
 
+static int64_t whole(const dm_recipe_options *o, const char *name, int64_t fallback)
+{
+    const dm_recipe_option *v = dm_recipe_options_find(o, name);
+
+    return v && v->value && v->value->type == DM_JSON_NUMBER && v->value->is_integer ? v->value->integer : fallback;
+}
+
+void dm_recipe_options_collect_explore(dm_expansion *x, dm_recipe_options *o, const dm_stage_subject *of,
+                                       int64_t iteration)
+{
+    dm_recipe_options_collect(x, o, of, DM_RECIPE_PART_EXPLORE);
+    if (!of->method->fresh || iteration == 1)
+        return;
+    const int64_t tasks = whole(o, "tasks", 0), first = whole(o, "first", 0) + (iteration - 1) * tasks;
+    if (tasks == 0 && x->b.status == DM_OK)
+        x->b.status = dm_fail(x->b.err, DM_ERR_ARGUMENT,
+                              "the method \"%s\" explores fresh tasks; \"explore\" must say how many: \"tasks\": 200",
+                              of->method->name);
+    dm_recipe_options_set(x, o, "first", NULL, dm_experiment_plan_print(&x->b, "%lld", (long long)first));
+}
+
 static const char *seed_text(dm_expansion *x, uint64_t seed)
 {
     return dm_experiment_plan_print(&x->b, "%llu", (unsigned long long)seed);

@@ -155,7 +155,8 @@ static dm_status check_reference(const dm_recipe_reader *in, const dm_json *v, c
 
 static dm_status read_method(const dm_recipe_reader *in, const dm_json *v, dm_recipe_method *method, size_t n)
 {
-    static const char *const names[] = {"name", "kind", "from", "iterations", "settings", "sweep", "search", NULL};
+    static const char *const names[] = {"name",     "kind",  "from",   "iterations", "fresh",
+                                        "settings", "sweep", "search", NULL};
     dm_recipe_method *m = &method[n];
     dm_status s;
 
@@ -169,6 +170,7 @@ static dm_status read_method(const dm_recipe_reader *in, const dm_json *v, dm_re
         if (strcmp(method[i].name, m->name) == 0)
             return DM_RECIPE_FAIL(in, v, "two methods are named \"%s\"", m->name);
     const int64_t once = m->kind->iterations ? m->kind->iterations : 1;
+    const bool same = false;
     char what[64];
     snprintf(what, sizeof what, "a method of kind %s", m->kind->name);
     dm_recipe_reader inside = *in;
@@ -176,10 +178,13 @@ static dm_status read_method(const dm_recipe_reader *in, const dm_json *v, dm_re
     if ((s = dm_recipe_read_members(&inside, v, names, m->kind->parts, what, &m->parts)) != DM_OK ||
         (s = dm_recipe_get_string(in, v, "from", true, &m->from)) != DM_OK ||
         (s = dm_json_get_int(in->r->doc, v, "iterations", 1, 100, &once, &m->iterations, in->err)) != DM_OK ||
+        (s = dm_json_get_bool(in->r->doc, v, "fresh", &same, &m->fresh, in->err)) != DM_OK ||
         (s = read_method_settings(in, v, m)) != DM_OK || (s = read_sweep(in, v, m)) != DM_OK)
         return s;
     if (m->iterations > 1 && m->kind->iterations == 0)
         return DM_RECIPE_FAIL(in, dm_json_get(v, "iterations"), "a method of kind %s has no iterations", m->kind->name);
+    if (m->fresh && m->iterations < 2 && !(m->sweep && m->sweep_part == DM_RECIPE_PARTS))
+        return DM_RECIPE_FAIL(in, dm_json_get(v, "fresh"), "the method explores once; \"fresh\" is of \"iterations\"");
     if (m->from && (s = check_reference(in, dm_json_get(v, "from"), method, n)) != DM_OK)
         return s;
     const dm_json *train = m->parts.object[DM_RECIPE_PART_TRAIN];

@@ -50,6 +50,7 @@ typedef struct dm_recipe_method {
     const dm_method_kind *kind;
     const char *from; /* the policy it begins with, "@NAME" or a directory; NULL: the kind's own */
     int64_t iterations;
+    bool fresh;                /* each iteration explores the next tasks, not the same ones */
     const dm_json *settings;   /* names it is limited to; NULL: all */
     const dm_json *sweep;      /* array of values, its key is the option; NULL: none */
     dm_recipe_part sweep_part; /* DM_RECIPE_PARTS: the method's "iterations" */

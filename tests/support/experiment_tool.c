@@ -9,11 +9,26 @@
 
 static bool has(const char *command, const char *option)
 {
-    static const char *const known[] = {
-        "rollout tasks", "rollout samples", "rollout temperature",  "rollout seed",    "init hidden",      "init seed",
-        "train lr",      "train gamma",     "train seed",           "train objective", "train reference2", "train link",
-        "pairs margin",  "pairs form",      "tokenizer vocabulary", "score gamma",     "learn rounds",     "learn lr",
-        "learn seed"};
+    static const char *const known[] = {"rollout tasks",
+                                        "rollout samples",
+                                        "rollout temperature",
+                                        "rollout seed",
+                                        "init hidden",
+                                        "init seed",
+                                        "train lr",
+                                        "train gamma",
+                                        "train seed",
+                                        "train objective",
+                                        "train reference2",
+                                        "train link",
+                                        "pairs margin",
+                                        "pairs among",
+                                        "pairs form",
+                                        "tokenizer vocabulary",
+                                        "score gamma",
+                                        "learn rounds",
+                                        "learn lr",
+                                        "learn seed"};
     char both[128];
 
     snprintf(both, sizeof both, "%s %s", command, option);
@@ -28,11 +43,14 @@ static dm_status check(const char *command, const dm_json_doc *doc, const char *
 {
     const bool is_path = strcmp(name, "reference2") == 0,
                is_name = strcmp(name, "objective") == 0 || strcmp(name, "form") == 0 || strcmp(name, "link") == 0;
+    const dm_json_type type = strcmp(name, "among") == 0 ? DM_JSON_BOOL
+                              : is_path || is_name       ? DM_JSON_STRING
+                                                         : DM_JSON_NUMBER;
 
     *kind = is_path ? DM_RECIPE_OPTION_PATH : DM_RECIPE_OPTION_VALUE;
     if (!has(command, name))
         return dm_json_fail(doc, value, err, "%s has no option %s", command, name);
-    if (value->type != DM_JSON_NULL && value->type != (is_path || is_name ? DM_JSON_STRING : DM_JSON_NUMBER))
+    if (value->type != DM_JSON_NULL && value->type != type)
         return dm_json_fail(doc, value, err, "%s is of another type", name);
     return DM_OK;
 }

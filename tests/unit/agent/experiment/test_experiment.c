@@ -121,6 +121,7 @@ static void test_commands(void)
                    "{'name': 'MRPO', 'kind': 'preference', 'train': {'reference2': '@RFT'}},"
                    "{'name': 'len', 'kind': 'preference', 'sweep': {'margin': [0.5]}},"
                    "{'name': 'HPL', 'kind': 'hpl'},"
+                   "{'name': 'own', 'kind': 'preference', 'iterations': 3, 'fresh': true, 'pairs': {'among': true}},"
                    "{'name': 'GRPO', 'kind': 'online', 'learn': {'rounds': 5}, 'sweep': {'lr': [0.125]}}]"),
             "out")) {
         command_is(
@@ -169,6 +170,12 @@ static void test_commands(void)
                    "dmpo pairs --expert <home-expert/episodes.jsonl --explored <home-explore-s7/episodes.jsonl "
                    "--continuations <home-refine-s7/episodes.jsonl --refine --form levels --margin 0.25 --output "
                    "<home-noisy-hpl-pairs-s7/pairs.jsonl");
+        command_is(&m, "home-noisy-own-pairs3-s7",
+                   "dmpo pairs --explored <home-noisy-own-explore3-s7/episodes.jsonl --among --margin 0.25 --output "
+                   "<home-noisy-own-pairs3-s7/pairs.jsonl");
+        command_is(&m, "home-noisy-own-explore3-s7",
+                   "dmpo rollout --env home --model <home-noisy-own-iteration2-s7 --split train --first 18 --samples 2 "
+                   "--seed 7 --tasks 9 --temperature 1 --output <home-noisy-own-explore3-s7/episodes.jsonl");
         command_is(&m, "home-grpo-lr0.125-s7",
                    "dmpo learn --env home --model <home-sft-s7 --lr 0.125 --rounds 5 --seed 7 --output "
                    "<home-grpo-lr0.125-s7");

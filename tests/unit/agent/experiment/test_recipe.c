@@ -63,6 +63,8 @@ static void test_refused(void)
          "a method of kind expert has no \"train\""},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'sft', 'iterations': 2}]"), "has no iterations"},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'iterations': 0}]"), "\"iterations\""},
+        {RECIPE("'methods': [{'name': 'a', 'kind': 'preference', 'fresh': true}]"), "\"fresh\" is of \"iterations\""},
+        {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'fresh': true}]"), "must say how many: \"tasks\""},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'settings': ['b']}]"), "the recipe has no such setting"},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': 1}}]"), "\"sweep\" must be one option"},
         {RECIPE("'methods': [{'name': 'a', 'kind': 'eto', 'sweep': {'gamma': [], 'lr': []}}]"),
@@ -119,9 +121,13 @@ static void test_refused(void)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         dm_recipe r;
         dm_error err = {.message = "accepted"};
-        const dm_status s = experiment_parse(&r, bad[i].text, &err);
+        dm_experiment_plan plan = {0};
+        dm_status s = experiment_parse(&r, bad[i].text, &err);
+        if (s == DM_OK)
+            s = dm_experiment_plan_make(&plan, &r, &experiment_commands, "out", &err);
         CK_MSG(s != DM_OK && strstr(err.message, bad[i].message), "%s: \"%s\", expected \"%s\"", bad[i].text,
                err.message, bad[i].message);
+        dm_experiment_plan_close(&plan);
         dm_recipe_close(&r);
     }
 }
