@@ -434,7 +434,7 @@ int main(int argc, char **argv)
             continue;
         v.isa = (dm_isa)isa;
         for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-            if (one_count ? i > 0 : fast && i % 2)
+            if (one_count ? i > 0 : fast && counts[i] != 3)
                 continue;
             v.threads = one_count ? first.threads : counts[i];
             for (v.recompute = 0; v.recompute < 2; v.recompute++)
