@@ -244,21 +244,23 @@ static void drop(void *context, uint32_t node)
 
 /* ---- one operation ---- */
 
-/* The formula from one trace's inputs; false: an input is missing, or memory. */
-static bool evaluate(const comparer *c, const side *x, const dm_op *op, double roundoff, dm_recomputed *r)
+/* The formula from one trace's inputs; *known is false when one of them is missing. */
+static dm_status evaluate(const comparer *c, const side *x, const dm_op *op, double roundoff, dm_recomputed *r,
+                          bool *known, dm_error *err)
 {
     const dm_rounding rounding = {.acc = roundoff, .out = roundoff, .flush = 0x1p-126, .least = 0x1p-126, .lambda = 8};
     const double **in = malloc((op->n_in + 1) * sizeof *in);
-    bool fine = in != NULL;
+    bool memory = in != NULL;
 
-    for (uint32_t i = 0; i < op->n_in && fine; i++) {
+    for (uint32_t i = 0; i < op->n_in && memory; i++) {
         const uint32_t node = dm_op_in(c->g, op, i);
         in[i] = node == DM_NODE_NONE ? NULL : x->value[node];
-        fine = node == DM_NODE_NONE || in[i];
+        *known = *known && (node == DM_NODE_NONE || in[i]);
     }
-    fine = fine && dm_recomputed_place(r, c->g, op) && dm_recompute(r, c->g, op, in, &rounding, NULL, c->o->pool);
+    if (memory && *known)
+        memory = dm_recomputed_place(r, c->g, op) && dm_recompute(r, c->g, op, in, &rounding, NULL, c->o->pool);
     free(in);
-    return fine;
+    return memory ? DM_OK : dm_fail(err, DM_ERR_MEMORY, "no memory to compute an operation again");
 }
 
 static double stored_roundoff(const dm_st *st, const char *name)
@@ -268,28 +270,33 @@ static double stored_roundoff(const dm_st *st, const char *name)
     return !t || t->type == DM_F32 || t->type == DM_F64 ? 0x1p-24 : t->type == DM_BF16 ? 0x1p-8 : 0x1p-11;
 }
 
-/* ||X - T|| of a node; NaN: the truth lacks it. */
-static double from_truth(const comparer *c, uint32_t node, const double *x)
+/* ||X - T|| of a node, for X of both traces; left as they are when the truth lacks it. */
+static dm_status from_truth(const comparer *c, uint32_t node, double *a, double *b, dm_error *err)
 {
     const dm_node *n = &c->g->nodes[node];
     const dm_st_tensor *t = c->o->truth ? dm_trace_find(c->o->truth, c->step, n->name) : NULL;
     uint64_t wrong;
-    double sum = 0;
+    double sum[2] = {0};
 
     if (!t || t->count != dm_node_count(n))
-        return NAN;
+        return DM_OK;
     double *v = malloc((dm_node_count(n) + 1) * sizeof *v);
-    if (!v || dm_trace_values(c->o->truth, t, v, &wrong, NULL) != DM_OK)
-        sum = NAN;
-    for (size_t i = 0; i < dm_node_count(n) && !isnan(sum); i++)
-        sum += (x[i] - v[i]) * (x[i] - v[i]);
+    const dm_status s = v ? dm_trace_values(c->o->truth, t, v, &wrong, err)
+                          : dm_fail(err, DM_ERR_MEMORY, "no memory for %s", n->name);
+    for (size_t i = 0; i < dm_node_count(n) && s == DM_OK; i++) {
+        const double da = c->a.value[node][i] - v[i], db = c->b.value[node][i] - v[i];
+        sum[0] += da * da;
+        sum[1] += db * db;
+    }
     free(v);
-    return sqrt(sum);
+    *a = sqrt(sum[0]);
+    *b = sqrt(sum[1]);
+    return s;
 }
 
 /* What B adds to A beyond what their inputs already differ by. */
-static void judge(comparer *c, const dm_op *op, uint32_t o, const dm_recomputed *ra, const dm_recomputed *rb,
-                  bool known)
+static dm_status judge(comparer *c, const dm_op *op, uint32_t o, const dm_recomputed *ra, const dm_recomputed *rb,
+                       bool known, dm_error *err)
 {
     const uint32_t node = dm_op_out(c->g, op, o);
     const dm_node *n = &c->g->nodes[node];
@@ -305,13 +312,13 @@ static void judge(comparer *c, const dm_op *op, uint32_t o, const dm_recomputed 
     bool over = false;
 
     if (!c->a.value[node])
-        return;
+        return DM_OK;
     if (!c->b.value[node]) {
         c->counts->missing += !c->b_name[node];
         c->counts->other += c->b_name[node] != NULL;
         if (c->b_name[node])
             c->sink(c->context, &f);
-        return;
+        return DM_OK;
     }
     for (size_t i = 0; i < dm_node_count(n); i++) {
         const double a = c->a.value[node][i], b = c->b.value[node][i], d = fabs(a - b);
@@ -332,10 +339,12 @@ static void judge(comparer *c, const dm_op *op, uint32_t o, const dm_recomputed 
                    : !(difference > 0 || isnan(difference)) ? DM_DIFFERENCE_NONE
                    : known                                  ? DM_DIFFERENCE_ROUNDING
                                                             : DM_DIFFERENCE_INHERITED;
-    f.truth_a = from_truth(c, node, c->a.value[node]);
-    f.truth_b = from_truth(c, node, c->b.value[node]);
+    const dm_status s = from_truth(c, node, &f.truth_a, &f.truth_b, err);
+    if (s != DM_OK)
+        return s;
     c->counts->differences[f.difference]++;
     c->sink(c->context, &f);
+    return DM_OK;
 }
 
 static dm_status compare_op(void *context, const dm_op *op, dm_error *err)
@@ -343,23 +352,25 @@ static dm_status compare_op(void *context, const dm_op *op, dm_error *err)
     comparer *c = context;
     dm_recomputed ra = {0}, rb = {0};
     double roundoff = 0x1p-24;
+    bool known = true;
+    dm_status s;
 
     for (uint32_t i = 0; i < op->n_in + op->n_out; i++) {
         const uint32_t node = i < op->n_in ? dm_op_in(c->g, op, i) : dm_op_out(c->g, op, i - op->n_in);
         if (node == DM_NODE_NONE)
             continue;
-        const dm_status s = load(c, node, err);
-        if (s != DM_OK)
+        if ((s = load(c, node, err)) != DM_OK)
             return s;
         roundoff = fmax(roundoff, stored_roundoff(c->b.st, c->b_name[node]));
     }
-    const bool known = evaluate(c, &c->a, op, roundoff, &ra) && evaluate(c, &c->b, op, roundoff, &rb);
-    for (uint32_t o = 0; o < op->n_out; o++)
+    if ((s = evaluate(c, &c->a, op, roundoff, &ra, &known, err)) == DM_OK)
+        s = evaluate(c, &c->b, op, roundoff, &rb, &known, err);
+    for (uint32_t o = 0; o < op->n_out && s == DM_OK; o++)
         if (dm_op_out(c->g, op, o) != DM_NODE_NONE)
-            judge(c, op, o, &ra, &rb, known);
+            s = judge(c, op, o, &ra, &rb, known, err);
     dm_recomputed_free(&ra);
     dm_recomputed_free(&rb);
-    return DM_OK;
+    return s;
 }
 
 static dm_status begin(void *context, const dm_graph *g, int64_t step, dm_error *err)

@@ -410,6 +410,9 @@ static dm_status read_state(dm_run *r, const dm_json_doc *doc, int64_t *step, dm
         .logp_rejected = metric(m, "logps/rejected"),
         .kl = metric(m, "kl"),
         .reward = r->policy ? metric(m, "reward") : 0,
+        .ratio_low = r->policy ? metric(m, "ratio/low") : 0,
+        .ratio_high = r->policy ? metric(m, "ratio/high") : 0,
+        .clipped = r->policy ? metric(m, "clipped") : 0,
         .episodes = r->policy != NULL,
     };
     if (r->policy && r->policy->critic.o.on && (s = read_critic(r, doc, err)) != DM_OK)

@@ -42,10 +42,13 @@ quietly() { "$command" "$@" --quiet >setup.out 2>setup.err || { cat setup.err &&
 quietly tokenizer train --vocabulary 300 --output in/tokenizer in/sft.jsonl
 quietly init --tokenizer in/tokenizer --hidden 16 --intermediate 32 --layers 1 --heads 2 --output in/model
 quietly convert in/model --output in/model.gguf
-quietly convert in/model --type f32 --output in/model.bin
+quietly init --tokenizer in/tokenizer --hidden 16 --intermediate 32 --layers 1 --heads 2 --positions 8 --output in/short
+quietly train --model in/model --data in/pairs.jsonl --steps 1 --batch 2 --lora-rank 2 --output in/adapter
+for lr in 1e-3 2e-3; do
+    quietly train --model in/model --data in/short.jsonl --steps 2 --batch 1 --lr $lr --output in/run-$lr
+    quietly trace --model in/run-$lr --data in/short.jsonl --batch 1 --output in/trace-$lr
+done
 mkdir out
-(cd out && quietly train --model ../in/model --data ../in/pairs.jsonl --steps 1 --batch 2 --lora-rank 2 --output ../in/adapter) ||
-    exit 1
 quietly rollout --env home --policy expert --tasks 3 --output in/expert.jsonl
 quietly rollout --env home --policy random --tasks 3 --output in/random.jsonl
 cat >in/recipe.json <<'RECIPE'
@@ -85,7 +88,7 @@ train="--batch 2 --lr 1e-3 --steps 2 --checkpoint-every 1 --resume"
 {
     faults convert 1 -- convert ../in/model --output model.gguf --quiet
     faults convert-hf 40 -- convert ../in/model.gguf --to hf --output model --quiet
-    faults convert-llama2c 400 -- convert ../in/model --type f32 --output model.bin --quiet
+    faults convert-llama2c 40 -- convert ../in/short --type f32 --output model.bin --quiet
     faults merge 60 -- convert --merge ../in/adapter --output model --quiet
     faults init 40 -- init --tokenizer ../in/tokenizer --hidden 16 --intermediate 32 --layers 1 --heads 2 \
         --output model --quiet
@@ -108,6 +111,14 @@ train="--batch 2 --lr 1e-3 --steps 2 --checkpoint-every 1 --resume"
         --quiet
     faults rollout-program 60 -- rollout --env "cmd:exec sh ../in/env.sh normal" --policy random --tasks 2 \
         --output episodes.jsonl --quiet
+    faults learn 60 measures -- learn --env home --model ../in/model --rounds 2 --tasks 2 --samples 2 --max-turns 2 --max-tokens 4 \
+        --kl 0.05 --eval-tasks 1 --checkpoint-every 1 --resume --output run --quiet
+    faults trace 60 -- trace --model ../in/model --data ../in/short.jsonl --batch 1 --output trace --quiet
+    faults check 60 measures -- check ../in/trace-1e-3 --quiet
+    faults compare 60 measures -- compare ../in/trace-1e-3 ../in/trace-2e-3 --html page.html --quiet
+    faults golden 60 -- golden make --model ../in/model --data ../in/short.jsonl --output case --quiet
+    faults verify 60 measures -- verify ../in/run-1e-3 --model ../in/model --data ../in/short.jsonl --quiet
+    faults diff 60 -- diff ../in/run-1e-3 ../in/run-1e-3 --model ../in/model --data ../in/short.jsonl --quiet
     faults eval 60 -- eval ../in/expert.jsonl ../in/random.jsonl --quiet
     faults pairs 60 -- pairs --expert ../in/expert.jsonl --explored ../in/random.jsonl --output pairs.jsonl --quiet
     faults report 60 -- report ../in/experiment --output report --svg --quiet
