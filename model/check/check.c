@@ -102,7 +102,7 @@ static dm_status load(checker *c, uint32_t node, dm_error *err)
 
     if (c->value[node] || !t || t->count != dm_node_count(n))
         return DM_OK;
-    if (!(c->value[node] = room(c, dm_node_count(n))))
+    if (!(c->value[node] = malloc((dm_node_count(n) + 1) * sizeof(double))))
         return dm_fail(err, DM_ERR_MEMORY, "no memory for %s", n->name);
     const dm_status s = dm_trace_values(c->st, t, c->value[node], &wrong, err);
     c->odd[node] = wrong > 0;
@@ -245,14 +245,16 @@ static dm_verdict judge(const checker *c, const dm_op *op, uint32_t o, const dm_
 
     for (size_t i = 0; i < dm_node_count(n); i++) {
         const double error = fabs(got[i] - b->out[o][i]), sound = b->sound[o][i];
+        all += fabs(b->out[o][i]);
+        bound += sound;
+        if (error <= *worst * sound && error <= b->likely[o][i] && *worst <= 1)
+            continue;
         const double ratio = isfinite(got[i]) && isfinite(b->out[o][i]) ? (sound > 0   ? error / sound
                                                                            : error > 0 ? INFINITY
                                                                                        : 0)
                                                                         : INFINITY;
         over += !(ratio <= 1);
         suspicious |= !(error <= b->likely[o][i]);
-        all += fabs(b->out[o][i]);
-        bound += sound;
         if (ratio <= *worst)
             continue;
         *worst = ratio;

@@ -11,10 +11,10 @@ bool dm_recomputed_place(dm_recomputed *r, const dm_graph *g, const dm_op *op)
         if (node == DM_NODE_NONE)
             continue;
         const size_t n = dm_node_count(&g->nodes[node]) + 1;
-        r->out[i] = calloc(n, sizeof(double));
-        r->sound[i] = calloc(n, sizeof(double));
-        r->likely[i] = calloc(n, sizeof(double));
-        r->size[i] = calloc(n, sizeof(double));
+        r->out[i] = malloc(n * sizeof(double));
+        r->sound[i] = malloc(n * sizeof(double));
+        r->likely[i] = malloc(n * sizeof(double));
+        r->size[i] = malloc(n * sizeof(double));
         fine = r->out[i] && r->sound[i] && r->likely[i] && r->size[i];
     }
     return fine;

@@ -76,6 +76,8 @@ void dm_formula_eval(const dm_evaluation *e, dm_pool *pool)
     dm_kernels_init(&k, dm_isa_best());
     copy.tile = k.double_tile;
     copy.share = k.double_share;
+    copy.exp = k.double_exp;
+    copy.dots = k.double_dots;
     if (pool && table[e->op->formula].units != one)
         dm_pool_run(pool, part, &copy);
     else

@@ -56,14 +56,23 @@ typedef struct head {                 /* one row of scores; arrays of the longes
     double *s, *delta, *delta_likely; /* scores, and bounds of their errors */
     double *p, *off, *off_likely;     /* probabilities, and bounds of their relative errors */
     double *length;                   /* of keys [rows, kv_heads] */
+    double *k, *v;                    /* keys and values, a row for each dimension [kv_heads, head_dim, rows] */
+    double *size;                     /* of what a score is the sum of */
     double *sum;                      /* [4, head_dim]: of a row, with magnitudes and bounds (double_share) */
     double max, lse;
     dm_both max_off, lse_off;
 } head;
 
+static void transpose(double *out, const double *x, size_t rows, size_t cols)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < cols; j++)
+            out[j * rows + i] = x[i * cols + j];
+}
+
 static bool place_head(const dm_evaluation *e, head *h, seen *s, size_t rows)
 {
-    double **const lists[] = {&h->s, &h->delta, &h->delta_likely, &h->p, &h->off, &h->off_likely};
+    double **const lists[] = {&h->s, &h->delta, &h->delta_likely, &h->p, &h->off, &h->off_likely, &h->size};
     bool fine = true;
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
@@ -78,12 +87,19 @@ static bool place_head(const dm_evaluation *e, head *h, seen *s, size_t rows)
     s->key = calloc(rows ? rows : 1, sizeof *s->key);
     if (!s->key)
         *e->failed = true;
-    return fine && s->key && h->length && h->sum;
+    h->k = dm_eval_scratch(e, rows * c->kv_heads * c->head_dim);
+    h->v = dm_eval_scratch(e, rows * c->kv_heads * c->head_dim);
+    if (h->k && h->v) {
+        transpose(h->k, e->in[1], rows, (size_t)c->kv_heads * c->head_dim);
+        transpose(h->v, e->in[2], rows, (size_t)c->kv_heads * c->head_dim);
+    }
+    return fine && s->key && h->length && h->sum && h->k && h->v;
 }
 
 static void free_head(head *h, seen *s)
 {
-    double *const lists[] = {h->s, h->delta, h->delta_likely, h->p, h->off, h->off_likely, h->length, h->sum};
+    double *const lists[] = {h->s, h->delta, h->delta_likely, h->p, h->off, h->off_likely, h->length, h->sum,
+                             h->k, h->v,     h->size};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         free(lists[i]);
@@ -100,6 +116,10 @@ static void softmax(const dm_evaluation *e, head *h, size_t n)
     const double u = e->r.acc, stored = e->r.out;
     double sum = 0, mean = 0, mean_likely = 0;
 
+    h->lse = h->max = 0;
+    h->lse_off = h->max_off = dm_nothing_more;
+    if (n == 0) /* a mistaken mask's; then sums are 0, too */
+        return;
     h->max = h->s[0];
     h->max_off = (dm_both){h->delta[0], h->delta_likely[0]};
     for (size_t j = 1; j < n; j++) {
@@ -108,7 +128,10 @@ static void softmax(const dm_evaluation *e, head *h, size_t n)
         h->max_off.likely = fmax(h->max_off.likely, h->delta_likely[j]);
     }
     for (size_t j = 0; j < n; j++)
-        sum += h->p[j] = dm_exp(h->s[j] - h->max);
+        h->p[j] = h->s[j] - h->max;
+    e->exp(h->p, h->p, n);
+    for (size_t j = 0; j < n; j++)
+        sum += h->p[j];
     for (size_t j = 0; j < n; j++) {
         const double distance = h->max - h->s[j], own = distance * (u + stored) + dm_exponential(distance) * u + stored;
         h->p[j] /= sum;
@@ -130,28 +153,39 @@ static void softmax(const dm_evaluation *e, head *h, size_t n)
     h->lse_off = (dm_both){expm1(mean), expm1(mean_likely)};
 }
 
+/* x with each key (or value) of a head that the row sees; those with neighbouring rows together. */
+static void dots(const dm_evaluation *e, const double *x, const double *keys, const seen *s, double *value,
+                 double *size)
+{
+    const size_t d = e->g->o.config->head_dim, rows = dm_eval_in(e, 0)->rows;
+
+    for (size_t j = 0, n; j < s->n; j += n) {
+        for (n = 1; j + n < s->n && s->key[j + n] == s->key[j] + n;)
+            n++;
+        e->dots(value + j, size + j, x, keys + s->key[j], rows, d, n);
+    }
+}
+
 /* Scores and probabilities of one row and head. */
 static void score_row(const dm_evaluation *e, size_t row, size_t hq, const seen *s, head *h)
 {
     const dm_config *c = e->g->o.config;
-    const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
+    const size_t d = c->head_dim, q_width = c->heads * d, rows = dm_eval_in(e, 0)->rows;
     const size_t kv = kv_head(e, hq);
     const double *q = e->in[0] + row * q_width + hq * d, scale = dm_scale_of(e);
+    const double cap = dm_knob_of(e, DM_KNOB_SOFTCAP);
     const dm_both g = dm_gamma(e, (double)d + 3);
     const double length = sqrt(dm_dot(q, q, d).value), root = sqrt((double)d / scale);
 
     /* q and k may be scaled by the root of the scale first; product, scaled product and what a mask is added to are
      * stored */
+    dots(e, q, h->k + kv * d * rows, s, h->s, h->size);
     for (size_t j = 0; j < s->n; j++) {
-        const dm_total t = dm_dot(q, e->in[1] + s->key[j] * k_width + kv * d, d);
         const double scaled_lost = e->r.least * (root * (h->length[s->key[j] * c->kv_heads + kv] + length) + 3);
-        const double size = t.size * scale, more = (2 * e->r.in * (1 + e->r.in) + 2 * e->r.out) * size +
-                                                   3 * e->r.out * fabs(t.value * scale) + scaled_lost * scale;
-        h->s[j] = t.value * scale;
-        if (dm_knob_of(e, DM_KNOB_SOFTCAP) > 0) {
-            const double cap = dm_knob_of(e, DM_KNOB_SOFTCAP);
-            h->s[j] = cap * tanh(h->s[j] / cap);
-        }
+        const double size = h->size[j] * scale, value = h->s[j] * scale;
+        const double more =
+            (2 * e->r.in * (1 + e->r.in) + 2 * e->r.out) * size + 3 * e->r.out * fabs(value) + scaled_lost * scale;
+        h->s[j] = cap > 0 ? cap * tanh(value / cap) : value;
         h->delta[j] = g.sound * size + more;
         h->delta_likely[j] = g.likely * size + more;
     }
@@ -162,9 +196,11 @@ static void score_row(const dm_evaluation *e, size_t row, size_t hq, const seen 
 static void put_sums(const dm_evaluation *e, size_t o, size_t at, const double *s, size_t stride, size_t n,
                      double terms, double stages)
 {
+    const dm_terms t = dm_terms_of(e, terms, 2, stages);
+
     for (size_t i = 0; i < n; i++)
-        dm_put(e, o, at + i, (dm_total){s[i], s[stride + i]}, terms, 2, stages,
-               (dm_both){s[2 * stride + i], s[3 * stride + i]});
+        dm_put_terms(e, o, at + i, (dm_total){s[i], s[stride + i]}, &t,
+                     (dm_both){s[2 * stride + i], s[3 * stride + i]});
 }
 
 void dm_compute_attention(const dm_evaluation *e, size_t begin, size_t end)
@@ -181,10 +217,10 @@ void dm_compute_attention(const dm_evaluation *e, size_t begin, size_t end)
     }
     for (size_t t = begin; t < end; t++) {
         see(e, t, &s);
-        for (size_t hq = 0; hq < c->heads && s.n; hq++) {
+        for (size_t hq = 0; hq < c->heads; hq++) {
             const size_t kv = kv_head(e, hq);
-            score_row(e, t, hq, &s, &h);
             memset(h.sum, 0, 4 * d * sizeof *h.sum);
+            score_row(e, t, hq, &s, &h);
             for (size_t j = 0; j < s.n; j++) {
                 const double p = h.p[j], lost = 2 * e->r.least;
                 const double w[] = {p, p, p * h.off[j] + lost, p * h.off_likely[j] + lost};
@@ -209,7 +245,7 @@ typedef struct slopes { /* of one row and head: dP, dS and bounds of dS's error 
 static void slope_row(const dm_evaluation *e, size_t row, size_t hq, size_t kv, const seen *s, const head *h, slopes *x)
 {
     const dm_config *c = e->g->o.config;
-    const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
+    const size_t d = c->head_dim, q_width = c->heads * d, rows = dm_eval_in(e, 0)->rows;
     const double *dout = e->in[3] + row * q_width + hq * d;
     const dm_both g = dm_gamma(e, (double)(d + s->n) + 8);
     /* dP, its products with P, their sum, the difference, its product with P and that with the scale are stored */
@@ -219,14 +255,13 @@ static void slope_row(const dm_evaluation *e, size_t row, size_t hq, size_t kv, 
     dm_total mean = {0, 0};
     dm_both mean_off = {0, 0};
 
+    dots(e, dout, h->v + kv * d * rows, s, x->dp, x->dp_size);
     for (size_t j = 0; j < s->n; j++) {
-        const dm_total t = dm_dot(dout, e->in[2] + s->key[j] * k_width + kv * d, d);
-        x->dp[j] = t.value;
-        x->dp_size[j] = t.size;
-        mean.value += h->p[j] * t.value;
-        mean.size += h->p[j] * t.size;
-        mean_off.sound += h->p[j] * t.size * h->off[j];
-        mean_off.likely += h->p[j] * t.size * h->off_likely[j];
+        const double size = h->p[j] * x->dp_size[j];
+        mean.value += h->p[j] * x->dp[j];
+        mean.size += size;
+        mean_off.sound += size * h->off[j];
+        mean_off.likely += size * h->off_likely[j];
     }
     for (size_t j = 0; j < s->n; j++) {
         const double p = h->p[j];
@@ -255,8 +290,6 @@ static void head_grad(const dm_evaluation *e, size_t hq, size_t kv, seen *s, hea
 
     for (size_t t = 0; t < dm_eval_in(e, 0)->rows; t++) {
         see(e, t, s);
-        if (s->n == 0)
-            continue;
         score_row(e, t, hq, s, h);
         slope_row(e, t, hq, kv, s, h, x);
         memset(h->sum, 0, 4 * d * sizeof *h->sum);

@@ -66,20 +66,38 @@ static inline dm_both dm_gamma(const dm_evaluation *e, double n)
     return (dm_both){sound, likely < sound ? likely : sound};
 }
 
-/* Element i of output o: a value of n terms whose magnitudes add up to `size`. inputs: how many factors of a term are
- * rounded by a matrix product; stages: values of about `size` that may be stored on the way; more: other errors. */
-static inline void dm_put(const dm_evaluation *e, size_t o, size_t i, dm_total y, double n, int inputs, double stages,
-                          dm_both more)
+/* What elements that are sums of as many terms have in common. */
+typedef struct dm_terms {
+    dm_both g;
+    double share, lost; /* of the terms' magnitude; absolute */
+} dm_terms;
+
+/* n terms. inputs: how many factors of a term are rounded by a matrix product; stages: values of about the terms'
+ * magnitude that may be stored on the way. */
+static inline dm_terms dm_terms_of(const dm_evaluation *e, double n, int inputs, double stages)
+{
+    return (dm_terms){dm_gamma(e, n + 2), inputs * e->r.in * (1 + e->r.in) + stages * e->r.out,
+                      e->r.flush * (n + 2) + e->r.least * (stages + 1)};
+}
+
+/* Element i of output o: terms whose magnitudes add up to y.size. more: other errors. */
+static inline void dm_put_terms(const dm_evaluation *e, size_t o, size_t i, dm_total y, const dm_terms *t, dm_both more)
 {
     e->out[o][i] = y.value;
     if (!e->sound)
         return;
-    const dm_both g = dm_gamma(e, n + 2);
-    const double common = (inputs * e->r.in * (1 + e->r.in) + stages * e->r.out) * y.size + e->r.out * fabs(y.value) +
-                          e->r.flush * (n + 2) + e->r.least * (stages + 1);
-    e->sound[o][i] = (g.sound * y.size + more.sound) * (1 + e->r.out) + common;
-    e->likely[o][i] = (g.likely * y.size + more.likely) * (1 + e->r.out) + common;
+    const double common = t->share * y.size + e->r.out * fabs(y.value) + t->lost;
+    e->sound[o][i] = (t->g.sound * y.size + more.sound) * (1 + e->r.out) + common;
+    e->likely[o][i] = (t->g.likely * y.size + more.likely) * (1 + e->r.out) + common;
     e->size[o][i] = y.size;
+}
+
+static inline void dm_put(const dm_evaluation *e, size_t o, size_t i, dm_total y, double n, int inputs, double stages,
+                          dm_both more)
+{
+    const dm_terms t = dm_terms_of(e, n, inputs, stages);
+
+    dm_put_terms(e, o, i, y, &t, more);
 }
 
 /* The same of a value that is copied: it is rounded when it is stored, if at all. */

@@ -33,6 +33,8 @@ void dm_compute_linear(const dm_evaluation *e, size_t begin, size_t end)
     const size_t k = dm_eval_in(e, 0)->cols, n = dm_eval_out(e, 0)->cols, r = us ? dm_eval_in(e, 3)->cols : 0;
     const int wrong = (int)dm_knob_of(e, DM_KNOB_WEIGHT);
     double *value = sums(e, e->out, begin, end), *size = sums(e, e->size, begin, end);
+    /* the product, and the sum with the bias when an adapter's follows */
+    const dm_terms terms = dm_terms_of(e, (double)(k + r + 1), 2, (bias != NULL) + (us != NULL));
 
     if (!dm_product(e, value, size, end - begin, n, k, rows_of(x + begin * k, k),
                     wrong == 1 && n == k ? rows_of(w, k) : columns_of(w, k)))
@@ -52,8 +54,7 @@ void dm_compute_linear(const dm_evaluation *e, size_t begin, size_t end)
                 /* as scale (x A^T B^T): its product with B and that with the scale are stored, too */
                 scaled.sound = scaled.likely = 2 * e->r.out * low.size;
             }
-            /* the product, and the sum with the bias when an adapter's follows */
-            dm_put(e, 0, t * n + j, y, (double)(k + r + 1), 2, (bias != NULL) + (us != NULL), scaled);
+            dm_put_terms(e, 0, t * n + j, y, &terms, scaled);
         }
 }
 
@@ -63,6 +64,7 @@ static void scaled(const dm_evaluation *e, size_t begin, size_t end, bool transp
     const size_t k = dm_eval_in(e, 0)->cols, r = dm_eval_out(e, 0)->cols;
     const double scale = dm_scale_of(e);
     double *column = dm_eval_scratch(e, k);
+    const dm_terms terms = dm_terms_of(e, (double)(k + 2), 2, 1);
 
     for (size_t j = 0; j < r && column; j++) {
         const double *a = e->in[1] + j * k;
@@ -77,7 +79,7 @@ static void scaled(const dm_evaluation *e, size_t begin, size_t end, bool transp
             y.size *= fabs(scale);
             /* the product is stored before it is scaled */
             const double lost = fabs(scale) * e->r.least;
-            dm_put(e, 0, t * r + j, y, (double)(k + 2), 2, 1, (dm_both){lost, lost});
+            dm_put_terms(e, 0, t * r + j, y, &terms, (dm_both){lost, lost});
         }
     }
     free(column);
@@ -97,9 +99,10 @@ void dm_compute_lora_dus(const dm_evaluation *e, size_t begin, size_t end)
 static void put_rows(const dm_evaluation *e, size_t begin, size_t end, double terms, double stages)
 {
     const size_t n = dm_eval_out(e, 0)->cols;
+    const dm_terms t = dm_terms_of(e, terms, 2, stages);
 
     for (size_t i = begin * n; i < end * n && e->sound; i++)
-        dm_put(e, 0, i, (dm_total){e->out[0][i], e->size[0][i]}, terms, 2, stages, dm_nothing_more);
+        dm_put_terms(e, 0, i, (dm_total){e->out[0][i], e->size[0][i]}, &t, dm_nothing_more);
 }
 
 /* Shares are stored and added one after the other. */

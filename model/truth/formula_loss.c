@@ -11,7 +11,8 @@ typedef struct spread {
     dm_running log_sum;
 } spread;
 
-static spread spread_of(const dm_evaluation *e, const double *x, size_t n)
+/* power: [n] for exponentials */
+static spread spread_of(const dm_evaluation *e, const double *x, size_t n, double *power)
 {
     const dm_rounding *r = &e->r;
     spread s = {.max = x[0]};
@@ -19,10 +20,14 @@ static spread spread_of(const dm_evaluation *e, const double *x, size_t n)
 
     for (size_t i = 1; i < n; i++)
         s.max = x[i] > s.max ? x[i] : s.max;
+    for (size_t i = 0; i < n; i++)
+        power[i] = x[i] - s.max;
+    e->exp(power, power, n);
     for (size_t i = 0; i < n; i++) {
-        const double distance = s.max - x[i], power = dm_exp(-distance);
-        sum += power;
-        off += power * (r->acc * (distance + dm_exponential(distance)) + r->out * (distance + 1)) + r->least + r->flush;
+        const double distance = s.max - x[i];
+        sum += power[i];
+        off +=
+            power[i] * (r->acc * (distance + dm_exponential(distance)) + r->out * (distance + 1)) + r->least + r->flush;
     }
     const dm_running t = dm_sum_run(e, (dm_running){sum, off, off}, sum, (double)n);
     s.log_sum = dm_function(r, dm_log(sum), t.sound < sum ? -log1p(-t.sound / sum) : INFINITY,
@@ -53,12 +58,14 @@ void dm_compute_logp(const dm_evaluation *e, size_t begin, size_t end)
 {
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t vocab = dm_eval_in(e, 0)->cols;
+    double *power = dm_eval_scratch(e, vocab);
 
-    for (size_t t = begin; t < end; t++) {
+    for (size_t t = begin; t < end && power; t++) {
         const double *x = e->in[0] + t * vocab, target = x[label_of(e, p, t)];
-        const spread s = spread_of(e, x, vocab);
+        const spread s = spread_of(e, x, vocab, power);
         dm_put_run(e, 0, t, logp_of(e, &s, target), fabs(target) + 2 * fabs(s.max) + s.log_sum.v);
     }
+    free(power);
 }
 
 void dm_compute_logits_grad(const dm_evaluation *e, size_t begin, size_t end)
@@ -66,19 +73,23 @@ void dm_compute_logits_grad(const dm_evaluation *e, size_t begin, size_t end)
     const int wrong = (int)dm_knob_of(e, DM_KNOB_LABEL);
     const dm_pack *p = &dm_eval_item(e)->pack;
     const size_t vocab = dm_eval_in(e, 0)->cols;
+    double *power = dm_eval_scratch(e, vocab);
 
-    for (size_t t = begin; t < end; t++) {
+    for (size_t t = begin; t < end && power; t++) {
         const double *x = e->in[0] + t * vocab;
-        const spread s = spread_of(e, x, vocab);
+        const spread s = spread_of(e, x, vocab, power);
         const size_t label =
             wrong == 5 ? (size_t)p->ids[(size_t)p->prediction_row[t]] : (size_t)p->prediction_target[t];
         dm_running coef = dm_exactly(e->in[1][t]);
+        for (size_t i = 0; i < vocab; i++)
+            power[i] = (x[i] - s.max) - s.log_sum.v;
+        e->exp(power, power, vocab);
         if (wrong == 6)
-            coef = dm_times(&e->r, coef, dm_exp_run(&e->r, logp_of(e, &s, x[label])));
+            coef = dm_times(&e->r, coef, dm_exp_of(&e->r, logp_of(e, &s, x[label]), power[label]));
         for (size_t i = 0; i < vocab; i++) {
             /* coef hot - coef exp(logp) */
             const double hot = wrong == 3 ? 0 : label == i;
-            dm_running probability = dm_exp_run(&e->r, logp_of(e, &s, x[i]));
+            dm_running probability = dm_exp_of(&e->r, logp_of(e, &s, x[i]), power[i]);
             if (wrong == 4)
                 probability = dm_exactly(0);
             const dm_running soft = dm_times(&e->r, coef, probability);
@@ -86,6 +97,7 @@ void dm_compute_logits_grad(const dm_evaluation *e, size_t begin, size_t end)
                        fabs(coef.v) * (hot + probability.v));
         }
     }
+    free(power);
 }
 
 static const dm_data_trajectory *side_of(const dm_evaluation *e, int s)

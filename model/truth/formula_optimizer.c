@@ -36,8 +36,14 @@ void dm_compute_clip(const dm_evaluation *e, size_t begin, size_t end)
            factor < 1 || near ? stages + 2 : 0, dm_nothing_more);
 }
 
-/* b x + (1 - b) y, where y has `stages` results that may be stored; (1 - b) may come from a rounded b. */
-static void moment(const dm_evaluation *e, size_t i, double b, double y, double size, double stages)
+/* Of a moment whose new part has `stages` results that may be stored. */
+static dm_terms moment_terms(const dm_evaluation *e, double stages)
+{
+    return dm_terms_of(e, stages + 3, 0, stages + 1);
+}
+
+/* b x + (1 - b) y; (1 - b) may come from a rounded b. */
+static void moment(const dm_evaluation *e, size_t i, double b, double y, double size, const dm_terms *terms)
 {
     const int wrong = (int)dm_knob_of(e, DM_KNOB_MOMENT);
     const dm_adamw_options *o = &e->g->o.adamw;
@@ -46,8 +52,7 @@ static void moment(const dm_evaluation *e, size_t i, double b, double y, double 
     const double rest = wrong == 1 ? 1 : 1 - b;
     const double x = e->in[0] ? e->in[0][i] : 0, off = 2 * e->r.acc * size;
 
-    dm_put(e, 0, i, (dm_total){b * x + rest * y, fabs(b * x) + fabs(rest) * size}, stages + 3, 0, stages + 1,
-           (dm_both){off, off});
+    dm_put_terms(e, 0, i, (dm_total){b * x + rest * y, fabs(b * x) + fabs(rest) * size}, terms, (dm_both){off, off});
 }
 
 /* What the gradient is multiplied by. */
@@ -83,17 +88,18 @@ static dm_total gradient_of(const dm_evaluation *e, size_t i, double factor)
 void dm_compute_adam_m(const dm_evaluation *e, size_t begin, size_t end)
 {
     const double factor = factor_of(e);
+    const dm_terms terms = moment_terms(e, 1);
 
     for (size_t i = begin; i < end; i++) {
         const dm_total g = gradient_of(e, i, factor);
-        moment(e, i, e->g->o.adamw.beta1, g.value, g.size, 1);
+        moment(e, i, e->g->o.adamw.beta1, g.value, g.size, &terms);
     }
 }
 
 void dm_compute_adam_v(const dm_evaluation *e, size_t begin, size_t end)
 {
     const double factor = factor_of(e);
-
+    const dm_terms terms = moment_terms(e, 3);
     const int wrong = (int)dm_knob_of(e, DM_KNOB_MOMENT);
     const size_t n = dm_node_count(dm_eval_in(e, 1));
     const double mean = wrong == 9 ? dm_dot(e->in[1], e->in[1], n).value / (double)n * factor * factor : 0;
@@ -109,7 +115,8 @@ void dm_compute_adam_v(const dm_evaluation *e, size_t begin, size_t end)
             g.value = g.size;
         if (wrong == 9)
             g = (dm_total){mean, mean};
-        moment(e, i, e->g->o.adamw.beta2, plain ? g.value : g.value * g.value, plain ? g.size : g.size * g.size, 3);
+        moment(e, i, e->g->o.adamw.beta2, plain ? g.value : g.value * g.value, plain ? g.size : g.size * g.size,
+               &terms);
     }
 }
 
@@ -132,6 +139,8 @@ void dm_compute_adam_w(const dm_evaluation *e, size_t begin, size_t end)
     const double rest = decay == 1 || decay == 4 ? 1 : 1 - (decay == 2 ? 1 : decay == 3 ? -lr : lr) * o->weight_decay;
     const double sign = (wrong == 1 ? -1 : wrong == 2 ? lr : 1) * (decay == 4 ? 1 + o->weight_decay : 1);
 
+    const dm_terms terms = dm_terms_of(e, 3, 0, 2);
+
     for (size_t i = begin; i < end; i++) {
         const double w = e->in[0][i], m = e->in[1][i], v = e->in[2][i];
         const double decayed = w * rest, root = sqrt(v / second);
@@ -147,6 +156,6 @@ void dm_compute_adam_w(const dm_evaluation *e, size_t begin, size_t end)
         const double power = (DM_POWER + 1 + t) * e->r.acc,
                      off =
                          fabs(step) * (power * (1 / first + 0.5 / second) + 6 * e->r.out + 3 * DM_FUNCTION * e->r.acc);
-        dm_put(e, 0, i, (dm_total){decayed - step, fabs(w) + fabs(step)}, 3, 0, 2, (dm_both){off, off});
+        dm_put_terms(e, 0, i, (dm_total){decayed - step, fabs(w) + fabs(step)}, &terms, (dm_both){off, off});
     }
 }

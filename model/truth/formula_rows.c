@@ -263,8 +263,9 @@ void dm_compute_scatter(const dm_evaluation *e, size_t begin, size_t end)
     (void)end;
     for (size_t t = 0; t < p->predictions && s && a; t++)
         dm_axpy(s + (size_t)p->prediction_row[t] * n, a + (size_t)p->prediction_row[t] * n, 1, e->in[0] + t * n, n);
+    const dm_terms terms = dm_terms_of(e, 2, 0, 1);
     for (size_t i = 0; i < rows * n && s && a; i++)
-        dm_put(e, 0, i, (dm_total){s[i], a[i]}, 2, 0, 1, dm_nothing_more);
+        dm_put_terms(e, 0, i, (dm_total){s[i], a[i]}, &terms, dm_nothing_more);
     free(s);
     free(a);
 }
@@ -272,11 +273,12 @@ void dm_compute_scatter(const dm_evaluation *e, size_t begin, size_t end)
 void dm_compute_add(const dm_evaluation *e, size_t begin, size_t end)
 {
     const int bits = (int)dm_knob_of(e, DM_KNOB_ROUND), without = (int)dm_knob_of(e, DM_KNOB_INPUT);
+    const dm_terms terms = dm_terms_of(e, 0, 0, 0);
 
     for (size_t i = begin; i < end; i++) {
         const double a = without == 1 ? 0 : dm_in_bits(e->in[0][i], bits);
         const double b = without == 2 ? 0 : dm_in_bits(e->in[1][i], bits);
-        dm_put(e, 0, i, (dm_total){a + b, fabs(a) + fabs(b)}, 0, 0, 0, dm_nothing_more);
+        dm_put_terms(e, 0, i, (dm_total){a + b, fabs(a) + fabs(b)}, &terms, dm_nothing_more);
     }
 }
 
@@ -294,9 +296,9 @@ typedef struct activation {
 } activation;
 
 /* x s with s = 1 / (1 + exp(-x)), for x < 0 with both sides times exp(x); its slope is s (1 + x (1 - s)) */
-static activation silu(const dm_rounding *r, double x)
+static activation silu(const dm_rounding *r, double x, double exponential)
 {
-    const dm_running one = dm_exactly(1), power = dm_exp_run(r, dm_exactly(-fabs(x)));
+    const dm_running one = dm_exactly(1), power = dm_exp_of(r, dm_exactly(-fabs(x)), exponential);
     const dm_running part = dm_inverse(r, dm_plus(r, one, power)), s = x < 0 ? dm_times(r, power, part) : part;
     const dm_running rest = dm_plus(r, one, dm_times(r, dm_exactly(x), dm_minus(r, one, s)));
 
@@ -322,17 +324,18 @@ static activation gelu_tanh(const dm_rounding *r, double x)
                         fabs(x) / 2 * (1 + fabs(v)), (1 + fabs(v)) / 2 + fabs(x) * rest.v};
 }
 
-static activation activation_of(const dm_evaluation *e, bool gelu, double x)
+/* exponential: exp(-|x|) */
+static activation activation_of(const dm_evaluation *e, bool gelu, double x, double exponential)
 {
-    const int other = (int)dm_knob_of(e, DM_KNOB_ACTIVATION);
-    activation a = gelu != (other == 1) ? gelu_tanh(&e->r, x) : silu(&e->r, x);
+    const int other = (int)dm_knob_of(e, DM_KNOB_ACTIVATION), slope = (int)dm_knob_of(e, DM_KNOB_PROJECTION);
+    activation a = gelu != (other == 1) ? gelu_tanh(&e->r, x) : silu(&e->r, x, exponential);
 
     if (other == 2)
         a.value.v = x / 2 * (1 + erf(x / sqrt(2)));
     if (other == 3)
         a.value.v = x > 0 ? x : 0;
-    const double s = dm_sigmoid(x);
-    switch ((int)dm_knob_of(e, DM_KNOB_PROJECTION)) {
+    const double s = slope >= 1 && slope <= 3 ? dm_sigmoid(x) : 0;
+    switch (slope) {
     case 1:
         a.slope.v = s;
         break;
@@ -351,13 +354,29 @@ static activation activation_of(const dm_evaluation *e, bool gelu, double x)
     return a;
 }
 
+#define BLOCK ((size_t)256)
+
+/* exp(-|x|) of the BLOCK of elements that begins at i, if one does; y: [BLOCK] */
+static void exponentials(const dm_evaluation *e, const double *x, size_t i, size_t begin, size_t end, double *y)
+{
+    const size_t n = end - i < BLOCK ? end - i : BLOCK;
+
+    if ((i - begin) % BLOCK)
+        return;
+    for (size_t k = 0; k < n; k++)
+        y[k] = -fabs(x[i + k]);
+    e->exp(y, y, n);
+}
+
 void dm_compute_glu(const dm_evaluation *e, size_t begin, size_t end)
 {
     const bool gelu = dm_config_is_gemma(e->g->o.config);
     const int other = (int)dm_knob_of(e, DM_KNOB_ACTIVATION), gate = other == 4;
+    double y[BLOCK];
 
     for (size_t i = begin; i < end; i++) {
-        const activation a = activation_of(e, gelu, e->in[gate][i]);
+        exponentials(e, e->in[gate], i, begin, end, y);
+        const activation a = activation_of(e, gelu, e->in[gate][i], y[(i - begin) % BLOCK]);
         const double up = other == 5 ? 1 : e->in[1 - gate][i];
         dm_put_run(e, 0, i, dm_times(&e->r, a.value, dm_exactly(up)), a.value_size * fabs(up));
     }
@@ -369,10 +388,12 @@ void dm_compute_glu_grad(const dm_evaluation *e, size_t begin, size_t end)
     const dm_rounding *r = &e->r;
 
     const int wrong = (int)dm_knob_of(e, DM_KNOB_PROJECTION);
+    double y[BLOCK];
 
     for (size_t i = begin; i < end; i++) {
+        exponentials(e, e->in[0], i, begin, end, y);
         const double up = wrong == 6 ? 1 : e->in[1][i], dh = e->in[2][i];
-        const activation a = activation_of(e, gelu, e->in[0][i]);
+        const activation a = activation_of(e, gelu, e->in[0][i], y[(i - begin) % BLOCK]);
         const dm_running d_act = dm_times(r, dm_exactly(dh), dm_exactly(up));
         const dm_running value = wrong == 5 ? dm_exactly(e->in[0][i]) : a.value;
         dm_put_run(e, wrong == 7, i, dm_times(r, d_act, a.slope), a.slope_size * fabs(up * dh));

@@ -8,10 +8,9 @@
 
 #define ROWS DM_DOUBLE_ROWS
 #define COLUMNS DM_DOUBLE_COLUMNS
-#define DEPTH ((size_t)256)     /* of a block: a panel of b stays in the first cache */
-#define BLOCK_ROWS ((size_t)96) /* of a block of a: it stays in the second */
-#define CHAIN ((size_t)32)      /* terms that are added one after the other before they are added to the rest */
-#define GROUP ((size_t)8)       /* of terms that share a bound */
+#define DEPTH ((size_t)256)      /* of a block: a panel of b stays in the first cache */
+#define BLOCK_ROWS ((size_t)256) /* of a block of a: it stays in the second */
+#define GROUP ((size_t)8)        /* of terms that share a bound */
 
 /* Elements [first, first + count) along p of line i, to out[0], out[width], ... */
 static void put_line(const dm_double_matrix *m, size_t i, size_t first, size_t count, size_t width, double *out)
@@ -64,13 +63,13 @@ static void pack(const packing *how, const dm_double_matrix *m, size_t i, size_t
 static void tile(const dm_evaluation *e, double *c, size_t ldc, size_t rows, size_t cols, const double *a,
                  const double *b, size_t depth)
 {
-    for (size_t p = 0; p < depth; p += CHAIN) {
-        double t[ROWS * COLUMNS] = {0};
-        e->tile(t, a + p * ROWS, b + p * COLUMNS, depth - p < CHAIN ? depth - p : CHAIN);
-        for (size_t i = 0; i < rows; i++)
-            for (size_t j = 0; j < cols; j++)
-                c[i * ldc + j] += t[i * COLUMNS + j];
-    }
+    double t[ROWS * COLUMNS] = {0};
+
+    for (size_t i = 0; i < rows; i++)
+        memcpy(t + i * COLUMNS, c + i * ldc, cols * sizeof *t);
+    e->tile(t, a, b, depth);
+    for (size_t i = 0; i < rows; i++)
+        memcpy(c + i * ldc, t + i * COLUMNS, cols * sizeof *t);
 }
 
 static size_t least(size_t a, size_t b)

@@ -95,10 +95,9 @@ static inline double dm_growth(double x)
     return x < 1 ? x + x * x : expm1(x);
 }
 
-static inline dm_running dm_exp_run(const dm_rounding *r, dm_running a)
+/* v: exp(a.v) */
+static inline dm_running dm_exp_of(const dm_rounding *r, dm_running a, double v)
 {
-    const double v = dm_exp(a.v);
-
     return dm_function(r, v, v * dm_growth(a.sound), v * dm_growth(a.likely), dm_exponential(a.v));
 }
 

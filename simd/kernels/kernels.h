@@ -37,6 +37,19 @@ typedef struct dm_adamw_step {
 
 #define DM_DOUBLE_ROWS 8
 #define DM_DOUBLE_COLUMNS 16
+#define DM_DOUBLE_CHAIN ((size_t)32)
+
+/* double_exp: 1 / 13!, 1 / 12!, ... 1 / 2!; ln 2 in two parts, the first with 33 bits */
+#define DM_DOUBLE_EXP_COEFFICIENTS                                                                                     \
+    {                                                                                                                  \
+        1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,       \
+            1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5                                                               \
+    }
+#define DM_DOUBLE_EXP_MAGIC 0x1.8p52
+#define DM_DOUBLE_EXP_LEAST (-708.0)
+#define DM_DOUBLE_LOG2E 0x1.71547652b82fep0
+#define DM_DOUBLE_LN2_HI 0x1.62e42fefap-1
+#define DM_DOUBLE_LN2_LO 0x1.cf79abc9e3b3ap-40
 
 #define DM_LSE_STATE 17 /* floats: running maximum, then 16 lanes of sum exp(x - maximum) */
 
@@ -101,9 +114,19 @@ typedef struct dm_kernels {
                   size_t group, size_t d, size_t n, int first);
 
     /* ---- a tile of a product in double ----
-     * c[i*16 + j] = c[i*16 + j] + a[p*8 + i] * b[p*16 + j] for p = 0 .. k-1 ascending, i < 8, j < 16; the product is
-     * rounded, then the sum. */
+     * c[i*16 + j] = c[i*16 + j] + the sum of a[p*8 + i] * b[p*16 + j] over 32 p, from +0, p ascending; then the next 32
+     * p, to k-1; i < 8, j < 16. Each product is rounded, then each sum. */
     void (*double_tile)(double *c, const double *a, const double *b, size_t k);
+
+    /* exp(x[i]), x <= 709, within 2^-52 relative; 0 below -708. With t = x * log2(e) + magic, n = t - magic,
+     * r = (x - n * ln2_hi) - n * ln2_lo, q by Horner from the coefficients: (1 + (r + (r*r) * q)) * 2^n, rounded after
+     * each operation. In place allowed. */
+    void (*double_exp)(double *y, const double *x, size_t n);
+
+    /* value[j] = sum of x[i] * w[i*stride + j] over i = 0 .. d-1 ascending, from +0; size[j] = the sum of the products'
+     * magnitudes; j < n. The product is rounded, then the sum. */
+    void (*double_dots)(double *value, double *size, const double *x, const double *w, size_t stride, size_t d,
+                        size_t n);
 
     /* A row x, weighed, added to a sum and to three sums of magnitudes: s[i] = s[i] + w[0] * x[i] and
      * s[m*stride + i] = s[m*stride + i] + w[m] * |x[i]| for m = 1, 2, 3. */

@@ -229,7 +229,8 @@ static size_t n_kernels;
 static void collect(const char *prefix)
 {
     static const ck_kernel *const families[] = {ck_row_kernels,       ck_convert_kernels,   ck_gemm_kernels,
-                                                ck_attention_kernels, ck_quantised_kernels, ck_bf16_kernels};
+                                                ck_attention_kernels, ck_quantised_kernels, ck_bf16_kernels,
+                                                ck_double_kernels};
     const size_t slots = (sizeof(dm_kernels) - offsetof(dm_kernels, skinny)) / sizeof(void (*)(void));
     size_t found = 0;
 

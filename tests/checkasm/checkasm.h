@@ -102,7 +102,7 @@ typedef struct ck_kernel {
 
 /* Each ends with name NULL. */
 extern const ck_kernel ck_row_kernels[], ck_convert_kernels[], ck_gemm_kernels[], ck_attention_kernels[],
-    ck_quantised_kernels[], ck_bf16_kernels[];
+    ck_quantised_kernels[], ck_bf16_kernels[], ck_double_kernels[];
 
 /* The contract of simd/kernels/kernels.h written down a second time, as plain loops: what the scalar level is held
  * against. Without the GEMM kernel, whose check brings its own. */

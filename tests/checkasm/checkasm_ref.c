@@ -286,8 +286,38 @@ static void ref_double_tile(double *c, const double *a, const double *b, size_t 
 {
     for (size_t i = 0; i < DM_DOUBLE_ROWS; i++)
         for (size_t j = 0; j < DM_DOUBLE_COLUMNS; j++)
-            for (size_t p = 0; p < k; p++)
-                c[i * DM_DOUBLE_COLUMNS + j] += a[p * DM_DOUBLE_ROWS + i] * b[p * DM_DOUBLE_COLUMNS + j];
+            for (size_t first = 0; first < k; first += 32) {
+                double sum = 0;
+                for (size_t p = first; p < k && p < first + 32; p++)
+                    sum += a[p * DM_DOUBLE_ROWS + i] * b[p * DM_DOUBLE_COLUMNS + j];
+                c[i * DM_DOUBLE_COLUMNS + j] += sum;
+            }
+}
+
+static void ref_double_exp(double *y, const double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double t = x[i] * DM_DOUBLE_LOG2E + DM_DOUBLE_EXP_MAGIC, whole = t - DM_DOUBLE_EXP_MAGIC;
+        const double r = (x[i] - whole * DM_DOUBLE_LN2_HI) - whole * DM_DOUBLE_LN2_LO;
+        double q = 0, factorial = 6227020800; /* 13! */
+        for (int k = 13; k >= 2; factorial /= k--)
+            q = k == 13 ? 1 / factorial : q * r + 1 / factorial;
+        y[i] = isnan(x[i]) ? x[i] : x[i] < -708 ? 0 : ldexp(1 + (r + (r * r) * q), (int)whole);
+    }
+}
+
+static void ref_double_dots(double *value, double *size, const double *x, const double *w, size_t stride, size_t d,
+                            size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        double sum = 0, magnitude = 0;
+        for (size_t i = 0; i < d; i++) {
+            sum += x[i] * w[i * stride + j];
+            magnitude += fabs(x[i] * w[i * stride + j]);
+        }
+        value[j] = sum;
+        size[j] = magnitude;
+    }
 }
 
 static void ref_double_share(double *s, size_t stride, const double *x, size_t n, const double *w)
@@ -315,6 +345,8 @@ void ck_reference(dm_kernels *k)
         .softmax_backward = ref_softmax_backward,
         .weigh = ref_weigh,
         .double_tile = ref_double_tile,
+        .double_exp = ref_double_exp,
+        .double_dots = ref_double_dots,
         .double_share = ref_double_share,
         .swiglu = ref_swiglu,
         .swiglu_backward = ref_swiglu_backward,

@@ -389,76 +389,6 @@ static size_t bench_weigh(const dm_kernels *k, ck_bench *b)
     return keys * 4 * d;
 }
 
-/* ---- products in double ---- */
-
-/* n doubles, which are numbers. */
-static double *doubles(ck *c, size_t n)
-{
-    double *x = (double *)(void *)ck_bytes(c, n * sizeof *x, sizeof *x);
-
-    for (size_t i = 0; i < n; i++) {
-        const double number = ck_number(c);
-        x[i] = isfinite(number) ? number : 1;
-    }
-    return x;
-}
-
-static const double *doubles_in(ck *c, size_t n)
-{
-    const double *x = doubles(c, n);
-
-    ck_seal(c);
-    return x;
-}
-
-static ck_floats doubles_inout(ck *c, size_t n) /* as floats, for comparison */
-{
-    double *want = doubles(c, n), *got = (double *)(void *)ck_bytes(c, n * sizeof *got, sizeof *got);
-
-    memcpy(got, want, n * sizeof *got);
-    return (ck_floats){(float *)(void *)want, (float *)(void *)got};
-}
-
-static void check_double_tile(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
-{
-    const double *a = doubles_in(c, n * DM_DOUBLE_ROWS), *b = doubles_in(c, n * DM_DOUBLE_COLUMNS);
-    const size_t size = (size_t)DM_DOUBLE_ROWS * DM_DOUBLE_COLUMNS;
-    const ck_floats out = doubles_inout(c, size);
-
-    ref->double_tile((double *)(void *)out.want, a, b, n);
-    k->double_tile((double *)(void *)out.got, a, b, n);
-    ck_same(c, "c", out, 2 * size);
-}
-
-static size_t bench_double_tile(const dm_kernels *k, ck_bench *b)
-{
-    const size_t depth = b->n / (2 * DM_DOUBLE_COLUMNS);
-    double c[DM_DOUBLE_ROWS * DM_DOUBLE_COLUMNS] = {0};
-
-    k->double_tile(c, (const double *)(const void *)b->a, (const double *)(const void *)b->b, depth);
-    return depth * DM_DOUBLE_COLUMNS;
-}
-
-static void check_double_share(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
-{
-    const size_t stride = n + ck_below(c, 5), size = 3 * stride + n;
-    const double *x = doubles_in(c, n), *w = doubles_in(c, 4);
-    const ck_floats out = doubles_inout(c, size);
-
-    ref->double_share((double *)(void *)out.want, stride, x, n, w);
-    k->double_share((double *)(void *)out.got, stride, x, n, w);
-    ck_same(c, "s", out, 2 * size);
-}
-
-static size_t bench_double_share(const dm_kernels *k, ck_bench *b)
-{
-    static const double w[] = {1, 2, 3, 4};
-    const size_t n = b->n / 8;
-
-    k->double_share((double *)(void *)b->d, n, (const double *)(const void *)b->a, n, w);
-    return n;
-}
-
 /* ---- log-softmax in chunks ---- */
 
 static void fresh_state(float *state)
@@ -563,8 +493,6 @@ const ck_kernel ck_row_kernels[] = {
     KERNEL(softmax_columns),
     KERNEL(softmax_columns_backward),
     KERNEL(weigh),
-    KERNEL(double_tile),
-    KERNEL(double_share),
     KERNEL(swiglu),
     KERNEL(swiglu_backward),
     KERNEL(geglu),

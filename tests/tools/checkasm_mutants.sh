@@ -97,6 +97,8 @@ mutant gemm-lanes gemm_lanes simd/kernels/gemm/k_triangular.c 's/? p - j \* GEMM
 mutant gemm-rows gemm_rows simd/kernels/gemm/triangular_rows.h 's/(ptrdiff_t)i <= p - late/(ptrdiff_t)i < p - late/' gemm/k_triangular.c
 mutant softmax-columns softmax_columns simd/kernels/k_softmax.c 's/seen(vf_add(sum\[j % VF\], e), sum\[j % VF\], old)/vf_add(sum[j % VF], e)/'
 mutant weigh weigh simd/kernels/k_weigh.c 's/vf_fma(vf_set1(b\[i\].p\[j\]), \(.*\), acc\[i\]);/vf_add(vf_mul(vf_set1(b[i].p[j]), \1), acc[i]);/'
+mutant double-exp double_exp simd/kernels/k_double.c 's/(x - n \* DM_DOUBLE_LN2_HI) - n/(x - n * DM_DOUBLE_LN2_HI) + n/'
+mutant double-dots double_dots simd/kernels/k_double.c 's/a\[v\] += magnitude(t)/a[v] += t/'
 mutant double-tile double_tile simd/kernels/k_double.c 's/acc\[i\]\[j\] += a\[i\] \* get/acc[i][j] -= a[i] * get/'
 mutant geglu-order geglu simd/kernels/k_geglu.c 's/vf_mul(vf_mul(vg, gate_of(c, vf_mul(c, c))), vf_get(u + i, m))/vf_mul(vg, vf_mul(gate_of(c, vf_mul(c, c)), vf_get(u + i, m)))/'
 mutant geglu-slope geglu_backward simd/kernels/k_geglu.c 's/vf_set1(DM_GELU_3C3), square/vf_set1(DM_GELU_C3), square/'
