@@ -1,6 +1,8 @@
 #include "cli/manifest.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/files/file.h"
 #include "core/files/list.h"
@@ -42,9 +44,12 @@ static dm_status each_file(const char *dir, const char *below, file_fn fn, void 
         if ((s = dm_path_in(&path, at.text, names.name[i], err)) != DM_OK ||
             (s = dm_path_print(&name, err, "%s%s%s", below, *below ? "/" : "", names.name[i])) != DM_OK)
             break;
-        if (dm_file_exists(path.text))
+        struct stat st = {0};
+        if (stat(path.text, &st) != 0 && errno != ENOENT && errno != ELOOP) /* neither removed, nor a link to nothing */
+            s = dm_fail(err, DM_ERR_FILE, "%s: cannot look at it: %s", path.text, strerror(errno));
+        else if (S_ISREG(st.st_mode))
             s = fn(context, name.text, path.text, err);
-        else if (!*below && dm_dir_exists(path.text))
+        else if (!*below && S_ISDIR(st.st_mode))
             s = each_file(dir, name.text, fn, context, err);
     }
     dm_names_free(&names);

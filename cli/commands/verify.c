@@ -127,6 +127,10 @@ static dm_status check_files(dm_json_doc **doc, const char *run, const char *pat
     if (s != DM_OK)
         return s;
     s = dm_json_parse(doc, data, size, path, &why);
+    if (s == DM_ERR_MEMORY) {
+        free(data);
+        return dm_fail(err, s, "%s", why.message);
+    }
     if (s != DM_OK || !dm_json_seal_holds(*doc, data, size)) {
         add(r, true, s != DM_OK ? why.message : "run.json: its own checksum differs, or it has none");
         s = DM_OK;
@@ -211,7 +215,12 @@ static dm_status verify_stage(cli_call *c, const char *dir, report *r, dm_error 
         return s; /* never finished */
     if ((s = dm_file_read(record.text, RUN_BYTES, &data, &size, err)) != DM_OK)
         return s;
-    if (dm_json_parse(&doc, data, size, record.text, &why) != DM_OK || !dm_json_seal_holds(doc, data, size)) {
+    s = dm_json_parse(&doc, data, size, record.text, &why);
+    if (s == DM_ERR_MEMORY) {
+        free(data);
+        return dm_fail(err, s, "%s", why.message);
+    }
+    if (s != DM_OK || !dm_json_seal_holds(doc, data, size)) {
         snprintf(text, sizeof text, "%s: its own checksum differs, or it has none", record.text);
         add(r, true, text);
     }

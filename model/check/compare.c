@@ -281,8 +281,8 @@ static dm_status from_truth(const comparer *c, uint32_t node, double *a, double 
     if (!t || t->count != dm_node_count(n))
         return DM_OK;
     double *v = malloc((dm_node_count(n) + 1) * sizeof *v);
-    const dm_status s = v ? dm_trace_values(c->o->truth, t, v, &wrong, err)
-                          : dm_fail(err, DM_ERR_MEMORY, "no memory for %s", n->name);
+    const dm_status s =
+        v ? dm_trace_values(c->o->truth, t, v, &wrong, err) : dm_fail(err, DM_ERR_MEMORY, "no memory for %s", n->name);
     for (size_t i = 0; i < dm_node_count(n) && s == DM_OK; i++) {
         const double da = c->a.value[node][i] - v[i], db = c->b.value[node][i] - v[i];
         sum[0] += da * da;

@@ -53,6 +53,16 @@ static void find(verifier *v, bool refuted, const char *fmt, ...)
         v->stop = true;
 }
 
+/* Of something read that failed: what is not as it must be refutes; a disk that fails, or no memory, says nothing. */
+static dm_status judge(verifier *v, dm_status s, const dm_error *why)
+{
+    if (s == DM_ERR_FILE || s == DM_ERR_MEMORY)
+        return dm_fail(v->err, s, "%s", why->message);
+    if (s != DM_OK)
+        find(v, true, "%s", why->message);
+    return DM_OK;
+}
+
 double dm_verify_odds(int64_t steps, int64_t chosen, int64_t forged)
 {
     double unseen = 1;
@@ -166,13 +176,17 @@ static void compare_record(verifier *v, const dm_transcript_record *mine, const 
          (long long)mine->step, what, mine->loss, mine->grad_norm, theirs->loss, theirs->grad_norm);
 }
 
-static void check_line(verifier *v, int64_t step, bool evaluation, const dmpo_metrics *m)
+static dm_status check_line(verifier *v, int64_t step, bool evaluation, const dmpo_metrics *m)
 {
     const dm_verify_line *line = dm_verify_lines_find(&v->lines, step, evaluation);
 
-    if (!line || !dm_verify_line_is(line, *m, &v->scratch))
+    const bool same_line = line && dm_verify_line_is(line, *m, &v->scratch);
+    if (v->scratch.failed)
+        return dm_fail(v->err, DM_ERR_MEMORY, "no memory for a line of metrics.jsonl");
+    if (!same_line)
         find(v, true, "metrics.jsonl: %s of step %lld differs from what is computed here",
              evaluation ? "the evaluation" : "the line", (long long)step);
+    return DM_OK;
 }
 
 static dm_status evaluate_if_claimed(verifier *v)
@@ -182,9 +196,7 @@ static dm_status evaluate_if_claimed(verifier *v)
     if (!v->run.eval.data.n || !dm_verify_lines_find(&v->lines, v->now, true))
         return DM_OK;
     const dm_status s = dm_run_evaluate(&v->run, v->now, &m, v->err);
-    if (s == DM_OK)
-        check_line(v, v->now, true, &m);
-    return s;
+    return s == DM_OK ? check_line(v, v->now, true, &m) : s;
 }
 
 static dm_status make_step(verifier *v)
@@ -210,7 +222,8 @@ static dm_status make_step(verifier *v)
     v->result->replayed++;
     v->now = step;
     compare_record(v, &mine, &theirs);
-    check_line(v, step, false, &m);
+    if ((s = check_line(v, step, false, &m)) != DM_OK)
+        return s;
     dm_run_event(&v->run, DMPO_EVENT_STEP, NULL, step, v->run.steps, &m);
     return evaluate_if_claimed(v);
 }
@@ -257,6 +270,17 @@ static dm_digest whole_state(const dm_run *r)
     return out;
 }
 
+static bool is_whole(const char *dir)
+{
+    static const char *const names[] = {"state.json", "model.safetensors", "optimizer.safetensors"};
+    dm_path path;
+    bool whole = true;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        whole = whole && dm_path_in(&path, dir, names[i], NULL) == DM_OK && dm_file_exists(path.text);
+    return whole;
+}
+
 /* Puts the run's memory to the checkpoint, and holds it against the leaf of its step. A checkpoint that is not what it
  * says leaves an unknown state. */
 static dm_status load(verifier *v, checkpoint *c)
@@ -272,7 +296,7 @@ static dm_status load(verifier *v, checkpoint *c)
         return s;
     s = dm_checkpoint_load(&v->run, dir.text, &step, &why);
     v->now = -1;
-    if (s == DM_ERR_MEMORY)
+    if (s == DM_ERR_MEMORY || (s == DM_ERR_FILE && is_whole(dir.text)))
         return dm_fail(v->err, s, "%s", why.message);
     if (s != DM_OK || step != c->step) {
         if (!c->seen)
@@ -382,11 +406,11 @@ static dm_status same_bytes(verifier *v, const char *made, const char *name)
     if (s != DM_OK || (s = dm_path_in(&b, v->o->run, name, v->err)) != DM_OK ||
         (s = dm_file_sha256(a.text, x, v->err)) != DM_OK)
         return s;
-    if (!dm_file_exists(b.text) || dm_file_sha256(b.text, y, NULL) != DM_OK)
+    if (!dm_file_exists(b.text))
         find(v, true, "%s: is missing", name);
-    else if (strcmp(x, y) != 0)
+    else if ((s = dm_file_sha256(b.text, y, v->err)) == DM_OK && strcmp(x, y) != 0)
         find(v, true, "%s: is not what the last step gives", name);
-    return DM_OK;
+    return s;
 }
 
 /* With the state of the last step in memory: the finished model is written beside and compared. */
@@ -444,11 +468,10 @@ static dm_status verify(verifier *v, const char *root)
     v->result->steps = (int64_t)v->t.n;
     if (s != DM_OK || (s = dm_path_in(&metrics, v->o->run, "metrics.jsonl", v->err)) != DM_OK)
         return s;
-    s = dm_verify_lines_read(&v->lines, metrics.text, &why);
-    if (s == DM_ERR_MEMORY)
-        return dm_fail(v->err, s, "%s", why.message);
-    if (s != DM_OK)
-        find(v, true, "%s", why.message);
+    if (!dm_file_exists(metrics.text))
+        find(v, true, "metrics.jsonl: is missing");
+    else if ((s = judge(v, dm_verify_lines_read(&v->lines, metrics.text, &why), &why)) != DM_OK)
+        return s;
     if ((s = check_lines(v)) != DM_OK || (s = dm_run_place(&v->run, v->err)) != DM_OK ||
         (s = dm_run_reference(&v->run, v->err)) != DM_OK)
         return s;
@@ -490,9 +513,9 @@ dm_status dm_verify_run(dmpo_engine *engine, const dm_train_options *options, co
     if (s != DM_OK)
         return s;
     if ((s = dm_transcript_open(&x.t, path.text, &why)) != DM_OK) {
-        find(&x, true, "%s", why.message);
+        s = judge(&x, s, &why);
         dm_transcript_close(&x.t);
-        return DM_OK;
+        return s;
     }
     if ((s = dm_run_open(&x.run, &engine->e, &o, event, event_context, err)) == DM_OK)
         s = verify(&x, root);
