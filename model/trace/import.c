@@ -44,6 +44,8 @@ static dm_status add(void *context, const char *name, const void *bytes, size_t 
     const size_t cols = a.dims ? (size_t)a.shape[a.dims - 1] : 1, rows = cols ? (size_t)a.count / cols : 0;
     s = dm_trace_writer_add(&k->w, tensor, DM_F64, 2, rows, cols, x, err);
     free(x);
+    if (s == DM_OK && a.dims) /* whole: a padded batch is known by it */
+        dm_trace_writer_shape(&k->w, a.dims, a.shape);
     return s;
 }
 

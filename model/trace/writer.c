@@ -123,6 +123,14 @@ static dm_status measure_written(dm_trace_writer *w, dm_trace_tensor *t, dm_erro
     return DM_OK;
 }
 
+void dm_trace_writer_shape(dm_trace_writer *w, unsigned dims, const uint64_t *shape)
+{
+    dm_trace_tensor *t = &w->tensors[w->n - 1];
+
+    t->dims = dims;
+    memcpy(t->shape, shape, dims * sizeof *shape);
+}
+
 dm_status dm_trace_writer_columns(dm_trace_writer *w, const char *name, size_t rows, size_t width, size_t first,
                                   size_t cols, const float *x, size_t ld, dm_error *err)
 {

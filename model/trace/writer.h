@@ -6,11 +6,13 @@
 #include "core/files/output.h"
 #include "core/text.h"
 
+#define DM_TRACE_DIMS 8
+
 typedef struct dm_trace_tensor { /* one that was written */
     char *name;
     dm_dtype type; /* F32, F64 */
     unsigned dims;
-    uint64_t shape[2];
+    uint64_t shape[DM_TRACE_DIMS];
     uint64_t begin, size;          /* bytes in the data */
     char sha256[DM_SHA256_HEX];    /* of its bytes */
     double least, most, mean, rms; /* of its finite values */
@@ -32,6 +34,9 @@ dm_status dm_trace_writer_open(dm_trace_writer *w, const char *path, bool overwr
 /* A whole tensor; type F32 or F64, data of that type; dims 1: [shape[1]]. */
 dm_status dm_trace_writer_add(dm_trace_writer *w, const char *name, dm_dtype type, unsigned dims, size_t rows,
                               size_t cols, const void *data, dm_error *err);
+/* The shape of the latest tensor, where rows and columns are not all of it; as many elements, dims <= DM_TRACE_DIMS. */
+void dm_trace_writer_shape(dm_trace_writer *w, unsigned dims, const uint64_t *shape);
+
 /* Columns [first, first + cols) of an F32 tensor [rows, width], whose first come first and whose last come last; no
  * other tensor between them. */
 dm_status dm_trace_writer_columns(dm_trace_writer *w, const char *name, size_t rows, size_t width, size_t first,

@@ -1,5 +1,7 @@
 /* Traces that others write: docs/examples/port/trace.h writes what check reads; compare recognises a transposed tensor,
- * fused projections and heads whose pairs are neighbours, and finds a value that was changed. */
+ * fused projections, heads whose pairs are neighbours, sides that are padded to a batch in a .npy file, and finds a
+ * value that was changed. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +9,7 @@
 #include "docs/examples/port/trace.h"
 #include "model/check/check.h"
 #include "model/check/compare.h"
+#include "model/trace/import.h"
 #include "model/trace/reader.h"
 #include "tests/support/check.h"
 
@@ -75,6 +78,30 @@ static void copy(const dm_st *st, const dm_manifest *m, const char *path, change
     CK(trace_save(&t, path, dm_st_metadata(st, "manifest")) == 0);
 }
 
+/* Sides of 10 and 9 rows as a batch [2, LENGTH, cols] in a .npy file, the other rows not numbers. */
+#define LENGTH 12
+static void save_batch(const dm_st *st, const char *path, bool left)
+{
+    static const size_t sides[] = {10, 9};
+    double x[19 * 16], y[2 * LENGTH * 16];
+    dm_error err = {0};
+    uint64_t wrong;
+    const dm_st_tensor *s = dm_st_find(st, "step.0/" ROPE);
+    FILE *f = fopen(path, "wb");
+
+    if (!CK(f && s && s->count == 19 * 16 && dm_trace_values(st, s, x, &wrong, &err) == DM_OK))
+        return;
+    for (size_t i = 0; i < sizeof y / sizeof *y; i++)
+        y[i] = NAN;
+    for (size_t side = 0, row = 0; side < 2; row += sides[side++])
+        memcpy(y + (side * LENGTH + (left ? LENGTH - sides[side] : 0)) * 16, x + row * 16,
+               sides[side] * 16 * sizeof *x);
+    fwrite("\x93NUMPY\x01\x00\x76\x00", 1, 10, f);
+    fprintf(f, "%-117s\n", "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 12, 16), }");
+    fwrite(y, sizeof *y, sizeof y / sizeof *y, f);
+    CK(fclose(f) == 0);
+}
+
 typedef struct seen {
     const char *name;
     dm_layout layout;
@@ -122,6 +149,28 @@ static void compare(const dm_st *a, const dm_manifest *m, change how, dm_layout 
     remove(path);
 }
 
+static void compare_batch(const dm_st *a, const dm_manifest *m, bool left)
+{
+    static const char path[] = "q_rope.npy", map[] = "{\"" ROPE "\": \"q_rope\"}";
+    seen s = {.name = ROPE, .layout = DM_LAYOUT_OTHER};
+    dm_compare_counts counts;
+    dm_error err = {0};
+    dm_json_doc *doc = NULL;
+    dm_st *b = NULL;
+
+    save_batch(a, path, left);
+    if (CK_MSG(dm_trace_open(&b, path, &err) == DM_OK, "%s", err.message) &&
+        CK(dm_json_parse(&doc, map, strlen(map), "map", &err) == DM_OK)) {
+        const dm_compare_options o = {.a = a, .b = b, .m = m, .map = dm_json_root(doc)};
+        CK_MSG(dm_compare_traces(&o, on_pair, &s, &counts, &err) == DM_OK, "%s", err.message);
+        CK_MSG(s.layout == (left ? DM_LAYOUT_PADDED_LEFT : DM_LAYOUT_PADDED) && s.difference == DM_DIFFERENCE_NONE,
+               "%s, %s", dm_layout_name(s.layout), dm_difference_name(s.difference));
+    }
+    dm_json_close(&doc);
+    dm_st_close(&b);
+    remove(path);
+}
+
 int main(void)
 {
     const char *src = getenv("SRC");
@@ -137,6 +186,8 @@ int main(void)
         compare(st, &m, TRANSPOSED, DM_LAYOUT_TRANSPOSED, DM_DIFFERENCE_NONE);
         compare(st, &m, FUSED, DM_LAYOUT_FUSED, DM_DIFFERENCE_NONE);
         compare(st, &m, NEIGHBOURS, DM_LAYOUT_INTERLEAVED, DM_DIFFERENCE_NONE);
+        compare_batch(st, &m, false);
+        compare_batch(st, &m, true);
         compare(st, &m, CHANGED, DM_LAYOUT_SAME, DM_DIFFERENCE_DIVERGES);
     }
     dm_manifest_close(&m);
