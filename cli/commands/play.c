@@ -268,10 +268,10 @@ static dm_status play_person(game *g, dm_error *err)
     dm_status s = g->terminal ? show_help(g, err) : DM_OK;
 
     while (s == DM_OK && !g->now.done && !quit) {
-        if (g->terminal && g->out) {
+        if (g->terminal && g->out)
             fputs("> ", g->out);
+        if (g->out) /* a program at the other end of a pipe waits for it */
             fflush(g->out);
-        }
         errno = 0;
         n = getline(&line, &room, stdin);
         if (n < 0 || cli_interrupted())
