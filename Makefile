@@ -273,7 +273,7 @@ asan ubsan tsan:
 	    DMPO_TEST_FAST=1 $(MAKE) SRC=$(abspath $(SRC)) B=. test
 
 FORMATTED = $(foreach d,$(LIB_FOLDERS) $(AGENT_FOLDERS) $(CLI_FOLDERS) $(UNIT_FOLDERS) tests/support tests/checkasm \
-    tests/fuzz tests/faults bench include,$(call sources,$(d)/*.[ch]))
+    tests/fuzz tests/faults bench bench/link include,$(call sources,$(d)/*.[ch]))
 format-check:
 	cd $(SRC) && clang-format --dry-run -Werror $(FORMATTED)
 

@@ -3,25 +3,35 @@
 #
 #     BUILD=DIR bench/ranks.sh threads [15m|135m] [REPEATS]     two ranks of one thread beside one process of two
 #     BUILD=DIR bench/ranks.sh bytes [15m|135m]                 what leaves a link in a step, beside the plan's number
-#     BUILD=DIR bench/ranks.sh network [15m|135m] [REPEATS]     2 and 4 ranks, each on a link of its own of 1 and 10
-#                                                               Gbit/s and without a limit, full training and LoRA
+#     BUILD=DIR bench/ranks.sh network [15m|135m] [REPEATS] [RANKS...]   2 and 4 ranks, each on a link of its own of 1
+#                                                               and 10 Gbit/s, full training and LoRA
+#     BUILD=DIR bench/ranks.sh links                            what those links give, measured
 #
 # Runs alternate; a line of output is a run: shape, shards, what it was, and the median of its steps' seconds, the first
-# one left out. `bytes` and `network` need root, ip and tc: each rank gets a network namespace, joined by a bridge, with
-# a token bucket on what it sends. Delays are not added (tc's netem is not in every kernel). `bytes` counts on rank 0's
-# link in two runs that differ by two steps.
+# one left out. All but `threads` need root, ip, /dev/net/tun and a C compiler, and `links` Python: each rank gets a
+# network namespace, and bench/link/link.c carries packets between them at the link's rate and with 0.1 ms each way;
+# "none" is the same without a limit and a delay. `bytes` counts on rank 0's link in two runs that differ by two steps.
 # shellcheck disable=SC2086 # MPIRUN and lists of options are lists of words
 set -eu
 
 BUILD=$(cd "${BUILD:?names a build that was configured --with-mpi}" && pwd -P)
 mpirun=${MPIRUN:-mpirun}
-what=${1:?threads or network} shape=${2:-15m} repeats=${3:-3}
+what=${1:?threads, bytes, network or links} shape=${2:-15m} repeats=${3:-3}
+counts="2 4"
+if [ $# -gt 3 ]; then shift 3 && counts=$*; fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 work=$(mktemp -d)
 net=dmpo-bench
 spaces=
+carrier=
+
+disconnect() {
+    [ -z "$carrier" ] || { kill "$carrier" && wait "$carrier"; } 2>/dev/null || :
+    carrier=
+}
 
 close() {
+    disconnect
     for space in $spaces; do ip netns del "$space" || :; done
     rm -rf "$work"
 }
@@ -72,25 +82,40 @@ threads() {
     done
 }
 
-# links RANKS: one namespace for each rank, and one with the bridge
+# links RANKS: a namespace for each rank, without a device yet
 links() {
-    ip netns add "$net-0" && spaces=$net-0
-    ip -n "$net-0" link add bridge type bridge
-    ip -n "$net-0" link set bridge mtu 9000 up
+    [ -x "$work/link" ] || ${CC:-cc} -std=c11 -O2 -o "$work/link" "$(dirname "$0")/link/link.c"
     for i in $(seq "$1"); do
         ip netns add "$net-$i" && spaces="$spaces $net-$i"
-        ip link add eth0 netns "$net-$i" type veth peer name "v$i" netns "$net-0"
-        ip -n "$net-$i" addr add "10.77.0.$i/24" dev eth0
         ip -n "$net-$i" link set lo up
-        ip -n "$net-$i" link set eth0 mtu 9000 up
-        ip -n "$net-0" link set "v$i" mtu 9000 master bridge up
     done
 }
 
-limit() { # limit RANKS RATE
-    for i in $(seq "$1"); do
-        tc -n "$net-$i" qdisc del dev eth0 root 2>/dev/null || :
-        [ "$2" = none ] || tc -n "$net-$i" qdisc add dev eth0 root tbf rate "$2" burst 1mb latency 100ms
+connect() { # connect none|1gbit|10gbit: what is sent in one piece lasts less than the delay
+    disconnect
+    case $1 in
+    none) set -- 0 0 65000 ;;
+    1gbit) set -- 1e9 100 9000 ;;
+    10gbit) set -- 1e10 100 65000 ;;
+    esac
+    "$work/link" "$1" "$2" "$3" $spaces >"$work/link.out" &
+    carrier=$!
+    until grep -q ready "$work/link.out"; do kill -0 $carrier && sleep 0.1; done
+    i=0
+    for space in $spaces; do
+        ip -n "$space" addr add "10.77.0.$((i += 1))/24" dev eth0
+        ip -n "$space" link set eth0 txqueuelen 10000 mtu "$3" up
+    done
+}
+
+probe() {
+    probe="python3 $(cd "$(dirname "$0")" && pwd -P)/link/probe.py"
+    links 2
+    for rate in none 1gbit 10gbit; do
+        connect $rate
+        ip netns exec "$net-2" $probe serve 10.77.0.2 &
+        echo "$rate: $(ip netns exec "$net-1" $probe 10.77.0.2)"
+        wait $!
     done
 }
 
@@ -121,7 +146,7 @@ count_bytes() {
 seconds() {
     for _ in $(seq "$repeats"); do
         for rate in none 1gbit 10gbit; do
-            limit $ranks $rate
+            connect $rate
             step "$kind-$rate" $ranks $steps $run -- --threads 1 $more
         done
     done
@@ -129,8 +154,9 @@ seconds() {
 
 # on_links FUNCTION: with 2 and 4 ranks, full training and LoRA
 on_links() {
-    for ranks in 2 4; do
+    for ranks in $counts; do
         links $ranks
+        connect none
         hosts=$(seq -s , -f '10.77.0.%g' $ranks)
         run="ip netns exec $net-1 $mpirun --bind-to none --host $hosts --mca plm_rsh_agent $work/enter --mca btl tcp,self
             --mca btl_tcp_if_include eth0 --mca oob_tcp_if_include eth0 -n $ranks"
@@ -139,6 +165,7 @@ on_links() {
             [ $kind = full ] || more=$lora
             "$1"
         done
+        disconnect
         for space in $spaces; do ip netns del "$space"; done
         spaces=
     done
@@ -148,5 +175,6 @@ case $what in
 threads) threads ;;
 bytes) on_links count_bytes ;;
 network) on_links seconds ;;
+links) probe ;;
 *) echo "no measurement '$what'" >&2 && exit 1 ;;
 esac

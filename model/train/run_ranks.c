@@ -463,8 +463,8 @@ dm_status dm_run_gather_moments(dm_run *r, dm_error *err)
 dm_status dm_run_share_state(dm_run *r, dm_error *err)
 {
     static const char what[] = "the checkpoint";
-    dm_status s = dm_ranks_share(DM_RANK_WEIGHTS, r->memory.trained, r->models.trained_layout->floats * sizeof(float),
-                                 what, err);
+    dm_status s =
+        dm_ranks_share(DM_RANK_WEIGHTS, r->memory.trained, r->models.trained_layout->floats * sizeof(float), what, err);
 
     if (s == DM_OK && r->policy && r->policy->critic.o.on)
         s = dm_ranks_share(DM_RANK_WEIGHTS, r->policy->critic.weight,

@@ -2,7 +2,8 @@
 # ranks.sh: a build with MPI (BUILD, configured --with-mpi) under mpirun (MPIRUN, "mpirun"): training, references,
 # checkpoints and files are the same, byte for byte, on 1, 2, 3, 4, 8 and 16 ranks and in one process; a rank that is
 # killed, hangs, or has another version of an input ends the run, which resumes on another number of ranks to the same
-# bytes. KILLS (3): how many runs are killed. SHORT: one check of each kind of message, for a second implementation of
+# bytes. KILLS (3): how many runs are killed. EVERY: training, KTO, adapters and learning on each of these numbers of
+# ranks, and what their files add up to. SHORT: one check of each kind of message, for a second implementation of
 # MPI. OTHER: a command that runs a build for another architecture, with the same MPI, beside this one. Needs a kernel
 # with SIGSTOP and enough memory for 16 small processes; all of them share the machine's cores. Ends with
 # "ranks: N passed, N failed".
@@ -18,6 +19,7 @@ mpirun=${MPIRUN:-mpirun}
 kills=${KILLS:-3}
 long=1
 [ -z "${SHORT:-}" ] || long=
+every=${EVERY:+1 2 3 4 8 16}
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export OMPI_MCA_hwloc_base_binding_policy=none
 export DMPO_THREADS=1
@@ -75,6 +77,10 @@ same() {
         cmp "$work/$name.want" "$work/$name.got" && rm -r "$work/$name.$ranks"
 }
 
+sum() { # sum NAME: what $work/NAME.want says, in one line
+    [ -z "$every" ] || echo "$1: $(sha256sum <"$work/$1.want")"
+}
+
 # everywhere NAME RANKS... -- OPTION...
 everywhere() {
     name=$1 counts=
@@ -83,14 +89,15 @@ everywhere() {
     shift
     check "$name in one process" train 0 "$name" "$@"
     digest "$work/$name" >"$work/$name.want"
+    sum "$name"
     for ranks in $counts; do check "$name on $ranks ranks" same "$ranks" "$name" "$@"; done
 }
 
-everywhere dmpo ${long:+1 2 4 8} 3 16 --
+everywhere dmpo ${every:-${long:+1 2 4 8} 3 16} --
 everywhere sft 3 -- --objective sft --batch 7 --shards 5
 if [ "$long" ]; then
-    everywhere lora 2 4 -- --lora-rank 4
-    everywhere kto 3 8 -- --objective kto
+    everywhere lora ${every:-2 4} -- --lora-rank 4
+    everywhere kto ${every:-3 8} -- --objective kto
     everywhere kto-pair 2 -- --link kto-pair --max-grad-norm 0.1
     for link in apo-zero apo-down nca-pair sppo-hard; do everywhere $link 3 -- --link $link --steps 2; done
     everywhere mrpo 2 -- --reference "$work/model" --reference2 "$work/sft" --max-length 64
@@ -251,8 +258,8 @@ check "episodes that were begun by one process go on with 3 ranks" rollout 3 pla
 learn() { # learn RANKS OUTPUT OPTION...
     ranks=$1 output=$work/$2
     shift 2
-    on "$ranks" learn --env shop --model "$work/agent" --rounds 3 --tasks 4 --samples 8 --passes 2 --batch 9 \
-        --shards 4 --max-turns 9 --max-tokens 16 --kl 0.1 --lr 1e-4 --seed 3 --eval-tasks 3 --eval-split train \
+    on "$ranks" learn --env shop --model "$work/agent" --rounds 3 --tasks 4 --samples 8 --passes 2 --batch 20 \
+        --shards 16 --max-turns 9 --max-tokens 16 --kl 0.1 --lr 1e-4 --seed 3 --eval-tasks 3 --eval-split train \
         --eval-every 1 --checkpoint-every 1 --quiet --output "$output" "$@" >"$output.log" 2>&1 ||
         { tail -n 3 "$output.log"; return 1; }
 }
@@ -280,9 +287,11 @@ learns_on() { # a rank is killed, the run goes on with two
     learn 2 learn $critic --resume && digest "$work/learn" | cmp "$work/critic.want" -
 }
 check "learning in one process" learnt grpo
-for ranks in ${long:+4} 3; do check "learning on $ranks ranks" learned "$ranks" grpo; done
+sum grpo
+for ranks in ${every:-${long:+4} 3}; do check "learning on $ranks ranks" learned "$ranks" grpo; done
 check "learning with a critic" learnt critic $critic
-[ -z "$long" ] || check "a critic on 3 ranks" learned 3 critic $critic
+sum critic
+for ranks in ${every:-${long:+3}}; do check "a critic on $ranks ranks" learned "$ranks" critic $critic; done
 check "learning goes on with fewer ranks" learns_on
 
 # ---- experiments: stages on ranks ----
