@@ -112,7 +112,7 @@ dm_status dm_run_ranks_check(const dm_run *r, dm_error *err)
         return DM_OK;
     return dm_fail(
         err, DM_ERR_ARGUMENT,
-        "%u ranks for `shards` %lld: each rank computes at least one shard; start %lld ranks, or set `shards` "
+        "%u ranks for `shards` %lld: each rank computes at least one shard; start at most %lld, or set `shards` "
         "to %u, which is another sum",
         r->ranks.count, (long long)r->options.shards, (long long)r->options.shards, r->ranks.count);
 }
