@@ -6,6 +6,7 @@
 #     BUILD=DIR bench/ranks.sh network [15m|135m] [REPEATS] [RANKS...]   2 and 4 ranks, each on a link of its own of 1
 #                                                               and 10 Gbit/s, full training and LoRA
 #     BUILD=DIR bench/ranks.sh links                            what those links give, measured
+#     BUILD=DIR bench/ranks.sh paper                            the model of docs/ranks.md, computed
 #
 # Runs alternate; a line of output is a run: shape, shards, what it was, and the median of its steps' seconds, the first
 # one left out. All but `threads` need root, ip, /dev/net/tun and a C compiler, and `links` Python: each rank gets a
@@ -16,7 +17,7 @@ set -eu
 
 BUILD=$(cd "${BUILD:?names a build that was configured --with-mpi}" && pwd -P)
 mpirun=${MPIRUN:-mpirun}
-what=${1:?threads, bytes, network or links} shape=${2:-15m} repeats=${3:-3}
+what=${1:?threads, bytes, network, links or paper} shape=${2:-15m} repeats=${3:-3}
 counts="2 4"
 if [ $# -gt 3 ]; then shift 3 && counts=$*; fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
@@ -171,10 +172,29 @@ on_links() {
     done
 }
 
+# A step of 64 pairs on R machines: the share in which they compute, with nothing hidden and, in brackets, with what the
+# last pair's backward pass (two thirds of its time) hides. Columns: trained floats, head's share, seconds of a pair.
+paper() {
+    echo "15m 15191712 0.61 0.328
+15m-lora 262656 0 0.223
+135m 134515008 0.21 3.914
+135m-lora 2442240 0 2.87" | awk '{
+        for (rate = 1e9; rate <= 1e10; rate *= 10)
+            for (r = 2; r <= 64; r *= 2) {
+                half = 32 * $2 * (r - 1) / r / rate; pairs = 64 / r; hidden = half * (1 - $3)
+                if (hidden > $4 * 2 / 3) hidden = $4 * 2 / 3
+                work = pairs * $4
+                printf "%s %d machines %g Gbit/s: %.1f %% (%.1f %%)\n", $1, r, rate / 1e9,
+                    100 * work / (work + 2 * half + 7e-4), 100 * work / (work + 2 * half - hidden + 7e-4)
+            }
+    }'
+}
+
 case $what in
 threads) threads ;;
 bytes) on_links count_bytes ;;
 network) on_links seconds ;;
 links) probe ;;
+paper) paper ;;
 *) echo "no measurement '$what'" >&2 && exit 1 ;;
 esac
