@@ -56,6 +56,7 @@ void fuzz_config(const uint8_t *data, size_t size)
 {
     dm_config c;
     dm_param_layout layout;
+    int32_t stop[DM_ENDS_MAX + 1];
     dm_error err;
 
     (void)fuzz_file("config.json", data, size);
@@ -63,6 +64,14 @@ void fuzz_config(const uint8_t *data, size_t size)
     if (dm_config_read(&c, fuzz_directory(), &err) != DM_OK)
         return;
     FUZZ_CHECK(c.hidden && c.heads && c.kv_heads && c.head_dim && c.heads % c.kv_heads == 0 && c.layers && c.vocab);
+    const size_t stops = dm_config_stops(stop, &c, 7); /* each token once, 7 among them */
+    bool there = false;
+    for (size_t i = 0; i < stops; i++) {
+        there = there || stop[i] == 7;
+        for (size_t k = 0; k < i; k++)
+            FUZZ_CHECK(stop[k] != stop[i]);
+    }
+    FUZZ_CHECK(there);
     if ((uint64_t)c.layers * c.hidden < SMALL && dm_param_layout_build(&layout, &c, &err) == DM_OK)
         dm_param_layout_free(&layout);
 }
