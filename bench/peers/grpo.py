@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """GRPO on whole episodes, playing and learning, of dmpo and of TRL's GRPOTrainer, side by side in one run.
 
-    BUILD=DIR python3 bench/peers/grpo.py [--model DIR] [--rounds 3] [--tasks 8] [--samples 8] [--threads 2] [--repeat 1]
+    BUILD=DIR python3 bench/peers/grpo.py [--model DIR] [--rounds 3] [--tasks 8] [--samples 8] [--threads 2]
+                                          [--repeat 1]
 
 In each round both play the first --tasks tasks of `home`, --samples episodes of each at temperature 1, up to the
 environment's limit of turns and 64 tokens a turn, and learn from them with one update of AdamW, without a reference
 model. The model is that of the recipe `quick` (hidden 64, 2 layers, 4 heads), trained by SFT on 150 expert runs, unless
---model names one. TRL plays through its rollout_func: Hugging Face's generate, one call a turn, batched over all episodes that still
-run; `dmpo play` in a pipe is the environment, started before the clock runs. TRL's first round warms up and isn't
-counted. What TRL's sampling says about a token is compared with a forward pass over the episodes of one more round.
+--model names one. TRL plays through its rollout_func: Hugging Face's generate, one call a turn, batched over all
+episodes that still run; `dmpo play` in a pipe is the environment, started before the clock runs. TRL's first round
+warms up and isn't counted. What TRL's sampling says about a token is compared with a forward pass over the episodes of
+one more round.
 Needs torch, transformers, datasets and trl. JSON lines on stdout, a table on stderr.
 """
 import argparse
@@ -88,13 +90,15 @@ class Player:
         training = model.training
         model.eval()
         while alive:
-            batch = t.pad({"input_ids": [prompt[i] + completion[i] for i in alive]}, padding_side="left", return_tensors="pt")
+            batch = t.pad({"input_ids": [prompt[i] + completion[i] for i in alive]}, padding_side="left",
+                          return_tensors="pt")
             with torch.no_grad():
-                out = model.generate(**batch, max_new_tokens=MAX_TOKENS, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-                                     eos_token_id=t.eos_token_id, pad_token_id=t.pad_token_id,
+                out = model.generate(**batch, max_new_tokens=MAX_TOKENS, do_sample=True, temperature=1.0, top_k=0,
+                                     top_p=1.0, eos_token_id=t.eos_token_id, pad_token_id=t.pad_token_id,
                                      return_dict_in_generate=True, output_logits=True)
                 new = out.sequences[:, batch["input_ids"].shape[1]:]
-                said = torch.stack([x.log_softmax(-1).gather(1, new[:, [k]])[:, 0] for k, x in enumerate(out.logits)], 1)
+                said = [x.log_softmax(-1).gather(1, new[:, [k]])[:, 0] for k, x in enumerate(out.logits)]
+                said = torch.stack(said, 1)
             for i, ids, lp in zip(alive, new.tolist(), said.tolist()):
                 n = ids.index(t.eos_token_id) + 1 if t.eos_token_id in ids else len(ids)
                 before = time.perf_counter()
@@ -115,9 +119,10 @@ class Player:
         for g in games:
             g.process.kill()
         model.train(training)
-        self.spent.append(dict(playing=time.perf_counter() - start, environment=environment, sampled=sampled, turns=turns,
-                               episodes=len(games), start=start))
-        return dict(prompt_ids=prompt, completion_ids=completion, logprobs=logps, env_mask=mask, score=[g.reward for g in games])
+        self.spent.append(dict(playing=time.perf_counter() - start, environment=environment, sampled=sampled,
+                               turns=turns, episodes=len(games), start=start))
+        return dict(prompt_ids=prompt, completion_ids=completion, logprobs=logps, env_mask=mask,
+                    score=[g.reward for g in games])
 
 
 def mismatch(trainer, player, prompts):
@@ -131,7 +136,8 @@ def mismatch(trainer, player, prompts):
         again = logp.gather(1, torch.tensor(c)[:, None])[:, 0]
         gap.append(((again - torch.tensor(said)).double().expm1().abs())[torch.tensor(m) == 1])
     gap = torch.cat(gap)
-    return dict(mean_mismatch=gap.mean().item(), max_mismatch=gap.max().item(), equal_share=(gap == 0).double().mean().item())
+    return dict(mean_mismatch=gap.mean().item(), max_mismatch=gap.max().item(),
+                equal_share=(gap == 0).double().mean().item())
 
 
 def run_trl(a):
@@ -151,12 +157,12 @@ def run_trl(a):
     tasks = [str(x) for x in range(a.tasks)]
     config = trl.GRPOConfig(
         output_dir=os.path.join(a.directory, "trl"), per_device_train_batch_size=n, num_generations=a.samples,
-        gradient_accumulation_steps=1, max_completion_length=LIMIT, max_steps=a.rounds + 1, learning_rate=1e-6, beta=0.0,
-        temperature=1.0, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none", save_strategy="no",
-        disable_tqdm=True, lr_scheduler_type="constant")
+        gradient_accumulation_steps=1, max_completion_length=LIMIT, max_steps=a.rounds + 1, learning_rate=1e-6,
+        beta=0.0, temperature=1.0, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none",
+        save_strategy="no", disable_tqdm=True, lr_scheduler_type="constant")
     model = transformers.AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32)
-    trainer = trl.GRPOTrainer(model=model, args=config, processing_class=tokenizer, rollout_func=player, callbacks=[Clock()],
-                              reward_funcs=lambda completions, score, **_: score,
+    trainer = trl.GRPOTrainer(model=model, args=config, processing_class=tokenizer, rollout_func=player,
+                              callbacks=[Clock()], reward_funcs=lambda completions, score, **_: score,
                               train_dataset=datasets.Dataset.from_dict({"prompt": tasks}))
     trainer.train()
     kept = player.spent[1:]
@@ -172,8 +178,8 @@ def run_trl(a):
 
 def run_dmpo(a):
     output = os.path.join(a.directory, "learn")
-    r = json.loads(dmpo("learn", "--env", "home", "--model", a.model, "--output", output, "--rounds", a.rounds, "--tasks",
-                        a.tasks, "--pool", a.tasks, "--samples", a.samples, "--batch", a.tasks * a.samples,
+    r = json.loads(dmpo("learn", "--env", "home", "--model", a.model, "--output", output, "--rounds", a.rounds,
+                        "--tasks", a.tasks, "--pool", a.tasks, "--samples", a.samples, "--batch", a.tasks * a.samples,
                         "--max-tokens", MAX_TOKENS, "--eval-tasks", 0, "--threads", a.threads, "--json", "--overwrite"))
     with open(os.path.join(output, "metrics.jsonl"), encoding="utf-8") as f:
         ratios = [m[k] for m in map(json.loads, f) if m["kind"] == "train" for k in ("ratio/low", "ratio/high")]
@@ -204,8 +210,9 @@ def main():
         runs = {"dmpo": [], "trl": []}
         for _ in range(a.repeat):
             runs["dmpo"].append(run_dmpo(a))
-            runs["trl"].append(contestant(__file__, "trl", "--model", a.model, "--directory", a.directory, "--rounds", a.rounds,
-                                          "--tasks", a.tasks, "--samples", a.samples, "--threads", a.threads))
+            runs["trl"].append(contestant(__file__, "trl", "--model", a.model, "--directory", a.directory,
+                                          "--rounds", a.rounds, "--tasks", a.tasks, "--samples", a.samples,
+                                          "--threads", a.threads))
         report("grpo-peers", runs, UNITS, versions=runs["trl"][0]["versions"], learning_rounds=a.rounds, tasks=a.tasks,
                samples=a.samples, threads=a.threads)
 
