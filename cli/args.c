@@ -342,6 +342,8 @@ dm_status cli_check_inputs(const cli_option *table, const void *options, const c
         dm_text value = {0};
         if (!cli_names_path(o) || strcmp(o->info.name, "output") == 0)
             continue;
+        if (o->offset != CLI_LIBRARY && *(const char *const *)((const char *)options + o->offset) == output)
+            continue; /* the output under another name */
         if (o->offset == CLI_LIBRARY) {
             s = dm_place_apart(output, dmpo_train_options_get(args->train, o->info.name), err);
             continue;

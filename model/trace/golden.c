@@ -181,7 +181,8 @@ static dm_status write_case(const maker *k, const char *dir, dm_error *err)
     dm_json_close_value(&j);
     dm_json_close_value(&j);
     dm_text_add(&t, "\n", 1);
-    dm_status s = t.failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for a case") : DM_OK;
+    const bool failed = t.failed || k->pairs_text.failed || k->losses_text.failed || k->history_text.failed;
+    dm_status s = failed ? dm_fail(err, DM_ERR_MEMORY, "no memory for a case") : DM_OK;
     if (s == DM_OK && (s = dm_path_in(&path, dir, "case.json", err)) == DM_OK)
         s = dm_output_write(path.text, false, t.data, t.size, err);
     dm_text_free(&t);

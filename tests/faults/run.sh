@@ -43,12 +43,13 @@ quietly tokenizer train --vocabulary 300 --output in/tokenizer in/sft.jsonl
 quietly init --tokenizer in/tokenizer --hidden 16 --intermediate 32 --layers 1 --heads 2 --output in/model
 quietly convert in/model --output in/model.gguf
 quietly init --tokenizer in/tokenizer --hidden 16 --intermediate 32 --layers 1 --heads 2 --positions 8 --output in/short
-quietly train --model in/model --data in/pairs.jsonl --steps 1 --batch 2 --lora-rank 2 --output in/adapter
 for lr in 1e-3 2e-3; do
     quietly train --model in/model --data in/short.jsonl --steps 2 --batch 1 --lr $lr --output in/run-$lr
     quietly trace --model in/run-$lr --data in/short.jsonl --batch 1 --output in/trace-$lr
 done
 mkdir out
+(cd out && quietly train --model ../in/model --data ../in/pairs.jsonl --steps 1 --batch 2 --lora-rank 2 --output ../in/adapter) ||
+    exit 1
 quietly rollout --env home --policy expert --tasks 3 --output in/expert.jsonl
 quietly rollout --env home --policy random --tasks 3 --output in/random.jsonl
 cat >in/recipe.json <<'RECIPE'
@@ -115,7 +116,7 @@ train="--batch 2 --lr 1e-3 --steps 2 --checkpoint-every 1 --resume"
         --kl 0.05 --eval-tasks 1 --checkpoint-every 1 --resume --output run --quiet
     faults trace 60 -- trace --model ../in/model --data ../in/short.jsonl --batch 1 --output trace --quiet
     faults check 60 measures -- check ../in/trace-1e-3 --quiet
-    faults compare 60 measures -- compare ../in/trace-1e-3 ../in/trace-2e-3 --html page.html --quiet
+    faults compare 60 measures -- compare ../in/trace-1e-3 ../in/trace-2e-3 --html page.html --overwrite --quiet
     faults golden 60 -- golden make --model ../in/model --data ../in/short.jsonl --output case --quiet
     faults verify 60 measures -- verify ../in/run-1e-3 --model ../in/model --data ../in/short.jsonl --quiet
     faults diff 60 -- diff ../in/run-1e-3 ../in/run-1e-3 --model ../in/model --data ../in/short.jsonl --quiet

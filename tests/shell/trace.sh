@@ -55,6 +55,7 @@ check "f32 is f64, rounded" dmpo compare --truth "$work/f64" "$work/f32" "$work/
 check "nothing diverges" says ' 0 diverge; 0 are not in B, 0 have another size there$'
 check "the same is the same" dmpo compare --html "$work/heat.html" "$work/two" "$work/one" >"$work/out"
 check "there is a heat map" grep -q '<table>' "$work/heat.html"
+check "asked, it is" dmpo compare --html "$work/heat.html" --overwrite "$work/two" "$work/one" >"$work/out"
 if dmpo compare "$work/two" "$work/broken" >"$work/out"; then check "the broken one diverges" false; fi
 check "it is said where" says '^first divergence: step 0, '
 
@@ -69,6 +70,8 @@ refused() { # refused TEXT COMMAND...
     shift
     ! "$@" 2>"$work/err" && [ "$(wc -l <"$work/err")" -eq 1 ] && grep -q -e "$text" "$work/err"
 }
+check "a heat map that is there" refused "heat.html: already exists" \
+    dmpo compare --html "$work/heat.html" "$work/two" "$work/one"
 check "no manifest" refused 'no "manifest"' dmpo check "$golden/gemma3/model/model.safetensors"
 check "steps that are not there" refused 'has steps 0 to' record gemma3 f32 --steps 999999
 check "a range" refused 'is not A:B' record gemma3 f32 --layers 2:1
