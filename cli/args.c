@@ -340,14 +340,14 @@ dm_status cli_check_inputs(const cli_option *table, const void *options, const c
         s = dm_place_apart(output, args->positional[i], err);
     for (const cli_option *o = table; s == DM_OK && o->info.name; o++) {
         dm_text value = {0};
-        if (!cli_names_path(o) || strcmp(o->info.name, "output") == 0)
+        if (!cli_names_path(o))
             continue;
-        if (o->offset != CLI_LIBRARY && *(const char *const *)((const char *)options + o->offset) == output)
-            continue; /* the output under another name */
         if (o->offset == CLI_LIBRARY) {
             s = dm_place_apart(output, dmpo_train_options_get(args->train, o->info.name), err);
             continue;
         }
+        if (*(const char *const *)((const char *)options + o->offset) == output) /* the option that names it */
+            continue;
         if (dm_option_text(&value, o, options) && !value.failed) {
             s = dm_place_apart(output, value.data, err);
             for (char *at = value.data; s == DM_OK && (at = strrchr(value.data, ',')) != NULL; *at = '\0')

@@ -118,8 +118,8 @@ dm_status cli_ranks_open(dm_error *err)
 
     if (!was_launched())
         return DM_OK;
-    /* Where ranks share cores Open MPI yields whenever nobody has sent anything; who waits here sleeps by itself, and
-     * who looks for a message between two steps of its work must not lose its turn. */
+    /* With more ranks than cores Open MPI gives up the core whenever it looks for a message and finds none. Waiting
+     * sleeps anyway (core/ranks.c), and a rank that looks between two steps of its work has to keep its core. */
     setenv("OMPI_MCA_mpi_yield_when_idle", "0", 0);
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
         return dm_fail(err, DM_ERR_UNSUPPORTED, "MPI does not start");
