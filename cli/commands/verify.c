@@ -115,27 +115,35 @@ static void print_result(const report *r, const dm_verify_result *v, size_t file
                (long long)v->steps, odds);
 }
 
-/* What run.json says of itself and of the files beside it. *doc: closed by the caller. */
-static dm_status check_files(dm_json_doc **doc, const char *run, const char *path, report *r, size_t *files,
-                             dm_error *err)
+/* A record that carries its own checksum. *holds is false, with *why where it is no JSON, when it was changed; *doc
+ * (closed by the caller) may be NULL then. No memory says nothing about the record: it fails. */
+static dm_status read_record(dm_json_doc **doc, const char *path, bool *holds, dm_error *why, dm_error *err)
 {
     char *data = NULL;
     size_t size = 0;
-    dm_error why;
     dm_status s = dm_file_read(path, RUN_BYTES, &data, &size, err);
 
     if (s != DM_OK)
         return s;
-    s = dm_json_parse(doc, data, size, path, &why);
-    if (s == DM_ERR_MEMORY) {
-        free(data);
-        return dm_fail(err, s, "%s", why.message);
-    }
-    if (s != DM_OK || !dm_json_seal_holds(*doc, data, size)) {
-        add(r, true, s != DM_OK ? why.message : "run.json: its own checksum differs, or it has none");
-        s = DM_OK;
-    }
+    *why = (dm_error){.message = ""};
+    s = dm_json_parse(doc, data, size, path, why);
+    *holds = s == DM_OK && dm_json_seal_holds(*doc, data, size);
     free(data);
+    return s == DM_ERR_MEMORY ? dm_fail(err, s, "%s", why->message) : DM_OK;
+}
+
+/* What run.json says of itself and of the files beside it. *doc: closed by the caller. */
+static dm_status check_files(dm_json_doc **doc, const char *run, const char *path, report *r, size_t *files,
+                             dm_error *err)
+{
+    bool holds;
+    dm_error why;
+    const dm_status s = read_record(doc, path, &holds, &why, err);
+
+    if (s != DM_OK)
+        return s;
+    if (!holds)
+        add(r, true, *why.message ? why.message : "run.json: its own checksum differs, or it has none");
     const dm_json *of_run = *doc ? dm_json_get(dm_json_root(*doc), "files") : NULL;
     return of_run ? cli_manifest_check(of_run, run, add_file, r, files, err) : s;
 }
@@ -205,22 +213,18 @@ static dm_status verify_stage(cli_call *c, const char *dir, report *r, dm_error 
 {
     dm_path record;
     dm_json_doc *doc = NULL;
-    char *data = NULL, text[DM_PATH_MAX + 64], line[32768];
+    char text[DM_PATH_MAX + 64], line[32768];
     const char *word[CLI_RERUN_WORDS];
-    size_t size = 0, words = 0;
+    size_t words = 0;
+    bool holds;
     dm_error why;
     dm_status s = dm_path_in(&record, dir, "stage.json", err);
 
     if (s != DM_OK || !dm_file_exists(record.text))
         return s; /* never finished */
-    if ((s = dm_file_read(record.text, RUN_BYTES, &data, &size, err)) != DM_OK)
+    if ((s = read_record(&doc, record.text, &holds, &why, err)) != DM_OK)
         return s;
-    s = dm_json_parse(&doc, data, size, record.text, &why);
-    if (s == DM_ERR_MEMORY) {
-        free(data);
-        return dm_fail(err, s, "%s", why.message);
-    }
-    if (s != DM_OK || !dm_json_seal_holds(doc, data, size)) {
+    if (!holds) {
         snprintf(text, sizeof text, "%s: its own checksum differs, or it has none", record.text);
         add(r, true, text);
     }
@@ -234,7 +238,6 @@ static dm_status verify_stage(cli_call *c, const char *dir, report *r, dm_error 
         s = verify_run(c, dir, r, err);
     dmpo_engine_close(&c->engine); /* its threads are gone before the next stage's process is forked */
     dm_json_close(&doc);
-    free(data);
     return s;
 }
 
