@@ -1,8 +1,9 @@
-/* What a finished run's run.json says, for commands that look at runs. */
+/* What a finished run's run.json says, for commands that look at runs of dmpo train and dmpo learn. */
 #ifndef DM_CLI_RUN_FILE_H
 #define DM_CLI_RUN_FILE_H
 
-#include "cli/args.h"
+#include "agent/online/online.h"
+#include "cli/command.h"
 #include "dmpo.h"
 
 typedef struct cli_run_inputs { /* where they are now; NULL: where run.json says */
@@ -27,9 +28,26 @@ typedef struct cli_run_inputs { /* where they are now; NULL: where run.json says
         DM_OPTION_BYTES(options, field.memory, "memory", "SIZE", "memory limit of the process, such as 512MiB",        \
                         .group = "running", .absent = "no limit")
 
-/* The options of training in the run.json at `path`, read as dmpo train --config reads them. *train is closed by the
- * caller, before args. */
-dm_status cli_run_options(dmpo_train_options **train, const char *path, const cli_run_inputs *inputs, cli_args *args,
-                          dm_error *err);
+typedef struct cli_learn_values { /* dmpo learn's own options */
+    dm_online_options online;
+    bool plan;
+} cli_learn_values;
+
+typedef struct cli_run {
+    dmpo_train_options *train;
+    bool learnt; /* while acting: `learn` holds its options */
+    cli_learn_values learn;
+    cli_args args; /* keeps their texts alive */
+} cli_run;
+
+/* The options in the run.json at `path`, read as --config of the command that made it reads them. Closed by the caller,
+ * after a failure too. */
+dm_status cli_run_open(cli_run *r, const char *path, const cli_run_inputs *inputs, dm_error *err);
+void cli_run_close(cli_run *r); /* accepts a zeroed one */
+
+/* dm_verify_run, or dm_online_verify. */
+dm_status cli_run_verify(dmpo_engine *engine, const cli_run *r, const dm_verify_options *v, const char *root,
+                         dm_verify_fn fn, void *context, cli_progress *progress, dm_verify_result *result,
+                         dm_error *err);
 
 #endif

@@ -226,6 +226,7 @@ static dm_status begin(void *context, dm_run *r, dm_error *err)
 {
     player *p = context;
     const dm_session_weights weights = weights_of(r);
+    const char *place = p->policy.place ? p->policy.place : r->options.output;
     dm_status s;
 
     p->run = r;
@@ -234,8 +235,8 @@ static dm_status begin(void *context, dm_run *r, dm_error *err)
                                 .config = &r->models.config,
                                 .tokenizer = r->data.tokenizer,
                                 .chat = &r->data.chat};
-    if ((s = dm_path_in(&p->episodes, r->options.output, "episodes.jsonl", err)) != DM_OK ||
-        (s = dm_path_in(&p->evaluation, r->options.output, "evaluation.jsonl", err)) != DM_OK)
+    if ((s = dm_path_in(&p->episodes, place, "episodes.jsonl", err)) != DM_OK ||
+        (s = dm_path_in(&p->evaluation, place, "evaluation.jsonl", err)) != DM_OK)
         return s;
     return dm_session_share(&p->live.session, r->engine, &weights, p->slots, p->live.max_length, err);
 }
@@ -478,6 +479,17 @@ static dm_status play_again(player *p, const dm_run *r, int64_t round, dm_error 
     return s;
 }
 
+/* The file is what the transcript's records of the round begin with. */
+static dm_status hash_round(player *p, const dm_run *r, dm_error *err)
+{
+    char hex[DM_SHA256_HEX];
+    dm_status s = DM_OK;
+
+    if (r->ranks.self == 0 && (s = dm_file_sha256(p->episodes.text, hex, err)) == DM_OK)
+        dm_digest_read(&p->policy.digest, hex);
+    return s;
+}
+
 static dm_status play(void *context, dm_run *r, int64_t round, dm_error *err)
 {
     player *p = context;
@@ -489,7 +501,8 @@ static dm_status play(void *context, dm_run *r, int64_t round, dm_error *err)
     if (s != DM_OK)
         return s;
     p->policy.reward /= (double)p->policy.episodes;
-    return read_round(p, r, err);
+    const dm_status hashed = hash_round(p, r, err);
+    return hashed == DM_OK ? read_round(p, r, err) : hashed;
 }
 
 /* Fills what a run of these options has; what it holds is freed with p->identity. */
@@ -512,7 +525,6 @@ static dm_status open_player(player *p, dmpo_engine *engine, const dm_online_opt
     dm_status s = dm_ranks_agree(check(p, err), none, err);
     t->objective = DM_OBJECTIVE_SFT; /* of items, conversations */
     t->data = "episodes.jsonl";
-    t->transcript = false; /* its steps are of a file's items */
     describe(p);
     if (s == DM_OK && p->identity.failed)
         s = dm_fail(err, DM_ERR_MEMORY, "no memory for a run");
@@ -534,6 +546,23 @@ dmpo_status dm_online(dmpo_engine *engine, const dm_online_options *options, con
                                           : dm_api_report(error, s, &err);
     dm_text_free(&p.identity);
     return status;
+}
+
+dm_status dm_online_verify(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,
+                           const dm_verify_options *v, const char *root, dm_verify_fn fn, void *context,
+                           dmpo_event_fn event, void *event_context, dm_verify_result *result, dm_error *err)
+{
+    dm_train_options t = *train;
+    dm_verify_options of_policy = *v;
+    player p;
+    dm_status s = open_player(&p, engine, options, &t, err);
+
+    *result = (dm_verify_result){0};
+    of_policy.policy = &p.policy;
+    if (s == DM_OK)
+        s = dm_verify_run(engine, &t, &of_policy, root, fn, context, event, event_context, result, err);
+    dm_text_free(&p.identity);
+    return s;
 }
 
 dmpo_status dm_online_plan(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,

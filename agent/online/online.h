@@ -9,6 +9,7 @@
 #include "core/files/path.h"
 #include "model/loss/policy.h"
 #include "model/train/train.h"
+#include "model/train/verify.h"
 
 /* Each is a choice of baseline, ratio and aggregate, each of which has an option that overrides it; GiGPO also compares
  * steps that begin in the same state, and PPO has a critic in place of groups, of tokens or of turns. */
@@ -52,6 +53,11 @@ void dm_online_defaults(dm_online_options *o);
  * that of dmpo_train, and OUTPUT/episodes.jsonl has the episodes of the last round. */
 dmpo_status dm_online(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,
                       dmpo_event_fn event, void *context, dm_train_result *result, dmpo_error *error);
+
+/* Computes steps of such a run again, as dm_verify_run: v->policy is not read. */
+dm_status dm_online_verify(dmpo_engine *engine, const dm_online_options *options, const dm_train_options *train,
+                           const dm_verify_options *v, const char *root, dm_verify_fn fn, void *context,
+                           dmpo_event_fn event, void *event_context, dm_verify_result *result, dm_error *err);
 
 /* ---- agent/online/online_ranks.c ---- */
 

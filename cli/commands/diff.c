@@ -28,12 +28,12 @@ static const cli_option options[] = {
 
 static const cli_command command = {
     "diff",
-    "Finds where two runs of dmpo train diverge: options, data, versions, the first step, its first operation.",
+    "Finds where two runs of dmpo train or learn diverge: options, data, the first step, its first operation.",
     "RUN_A RUN_B [options]",
     "The first step whose leaf differs is found by bisection of the transcripts, and computed again here, from the\n"
     "nearest checkpoint, to say whose leaf this machine reproduces. Where options or data differ, the step is traced with\n"
-    "both, and the first operation and element that differ are named. docs/transcript.md has the details. Exit status\n"
-    "1: they differ.",
+    "both, and the first operation and element that differ are named (not of dmpo learn, whose losses have no trace).\n"
+    "docs/transcript.md has the details. Exit status 1: they differ.",
     options,
     2,
     2};
@@ -42,8 +42,7 @@ typedef struct side {
     const char *dir;
     dm_path file; /* run.json */
     dm_json_doc *doc;
-    cli_args args;
-    dmpo_train_options *train;
+    cli_run made;
     dm_path transcript_path;
     dm_transcript transcript;
     bool has_transcript;
@@ -63,7 +62,7 @@ static dm_status open_side(differ *d, side *s)
     dm_status status = dm_path_in(&s->file, s->dir, "run.json", d->err);
 
     if (status != DM_OK || (status = dm_json_read(&s->doc, s->file.text, d->err)) != DM_OK ||
-        (status = cli_run_options(&s->train, s->file.text, &d->o->inputs, &s->args, d->err)) != DM_OK ||
+        (status = cli_run_open(&s->made, s->file.text, &d->o->inputs, d->err)) != DM_OK ||
         (status = dm_path_in(&s->transcript_path, s->dir, DM_TRANSCRIPT_FILE, d->err)) != DM_OK)
         return status;
     s->has_transcript = dm_file_exists(s->transcript_path.text);
@@ -73,8 +72,7 @@ static dm_status open_side(differ *d, side *s)
 static void close_side(side *s)
 {
     dm_transcript_close(&s->transcript);
-    dmpo_train_options_close(&s->train);
-    cli_args_close(&s->args);
+    cli_run_close(&s->made);
     dm_json_close(&s->doc);
     if (s->trace[0]) {
         unlink(s->trace);
@@ -95,9 +93,33 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+static const char *value_text(const dm_json *v, char text[DM_DOUBLE_TEXT])
+{
+    if (!v || v->type == DM_JSON_NULL)
+        return NULL;
+    if (v->type == DM_JSON_STRING)
+        return v->text;
+    snprintf(text, DM_DOUBLE_TEXT, "%.17g", v->type == DM_JSON_NUMBER ? v->number : v->boolean);
+    return text;
+}
+
+/* The options of dmpo learn that are none of training; how many are played at once decides nothing. */
+static void compare_learning(differ *d)
+{
+    for (const cli_option *o = cli_learn_options(); o->info.name; o++) {
+        const dm_json *v[2];
+        char text[2][DM_DOUBLE_TEXT];
+        for (size_t i = 0; i < 2; i++)
+            v[i] = dm_json_get(dm_json_get(dm_json_root(d->s[i].doc), "options"), o->info.name);
+        const char *a = value_text(v[0], text[0]), *b = value_text(v[1], text[1]);
+        if (o->offset != CLI_LIBRARY && strcmp(o->info.name, "at-once") != 0 && !same_text(a, b))
+            row(d, o->info.name, a, b);
+    }
+}
+
 static void compare_files(differ *d)
 {
-    static const char *const members[] = {"version", "model_sha256", "data_sha256", "weights_sha256"};
+    static const char *const members[] = {"command", "version", "model_sha256", "data_sha256", "weights_sha256"};
 
     for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
         const dm_json *a = dm_json_get(dm_json_root(d->s[0].doc), members[i]);
@@ -107,11 +129,13 @@ static void compare_files(differ *d)
     }
     for (size_t i = 0; dmpo_train_option(i); i++) {
         const dmpo_option_info *info = dmpo_train_option(i);
-        const char *a = dmpo_train_options_get(d->s[0].train, info->name);
-        const char *b = dmpo_train_options_get(d->s[1].train, info->name);
+        const char *a = dmpo_train_options_get(d->s[0].made.train, info->name);
+        const char *b = dmpo_train_options_get(d->s[1].made.train, info->name);
         if (info->decides && info->type != DMPO_OPTION_TEXT && !same_text(a, b)) /* paths: their hashes say it */
             row(d, info->name, a, b);
     }
+    if (d->s[0].made.learnt && d->s[1].made.learnt)
+        compare_learning(d);
 }
 
 /* ---- transcripts ---- */
@@ -215,8 +239,7 @@ static dm_status replay(differ *d, uint64_t step)
     for (size_t i = 0; i < 2; i++) {
         const dm_verify_options v = {.run = d->s[i].dir, .sample = 1, .from = (int64_t)step};
         dm_verify_result result;
-        const dm_status s = dm_verify_run(d->engine, dm_train_options_values(d->s[i].train), &v, NULL, ignore, NULL,
-                                          NULL, NULL, &result, d->err);
+        const dm_status s = cli_run_verify(d->engine, &d->s[i].made, &v, NULL, ignore, NULL, NULL, &result, d->err);
         if (s != DM_OK)
             return s;
         printf("%s: this machine gives %s for step %llu\n", d->s[i].dir,
@@ -231,7 +254,7 @@ static dm_status replay(differ *d, uint64_t step)
 static dm_status trace(differ *d, side *s, uint64_t step)
 {
     const char *temporary = getenv("TMPDIR");
-    dm_train_options o = *dm_train_options_values(s->train);
+    dm_train_options o = *dm_train_options_values(s->made.train);
     dm_run r;
 
     snprintf(s->trace, sizeof s->trace, "%.4000s/dmpo-diff-%ld-%c.safetensors", temporary ? temporary : "/tmp",
@@ -316,6 +339,11 @@ static dm_status compare_step(differ *d, uint64_t step)
     d->found++;
     if ((s = replay(d, step)) != DM_OK || !d->o->trace)
         return s;
+    if (d->s[0].made.learnt || d->s[1].made.learnt) {
+        printf(
+            "a step of dmpo learn is not traced; its round's episodes.jsonl can be compared when it is the last one\n");
+        return DM_OK;
+    }
     if ((s = trace(d, &d->s[0], step)) != DM_OK || (s = trace(d, &d->s[1], step)) != DM_OK)
         return s;
     return compare_traces(d);

@@ -5,14 +5,14 @@
 #include "agent/online/online.h"
 #include "cli/call.h"
 #include "cli/files.h"
+#include "cli/manifest.h"
 #include "cli/plan_text.h"
+#include "cli/run_file.h"
+#include "io/json_seal.h"
 
 #define COUNT_MAX (1 << 24)
 
-typedef struct learn_options {
-    dm_online_options online;
-    bool plan;
-} learn_options;
+typedef cli_learn_values learn_options;
 
 static const cli_option own_options[] = {
     DM_OPTION_TEXT(learn_options, online.env, "env", "SPEC",
@@ -99,21 +99,14 @@ static const cli_option own_options[] = {
 #define OWN (sizeof own_options / sizeof *own_options)
 
 /* Of training; eval-every and checkpoint-every count rounds. */
-static const char *const library[] = {"model",        "output",
-                                      "template",     "template-option",
-                                      "lr",           "adam-beta1",
-                                      "adam-beta2",   "adam-eps",
-                                      "weight-decay", "max-grad-norm",
-                                      "schedule",     "warmup-ratio",
-                                      "warmup-steps", "batch",
-                                      "max-length",   "seed",
-                                      "shuffle",      "shards",
-                                      "lora-rank",    "lora-alpha",
-                                      "lora-targets", "lora-stabilised",
-                                      "eval-every",   "checkpoint-every",
-                                      "resume",       "overwrite",
-                                      "tensorboard",  "recompute",
-                                      "memory",       NULL};
+static const char *const library[] = {"model",        "output",          "template",    "template-option",
+                                      "lr",           "adam-beta1",      "adam-beta2",  "adam-eps",
+                                      "weight-decay", "max-grad-norm",   "schedule",    "warmup-ratio",
+                                      "warmup-steps", "batch",           "max-length",  "seed",
+                                      "shuffle",      "shards",          "lora-rank",   "lora-alpha",
+                                      "lora-targets", "lora-stabilised", "eval-every",  "checkpoint-every",
+                                      "resume",       "overwrite",       "tensorboard", "keep-checkpoints",
+                                      "transcript",   "recompute",       "memory",      NULL};
 
 static cli_option options[64];
 
@@ -150,9 +143,11 @@ static void evaluation_json(dm_json_writer *w, const char *name, const dmpo_metr
     dm_json_close_value(w);
 }
 
-static void run_json(dm_text *t, const learn_options *o, const dmpo_train_options *train, const dmpo_engine *engine,
-                     const dm_train_result *r)
+/* files: and what the directory holds. */
+static dm_status run_json(dm_text *t, const learn_options *o, const dmpo_train_options *train,
+                          const dmpo_engine *engine, const dm_train_result *r, bool files, dm_error *err)
 {
+    dm_status s = DM_OK;
     dm_json_writer w = {.out = t};
 
     dm_json_open_object(&w, NULL);
@@ -181,8 +176,13 @@ static void run_json(dm_text *t, const learn_options *o, const dmpo_train_option
     dm_json_close_value(&w);
     evaluation_json(&w, "before", &r->before);
     evaluation_json(&w, "after", &r->after);
-    dm_json_close_value(&w);
-    dm_text_add(t, "\n", 1);
+    dm_json_new_line(&w);
+    dm_json_put_string(&w, "transcript_sha256", r->transcript_sha256[0] ? r->transcript_sha256 : NULL);
+    dm_json_new_line(&w);
+    if (files)
+        s = cli_manifest_json(&w, dmpo_train_options_get(train, "output"), err);
+    dm_json_seal(&w);
+    return s;
 }
 
 static void print_spent(const dm_train_spent *x)
@@ -202,9 +202,12 @@ static dm_status report(const cli_call *c, const dm_train_result *r, dm_error *e
     char peak[32];
     dm_text t = {0};
 
-    run_json(&t, c->options, c->args.train, c->engine, r);
-    const dm_status s = cli_write(dmpo_train_options_get(c->args.train, "output"), "run.json", &t, err);
+    dm_status s = run_json(&t, c->options, c->args.train, c->engine, r, true, err);
+    if (s == DM_OK)
+        s = cli_write(dmpo_train_options_get(c->args.train, "output"), "run.json", &t, err);
     if (s == DM_OK && c->common.json) {
+        t.size = 0;
+        run_json(&t, c->options, c->args.train, c->engine, r, false, NULL);
         fwrite(t.data, 1, t.size, stdout);
     } else if (s == DM_OK) {
         if (r->after.step >= 0)

@@ -37,11 +37,12 @@ static const cli_option options[] = {
 
 static const cli_command command = {
     "verify",
-    "Proves or refutes a run of dmpo train: its files, and steps that are computed again on this machine.",
+    "Proves or refutes a run of dmpo train or learn: its files, and steps that are computed again on this machine.",
     "RUN [--sample K] [--seed N] [options], or OUTPUT -- COMMAND...",
-    "RUN is the directory that dmpo train wrote. Every file is compared with its hash in run.json, and the steps with\n"
-    "transcript.bin: each is computed again from the nearest checkpoint before it (--keep-checkpoints of dmpo train\n"
-    "leaves many), with any instruction set and number of threads. docs/transcript.md says what that proves.\n"
+    "RUN is the directory that dmpo train or dmpo learn wrote. Every file is compared with its hash in run.json, and\n"
+    "the steps with transcript.bin: each is computed again from the nearest checkpoint before it (--keep-checkpoints\n"
+    "leaves many), with any instruction set and number of threads; a round of dmpo learn is played again for that.\n"
+    "docs/transcript.md says what it proves.\n"
     "OUTPUT -- COMMAND...: runs the dmpo command that made OUTPUT (rollout, pairs, score, convert, ...) again and\n"
     "compares the files. For a directory of dmpo experiment it does so for each stage, and proves its trainings.\n"
     "Exit status 1: something is refuted or could not be checked.",
@@ -50,9 +51,9 @@ static const cli_command command = {
     1};
 
 typedef struct report {
-    bool json, many; /* many: of several outputs, with one summary */
-    size_t refuted;
-    dm_text findings; /* JSON array's inside */
+    bool json, many;          /* many: of several outputs, with one summary */
+    size_t refuted, unproved; /* findings; runs without a transcript */
+    dm_text findings;         /* JSON array's inside */
 } report;
 
 static int add(void *context, bool refuted, const char *text)
@@ -105,6 +106,8 @@ static void print_result(const report *r, const dm_verify_result *v, size_t file
         return;
     }
     printf("files      %zu as run.json names them\n", files);
+    if (!v->transcript)
+        return;
     printf("steps      %lld of %lld chosen, seed %llu; %lld computed again, %lld of them proved\n",
            (long long)v->chosen, (long long)v->steps, (unsigned long long)o->seed, (long long)v->replayed,
            (long long)v->proved);
@@ -142,9 +145,11 @@ static dm_status check_files(dm_json_doc **doc, const char *run, const char *pat
 
     if (s != DM_OK)
         return s;
-    if (!holds)
-        add(r, true, *why.message ? why.message : "run.json: its own checksum differs, or it has none");
     const dm_json *of_run = *doc ? dm_json_get(dm_json_root(*doc), "files") : NULL;
+    if (!holds && *doc && !of_run && !dm_json_get(dm_json_root(*doc), "checksum"))
+        add(r, false, "run.json: names no files and has no checksum; an older version wrote it");
+    else if (!holds)
+        add(r, true, *why.message ? why.message : "run.json: its own checksum differs, or it has none");
     return of_run ? cli_manifest_check(of_run, run, add_file, r, files, err) : s;
 }
 
@@ -153,32 +158,30 @@ static dm_status verify_run(cli_call *c, const char *run, report *r, dm_error *e
     const verify_options *o = c->options;
     dm_path path;
     dm_json_doc *doc = NULL;
-    cli_args args = {0};
-    dmpo_train_options *train = NULL;
+    cli_run made = {.train = NULL};
     dm_verify_result result = {0};
     size_t files = 0;
     dm_status s = dm_path_in(&path, run, "run.json", err);
 
     if (s == DM_OK && !dm_file_exists(path.text))
-        s = dm_fail(err, DM_ERR_FILE, "%s: is missing; a finished run of dmpo train has one", path.text);
+        s = dm_fail(err, DM_ERR_FILE, "%s: is missing; a finished run of dmpo train or learn has one", path.text);
     if (s == DM_OK && (s = check_files(&doc, run, path.text, r, &files, err)) == DM_OK && doc &&
-        (s = cli_run_options(&train, path.text, &o->inputs, &args, err)) == DM_OK) {
+        (s = cli_run_open(&made, path.text, &o->inputs, err)) == DM_OK) {
         const dm_json *root = dm_json_get(dm_json_root(doc), "transcript_sha256");
         const dm_verify_options v = {.run = run, .sample = o->sample, .seed = o->seed};
         s = c->engine ? DM_OK : cli_call_engine(c, err);
         s = s != DM_OK ? s
-                       : dm_verify_run(c->engine, dm_train_options_values(train), &v,
-                                       root && root->type == DM_JSON_STRING ? root->text : NULL, add, r,
-                                       cli_progress_event, &c->progress, &result, err);
+                       : cli_run_verify(c->engine, &made, &v, root && root->type == DM_JSON_STRING ? root->text : NULL,
+                                        add, r, &c->progress, &result, err);
         cli_progress_close(&c->progress);
     }
     if (s == DM_OK && r->findings.failed)
         s = dm_fail(err, DM_ERR_MEMORY, "no memory for the findings");
     if (s == DM_OK)
         print_result(r, &result, files, o);
+    r->unproved += !result.transcript;
     dm_json_close(&doc);
-    dmpo_train_options_close(&train);
-    cli_args_close(&args);
+    cli_run_close(&made);
     return s;
 }
 
@@ -208,10 +211,10 @@ static dm_status rerun(const char *const *word, size_t words, const char *place,
     return DM_OK;
 }
 
-/* A stage of an experiment: its record, then its command again; a training by its transcript. */
+/* A stage of an experiment: its record, then its command again; a training by its transcript, if it has one. */
 static dm_status verify_stage(cli_call *c, const char *dir, report *r, dm_error *err)
 {
-    dm_path record;
+    dm_path record, transcript;
     dm_json_doc *doc = NULL;
     char text[DM_PATH_MAX + 64], line[32768];
     const char *word[CLI_RERUN_WORDS];
@@ -232,10 +235,12 @@ static dm_status verify_stage(cli_call *c, const char *dir, report *r, dm_error 
     snprintf(line, sizeof line, "%s", made_by && made_by->text ? made_by->text : "");
     if (!cli_rerun_words(line, word, CLI_RERUN_WORDS, &words) || words < 2)
         s = dm_fail(err, DM_ERR_INPUT, "%s: no command that can be run again", record.text);
-    else if (strcmp(word[1], "train") != 0)
-        s = rerun(word + 1, words - 1, dir, r, err);
-    else
+    else if (strcmp(word[1], "train") == 0 ||
+             (strcmp(word[1], "learn") == 0 && dm_path_in(&transcript, dir, DM_TRANSCRIPT_FILE, NULL) == DM_OK &&
+              dm_file_exists(transcript.text)))
         s = verify_run(c, dir, r, err);
+    else
+        s = rerun(word + 1, words - 1, dir, r, err);
     dmpo_engine_close(&c->engine); /* its threads are gone before the next stage's process is forked */
     dm_json_close(&doc);
     return s;
@@ -276,9 +281,11 @@ static dm_status verify(cli_call *c, dm_error *err)
         s = again->word ? rerun((const char *const *)again->word, again->n, run, &r, err)
             : r.many    ? verify_experiment(c, stages.text, &r, err)
                         : verify_run(c, run, &r, err);
-    c->status = r.refuted > 0;
+    c->status = r.refuted > 0 || r.unproved > 0;
     if (s == DM_OK && !r.json)
-        puts(r.refuted ? "REFUTED" : "nothing refuted");
+        puts(r.refuted    ? "REFUTED"
+             : r.unproved ? "nothing refuted, but a run without a transcript is not proved"
+                          : "nothing refuted");
     else if (s == DM_OK && r.many)
         printf("{\"refuted\": %zu, \"findings\": [%s]}\n", r.refuted, r.findings.data ? r.findings.data : "");
     dm_text_free(&r.findings);

@@ -551,8 +551,9 @@ dm_status dm_checkpoint_load(dm_run *r, const char *dir, int64_t *step, dm_error
     checkpoint c;
     dm_status s = open_checkpoint(&c, dir, err);
 
-    if (s == DM_OK && (s = read_step(r, c.state, step, err)) == DM_OK)
-        s = read_parts(r, &c, dir, err);
+    if (s == DM_OK && (s = read_step(r, c.state, step, err)) == DM_OK && (s = read_parts(r, &c, dir, err)) == DM_OK &&
+        r->policy && r->policy->critic.o.on)
+        s = read_critic(r, c.state, err);
     close_checkpoint(&c);
     return s;
 }

@@ -23,6 +23,11 @@ void dm_critic_place(dm_critic *c, dm_arena *a, size_t hidden, size_t shards, si
     c->trunk = dm_arena_alloc(a, hidden, sizeof *c->trunk);
 }
 
+void dm_critic_restart(dm_critic *c)
+{
+    memset(c->weight, 0, 3 * c->width * sizeof *c->weight);
+}
+
 /* Of the state before action token i of the pack just run forward. */
 static const float *hidden_at(const dm_run *r, size_t i)
 {

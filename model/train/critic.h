@@ -30,6 +30,9 @@ typedef struct dm_critic {
 
 void dm_critic_place(dm_critic *c, dm_arena *a, size_t hidden, size_t shards, size_t items, size_t actions);
 
+/* Back to the weights before the first step. */
+void dm_critic_restart(dm_critic *c);
+
 /* With policy->advantage holding each token's reward (NaN: not chosen): values of all states under the weights as they
  * are, advantages by GAE in place of the rewards, targets; then the advantages are centred over the round's states, as
  * the baseline says. */

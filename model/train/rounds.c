@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/numbers/philox.h"
 #include "core/system.h"
 
 /* ---- opening and placing ---- */
@@ -186,14 +185,9 @@ void dm_run_policy_means(const dm_run *r, size_t items, dmpo_metrics *out)
 
 /* ---- rounds ---- */
 
-static dm_status evaluate(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
+dm_status dm_run_policy_evaluate(dm_run *r, dmpo_metrics *out, dm_error *err)
 {
-    dm_run_policy *p = r->policy;
-    dm_status s;
-
-    *out = (dmpo_metrics){.step = step,
-                          .epoch = (double)step / (double)r->steps_per_epoch,
-                          .loss = NAN,
+    *out = (dmpo_metrics){.loss = NAN,
                           .reward_chosen = NAN,
                           .reward_rejected = NAN,
                           .reward_margin = NAN,
@@ -204,8 +198,14 @@ static dm_status evaluate(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *
                           .ratio_low = NAN,
                           .ratio_high = NAN,
                           .clipped = NAN};
-    dm_run_event(r, DMPO_EVENT_PHASE, "evaluating", 0, 0, NULL);
-    if ((s = p->player.evaluate(p->player.context, r, out, err)) != DM_OK)
+    return r->policy->player.evaluate(r->policy->player.context, r, out, err);
+}
+
+static dm_status evaluate(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
+{
+    dm_status s = dm_run_evaluate(r, step, out, err);
+
+    if (s != DM_OK)
         return s;
     out->peak_memory = dm_rss_peak();
     if (r->ranks.self == 0)
@@ -225,36 +225,36 @@ static dm_status evaluate_if_due(dm_run *r, int64_t step, dm_train_result *resul
     return step == 0 || step == r->steps || (every && round % every == 0) ? evaluate(r, step, out, err) : DM_OK;
 }
 
-static void order_items(dm_run *r, uint64_t stream)
+dm_status dm_run_round(dm_run *r, int64_t round, dm_error *err)
 {
-    for (size_t i = 0; i < r->train.data.n; i++)
-        r->memory.order[i] = (uint32_t)i;
-    if (r->options.shuffle)
-        dm_random_shuffle(r->memory.order, r->train.data.n, r->options.seed, DM_RNG_SHUFFLE, stream);
+    dm_run_policy *p = r->policy;
+    const double start = dm_seconds();
+    dm_status s = p->player.play(p->player.context, r, round, err);
+
+    p->playing = dm_seconds() - start;
+    r->memory.order_epoch = -1; /* other items */
+    if (s == DM_OK && p->reference)
+        s = run_reference(r, err);
+    return s == DM_OK && p->critic.o.on ? dm_critic_round(r, err) : s;
 }
 
-/* Steps of batches that have no item are passed over. */
+/* Steps of batches that have no item leave a record, and nothing else. */
 static dm_status learn(dm_run *r, int64_t round, dm_train_spent *spent, dm_error *err)
 {
-    const dm_run_policy *p = r->policy;
-    const size_t batch = (size_t)r->options.batch;
+    const int64_t first = round * r->steps_per_epoch;
 
-    for (int64_t pass = 0; pass < p->passes; pass++) {
-        int64_t step = round * r->steps_per_epoch + pass * (r->steps_per_epoch / p->passes);
-        order_items(r, (uint64_t)(round * p->passes + pass));
-        for (size_t first = 0; first < r->train.data.n; first += batch, step++) {
-            const size_t left = r->train.data.n - first, n = left < batch ? left : batch;
-            dmpo_metrics m;
-            dm_status s = dm_run_learn(r, r->memory.order + first, n, step, &m, err);
-            if (s == DM_OK && p->critic.o.on)
-                s = dm_critic_update(r, n, m.lr / r->options.lr, step + 1, err);
-            if (s == DM_OK && r->ranks.self == 0)
-                s = dm_metrics_write(r, "train", &m, err);
-            if (s != DM_OK)
-                return s;
-            spent->learnt += m.tokens;
+    for (int64_t step = first; step < first + r->steps_per_epoch; step++) {
+        dmpo_metrics m;
+        dm_status s = dm_run_step(r, step, &m, err);
+        if (s == DM_OK && r->ranks.self == 0 && m.tokens)
+            s = dm_metrics_write(r, "train", &m, err);
+        if (s == DM_OK && r->ranks.self == 0)
+            s = dm_run_transcript_add(r, &m, err);
+        if (s != DM_OK)
+            return s;
+        spent->learnt += m.tokens;
+        if (m.tokens)
             dm_run_event(r, DMPO_EVENT_STEP, NULL, step + 1, r->steps, &m);
-        }
     }
     return DM_OK;
 }
@@ -278,22 +278,17 @@ dm_status dm_run_rounds(dm_run *r, int64_t first, dm_train_result *result, dm_er
         const int64_t round = result->steps / r->steps_per_epoch, every = r->options.checkpoint_every;
         if ((s = evaluate_if_due(r, result->steps, result, err)) != DM_OK)
             break;
-        double start = dm_seconds();
+        const double start = dm_seconds();
         dm_run_event(r, DMPO_EVENT_PHASE, "playing", 0, (int64_t)p->items, NULL);
-        if ((s = p->player.play(p->player.context, r, round, err)) != DM_OK)
+        if ((s = dm_run_round(r, round, err)) != DM_OK)
             break;
-        result->spent.playing += dm_seconds() - start;
+        result->spent.playing += p->playing;
         result->spent.episodes += p->episodes;
         result->spent.sampled += p->sampled;
-        start = dm_seconds();
-        if (p->reference && (s = run_reference(r, err)) != DM_OK)
-            break;
-        if (p->critic.o.on && (s = dm_critic_round(r, err)) != DM_OK)
-            break;
         dm_run_event(r, DMPO_EVENT_PHASE, "learning", result->steps, r->steps, NULL);
         if ((s = learn(r, round, &result->spent, err)) != DM_OK || (s = dm_run_share_stop(r, err)) != DM_OK)
             break;
-        result->spent.learning += dm_seconds() - start;
+        result->spent.learning += dm_seconds() - start - p->playing;
         result->steps += r->steps_per_epoch;
         if (r->stop || result->steps == r->steps || (every && (round + 1) % every == 0)) {
             s = dm_checkpoint_write(r, result->steps, result, err);

@@ -27,6 +27,7 @@ typedef struct dm_run_player {
 
 typedef struct dm_run_policy {
     dm_policy_options o; /* without AUTO */
+    const char *place;   /* where the player writes its files; NULL: the run's output directory */
     dm_critic critic;    /* its options; placed like the rest */
     dm_run_player player;
     const char *identity; /* whatever else decides the numbers, as text */
@@ -46,7 +47,9 @@ typedef struct dm_run_policy {
     dm_policy_result *results, last; /* [batch]; of the item at hand */
     dm_policy_batch batch;
 
-    /* of the round */
+    /* of the round; digest: of the file of its episodes, where r is rank 0 */
+    dm_digest digest;
+    double playing;            /* seconds */
     int64_t episodes, sampled; /* sampled: tokens */
     double reward;
 } dm_run_policy;
@@ -66,6 +69,11 @@ dm_status dm_run_open_rounds(dm_run *r, dm_error *err); /* in place of dm_run_op
 void dm_run_place_policy(dm_run *r, dm_arena *a, size_t batch);
 dm_status dm_run_begin_rounds(dm_run *r, dm_error *err); /* keeps the initial policy, the reference */
 void dm_run_end_rounds(dm_run *r);
+/* Ready for the steps of round `round`: plays it with the weights as they are, then runs what its items need from the
+ * reference and the critic. */
+dm_status dm_run_round(dm_run *r, int64_t round, dm_error *err);
+/* Held-out tasks under the current weights; all members are set, step and epoch to 0. */
+dm_status dm_run_policy_evaluate(dm_run *r, dmpo_metrics *out, dm_error *err);
 /* Rounds from step `first`, the beginning of one. */
 dm_status dm_run_rounds(dm_run *r, int64_t first, dm_train_result *result, dm_error *err);
 

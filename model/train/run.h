@@ -174,16 +174,20 @@ dm_status dm_run_gradient(dm_run *r, const uint32_t *items, size_t n, dmpo_metri
 /* Where dm_run_gradient left it. */
 dm_gradient dm_run_gradient_at(const dm_run *r);
 
-/* The items of step `step`, in their order. */
+/* The pass over the items, from 0, that step `step` is of: the stream of the random numbers that shuffle them. */
+int64_t dm_run_epoch(const dm_run *r, int64_t step);
+
+/* The items of step `step`, in their order; none where a round left out so many that its batches are fewer. */
 const uint32_t *dm_run_batch(dm_run *r, int64_t step, size_t *n);
 
 /* One update, of step `step` (from 0), with these training items: gradient, clipping, AdamW. */
 dm_status dm_run_learn(dm_run *r, const uint32_t *items, size_t n, int64_t step, dmpo_metrics *out, dm_error *err);
 
-/* Step `step` (from 0): the next batch of the file, and its update. */
+/* Step `step` (from 0): the next batch of the file or round, and its update, a critic's too. Without items nothing
+ * happens: *out has the number of the step and zeros. */
 dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err);
 
-/* Means over all evaluation items under the current weights, those after `step` steps. */
+/* Means over all evaluation items, or held-out episodes, under the current weights, those after `step` steps. */
 dm_status dm_run_evaluate(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err);
 
 /* Runs steps [first, r->steps) with the checkpoints and evaluations that the options ask for. */
@@ -203,7 +207,7 @@ dm_status dm_checkpoint_read(dm_run *r, const char **place, int64_t *step, dm_tr
 /* Removes all checkpoints: a run starts over. */
 dm_status dm_checkpoint_discard(const dm_run *r, dm_error *err);
 /* A checkpoint at `dir`, into the run's memory and nothing else: no file is touched. *step: after which it was made. */
-dm_status dm_checkpoint_load(dm_run *r, const char *dir, int64_t *step, dm_error *err);
+dm_status dm_checkpoint_load(dm_run *r, const char *dir, int64_t *step, dm_error *err); /* a critic's weights, too */
 /* Names of earlier ones that `keep-checkpoints` leaves in output: this and their step. Gives the step, or -1. */
 int64_t dm_checkpoint_step(const char *output, const char *name); /* of that directory in output; -1: it is none */
 /* Loads the newest checkpoint in `output` of at most `most` steps, if there is one. *step: steps done. */

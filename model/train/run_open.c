@@ -93,6 +93,8 @@ dm_status dm_run_restart(dm_run *r, dm_error *err)
 
     dm_op_zero(r->engine, r->memory.adam_m, floats);
     dm_op_zero(r->engine, r->memory.adam_v, floats);
+    if (r->policy && r->policy->critic.o.on)
+        dm_critic_restart(&r->policy->critic);
     return r->models.policy.lora.o.rank
                ? read_adapter(r, err)
                : dm_loaded_model_read_base(r->memory.weights, &r->models.layout, &r->models.policy, err);

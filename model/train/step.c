@@ -370,12 +370,24 @@ static dm_status evaluate(dm_run *r, dmpo_metrics *out, dm_error *err)
     return DM_OK;
 }
 
+/* Steps of one pass over the items, which are shuffled anew for each. */
+static int64_t pass_steps(const dm_run *r)
+{
+    return r->policy ? r->steps_per_epoch / r->policy->passes : r->steps_per_epoch;
+}
+
+int64_t dm_run_epoch(const dm_run *r, int64_t step)
+{
+    return step / pass_steps(r);
+}
+
 const uint32_t *dm_run_batch(dm_run *r, int64_t step, size_t *n)
 {
-    const size_t batch = (size_t)r->options.batch, first = (size_t)(step % r->steps_per_epoch) * batch;
-    const int64_t epoch = step / r->steps_per_epoch;
+    const size_t batch = (size_t)r->options.batch, first = (size_t)(step % pass_steps(r)) * batch;
+    const size_t left = r->train.data.n > first ? r->train.data.n - first : 0; /* none: a round had fewer items */
+    const int64_t epoch = dm_run_epoch(r, step);
 
-    *n = r->train.data.n - first < batch ? r->train.data.n - first : batch;
+    *n = left < batch ? left : batch;
     if (r->memory.order_epoch != epoch) {
         for (size_t i = 0; i < r->train.data.n; i++)
             r->memory.order[i] = (uint32_t)i;
@@ -391,7 +403,14 @@ dm_status dm_run_step(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
     size_t n;
     const uint32_t *items = dm_run_batch(r, step, &n);
 
-    return dm_run_learn(r, items, n, step, out, err);
+    if (n == 0) {
+        *out = (dmpo_metrics){.step = step + 1};
+        return DM_OK;
+    }
+    const dm_status s = dm_run_learn(r, items, n, step, out, err);
+    return s == DM_OK && r->policy && r->policy->critic.o.on
+               ? dm_critic_update(r, n, out->lr / r->options.lr, step + 1, err)
+               : s;
 }
 
 dm_status dm_run_learn(dm_run *r, const uint32_t *items, size_t n, int64_t step, dmpo_metrics *out, dm_error *err)
@@ -433,7 +452,7 @@ dm_status dm_run_learn(dm_run *r, const uint32_t *items, size_t n, int64_t step,
 dm_status dm_run_evaluate(dm_run *r, int64_t step, dmpo_metrics *out, dm_error *err)
 {
     dm_run_event(r, DMPO_EVENT_PHASE, "evaluating", 0, (int64_t)r->eval.data.n, NULL);
-    const dm_status s = evaluate(r, out, err);
+    const dm_status s = r->policy ? dm_run_policy_evaluate(r, out, err) : evaluate(r, out, err);
     out->step = step;
     out->epoch = (double)step / (double)r->steps_per_epoch;
     return s;

@@ -50,10 +50,11 @@ typedef struct dm_transcript_head {
 typedef struct dm_transcript_record {
     uint64_t step;                /* from 1 */
     uint64_t epoch;               /* from 0: the stream of the random numbers that shuffle */
-    uint64_t tokens;              /* of both sides of the batch's items */
+    uint64_t tokens;              /* of both sides of the batch's items; 0: a round had no items left for it */
     double loss, grad_norm, lr;   /* as in metrics.jsonl */
     uint64_t first_chunk, chunks; /* of the state, that `state` covers */
-    dm_digest items;              /* SHA-256 over place in the data (8 bytes), id and NUL of each item */
+    dm_digest items;              /* SHA-256 over place in the data (8 bytes), id and NUL of each item; of a round's
+                                   * items that of its episodes' file comes first */
     dm_digest state;              /* dm_state_hash of these chunks after the step */
     dm_digest leaf;               /* SHA-256(0x00, the leaf before, bytes 0..128) */
 } dm_transcript_record;

@@ -6,7 +6,7 @@
 
 #include "core/files/file.h"
 #include "core/files/path.h"
-#include "model/train/run.h"
+#include "model/train/rounds.h"
 
 static dm_train_state trained_of(const dm_run *r)
 {
@@ -31,6 +31,8 @@ static void hash_items(const dm_run *r, const uint32_t *items, size_t n, dm_dige
     dm_sha256 h;
 
     dm_sha256_init(&h);
+    if (r->policy)
+        dm_sha256_update(&h, r->policy->digest.byte, sizeof r->policy->digest.byte);
     for (size_t i = 0; i < n; i++) {
         const char *id = r->train.data.items[items[i]].id;
         const uint32_t at = items[i];
@@ -51,7 +53,7 @@ void dm_run_transcript_record(dm_run *r, const dmpo_metrics *m, const dm_transcr
     const uint32_t *items = dm_run_batch(r, m->step - 1, &n);
 
     *out = (dm_transcript_record){.step = (uint64_t)m->step,
-                                  .epoch = (uint64_t)((m->step - 1) / r->steps_per_epoch),
+                                  .epoch = (uint64_t)dm_run_epoch(r, m->step - 1),
                                   .tokens = (uint64_t)m->tokens,
                                   .loss = m->loss,
                                   .grad_norm = m->grad_norm,

@@ -29,7 +29,9 @@ typedef struct verifier {
     size_t checkpoints;
     uint32_t *target; /* steps to prove, ascending, from 1 */
     size_t targets;
-    int64_t now; /* the step after which the run's memory is; -1: an unknown state */
+    int64_t now;               /* the step after which the run's memory is; -1: an unknown state */
+    char place[DM_PATH_MAX];   /* where rounds are played; "": none are */
+    int64_t round, evaluation; /* the newest that was played there, and the step of the newest evaluation; -1: none */
     dm_text scratch;
     dm_verify_fn fn;
     void *context;
@@ -98,20 +100,31 @@ static dm_status check_transcript(verifier *v, const char *root)
     return DM_OK;
 }
 
+/* The next step that had items; after the last: t.n + 1. */
+static dm_status next_step(const verifier *v, int64_t *step, dm_transcript_record *r)
+{
+    dm_status s = DM_OK;
+
+    while (s == DM_OK && ++*step <= (int64_t)v->t.n) {
+        s = dm_transcript_read(&v->t, (uint64_t)*step, NULL, r, v->err);
+        if (r->tokens)
+            break;
+    }
+    return s;
+}
+
 /* Every step has its line in metrics.jsonl, with the figures of its leaf. */
 static dm_status check_lines(verifier *v)
 {
     int64_t trained = 0;
-    dm_transcript_record r;
+    dm_transcript_record r = {.step = 0};
+    dm_status s;
 
     for (size_t i = 0; i < v->lines.n; i++) {
         const dm_verify_line *l = &v->lines.line[i];
         if (l->evaluation)
             continue;
-        const dm_status s = l->of.step == ++trained && trained <= (int64_t)v->t.n
-                                ? dm_transcript_read(&v->t, (uint64_t)trained, NULL, &r, v->err)
-                                : DM_OK;
-        if (s != DM_OK)
+        if ((s = next_step(v, &trained, &r)) != DM_OK)
             return s;
         if (l->of.step != trained || trained > (int64_t)v->t.n) {
             find(v, true, "metrics.jsonl: line %zu: is of step %lld, must be of %lld", i + 1, (long long)l->of.step,
@@ -123,10 +136,11 @@ static dm_status check_lines(verifier *v)
             find(v, true, "metrics.jsonl: line %zu: other figures than the transcript's step %lld", i + 1,
                  (long long)trained);
     }
-    if (trained != (int64_t)v->t.n)
-        find(v, true, "metrics.jsonl: has %lld steps, the transcript %llu", (long long)trained,
+    const int64_t lines = trained;
+    if ((s = next_step(v, &trained, &r)) == DM_OK && trained <= (int64_t)v->t.n)
+        find(v, true, "metrics.jsonl: ends with step %lld, the transcript with %llu", (long long)lines,
              (unsigned long long)v->t.n);
-    return DM_OK;
+    return s;
 }
 
 /* False: the steps cannot be those of this model, data and options. */
@@ -193,10 +207,21 @@ static dm_status evaluate_if_claimed(verifier *v)
 {
     dmpo_metrics m;
 
-    if (!v->run.eval.data.n || !dm_verify_lines_find(&v->lines, v->now, true))
+    const bool has = v->o->policy ? v->o->policy->player.evaluate != NULL : v->run.eval.data.n > 0;
+    if (!has || !dm_verify_lines_find(&v->lines, v->now, true))
         return DM_OK;
     const dm_status s = dm_run_evaluate(&v->run, v->now, &m, v->err);
+    v->evaluation = v->now;
     return s == DM_OK ? check_line(v, v->now, true, &m) : s;
+}
+
+static dm_status play_round(verifier *v, dm_error *err)
+{
+    const int64_t round = v->now / v->run.steps_per_epoch;
+
+    dm_run_event(&v->run, DMPO_EVENT_PHASE, "playing", 0, (int64_t)v->o->policy->items, NULL);
+    v->round = round;
+    return dm_run_round(&v->run, round, err);
 }
 
 static dm_status make_step(verifier *v)
@@ -210,7 +235,8 @@ static dm_status make_step(verifier *v)
 
     if (s != DM_OK || (s = dm_transcript_read(&v->t, (uint64_t)step, NULL, &theirs, v->err)) != DM_OK)
         return s;
-    s = dm_run_step(&v->run, v->now, &m, &why);
+    s = v->o->policy && v->now % v->run.steps_per_epoch == 0 ? play_round(v, &why) : DM_OK;
+    s = s == DM_OK ? dm_run_step(&v->run, v->now, &m, &why) : s;
     if (s == DM_ERR_NONFINITE) {
         find(v, true, "%s", why.message);
         v->stop = true;
@@ -222,7 +248,7 @@ static dm_status make_step(verifier *v)
     v->result->replayed++;
     v->now = step;
     compare_record(v, &mine, &theirs);
-    if ((s = check_line(v, step, false, &m)) != DM_OK)
+    if (m.tokens && (s = check_line(v, step, false, &m)) != DM_OK)
         return s;
     dm_run_event(&v->run, DMPO_EVENT_STEP, NULL, step, v->run.steps, &m);
     return evaluate_if_claimed(v);
@@ -265,8 +291,16 @@ static dm_status list_checkpoints(verifier *v)
 static dm_digest whole_state(const dm_run *r)
 {
     dm_digest out;
+    dm_sha256 h;
     const dm_train_state s = {r->memory.trained, r->memory.adam_m, r->memory.adam_v, r->models.trained_layout->floats};
+
     dm_state_hash(r->engine, &s, 0, dm_state_chunks(s.floats), &out);
+    if (r->policy && r->policy->critic.o.on) {
+        dm_sha256_init(&h);
+        dm_sha256_update(&h, out.byte, sizeof out.byte);
+        dm_sha256_update(&h, r->policy->critic.weight, 3 * r->policy->critic.width * sizeof(double));
+        dm_sha256_digest(&h, &out);
+    }
     return out;
 }
 
@@ -298,9 +332,13 @@ static dm_status load(verifier *v, checkpoint *c)
     v->now = -1;
     if (s == DM_ERR_MEMORY || (s == DM_ERR_FILE && is_whole(dir.text)))
         return dm_fail(v->err, s, "%s", why.message);
-    if (s != DM_OK || step != c->step) {
+    const bool between = !v->o->policy || step % v->run.steps_per_epoch == 0;
+    if (s != DM_OK || step != c->step || !between) {
         if (!c->seen)
-            find(v, true, "%s", s != DM_OK ? why.message : "a checkpoint's name and step differ");
+            find(v, true, "%s",
+                 s != DM_OK ? why.message
+                 : between  ? "a checkpoint's name and step differ"
+                            : "a checkpoint lies within a round");
         c->seen = true;
         return DM_OK;
     }
@@ -397,6 +435,28 @@ static dm_status choose(verifier *v)
 
 /* ---- the model in the directory ---- */
 
+static dm_status make_place(verifier *v, char dir[DM_PATH_MAX])
+{
+    const char *temporary = getenv("TMPDIR");
+
+    if (snprintf(dir, DM_PATH_MAX, "%s/dmpo-verify-XXXXXX", temporary ? temporary : "/tmp") >= DM_PATH_MAX ||
+        !mkdtemp(dir)) {
+        dir[0] = '\0';
+        return dm_fail(v->err, DM_ERR_FILE, "%s: cannot make a directory there: %s", temporary ? temporary : "/tmp",
+                       strerror(errno));
+    }
+    dm_temporary_add(dir);
+    return DM_OK;
+}
+
+static void remove_place(const char *dir)
+{
+    if (dir[0]) {
+        dm_dir_remove(dir, NULL);
+        dm_temporary_drop(dir);
+    }
+}
+
 static dm_status same_bytes(verifier *v, const char *made, const char *name)
 {
     dm_path a, b;
@@ -416,27 +476,43 @@ static dm_status same_bytes(verifier *v, const char *made, const char *name)
 /* With the state of the last step in memory: the finished model is written beside and compared. */
 static dm_status compare_model(verifier *v)
 {
-    const char *temporary = getenv("TMPDIR");
     char dir[DM_PATH_MAX], hex[DM_SHA256_HEX];
     dm_names names = {0};
     const int64_t refuted = v->result->refuted;
+    dm_status s = make_place(v, dir);
 
-    if (snprintf(dir, sizeof dir, "%s/dmpo-verify-XXXXXX", temporary ? temporary : "/tmp") >= (int)sizeof dir ||
-        !mkdtemp(dir))
-        return dm_fail(v->err, DM_ERR_FILE, "%s: cannot make a directory there: %s", temporary ? temporary : "/tmp",
-                       strerror(errno));
-    dm_temporary_add(dir);
+    if (s != DM_OK)
+        return s;
     v->run.options.output = dir;
-    dm_status s = dm_run_write_model(&v->run, hex, v->err);
+    s = dm_run_write_model(&v->run, hex, v->err);
     v->run.options.output = v->o->run;
     if (s == DM_OK)
         s = dm_names_list(&names, dir, v->err);
     for (size_t i = 0; s == DM_OK && i < names.n; i++)
         s = same_bytes(v, dir, names.name[i]);
     dm_names_free(&names);
-    dm_dir_remove(dir, NULL);
-    dm_temporary_drop(dir);
+    remove_place(dir);
     v->result->weights = s == DM_OK && refuted == v->result->refuted;
+    return s;
+}
+
+/* The files of episodes are those of the last round and the last evaluation. */
+static dm_status compare_played(verifier *v)
+{
+    const struct {
+        const char *name;
+        bool made, compared;
+    } files[] = {
+        {"episodes.jsonl", true, v->round == v->o->policy->rounds - 1},
+        {"evaluation.jsonl", v->o->policy->player.evaluate != NULL, v->evaluation == v->run.steps},
+    };
+    dm_status s = DM_OK;
+
+    for (size_t i = 0; s == DM_OK && i < sizeof files / sizeof *files; i++)
+        if (files[i].made && files[i].compared)
+            s = same_bytes(v, v->place, files[i].name);
+        else if (files[i].made)
+            find(v, false, "%s: not compared, its round was not played again", files[i].name);
     return s;
 }
 
@@ -449,6 +525,8 @@ static dm_status finish(verifier *v)
             s = load(v, &v->checkpoint[i]);
     if (s != DM_OK || v->stop || v->t.n < v->t.head.steps)
         return s;
+    if (v->o->policy && (s = compare_played(v)) != DM_OK)
+        return s;
     checkpoint *last = checkpoint_at(v, (int64_t)v->t.n);
     if (v->now != (int64_t)v->t.n && last)
         s = load(v, last);
@@ -457,6 +535,14 @@ static dm_status finish(verifier *v)
     if (s == DM_OK)
         find(v, false, "the model's files were not compared: no checkpoint has the last step, and it was not replayed");
     return s;
+}
+
+static dm_status begin_rounds(verifier *v)
+{
+    const dm_status s = make_place(v, v->place);
+
+    v->o->policy->place = v->place;
+    return s == DM_OK ? dm_run_begin_rounds(&v->run, v->err) : s;
 }
 
 static dm_status verify(verifier *v, const char *root)
@@ -473,7 +559,7 @@ static dm_status verify(verifier *v, const char *root)
     else if ((s = judge(v, dm_verify_lines_read(&v->lines, metrics.text, &why), &why)) != DM_OK)
         return s;
     if ((s = check_lines(v)) != DM_OK || (s = dm_run_place(&v->run, v->err)) != DM_OK ||
-        (s = dm_run_reference(&v->run, v->err)) != DM_OK)
+        (s = v->o->policy ? begin_rounds(v) : dm_run_reference(&v->run, v->err)) != DM_OK)
         return s;
     if (!check_head(v))
         return DM_OK;
@@ -498,7 +584,7 @@ dm_status dm_verify_run(dmpo_engine *engine, const dm_train_options *options, co
                         const char *root, dm_verify_fn fn, void *context, dmpo_event_fn event, void *event_context,
                         dm_verify_result *result, dm_error *err)
 {
-    verifier x = {.o = v, .fn = fn, .context = context, .result = result, .err = err};
+    verifier x = {.o = v, .round = -1, .evaluation = -1, .fn = fn, .context = context, .result = result, .err = err};
     dm_train_options o = *options;
     dm_path path;
     dm_error why;
@@ -508,18 +594,28 @@ dm_status dm_verify_run(dmpo_engine *engine, const dm_train_options *options, co
     o.reference_cache = NULL; /* it may be forged, too */
     o.resume = o.overwrite = o.tensorboard = false;
     dm_status s = dm_path_in(&path, v->run, DM_TRANSCRIPT_FILE, err);
-    if (s == DM_OK && !dm_file_exists(path.text))
-        s = dm_fail(err, DM_ERR_FILE, "%s: there is none: the run was made without `transcript`", path.text);
     if (s != DM_OK)
         return s;
+    if (!dm_file_exists(path.text)) { /* one that run.json names refutes; the file's own hash says so, too */
+        find(&x, root != NULL, "%s: there is none%s", path.text,
+             root ? ""
+                  : ": the run was made without `transcript`, or by a version that wrote none; its steps cannot be "
+                    "proved");
+        return DM_OK;
+    }
+    result->transcript = true;
     if ((s = dm_transcript_open(&x.t, path.text, &why)) != DM_OK) {
         s = judge(&x, s, &why);
         dm_transcript_close(&x.t);
         return s;
     }
-    if ((s = dm_run_open(&x.run, &engine->e, &o, event, event_context, err)) == DM_OK)
+    s = v->policy ? dm_run_open_policy(&x.run, &engine->e, &o, v->policy, event, event_context, err)
+                  : dm_run_open(&x.run, &engine->e, &o, event, event_context, err);
+    if (s == DM_OK)
         s = verify(&x, root);
+    dm_run_end_rounds(&x.run);
     dm_run_close(&x.run);
+    remove_place(x.place);
     dm_transcript_close(&x.t);
     dm_verify_lines_free(&x.lines);
     dm_text_free(&x.scratch);

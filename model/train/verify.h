@@ -2,13 +2,14 @@
 #ifndef DM_MODEL_TRAIN_VERIFY_H
 #define DM_MODEL_TRAIN_VERIFY_H
 
-#include "model/train/run.h"
+#include "model/train/rounds.h"
 
 typedef struct dm_verify_options {
-    const char *run; /* its directory */
-    int64_t sample;  /* steps to prove, chosen at random; 0, or as many as there are: all of them */
-    uint64_t seed;   /* of the choice */
-    int64_t from;    /* > 0: instead these steps: from this one on, `sample` of them */
+    const char *run;       /* its directory */
+    int64_t sample;        /* steps to prove, chosen at random; 0, or as many as there are: all of them */
+    uint64_t seed;         /* of the choice */
+    int64_t from;          /* > 0: instead these steps: from this one on, `sample` of them */
+    dm_run_policy *policy; /* of dmpo learn, whose rounds are played again; NULL: of dmpo train */
 } dm_verify_options;
 
 typedef struct dm_verify_result {
@@ -19,6 +20,7 @@ typedef struct dm_verify_result {
     int64_t checkpoints; /* that are what the transcript says */
     int64_t refuted;     /* findings */
     bool weights;        /* the model in the directory is the one of the last step */
+    bool transcript;     /* there is one: false, nothing but files could be checked */
 } dm_verify_result;
 
 /* A line for people: something is refuted, or cannot be checked. Nonzero stops. */
@@ -27,7 +29,8 @@ typedef int (*dm_verify_fn)(void *context, bool refuted, const char *text);
 /* What is checked: every leaf and the chain; metrics.jsonl against it; identity and state before the first step; the
  * chosen steps, each from the nearest state that the directory holds; its checkpoints; at the end the model's files.
  * Findings go to fn; the status is about what could not be done at all. `options`: the run's; its output is `run`.
- * root: of run.json, or NULL. */
+ * A run without a transcript has nothing more to prove: that is said, and refuted when run.json names one. root: of
+ * run.json, or NULL. */
 dm_status dm_verify_run(dmpo_engine *engine, const dm_train_options *options, const dm_verify_options *v,
                         const char *root, dm_verify_fn fn, void *context, dmpo_event_fn event, void *event_context,
                         dm_verify_result *result, dm_error *err);

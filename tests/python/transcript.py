@@ -3,8 +3,9 @@
 
     python3 tests/python/transcript.py RUN...
 
-Says for each directory of dmpo train whether its files, its chain of leaves, its root and its metrics agree: all that
-can be known without computing a step. tests/python/second.py computes the steps, too, and compares whole transcripts.
+Says for each directory of dmpo train or dmpo learn whether its files, its chain of leaves, its root and its metrics
+agree, and its episodes with the records of the last round: all that can be known without computing a step.
+tests/python/second.py computes the steps, too, and compares whole transcripts.
 Needs nothing but Python.
 """
 import hashlib
@@ -43,8 +44,9 @@ def record(before, *fields):
     return data + sha(b"\0", before, data)
 
 
-def items_hash(batch, ids):
-    return sha(*(struct.pack("<Q", i) + ids[i].encode() + b"\0" for i in batch))
+def items_hash(batch, ids, before=b""):
+    """before: of a round's items the digest of its episodes' file"""
+    return sha(before, *(struct.pack("<Q", i) + ids[i].encode() + b"\0" for i in batch))
 
 
 class Writer:
@@ -123,7 +125,7 @@ def problems(run):
         place = (place + n) % count
     lines = [x for x in map(json.loads, inside("metrics.jsonl").splitlines()) if x["kind"] == "train"]
     if [(x["step"], x["tokens"], x["loss"], x["grad_norm"], x["lr"]) for x in lines] != [
-            (r[0], r[2], r[3], r[4], r[5]) for r in records]:
+            (r[0], r[2], r[3], r[4], r[5]) for r in records if r[2]]:
         found.append("metrics.jsonl: other figures than transcript.bin")
     return found
 

@@ -102,7 +102,7 @@ refuses 2 'is no command that can be run again' verify "$work/episodes" -- nothi
 check "an adapter" run adapter --lora-rank 2
 check "is proved" works verify "$work/adapter" --sample 2 --quiet
 check "a run without" run none --no-transcript
-refuses 1 'there is none: the run was made without' verify "$work/none" --quiet
+check "is not refuted, and not proved" refuted "a run without a transcript is not proved" "$work/none"
 refuses 1 'run.json: is missing' verify "$work" --quiet
 
 finish verify

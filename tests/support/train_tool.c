@@ -227,7 +227,7 @@ int same_figures(const char *a, const char *b)
 void check_same_run(const char *a, const char *b, const char *what)
 {
     static const char *const files[] = {"model.safetensors", "config.json", "checkpoint/model.safetensors",
-                                        "checkpoint/optimizer.safetensors"};
+                                        "checkpoint/optimizer.safetensors", "transcript.bin"};
     char x[PATH], y[PATH];
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         CK_MSG(same_file(join(x, a, files[i]), join(y, b, files[i])), "%s: %s differs", what, files[i]);

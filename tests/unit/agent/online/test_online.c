@@ -1,7 +1,7 @@
 /* Learning while acting: the first update of a round is exactly on-policy (every ratio 1, the divergence of an
  * untouched policy 0, to the bit); a run is the same on any level and thread count, and stopped or killed anywhere and
  * resumed; the advantages of episodes and steps; and the policy gets better. The model is small, trained here on
- * experts' runs of the shop, and fails often enough to learn. */
+ * experts' runs of the shop, and fails often enough to learn. Its transcript is proved by playing the rounds again. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -284,6 +284,72 @@ static void check_resume(const char *model)
     }
 }
 
+/* ---- its transcript ---- */
+
+static int ignore(void *context, bool refuted, const char *text)
+{
+    (void)context, (void)refuted, (void)text;
+    return 0;
+}
+
+/* On another level and thread count. */
+static dm_verify_result prove(const job *j, int64_t sample)
+{
+    dmpo_engine *engine = open_engine("scalar", 2);
+    const dm_verify_options v = {.run = j->t.output, .sample = sample, .seed = 1};
+    dm_verify_result result;
+    dm_error err = {0};
+
+    must(dm_online_verify(engine, &j->o, &j->t, &v, j->result.transcript_sha256, ignore, NULL, NULL, NULL, &result,
+                          &err),
+         &err);
+    dmpo_engine_close(&engine);
+    return result;
+}
+
+/* Lowers a digit of the last episode's reward. */
+static void forge_reward(const char *dir)
+{
+    char path[PATH];
+    char *text = slurp(join(path, dir, "episodes.jsonl")), *reward = NULL;
+
+    for (char *p = text; p && (p = strstr(p, "\"reward\": ")); p++)
+        reward = p;
+    if (!CK(reward != NULL))
+        return;
+    reward[strlen("\"reward\": ")] ^= 1;
+    CK(dm_file_write(path, text, strlen(text), NULL) == DM_OK);
+    free(text);
+}
+
+static void check_transcript(const char *model)
+{
+    job j = job_of(model, at("proved"));
+    char path[PATH];
+
+    j.o.rounds = 2;
+    j.o.objective = DM_ONLINE_PPO_TURN;
+    j.o.kl = 0.05;
+    j.o.tasks = 2;
+    j.o.max_turns = 4;
+    j.o.eval_tasks = 1;
+    j.t.checkpoint_every = 1;
+    j.t.keep_checkpoints = true;
+    must_run(&j);
+    dm_verify_result r = prove(&j, 0);
+    CK_MSG(r.refuted == 0 && r.proved == j.result.steps && r.checkpoints == 2 && r.weights, "%lld of %lld proved",
+           (long long)r.proved, (long long)j.result.steps);
+    j.o.env_seed++;
+    CK(prove(&j, 1).refuted > 0);
+    j.o.env_seed--;
+    forge_reward(j.t.output);
+    r = prove(&j, 0);
+    CK_MSG(r.refuted == 1 && r.proved == j.result.steps, "%lld findings", (long long)r.refuted);
+    CK(unlink(join(path, j.t.output, DM_TRANSCRIPT_FILE)) == 0);
+    r = prove(&j, 0);
+    CK(r.refuted == 1 && !r.transcript);
+}
+
 /* Rewards of the last round's episodes, group by group. */
 static size_t groups_without_difference(const job *j, size_t *groups)
 {
@@ -455,6 +521,7 @@ int main(void)
     check_objectives(model);
     check_same_everywhere(model);
     check_resume(model);
+    check_transcript(model);
     check_resample(model);
     check_plan(model);
     check_adapter(model);
