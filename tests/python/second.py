@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A second implementation of docs/numerics.md: initial weights, SFT and DMPO steps in numpy, the same bits as dmpo.
+"""A second implementation of docs/numerics.md: initial weights, SFT, DMPO and RLOO steps in numpy, the same bits as
+dmpo.
 
     BUILD=DIR python3 tests/python/second.py
 
@@ -444,12 +445,22 @@ def sft_loss(logp, pack, tokens):
     return -total(float(logp[e]) for e in pack.entry_of[0]), np.full(len(pack.target), f32(-1 / tokens))
 
 
+def rloo_loss(logp, pack, advantage, n):
+    """of one of n trajectories; advantage: of each action token, None where the policy did not choose it"""
+    loss, coef = 0.0, np.zeros(len(pack.target), np.float64)
+    for e, a in zip(pack.entry_of[0], advantage):
+        if a is not None:
+            loss -= 1 / n * (a * float(logp[e]))
+            coef[e] -= 1 / n * a
+    return loss, coef.astype(f32)
+
+
 # ---- 9. optimizer ----
 
 def train(o, config, weights, items, each=lambda *step: None):
     """losses and gradient norms of each step; weights and moments change; calls `each` after a step"""
-    sft = o["objective"] == "sft"
-    sides = lambda item: [item["chosen"]] + ([] if sft else [item["rejected"]])
+    sft, rloo = (o["objective"] == x for x in ("sft", "rloo"))
+    sides = lambda item: [item["chosen"]] + ([] if sft or rloo else [item["rejected"]])
     net = Network(config, weights, max(len(s["ids"]) for item in items for s in sides(item)))
     packs = [Pack(sides(item)) for item in items]
     logps = [net.forward(p) for p in packs]
@@ -463,13 +474,14 @@ def train(o, config, weights, items, each=lambda *step: None):
         loss, shards = 0.0, min(o.get("shards", 1), len(batch))
         sums = [{k: np.zeros_like(weights[k]) for k in names} for _ in range(shards)]
         tokens = sum(len(packs[i].entry_of[0]) for i in batch)
-        if not sft:
+        if not sft and not rloo:
             logps = [net.forward(packs[i]) for i in batch]
             scores = [[score(o, packs[i], l, reference[i], side)[0] for side in (0, 1)] for i, l in zip(batch, logps)]
             known = Batch(o["beta"], scores)
         for j, i in enumerate(batch):
             logp = net.forward(packs[i])
             one, coef = (sft_loss(logp, packs[i], tokens) if sft else
+                         rloo_loss(logp, packs[i], items[i]["advantage"], len(batch)) if rloo else
                          pair_loss(o, logp, packs[i], reference[i], known))
             loss += one
             net.backward(packs[i], coef, sums[j % shards])
@@ -497,7 +509,7 @@ def train(o, config, weights, items, each=lambda *step: None):
             m[k] = fma32(r1, g, b1 * m[k])
             v[k] = fma32(r2, g * g, b2 * v[k])
             weights[k][:] = weights[k] * decay - (size * m[k]) / fma32(np.sqrt(v[k]), ic, eps)
-        metrics.append((loss / (tokens if sft else len(batch)), norm, lr))
+        metrics.append((loss / (tokens if sft else 1 if rloo else len(batch)), norm, lr))
         read = sum(len(s["ids"]) for i in batch for s in sides(items[i]))
         each(step + 1, step // per_epoch, read, *metrics[-1], batch)
     return metrics, m, v
@@ -524,19 +536,28 @@ def make_items(count, vocabulary):
     return items
 
 
+def flags_of(options):
+    return [x for k, v in options.items() for x in (f"--{k}", v)]
+
+
 def check_run(name, model, config, items, options, work):
     data, out = os.path.join(work, "items.jsonl"), os.path.join(work, "out-" + name)
     with open(data, "w") as f:
         f.writelines(json.dumps(item) + "\n" for item in items)
-    flags = [x for k, v in options.items() for x in (f"--{k}", v)]
-    dmpo("train", "--model", model, "--data", data, "--output", out, *flags)
+    dmpo("train", "--model", model, "--data", data, "--output", out, *flags_of(options))
+    compare_run(name, out, model, config, items, options)
+    return out
+
+
+def compare_run(name, out, model, config, items, options, before=b""):
+    """before: the digest of a round's episodes"""
     weights = read_safetensors(os.path.join(model, "model.safetensors"))
     theirs = open(os.path.join(out, "transcript.bin"), "rb").read()
     values = lambda: np.concatenate([np.pad(weights[k].ravel(), (0, -weights[k].size % 16))
                                      for k in tensor_names(config)]).astype("<f4").tobytes()
     ours = transcript.Writer(options["steps"], theirs[32:64], values())  # the identity is dmpo's own
     ids = [item["id"] for item in items]
-    metrics, m, v = train(options, config, weights, items, lambda *step: ours.add(*step, ids, values()))
+    metrics, m, v = train(options, config, weights, items, lambda *step: ours.add(*step, ids, values(), before))
     check(ours.data == theirs, f"{name}: another transcript")
     check(not transcript.problems(out), f"{name}: {transcript.problems(out)}")
     same_bits(f"{name}, weights", weights, read_safetensors(os.path.join(out, "model.safetensors")))
@@ -546,7 +567,58 @@ def check_run(name, model, config, items, options, work):
         x = json.loads(line)
         theirs = x["loss"], x["grad_norm"], x["lr"]
         check(theirs == ours, f"{name}, step {x['step']}: loss, grad_norm, lr {theirs} from dmpo, {ours} from here")
-    return out
+
+
+# ---- a round of learning while acting ----
+
+GAME = """import json, sys
+for line in sys.stdin:
+    request = json.loads(line)
+    score = sum(request.get("action", "").encode()) % 8 / 8
+    if request["type"] == "hello":
+        print(json.dumps({"version": 1, "name": "sum", "instruction": "Say it.", "max_turns": 2,
+                          "tasks": {"train": 8}}))
+    else:
+        print(json.dumps({"task": "Now.", "observation": "More.", "score": score, "done": False, "expert": "go on"}))
+    sys.stdout.flush()
+"""
+
+
+def items_of_round(episodes, model, samples, most):
+    """What docs/losses.md says of the round's file; which tokens an episode has is what dmpo show says"""
+    lines = [json.loads(line) for line in open(episodes)]
+    items = []
+    for i, episode in enumerate(lines):
+        shown = json.loads(subprocess.run([os.path.join(BUILD, "dmpo"), "show", episodes, "--model", model, "--item",
+                                           str(i), "--json"], check=True, capture_output=True).stdout)["sides"][0]
+        turns = [[t["begin"], t["end"]] for t in shown["turns"]]
+        group = [e["reward"] for e in lines[i // samples * samples:][:samples]]
+        alone = 0.0 if len(set(group)) == 1 else episode["reward"] - (sum(group) - episode["reward"]) / (samples - 1)
+        items.append(dict(id=episode["id"], chosen=dict(ids=[t["id"] for t in shown["token"]], turns=turns),
+                          advantage=[alone if k < most else None for b, e in turns for k in range(e - b)]))
+    return items
+
+
+def check_round(work):
+    game, expert, tokens, new, model, out = (os.path.join(work, x) for x in
+                                             ("game.py", "expert.jsonl", "tokens", "new", "agent", "learnt"))
+    open(game, "w").write(GAME)
+    env = f"cmd:{sys.executable} {game}"
+    dmpo("rollout", "--env", env, "--policy", "expert", "--tasks", 8, "--output", expert)
+    dmpo("tokenizer", "train", "--vocabulary", 280, "--output", tokens, expert)
+    dmpo("init", "--output", new, "--tokenizer", tokens, "--hidden", 20, "--intermediate", 34, "--layers", 1,
+         "--heads", 2, "--std", 0.1)
+    dmpo("train", "--objective", "sft", "--model", new, "--data", expert, "--output", model, "--lr", 0.01, "--batch", 4,
+         "--steps", 40)
+    options = {"objective": "rloo", "batch": 3, "lr": 1e-2, "warmup-steps": 1, "schedule": "cosine",
+               "weight-decay": 0.1, "max-grad-norm": 0.5, "seed": 5}
+    play = {"env": env, "rounds": 1, "tasks": 2, "samples": 4, "passes": 2, "max-tokens": 7, "eval-tasks": 0}
+    dmpo("learn", "--model", model, "--output", out, *flags_of(options | play))
+    episodes = os.path.join(out, "episodes.jsonl")
+    items = items_of_round(episodes, model, play["samples"], play["max-tokens"])
+    check(any(a for item in items for a in item["advantage"]), "all rewards are equal")
+    compare_run("a round", out, model, json.load(open(os.path.join(model, "config.json"))), items,
+                options | {"steps": play["passes"] * -(-len(items) // 3)}, transcript.sha(open(episodes, "rb").read()))
 
 
 def main():
@@ -571,6 +643,7 @@ def main():
               dict(linear, layer_types=["sliding_attention", "full_attention"], rope_local_base_freq=100.0,
                    query_pre_attn_scalar=11))]
     with tempfile.TemporaryDirectory() as work:
+        check_round(work)
         for arch, runs, shape, changes in cases:
             model = os.path.join(work, arch)
             dmpo("init", "--output", model, "--arch", arch, "--hidden", 20, "--intermediate", 34, "--layers", 2,

@@ -56,11 +56,11 @@ class Writer:
         self.steps, self.floats, self.next = steps, len(values) // 4, 0
         self.data = head(steps, self.floats, identity, state(values, 0, chunks_of(self.floats)))
 
-    def add(self, step, epoch, tokens, loss, norm, lr, batch, ids, values):
+    def add(self, step, epoch, tokens, loss, norm, lr, batch, ids, values, before=b""):
         count = chunks_of(self.floats)
         n = count if step == self.steps else min(count, -(-count * tokens // TOKENS))
-        self.data += record(self.data[-32:], step, epoch, tokens, loss, norm, lr, self.next, n, items_hash(batch, ids),
-                            state(values, self.next, n))
+        self.data += record(self.data[-32:], step, epoch, tokens, loss, norm, lr, self.next, n,
+                            items_hash(batch, ids, before), state(values, self.next, n))
         self.next = (self.next + n) % count
 
 
