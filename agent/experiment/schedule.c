@@ -351,14 +351,15 @@ static dm_status run(schedule *x)
     return DM_OK;
 }
 
-/* Of the directory: an experiment has it for itself, those who run single stages share it. */
+/* Of the directory: an experiment has it for itself, those who run single stages share it. Its file is the first one
+ * there, for it is what says that the directory is an experiment's. */
 static dm_status open_lock(schedule *x)
 {
     struct flock shared = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
 
     dm_path path;
-    dm_status s = dm_path_in(&path, x->runner.plan->output, DM_STAGE_CACHE, x->err);
-    if (s == DM_OK && (s = dm_dir_create(path.text, x->err)) == DM_OK)
+    dm_status s = dm_dir_create(x->runner.plan->output, x->err);
+    if (s == DM_OK)
         s = dm_path_in(&path, x->runner.plan->output, "lock", x->err);
     if (s != DM_OK)
         return s;
@@ -372,6 +373,13 @@ static dm_status open_lock(schedule *x)
         return dm_fail(x->err, DM_ERR_FILE, "%s: another dmpo experiment is running in this directory",
                        x->runner.plan->output);
     return DM_OK;
+}
+
+static dm_status make_cache(const schedule *x)
+{
+    dm_path path;
+    const dm_status s = dm_path_in(&path, x->runner.plan->output, DM_STAGE_CACHE, x->err);
+    return s == DM_OK ? dm_dir_create(path.text, x->err) : s;
 }
 
 static dm_status place_jobs(schedule *x, unsigned ranks)
@@ -404,7 +412,7 @@ dm_status dm_schedule_run(dm_experiment_plan *plan, const dm_experiment_commands
         x.done += plan->stage[i].state == DM_STAGE_DONE;
     }
     dm_status s = open_lock(&x);
-    if (s == DM_OK)
+    if (s == DM_OK && (s = make_cache(&x)) == DM_OK)
         s = place_jobs(&x, dm_ranks_here()->count);
     for (size_t i = 0; s == DM_OK && i < plan->stages && !options->beside;
          i++) /* of those that were killed between their record and this */

@@ -54,12 +54,12 @@ quietly rollout --env home --policy expert --tasks 3 --output in/expert.jsonl
 quietly rollout --env home --policy random --tasks 3 --output in/random.jsonl
 cat >in/recipe.json <<'RECIPE'
 {"name": "tiny", "title": "A test", "seeds": [3], "environments": [{"env": "home"}],
- "expert": {"tasks": 3}, "tokenizer": {"vocabulary": 300},
- "model": {"hidden": 16, "intermediate": 32, "layers": 1, "heads": 2, "positions": 1024},
- "sft": {"lr": 0.01, "batch": 2, "steps": 4},
- "explore": {"tasks": 3, "temperature": 1, "max-turns": 2, "max-tokens": 6},
- "train": {"lr": 0.001, "batch": 2, "steps": 4},
- "evaluate": {"tasks": 2, "max-turns": 2, "max-tokens": 4},
+ "expert": {"tasks": 1}, "tokenizer": {"vocabulary": 260},
+ "model": {"hidden": 4, "intermediate": 4, "layers": 1, "heads": 1, "positions": 1024},
+ "sft": {"lr": 0.01, "batch": 1, "steps": 1},
+ "explore": {"tasks": 1, "temperature": 1, "max-turns": 1, "max-tokens": 2},
+ "train": {"lr": 0.001, "batch": 1, "steps": 1},
+ "evaluate": {"splits": ["seen"], "tasks": 1, "max-turns": 1, "max-tokens": 2},
  "methods": [{"name": "SFT", "kind": "sft"}, {"name": "DMPO", "kind": "preference"}]}
 RECIPE
 quietly experiment in/recipe.json --output in/experiment
