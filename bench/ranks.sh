@@ -99,6 +99,7 @@ connect() { # connect none|1gbit|10gbit: what is sent in one piece lasts less th
     1gbit) set -- 1e9 100 9000 ;;
     10gbit) set -- 1e10 100 65000 ;;
     esac
+    : >"$work/link.out"
     "$work/link" "$1" "$2" "$3" $spaces >"$work/link.out" &
     carrier=$!
     until grep -q ready "$work/link.out"; do kill -0 $carrier && sleep 0.1; done
