@@ -34,7 +34,8 @@ typedef struct dm_evaluation {
     bool *failed;             /* memory ran out */
     /* filled by dm_formula_eval (simd/kernels/kernels.h): the best there is, all have the same bits */
     void (*tile)(double *c, const double *a, const double *b, size_t k);
-    void (*share)(double *s, size_t stride, const double *x, size_t n, const double *w);
+    void (*share)(double *s, size_t stride, const double *x, size_t row, size_t n, const double *w, size_t ws,
+                  size_t count);
     void (*exp)(double *y, const double *x, size_t n);
     void (*dots)(double *value, double *size, const double *x, const double *w, size_t stride, size_t d, size_t n);
 } dm_evaluation;

@@ -59,6 +59,7 @@ typedef struct head {                 /* one row of scores; arrays of the longes
     double *k, *v;                    /* keys and values, a row for each dimension [kv_heads, head_dim, rows] */
     double *size;                     /* of what a score is the sum of */
     double *sum;                      /* [4, head_dim]: of a row, with magnitudes and bounds (double_share) */
+    double *w;                        /* [4, rows]: what its keys count in them */
     double max, lse;
     dm_both max_off, lse_off;
 } head;
@@ -80,6 +81,7 @@ static bool place_head(const dm_evaluation *e, head *h, seen *s, size_t rows)
     const dm_config *c = e->g->o.config;
     h->length = dm_eval_scratch(e, rows * c->kv_heads);
     h->sum = dm_eval_scratch(e, 4 * (size_t)c->head_dim);
+    h->w = dm_eval_scratch(e, 4 * rows);
     for (size_t i = 0; i < rows * c->kv_heads && h->length; i++) {
         const double *k = e->in[1] + i * c->head_dim;
         h->length[i] = sqrt(dm_dot(k, k, c->head_dim).value);
@@ -93,13 +95,13 @@ static bool place_head(const dm_evaluation *e, head *h, seen *s, size_t rows)
         transpose(h->k, e->in[1], rows, (size_t)c->kv_heads * c->head_dim);
         transpose(h->v, e->in[2], rows, (size_t)c->kv_heads * c->head_dim);
     }
-    return fine && s->key && h->length && h->sum && h->k && h->v;
+    return fine && s->key && h->length && h->sum && h->w && h->k && h->v;
 }
 
 static void free_head(head *h, seen *s)
 {
     double *const lists[] = {h->s, h->delta, h->delta_likely, h->p, h->off, h->off_likely, h->length, h->sum,
-                             h->k, h->v,     h->size};
+                             h->k, h->v,     h->size,         h->w};
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         free(lists[i]);
@@ -153,16 +155,35 @@ static void softmax(const dm_evaluation *e, head *h, size_t n)
     h->lse_off = (dm_both){expm1(mean), expm1(mean_likely)};
 }
 
-/* x with each key (or value) of a head that the row sees; those with neighbouring rows together. */
+/* How many keys from the j-th have neighbouring rows: they are taken together. */
+static size_t run_of(const seen *s, size_t j)
+{
+    size_t n = 1;
+
+    while (j + n < s->n && s->key[j + n] == s->key[j] + n)
+        n++;
+    return n;
+}
+
+/* x with each key (or value) of a head that the row sees. */
 static void dots(const dm_evaluation *e, const double *x, const double *keys, const seen *s, double *value,
                  double *size)
 {
     const size_t d = e->g->o.config->head_dim, rows = dm_eval_in(e, 0)->rows;
 
     for (size_t j = 0, n; j < s->n; j += n) {
-        for (n = 1; j + n < s->n && s->key[j + n] == s->key[j] + n;)
-            n++;
+        n = run_of(s, j);
         e->dots(value + j, size + j, x, keys + s->key[j], rows, d, n);
+    }
+}
+
+/* Adds the rows of x that the row sees, `row` apart, each times its four weights w [4, rows] (double_share). */
+static void share(const dm_evaluation *e, double *sum, size_t stride, const double *x, size_t row, const seen *s,
+                  const double *w)
+{
+    for (size_t j = 0, n; j < s->n; j += n) {
+        n = run_of(s, j);
+        e->share(sum, stride, x + s->key[j] * row, row, e->g->o.config->head_dim, w + j, dm_eval_in(e, 0)->rows, n);
     }
 }
 
@@ -223,9 +244,11 @@ void dm_compute_attention(const dm_evaluation *e, size_t begin, size_t end)
             score_row(e, t, hq, &s, &h);
             for (size_t j = 0; j < s.n; j++) {
                 const double p = h.p[j], lost = 2 * e->r.least;
-                const double w[] = {p, p, p * h.off[j] + lost, p * h.off_likely[j] + lost};
-                e->share(h.sum, d, e->in[2] + s.key[j] * k_width + kv * d, d, w);
+                h.w[j] = h.w[rows + j] = p;
+                h.w[2 * rows + j] = p * h.off[j] + lost;
+                h.w[3 * rows + j] = p * h.off_likely[j] + lost;
             }
+            share(e, h.sum, d, e->in[2] + kv * d, k_width, &s, h.w);
             put_sums(e, 0, t * q_width + hq * d, h.sum, d, d, (double)s.n, 1);
             dm_put(e, 1, t * c->heads + hq, (dm_total){h.max, fabs(h.max)}, 1, 0, 0, h.max_off);
             dm_put(e, 2, t * c->heads + hq, (dm_total){h.lse, fabs(h.max) + fabs(h.lse - h.max)}, DM_FUNCTION, 0, 1,
@@ -275,73 +298,145 @@ static void slope_row(const dm_evaluation *e, size_t row, size_t hq, size_t kv, 
     }
 }
 
-/* One head of queries: dq of its rows, its share of dk and dv, [4, rows, head_dim] each as double_share has it. */
-static void head_grad(const dm_evaluation *e, size_t hq, size_t kv, seen *s, head *h, slopes *x, double *dk, double *dv)
+/* What rows of queries, a few at a time, add to their keys' dk and dv. Each sum has its terms row by row. */
+#define BLOCK ((size_t)8)
+typedef struct block {
+    double *k, *v;   /* [4, rows, BLOCK] weights of the block's rows */
+    unsigned *seen;  /* [rows] bit t: the block's row t sees this key */
+    double *dk, *dv; /* [4, rows, head_dim] as double_share has it */
+} block;
+
+static void add_block(const dm_evaluation *e, double *sum, const double *x, const double *w, const unsigned *by)
+{
+    const size_t rows = dm_eval_in(e, 0)->rows, d = e->g->o.config->head_dim, q_width = e->g->o.config->heads * d;
+
+    for (size_t key = 0; key < rows; key++)
+        for (size_t first = 0, n; first < BLOCK; first += n + 1) {
+            for (n = 0; first + n < BLOCK && (by[key] >> (first + n) & 1);)
+                n++;
+            if (n > 0)
+                e->share(sum + key * d, rows * d, x + first * q_width, q_width, d, w + key * BLOCK + first,
+                         rows * BLOCK, n);
+        }
+}
+
+/* The weights w [4, rows] of the block's row t. */
+static void put_weights(const dm_evaluation *e, size_t t, const seen *s, const double *w, double *to)
+{
+    const size_t rows = dm_eval_in(e, 0)->rows;
+
+    for (size_t m = 0; m < 4; m++)
+        for (size_t j = 0; j < s->n; j++)
+            to[(m * rows + s->key[j]) * BLOCK + t] = w[m * rows + j];
+}
+
+/* w [4, rows]: the slopes times a number. */
+static void times(double *w, const slopes *x, double scale, size_t rows, size_t n)
+{
+    const double *const from[] = {x->ds, x->ds_size, x->off, x->off_likely};
+
+    for (size_t m = 0; m < 4; m++)
+        for (size_t j = 0; j < n; j++)
+            w[m * rows + j] = scale * from[m][j];
+}
+
+/* One row and head of queries: its dq, its weights in dk and dv. */
+static void row_grad(const dm_evaluation *e, size_t t, size_t hq, size_t kv, const seen *s, head *h, slopes *x,
+                     block *b)
 {
     const dm_config *c = e->g->o.config;
-    const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d;
+    const size_t d = c->head_dim, q_width = c->heads * d, k_width = c->kv_heads * d, rows = dm_eval_in(e, 0)->rows;
     const int wrong = (int)dm_knob_of(e, DM_KNOB_PROJECTION), groups = (int)dm_knob_of(e, DM_KNOB_GROUPS);
     const size_t first = hq % (c->heads / c->kv_heads) == 0;
     const double scale = dm_scale_of(e), q_scale = wrong == 2 ? 1 : scale, k_scale = wrong == 3 ? 1 : scale;
-    const double share = groups == 5 ? (double)c->kv_heads / c->heads : 1;
-    const double dk_scale = k_scale * (groups == 2 ? (double)first : share),
-                 dv_share = groups == 3 ? (double)first : share;
-    const size_t n = dm_eval_in(e, 0)->rows * d;
+    const double shared = groups == 5 ? (double)c->kv_heads / c->heads : 1;
+    const double dk_scale = k_scale * (groups == 2 ? (double)first : shared),
+                 dv_share = groups == 3 ? (double)first : shared;
 
-    for (size_t t = 0; t < dm_eval_in(e, 0)->rows; t++) {
-        see(e, t, s);
-        score_row(e, t, hq, s, h);
-        slope_row(e, t, hq, kv, s, h, x);
-        memset(h->sum, 0, 4 * d * sizeof *h->sum);
-        for (size_t j = 0; j < s->n; j++) {
-            const size_t key = s->key[j], to_k = wrong == 4 ? t : key, to_v = wrong == 5 ? t : key;
-            const double p = wrong == 8 ? h->s[j] : h->p[j];
-            const double w[] = {x->ds[j], x->ds_size[j], x->off[j], x->off_likely[j]};
-            const double wq[] = {q_scale * w[0], q_scale * w[1], q_scale * w[2], q_scale * w[3]};
-            const double wk[] = {dk_scale * w[0], dk_scale * w[1], dk_scale * w[2], dk_scale * w[3]};
-            const double size = dv_share * fabs(p);
-            const double wv[] = {dv_share * p, size, size * h->off[j], size * h->off_likely[j]};
-            e->share(h->sum, d, e->in[1] + key * k_width + kv * d, d, wq);
-            e->share(dk + to_k * d, n, e->in[0] + (wrong == 4 ? key : t) * q_width + hq * d, d, wk);
-            e->share(dv + to_v * d, n, e->in[3] + (wrong == 5 ? key : t) * q_width + hq * d, d, wv);
+    score_row(e, t, hq, s, h);
+    slope_row(e, t, hq, kv, s, h, x);
+    memset(h->sum, 0, 4 * d * sizeof *h->sum);
+    times(h->w, x, q_scale, rows, s->n);
+    share(e, h->sum, d, e->in[1] + kv * d, k_width, s, h->w);
+    /* keys may have been scaled by the root of the scale, the sum is then scaled by it */
+    put_sums(e, 0, t * q_width + hq * d, h->sum, d, d, (double)s->n + 2, 2);
+
+    times(h->w, x, dk_scale, rows, s->n);
+    if (wrong == 4)
+        share(e, b->dk + t * d, rows * d, e->in[0] + hq * d, q_width, s, h->w);
+    else
+        put_weights(e, t % BLOCK, s, h->w, b->k);
+    for (size_t j = 0; j < s->n; j++) {
+        const double p = wrong == 8 ? h->s[j] : h->p[j], size = dv_share * fabs(p);
+        h->w[j] = dv_share * p;
+        h->w[rows + j] = size;
+        h->w[2 * rows + j] = size * h->off[j];
+        h->w[3 * rows + j] = size * h->off_likely[j];
+    }
+    if (wrong == 5)
+        share(e, b->dv + t * d, rows * d, e->in[3] + hq * d, q_width, s, h->w);
+    else
+        put_weights(e, t % BLOCK, s, h->w, b->v);
+    for (size_t j = 0; j < s->n; j++)
+        b->seen[s->key[j]] |= 1u << t % BLOCK;
+}
+
+/* One head of queries: dq of its rows, its share of dk and dv. */
+static void head_grad(const dm_evaluation *e, size_t hq, size_t kv, seen *s, head *h, slopes *x, block *b)
+{
+    const size_t d = e->g->o.config->head_dim, q_width = e->g->o.config->heads * d, rows = dm_eval_in(e, 0)->rows;
+    const int wrong = (int)dm_knob_of(e, DM_KNOB_PROJECTION);
+
+    for (size_t begin = 0; begin < rows; begin += BLOCK) {
+        memset(b->seen, 0, rows * sizeof *b->seen);
+        for (size_t t = begin; t < begin + BLOCK && t < rows; t++) {
+            see(e, t, s);
+            row_grad(e, t, hq, kv, s, h, x, b);
         }
-        /* keys may have been scaled by the root of the scale, the sum is then scaled by it */
-        put_sums(e, 0, t * q_width + hq * d, h->sum, d, d, (double)s->n + 2, 2);
+        if (wrong != 4)
+            add_block(e, b->dk, e->in[0] + begin * q_width + hq * d, b->k, b->seen);
+        if (wrong != 5)
+            add_block(e, b->dv, e->in[3] + begin * q_width + hq * d, b->v, b->seen);
     }
 }
 
-static void group_grad(const dm_evaluation *e, size_t kv, seen *s, head *h, slopes *x, double *dk, double *dv)
+static void group_grad(const dm_evaluation *e, size_t kv, seen *s, head *h, slopes *x, block *b)
 {
     const dm_config *c = e->g->o.config;
     const size_t group = c->heads / c->kv_heads, rows = dm_eval_in(e, 0)->rows, d = c->head_dim;
 
+    memset(b->dk, 0, 8 * rows * d * sizeof *b->dk);
     for (size_t i = 0; i < group; i++) {
         const int groups = (int)dm_knob_of(e, DM_KNOB_GROUPS); /* 4: right heads, whose shares go where 1 has them */
         const size_t hq = groups == 1 || groups == 4 ? kv + i * c->kv_heads : kv * group + i;
-        head_grad(e, hq, kv_head(e, hq), s, h, x, dk, dv);
+        head_grad(e, hq, kv_head(e, hq), s, h, x, b);
     }
     /* every head's share is stored, and the sums of them */
     for (size_t t = 0; t < rows; t++) {
-        put_sums(e, 1, (t * c->kv_heads + kv) * d, dk + t * d, rows * d, d, (double)(rows * group) + 2,
+        put_sums(e, 1, (t * c->kv_heads + kv) * d, b->dk + t * d, rows * d, d, (double)(rows * group) + 2,
                  (double)group + 1);
-        put_sums(e, 2, (t * c->kv_heads + kv) * d, dv + t * d, rows * d, d, (double)(rows * group), (double)group);
+        put_sums(e, 2, (t * c->kv_heads + kv) * d, b->dv + t * d, rows * d, d, (double)(rows * group), (double)group);
     }
 }
 
 void dm_compute_attention_grad(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t rows = dm_eval_in(e, 0)->rows, d = e->g->o.config->head_dim;
+    head h = {0};
+    seen s = {0};
+    double *at = dm_eval_scratch(e, 6 * rows + 8 * rows * BLOCK + 8 * rows * d);
+    unsigned *sees = calloc(rows + 1, sizeof *sees);
 
-    for (size_t kv = begin; kv < end; kv++) {
-        head h = {0};
-        seen s = {0};
-        double *memory = dm_eval_scratch(e, 6 * rows + 8 * rows * d), *at = memory ? memory + 6 * rows : NULL;
-        if (place_head(e, &h, &s, rows) && memory) {
-            slopes x = {memory,           memory + rows, memory + 2 * rows, memory + 3 * rows, memory + 4 * rows,
-                        memory + 5 * rows};
-            group_grad(e, kv, &s, &h, &x, at, at + 4 * rows * d);
-        }
-        free(memory);
-        free_head(&h, &s);
+    if (!sees)
+        *e->failed = true;
+    if (place_head(e, &h, &s, rows) && at && sees) {
+        slopes x = {at, at + rows, at + 2 * rows, at + 3 * rows, at + 4 * rows, at + 5 * rows};
+        double *w = at + 6 * rows, *sums = w + 8 * rows * BLOCK;
+        block b = {w, w + 4 * rows * BLOCK, sees, sums, sums + 4 * rows * d};
+        for (size_t kv = begin; kv < end; kv++)
+            group_grad(e, kv, &s, &h, &x, &b);
     }
+    free(sees);
+    free(at);
+    free_head(&h, &s);
 }

@@ -143,18 +143,49 @@ static void double_dots(double *value, double *size, const double *x, const doub
     }
 }
 
-static void double_share(double *restrict s, size_t stride, const double *restrict x, size_t n, const double *w)
+/* `vectors` vectors of columns of double_share: the sums stay in registers. */
+static inline __attribute__((always_inline)) void some_shares(double *s, size_t stride, const double *x, size_t row,
+                                                              const double *w, size_t ws, size_t count, size_t vectors)
 {
-    double *restrict size = s + stride, *restrict sound = s + 2 * stride, *restrict likely = s + 3 * stride;
-    const double w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
+    vd sum[4][2];
 
-    for (size_t i = 0; i < n; i++) {
-        const double m = fabs(x[i]);
-        s[i] += w0 * x[i];
-        size[i] += w1 * m;
-        sound[i] += w2 * m;
-        likely[i] += w3 * m;
-    }
+#pragma GCC unroll 4
+    for (size_t m = 0; m < 4; m++)
+#pragma GCC unroll 2
+        for (size_t v = 0; v < vectors; v++)
+            sum[m][v] = get(s + m * stride + v * LANES);
+    for (size_t j = 0; j < count; j++, x += row)
+#pragma GCC unroll 2
+        for (size_t v = 0; v < vectors; v++) {
+            const vd t = get(x + v * LANES), a = magnitude(t);
+            sum[0][v] += w[j] * t;
+#pragma GCC unroll 4
+            for (size_t m = 1; m < 4; m++)
+                sum[m][v] += w[m * ws + j] * a;
+        }
+#pragma GCC unroll 4
+    for (size_t m = 0; m < 4; m++)
+#pragma GCC unroll 2
+        for (size_t v = 0; v < vectors; v++)
+            put(s + m * stride + v * LANES, sum[m][v]);
+}
+
+static void double_share(double *s, size_t stride, const double *x, size_t row, size_t n, const double *w, size_t ws,
+                         size_t count)
+{
+    size_t i = 0;
+
+    for (; i + 2 * LANES <= n; i += 2 * LANES)
+        some_shares(s + i, stride, x + i, row, w, ws, count, 2);
+    for (; i + LANES <= n; i += LANES)
+        some_shares(s + i, stride, x + i, row, w, ws, count, 1);
+    for (; i < n; i++)
+        for (size_t j = 0; j < count; j++) {
+            const double t = x[j * row + i];
+            s[i] += w[j] * t;
+            for (size_t m = 1; m < 4; m++)
+                s[m * stride + i] += w[m * ws + j] * fabs(t);
+        }
 }
 
 void DM_K_INIT(double)(dm_kernels *k)

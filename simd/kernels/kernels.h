@@ -128,9 +128,11 @@ typedef struct dm_kernels {
     void (*double_dots)(double *value, double *size, const double *x, const double *w, size_t stride, size_t d,
                         size_t n);
 
-    /* A row x, weighed, added to a sum and to three sums of magnitudes: s[i] = s[i] + w[0] * x[i] and
-     * s[m*stride + i] = s[m*stride + i] + w[m] * |x[i]| for m = 1, 2, 3. */
-    void (*double_share)(double *s, size_t stride, const double *x, size_t n, const double *w);
+    /* Rows of x, weighed, added to a sum and to three sums of magnitudes, for j = 0 .. count-1 ascending:
+     * s[i] = s[i] + w[j] * x[j*row + i] and s[m*stride + i] = s[m*stride + i] + w[m*ws + j] * |x[j*row + i]| for
+     * m = 1, 2, 3; i < n. The product is rounded, then the sum. */
+    void (*double_share)(double *s, size_t stride, const double *x, size_t row, size_t n, const double *w, size_t ws,
+                         size_t count);
 
     /* ---- SwiGLU (Shazeer 2020): h = (g * sigmoid(g)) * u ---- h == g or h == u in place allowed. */
     void (*swiglu)(float *h, const float *g, const float *u, size_t n);

@@ -103,22 +103,24 @@ static size_t bench_double_dots(const dm_kernels *k, ck_bench *b)
 
 static void check_double_share(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
 {
-    const size_t stride = n + ck_below(c, 5), size = 3 * stride + n;
-    const double *x = doubles_in(c, n), *w = doubles_in(c, 4);
+    const size_t stride = n + ck_below(c, 5), size = 3 * stride + n, count = ck_below(c, 5),
+                 ws = count + ck_below(c, 3);
+    const size_t row = n + ck_below(c, 3);
+    const double *x = doubles_in(c, count * row), *w = doubles_in(c, 4 * ws);
     const ck_floats out = doubles_inout(c, size);
 
-    ref->double_share((double *)(void *)out.want, stride, x, n, w);
-    k->double_share((double *)(void *)out.got, stride, x, n, w);
+    ref->double_share((double *)(void *)out.want, stride, x, row, n, w, ws, count);
+    k->double_share((double *)(void *)out.got, stride, x, row, n, w, ws, count);
     ck_same(c, "s", out, 2 * size);
 }
 
 static size_t bench_double_share(const dm_kernels *k, ck_bench *b)
 {
-    static const double w[] = {1, 2, 3, 4};
-    const size_t n = b->n / 8;
+    static const double w[32] = {1, 2, 3, 4};
+    const size_t n = b->n / 16;
 
-    k->double_share((double *)(void *)b->d, n, (const double *)(const void *)b->a, n, w);
-    return n;
+    k->double_share((double *)(void *)b->d, n, (const double *)(const void *)b->a, n, n, w, 8, 8);
+    return 8 * n;
 }
 
 const ck_kernel ck_double_kernels[] = {

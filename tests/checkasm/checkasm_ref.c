@@ -320,11 +320,13 @@ static void ref_double_dots(double *value, double *size, const double *x, const 
     }
 }
 
-static void ref_double_share(double *s, size_t stride, const double *x, size_t n, const double *w)
+static void ref_double_share(double *s, size_t stride, const double *x, size_t row, size_t n, const double *w,
+                             size_t ws, size_t count)
 {
-    for (size_t m = 0; m < 4; m++)
-        for (size_t i = 0; i < n; i++)
-            s[m * stride + i] += w[m] * (m ? fabs(x[i]) : x[i]);
+    for (size_t j = 0; j < count; j++)
+        for (size_t m = 0; m < 4; m++)
+            for (size_t i = 0; i < n; i++)
+                s[m * stride + i] += w[m * ws + j] * (m ? fabs(x[j * row + i]) : x[j * row + i]);
 }
 
 void ck_reference(dm_kernels *k)
