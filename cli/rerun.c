@@ -109,17 +109,22 @@ static dm_status compare(const char *made, const char *there, cli_rerun_fn fn, v
                          dm_error *err)
 {
     dm_names names;
+    dm_path a, b;
+    dm_status s;
 
-    if (!dm_dir_exists(made))
-        return compare_file(made, there, fn, context, result, err);
-    dm_status s = dm_names_list(&names, made, err);
+    if (!dm_dir_exists(made)) {
+        if ((s = compare_file(made, there, fn, context, result, err)) != DM_OK ||
+            (s = dm_path_print(&a, err, "%s.run.json", made)) != DM_OK ||
+            (s = dm_path_print(&b, err, "%s.run.json", there)) != DM_OK)
+            return s;
+        return dm_file_exists(a.text) ? compare_file(a.text, b.text, fn, context, result, err) : DM_OK;
+    }
+    s = dm_names_list(&names, made, err);
     for (size_t i = 0; s == DM_OK && i < names.n; i++) {
-        dm_path a, b;
         if (is_record(names.name[i]))
             continue;
         if ((s = dm_path_in(&a, made, names.name[i], err)) == DM_OK &&
-            (s = dm_path_in(&b, there, names.name[i], err)) == DM_OK && dm_file_exists(a.text) &&
-            !strstr(names.name[i], ".run.json"))
+            (s = dm_path_in(&b, there, names.name[i], err)) == DM_OK && dm_file_exists(a.text))
             s = compare_file(a.text, b.text, fn, context, result, err);
     }
     dm_names_free(&names);

@@ -12,7 +12,8 @@
 
 typedef struct cli_rerun_result {
     size_t same,
-        other;   /* files; records of time, places and memory (run.json, metrics.jsonl, checkpoints) not counted */
+        other; /* files, FILE.run.json beside one too; records of time and memory (run.json, metrics.jsonl, checkpoints)
+                  * not counted */
     bool failed; /* the command failed: nothing is known */
     int status;  /* of the command */
 } cli_rerun_result;

@@ -17,15 +17,16 @@ void dm_json_seal(dm_json_writer *w)
 
 bool dm_json_seal_holds(const dm_json_doc *doc, const char *data, size_t size)
 {
-    static const char last[] = ", \"checksum\": \"";
+    static const char last[] = ", \"checksum\": \"", after[] = "\"}\n";
+    const size_t tail = sizeof last - 1 + DM_SHA256_HEX - 1 + sizeof after - 1;
     char hex[DM_SHA256_HEX];
     dm_sha256 h;
-    size_t end = size;
 
-    while (end > 0 && (size - end < sizeof last - 1 || memcmp(data + end, last, sizeof last - 1) != 0))
-        end--;
+    if (size < tail || memcmp(data + size - tail, last, sizeof last - 1) != 0 ||
+        memcmp(data + size - (sizeof after - 1), after, sizeof after - 1) != 0)
+        return false;
     dm_sha256_init(&h);
-    dm_sha256_update(&h, data, end);
+    dm_sha256_update(&h, data, size - tail);
     dm_sha256_finish(&h, hex);
     return dm_json_is(dm_json_get(dm_json_root(doc), "checksum"), hex);
 }

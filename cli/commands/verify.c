@@ -51,8 +51,9 @@ static const cli_command command = {
     1};
 
 typedef struct report {
+    const char *run;          /* the directory at hand */
     bool json, many;          /* many: of several outputs, with one summary */
-    size_t refuted, unproved; /* findings; runs without a transcript */
+    size_t refuted, unproved; /* findings; what could not be checked */
     dm_text findings;         /* JSON array's inside */
 } report;
 
@@ -72,12 +73,21 @@ static int add(void *context, bool refuted, const char *text)
     return cli_interrupted();
 }
 
+/* A stage of an experiment leaves its finished checkpoints out, as a person may: whole ones. */
+static bool is_of_removed(const report *r, const char *name)
+{
+    dm_path path;
+
+    return strncmp(name, "checkpoint", 10) == 0 && strchr(name, '/') &&
+           dm_path_print(&path, NULL, "%s/%.*s", r->run, (int)strcspn(name, "/"), name) == DM_OK &&
+           !dm_dir_exists(path.text);
+}
+
 static void add_file(void *context, cli_manifest_finding finding, const char *name)
 {
     char text[DM_PATH_MAX + 64];
 
-    /* A stage of an experiment leaves its finished checkpoints out, as a person may. */
-    if (finding == CLI_FILE_MISSING && strncmp(name, "checkpoint", 10) == 0) {
+    if (finding == CLI_FILE_MISSING && is_of_removed(context, name)) {
         snprintf(text, sizeof text, "%s: has been removed since", name);
         add(context, false, text);
         return;
@@ -146,11 +156,33 @@ static dm_status check_files(dm_json_doc **doc, const char *run, const char *pat
     if (s != DM_OK)
         return s;
     const dm_json *of_run = *doc ? dm_json_get(dm_json_root(*doc), "files") : NULL;
+    const dm_json *made_by = *doc ? dm_json_get(dm_json_root(*doc), "command") : NULL;
+    r->run = run;
+    if (*doc && !dm_json_is(made_by, "train") && !dm_json_is(made_by, "learn")) {
+        add(r, true, "run.json: is no record of dmpo train or dmpo learn");
+        dm_json_close(doc);
+        return DM_OK;
+    }
     if (!holds && *doc && !of_run && !dm_json_get(dm_json_root(*doc), "checksum"))
         add(r, false, "run.json: names no files and has no checksum; an older version wrote it");
     else if (!holds)
         add(r, true, *why.message ? why.message : "run.json: its own checksum differs, or it has none");
     return of_run ? cli_manifest_check(of_run, run, add_file, r, files, err) : s;
+}
+
+/* The options of a record that was changed may be none: that is one finding more, and made->train stays NULL. */
+static dm_status open_made(cli_run *made, const char *path, const cli_run_inputs *inputs, report *r, dm_error *err)
+{
+    dm_error why;
+    const dm_status s = cli_run_open(made, path, inputs, &why);
+
+    if (s == DM_OK)
+        return s;
+    if (r->refuted == 0 || s == DM_ERR_MEMORY || s == DM_ERR_FILE)
+        return dm_fail(err, s, "%s", why.message);
+    cli_run_close(made);
+    add(r, true, why.message);
+    return DM_OK;
 }
 
 static dm_status verify_run(cli_call *c, const char *run, report *r, dm_error *err)
@@ -166,7 +198,7 @@ static dm_status verify_run(cli_call *c, const char *run, report *r, dm_error *e
     if (s == DM_OK && !dm_file_exists(path.text))
         s = dm_fail(err, DM_ERR_FILE, "%s: is missing; a finished run of dmpo train or learn has one", path.text);
     if (s == DM_OK && (s = check_files(&doc, run, path.text, r, &files, err)) == DM_OK && doc &&
-        (s = cli_run_open(&made, path.text, &o->inputs, err)) == DM_OK) {
+        (s = open_made(&made, path.text, &o->inputs, r, err)) == DM_OK && made.train) {
         const dm_json *root = dm_json_get(dm_json_root(doc), "transcript_sha256");
         const dm_verify_options v = {.run = run, .sample = o->sample, .seed = o->seed};
         s = c->engine ? DM_OK : cli_call_engine(c, err);
@@ -216,15 +248,20 @@ static dm_status verify_stage(cli_call *c, const char *dir, report *r, dm_error 
 {
     dm_path record, transcript;
     dm_json_doc *doc = NULL;
-    char text[DM_PATH_MAX + 64], line[32768];
+    char text[DM_PATH_MAX + DM_ERROR_MAX], line[32768];
     const char *word[CLI_RERUN_WORDS];
     size_t words = 0;
     bool holds;
     dm_error why;
     dm_status s = dm_path_in(&record, dir, "stage.json", err);
 
+    if (s == DM_OK && dm_dir_exists(dir) && !dm_file_exists(record.text)) {
+        snprintf(text, sizeof text, "%s: has no record: it never finished, or the record was removed", dir);
+        add(r, false, text);
+        r->unproved++;
+    }
     if (s != DM_OK || !dm_file_exists(record.text))
-        return s; /* never finished */
+        return s;
     if ((s = read_record(&doc, record.text, &holds, &why, err)) != DM_OK)
         return s;
     if (!holds) {
@@ -241,6 +278,13 @@ static dm_status verify_stage(cli_call *c, const char *dir, report *r, dm_error 
         s = verify_run(c, dir, r, err);
     else
         s = rerun(word + 1, words - 1, dir, r, err);
+    if (s != DM_OK && s != DM_ERR_MEMORY &&
+        s != DM_ERR_INTERRUPTED) { /* such as an input that is gone: others follow */
+        snprintf(text, sizeof text, "%s: could not be checked: %s", dir, err->message);
+        add(r, false, text);
+        r->unproved++;
+        s = DM_OK;
+    }
     dmpo_engine_close(&c->engine); /* its threads are gone before the next stage's process is forked */
     dm_json_close(&doc);
     return s;
@@ -283,9 +327,7 @@ static dm_status verify(cli_call *c, dm_error *err)
                         : verify_run(c, run, &r, err);
     c->status = r.refuted > 0 || r.unproved > 0;
     if (s == DM_OK && !r.json)
-        puts(r.refuted    ? "REFUTED"
-             : r.unproved ? "nothing refuted, but a run without a transcript is not proved"
-                          : "nothing refuted");
+        puts(r.refuted ? "REFUTED" : r.unproved ? "nothing refuted, but not all could be checked" : "nothing refuted");
     else if (s == DM_OK && r.many)
         printf("{\"refuted\": %zu, \"findings\": [%s]}\n", r.refuted, r.findings.data ? r.findings.data : "");
     dm_text_free(&r.findings);

@@ -57,6 +57,15 @@ while read -r file; do
 done <"$work/files"
 check "as it was" works verify "$work/whole" --sample 1 --quiet
 
+cp "$work/whole/run.json" "$work/run.json"
+echo >>"$work/whole/run.json"
+check "a line more in run.json" refuted "run.json: its own checksum differs" "$work/whole" --sample 1
+echo '{}' >"$work/whole/run.json"
+check "another run.json" refuted "run.json: is no record of dmpo train or dmpo learn" "$work/whole"
+cp "$work/run.json" "$work/whole/run.json"
+mv "$work/whole/checkpoint/state.json" "$work/state.json"
+check "a checkpoint without its record" refuted "checkpoint/state.json: is missing" "$work/whole" --sample 1
+mv "$work/state.json" "$work/whole/checkpoint/state.json"
 cp "$work/files" "$work/whole/notes"
 check "a file of somebody's is named" works verify "$work/whole" --sample 1 --quiet
 check "and is no refutation" has "notes: is not of this run"
@@ -92,8 +101,11 @@ check "in what it does to the weights" has "learning rate"
 check "episodes" works rollout --env home --policy expert --tasks 3 --output "$work/episodes" --quiet
 check "are made again" works verify "$work/episodes" --quiet -- rollout --env home --policy expert --tasks 3 \
     --output "$work/episodes"
-check "and are the same" has "1 files are what dmpo rollout makes"
+check "and are the same" has "2 files are what dmpo rollout makes"
 flip "$work/episodes" 1000
+echo >>"$work/episodes.run.json"
+check "a record beside them that is longer" refuted "episodes.run.json: is not what its command makes" \
+    "$work/episodes" -- rollout --env home --policy expert --tasks 3 --output "$work/episodes"
 check "a flipped bit in them" refuted "episodes: is not what its command makes" "$work/episodes" -- rollout --env home \
     --policy expert --tasks 3 --output="$work/episodes"
 check "a command that fails" refuted "fails here with status 2" "$work/episodes" -- rollout --nothing
@@ -102,7 +114,7 @@ refuses 2 'is no command that can be run again' verify "$work/episodes" -- nothi
 check "an adapter" run adapter --lora-rank 2
 check "is proved" works verify "$work/adapter" --sample 2 --quiet
 check "a run without" run none --no-transcript
-check "is not refuted, and not proved" refuted "a run without a transcript is not proved" "$work/none"
-refuses 1 'run.json: is missing' verify "$work" --quiet
+check "is not refuted, and not proved" refuted "nothing refuted, but not all could be checked" "$work/none"
+mkdir "$work/none/empty" && refuses 1 'run.json: is missing' verify "$work/none/empty" --quiet
 
 finish verify
