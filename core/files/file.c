@@ -84,6 +84,25 @@ bool dm_dir_exists(const char *path)
     return exists(path, S_IFDIR);
 }
 
+static dm_status create_one(const char *path, dm_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0)
+        return S_ISDIR(st.st_mode) ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: exists and is not a directory", path);
+    if (errno != ENOENT)
+        return fail_errno(err, "create directory", path);
+    if (mkdir(path, 0777) == 0) {
+        if (dm_sync_parent(path) == 0)
+            return DM_OK;
+        const dm_status s = fail_errno(err, "flush its directory to disk", path);
+        rmdir(path);
+        return s;
+    }
+    if (errno != EEXIST)
+        return fail_errno(err, "create directory", path);
+    return dm_dir_exists(path) ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: exists and is not a directory", path);
+}
+
 dm_status dm_dir_create(const char *path, dm_error *err)
 {
     char part[PATH_MAX_OURS];
@@ -96,19 +115,9 @@ dm_status dm_dir_create(const char *path, dm_error *err)
             continue;
         const char kept = part[i];
         part[i] = '\0';
-        if (!dm_dir_exists(part)) {
-            if (mkdir(part, 0777) == 0) {
-                if (dm_sync_parent(part) != 0) {
-                    const dm_status s = fail_errno(err, "flush its directory to disk", part);
-                    rmdir(part);
-                    return s;
-                }
-            } else if (errno != EEXIST) {
-                return fail_errno(err, "create directory", part);
-            } else if (!dm_dir_exists(part)) {
-                return dm_fail(err, DM_ERR_FILE, "%s: exists and is not a directory", part);
-            }
-        }
+        const dm_status s = create_one(part, err);
+        if (s != DM_OK)
+            return s;
         part[i] = kept;
     }
     return DM_OK;

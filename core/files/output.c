@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/files/durable.h"
@@ -148,6 +149,16 @@ dm_status dm_output_dir_open(dm_output_dir *o, const char *path, bool overwrite,
     return s == DM_OK ? DM_OK : dm_output_dir_close(o, s, err);
 }
 
+static dm_status move_files(const char *from, const char *to, dm_error *err);
+
+static dm_status move_one(const char *from, const char *to, dm_error *err)
+{
+    struct stat st;
+    if (lstat(from, &st) != 0) /* a file that cannot be looked at is no directory */
+        return dm_fail(err, DM_ERR_FILE, "%s: cannot move: %s", from, strerror(errno));
+    return S_ISDIR(st.st_mode) ? move_files(from, to, err) : dm_rename_durable(from, to, err);
+}
+
 static dm_status move_files(const char *from, const char *to, dm_error *err)
 {
     dm_status s = dm_dir_create(to, err);
@@ -162,7 +173,7 @@ static dm_status move_files(const char *from, const char *to, dm_error *err)
             continue;
         if ((s = dm_path_in(&a, from, entry->d_name, err)) == DM_OK &&
             (s = dm_path_in(&b, to, entry->d_name, err)) == DM_OK)
-            s = dm_dir_exists(a.text) ? move_files(a.text, b.text, err) : dm_rename_durable(a.text, b.text, err);
+            s = move_one(a.text, b.text, err);
     }
     if (s == DM_OK && errno != 0)
         s = dm_fail(err, DM_ERR_FILE, "%s: cannot list: %s", from, strerror(errno));
