@@ -289,6 +289,29 @@ static void check_sha256(void)
     }
     dm_sha256_finish(&million, hex);
     CK_MSG(strcmp(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0") == 0, "got %s", hex);
+    for (size_t blocks = 0; blocks < 4; blocks++) { /* four messages at once, at any alignment */
+        uint32_t plain[4][8], four[4][8];
+        static unsigned char noise[4 * 200];
+        const unsigned char *const p[] = {noise, noise + 201, noise + 402, noise + 600};
+        dm_digest one, all[4];
+        for (size_t i = 0; i < sizeof noise; i++)
+            noise[i] = (unsigned char)(i * 2654435761u >> 13);
+        for (size_t k = 0; k < 4; k++) {
+            for (size_t i = 0; i < 8; i++)
+                plain[k][i] = four[k][i] = (uint32_t)(k + 11 * i);
+            dm_sha256_blocks_plain(plain[k], p[k], blocks);
+        }
+        dm_sha256_blocks_four(four, p, blocks);
+        CK_MSG(memcmp(plain, four, sizeof plain) == 0, "%zu blocks of four messages", blocks);
+        dm_sha256_four((const void *const *)p, 61 * blocks, all);
+        for (size_t k = 0; k < 4; k++) {
+            dm_sha256 h;
+            dm_sha256_init(&h);
+            dm_sha256_update(&h, p[k], 61 * blocks);
+            dm_sha256_digest(&h, &one);
+            CK_MSG(memcmp(&one, &all[k], sizeof one) == 0, "message %zu of four", k);
+        }
+    }
     if (dm_sha256_x86_usable()) {
         uint32_t plain[8] = {1, 2, 3, 4, 5, 6, 7, 8}, fast[8] = {1, 2, 3, 4, 5, 6, 7, 8};
         unsigned char noise[64 * 33 + 1];
