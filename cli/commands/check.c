@@ -160,7 +160,7 @@ static dm_status check(cli_call *c, dm_error *err)
         s = dm_manifest_read(&m, st, path, err);
     if (s == DM_OK) {
         cli_findings_open(&p.f, c->common.json, "operations");
-        s = dm_check_trace(st, &m, c->engine->e.pool, on_finding, &p, &counts, err);
+        s = dm_check_trace(st, &m, c->engine->e.pool, p.o->all, on_finding, &p, &counts, err);
     }
     if (s == DM_OK) {
         put_summary(&p.f, &counts, cli_seconds() - start);

@@ -9,6 +9,7 @@
 #include "core/numbers/philox.h"
 #include "model/check/walk.h"
 #include "model/trace/reader.h"
+#include "model/truth/proof.h"
 
 /* The chance that an honest trace has one element over its probable bound, for each operation. */
 #define LUCK 1e-9
@@ -26,6 +27,7 @@ typedef struct checker {
     const dm_st *st;
     const dm_manifest *m;
     dm_pool *pool;
+    bool figures;
     const dm_graph *g;
     int64_t step;
     double **value;              /* [nodes] of the trace, or recomputed */
@@ -365,6 +367,25 @@ static const char *missing_input(checker *c, const dm_op *op)
     return NULL;
 }
 
+/* Whether the node's values are the trace's own, and floats. */
+static bool of_floats(const checker *c, uint32_t node)
+{
+    return node == DM_NODE_NONE ||
+           (!c->doubt[node] && c->tensor[node] &&
+            (c->tensor[node]->type == DM_F32 || c->tensor[node]->type == DM_BF16 || c->tensor[node]->type == DM_F16));
+}
+
+/* Whether the operation is a product that is sound without being computed in double. */
+static bool proved(checker *c, const dm_op *op, const dm_rounding *r)
+{
+    bool fine = !c->figures && op->n_out == 1 && c->tensor[dm_op_out(c->g, op, 0)];
+
+    for (uint32_t i = 0; i < op->n_in; i++)
+        fine &= of_floats(c, dm_op_in(c->g, op, i));
+    const dm_evaluation e = {.g = c->g, .op = op, .in = c->in, .r = *r, .failed = &c->failed};
+    return fine && dm_product_proved(&e, c->value[dm_op_out(c->g, op, 0)], c->pool);
+}
+
 static dm_status check_op(void *context, const dm_op *op, dm_error *err)
 {
     checker *c = context;
@@ -395,7 +416,7 @@ static dm_status check_op(void *context, const dm_op *op, dm_error *err)
     f.missing = missing_input(c, op);
     if (f.note || f.missing) {
         f.verdict = f.note ? f.verdict : DM_VERDICT_UNCHECKED;
-    } else if (place(c, op, &b)) {
+    } else if (!proved(c, op, &r) && place(c, op, &b)) {
         evaluate(c, op, &r, NULL, &b);
         shake(c, op, &r, &b);
         for (uint32_t o = 0; o < op->n_out; o++) {
@@ -453,11 +474,12 @@ static void end(void *context)
     free(c->in);
 }
 
-dm_status dm_check_trace(const dm_st *st, const dm_manifest *m, dm_pool *pool, dm_check_sink sink, void *context,
-                         dm_check_counts *counts, dm_error *err)
+dm_status dm_check_trace(const dm_st *st, const dm_manifest *m, dm_pool *pool, bool figures, dm_check_sink sink,
+                         void *context, dm_check_counts *counts, dm_error *err)
 {
     static const dm_walk walk = {begin, check_op, drop, end};
-    checker c = {.st = st, .m = m, .pool = pool, .sink = sink, .context = context, .counts = counts};
+    checker c = {
+        .st = st, .m = m, .pool = pool, .figures = figures, .sink = sink, .context = context, .counts = counts};
 
     *counts = (dm_check_counts){0};
     return dm_walk_trace(m, &walk, &c, err);

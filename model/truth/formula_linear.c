@@ -4,6 +4,7 @@
 #include "core/numbers/numeric.h"
 #include "model/truth/formula_internal.h"
 #include "model/truth/product.h"
+#include "model/truth/proof.h"
 
 static dm_double_matrix rows_of(const double *x, size_t cols)
 {
@@ -177,8 +178,9 @@ void dm_compute_embed(const dm_evaluation *e, size_t begin, size_t end)
         }
 }
 
-/* Adds the gradients of token j to row j; returns how many results on the way may be stored. */
-static double add_tokens(const dm_evaluation *e, size_t j, double *value, double *size)
+/* Adds the gradients of token j to columns [first, first + count) of row j; returns how many results on the way may be
+ * stored. */
+static double add_tokens(const dm_evaluation *e, size_t j, size_t first, size_t count, double *value, double *size)
 {
     const size_t d = dm_eval_out(e, 0)->cols;
     const double scale = dm_scale_of(e);
@@ -193,8 +195,8 @@ static double add_tokens(const dm_evaluation *e, size_t j, double *value, double
         for (size_t t = 0; t < p->rows && seen < n; t++) {
             if ((size_t)p->ids[t] != j || (++seen < n && without == 3))
                 continue;
-            for (size_t i = 0; i < d; i++) {
-                const double y = scale / (without == 4 ? (double)n : 1) * e->in[k][t * d + i];
+            for (size_t i = 0; i < count; i++) {
+                const double y = scale / (without == 4 ? (double)n : 1) * e->in[k][t * d + first + i];
                 value[i] += y;
                 if (size)
                     size[i] += fabs(y);
@@ -205,24 +207,96 @@ static double add_tokens(const dm_evaluation *e, size_t j, double *value, double
     return stages;
 }
 
+static double embed_terms(const dm_evaluation *e)
+{
+    const size_t items = e->g->o.n_items;
+    double terms = 0;
+
+    for (size_t k = 0; k < items; k++)
+        terms += (double)e->g->items[k].pack.rows;
+    for (size_t k = dm_first_item(e, 1); k < items && e->op->tied && dm_knob_of(e, DM_KNOB_INPUT) != 1; k++)
+        terms += (double)dm_eval_in(e, items + 2 * k)->rows;
+    return terms;
+}
+
+static double embed_stages(const dm_evaluation *e)
+{
+    return (double)e->g->o.n_items * (e->op->tied ? 2 : 1);
+}
+
 /* A row of the table: the gradients of its tokens, and of the head when that is the same table. Shares are stored and
  * added one after the other, the tokens' even row by row. */
 void dm_compute_embed_dw(const dm_evaluation *e, size_t begin, size_t end)
 {
     const size_t d = dm_eval_out(e, 0)->cols, vocab = dm_eval_out(e, 0)->rows, items = e->g->o.n_items;
-    double *value = sums(e, e->out, begin, end), *size = sums(e, e->size, begin, end), terms = 0;
+    double *value = sums(e, e->out, begin, end), *size = sums(e, e->size, begin, end);
+    const double terms = embed_terms(e);
 
-    for (size_t k = 0; k < items; k++)
-        terms += (double)e->g->items[k].pack.rows;
     for (size_t k = dm_first_item(e, 1); k < items && e->op->tied && dm_knob_of(e, DM_KNOB_INPUT) != 1; k++) {
         const size_t at = items + 2 * k, rows = dm_eval_in(e, at)->rows;
-        terms += (double)rows;
         if (!dm_product(e, value, size, end - begin, d, rows, columns_of(e->in[at] + begin, vocab),
                         rows_of(e->in[at + 1], d)))
             return;
     }
     for (size_t j = begin; j < end; j++) {
-        const double stages = add_tokens(e, j, e->out[0] + j * d, e->size ? e->size[0] + j * d : NULL);
-        put_rows(e, j, j + 1, terms, stages + (double)items * (e->op->tied ? 2 : 1));
+        const double stages = add_tokens(e, j, 0, d, e->out[0] + j * d, e->size ? e->size[0] + j * d : NULL);
+        put_rows(e, j, j + 1, terms, stages + embed_stages(e));
     }
+}
+
+/* ---- the same as a list of products (model/truth/proof.h) ---- */
+
+bool dm_factor_of(const dm_evaluation *e, size_t f, dm_factor *out)
+{
+    const size_t n = dm_eval_out(e, 0)->cols, rows = dm_eval_out(e, 0)->rows, items = e->g->o.n_items;
+    const size_t k = dm_eval_in(e, 0)->cols, at = items + 2 * f;
+
+    switch (e->op->formula) {
+    case DM_FORMULA_LINEAR:
+        *out = (dm_factor){e->in[0], e->in[1], k, 1, 1, k, k};
+        return f == 0 && (e->op->n_in <= 3 || !e->in[3]); /* an adapter's product has another bound */
+    case DM_FORMULA_LINEAR_DX:
+        if (2 * f + 1 >= e->op->n_in)
+            return false;
+        *out = (dm_factor){
+            e->in[2 * f], e->in[2 * f + 1], dm_eval_in(e, 2 * f)->cols, 1, n, 1, dm_eval_in(e, 2 * f)->cols};
+        return true;
+    case DM_FORMULA_LINEAR_DW:
+        if (2 * f + 1 >= e->op->n_in)
+            return false;
+        *out = (dm_factor){e->in[2 * f], e->in[2 * f + 1], 1, rows, n, 1, dm_eval_in(e, 2 * f)->rows};
+        return true;
+    case DM_FORMULA_EMBED_DW:
+        if (!e->op->tied || f >= items)
+            return false;
+        *out = (dm_factor){e->in[at], e->in[at + 1], 1, rows, n, 1, dm_eval_in(e, at)->rows};
+        return true;
+    default:
+        return false;
+    }
+}
+
+void dm_factor_terms(const dm_evaluation *e, double *terms, double *stages)
+{
+    dm_factor f;
+
+    *terms = e->op->formula == DM_FORMULA_LINEAR ? 1 : 0;
+    for (size_t i = 0; dm_factor_of(e, i, &f); i++)
+        *terms += (double)f.k;
+    *stages = e->op->formula == DM_FORMULA_LINEAR ? e->op->n_in > 2 && e->in[2] : (double)(e->op->n_in / 2 - 1);
+    if (e->op->formula == DM_FORMULA_EMBED_DW) {
+        *terms = embed_terms(e);
+        *stages = embed_stages(e);
+    }
+}
+
+double dm_factor_more(const dm_evaluation *e, size_t row, size_t first, size_t count, double *more, double *size)
+{
+    const double *bias = e->op->formula == DM_FORMULA_LINEAR && e->op->n_in > 2 ? e->in[2] : NULL;
+
+    for (size_t j = 0; j < count; j++) {
+        more[j] = bias ? bias[first + j] : 0;
+        size[j] = fabs(more[j]);
+    }
+    return e->op->formula == DM_FORMULA_EMBED_DW ? add_tokens(e, row, first, count, more, size) : 0;
 }

@@ -141,7 +141,7 @@ static void compare(const dm_st *a, const dm_manifest *m, change how, dm_layout 
         if (how == PLAIN) {
             const dm_bug *bug = NULL;
             dm_check_counts n;
-            CK(dm_check_trace(b, m, NULL, on_finding, &bug, &n, &err) == DM_OK);
+            CK(dm_check_trace(b, m, NULL, false, on_finding, &bug, &n, &err) == DM_OK);
             CK(bug && strcmp(bug->name, "another base") == 0);
         }
     }
