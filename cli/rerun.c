@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,7 +11,7 @@
 #include "core/files/file.h"
 #include "core/files/list.h"
 #include "core/files/path.h"
-#include "core/files/temporary.h"
+#include "core/files/scratch.h"
 
 #define OUTPUT "--output="
 
@@ -134,19 +133,15 @@ static dm_status compare(const char *made, const char *there, cli_rerun_fn fn, v
 dm_status cli_rerun(const char *const *word, size_t words, const char *place, cli_rerun_fn fn, void *context,
                     cli_rerun_result *result, dm_error *err)
 {
-    const char *temporary = getenv("TMPDIR");
-    char dir[DM_PATH_MAX];
+    dm_scratch beside;
     dm_path made;
 
     *result = (cli_rerun_result){0};
     if (words == 0 || words > CLI_RERUN_WORDS || !cli_find(word[0]))
         return dm_fail(err, DM_ERR_ARGUMENT, "'%s' is no command that can be run again", words ? word[0] : "");
-    if (snprintf(dir, sizeof dir, "%s/dmpo-verify-XXXXXX", temporary ? temporary : "/tmp") >= (int)sizeof dir ||
-        !mkdtemp(dir))
-        return dm_fail(err, DM_ERR_FILE, "%s: cannot make a directory there: %s", temporary ? temporary : "/tmp",
-                       strerror(errno));
-    dm_temporary_add(dir);
-    dm_status s = dm_path_in(&made, dir, "out", err);
+    dm_status s = dm_scratch_open(&beside, err);
+    if (s == DM_OK)
+        s = dm_path_in(&made, beside.path.text, "out", err);
     for (size_t i = 0; s == DM_OK && i < words; i++) /* files in a directory that is there before the command runs */
         if (strncmp(word[i], place, strlen(place)) == 0 && word[i][strlen(place)] == '/' && !dm_dir_exists(made.text))
             s = dm_dir_create(made.text, err);
@@ -165,7 +160,6 @@ dm_status cli_rerun(const char *const *word, size_t words, const char *place, cl
         if (!result->failed)
             s = compare(made.text, place, fn, context, result, err);
     }
-    dm_dir_remove(dir, NULL);
-    dm_temporary_drop(dir);
+    dm_scratch_close(&beside);
     return s;
 }

@@ -6,7 +6,7 @@
 
 #include "agent/env/env.h"
 #include "core/text.h"
-#include "core/files/path.h"
+#include "core/files/scratch.h"
 #include "model/loss/policy.h"
 #include "model/train/train.h"
 #include "model/train/verify.h"
@@ -62,7 +62,7 @@ dm_status dm_online_verify(dmpo_engine *engine, const dm_online_options *options
 /* ---- agent/online/online_ranks.c ---- */
 
 typedef struct dm_online_copy { /* of a file of rank 0's, on another rank */
-    char dir[DM_PATH_MAX];      /* temporary, this rank's own; "": none */
+    dm_scratch beside;          /* rank 0: none */
     dm_path file;               /* in it */
 } dm_online_copy;
 

@@ -1,28 +1,17 @@
 /* A round on several ranks: rank 0 has its file, the others read a copy. */
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/online/online.h"
 #include "core/files/file.h"
-#include "core/files/temporary.h"
 #include "core/ranks.h"
 #include "io/json.h"
 
 static dm_status write_copy(dm_online_copy *c, const char *data, size_t size, dm_error *err)
 {
-    const char *temporary = getenv("TMPDIR");
-    const int n =
-        snprintf(c->dir, sizeof c->dir, "%s/dmpo-episodes-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-
-    if (n >= (int)sizeof c->dir || !mkdtemp(c->dir)) {
-        const dm_status s = dm_fail(err, DM_ERR_FILE, "%s: cannot make this directory: %s", c->dir, strerror(errno));
-        c->dir[0] = '\0';
-        return s;
-    }
-    dm_temporary_add(c->dir);
-    const dm_status s = dm_path_in(&c->file, c->dir, "episodes.jsonl", err);
+    dm_status s = dm_scratch_open(&c->beside, err);
+    if (s == DM_OK)
+        s = dm_path_in(&c->file, c->beside.path.text, "episodes.jsonl", err);
     return s == DM_OK ? dm_file_write(c->file.text, data, size, err) : s;
 }
 
@@ -35,7 +24,7 @@ dm_status dm_online_copy_open(dm_online_copy *c, const char *file, const char **
     uint64_t bytes;
     dm_status s = DM_OK;
 
-    c->dir[0] = '\0';
+    c->beside = (dm_scratch){.fd = -1};
     *here = ranks->self ? c->file.text : file;
     if (ranks->count == 1)
         return DM_OK;
@@ -55,8 +44,5 @@ dm_status dm_online_copy_open(dm_online_copy *c, const char *file, const char **
 
 void dm_online_copy_close(dm_online_copy *c)
 {
-    if (c->dir[0]) {
-        dm_dir_remove(c->dir, NULL);
-        dm_temporary_drop(c->dir);
-    }
+    dm_scratch_close(&c->beside);
 }

@@ -1,16 +1,14 @@
 #include "model/train/verify.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/files/file.h"
 #include "core/files/list.h"
 #include "core/files/path.h"
-#include "core/files/temporary.h"
+#include "core/files/scratch.h"
 #include "core/numbers/philox.h"
 #include "model/api.h"
 
@@ -30,7 +28,7 @@ typedef struct verifier {
     uint32_t *target; /* steps to prove, ascending, from 1 */
     size_t targets;
     int64_t now;               /* the step after which the run's memory is; -1: an unknown state */
-    char place[DM_PATH_MAX];   /* where rounds are played; "": none are */
+    dm_scratch place;          /* where rounds are played; "": none are */
     int64_t round, evaluation; /* the newest that was played there, and the step of the newest evaluation; -1: none */
     dm_text scratch;
     dm_verify_fn fn;
@@ -435,28 +433,6 @@ static dm_status choose(verifier *v)
 
 /* ---- the model in the directory ---- */
 
-static dm_status make_place(verifier *v, char dir[DM_PATH_MAX])
-{
-    const char *temporary = getenv("TMPDIR");
-
-    if (snprintf(dir, DM_PATH_MAX, "%s/dmpo-verify-XXXXXX", temporary ? temporary : "/tmp") >= DM_PATH_MAX ||
-        !mkdtemp(dir)) {
-        dir[0] = '\0';
-        return dm_fail(v->err, DM_ERR_FILE, "%s: cannot make a directory there: %s", temporary ? temporary : "/tmp",
-                       strerror(errno));
-    }
-    dm_temporary_add(dir);
-    return DM_OK;
-}
-
-static void remove_place(const char *dir)
-{
-    if (dir[0]) {
-        dm_dir_remove(dir, NULL);
-        dm_temporary_drop(dir);
-    }
-}
-
 static dm_status same_bytes(verifier *v, const char *made, const char *name)
 {
     dm_path a, b;
@@ -476,22 +452,23 @@ static dm_status same_bytes(verifier *v, const char *made, const char *name)
 /* With the state of the last step in memory: the finished model is written beside and compared. */
 static dm_status compare_model(verifier *v)
 {
-    char dir[DM_PATH_MAX], hex[DM_SHA256_HEX];
+    char hex[DM_SHA256_HEX];
+    dm_scratch beside;
     dm_names names = {0};
     const int64_t refuted = v->result->refuted;
-    dm_status s = make_place(v, dir);
+    dm_status s = dm_scratch_open(&beside, v->err);
 
-    if (s != DM_OK)
-        return s;
-    v->run.options.output = dir;
-    s = dm_run_write_model(&v->run, hex, v->err);
-    v->run.options.output = v->o->run;
+    if (s == DM_OK) {
+        v->run.options.output = beside.path.text;
+        s = dm_run_write_model(&v->run, hex, v->err);
+        v->run.options.output = v->o->run;
+    }
     if (s == DM_OK)
-        s = dm_names_list(&names, dir, v->err);
+        s = dm_names_list(&names, beside.path.text, v->err);
     for (size_t i = 0; s == DM_OK && i < names.n; i++)
-        s = same_bytes(v, dir, names.name[i]);
+        s = same_bytes(v, beside.path.text, names.name[i]);
     dm_names_free(&names);
-    remove_place(dir);
+    dm_scratch_close(&beside);
     v->result->weights = s == DM_OK && refuted == v->result->refuted;
     return s;
 }
@@ -510,7 +487,7 @@ static dm_status compare_played(verifier *v)
 
     for (size_t i = 0; s == DM_OK && i < sizeof files / sizeof *files; i++)
         if (files[i].made && files[i].compared)
-            s = same_bytes(v, v->place, files[i].name);
+            s = same_bytes(v, v->place.path.text, files[i].name);
         else if (files[i].made)
             find(v, false, "%s: not compared, its round was not played again", files[i].name);
     return s;
@@ -539,9 +516,9 @@ static dm_status finish(verifier *v)
 
 static dm_status begin_rounds(verifier *v)
 {
-    const dm_status s = make_place(v, v->place);
+    const dm_status s = dm_scratch_open(&v->place, v->err);
 
-    v->o->policy->place = v->place;
+    v->o->policy->place = v->place.path.text;
     return s == DM_OK ? dm_run_begin_rounds(&v->run, v->err) : s;
 }
 
@@ -615,7 +592,7 @@ dm_status dm_verify_run(dmpo_engine *engine, const dm_train_options *options, co
         s = verify(&x, root);
     dm_run_end_rounds(&x.run);
     dm_run_close(&x.run);
-    remove_place(x.place);
+    dm_scratch_close(&x.place);
     dm_transcript_close(&x.t);
     dm_verify_lines_free(&x.lines);
     dm_text_free(&x.scratch);

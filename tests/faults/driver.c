@@ -53,7 +53,7 @@ typedef struct outcome {
     int status; /* as of waitpid */
     file files[FILES];
     int n_files;
-    int half; /* names of something half-written */
+    int half, scratch; /* names of something half-written; of a directory that the next run removes */
     char half_name[PATH_ROOM];
     file out; /* standard output */
     char message[4096];
@@ -88,7 +88,9 @@ static int add_file(const char *path, const struct stat *st, int type, struct FT
         seen->half++;
         snprintf(seen->half_name, PATH_ROOM, "%s", path);
     }
-    if (type != FTW_F || strstr(path, "checkpoint.old")) /* one that cannot be removed stays */
+    seen->scratch += strstr(path, "dmpo-scratch-") != NULL;
+    if (type != FTW_F || strstr(path, "checkpoint.old") ||
+        strstr(path, "dmpo-scratch-")) /* what cannot be removed stays */
         return 0;
     if (seen->n_files == FILES)
         broken("too many files");
@@ -235,8 +237,8 @@ static void recover(const char *how, long n)
     const char *other = differs(&o, 1);
     if (o.status != 0 && !there)
         fail(how, n, "the next run fails", &o);
-    else if (o.half) {
-        snprintf(what, sizeof what, "%s is left by the next run", o.half_name);
+    else if (o.half || o.scratch) {
+        snprintf(what, sizeof what, "%s is left by the next run", o.half ? o.half_name : "dmpo-scratch-");
         fail(how, n, what, &o);
     } else if (other) {
         snprintf(what, sizeof what, "the next run leaves another %s", other);

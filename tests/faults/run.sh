@@ -29,14 +29,14 @@ cd "$work" || exit 1
 # ---- what the commands read ----
 
 demo=$SRC/tests/data/demo
-mkdir in
+mkdir in out
 sed -n 1,6p "$demo/sft.jsonl" >in/sft.jsonl
 sed -n 1,4p "$demo/pairs.jsonl" >in/pairs.jsonl
 sed -n 1,2p "$demo/heldout.jsonl" >in/heldout.jsonl
 cat >in/short.jsonl <<'PAIR'
 {"id": "one", "prompt": [{"role": "user", "content": "go"}], "chosen": [{"role": "assistant", "content": "yes"}], "rejected": [{"role": "assistant", "content": "no"}]}
 PAIR
-export DMPO_THREADS=1
+export DMPO_THREADS=1 TMPDIR="$work/out"
 command=$BUILD/dmpo
 quietly() { "$command" "$@" --quiet >setup.out 2>setup.err || { cat setup.err && exit 1; }; }
 quietly tokenizer train --vocabulary 300 --output in/tokenizer in/sft.jsonl
@@ -47,7 +47,6 @@ for lr in 1e-3 2e-3; do
     quietly train --model in/model --data in/short.jsonl --steps 2 --batch 1 --lr $lr --output in/run-$lr
     quietly trace --model in/run-$lr --data in/short.jsonl --batch 1 --output in/trace-$lr
 done
-mkdir out
 (cd out && quietly train --model ../in/model --data ../in/pairs.jsonl --steps 1 --batch 2 --lora-rank 2 --output ../in/adapter) ||
     exit 1
 quietly rollout --env home --policy expert --tasks 3 --output in/expert.jsonl

@@ -111,6 +111,15 @@ check "a flipped bit in them" refuted "episodes: is not what its command makes" 
 check "a command that fails" refuted "fails here with status 2" "$work/episodes" -- rollout --nothing
 refuses 2 'is no command that can be run again' verify "$work/episodes" -- nothing
 
+mkdir "$work/temporary"
+mkdir "$work/temporary/dmpo-scratch-999999999-killed" "$work/temporary/dmpo-scratch-$$-living"
+echo x >"$work/temporary/dmpo-scratch-999999999-killed/model.safetensors"
+TMPDIR=$work/temporary
+export TMPDIR
+check "with what a killed one left" works verify "$work/gamma" --quiet
+check "only what lives is there" [ "$(ls "$work/temporary")" = "dmpo-scratch-$$-living" ]
+unset TMPDIR
+
 check "an adapter" run adapter --lora-rank 2
 check "is proved" works verify "$work/adapter" --sample 2 --quiet
 check "a run without" run none --no-transcript
