@@ -22,7 +22,7 @@
  * Everything that float cannot hold makes the comparison fail, or the sum of s' infinite, and nothing is proved. */
 #define GROUP ((size_t)8)
 #define DEPTH ((size_t)256) /* of a block; chains are no longer */
-#define LINES ((size_t)512) /* rows and columns of a block, about */
+#define LINES ((size_t)576) /* rows and columns of a block, at most, but for a tile's last ones */
 #define SLACK 0x1p-30
 #define UNIT 0x1p-24
 
@@ -40,6 +40,7 @@ typedef struct proof {
 /* One thread's. Panels have a tile's lines side by side; sums lie tile by tile. */
 typedef struct space {
     float *left, *right, *left_norms, *right_norms, *value, *size, *tile;
+    float *lines;             /* [lines of a panel, DEPTH] */
     double *more, *more_size; /* [columns] that are added to the products of a row */
     size_t rows, cols;        /* of a block */
 } space;
@@ -109,27 +110,32 @@ static bool put_norms(const float *panel, size_t depth, size_t width, float *nor
     return fine;
 }
 
+static void to_floats(float *restrict out, const double *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)x[i];
+}
+
 /* Lines [first, first + lines) of a matrix, steps [begin, begin + depth), as panels of `width` lines with their norms;
  * lines past the last are 0. */
-static bool pack(const double *x, size_t row, size_t column, size_t first, size_t lines, size_t begin, size_t depth,
-                 size_t width, float *out, float *norms)
+static bool pack(const proof *by, const space *s, const double *x, size_t row, size_t column, size_t first,
+                 size_t lines, size_t begin, size_t depth, size_t width, float *out, float *norms)
 {
     bool fine = true;
 
     for (size_t i = 0; i < lines; i += width, out += width * depth, norms += width * up(depth, GROUP) / GROUP) {
         const size_t count = least(width, lines - i);
         const double *from = x + (first + i) * row + begin * column;
-        if (count < width)
-            memset(out, 0, width * depth * sizeof *out);
-        if (row == 1)
+        if (row == 1) { /* lines are neighbours */
+            if (count < width)
+                memset(out, 0, width * depth * sizeof *out);
             for (size_t p = 0; p < depth; p++)
-                for (size_t l = 0; l < count; l++)
-                    out[p * width + l] = (float)from[p * column + l];
-        else
-            for (size_t at = 0; at < depth; at += GROUP) /* of few cache lines at a time */
-                for (size_t l = 0; l < count; l++)
-                    for (size_t p = at; p < least(at + GROUP, depth); p++)
-                        out[p * width + l] = (float)from[l * row + p * column];
+                to_floats(out + p * width, from + p * column, count);
+        } else { /* steps are */
+            for (size_t l = 0; l < count; l++)
+                to_floats(s->lines + l * depth, from + l * row, depth);
+            by->kernels.gemm.pack(out, s->lines, count, depth, depth, 1, width);
+        }
         fine &= put_norms(out, depth, width, norms);
     }
     return fine;
@@ -158,8 +164,8 @@ static bool multiply(const proof *p, const space *s, size_t i, size_t rows, size
     for (size_t at = 0; dm_factor_of(p->e, at, &f); at++)
         for (size_t begin = 0; begin < f.k; begin += DEPTH) {
             const size_t depth = least(DEPTH, f.k - begin), groups = up(depth, GROUP) / GROUP;
-            fine &= pack(f.a, f.a_row, f.a_column, i, rows, begin, depth, mr, s->left, s->left_norms);
-            fine &= pack(f.b, f.b_column, f.b_row, j, cols, begin, depth, nr, s->right, s->right_norms);
+            fine &= pack(p, s, f.a, f.a_row, f.a_column, i, rows, begin, depth, mr, s->left, s->left_norms);
+            fine &= pack(p, s, f.b, f.b_column, f.b_row, j, cols, begin, depth, nr, s->right, s->right_norms);
             for (size_t c = 0; c < up(cols, nr) / nr && fine; c++)
                 for (size_t r = 0; r < tiles; r++) {
                     const size_t to = (c * tiles + r) * mr * nr;
@@ -220,12 +226,12 @@ static bool judge(proof *p, const space *s, size_t i, size_t rows, size_t j, siz
 
 /* ---- threads ---- */
 
-/* How many lines a block has: a share of them for each thread when that fits one. */
+/* How many lines a block has: all about the same, and each thread as many blocks. */
 static size_t lines_of(size_t n, size_t grain, unsigned threads)
 {
-    const size_t share = up((n + threads - 1) / threads, grain), most = LINES / grain * grain;
+    const size_t blocks = up((n + LINES - 1) / LINES, threads);
 
-    return least(share, most);
+    return up((n + blocks - 1) / blocks, grain);
 }
 
 static bool place(const proof *p, space *s, unsigned parts)
@@ -233,7 +239,7 @@ static bool place(const proof *p, space *s, unsigned parts)
     const bool tall = p->m >= p->n;
     const size_t rows = lines_of(p->m, p->mr, tall ? parts : 1), cols = lines_of(p->n, p->nr, tall ? 1 : parts);
     const size_t sums = rows * cols, groups = DEPTH / GROUP;
-    const size_t floats = (rows + cols) * (DEPTH + groups) + 2 * sums + p->mr * p->nr;
+    const size_t floats = (rows + cols) * (DEPTH + groups) + 2 * sums + p->mr * p->nr + DM_GEMM_NR_MAX * DEPTH;
     void *memory = NULL;
 
     *s = (space){.rows = rows, .cols = cols};
@@ -246,6 +252,7 @@ static bool place(const proof *p, space *s, unsigned parts)
         s->left_norms = s->size + sums;
         s->right_norms = s->left_norms + rows * groups;
         s->tile = s->right_norms + cols * groups;
+        s->lines = s->tile + p->mr * p->nr;
     }
     s->more = calloc(2 * cols, sizeof *s->more);
     s->more_size = s->more ? s->more + cols : NULL;
