@@ -11,13 +11,6 @@
 
 #define NAME 320
 
-const char *dm_layout_name(dm_layout l)
-{
-    static const char *const names[] = {"same",  "transposed", "interleaved heads",  "split heads",
-                                        "fused", "padded",     "padded at the left", "another size"};
-    return names[l];
-}
-
 const char *dm_difference_name(dm_difference d)
 {
     static const char *const names[] = {"equal", "rounding", "inherited", "diverges"};
@@ -51,137 +44,50 @@ static const char *mapped(const comparer *c, const char *name)
     return name;
 }
 
-/* A fused projection that has the columns of this one: the first of its names that is there. */
-static const dm_st_tensor *fused(const comparer *c, const dm_node *n, size_t *first)
+/* A fused projection that has what this one has: the first of its names that is there. */
+static const dm_st_tensor *fused(const comparer *c, const dm_node *n, int *part)
 {
-    static const struct {
-        const char *module;
-        const char *fused[5];
-        int place; /* 0 q, 1 k, 2 v, 3 gate, 4 up */
-    } rows[] = {{"self_attn.q_proj", {"self_attn.qkv_proj", "self_attn.W_pack", "attn.c_attn", "self_attn.qkv"}, 0},
-                {"self_attn.k_proj", {"self_attn.qkv_proj", "self_attn.W_pack", "attn.c_attn", "self_attn.qkv"}, 1},
-                {"self_attn.v_proj", {"self_attn.qkv_proj", "self_attn.W_pack", "attn.c_attn", "self_attn.qkv"}, 2},
-                {"mlp.gate_proj", {"mlp.gate_up_proj"}, 3},
-                {"mlp.up_proj", {"mlp.gate_up_proj"}, 4}};
-    const dm_config *config = c->g->o.config;
-    const size_t hq = (size_t)config->heads * config->head_dim, hk = (size_t)config->kv_heads * config->head_dim;
-    const size_t begins[] = {0, hq, hq + hk, 0, config->intermediate};
     char name[NAME];
+    const dm_st_tensor *t = NULL;
 
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const char *at = strstr(n->name, rows[i].module);
-        for (size_t k = 0; at && k < 5 && rows[i].fused[k]; k++) {
-            snprintf(name, sizeof name, "%.*s%s%s", (int)(at - n->name), n->name, rows[i].fused[k],
-                     at + strlen(rows[i].module));
-            const dm_st_tensor *t = dm_trace_find(c->b.st, c->step, name);
-            *first = begins[rows[i].place];
-            if (t)
-                return t;
-        }
-    }
-    return NULL;
-}
-
-/* ---- layouts ---- */
-
-/* Packed row of A -> row of a batch [sides, length], padded at the end or the begin; false: a row is beyond it. */
-static bool batch_row(const comparer *c, const dm_node *n, size_t row, size_t length, bool left, size_t *out)
-{
-    const char *digits = strncmp(n->name, "item.", 5) == 0 ? n->name + 5 : NULL;
-    const size_t item = digits ? strtoul(digits, NULL, 10) : 0;
-
-    if (!digits || item >= c->g->o.n_items)
-        return false;
-    const dm_pack *p = &c->g->items[item].pack;
-    for (size_t s = 0; s < p->n_segments; s++) {
-        const dm_attention_segment *g = &p->segments[s];
-        const size_t size = g->end - g->begin;
-        if (row < g->begin || row >= g->end || g->prefix || size > length)
-            continue;
-        *out = s * length + (left ? length - size : 0) + (row - g->begin);
-        return true;
-    }
-    return false;
-}
-
-typedef struct source { /* B's tensor as it is */
-    const double *x;
-    size_t rows, cols; /* as a matrix: all but the last dimension, the last */
-    size_t length;     /* the last but one */
-    size_t first;      /* column of a fused projection */
-} source;
-
-/* Element (row, col) of A's tensor in B's under a layout; false: there is none. */
-static bool place(const comparer *c, const dm_node *n, const source *b, dm_layout l, size_t row, size_t col, size_t *at)
-{
-    const size_t d = c->g->o.config->head_dim, half = d / 2, in = col % d, head = col - in;
-
-    switch (l) {
-    case DM_LAYOUT_SAME:
-        *at = row * n->cols + col;
-        return b->rows * b->cols == n->rows * n->cols;
-    case DM_LAYOUT_TRANSPOSED:
-        *at = col * n->rows + row;
-        return b->rows == n->cols && b->cols == n->rows && n->dims == 2;
-    case DM_LAYOUT_INTERLEAVED:
-        *at = row * n->cols + head + (in < half ? 2 * in : 2 * (in - half) + 1);
-        return b->rows * b->cols == n->rows * n->cols && n->cols % d == 0;
-    case DM_LAYOUT_SPLIT:
-        *at = row * n->cols + head + (in % 2 ? half + in / 2 : in / 2);
-        return b->rows * b->cols == n->rows * n->cols && n->cols % d == 0;
-    case DM_LAYOUT_FUSED:
-        *at = row * b->cols + b->first + col;
-        return b->rows == n->rows && b->first + n->cols <= b->cols;
-    case DM_LAYOUT_PADDED:
-    case DM_LAYOUT_PADDED_LEFT: {
-        size_t other;
-        if (b->cols != n->cols || !batch_row(c, n, row, b->length, l == DM_LAYOUT_PADDED_LEFT, &other) ||
-            other >= b->rows)
-            return false;
-        *at = other * b->cols + col;
-        return true;
-    }
-    default:
-        return false;
-    }
+    for (size_t k = 0; !t && dm_layout_fused_name(n->name, k, name, sizeof name, part); k++)
+        t = dm_trace_find(c->b.st, c->step, name);
+    return t;
 }
 
 /* ||A - B|| under a layout; infinite when it does not fit. */
-static double distance(const comparer *c, uint32_t node, const source *b, dm_layout l)
+static double distance(const comparer *c, uint32_t node, const dm_layout_source *b, dm_layout l)
 {
     const dm_node *n = &c->g->nodes[node];
-    double sum = 0;
-    size_t at;
+    double sum = 0, y;
 
     for (size_t i = 0; i < dm_node_count(n); i++) {
-        if (!place(c, n, b, l, i / n->cols, i % n->cols, &at))
+        if (!dm_layout_value(c->g, n, b, l, i / n->cols, i % n->cols, &y))
             return INFINITY;
         /* what is not finite counts as a 0 here: it must not decide about the layout */
-        const double d = c->a.value[node][i] - (isfinite(b->x[at]) ? b->x[at] : 0);
+        const double d = c->a.value[node][i] - (isfinite(y) ? y : 0);
         sum += isfinite(d) ? d * d : 0;
     }
     return sqrt(sum);
 }
 
 /* Takes B's tensor in the layout that is nearest to A's; the plain one where it is as near. */
-static void lay_out(comparer *c, uint32_t node, const source *b, bool is_fused)
+static void lay_out(comparer *c, uint32_t node, const dm_layout_source *b)
 {
     const dm_node *n = &c->g->nodes[node];
-    dm_layout best = is_fused ? DM_LAYOUT_FUSED : DM_LAYOUT_SAME;
-    double least = distance(c, node, b, best);
-    size_t at;
+    dm_layout best = DM_LAYOUT_OTHER;
+    double least = INFINITY;
 
-    for (dm_layout l = DM_LAYOUT_TRANSPOSED; l < DM_LAYOUT_OTHER && !is_fused && least > 0; l++) {
-        const double d = l == DM_LAYOUT_FUSED ? INFINITY : distance(c, node, b, l);
-        if (d < least / 2) {
+    for (dm_layout l = DM_LAYOUT_SAME; l < DM_LAYOUT_OTHER && least > 0; l++) {
+        const double d = distance(c, node, b, l);
+        if (isfinite(d) && !(d >= least / 2)) {
             least = d;
             best = l;
         }
     }
-    c->layout[node] = isfinite(least) ? best : DM_LAYOUT_OTHER;
-    for (size_t i = 0; i < dm_node_count(n) && c->layout[node] != DM_LAYOUT_OTHER; i++)
-        if (place(c, n, b, best, i / n->cols, i % n->cols, &at))
-            c->b.value[node][i] = b->x[at];
+    c->layout[node] = best;
+    for (size_t i = 0; i < dm_node_count(n) && best != DM_LAYOUT_OTHER; i++)
+        dm_layout_value(c->g, n, b, best, i / n->cols, i % n->cols, &c->b.value[node][i]);
 }
 
 /* ---- values ---- */
@@ -189,12 +95,11 @@ static void lay_out(comparer *c, uint32_t node, const source *b, bool is_fused)
 static dm_status read_b(comparer *c, uint32_t node, dm_error *err)
 {
     const dm_node *n = &c->g->nodes[node];
-    size_t first = 0;
+    int part = -1;
     uint64_t wrong;
     const dm_st_tensor *t = dm_trace_find(c->b.st, c->step, mapped(c, n->name));
-    const bool is_fused = !t && (t = fused(c, n, &first)) != NULL;
 
-    if (!t)
+    if (!t && !(t = fused(c, n, &part)))
         return DM_OK;
     double *x = malloc((size_t)(t->count + 1) * sizeof *x);
     c->b.value[node] = calloc(dm_node_count(n) + 1, sizeof *x);
@@ -202,13 +107,8 @@ static dm_status read_b(comparer *c, uint32_t node, dm_error *err)
     dm_status s = !x || !c->b.value[node] ? dm_fail(err, DM_ERR_MEMORY, "no memory for %s", n->name)
                                           : dm_trace_values(c->b.st, t, x, &wrong, err);
     if (s == DM_OK) {
-        const size_t cols = t->dims ? (size_t)t->shape[t->dims - 1] : 1;
-        const source b = {.x = x,
-                          .rows = cols ? (size_t)t->count / cols : 0,
-                          .cols = cols,
-                          .length = t->dims > 1 ? (size_t)t->shape[t->dims - 2] : 0,
-                          .first = first};
-        lay_out(c, node, &b, is_fused);
+        const dm_layout_source b = {x, t->shape, t->dims, (size_t)t->count, part};
+        lay_out(c, node, &b);
         if (c->layout[node] == DM_LAYOUT_OTHER) {
             free(c->b.value[node]);
             c->b.value[node] = NULL;

@@ -3,20 +3,8 @@
 #define DM_MODEL_CHECK_COMPARE_H
 
 #include "core/threads.h"
+#include "model/check/layout.h"
 #include "model/trace/manifest.h"
-
-typedef enum dm_layout { /* how B's tensor holds what A's holds */
-                         DM_LAYOUT_SAME,
-                         DM_LAYOUT_TRANSPOSED,  /* columns first */
-                         DM_LAYOUT_INTERLEAVED, /* every head's elements i and i + d/2 are neighbours in B */
-                         DM_LAYOUT_SPLIT,       /* the reverse */
-                         DM_LAYOUT_FUSED,       /* columns of a fused projection */
-                         DM_LAYOUT_PADDED,      /* sides are rows of a batch, padded at their ends */
-                         DM_LAYOUT_PADDED_LEFT, /* the same, padded at their beginnings */
-                         DM_LAYOUT_OTHER        /* another number of elements: not compared */
-} dm_layout;
-
-const char *dm_layout_name(dm_layout l);
 
 typedef enum dm_difference {
     DM_DIFFERENCE_NONE,      /* the same values */

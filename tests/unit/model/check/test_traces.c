@@ -1,6 +1,6 @@
 /* Traces that others write: docs/examples/port/trace.h writes what check reads; compare recognises a transposed tensor,
  * fused projections, heads whose pairs are neighbours, sides that are padded to a batch in a .npy file, and finds a
- * value that was changed. */
+ * value that was changed. Every layout that dm_layout_value knows, of tensors that are laid out here by plain loops. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,6 +171,150 @@ static void compare_batch(const dm_st *a, const dm_manifest *m, bool left)
     remove(path);
 }
 
+/* ---- layouts ---- */
+
+enum { HEADS = 4, GROUPS = 2, DIM = 4, WIDE = 6, CHOSEN = 7, REJECTED = 6, COMMON = 3, LONG = 9 };
+
+static double number(size_t row, size_t col)
+{
+    return (double)(100 * row + col) + 0.25;
+}
+
+/* Packed row of position t of a side. */
+static size_t packed(size_t side, size_t t)
+{
+    return side == 0 || t < COMMON ? t : CHOSEN + t - COMMON;
+}
+
+static void check_layout(const dm_graph *g, const dm_node *n, const double *x, size_t count, const uint64_t *shape,
+                         unsigned dims, int part, dm_layout l)
+{
+    const dm_layout_source b = {x, shape, dims, count, part};
+    const size_t size = strlen(n->name);
+    const bool gradient = strcmp(n->name + size - 5, ".grad") == 0;
+    size_t wrong = 0;
+    double y;
+
+    for (size_t row = 0; row < n->rows; row++)
+        for (size_t col = 0; col < n->cols; col++)
+            wrong += !dm_layout_value(g, n, &b, l, row, col, &y) ||
+                     y != number(row, col) * (gradient && row < COMMON ? 2 : 1);
+    CK_MSG(wrong == 0, "%s, %s: %zu elements", n->name, dm_layout_name(l), wrong);
+}
+
+/* [sides, length, heads, dim] or [sides, heads, length, dim], of packed rows that share a beginning. */
+static void check_padded(const dm_graph *g)
+{
+    static double x[2 * LONG * HEADS * DIM];
+    const size_t size[] = {CHOSEN, REJECTED};
+    static char plain[] = "item.0/q.out", gradient[] = "item.0/q.grad";
+
+    for (int variant = 0; variant < 8; variant++) {
+        const bool left = variant & 1, first = variant & 2;
+        const dm_node n = {
+            .name = variant & 4 ? gradient : plain, .rows = CHOSEN + REJECTED - COMMON, .cols = HEADS * DIM, .dims = 2};
+        const uint64_t shape[] = {2, first ? HEADS : LONG, first ? LONG : HEADS * DIM, DIM};
+        for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+            x[i] = NAN;
+        for (size_t s = 0; s < 2; s++)
+            for (size_t t = 0; t < size[s]; t++)
+                for (size_t h = 0; h < HEADS; h++)
+                    for (size_t i = 0; i < DIM; i++) {
+                        const size_t at = left ? LONG - size[s] + t : t;
+                        x[first ? ((s * HEADS + h) * LONG + at) * DIM + i : ((s * LONG + at) * HEADS + h) * DIM + i] =
+                            number(packed(s, t), h * DIM + i);
+                    }
+        check_layout(g, &n, x, sizeof x / sizeof *x, shape, first ? 4 : 3, -1,
+                     first  ? left ? DM_LAYOUT_PADDED_LEFT_HEADS : DM_LAYOUT_PADDED_HEADS
+                     : left ? DM_LAYOUT_PADDED_LEFT
+                            : DM_LAYOUT_PADDED);
+    }
+}
+
+/* [1, heads, rows, dim], and one number for each head: [1, heads, rows]. */
+static void check_heads(const dm_graph *g)
+{
+    enum { ROWS = CHOSEN + REJECTED - COMMON };
+    static double x[HEADS * ROWS * DIM], y[HEADS * ROWS];
+    static char name[] = "item.0/attn.out";
+    const uint64_t shape[] = {1, HEADS, ROWS, DIM};
+    const dm_node n = {.name = name, .rows = ROWS, .cols = HEADS * DIM, .dims = 2};
+    const dm_node one = {.name = name, .rows = ROWS, .cols = HEADS, .dims = 2};
+
+    for (size_t h = 0; h < HEADS; h++)
+        for (size_t r = 0; r < ROWS; r++) {
+            y[h * ROWS + r] = number(r, h);
+            for (size_t i = 0; i < DIM; i++)
+                x[(h * ROWS + r) * DIM + i] = number(r, h * DIM + i);
+        }
+    check_layout(g, &n, x, sizeof x / sizeof *x, shape, 4, -1, DM_LAYOUT_HEADS_FIRST);
+    check_layout(g, &one, y, sizeof y / sizeof *y, shape, 3, -1, DM_LAYOUT_HEADS_FIRST);
+}
+
+/* q, k, v and gate, up of fused projections: activations [rows, fused], weights [fused, 5] and [5, fused]. */
+static void check_fused(const dm_graph *g)
+{
+    enum { ROWS = 5, QKV = (HEADS + 2 * GROUPS) * DIM };
+    static const char *const names[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj",
+                                        "mlp.up_proj"};
+    static const dm_layout layouts[2][2] = {{DM_LAYOUT_FUSED, DM_LAYOUT_FUSED_GROUPS},
+                                            {DM_LAYOUT_FUSED_TRANSPOSED, DM_LAYOUT_FUSED_GROUPS_TRANSPOSED}};
+    static double x[ROWS * QKV];
+    char name[64], other[64];
+
+    for (int variant = 0; variant < 5 * 2 * 3; variant++) {
+        const int part = variant % 5, kind = variant / 10; /* activations, weights, weights with inputs first */
+        const bool groups = variant / 5 % 2;
+        const size_t width = part < 3 ? QKV : 2 * WIDE, own = part == 0 ? HEADS * DIM : part < 3 ? GROUPS * DIM : WIDE;
+        const uint64_t shape[] = {kind == 1 ? width : ROWS, kind == 1 ? ROWS : width};
+        int found = -1;
+        for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+            x[i] = NAN;
+        for (size_t j = 0; j < own; j++) {
+            const size_t before[] = {0, HEADS * DIM, (HEADS + GROUPS) * DIM, 0, WIDE};
+            size_t at = before[part] + j;
+            if (groups && part >= 3)
+                at = 2 * j + (size_t)(part - 3);
+            else if (groups) /* [groups][queries, key, value][dim] */
+                at = part == 0 ? j / (2 * DIM) * 4 * DIM + j % (2 * DIM)
+                               : j / DIM * 4 * DIM + (part == 1 ? 2 : 3) * DIM + j % DIM;
+            for (size_t r = 0; r < ROWS; r++)
+                x[kind == 1 ? at * ROWS + r : r * width + at] = kind ? number(j, r) : number(r, j);
+        }
+        snprintf(name, sizeof name, "item.0/%s.%s", names[part], kind ? "weight" : "out");
+        CK(dm_layout_fused_name(name, 0, other, sizeof other, &found) && found == part &&
+           strstr(other, part < 3 ? "qkv" : "gate_up"));
+        const dm_node n = {.name = name, .rows = kind ? own : ROWS, .cols = kind ? ROWS : own, .dims = 2};
+        check_layout(g, &n, x, ROWS * width, shape, 2, part, layouts[kind == 2][groups]);
+    }
+}
+
+static void check_layouts(void)
+{
+    static const int32_t ids[2][CHOSEN] = {{1, 2, 3, 4, 5, 6, 7}, {1, 2, 3, 5, 6, 7}};
+    dm_span turns[] = {{.begin = 5, .end = 6}};
+    const dm_data_item item = {
+        .chosen = {.ids = (int32_t *)(uintptr_t)ids[0], .n = CHOSEN, .turns = turns, .n_turns = 1},
+        .rejected = {.ids = (int32_t *)(uintptr_t)ids[1], .n = REJECTED, .turns = turns, .n_turns = 1}};
+    const dm_config config = {.heads = HEADS, .kv_heads = GROUPS, .head_dim = DIM, .intermediate = WIDE};
+    const dm_pack_size size = dm_pack_measure(&item, true);
+    dm_graph_item of = {.item = &item};
+    dm_graph g = {.o = {.config = &config, .n_items = 1}, .items = &of};
+    dm_error err = {0};
+    dm_arena measure = dm_arena_measure();
+
+    dm_pack_place(&of.pack, &measure, &size);
+    if (!CK_MSG(dm_arena_open(&of.arena, measure.peak + 64, &err) == DM_OK, "%s", err.message))
+        return;
+    dm_pack_place(&of.pack, &of.arena, &size);
+    dm_pack_build(&of.pack, &item, true);
+    CK(of.pack.rows == CHOSEN + REJECTED - COMMON);
+    check_padded(&g);
+    check_heads(&g);
+    check_fused(&g);
+    dm_arena_close(&of.arena);
+}
+
 int main(void)
 {
     const char *src = getenv("SRC");
@@ -190,6 +334,7 @@ int main(void)
         compare_batch(st, &m, true);
         compare(st, &m, CHANGED, DM_LAYOUT_SAME, DM_DIFFERENCE_DIVERGES);
     }
+    check_layouts();
     dm_manifest_close(&m);
     dm_st_close(&st);
     return ck_done("traces");
