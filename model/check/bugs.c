@@ -106,6 +106,7 @@ const dm_bug dm_bugs[] = {
     ROW(LOSS, "sign of the rejected side's derivative", "derivative of the loss", "-dL/ds_l", LOSS, 9),
     ROW(LINEAR_DX, "weight transposed in the gradient", "gradient", "dy W^T", WEIGHT, 1),
     ROW(LINEAR_DW, "gradient transposed", "gradient of a weight", "x^T dy", WEIGHT, 1),
+    ROW(LINEAR_DW, "first row left out of the gradient", "gradient of a weight", "dy[1:]^T x[1:]", INPUT, 5),
     ROW(NORM_DW, "rms left out of the gradient", "gradient of a norm's weight", "sum dy x", PROJECTION, 1),
     BOTH(LINEAR_DW, NORM_DW, "last item's gradient alone", "accumulation", "overwritten, not added", ITEMS, 1),
     BOTH(EMBED_DW, BIAS_DW, "last item's gradient alone", "accumulation", "overwritten, not added", ITEMS, 1),

@@ -132,8 +132,9 @@ void dm_compute_linear_dw(const dm_evaluation *e, size_t begin, size_t end)
     double *value = sums(e, e->out, begin, end), *size = sums(e, e->size, begin, end), terms = 0;
 
     for (size_t p = dm_first_item(e, 2); p + 1 < e->op->n_in; p += 2) {
-        const double *dy = e->in[p + transposed], *x = e->in[p + !transposed];
-        const size_t rows = dm_eval_in(e, p)->rows;
+        const size_t all = dm_eval_in(e, p)->rows, skip = dm_knob_of(e, DM_KNOB_INPUT) == 5 && all ? 1 : 0;
+        const double *dy = e->in[p + transposed] + skip * n, *x = e->in[p + !transposed] + skip * k;
+        const size_t rows = all - skip;
         terms += (double)rows;
         if (!dm_product(e, value, size, end - begin, k, rows, columns_of(dy + begin, n), rows_of(x, k)))
             return;
