@@ -7,7 +7,7 @@
 #include "core/numbers/exact.h"
 #include "core/numbers/numeric.h"
 #include "core/numbers/philox.h"
-#include "model/check/walk.h"
+#include "model/check/tally.h"
 #include "model/trace/reader.h"
 #include "model/truth/proof.h"
 
@@ -234,48 +234,17 @@ static void shake(checker *c, const dm_op *op, const dm_rounding *r, dm_recomput
     dm_recomputed_free(&other);
 }
 
-/* The worst element of output o; fills f when it is worse than what f has. Returns the output's verdict. */
+/* Output o whole. Returns its verdict. */
 static dm_verdict judge(const checker *c, const dm_op *op, uint32_t o, const dm_recomputed *b, dm_finding *f,
                         double *worst)
 {
     const uint32_t node = dm_op_out(c->g, op, o);
     const dm_node *n = &c->g->nodes[node];
-    const double *got = c->value[node];
-    double all = 0, bound = 0;
-    bool suspicious = false;
-    uint64_t over = 0;
+    dm_tally t = {.worst = *worst};
 
-    for (size_t i = 0; i < dm_node_count(n); i++) {
-        const double error = fabs(got[i] - b->out[o][i]), sound = b->sound[o][i];
-        all += fabs(b->out[o][i]);
-        bound += sound;
-        if (error <= *worst * sound && error <= b->likely[o][i] && *worst <= 1)
-            continue;
-        const double ratio = isfinite(got[i]) && isfinite(b->out[o][i]) ? (sound > 0   ? error / sound
-                                                                           : error > 0 ? INFINITY
-                                                                                       : 0)
-                                                                        : INFINITY;
-        over += !(ratio <= 1);
-        suspicious |= !(error <= b->likely[o][i]);
-        if (ratio <= *worst)
-            continue;
-        *worst = ratio;
-        f->node = n;
-        f->row = i / n->cols;
-        f->col = i % n->cols;
-        f->got = got[i];
-        f->want = b->out[o][i];
-        f->error = error;
-        f->sound = sound;
-        f->likely = b->likely[o][i];
-        f->conditioning = b->size[o][i] > 0 ? b->size[o][i] / fabs(b->out[o][i]) : 1;
-    }
-    f->over += over;
-    if (over)
-        return DM_VERDICT_WRONG;
-    if (all > 0 && !(bound < all))
-        return DM_VERDICT_UNDECIDABLE;
-    return suspicious ? DM_VERDICT_SUSPICIOUS : DM_VERDICT_SOUND;
+    dm_tally_weigh(n, c->value[node], 0, dm_node_count(n), b, o, &t);
+    dm_tally_give(f, worst, &t);
+    return dm_tally_verdict(&t);
 }
 
 static bool worse(dm_verdict a, dm_verdict b)
@@ -386,6 +355,104 @@ static bool proved(checker *c, const dm_op *op, const dm_rounding *r)
     return fine && dm_product_proved(&e, c->value[dm_op_out(c->g, op, 0)], c->pool);
 }
 
+/* ---- in parts ---- */
+
+/* Elements of all outputs that are computed and weighed at a time: with their bounds they stay in the second cache. */
+#define PART ((size_t)8192)
+
+typedef struct in_parts {
+    checker *c;
+    const dm_evaluation *e;
+    size_t units;
+    bool failed[DM_THREADS_MAX];
+    dm_tally t[DM_WALK_OUTPUTS][DM_THREADS_MAX];
+} in_parts;
+
+static void weigh_parts(void *context, unsigned part, unsigned parts)
+{
+    in_parts *p = context;
+    const dm_graph *g = p->c->g;
+    const dm_op *op = p->e->op;
+    const dm_range range = dm_range_split(p->units, 1, part, parts);
+    size_t width[DM_WALK_OUTPUTS] = {0}, all = 0;
+    dm_recomputed b = {0};
+    dm_evaluation e = *p->e;
+
+    for (uint32_t o = 0; o < op->n_out; o++)
+        all += width[o] = dm_node_count(&g->nodes[dm_op_out(g, op, o)]) / p->units;
+    const size_t each = all < PART ? PART / (all ? all : 1) : 1;
+    for (uint32_t o = 0; o < op->n_out && !p->failed[part]; o++) {
+        b.out[o] = malloc((4 * each * width[o] + 1) * sizeof(double));
+        p->failed[part] = !b.out[o];
+        b.sound[o] = b.out[o] ? b.out[o] + each * width[o] : NULL;
+        b.likely[o] = b.out[o] ? b.sound[o] + each * width[o] : NULL;
+        b.size[o] = b.out[o] ? b.likely[o] + each * width[o] : NULL;
+    }
+    e.out = b.out;
+    e.sound = b.sound;
+    e.likely = b.likely;
+    e.size = b.size;
+    e.failed = &p->failed[part];
+    for (size_t begin = range.begin, end; begin < range.end && !p->failed[part]; begin = end) {
+        end = begin + each < range.end ? begin + each : range.end;
+        dm_formula_part(&e, begin, end);
+        for (uint32_t o = 0; o < op->n_out; o++)
+            dm_tally_weigh(&g->nodes[dm_op_out(g, op, o)], p->c->value[dm_op_out(g, op, o)], begin * width[o],
+                           (end - begin) * width[o], &b, o, &p->t[o][part]);
+    }
+    for (uint32_t o = 0; o < op->n_out; o++)
+        free(b.out[o]);
+}
+
+/* Judges an operation part by part, on all threads, where that can be done: all of its tensors are in the trace. False:
+ * it must be computed whole, because it cannot or because that is wrong and has yet to be named. */
+static bool judged_in_parts(checker *c, const dm_op *op, const dm_rounding *r, dm_finding *f)
+{
+    const dm_evaluation e = {.g = c->g, .op = op, .in = c->in, .r = *r};
+    const size_t units = dm_formula_units(&e);
+    bool fine = units > 0 && !f->bridged;
+    dm_verdict verdict = DM_VERDICT_SOUND;
+    double worst = -1;
+
+    for (uint32_t o = 0; o < op->n_out; o++) {
+        const uint32_t node = dm_op_out(c->g, op, o);
+        fine = fine && node != DM_NODE_NONE && c->tensor[node];
+    }
+    in_parts *p = fine ? calloc(1, sizeof *p) : NULL;
+    if (!p) {
+        c->failed |= fine;
+        return false;
+    }
+    p->c = c;
+    p->e = &e;
+    p->units = units;
+    for (size_t i = 0; i < DM_WALK_OUTPUTS * DM_THREADS_MAX; i++)
+        p->t[i / DM_THREADS_MAX][i % DM_THREADS_MAX].worst = -1;
+    if (c->pool)
+        dm_pool_run(c->pool, weigh_parts, p);
+    else
+        weigh_parts(p, 0, 1);
+    dm_finding found = *f;
+    for (uint32_t o = 0; o < op->n_out; o++) {
+        dm_tally t = {.worst = -1};
+        for (size_t i = 0; i < DM_THREADS_MAX; i++) {
+            dm_tally_add(&t, &p->t[o][i]);
+            c->failed |= p->failed[i];
+        }
+        dm_tally_give(&found, &worst, &t);
+        /* the sums' roundings depend on the number of threads; the verdict must not */
+        fine &= !(fabs(t.bound - t.all) <= 1e-9 * t.all) || t.all == 0;
+        const dm_verdict v = dm_tally_verdict(&t);
+        verdict = worse(v, verdict) ? v : verdict;
+    }
+    free(p);
+    if (!fine || c->failed || verdict == DM_VERDICT_WRONG)
+        return false;
+    *f = found;
+    f->verdict = verdict;
+    return true;
+}
+
 static dm_status check_op(void *context, const dm_op *op, dm_error *err)
 {
     checker *c = context;
@@ -416,7 +483,7 @@ static dm_status check_op(void *context, const dm_op *op, dm_error *err)
     f.missing = missing_input(c, op);
     if (f.note || f.missing) {
         f.verdict = f.note ? f.verdict : DM_VERDICT_UNCHECKED;
-    } else if (!proved(c, op, &r) && place(c, op, &b)) {
+    } else if (!proved(c, op, &r) && !judged_in_parts(c, op, &r, &f) && place(c, op, &b)) {
         evaluate(c, op, &r, NULL, &b);
         shake(c, op, &r, &b);
         for (uint32_t o = 0; o < op->n_out; o++) {

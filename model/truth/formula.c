@@ -68,7 +68,7 @@ static void part(void *context, unsigned p, unsigned parts)
         row->run(e, r.begin, r.end);
 }
 
-void dm_formula_eval(const dm_evaluation *e, dm_pool *pool)
+static dm_evaluation with_kernels(const dm_evaluation *e)
 {
     dm_evaluation copy = *e;
     dm_kernels k;
@@ -78,6 +78,45 @@ void dm_formula_eval(const dm_evaluation *e, dm_pool *pool)
     copy.share = k.double_share;
     copy.exp = k.double_exp;
     copy.dots = k.double_dots;
+    return copy;
+}
+
+size_t dm_formula_units(const dm_evaluation *e)
+{
+    switch (e->op->formula) {
+    case DM_FORMULA_EMBED:
+    case DM_FORMULA_NORM:
+    case DM_FORMULA_ROPE:
+    case DM_FORMULA_ROPE_GRAD:
+    case DM_FORMULA_GATHER:
+    case DM_FORMULA_ADD:
+    case DM_FORMULA_GLU:
+    case DM_FORMULA_GLU_GRAD:
+    case DM_FORMULA_LOGITS_GRAD:
+    case DM_FORMULA_NORM_DX:
+    case DM_FORMULA_ADAM_M:
+    case DM_FORMULA_ADAM_V:
+    case DM_FORMULA_ADAM_W:
+        return table[e->op->formula].units(e);
+    default:
+        return 0;
+    }
+}
+
+void dm_formula_part(const dm_evaluation *e, size_t begin, size_t end)
+{
+    dm_evaluation copy = with_kernels(e);
+
+    for (size_t o = 0; o < e->op->n_out; o++)
+        if (dm_op_out(e->g, e->op, o) != DM_NODE_NONE)
+            copy.first[o] = begin * (dm_node_count(dm_eval_out(e, o)) / dm_formula_units(e));
+    table[e->op->formula].run(&copy, begin, end);
+}
+
+void dm_formula_eval(const dm_evaluation *e, dm_pool *pool)
+{
+    dm_evaluation copy = with_kernels(e);
+
     if (pool && table[e->op->formula].units != one)
         dm_pool_run(pool, part, &copy);
     else

@@ -30,6 +30,7 @@ typedef struct dm_evaluation {
     double *const *likely;   /* [op.n_out] the same with sqrt(n) for n (Higham and Mary 2019, 2020) */
     double *const *size;     /* [op.n_out] sum of the terms' magnitudes; size / |out| is the conditioning */
     dm_rounding r;
+    size_t first[3];          /* the element of each output with which its arrays begin; 0 but in dm_formula_part */
     const struct dm_bug *bug; /* NULL: none */
     bool *failed;             /* memory ran out */
     /* filled by dm_formula_eval (simd/kernels/kernels.h): the best there is, all have the same bits */
@@ -42,5 +43,11 @@ typedef struct dm_evaluation {
 
 /* Evaluates the formula on all threads of the pool (NULL: on this one alone). */
 void dm_formula_eval(const dm_evaluation *e, dm_pool *pool);
+
+/* For formulas whose outputs can be computed in parts at no more cost: into how many units they fall, each with as many
+ * elements of every output; else 0. dm_formula_part: units [begin, end) into arrays that begin with these, on the
+ * calling thread. */
+size_t dm_formula_units(const dm_evaluation *e);
+void dm_formula_part(const dm_evaluation *e, size_t begin, size_t end);
 
 #endif

@@ -83,6 +83,7 @@ static inline dm_terms dm_terms_of(const dm_evaluation *e, double n, int inputs,
 /* Element i of output o: terms whose magnitudes add up to y.size. more: other errors. */
 static inline void dm_put_terms(const dm_evaluation *e, size_t o, size_t i, dm_total y, const dm_terms *t, dm_both more)
 {
+    i -= e->first[o];
     e->out[o][i] = y.value;
     if (!e->sound)
         return;
@@ -103,6 +104,7 @@ static inline void dm_put(const dm_evaluation *e, size_t o, size_t i, dm_total y
 /* The same of a value that is copied: it is rounded when it is stored, if at all. */
 static inline void dm_put_exact(const dm_evaluation *e, size_t o, size_t i, double y)
 {
+    i -= e->first[o];
     e->out[o][i] = y;
     if (!e->sound)
         return;

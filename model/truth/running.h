@@ -114,6 +114,7 @@ static inline dm_running dm_sum_run(const dm_evaluation *e, dm_running t, double
 /* Element i of output o; size: the magnitudes of what it is the sum of, for its conditioning. */
 static inline void dm_put_run(const dm_evaluation *e, size_t o, size_t i, dm_running y, double size)
 {
+    i -= e->first[o];
     e->out[o][i] = y.v;
     if (!e->sound)
         return;
