@@ -112,8 +112,8 @@ def run_peft(a):
 
 
 def result(seconds, losses, tokens):
-    return dict(step=statistics.median(seconds[1:]), tokens_per_second=sum(tokens[1:]) / sum(seconds[1:]), losses=losses,
-                tokens=tokens)
+    return dict(step=statistics.median(seconds[1:]), tokens_per_second=sum(tokens[1:]) / sum(seconds[1:]),
+                losses=losses, tokens=tokens)
 
 
 # ---- ours ----
@@ -146,17 +146,17 @@ def prepare(a):
     for name, content in ((a.data, pairs), (a.ids, ids)):
         with open(name, "w", encoding="utf-8") as f:
             json.dump(content, f)
-    dmpo("train", "--model", a.model, "--data", a.data, "--lora-rank", a.rank, "--batch", 1, "--steps", 1, "--lr", 1e-30,
-         "--warmup-steps", 0, "--max-length", a.max_length, "--threads", a.threads, "--output", a.adapter)
+    dmpo("train", "--model", a.model, "--data", a.data, "--lora-rank", a.rank, "--batch", 1, "--steps", 1, "--lr",
+         1e-30, "--warmup-steps", 0, "--max-length", a.max_length, "--threads", a.threads, "--output", a.adapter)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--model", required=True, help="a GGUF file of SmolLM2")
     p.add_argument("--data", required=True, dest="pairs", help="preference pairs")
-    for name, value, what in (("rounds", 1, "each contestant runs this often, in turns"), ("steps", 3, "steps, the first"
-                              " of which warms up"), ("batch", 2, "pairs of a step"), ("rank", 8, "of the adapter"),
-                              ("max-length", 512, "tokens of a side"), ("threads", 2, "threads")):
+    for name, value, what in (("rounds", 1, "each contestant runs this often, in turns"),
+                              ("steps", 3, "steps, the first of which warms up"), ("batch", 2, "pairs of a step"),
+                              ("rank", 8, "of the adapter"), ("max-length", 512, "tokens of a side"), ("threads", 2, "threads")):
         p.add_argument(f"--{name}", type=int, default=value, help=what)
     p.add_argument("--memory", default="512MiB", help="of the contestant dmpo-memory")
     p.add_argument("--contestant", help=argparse.SUPPRESS)

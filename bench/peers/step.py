@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A DMPO training step of dmpo and of PyTorch, side by side in one run.
 
-    BUILD=DIR python3 bench/peers/step.py [--shapes 260k,15m,135m] [--length 512] [--prefix 0] [--threads 2] [--rounds 2]
-                                          [--compile] [--contestants dmpo,dmpo-bf16,authors,optimised,autocast]
+    BUILD=DIR python3 bench/peers/step.py [--shapes 260k,15m,135m] [--length 512] [--prefix 0] [--threads 2]
+                                          [--rounds 2] [--compile]
+                                          [--contestants dmpo,dmpo-bf16,authors,optimised,autocast]
 
 Each step is whole: a pair of --length tokens a side (7 turns, the last 30 % of each the agent's) forward, loss,
 backward, clipping, AdamW of every parameter, f32. The contestants, in turns, each in a process of its own:
