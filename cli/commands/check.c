@@ -166,6 +166,11 @@ static dm_status check(cli_call *c, dm_error *err)
         put_summary(&p.f, &counts, cli_seconds() - start);
         s = cli_findings_end(&p.f, "first wrong operation", "first_wrong", err);
     }
+    bool any = false;
+    for (int i = 0; i < DM_VERDICT_UNCHECKED; i++)
+        any = any || counts.verdicts[i] > 0;
+    if (s == DM_OK && !any)
+        s = dm_fail(err, DM_ERR_INPUT, "%s: no operation has its output in it; nothing was judged", path);
     c->status = counts.verdicts[DM_VERDICT_WRONG] > 0;
     dm_manifest_close(&m);
     dm_st_close(&st);

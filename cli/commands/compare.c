@@ -199,6 +199,11 @@ static dm_status compare(cli_call *c, dm_error *err)
         put_summary(&p.f, &counts);
         s = cli_findings_end(&p.f, "first divergence", "first_divergence", err);
     }
+    bool any = false;
+    for (int i = 0; i <= DM_DIFFERENCE_DIVERGES; i++)
+        any = any || counts.differences[i] > 0;
+    if (s == DM_OK && !any)
+        s = dm_fail(err, DM_ERR_INPUT, "%s: holds no tensor of A's with A's size; nothing was compared", path[1]);
     c->status = counts.differences[DM_DIFFERENCE_DIVERGES] > 0;
     dm_manifest_close(&m);
     dm_json_close(&map);

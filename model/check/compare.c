@@ -25,7 +25,7 @@ typedef struct side {
 typedef struct comparer {
     const dm_compare_options *o;
     const dm_graph *g;
-    int64_t step;
+    int64_t step, first; /* of A; first: -1 before it is known */
     side a, b;
     dm_layout *layout;   /* [nodes] of B */
     const char **b_name; /* [nodes] NULL: not in B */
@@ -35,6 +35,13 @@ typedef struct comparer {
 } comparer;
 
 /* ---- finding B's tensor ---- */
+
+/* Names without a step are of a file of one step, which is A's first. */
+static const dm_st_tensor *of_step(const comparer *c, const dm_st *st, const char *name)
+{
+    const dm_st_tensor *t = dm_trace_find(st, c->step, name);
+    return t && c->step != c->first && strncmp(t->name, "step.", 5) != 0 ? NULL : t;
+}
 
 static const char *mapped(const comparer *c, const char *name)
 {
@@ -51,7 +58,7 @@ static const dm_st_tensor *fused(const comparer *c, const dm_node *n, int *part)
     const dm_st_tensor *t = NULL;
 
     for (size_t k = 0; !t && dm_layout_fused_name(n->name, k, name, sizeof name, part); k++)
-        t = dm_trace_find(c->b.st, c->step, name);
+        t = of_step(c, c->b.st, name);
     return t;
 }
 
@@ -97,7 +104,7 @@ static dm_status read_b(comparer *c, uint32_t node, dm_error *err)
     const dm_node *n = &c->g->nodes[node];
     int part = -1;
     uint64_t wrong;
-    const dm_st_tensor *t = dm_trace_find(c->b.st, c->step, mapped(c, n->name));
+    const dm_st_tensor *t = of_step(c, c->b.st, mapped(c, n->name));
 
     if (!t && !(t = fused(c, n, &part)))
         return DM_OK;
@@ -174,7 +181,7 @@ static double stored_roundoff(const dm_st *st, const char *name)
 static dm_status from_truth(const comparer *c, uint32_t node, double *a, double *b, dm_error *err)
 {
     const dm_node *n = &c->g->nodes[node];
-    const dm_st_tensor *t = c->o->truth ? dm_trace_find(c->o->truth, c->step, n->name) : NULL;
+    const dm_st_tensor *t = c->o->truth ? of_step(c, c->o->truth, n->name) : NULL;
     uint64_t wrong;
     double sum[2] = {0};
 
@@ -279,6 +286,7 @@ static dm_status begin(void *context, const dm_graph *g, int64_t step, dm_error 
 
     c->g = g;
     c->step = step;
+    c->first = c->first < 0 ? step : c->first;
     c->a.value = calloc(g->n_nodes, sizeof *c->a.value);
     c->b.value = calloc(g->n_nodes, sizeof *c->b.value);
     c->layout = calloc(g->n_nodes, sizeof *c->layout);
@@ -302,7 +310,8 @@ dm_status dm_compare_traces(const dm_compare_options *o, dm_compare_sink sink, v
                             dm_error *err)
 {
     static const dm_walk walk = {begin, compare_op, drop, end};
-    comparer c = {.o = o, .a = {.st = o->a}, .b = {.st = o->b}, .sink = sink, .context = context, .counts = counts};
+    comparer c = {
+        .o = o, .first = -1, .a = {.st = o->a}, .b = {.st = o->b}, .sink = sink, .context = context, .counts = counts};
 
     *counts = (dm_compare_counts){0};
     return dm_walk_trace(o->m, &walk, &c, err);

@@ -79,6 +79,10 @@ refused() { # refused TEXT COMMAND...
 }
 check "a heat map that is there" refused "heat.html: already exists" \
     dmpo compare --html "$work/heat.html" "$work/two" "$work/one"
+check "statistics are nothing to judge" refused "few: no operation has its output in it; nothing was judged" \
+    dmpo check "$work/few"
+check "another file is nothing to compare" refused "holds no tensor of A's with A's size; nothing was compared" \
+    dmpo compare "$work/two" "$golden/gemma3/model/model.safetensors"
 check "no manifest" refused 'no "manifest"' dmpo check "$golden/gemma3/model/model.safetensors"
 check "steps that are not there" refused 'has steps 0 to' record gemma3 f32 --steps 999999
 check "a range" refused 'is not A:B' record gemma3 f32 --layers 2:1
