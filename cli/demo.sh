@@ -1,7 +1,7 @@
 #!/bin/sh
-# make demo: the whole loop in a built-in text game: experts are imitated, the policy explores, pairs are made,
-# DPO and DMPO learn from them, all are evaluated. Env: BUILD (holds dmpo), EXEC_WRAPPER. Works in BUILD/demo, anew
-# each time.
+# make demo: the whole loop in a built-in text game: experts are imitated, the policy explores, pairs of its runs are
+# made, DPO and DMPO learn from them, and so on; all are evaluated. Env: BUILD (holds dmpo), EXEC_WRAPPER. Works in
+# BUILD/demo, anew each time.
 set -eu
 
 begin=$(date +%s)
@@ -9,10 +9,11 @@ cd "$BUILD"
 rm -rf demo
 
 cat <<END
-dmpo demo: agents of 140,000 parameters, made here, learn to put a house in order (docs/environments.md, "home").
-They imitate an expert in 150 tasks (SFT), then play 1,500 tasks; where the expert did better, its run and theirs are a
-pair for DPO and DMPO. 200 tasks of the same kind (seen) and 200 of kinds that never occurred (unseen) tell how good
-they are; three seeds tell how sure that is. SFT-chosen learns from the better sides of the pairs alone.
+dmpo demo: agents of 140,000 parameters, made here, learn to buy what they are asked for (docs/environments.md, "shop").
+They imitate an expert in 150 tasks (SFT). Then they play other tasks, 150 at a time and each four times, without an
+expert: the best and the worst run of a task are a pair for DPO and DMPO, which train the agent that plays the next 150,
+three times. SFT-chosen learns from the best runs alone. 200 tasks of the same kind (seen) and 200 of kinds that never
+occurred (unseen) tell how good the agents are; four seeds tell how sure that is.
 
 \$ dmpo experiment quick --output demo
 

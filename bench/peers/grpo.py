@@ -6,11 +6,10 @@
 
 In each round both play the first --tasks tasks of `home`, --samples episodes of each at temperature 1, up to the
 environment's limit of turns and 64 tokens a turn, and learn from them with one update of AdamW, without a reference
-model. The model is that of the recipe `quick` (hidden 64, 2 layers, 4 heads), trained by SFT on 150 expert runs, unless
---model names one. TRL plays through its rollout_func: Hugging Face's generate, one call a turn, batched over all
-episodes that still run; `dmpo play` in a pipe is the environment, started before the clock runs. TRL's first round
-warms up and isn't counted. What TRL's sampling says about a token is compared with a forward pass over the episodes of
-one more round.
+model. The model (hidden 64, 2 layers, 4 heads) is trained by SFT on 150 expert runs, unless --model names one. TRL
+plays through its rollout_func: Hugging Face's generate, one call a turn, batched over all episodes that still run;
+`dmpo play` in a pipe is the environment, started before the clock runs. TRL's first round warms up and isn't counted.
+What TRL's sampling says about a token is compared with a forward pass over the episodes of one more round.
 Needs torch, transformers, datasets and trl. JSON lines on stdout, a table on stderr.
 """
 import argparse
@@ -30,7 +29,7 @@ UNITS = {"episodes_per_second": "", "sampled_tokens_per_second": "", "playing_sh
 
 
 def make_model(directory):
-    """The recipe quick's SFT model of seed 1."""
+    """An SFT model of 600 steps."""
     runs, tokenizer, start, model = (os.path.join(directory, x) for x in ("expert.jsonl", "tokenizer", "start", "sft"))
     dmpo("rollout", "--env", "home", "--policy", "expert", "--tasks", 150, "--output", runs)
     dmpo("tokenizer", "train", "--output", tokenizer, "--vocabulary", 768, runs)
