@@ -347,12 +347,13 @@ static bool of_floats(const checker *c, uint32_t node)
 /* Whether the operation is a product that is sound without being computed in double. */
 static bool proved(checker *c, const dm_op *op, const dm_rounding *r)
 {
-    bool fine = !c->figures && op->n_out == 1 && c->tensor[dm_op_out(c->g, op, 0)];
+    const uint32_t node = op->n_out == 1 ? dm_op_out(c->g, op, 0) : DM_NODE_NONE;
+    bool fine = !c->figures && node != DM_NODE_NONE && c->tensor[node];
 
     for (uint32_t i = 0; i < op->n_in; i++)
         fine &= of_floats(c, dm_op_in(c->g, op, i));
     const dm_evaluation e = {.g = c->g, .op = op, .in = c->in, .r = *r, .failed = &c->failed};
-    return fine && dm_product_proved(&e, c->value[dm_op_out(c->g, op, 0)], c->pool);
+    return fine && dm_product_proved(&e, c->value[node], c->pool);
 }
 
 /* ---- in parts ---- */
@@ -408,7 +409,7 @@ static void weigh_parts(void *context, unsigned part, unsigned parts)
  * it must be computed whole, because it cannot or because that is wrong and has yet to be named. */
 static bool judged_in_parts(checker *c, const dm_op *op, const dm_rounding *r, dm_finding *f)
 {
-    const dm_evaluation e = {.g = c->g, .op = op, .in = c->in, .r = *r};
+    dm_evaluation e = {.g = c->g, .op = op, .in = c->in, .r = *r};
     const size_t units = dm_formula_units(&e);
     bool fine = units > 0 && !f->bridged;
     dm_verdict verdict = DM_VERDICT_SOUND;
@@ -426,6 +427,7 @@ static bool judged_in_parts(checker *c, const dm_op *op, const dm_rounding *r, d
     p->c = c;
     p->e = &e;
     p->units = units;
+    dm_formula_prepare(&e);
     for (size_t i = 0; i < DM_WALK_OUTPUTS * DM_THREADS_MAX; i++)
         p->t[i / DM_THREADS_MAX][i % DM_THREADS_MAX].worst = -1;
     if (c->pool)

@@ -68,17 +68,15 @@ static void part(void *context, unsigned p, unsigned parts)
         row->run(e, r.begin, r.end);
 }
 
-static dm_evaluation with_kernels(const dm_evaluation *e)
+void dm_formula_prepare(dm_evaluation *e)
 {
-    dm_evaluation copy = *e;
     dm_kernels k;
 
     dm_kernels_init(&k, dm_isa_best());
-    copy.tile = k.double_tile;
-    copy.share = k.double_share;
-    copy.exp = k.double_exp;
-    copy.dots = k.double_dots;
-    return copy;
+    e->tile = k.double_tile;
+    e->share = k.double_share;
+    e->exp = k.double_exp;
+    e->dots = k.double_dots;
 }
 
 size_t dm_formula_units(const dm_evaluation *e)
@@ -105,7 +103,7 @@ size_t dm_formula_units(const dm_evaluation *e)
 
 void dm_formula_part(const dm_evaluation *e, size_t begin, size_t end)
 {
-    dm_evaluation copy = with_kernels(e);
+    dm_evaluation copy = *e;
 
     for (size_t o = 0; o < e->op->n_out; o++)
         if (dm_op_out(e->g, e->op, o) != DM_NODE_NONE)
@@ -115,8 +113,9 @@ void dm_formula_part(const dm_evaluation *e, size_t begin, size_t end)
 
 void dm_formula_eval(const dm_evaluation *e, dm_pool *pool)
 {
-    dm_evaluation copy = with_kernels(e);
+    dm_evaluation copy = *e;
 
+    dm_formula_prepare(&copy);
     if (pool && table[e->op->formula].units != one)
         dm_pool_run(pool, part, &copy);
     else

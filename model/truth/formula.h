@@ -33,7 +33,8 @@ typedef struct dm_evaluation {
     size_t first[3];          /* the element of each output with which its arrays begin; 0 but in dm_formula_part */
     const struct dm_bug *bug; /* NULL: none */
     bool *failed;             /* memory ran out */
-    /* filled by dm_formula_eval (simd/kernels/kernels.h): the best there is, all have the same bits */
+    /* filled by dm_formula_eval or dm_formula_prepare (simd/kernels/kernels.h): the best there is, all have the same
+     * bits */
     void (*tile)(double *c, const double *a, const double *b, size_t k);
     void (*share)(double *s, size_t stride, const double *x, size_t row, size_t n, const double *w, size_t ws,
                   size_t count);
@@ -46,7 +47,8 @@ void dm_formula_eval(const dm_evaluation *e, dm_pool *pool);
 
 /* For formulas whose outputs can be computed in parts at no more cost: into how many units they fall, each with as many
  * elements of every output; else 0. dm_formula_part: units [begin, end) into arrays that begin with these, on the
- * calling thread. */
+ * calling thread; dm_formula_prepare has filled e. */
+void dm_formula_prepare(dm_evaluation *e);
 size_t dm_formula_units(const dm_evaluation *e);
 void dm_formula_part(const dm_evaluation *e, size_t begin, size_t end);
 

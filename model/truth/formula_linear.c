@@ -250,10 +250,12 @@ void dm_compute_embed_dw(const dm_evaluation *e, size_t begin, size_t end)
 bool dm_factor_of(const dm_evaluation *e, size_t f, dm_factor *out)
 {
     const size_t n = dm_eval_out(e, 0)->cols, rows = dm_eval_out(e, 0)->rows, items = e->g->o.n_items;
-    const size_t k = dm_eval_in(e, 0)->cols, at = items + 2 * f;
+    const size_t at = items + 2 * f;
+    size_t k;
 
-    switch (e->op->formula) {
+    switch (e->op->formula) { /* others may have no first input */
     case DM_FORMULA_LINEAR:
+        k = dm_eval_in(e, 0)->cols;
         *out = (dm_factor){e->in[0], e->in[1], k, 1, 1, k, k};
         return f == 0 && (e->op->n_in <= 3 || !e->in[3]); /* an adapter's product has another bound */
     case DM_FORMULA_LINEAR_DX:

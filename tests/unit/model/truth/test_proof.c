@@ -127,6 +127,20 @@ static void oddities(product *p)
         }
 }
 
+/* The first moment, which the first step has none of, is no product. */
+static void without_input(const double *x)
+{
+    dm_node nodes[] = {{.rows = 1, .cols = 1}};
+    uint32_t links[] = {DM_NODE_NONE, 0, 0, 0, 0};
+    const dm_graph g = {.nodes = nodes, .links = links};
+    const dm_op op = {.formula = DM_FORMULA_ADAM_M, .n_in = 4, .out = 4, .n_out = 1};
+    const double *in[] = {NULL, x, x, x};
+    bool failed = false;
+    const dm_evaluation e = {.g = &g, .op = &op, .in = in, .r = {.acc = 0x1p-24}, .failed = &failed};
+
+    CK(!dm_product_proved(&e, x, NULL) && !failed);
+}
+
 int main(void)
 {
     static const int exponents[] = {-148, -126, -100, -60, 0, 60, 120, 127};
@@ -135,6 +149,8 @@ int main(void)
 
     if (!CK(memory))
         return ck_done("proof");
+    memory[0] = 1;
+    without_input(memory);
     for (size_t t = 0; t < 8; t++) {
         product p = {.m = 1 + below(96), .n = 1 + below(96), .k = 16 + below(600)};
         p.x = memory;
