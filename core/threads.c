@@ -10,9 +10,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/system.h"
+
 #define SPINS 4000u        /* pauses before sleeping: tens of microseconds, about the gap between two kernels */
 #define YIELDS 16u         /* instead of spinning when threads have to share processors */
 #define STACK_SIZE 1048576 /* bytes; musl's default of 128 KiB is thin for kernels with local tiles */
+
+/* When other processes hold the processors, the caller waits for workers that do not get one. As soon as waiting has
+ * cost LATE seconds more than doing the others' parts would have, tasks run on the caller alone for a while, at first
+ * ALONE seconds, at most ALONE_MOST; then all threads are tried again. Times are forgotten every WINDOW seconds. */
+#define LATE 0.002
+#define WINDOW 0.02
+#define ALONE 0.02
+#define ALONE_MOST 1.0
 
 typedef struct dm_worker {
     struct dm_pool *pool;
@@ -27,6 +37,9 @@ struct dm_pool {
     unsigned threads, started;
     bool alone; /* the calling thread runs a task by itself */
     bool shared_cpus;
+    pthread_t caller;              /* of the current round */
+    double ran, waited;            /* seconds of the caller in tasks of all threads, and of these in waits */
+    double alone_until, alone_for; /* dm_seconds; how long the next time */
     _Alignas(64) atomic_uint round;
     _Alignas(64) atomic_uint finished;
     atomic_uint pending; /* workers that have not finished the current round */
@@ -65,6 +78,16 @@ static void wait_while_equal(dm_pool *pool, atomic_uint *word, unsigned old)
         pthread_cond_wait(&pool->changed, &pool->mutex);
     atomic_fetch_sub(&pool->sleepers, 1);
     pthread_mutex_unlock(&pool->mutex);
+}
+
+/* The same for the caller, whose waiting is counted. */
+static void caller_waits(dm_pool *pool, atomic_uint *word, unsigned old)
+{
+    if (atomic_load_explicit(word, memory_order_acquire) != old)
+        return;
+    const double begin = dm_seconds();
+    wait_while_equal(pool, word, old);
+    pool->waited += dm_seconds() - begin;
 }
 
 /* Sequentially consistent on both sides: either the sleeper sees the new word, or we see the sleeper. */
@@ -125,6 +148,7 @@ dm_status dm_pool_open(dm_pool **out, unsigned threads, dm_error *err)
         return dm_fail(err, DM_ERR_MEMORY, "no memory for a pool of %u threads", threads);
     dm_pool *pool = memset(memory, 0, size);
     pool->threads = threads;
+    pool->alone_for = ALONE;
     pool->shared_cpus = threads > dm_cpu_count();
     atomic_init(&pool->round, 0);
     atomic_init(&pool->finished, 0);
@@ -161,19 +185,41 @@ void dm_pool_close(dm_pool **pool)
     free(p);
 }
 
+/* After a round of all threads that began at `begin`: shall the caller go on alone for a while? */
+static void weigh_waiting(dm_pool *pool, double begin)
+{
+    const double now = dm_seconds();
+
+    pool->ran += now - begin;
+    const double parts = pool->ran - pool->waited; /* the caller's; the others' take as long */
+    const bool late = pool->waited - (pool->threads - 1) * parts > LATE;
+    if (late) {
+        pool->alone_until = now + pool->alone_for;
+        pool->alone_for = pool->alone_for * 2 < ALONE_MOST ? pool->alone_for * 2 : ALONE_MOST;
+    } else if (pool->ran > WINDOW) {
+        pool->alone_for = ALONE;
+    } else {
+        return;
+    }
+    pool->ran = pool->waited = 0;
+}
+
 void dm_pool_run(dm_pool *pool, dm_task_fn fn, void *ctx)
 {
     if (pool->threads == 1) {
         fn(ctx, 0, 1);
         return;
     }
+    const double begin = dm_seconds();
     const unsigned before = atomic_load(&pool->finished);
     pool->fn = fn;
     pool->ctx = ctx;
+    pool->caller = pthread_self();
     atomic_store(&pool->pending, pool->threads - 1);
     change(pool, &pool->round);
     fn(ctx, 0, pool->threads);
-    wait_while_equal(pool, &pool->finished, before);
+    caller_waits(pool, &pool->finished, before);
+    weigh_waiting(pool, begin);
 }
 
 /* A few microseconds of work: the cost of waking the other threads and of waiting for them. */
@@ -181,7 +227,7 @@ void dm_pool_run(dm_pool *pool, dm_task_fn fn, void *ctx)
 
 void dm_pool_run_sized(dm_pool *pool, size_t work, dm_task_fn fn, void *ctx)
 {
-    if (work >= WORK_MIN) {
+    if (work >= WORK_MIN && (pool->alone_until == 0 || dm_seconds() >= pool->alone_until)) {
         dm_pool_run(pool, fn, ctx);
         return;
     }
@@ -197,7 +243,10 @@ void dm_pool_barrier(dm_pool *pool)
         return;
     const unsigned sense = atomic_load(&pool->sense);
     if (atomic_fetch_add(&pool->arrived, 1) + 1 < pool->threads) {
-        wait_while_equal(pool, &pool->sense, sense);
+        if (pthread_equal(pool->caller, pthread_self()))
+            caller_waits(pool, &pool->sense, sense);
+        else
+            wait_while_equal(pool, &pool->sense, sense);
         return;
     }
     atomic_store(&pool->arrived, 0);

@@ -23,8 +23,8 @@ void dm_pool_close(dm_pool **pool); /* NULL and *pool == NULL are fine */
 /* Runs fn(ctx, 0..threads-1, threads), returns when every part is done. Not reentrant. */
 void dm_pool_run(dm_pool *pool, dm_task_fn fn, void *ctx);
 
-/* The same, but on the calling thread alone (one part) when there is too little to do: `work` counts floats touched or
- * multiply-adds, whichever takes longer. */
+/* The same, but on the calling thread alone (one part) when there is too little to do (`work` counts floats touched or
+ * multiply-adds, whichever takes longer), and for a while when the other threads don't get a processor. */
 void dm_pool_run_sized(dm_pool *pool, size_t work, dm_task_fn fn, void *ctx);
 
 /* Inside a task: returns when every part has called it. All parts must call it the same number of times. */

@@ -243,5 +243,5 @@ void dm_attention_backward(const dm_engine *e, const dm_attention *a, const floa
     backward_task x = {.e = e, .a = a, .dout = dout, .dq = dq, .dk = dk, .dv = dv, .scratch = scratch};
 
     x.plan = dm_attention_layout(e, a->heads, a->kv_heads, a->head_dim, dm_attention_longest(a), 1);
-    dm_pool_run(e->pool, backward, &x);
+    dm_pool_run_sized(e->pool, SIZE_MAX, backward, &x);
 }

@@ -1,4 +1,5 @@
-/* The thread pool: every part runs exactly once per round, barriers hold, and nothing is lost over many rounds. */
+/* The thread pool: every part runs exactly once per round, barriers hold, nothing is lost over many rounds, and the
+ * caller works alone for a while when the others are late. */
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -91,6 +92,37 @@ static void check_pool(unsigned threads)
     dm_pool_close(&j.pool);
 }
 
+/* Part 0 has nothing to do; part 1 takes a millisecond, as one does that gets no processor. */
+static void late(void *ctx, unsigned part, unsigned parts)
+{
+    job *j = ctx;
+    j->parts_seen[part] = parts;
+    if (part == 1)
+        pause_ms(1);
+}
+
+static void check_late_thread(void)
+{
+    job j = {.steps = 10};
+    dm_error err = {0};
+    unsigned rounds = 0;
+
+    if (!CK_MSG(dm_pool_open(&j.pool, 2, &err) == DM_OK, "%s", err.message))
+        return;
+    do
+        dm_pool_run_sized(j.pool, SIZE_MAX, late, &j);
+    while (j.parts_seen[0] == 2 && ++rounds < 1000);
+    CK_MSG(j.parts_seen[0] == 1, "the caller never works alone");
+    CK_MSG(rounds > 0, "nothing was late yet");
+    dm_pool_run_sized(j.pool, SIZE_MAX, march, &j);
+    CK(atomic_load(&j.wrong) == 0 && j.calls[0] == j.steps);
+
+    pause_ms(500); /* longer than the first time alone */
+    dm_pool_run_sized(j.pool, SIZE_MAX, count_call, &j);
+    CK_MSG(j.parts_seen[0] == 2 && j.parts_seen[1] == 2, "the other thread never works again");
+    dm_pool_close(&j.pool);
+}
+
 static void check_split(void)
 {
     static const size_t sizes[] = {0, 1, 2, 15, 16, 17, 63, 64, 1000, SIZE_MAX};
@@ -157,6 +189,7 @@ int main(void)
     check_refused_threads();
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         check_pool(counts[i]);
+    check_late_thread();
     dm_pool *none = NULL;
     dm_pool_close(&none);
     dm_pool_close(NULL);
