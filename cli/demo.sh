@@ -10,9 +10,9 @@ rm -rf demo
 
 cat <<END
 dmpo demo: agents of 140,000 parameters, made here, learn to buy what they are asked for (docs/environments.md, "shop").
-They imitate an expert in 150 tasks (SFT). Then they play other tasks, 150 at a time and each four times, without an
-expert: the best and the worst run of a task are a pair for DPO and DMPO, which train the agent that plays the next 150,
-three times. SFT-chosen learns from the best runs alone. 200 tasks of the same kind (seen) and 200 of kinds that never
+They imitate an expert in 150 tasks (SFT). Then they play these and 300 others, 150 at a time and each four times,
+without the expert: the best and the worst run of a task are a pair for DPO and DMPO, which train the agent that plays
+the next 150. SFT-chosen learns from the best runs alone. 200 tasks of the same kind (seen) and 200 of kinds that never
 occurred (unseen) tell how good the agents are; four seeds tell how sure that is.
 
 \$ dmpo experiment quick --output demo
