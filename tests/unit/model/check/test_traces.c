@@ -294,8 +294,8 @@ static void check_layouts(void)
     static const int32_t ids[2][CHOSEN] = {{1, 2, 3, 4, 5, 6, 7}, {1, 2, 3, 5, 6, 7}};
     dm_span turns[] = {{.begin = 5, .end = 6}};
     const dm_data_item item = {
-        .chosen = {.ids = (int32_t *)(uintptr_t)ids[0], .n = CHOSEN, .turns = turns, .n_turns = 1},
-        .rejected = {.ids = (int32_t *)(uintptr_t)ids[1], .n = REJECTED, .turns = turns, .n_turns = 1}};
+        .chosen = {.ids = (int32_t *)(uintptr_t)ids[0], .n = CHOSEN, .turns = turns, .n_turns = 1, .n_actions = 1},
+        .rejected = {.ids = (int32_t *)(uintptr_t)ids[1], .n = REJECTED, .turns = turns, .n_turns = 1, .n_actions = 1}};
     const dm_config config = {.heads = HEADS, .kv_heads = GROUPS, .head_dim = DIM, .intermediate = WIDE};
     const dm_pack_size size = dm_pack_measure(&item, true);
     dm_graph_item of = {.item = &item};
