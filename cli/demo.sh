@@ -1,7 +1,7 @@
 #!/bin/sh
 # make demo: the whole loop in a built-in text game: experts are imitated, the policy explores, pairs of its runs are
-# made, DPO and DMPO learn from them, and so on; all are evaluated. Env: BUILD (holds dmpo), EXEC_WRAPPER. Works in
-# BUILD/demo, anew each time.
+# made, DPO and DMPO learn from them, and so on; all are evaluated. Env: BUILD (holds dmpo), EXEC_WRAPPER. Each run
+# starts with an empty BUILD/demo.
 set -eu
 
 begin=$(date +%s)

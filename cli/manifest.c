@@ -68,11 +68,21 @@ static dm_status put_file(void *context, const char *name, const char *path, dm_
     return s;
 }
 
-dm_status cli_manifest_json(dm_json_writer *w, const char *dir, dm_error *err)
+static dm_status put_files(dm_json_writer *w, const char *dir, dm_error *err)
 {
     dm_json_open_object(w, "files");
     const dm_status s = each_file(dir, "", put_file, w, err);
     dm_json_close_value(w);
+    return s;
+}
+
+dm_status cli_manifest_end(dm_json_writer *w, const char *transcript_sha256, const char *dir, dm_error *err)
+{
+    dm_json_new_line(w);
+    dm_json_put_string(w, "transcript_sha256", transcript_sha256[0] ? transcript_sha256 : NULL);
+    dm_json_new_line(w);
+    const dm_status s = dir ? put_files(w, dir, err) : DM_OK;
+    dm_json_seal(w);
     return s;
 }
 

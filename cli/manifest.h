@@ -6,9 +6,10 @@
 #include "core/error.h"
 #include "io/json_seal.h"
 
-/* Adds the member "files", an object of every file in `dir` and in the directories in it. run.json itself is left out,
- * and so are names that begin with a dot and what a stage of an experiment keeps beside its output. */
-dm_status cli_manifest_json(dm_json_writer *w, const char *dir, dm_error *err);
+/* The end of a run.json: the member "transcript_sha256" ("": null), "files", an object of every file in `dir` and in
+ * the directories in it (NULL: no such member), and the checksum. run.json itself is left out, and so are names that
+ * begin with a dot and what a stage of an experiment keeps beside its output. */
+dm_status cli_manifest_end(dm_json_writer *w, const char *transcript_sha256, const char *dir, dm_error *err);
 
 typedef enum cli_manifest_finding { CLI_FILE_DIFFERS, CLI_FILE_MISSING, CLI_FILE_UNKNOWN } cli_manifest_finding;
 

@@ -2,12 +2,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/call.h"
 #include "cli/run_file.h"
 #include "core/files/file.h"
-#include "core/files/temporary.h"
+#include "core/files/scratch.h"
 #include "io/safetensors.h"
 #include "model/api.h"
 #include "model/trace/trace.h"
@@ -46,7 +45,7 @@ typedef struct side {
     dm_path transcript_path;
     dm_transcript transcript;
     bool has_transcript;
-    char trace[DM_PATH_MAX];
+    dm_path trace;
 } side;
 
 typedef struct differ {
@@ -55,6 +54,7 @@ typedef struct differ {
     dmpo_engine *engine;
     dm_error *err;
     size_t found;
+    dm_scratch traces;
 } differ;
 
 static dm_status open_side(differ *d, side *s)
@@ -74,10 +74,6 @@ static void close_side(side *s)
     dm_transcript_close(&s->transcript);
     cli_run_close(&s->made);
     dm_json_close(&s->doc);
-    if (s->trace[0]) {
-        unlink(s->trace);
-        dm_temporary_drop(s->trace);
-    }
 }
 
 /* ---- run.json ---- */
@@ -253,18 +249,19 @@ static dm_status replay(differ *d, uint64_t step)
 
 static dm_status trace(differ *d, side *s, uint64_t step)
 {
-    const char *temporary = getenv("TMPDIR");
     dm_train_options o = *dm_train_options_values(s->made.train);
     dm_run r;
 
-    snprintf(s->trace, sizeof s->trace, "%.4000s/dmpo-diff-%ld-%c.safetensors", temporary ? temporary : "/tmp",
-             (long)getpid(), s == &d->s[0] ? 'a' : 'b');
-    dm_temporary_add(s->trace);
+    dm_status status =
+        dm_path_in(&s->trace, d->traces.path.text, s == &d->s[0] ? "a.safetensors" : "b.safetensors", d->err);
+    if (status != DM_OK)
+        return status;
     o.output = NULL;
     o.reference_cache = NULL;
-    dm_trace_options t = {.output = s->trace, .overwrite = true, .last_layer = -1, .first_step = (int64_t)step - 1};
+    dm_trace_options t = {
+        .output = s->trace.text, .overwrite = true, .last_layer = -1, .first_step = (int64_t)step - 1};
     t.last_step = t.first_step;
-    dm_status status = dm_run_ready(&r, &d->engine->e, &o, NULL, NULL, d->err);
+    status = dm_run_ready(&r, &d->engine->e, &o, NULL, NULL, d->err);
     if (status == DM_OK && (status = dm_checkpoint_load_nearest(&r, s->dir, t.first_step, &t.done, d->err)) == DM_OK)
         status = dm_trace_run(&r, &t, d->err);
     dm_run_close(&r);
@@ -295,11 +292,11 @@ static dm_status name_element(differ *d, const dm_st *a, const dm_st *b, const d
 static dm_status compare_traces(differ *d)
 {
     dm_st *st[2] = {NULL, NULL};
-    dm_status s = dm_st_open(&st[0], d->s[0].trace, d->err);
+    dm_status s = dm_st_open(&st[0], d->s[0].trace.text, d->err);
     bool same = true;
 
     if (s == DM_OK)
-        s = dm_st_open(&st[1], d->s[1].trace, d->err);
+        s = dm_st_open(&st[1], d->s[1].trace.text, d->err);
     for (size_t i = 0; s == DM_OK && same && i < dm_st_count(st[0]); i++) {
         const dm_st_tensor *x = dm_st_at(st[0], i), *y = dm_st_find(st[1], x->name);
         if (!y || x->count != y->count) {
@@ -344,7 +341,8 @@ static dm_status compare_step(differ *d, uint64_t step)
             "a step of dmpo learn is not traced; its round's episodes.jsonl can be compared when it is the last one\n");
         return DM_OK;
     }
-    if ((s = trace(d, &d->s[0], step)) != DM_OK || (s = trace(d, &d->s[1], step)) != DM_OK)
+    if ((s = dm_scratch_open(&d->traces, d->err)) != DM_OK || (s = trace(d, &d->s[0], step)) != DM_OK ||
+        (s = trace(d, &d->s[1], step)) != DM_OK)
         return s;
     return compare_traces(d);
 }
@@ -399,6 +397,7 @@ static dm_status diff(cli_call *c, dm_error *err)
     c->status = d.found > 0;
     close_side(&d.s[0]);
     close_side(&d.s[1]);
+    dm_scratch_close(&d.traces);
     return s;
 }
 

@@ -147,7 +147,6 @@ static void evaluation_json(dm_json_writer *w, const char *name, const dmpo_metr
 static dm_status run_json(dm_text *t, const learn_options *o, const dmpo_train_options *train,
                           const dmpo_engine *engine, const dm_train_result *r, bool files, dm_error *err)
 {
-    dm_status s = DM_OK;
     dm_json_writer w = {.out = t};
 
     dm_json_open_object(&w, NULL);
@@ -176,13 +175,7 @@ static dm_status run_json(dm_text *t, const learn_options *o, const dmpo_train_o
     dm_json_close_value(&w);
     evaluation_json(&w, "before", &r->before);
     evaluation_json(&w, "after", &r->after);
-    dm_json_new_line(&w);
-    dm_json_put_string(&w, "transcript_sha256", r->transcript_sha256[0] ? r->transcript_sha256 : NULL);
-    dm_json_new_line(&w);
-    if (files)
-        s = cli_manifest_json(&w, dmpo_train_options_get(train, "output"), err);
-    dm_json_seal(&w);
-    return s;
+    return cli_manifest_end(&w, r->transcript_sha256, files ? dmpo_train_options_get(train, "output") : NULL, err);
 }
 
 static void print_spent(const dm_train_spent *x)

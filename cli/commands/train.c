@@ -34,7 +34,6 @@ static void metrics_json(dm_json_writer *w, const char *name, const dmpo_metrics
 static dm_status run_json(dm_text *t, const dmpo_train_options *o, const dmpo_engine *engine,
                           const dmpo_train_result *r, bool files, dm_error *err)
 {
-    dm_status s = DM_OK;
     dm_json_writer w = {.out = t};
 
     dm_json_open_object(&w, NULL);
@@ -59,13 +58,7 @@ static dm_status run_json(dm_text *t, const dmpo_train_options *o, const dmpo_en
     dm_json_put_uint(&w, "peak_memory", r->peak_memory);
     metrics_json(&w, "before", r->before);
     metrics_json(&w, "after", r->after);
-    dm_json_new_line(&w);
-    dm_json_put_string(&w, "transcript_sha256", r->transcript_sha256[0] ? r->transcript_sha256 : NULL);
-    dm_json_new_line(&w);
-    if (files)
-        s = cli_manifest_json(&w, dmpo_train_options_get(o, "output"), err);
-    dm_json_seal(&w);
-    return s;
+    return cli_manifest_end(&w, r->transcript_sha256, files ? dmpo_train_options_get(o, "output") : NULL, err);
 }
 
 static dm_status write_run(const dmpo_train_options *o, const dmpo_engine *engine, const dmpo_train_result *r,
