@@ -29,8 +29,7 @@ typedef enum dm_knob {
     DM_KNOB_ROUND,      /* add: inputs rounded to this many bits */
     DM_KNOB_INPUT,      /* add: 1 or 2, left out; linear_dx: this pair left out; norm_dx: the residual's gradient 3 left
                        * out, 4 twice; embed_dw: 1 the head's share, 2 the embedding's left out, 3 a token's last row
-                       * alone, 4 the mean of its rows;
-                         * linear_dw: 5 every item's first row left out */
+                       * alone, 4 the mean of its rows; linear_dw: 5 every item's first row left out */
     DM_KNOB_ITEMS,      /* gradients of parameters: the last item's alone */
     DM_KNOB_ACTIVATION, /* glu: 1 the other one, 2 gelu by erf, 3 relu, 4 gate and up swapped, 5 without up */
     DM_KNOB_LABEL,      /* logp: 1 the row's own token, 2 the token after the next; logits_grad: 3 without the label, 4

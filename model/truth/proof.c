@@ -33,7 +33,7 @@ typedef struct proof {
     size_t m, n, mr, nr; /* of the output, a tile */
     size_t chain;
     double terms, stages, loss, spread, least;
-    atomic_bool doubt;
+    atomic_bool doubt, no_memory;
     double of_values[DM_THREADS_MAX], of_bounds[DM_THREADS_MAX]; /* sums over a thread's elements */
 } proof;
 
@@ -234,7 +234,7 @@ static size_t lines_of(size_t n, size_t grain, unsigned threads)
     return up((n + blocks - 1) / blocks, grain);
 }
 
-static bool place(const proof *p, space *s, unsigned parts)
+static bool place(proof *p, space *s, unsigned parts)
 {
     const bool tall = p->m >= p->n;
     const size_t rows = lines_of(p->m, p->mr, tall ? parts : 1), cols = lines_of(p->n, p->nr, tall ? 1 : parts);
@@ -257,7 +257,7 @@ static bool place(const proof *p, space *s, unsigned parts)
     s->more = calloc(2 * cols, sizeof *s->more);
     s->more_size = s->more ? s->more + cols : NULL;
     if (!s->left || !s->more)
-        *p->e->failed = true;
+        atomic_store(&p->no_memory, true);
     return s->left && s->more;
 }
 
@@ -325,6 +325,7 @@ bool dm_product_proved(const dm_evaluation *e, const double *got, dm_pool *pool)
             values += p->of_values[i];
             bounds += p->of_bounds[i];
         }
+        *e->failed |= atomic_load(&p->no_memory);
         proved = !atomic_load(&p->doubt) && !*e->failed && bounds * (1 + SLACK) < values;
     }
     free(p);
