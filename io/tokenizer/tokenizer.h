@@ -29,8 +29,9 @@ dm_status dm_tokenizer_from_gguf(dm_tokenizer **out, const dm_gguf *g, dm_error 
 dm_status dm_tokenizer_open_sentencepiece(dm_tokenizer **out, const char *path, dm_error *err);
 /* llama2.c's tokenizer.bin; `vocabulary` is the model's, because the file does not say how many tokens it has. */
 dm_status dm_tokenizer_open_llama2c(dm_tokenizer **out, const char *path, size_t vocabulary, dm_error *err);
-/* Writes a tokenizer.bin. DM_ERR_UNSUPPORTED for tokenizers that the format cannot hold (byte-level ones, and those
- * unlike Llama 2's SentencePiece tokenizer). A tokenizer with merges gets scores that keep their order. */
+/* Writes a tokenizer.bin. DM_ERR_UNSUPPORTED for tokenizers that the format cannot hold: byte-level ones, those unlike
+ * Llama 2's SentencePiece tokenizer, and those of which a reader would have a token with another text. A tokenizer with
+ * merges gets scores that keep their order. */
 dm_status dm_tokenizer_write_llama2c(const dm_tokenizer *t, const char *path, dm_error *err);
 /* The same, padded with empty tokens to a model's vocabulary, the number that readers expect. */
 dm_status dm_tokenizer_write_llama2c_for(const dm_tokenizer *t, size_t vocabulary, const char *path, dm_error *err);

@@ -71,16 +71,14 @@ static dm_status read_pieces(dm_piece *pieces, size_t n, char *data, size_t size
                                 size - at, n - 1);
 }
 
-dm_status dm_tokenizer_open_llama2c(dm_tokenizer **out, const char *path, size_t vocabulary, dm_error *err)
+/* `data` need not outlive the call; `path` is for messages. */
+static dm_status read_tokens(dm_tokenizer **out, char *data, size_t size, size_t vocabulary, const char *path,
+                             dm_error *err)
 {
-    char *data;
-    size_t size;
-    *out = NULL;
-    dm_status status = dm_file_read(path, FILE_BYTES, &data, &size, err);
-    if (status != DM_OK)
-        return status;
     dm_piece *pieces = NULL;
     char *marked = NULL;
+    dm_status status;
+    *out = NULL;
     if (size < 4 || vocabulary == 0 || vocabulary > size / HEADER) {
         status = dm_fail(err, DM_ERR_INPUT, "%s: %zu bytes are too few for a tokenizer.bin of %zu tokens", path, size,
                          vocabulary);
@@ -99,6 +97,18 @@ dm_status dm_tokenizer_open_llama2c(dm_tokenizer **out, const char *path, size_t
     }
     free(marked);
     free(pieces);
+    return status;
+}
+
+dm_status dm_tokenizer_open_llama2c(dm_tokenizer **out, const char *path, size_t vocabulary, dm_error *err)
+{
+    char *data;
+    size_t size;
+    *out = NULL;
+    dm_status status = dm_file_read(path, FILE_BYTES, &data, &size, err);
+    if (status != DM_OK)
+        return status;
+    status = read_tokens(out, data, size, vocabulary, path, err);
     free(data);
     return status;
 }
@@ -121,6 +131,32 @@ static float *scores_of_merges(const dm_tokenizer *t)
     for (size_t i = t->n_merges; i-- > 0 && scores != NULL;)
         scores[t->merges[i].id] = -(float)i;
     return scores;
+}
+
+/* A name of a control token that another token has, a space or a byte that the form cannot hold: what was written must
+ * be what is read. */
+static dm_status check_written(const dm_tokenizer *t, const dm_text *written, size_t vocabulary, const char *path,
+                               dm_error *err)
+{
+    dm_tokenizer *again;
+    dm_status status = read_tokens(&again, written->data, written->size, vocabulary, path, err);
+    if (status == DM_ERR_MEMORY)
+        return status;
+    if (status != DM_OK) {
+        if (err != NULL)
+            err->status = DM_ERR_UNSUPPORTED; /* nothing is wrong with a file */
+        return dm_fail_context(err, DM_ERR_UNSUPPORTED, "not written as llama2.c, for a reader would say");
+    }
+    for (size_t id = 0; id < t->size && status == DM_OK; id++) {
+        const char *const text = dm_tokenizer_token(t, (int32_t)id, NULL);
+        const char *const read = dm_tokenizer_token(again, (int32_t)id, NULL);
+        if (strcmp(text != NULL ? text : "", read != NULL ? read : "") != 0)
+            status = dm_fail(err, DM_ERR_UNSUPPORTED,
+                             "%s: llama2.c's form cannot hold token %zu, \"%.80s\"; a reader would have \"%.80s\"",
+                             path, id, text != NULL ? text : "", read != NULL ? read : "");
+    }
+    dm_tokenizer_close(&again);
+    return status;
 }
 
 dm_status dm_tokenizer_write_llama2c_for(const dm_tokenizer *t, size_t vocabulary, const char *path, dm_error *err)
@@ -160,7 +196,9 @@ dm_status dm_tokenizer_write_llama2c_for(const dm_tokenizer *t, size_t vocabular
     } else {
         for (size_t i = 0; i < 4; i++)
             out.data[i] = (char)(longest >> 8 * i & 0xFF);
-        status = dm_file_write(path, out.data, out.size, err);
+        status = check_written(t, &out, vocabulary > t->size ? vocabulary : t->size, path, err);
+        if (status == DM_OK)
+            status = dm_file_write(path, out.data, out.size, err);
     }
     free(scores);
     dm_text_free(&token);

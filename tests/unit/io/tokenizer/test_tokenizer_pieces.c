@@ -193,6 +193,28 @@ static void check_gpt2(void)
     dm_tokenizer_close(&t);
 }
 
+/* llama2.c names its control tokens <s> and </s>: other names would be lost, and a token that has one of them would
+ * make the file unreadable. */
+static void check_llama2c_names(void)
+{
+    static const char clash[] = "\4\0\0\0\0\0\0\0\4\0\0\0</s>\0\0\0\0\1\0\0\0a\0\0\0\0\1\0\0\0b";
+    static const char other_name[] = "\4\0\0\0\0\0\0\0\1\0\0\0x\0\0\0\0\3\0\0\0<s>\0\0\0\0\1\0\0\0b";
+    dm_tokenizer *t;
+    dm_error err;
+
+    put(in_work("names.bin"), clash, sizeof clash - 1);
+    CK(dm_tokenizer_open_llama2c(&t, in_work("names.bin"), 3, &err) == DM_OK);
+    CK_MSG(dm_tokenizer_write_llama2c(t, in_work("refused.bin"), &err) == DM_ERR_UNSUPPORTED &&
+               strstr(err.message, "occurs twice") != NULL && !dm_file_exists(in_work("refused.bin")),
+           "%s", err.message);
+    dm_tokenizer_close(&t);
+    put(in_work("names.bin"), other_name, sizeof other_name - 1);
+    CK(dm_tokenizer_open_llama2c(&t, in_work("names.bin"), 3, &err) == DM_OK);
+    CK(dm_tokenizer_write_llama2c(t, in_work("refused.bin"), &err) == DM_ERR_UNSUPPORTED &&
+       strstr(err.message, "cannot hold token 2, \"b\"") != NULL && !dm_file_exists(in_work("refused.bin")));
+    dm_tokenizer_close(&t);
+}
+
 /* ---- where a text stands ---- */
 
 static void check_places(void)
@@ -397,6 +419,7 @@ int main(void)
     check_json("bytes-missing-apart", false);
     check_containers();
     check_gpt2();
+    check_llama2c_names();
     check_places();
     check_words();
     check_rules();
