@@ -19,7 +19,8 @@
  * the least s and |v| that s' and v' allow, and the error at its largest: |got - v'| + |v - v'|. If that is within the
  * bound, so is |got - v|. SLACK is more than the double operations here and there err by.
  *
- * Everything that float cannot hold makes the comparison fail, or the sum of s' infinite, and nothing is proved. */
+ * Nothing that float cannot hold is proved: NaN fails the comparison; an infinite s' or v' makes the sum of the sound
+ * bounds infinite, and that is not below the sum of |v|. */
 #define GROUP ((size_t)8)
 #define DEPTH ((size_t)256) /* of a block; chains are no longer */
 #define LINES ((size_t)576) /* rows and columns of a block, at most, but for a tile's last ones */
@@ -219,7 +220,6 @@ static bool judge(proof *p, const space *s, size_t i, size_t rows, size_t j, siz
         const double count = (double)cols, loss = p->loss * (1 + p->spread) * t.sizes + 2 * p->least * count;
         p->of_values[part] += t.values - loss;
         p->of_bounds[part] += l.sound_by_size * t.sizes + l.sound_by_value * t.values + l.sound_constant * count;
-        fine &= isfinite(t.sizes) && isfinite(t.values);
     }
     return fine;
 }
