@@ -6,7 +6,8 @@
  *   else: one line on standard error, no signal, nothing half-written left but what it says it cannot remove;
  *   and the same command once more, undisturbed, ends in the undisturbed files, or says that they are there already,
  *   and leaves nothing half-written.
- * STRIDE: every STRIDE-th call (1: every one). first: only the calls of the first process, not of those it starts.
+ * STRIDE: every STRIDE-th call (1: every one); 3, 3+1 and 3+2 together are every one, too.
+ * first: only the calls of the first process, not of those it starts.
  * stages: the command runs others, whose failures it lists, a line each, and whose logs say what every try did.
  *
  * Files that tell times and memory, and with `measures` what the command prints, are compared without their numbers. */
@@ -34,7 +35,7 @@ static faults_page *page;
 static const char *shim;
 static char *const *command;
 static char page_path[PATH_ROOM];
-static long trials, mended, failures;
+static long trials, mended, failures, offset;
 
 static _Noreturn void broken(const char *what)
 {
@@ -287,7 +288,7 @@ static int trial(int kinds, faults_action action, int error, const char *how, lo
 
 static long sweep(int kinds, faults_action action, int error, const char *how, long stride)
 {
-    long n = 1 + (stride > 1 ? (long)(error + 7 * action) % stride : 0);
+    long n = 1 + (long)(error + 7 * action + offset) % stride;
     const long before = trials;
     while (failures < 40 && trial(kinds, action, error, how, n))
         n += stride;
@@ -301,7 +302,9 @@ int main(int argc, char **argv)
         return 2;
     shim = argv[1];
     name = argv[2];
-    const long stride = atol(argv[3]);
+    char *rest;
+    const long stride = strtol(argv[3], &rest, 10);
+    offset = strtol(rest, NULL, 10); /* with its sign, or 0 where nothing is left */
     const int first_only = strcmp(argv[i], "first") == 0;
     i += first_only;
     stages = strcmp(argv[i], "stages") == 0;

@@ -2,8 +2,9 @@
 # Every command with every call failing: tests/faults/run.sh [STRIDE [COMMAND...]]
 #
 # STRIDE 1: every file, memory and process call of a short run of every command fails, stops halfway, or ends the
-# process (tests/faults/driver.c says what must hold then). "ci": every call of convert, a sample of the others'. Env:
-# BUILD, SRC, CC as `make test` sets them. Linux with glibc; elsewhere it says that it is skipped.
+# process (tests/faults/driver.c says what must hold then); 3, 3+1 and 3+2 do as much in three runs. "ci": every call of
+# convert, a sample of the others'. Env: BUILD, SRC, CC as `make test` sets them. Linux with glibc; elsewhere it says
+# that it is skipped.
 set -u
 
 SRC=${SRC-$(cd "$(dirname "$0")/../.." && pwd)} BUILD=${BUILD-$SRC/build} CC=${CC-cc}
