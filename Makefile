@@ -216,7 +216,7 @@ $(B)/tests/fuzz: $(FUZZ:%.c=$(B)/obj/%.o) $(SUPPORT) $(AGENT) $(ENGINE)
 # The same targets under libFuzzer: tests/fuzz/run.sh configures a build for it.
 $(B)/fuzz: $(patsubst %.c,$(B)/obj/%.o,$(filter-out %/replay.c,$(FUZZ)) tests/fuzz/libfuzzer.c) $(AGENT) $(ENGINE)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	$(Q)$(LINK) -fsanitize=fuzzer -Wl,--wrap=dm_hash_key_get -o $@ $^ $(LIBS)
 
 $(B)/bench/%: $(B)/obj/bench/%.o $(AGENT) $(ENGINE)
 	$(call link)

@@ -23,6 +23,8 @@ void fuzz_abort(const char *file, int line, const char *what);
  * Paths stay until the next call with the same name. */
 const char *fuzz_file(const char *name, const uint8_t *data, size_t size);
 const char *fuzz_directory(void);
+/* Makes it the current directory, so that these paths are the same in every process. */
+void fuzz_enter_directory(void);
 
 /* Reads every byte, so that a sanitizer sees what is not there. */
 void fuzz_touch(const void *data, size_t size);

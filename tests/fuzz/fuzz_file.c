@@ -8,6 +8,7 @@
 #include "tests/fuzz/fuzz.h"
 
 static char directory[96];
+static bool entered;
 
 static void remove_directory(void)
 {
@@ -23,7 +24,13 @@ const char *fuzz_directory(void)
         FUZZ_CHECK(dm_dir_create(directory, NULL) == DM_OK);
         atexit(remove_directory);
     }
-    return directory;
+    return entered ? "." : directory;
+}
+
+void fuzz_enter_directory(void)
+{
+    FUZZ_CHECK(chdir(fuzz_directory()) == 0);
+    entered = true;
 }
 
 const char *fuzz_file(const char *name, const uint8_t *data, size_t size)

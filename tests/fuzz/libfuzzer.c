@@ -1,8 +1,10 @@
-/* All targets as one program of libFuzzer: DMPO_FUZZ names the one to run. */
+/* All targets as one program of libFuzzer: DMPO_FUZZ names the one to run. What a target does depends on its input,
+ * neither on the process's number nor on its random numbers, so that a run can be made the same again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -10,7 +12,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed);
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room);
 
+dm_hash_key __wrap_dm_hash_key_get(void); /* instead of the random one (Makefile) */
+
 static const fuzz_target *target;
+
+dm_hash_key __wrap_dm_hash_key_get(void)
+{
+    return (dm_hash_key){0x9E3779B97F4A7C15u, 0xD1B54A32D192ED03u};
+}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -19,8 +28,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc;
     (void)argv;
     for (target = fuzz_targets; target->name; target++)
-        if (name && strcmp(target->name, name) == 0)
+        if (name && strcmp(target->name, name) == 0) {
+            fuzz_enter_directory();
             return 0;
+        }
     fprintf(stderr, "DMPO_FUZZ must be one of");
     for (target = fuzz_targets; target->name; target++)
         fprintf(stderr, " %s", target->name);

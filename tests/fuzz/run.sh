@@ -8,7 +8,9 @@
 #                                           those that say that memory or a file failed are counted apart, for
 #                                           tests/faults reaches them; SHOW=1 lists what is left
 #
-# CC, LLVM_PROFDATA and LLVM_COV name other versions; SEED makes a run the same again.
+# CC, LLVM_PROFDATA and LLVM_COV name other versions. With SEED a run depends on nothing but the code, the corpus and
+# the seed, whatever the directory, the machine and its speed: a longer one begins as a shorter one does. It reads the
+# corpus alone and keeps nothing that it finds; RUNS=N ends it after N runs at the latest.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 corpus=$root/tests/fuzz/corpus
@@ -71,20 +73,27 @@ coverage)
     done
     ;;
 merge)
-    build build-fuzz "-fsanitize=fuzzer-no-link -g" fuzz --enable-sanitize=address,undefined
+    build build-fuzz "-fsanitize=fuzzer-no-link -fno-sanitize-coverage=stack-depth -g" fuzz --enable-sanitize=address,undefined
     for target; do
         mkdir -p "found/$target" "small/$target"
-        DMPO_FUZZ=$target ./fuzz -merge=1 -max_len=16384 "small/$target" "$corpus/$target" "found/$target" 2>&1 |
+        DMPO_FUZZ=$target "$PWD/fuzz" -merge=1 -max_len=16384 "$PWD/small/$target" "$corpus/$target" "$PWD/found/$target" 2>&1 |
             sed -n "s/^MERGE-OUTER: \([0-9].* new files.*\)/$target: \1/p"
         cp "small/$target"/* "$corpus/$target/"
     done
     ;;
 *)
-    build build-fuzz "-fsanitize=fuzzer-no-link -g" fuzz --enable-sanitize=address,undefined
+    build build-fuzz "-fsanitize=fuzzer-no-link -fno-sanitize-coverage=stack-depth -g" fuzz --enable-sanitize=address,undefined
     for target; do
         mkdir -p "found/$target"
-        DMPO_FUZZ=$target ./fuzz -max_total_time="$what" ${SEED:+-seed=$SEED} -max_len=16384 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-            -artifact_prefix="crash-$target-" "found/$target" "$corpus/$target" >"log-$target" 2>&1 || {
+        # In the order of names, not of the directory; and what is compared, addresses too, does not get into inputs.
+        if [ -n "${SEED-}" ]; then
+            printf '%s\n' "$corpus/$target"/* | LC_ALL=C sort | paste -s -d , - | tr -d '\n' >"inputs-$target"
+            set -- -seed="$SEED" -use_cmp=0 ${RUNS:+-runs=$RUNS} -seed_inputs="@$PWD/inputs-$target"
+        else
+            set -- "$PWD/found/$target" "$corpus/$target"
+        fi
+        DMPO_FUZZ=$target "$PWD/fuzz" -max_total_time="$what" -max_len=16384 -timeout=30 -rss_limit_mb=2048 \
+            -print_final_stats=1 -artifact_prefix="$PWD/crash-$target-" "$@" >"log-$target" 2>&1 || {
             grep -h 'ERROR\|SUMMARY\|not so' "log-$target"
             echo "$target: see build-fuzz/log-$target"
             exit 1
