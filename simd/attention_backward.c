@@ -102,7 +102,7 @@ static void query_panel(const backward_task *x, const dm_attention_sequence *s, 
     pack_rows(x, s, t->dout, x->dout + offset, at, n);
 }
 
-/* key_tile of a strip in columns: panel after panel. */
+/* key_tile of a strip in columns. */
 static void key_tile_of_panels(const backward_task *x, const dm_attention_sequence *s, const strip *t,
                                const float *weights, const float *rows, size_t j, size_t m, float *dst)
 {
@@ -110,12 +110,8 @@ static void key_tile_of_panels(const backward_task *x, const dm_attention_sequen
     const size_t nr = k->gemm.nr, d = x->a->head_dim;
 
     for (size_t c = 0; c < d; c += nr)
-        for (size_t p = t->rows.begin; p < t->rows.end; p += nr) {
-            const size_t n = dm_min(nr, t->rows.end - p), at = p - t->rows.begin;
-            if (j < p + n)
-                k->rows(m, dm_min(nr, d - c), n, weights + at * x->plan.width + j * nr,
-                        rows + c * x->plan.strip + at * nr, dst + c, s->ldk, (ptrdiff_t)j - (ptrdiff_t)p);
-        }
+        k->rows(m, dm_min(nr, d - c), t->rows.end - t->rows.begin, weights + j * nr, nr * x->plan.width,
+                rows + c * x->plan.strip, dst + c, s->ldk, (ptrdiff_t)j - (ptrdiff_t)t->rows.begin);
 }
 
 /* dst[j] += sum over the strip's rows that see key j, ascending, of weights[p][j] * rows[p], for a tile of m keys. */

@@ -164,10 +164,11 @@ static void check_gemm_lanes(ck *c, const dm_kernels *ref, const dm_kernels *k, 
 static void check_gemm_rows(ck *c, const dm_kernels *ref, const dm_kernels *k, size_t n)
 {
     const dm_gemm_kernel *g = &k->gemm;
-    const size_t m = ck_below(c, 2 * g->mr), depth = ck_below(c, g->nr + 1), columns = 1 + ck_below(c, g->nr);
+    const size_t m = ck_below(c, 2 * g->mr), depth = ck_below(c, 3 * g->nr + 1), columns = 1 + ck_below(c, g->nr);
     const size_t ldc = columns + ck_below(c, 20), total = m ? (m - 1) * ldc + columns : 0;
-    const ptrdiff_t late = (ptrdiff_t)ck_below(c, 2 * g->nr) - (ptrdiff_t)g->nr;
-    const float *a = panel(c, m, g->nr, g->nr), *b = panel(c, depth, g->nr, columns);
+    const size_t step = m * g->nr + ck_below(c, 20), panels = (depth + g->nr - 1) / g->nr;
+    const ptrdiff_t late = (ptrdiff_t)ck_below(c, 4 * g->nr) - (ptrdiff_t)g->nr;
+    const float *a = ck_in(c, panels * step), *b = panel(c, depth, g->nr, columns);
     const ck_floats y = ck_inout(c, total);
     const unsigned long before = c->differences;
 
@@ -177,11 +178,12 @@ static void check_gemm_rows(ck *c, const dm_kernels *ref, const dm_kernels *k, s
         for (size_t j = 0; j < columns; j++)
             for (size_t p = 0; p < depth; p++)
                 if ((ptrdiff_t)p >= (ptrdiff_t)i + late)
-                    y.want[i * ldc + j] = fmaf(a[i * g->nr + p], b[p * g->nr + j], y.want[i * ldc + j]);
-    k->rows(m, columns, depth, a, b, y.got, ldc, late);
+                    y.want[i * ldc + j] =
+                        fmaf(a[p / g->nr * step + i * g->nr + p % g->nr], b[p * g->nr + j], y.want[i * ldc + j]);
+    k->rows(m, columns, depth, a, step, b, y.got, ldc, late);
     ck_same(c, "C", y, total);
     if (c->differences != before)
-        ck_differ(c, "m %zu, n %zu, k %zu, ldc %zu, late %td", m, columns, depth, ldc, late);
+        ck_differ(c, "m %zu, n %zu, k %zu, step %zu, ldc %zu, late %td", m, columns, depth, step, ldc, late);
 }
 
 /* ---- times: one full tile over k = 256; one panel, transposing and not; one row against 64 ---- */
@@ -231,8 +233,8 @@ static size_t bench_gemm_rows(const dm_kernels *k, ck_bench *b)
     const dm_gemm_kernel *g = &k->gemm;
 
     (void)b;
-    k->rows(g->mr, g->nr, g->nr, bench_a, bench_b, tile, g->nr, -(ptrdiff_t)g->mr);
-    return g->mr * g->nr * g->nr;
+    k->rows(g->mr, g->nr, BENCH_K, bench_a, g->mr * g->nr, bench_b, tile, g->nr, -(ptrdiff_t)g->mr);
+    return g->mr * g->nr * BENCH_K;
 }
 
 const ck_kernel ck_gemm_kernels[] = {

@@ -44,10 +44,11 @@ typedef void (*dm_gemm_quantised_fn)(dm_dtype type, size_t m, size_t n, size_t k
  *   lanes  C[m x nr] (+)= A[m x k] * B[k x nr]: column j takes part in steps p <= j only. A in panels of mr rows,
  *          k <= nr, m <= mr.
  *   rows   C[m x n] += A[m x k] * B[k x n]: row i takes part in steps p >= i + late only. Element (i, p) of A is
- *          a[i*nr + p]: A is a packed B, turned around without moving it. k <= nr, any m, 1 <= n <= nr. */
+ *          a[p/nr*step + i*nr + p%nr]: A is panels of a packed B, turned around without moving them. Any m and k,
+ *          1 <= n <= nr. */
 typedef void (*dm_gemm_lanes_fn)(size_t m, size_t k, const float *a, const float *b, float *c, size_t ldc, int first);
-typedef void (*dm_gemm_rows_fn)(size_t m, size_t n, size_t k, const float *a, const float *b, float *c, size_t ldc,
-                                ptrdiff_t late);
+typedef void (*dm_gemm_rows_fn)(size_t m, size_t n, size_t k, const float *a, size_t step, const float *b, float *c,
+                                size_t ldc, ptrdiff_t late);
 
 /* The bf16 product: inputs rounded to bf16, sums in f32, in the order of AMX's TDPBF16PS (Intel's SDM). Packing rounds
  * to nearest even (a NaN stays one), a subnormal becomes a zero of its sign. For each block of 32 steps of k, counted

@@ -110,7 +110,8 @@ static void lanes(size_t m, size_t k, const float *a, const float *b, float *c, 
 #include "simd/kernels/gemm/triangular_rows.h"
 #endif
 
-static void rows(size_t m, size_t n, size_t k, const float *a, const float *b, float *c, size_t ldc, ptrdiff_t late)
+static void rows(size_t m, size_t n, size_t k, const float *a, size_t step, const float *b, float *c, size_t ldc,
+                 ptrdiff_t late)
 {
 #define EACH(rows)                                                                                                     \
     SOME(rows)                                                                                                         \
@@ -118,17 +119,17 @@ static void rows(size_t m, size_t n, size_t k, const float *a, const float *b, f
 #ifdef HALF
 #define SOME(rows)                                                                                                     \
     if (n <= HALF)                                                                                                     \
-        rows_half(rows, n, k, a, b, c, ldc, late);                                                                     \
+        rows_half(rows, n, k, a, step, b, c, ldc, late);                                                               \
     else if (n <= GEMM_VL)                                                                                             \
-        rows_one(rows, n, k, a, b, c, ldc, late);                                                                      \
+        rows_one(rows, n, k, a, step, b, c, ldc, late);                                                                \
     else                                                                                                               \
-        rows_whole(rows, n, k, a, b, c, ldc, late);
+        rows_whole(rows, n, k, a, step, b, c, ldc, late);
 #else
 #define SOME(rows)                                                                                                     \
     if (n <= GEMM_VL)                                                                                                  \
-        rows_one(rows, n, k, a, b, c, ldc, late);                                                                      \
+        rows_one(rows, n, k, a, step, b, c, ldc, late);                                                                \
     else                                                                                                               \
-        rows_whole(rows, n, k, a, b, c, ldc, late);
+        rows_whole(rows, n, k, a, step, b, c, ldc, late);
 #endif
     BY_ROWS(m, EACH)
 }

@@ -3,7 +3,8 @@
 
 /* m is a constant at every call; 1 <= n <= ROWS_VL * ROWS_NV. */
 static inline __attribute__((always_inline)) void ROWS_TILE(const size_t m, size_t n, size_t k, const float *a,
-                                                            const float *b, float *c, size_t ldc, ptrdiff_t late)
+                                                            size_t step, const float *b, float *c, size_t ldc,
+                                                            ptrdiff_t late)
 {
     const ptrdiff_t depth = (ptrdiff_t)k, all = late + (ptrdiff_t)m - 1; /* from step `all` on, every row takes part */
     ROWS_V acc[GEMM_MR][ROWS_NV], y[ROWS_NV];
@@ -19,29 +20,36 @@ static inline __attribute__((always_inline)) void ROWS_TILE(const size_t m, size
         acc[i][j] = rows_loadn(c + i * ldc + at[j], width[j]);
     GEMM_ROWS(ROW)
 #undef ROW
-    for (; p < all && p < depth; p++) {
-        for (size_t j = 0; j < ROWS_NV; j++)
-            y[j] = rows_load(b + p * GEMM_NR + (ptrdiff_t)(j * ROWS_VL));
+    while (p < depth) {
+        const ptrdiff_t panel = p / GEMM_NR, next = (panel + 1) * GEMM_NR, end = next < depth ? next : depth;
+        const float *const at_p = a + panel * ((ptrdiff_t)step - GEMM_NR);
+        const float *const ahead = at_p + panel * GEMM_NR + m * GEMM_NR; /* the rows that follow are read next */
+
+        for (; p < all && p < end; p++) {
+            for (size_t j = 0; j < ROWS_NV; j++)
+                y[j] = rows_load(b + p * GEMM_NR + (ptrdiff_t)(j * ROWS_VL));
 #define ROW(i)                                                                                                         \
     if (i < m && (ptrdiff_t)i <= p - late) {                                                                           \
-        const ROWS_V x = rows_set1(a + i * GEMM_NR + p);                                                               \
+        const ROWS_V x = rows_set1(at_p + i * GEMM_NR + p);                                                            \
         for (size_t j = 0; j < ROWS_NV; j++)                                                                           \
             acc[i][j] = rows_fma(x, y[j], acc[i][j]);                                                                  \
     }
-        GEMM_ROWS(ROW)
+            GEMM_ROWS(ROW)
 #undef ROW
-    }
-    for (; p < depth; p++) {
-        for (size_t j = 0; j < ROWS_NV; j++)
-            y[j] = rows_load(b + p * GEMM_NR + (ptrdiff_t)(j * ROWS_VL));
+        }
+        for (; p < end; p++) {
+            __builtin_prefetch(ahead + p % GEMM_NR * 16);
+            for (size_t j = 0; j < ROWS_NV; j++)
+                y[j] = rows_load(b + p * GEMM_NR + (ptrdiff_t)(j * ROWS_VL));
 #define ROW(i)                                                                                                         \
     if (i < m) {                                                                                                       \
-        const ROWS_V x = rows_set1(a + i * GEMM_NR + p);                                                               \
+        const ROWS_V x = rows_set1(at_p + i * GEMM_NR + p);                                                            \
         for (size_t j = 0; j < ROWS_NV; j++)                                                                           \
             acc[i][j] = rows_fma(x, y[j], acc[i][j]);                                                                  \
     }
-        GEMM_ROWS(ROW)
+            GEMM_ROWS(ROW)
 #undef ROW
+        }
     }
 #define ROW(i)                                                                                                         \
     for (size_t j = 0; i < m && j < ROWS_NV; j++)                                                                      \
