@@ -16,6 +16,7 @@
 #include "core/files/temporary.h"
 
 #define TRIES 8
+#define WRITING (O_RDWR | O_CREAT | O_NOFOLLOW)
 #define DIRECTORY (O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
 
 /* ---- files ---- */
@@ -23,26 +24,34 @@
 static dm_status open_temporary(dm_output *o, const char *path, bool wait, dm_error *err)
 {
     const size_t size = strlen(path) + sizeof DM_OUTPUT_SUFFIX;
+    sigset_t before;
 
     *o = (dm_output){.path = path, .temporary = malloc(size), .fd = -1};
     if (!o->temporary)
         return dm_fail(err, DM_ERR_MEMORY, "%s: no memory to write it", path);
     snprintf(o->temporary, size, "%s" DM_OUTPUT_SUFFIX, path);
+    dm_temporary_hold(&before);
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): *o keeps it; clang takes it that &o->fd gives all of *o away */
-    dm_status s = dm_lock_open(&o->fd, o->temporary, path, O_RDWR | O_CREAT | O_NOFOLLOW, wait, err);
+    dm_status s = dm_lock_open(&o->fd, o->temporary, path, WRITING, false, err);
+    if (s != DM_OK && wait) {
+        dm_temporary_release(&before);
+        s = dm_lock_open(&o->fd, o->temporary, path, WRITING, true, err);
+        dm_temporary_hold(&before);
+    }
     if (s == DM_OK && ftruncate(o->fd, 0) != 0) {
         s = dm_fail(err, DM_ERR_FILE, "%s: cannot write: %s", o->temporary, strerror(errno));
         unlink(o->temporary);
         close(o->fd);
     }
+    if (s == DM_OK)
+        dm_temporary_add(o->temporary);
+    dm_temporary_release(&before);
     if (s != DM_OK) {
         free(o->temporary);
         o->temporary = NULL;
-        return s;
     }
-    dm_temporary_add(o->temporary);
     dm_sha256_init(&o->hash);
-    return DM_OK;
+    return s;
 }
 
 dm_status dm_output_open(dm_output *o, const char *path, dm_error *err)
@@ -77,10 +86,13 @@ dm_status dm_output_add(dm_output *o, const void *data, size_t size, dm_error *e
 /* Renamed before it is closed, which gives the lock back. */
 dm_status dm_output_close(dm_output *o, dm_status status, char hex[DM_SHA256_HEX], dm_error *err)
 {
+    sigset_t before;
+
     if (!o->temporary) /* never opened */
         return status;
     if (status == DM_OK && fsync(o->fd) != 0)
         status = dm_fail(err, DM_ERR_FILE, "%s: cannot write: %s", o->path, strerror(errno));
+    dm_temporary_hold(&before);
     if (status == DM_OK && (status = dm_lock_check(o->fd, o->temporary, err)) == DM_OK)
         status = dm_rename_durable(o->temporary, o->path, err);
     if (status != DM_OK)
@@ -88,6 +100,7 @@ dm_status dm_output_close(dm_output *o, dm_status status, char hex[DM_SHA256_HEX
     else if (dm_temporary_covers(o->path))
         dm_temporary_add(o->path);
     dm_temporary_drop(o->temporary);
+    dm_temporary_release(&before);
     if (close(o->fd) != 0 && status == DM_OK)
         status = dm_fail(err, DM_ERR_FILE, "%s: cannot write: %s", o->path, strerror(errno));
     if (status == DM_OK && hex)
@@ -130,6 +143,7 @@ static dm_status lock_dir(dm_output_dir *o, bool overwrite, dm_error *err)
 dm_status dm_output_dir_open(dm_output_dir *o, const char *path, bool overwrite, dm_error *err)
 {
     size_t n = strlen(path);
+    sigset_t before;
     dm_status s;
 
     while (n > 1 && path[n - 1] == '/') /* "a/b/" and "a/b" are one directory, but "a/b/.tmp" is not beside it */
@@ -138,12 +152,15 @@ dm_status dm_output_dir_open(dm_output_dir *o, const char *path, bool overwrite,
     if ((s = dm_path_print(&o->path, err, "%.*s", (int)n, path)) != DM_OK)
         return s;
     /* Another writer may put its directory into place between our making one of that name and opening it. */
+    dm_temporary_hold(&before);
     for (int tries = 0; (s = lock_dir(o, overwrite, err)) != DM_OK && tries < TRIES; tries++)
         if (dm_dir_exists(o->temporary.text))
             break;
+    if (s == DM_OK)
+        dm_temporary_add(o->temporary.text);
+    dm_temporary_release(&before);
     if (s != DM_OK)
         return s;
-    dm_temporary_add(o->temporary.text);
     if ((s = dm_place_check(path, overwrite, err)) == DM_OK)
         s = dm_dir_clear(o->temporary.text, err);
     return s == DM_OK ? DM_OK : dm_output_dir_close(o, s, err);
@@ -184,8 +201,11 @@ static dm_status move_files(const char *from, const char *to, dm_error *err)
 
 dm_status dm_output_dir_close(dm_output_dir *o, dm_status status, dm_error *err)
 {
+    sigset_t before;
+
     if (o->fd < 0)
         return status;
+    dm_temporary_hold(&before);
     if (status == DM_OK && (status = dm_lock_check(o->fd, o->temporary.text, err)) == DM_OK)
         status = !dm_dir_exists(o->path.text) ? dm_rename_durable(o->temporary.text, o->path.text, err)
                                               : move_files(o->temporary.text, o->path.text, err);
@@ -195,6 +215,7 @@ dm_status dm_output_dir_close(dm_output_dir *o, dm_status status, dm_error *err)
         status = status == DM_OK ? removed : status;
     }
     dm_temporary_drop(o->temporary.text);
+    dm_temporary_release(&before);
     close(o->fd);
     o->fd = -1;
     return status;

@@ -49,17 +49,22 @@ dm_status dm_scratch_open(dm_scratch *s, dm_error *err)
 {
     const char *temporary = getenv("TMPDIR"), *in = temporary && *temporary ? temporary : "/tmp";
     dm_status status;
+    sigset_t before;
 
     *s = (dm_scratch){.fd = -1};
     remove_dead(in);
-    if ((status = dm_path_print(&s->path, err, "%s/" PREFIX "%ld-XXXXXX", in, (long)getpid())) != DM_OK ||
-        !mkdtemp(s->path.text)) {
-        s->path.text[0] = '\0';
-        return status != DM_OK
-                   ? status
-                   : dm_fail(err, DM_ERR_FILE, "%s: cannot make a directory there: %s", in, strerror(errno));
+    if ((status = dm_path_print(&s->path, err, "%s/" PREFIX "%ld-XXXXXX", in, (long)getpid())) == DM_OK) {
+        dm_temporary_hold(&before);
+        if (mkdtemp(s->path.text))
+            dm_temporary_add(s->path.text);
+        else
+            status = dm_fail(err, DM_ERR_FILE, "%s: cannot make a directory there: %s", in, strerror(errno));
+        dm_temporary_release(&before);
     }
-    dm_temporary_add(s->path.text);
+    if (status != DM_OK) {
+        s->path.text[0] = '\0';
+        return status;
+    }
     return dm_lock_open(&s->fd, s->path.text, s->path.text, DIRECTORY, false, err);
 }
 

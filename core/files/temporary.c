@@ -15,6 +15,22 @@ static struct {
 } slot[ROOM];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
+void dm_temporary_hold(sigset_t *before)
+{
+    sigset_t endings;
+
+    sigemptyset(&endings);
+    sigaddset(&endings, SIGINT);
+    sigaddset(&endings, SIGTERM);
+    sigaddset(&endings, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &endings, before);
+}
+
+void dm_temporary_release(const sigset_t *before)
+{
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
 static int is_below(const char *path, const char *dir)
 {
     const size_t n = strlen(dir);

@@ -282,6 +282,7 @@ void dm_checkpoint_keep_one(dm_run *r)
 dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *result, dm_error *err)
 {
     dm_path now, fresh, old;
+    sigset_t before;
     dm_status s = dm_run_gather_moments(r, err);
 
     if (s != DM_OK || r->ranks.self > 0)
@@ -291,8 +292,11 @@ dm_status dm_checkpoint_write(dm_run *r, int64_t step, const dm_train_result *re
         (s = place_of_previous(r, now.text, &old, err)) != DM_OK || (s = dm_run_check_output(r, err)) != DM_OK ||
         (s = remove_place(r, "checkpoint.new", err)) != DM_OK) /* of a run that was killed here */
         return s;
-    if ((s = dm_dir_create(fresh.text, err)) == DM_OK) {
+    dm_temporary_hold(&before);
+    if ((s = dm_dir_create(fresh.text, err)) == DM_OK)
         dm_temporary_add(fresh.text);
+    dm_temporary_release(&before);
+    if (s == DM_OK) {
         s = write_files(r, fresh.text, step, result, err);
         dm_temporary_drop(fresh.text);
         if (s != DM_OK)

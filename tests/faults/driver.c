@@ -270,7 +270,13 @@ static int trial(int kinds, faults_action action, int error, const char *how, lo
         }
         return 1;
     }
-    if (action != FAULTS_KILL || WIFEXITED(o.status)) {
+    if (action == FAULTS_SIGNAL) { /* it ends the command, or the command says how to go on */
+        if (o.half) {
+            snprintf(what, sizeof what, "%s is left", o.half_name);
+            fail(how, n, what, &o);
+        } else if (WIFEXITED(o.status) ? o.lines < 1 : WTERMSIG(o.status) != SIGTERM)
+            fail(how, n, "ended otherwise", &o);
+    } else if (action != FAULTS_KILL || WIFEXITED(o.status)) {
         if (!WIFEXITED(o.status))
             fail(how, n, "a signal ended it, or a minute passed", &o);
         else if (stages ? o.lines < 1 : o.lines != 1)
@@ -347,7 +353,7 @@ int main(int argc, char **argv)
         return 1;
     }
     const int system = FAULTS_FILE | FAULTS_PROCESS;
-    long n[9] = {0};
+    long n[10] = {0};
     n[0] = sweep(FAULTS_FILE, FAULTS_ONCE, ENOSPC, "ENOSPC", stride);
     n[1] = sweep(FAULTS_FILE, FAULTS_ONCE, EIO, "EIO", stride);
     n[2] = sweep(FAULTS_FILE, FAULTS_ONCE, EROFS, "EROFS", stride);
@@ -358,8 +364,9 @@ int main(int argc, char **argv)
     n[7] = sweep(FAULTS_MEMORY, FAULTS_ONCE, ENOMEM, "ENOMEM", stride);
     n[7] += sweep(FAULTS_MEMORY, FAULTS_ALL, ENOMEM, "ENOMEM from there on", stride);
     n[8] = sweep(system, FAULTS_KILL, 0, "killed", stride);
+    n[9] = sweep(system, FAULTS_SIGNAL, 0, "SIGTERM", stride);
     printf("%s: %ld calls; file %ld + %ld + %ld, interrupted %ld, short %ld, all after %ld, process %ld, memory %ld, "
-           "killed %ld; %ld recovered; %ld trials, %ld failed\n",
-           name, calls, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], mended, trials, failures);
+           "killed %ld, SIGTERM %ld; %ld recovered; %ld trials, %ld failed\n",
+           name, calls, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], mended, trials, failures);
     return failures != 0;
 }

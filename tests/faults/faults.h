@@ -11,7 +11,8 @@ typedef enum faults_action {
     FAULTS_ONCE,  /* the call fails */
     FAULTS_ALL,   /* it and all after it */
     FAULTS_SHORT, /* a read or write stops halfway */
-    FAULTS_KILL   /* the process dies before it; in the middle of a write */
+    FAULTS_KILL,  /* the process dies before it; in the middle of a write */
+    FAULTS_SIGNAL /* SIGTERM comes before it */
 } faults_action;
 
 typedef struct faults_page {

@@ -46,6 +46,10 @@ static faults_action strikes(faults_kind kind)
     page->struck = 1;
     if (page->action == FAULTS_KILL)
         die();
+    if (page->action == FAULTS_SIGNAL) {
+        syscall(SYS_kill, (long)getpid(), (long)SIGTERM);
+        return FAULTS_COUNT;
+    }
     return page->action;
 }
 
