@@ -5,7 +5,7 @@
  *   status 0: files and standard output are the undisturbed run's;
  *   else: one line on standard error, no signal, nothing half-written left but what it says it cannot remove;
  *   and the same command once more, undisturbed, ends in the undisturbed files, or says that they are there already,
- *   and leaves nothing half-written.
+ *   and leaves nothing half-written. SIGTERM may end the command, or it says in any number of lines how to go on.
  * STRIDE: every STRIDE-th call (1: every one); 3, 3+1 and 3+2 together are every one, too.
  * first: only the calls of the first process, not of those it starts.
  * stages: the command runs others, whose failures it lists, a line each, and whose logs say what every try did.
