@@ -209,7 +209,7 @@ static dm_status play_expert(game *g, dm_error *err)
         if (s != DM_OK)
             return s;
     }
-    return DM_OK;
+    return g->now.done ? DM_OK : dm_fail(err, DM_ERR_INTERRUPTED, "stopped after %zu turns", g->record.turns);
 }
 
 static dm_status show_actions(game *g, dm_error *err)
@@ -297,7 +297,7 @@ static dm_status play(const play_options *o, dm_env *env, const cli_common *comm
     cli_catch_interrupt();
     if (s == DM_OK)
         s = o->expert ? play_expert(&g, err) : play_person(&g, err);
-    if (cli_interrupted() && s != DM_OK) /* Ctrl-C reaches an environment in another process, too */
+    if (cli_interrupted() && s != DM_OK && !o->expert) /* Ctrl-C reaches an environment in another process, too */
         s = DM_OK;
     if (s == DM_OK)
         s = show_score(&g, g.now.done ? "done" : "not done", err);
@@ -364,8 +364,12 @@ static dm_status list_tasks(const play_options *o, dm_env *env, const cli_common
     dm_status s = DM_OK;
 
     cli_catch_interrupt();
-    for (int64_t i = 0; i < n && s == DM_OK && !cli_interrupted(); i++) {
+    for (int64_t i = 0; i < n && s == DM_OK; i++) {
         const int64_t task = o->first + i;
+        if (cli_interrupted()) {
+            s = dm_fail(err, DM_ERR_INTERRUPTED, "stopped after %lld of %lld tasks", (long long)i, (long long)n);
+            break;
+        }
         dm_text line = {0};
         dm_json_writer w = {.out = &line};
         if ((s = dm_env_reset(env, (dm_env_split)o->split, task, o->seed, &first, err)) != DM_OK)

@@ -11,6 +11,7 @@
 #include "core/files/durable.h"
 #include "core/files/input.h"
 #include "core/files/output.h"
+#include "core/files/temporary.h"
 
 #define PATH_MAX_OURS 4096
 #define DIR_DEPTH_MAX 32
@@ -91,13 +92,20 @@ static dm_status create_one(const char *path, dm_error *err)
         return S_ISDIR(st.st_mode) ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: exists and is not a directory", path);
     if (errno != ENOENT)
         return fail_errno(err, "create directory", path);
-    if (mkdir(path, 0777) == 0) {
+    sigset_t before;
+    dm_temporary_hold(&before);
+    const int made = mkdir(path, 0777), reason = errno;
+    if (made == 0 && dm_temporary_covers(path))
+        dm_temporary_add(path);
+    dm_temporary_release(&before);
+    if (made == 0) {
         if (dm_sync_parent(path) == 0)
             return DM_OK;
         const dm_status s = fail_errno(err, "flush its directory to disk", path);
         rmdir(path);
         return s;
     }
+    errno = reason;
     if (errno != EEXIST)
         return fail_errno(err, "create directory", path);
     return dm_dir_exists(path) ? DM_OK : dm_fail(err, DM_ERR_FILE, "%s: exists and is not a directory", path);

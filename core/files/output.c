@@ -95,11 +95,12 @@ dm_status dm_output_close(dm_output *o, dm_status status, char hex[DM_SHA256_HEX
     dm_temporary_hold(&before);
     if (status == DM_OK && (status = dm_lock_check(o->fd, o->temporary, err)) == DM_OK)
         status = dm_rename_durable(o->temporary, o->path, err);
-    if (status != DM_OK)
+    if (status == DM_OK) {
+        dm_temporary_move(o->temporary, o->path);
+    } else {
         unlink(o->temporary);
-    else if (dm_temporary_covers(o->path))
-        dm_temporary_add(o->path);
-    dm_temporary_drop(o->temporary);
+        dm_temporary_drop(o->temporary);
+    }
     dm_temporary_release(&before);
     if (close(o->fd) != 0 && status == DM_OK)
         status = dm_fail(err, DM_ERR_FILE, "%s: cannot write: %s", o->path, strerror(errno));
@@ -214,7 +215,10 @@ dm_status dm_output_dir_close(dm_output_dir *o, dm_status status, dm_error *err)
         const dm_status removed = dm_dir_remove(o->temporary.text, status == DM_OK ? err : &ignored);
         status = status == DM_OK ? removed : status;
     }
-    dm_temporary_drop(o->temporary.text);
+    if (status == DM_OK)
+        dm_temporary_move(o->temporary.text, o->path.text);
+    else
+        dm_temporary_drop(o->temporary.text);
     dm_temporary_release(&before);
     close(o->fd);
     o->fd = -1;

@@ -64,6 +64,27 @@ void dm_temporary_drop(const char *path)
     pthread_mutex_unlock(&mutex);
 }
 
+void dm_temporary_move(const char *path, const char *to)
+{
+    const size_t old = strlen(path), new = strlen(to);
+    const int kept = dm_temporary_covers(to);
+
+    pthread_mutex_lock(&mutex);
+    for (int i = 0; i < ROOM; i++) {
+        char *p = slot[i].path;
+        if (!slot[i].used || !(strcmp(p, path) == 0 || is_below(p, path)))
+            continue;
+        const size_t rest = strlen(p + old) + 1;
+        slot[i].used = 0;
+        if (!kept || new + rest > sizeof slot[i].path)
+            continue;
+        memmove(p + new, p + old, rest);
+        memcpy(p, to, new);
+        slot[i].used = 1;
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
 int dm_temporary_covers(const char *path)
 {
     int covered = 0;

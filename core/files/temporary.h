@@ -16,6 +16,10 @@ void dm_temporary_add(const char *path);
 /* Forgets it, and what was remembered below it. */
 void dm_temporary_drop(const char *path);
 
+/* It is at `to` now. Forgets it and what was remembered below it or, where `to` lies in a directory that is remembered,
+ * remembers all of them at their new place. */
+void dm_temporary_move(const char *path, const char *to);
+
 /* `path` lies in a directory that is remembered. */
 int dm_temporary_covers(const char *path);
 

@@ -177,7 +177,7 @@ static void run(outcome *o)
 /* ---- judgement ---- */
 
 static outcome base;
-static int measures, stages;
+static int measures, stages, signalled; /* the last: by SIGTERM in this trial, which a stage's log says */
 
 /* Times, memory, and hashes of files that have them. */
 static int varies(const char *path)
@@ -205,7 +205,7 @@ static const char *differs(const outcome *o, int again)
         if (k == base.n_files || i == o->n_files || strcmp(o->files[i].name, base.files[k].name) != 0)
             return i < o->n_files ? o->files[i].name : base.files[k].name;
         const char *leaf = strrchr(base.files[k].name, '/');
-        if (stages && leaf && (strcmp(leaf, "/log") == 0 || (again && strcmp(leaf, "/result") == 0)))
+        if ((stages || signalled) && leaf && (strcmp(leaf, "/log") == 0 || (again && strcmp(leaf, "/result") == 0)))
             continue;
         if (!same(&base.files[k], &o->files[i], varies(base.files[k].name)))
             return base.files[k].name;
@@ -258,6 +258,7 @@ static int trial(int kinds, faults_action action, int error, const char *how, lo
     page->action = action;
     page->error = error;
     page->at = n;
+    signalled = action == FAULTS_SIGNAL;
     run(&o);
     if (!page->struck)
         return 0;
