@@ -172,12 +172,13 @@ dm_status dm_tokenizer_write_llama2c_for(const dm_tokenizer *t, size_t vocabular
     if (!(t->flags[1] & t->flags[2] & DM_TOKEN_SPECIAL) || (t->byte_fallback && t->byte_id[0] != 3))
         return dm_fail(err, DM_ERR_UNSUPPORTED,
                        "%s: llama2.c needs <s> and </s> as tokens 1 and 2 and the bytes from token 3 on", path);
+    const size_t n = vocabulary > t->size ? vocabulary : t->size;
     float *scores = t->scores == NULL ? scores_of_merges(t) : NULL;
     dm_text out = {0}, token = {0};
     size_t longest = 0;
     dm_status status = DM_OK;
     put_u32(&out, 0);
-    for (size_t id = 0; id < vocabulary || id < t->size; id++) {
+    for (size_t id = 0; id < n; id++) {
         const float score = id >= t->size ? 0 : t->scores != NULL ? t->scores[id] : scores != NULL ? scores[id] : 0;
         const uint32_t bits = dm_f32_bits(score);
         token.size = 0;
@@ -196,7 +197,7 @@ dm_status dm_tokenizer_write_llama2c_for(const dm_tokenizer *t, size_t vocabular
     } else {
         for (size_t i = 0; i < 4; i++)
             out.data[i] = (char)(longest >> 8 * i & 0xFF);
-        status = check_written(t, &out, vocabulary > t->size ? vocabulary : t->size, path, err);
+        status = check_written(t, &out, n, path, err);
         if (status == DM_OK)
             status = dm_file_write(path, out.data, out.size, err);
     }

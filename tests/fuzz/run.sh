@@ -33,6 +33,11 @@ build() { # build DIR CFLAGS GOAL CONFIGURE-OPTIONS
     make -j"$(nproc 2>/dev/null || echo 2)" SRC="$root" B=. "$3" | grep -v '^  ' || :
 }
 
+build_fuzz() {
+    build build-fuzz "-fsanitize=fuzzer-no-link -fno-sanitize-coverage=stack-depth -g" fuzz \
+        --enable-sanitize=address,undefined
+}
+
 # What reads outside data, as the source files that do nothing else but little.
 parsers='io/json.c io/json_get.c io/json_parse.c io/npy.c io/safetensors.c io/safetensors_read.c io/gguf.c io/gguf_get.c
     io/gguf_parts.c io/tokenizer/added.c io/tokenizer/tokenizer_extra.c io/tokenizer/tokenizer_gguf.c
@@ -73,7 +78,7 @@ coverage)
     done
     ;;
 merge)
-    build build-fuzz "-fsanitize=fuzzer-no-link -fno-sanitize-coverage=stack-depth -g" fuzz --enable-sanitize=address,undefined
+    build_fuzz
     for target; do
         mkdir -p "found/$target" "small/$target"
         DMPO_FUZZ=$target "$PWD/fuzz" -merge=1 -max_len=16384 "$PWD/small/$target" "$corpus/$target" "$PWD/found/$target" 2>&1 |
@@ -82,14 +87,14 @@ merge)
     done
     ;;
 *)
-    build build-fuzz "-fsanitize=fuzzer-no-link -fno-sanitize-coverage=stack-depth -g" fuzz --enable-sanitize=address,undefined
+    build_fuzz
     for target; do
-        mkdir -p "found/$target"
         # In the order of names, not of the directory; and what is compared, addresses too, does not get into inputs.
         if [ -n "${SEED-}" ]; then
             printf '%s\n' "$corpus/$target"/* | LC_ALL=C sort | paste -s -d , - | tr -d '\n' >"inputs-$target"
             set -- -seed="$SEED" -use_cmp=0 ${RUNS:+-runs=$RUNS} -seed_inputs="@$PWD/inputs-$target"
         else
+            mkdir -p "found/$target"
             set -- "$PWD/found/$target" "$corpus/$target"
         fi
         DMPO_FUZZ=$target "$PWD/fuzz" -max_total_time="$what" -max_len=16384 -timeout=30 -rss_limit_mb=2048 \

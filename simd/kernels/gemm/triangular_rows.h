@@ -22,8 +22,8 @@ static inline __attribute__((always_inline)) void ROWS_TILE(const size_t m, size
 #undef ROW
     while (p < depth) {
         const ptrdiff_t panel = p / GEMM_NR, next = (panel + 1) * GEMM_NR, end = next < depth ? next : depth;
-        const float *const at_p = a + panel * ((ptrdiff_t)step - GEMM_NR);
-        const float *const ahead = at_p + panel * GEMM_NR + m * GEMM_NR; /* the rows that follow are read next */
+        const float *const first = a + panel * (ptrdiff_t)step, *const at_p = first - panel * GEMM_NR;
+        const float *const ahead = first + m * GEMM_NR; /* the rows that follow are read next */
 
         for (; p < all && p < end; p++) {
             for (size_t j = 0; j < ROWS_NV; j++)
